@@ -1,0 +1,119 @@
+// Vectors of a head: append-only, in chunks that double, so nothing is ever copied when they grow.
+// VecWriter is the builder's end, VecReader the end of every other thread (a fixed count, taken at a snapshot).
+import { type Arena, ARENA_UNIT } from './arena.ts';
+import { CHUNKS_MAX, DIRECTORY_OFFSET_WORDS, FIRST, FIRST_LOG2, type VecKind, vecWidth } from './layout.ts';
+
+type Words = Int32Array | Uint8Array;
+
+function chunkView(sab: SharedArrayBuffer, kind: VecKind, unit: number, k: number): Words {
+  const words = (FIRST << k) * vecWidth(kind);
+  const offset = (unit >>> 0) * ARENA_UNIT;
+  return kind === 'u8' ? new Uint8Array(sab, offset, words) : new Int32Array(sab, offset, words);
+}
+
+/** The writing end. `count` is in elements; words of wide kinds are pushed one after another. */
+export class VecWriter {
+  /** Elements appended so far (not yet published). */
+  count = 0;
+  private view: Words = new Int32Array(0);
+  private readonly chunks: Words[] = [];
+  private next = 0; // word index in `view`
+  private readonly width: number;
+  private readonly arena: Arena;
+  private readonly kind: VecKind;
+  private readonly directory: Int32Array;
+
+  constructor(arena: Arena, kind: VecKind, index: number) {
+    this.arena = arena;
+    this.kind = kind;
+    this.width = vecWidth(kind);
+    const start = (DIRECTORY_OFFSET_WORDS + index * CHUNKS_MAX) * 4;
+    this.directory = new Int32Array(arena.sab, start, CHUNKS_MAX);
+  }
+
+  push(value: number): void {
+    if (this.next === this.view.length) this.addChunk();
+    this.view[this.next++] = value;
+    this.count++;
+  }
+
+  push2(low: number, high: number): void {
+    if (this.next === this.view.length) this.addChunk();
+    const view = this.view;
+    view[this.next] = low;
+    view[this.next + 1] = high;
+    this.next += 2;
+    this.count++;
+  }
+
+  push4(a: number, b: number, c: number, d: number): void {
+    if (this.next === this.view.length) this.addChunk();
+    const view = this.view;
+    view[this.next] = a;
+    view[this.next + 1] = b;
+    view[this.next + 2] = c;
+    view[this.next + 3] = d;
+    this.next += 4;
+    this.count++;
+  }
+
+  /** Word `word` of element `i`. */
+  get(i: number, word = 0): number {
+    const k = 25 - Math.clz32(i + FIRST);
+    return this.chunks[k]![(i + FIRST - (FIRST << k)) * this.width + word]!;
+  }
+
+  /** Changes word `word` of element `i` in place (only for the columns that say so). */
+  set(i: number, value: number, word = 0): void {
+    const k = 25 - Math.clz32(i + FIRST);
+    this.chunks[k]![(i + FIRST - (FIRST << k)) * this.width + word] = value;
+  }
+
+  private addChunk(): void {
+    const k = this.chunks.length;
+    const bytes = (FIRST << k) * (this.kind === 'u8' ? 1 : 4 * this.width);
+    const unit = this.arena.allocate(bytes) / ARENA_UNIT;
+    this.view = chunkView(this.arena.sab, this.kind, unit, k);
+    this.chunks.push(this.view);
+    this.directory[k] = unit;
+    this.next = 0;
+  }
+}
+
+/** The reading end over the first `count` elements. */
+export class VecReader {
+  readonly count: number;
+  /** Chunk k holds elements [(64 << k) - 64, (64 << (k+1)) - 64), `width` words each. */
+  readonly chunks: readonly Words[];
+  readonly width: number;
+
+  constructor(sab: SharedArrayBuffer, kind: VecKind, index: number, count: number) {
+    this.count = count;
+    this.width = vecWidth(kind);
+    const start = (DIRECTORY_OFFSET_WORDS + index * CHUNKS_MAX) * 4;
+    const directory = new Int32Array(sab, start, CHUNKS_MAX);
+    const chunks: Words[] = [];
+    for (let k = 0; (FIRST << k) - FIRST < count; k++) chunks.push(chunkView(sab, kind, directory[k]!, k));
+    this.chunks = chunks;
+  }
+
+  get(i: number, word = 0): number {
+    const k = 31 - FIRST_LOG2 - Math.clz32(i + FIRST);
+    return this.chunks[k]![(i + FIRST - (FIRST << k)) * this.width + word]!;
+  }
+
+  /** Calls `visit` with each chunk, the ordinal of its first element and how many of its elements count. */
+  forEachChunk(visit: (words: Words, first: number, elements: number) => void): void {
+    for (let k = 0; k < this.chunks.length; k++) {
+      const first = (FIRST << k) - FIRST;
+      visit(this.chunks[k]!, first, Math.min(FIRST << k, this.count - first));
+    }
+  }
+
+  /** All elements copied into one array (`width` words each). */
+  toArray(): Int32Array {
+    const out = new Int32Array(this.count * this.width);
+    this.forEachChunk((words, first, n) => out.set(words.subarray(0, n * this.width), first * this.width));
+    return out;
+  }
+}

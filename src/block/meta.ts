@@ -1,0 +1,30 @@
+// The meta.json of a block: the one description of a block that every reader and writer shares.
+
+export type BlockFormat = 'vParquet3' | 'vParquet4' | 'vParquet5';
+
+export interface DedicatedColumn {
+  readonly scope: 'span' | 'resource' | 'event';
+  readonly name: string;
+  readonly type: 'string' | 'int';
+  readonly options: readonly string[];
+}
+
+export interface BlockMeta {
+  readonly format: string;
+  readonly blockId: string;
+  readonly tenantId: string;
+  /** Unix seconds: floor of the first start, ceiling of the last end. */
+  readonly startSec: number;
+  readonly endSec: number;
+  /** Traces. */
+  readonly totalObjects: number;
+  /** Bytes of data.parquet. */
+  readonly sizeBytes: number;
+  readonly compactionLevel: number;
+  /** Row groups. */
+  readonly totalRecords: number;
+  readonly bloomShards: number;
+  readonly footerSizeBytes: number;
+  readonly dedicatedColumns: readonly DedicatedColumn[];
+  readonly replicationFactor: number;
+}

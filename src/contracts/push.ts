@@ -1,0 +1,21 @@
+// The seam between whoever takes spans in (distributor) and whoever keeps them (ingester).
+
+export interface PushRequest {
+  readonly tenant: string;
+  /** A serialised OTLP ExportTraceServiceRequest in which every span has valid ids. Not changed by the callee. */
+  readonly body: Uint8Array;
+  readonly spanCount: number;
+}
+
+export interface PushResult {
+  /** Spans that were not kept, by Tempo's discard reason (live_traces_exceeded, trace_too_large, ...). */
+  readonly rejected: readonly { readonly reason: string; readonly spanCount: number; readonly message: string }[];
+}
+
+export interface Pusher {
+  /**
+   * Resolves when the spans are durable (in the synced log). Rejects with TempoError:
+   * `unavailable` (disk full or failing, shutting down), `resource_exhausted` (memory budget).
+   */
+  push(request: PushRequest): Promise<PushResult>;
+}

@@ -1,0 +1,24 @@
+// The one error class for things that go wrong in operation; api/errors.ts maps its code to HTTP and gRPC statuses.
+
+export type ErrorCode =
+  | 'invalid_argument'
+  | 'unauthenticated'
+  | 'not_found'
+  | 'too_large'
+  | 'resource_exhausted'
+  | 'unavailable'
+  | 'deadline_exceeded'
+  | 'cancelled'
+  | 'unimplemented'
+  | 'block_corrupt'
+  | 'internal';
+
+export class TempoError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'TempoError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,144 @@
+// What the engine sees of stored spans: vectors of fields, whether they come from a head in memory or from a
+// row group of a block. A source is loaded in steps (I/O may happen there) and then evaluated without waiting.
+
+/** What owns a value. Spans point at their trace, resource and scope; events and links at their span. */
+export type Owner = 'trace' | 'resource' | 'scope' | 'span' | 'event' | 'link';
+
+export const ValueType = {
+  nil: 0,
+  string: 1,
+  bool: 2,
+  int: 3,
+  float: 4,
+  duration: 5, // ns
+  status: 6, // TraceQL order is by name only: values are OTLP numbers 0 unset, 1 ok, 2 error
+  kind: 7, // OTLP numbers 0..5
+  bytes: 8, // ids: raw bytes in the string table
+} as const;
+export type ValueType = (typeof ValueType)[keyof typeof ValueType];
+
+/** Scopes of attributes as TraceQL names them. */
+export type AttributeScope = 'span' | 'resource' | 'event' | 'link' | 'instrumentation';
+
+/** Fields every span has by nature. `span:start`, `trace:start` and `trace:serviceStats` are for results only. */
+export type Intrinsic =
+  | 'span:duration' | 'span:name' | 'span:status' | 'span:statusMessage' | 'span:kind'
+  | 'span:id' | 'span:parentID' | 'span:childCount' | 'span:start'
+  | 'span:nestedSetLeft' | 'span:nestedSetRight' | 'span:nestedSetParent'
+  | 'trace:id' | 'trace:duration' | 'trace:rootName' | 'trace:rootService' | 'trace:start'
+  | 'event:name' | 'event:timeSinceStart'
+  | 'link:traceID' | 'link:spanID'
+  | 'instrumentation:name' | 'instrumentation:version';
+
+export type Field =
+  | { readonly kind: 'attribute'; readonly scope: AttributeScope; readonly name: string }
+  | { readonly kind: 'intrinsic'; readonly name: Intrinsic };
+
+/** A stable key of a field, for maps. */
+export function fieldKey(field: Field): string {
+  return field.kind === 'intrinsic' ? field.name : `${field.scope}.${field.name}`;
+}
+
+/** Byte strings addressed by number. Equal numbers are equal strings; equal strings may have several numbers. */
+export interface StringTable {
+  readonly size: number;
+  /** A view; valid while the source is. */
+  bytes(id: number): Uint8Array;
+}
+
+/**
+ * The values of one field: entry i belongs to owner `owners[i]` (ascending; an owner may have none, one, or several
+ * entries), or to owner i when `owners` is undefined (exactly one entry each).
+ */
+export interface Vector {
+  readonly owner: Owner;
+  readonly count: number;
+  readonly owners: Int32Array | undefined;
+  /** One type for all, or a type an entry. */
+  readonly type: ValueType | Uint8Array;
+  /** string, bytes: ids in `table`. */
+  readonly str: Int32Array | undefined;
+  readonly table: StringTable | undefined;
+  /** numbers, bools, durations, status, kind; value = base + num. */
+  readonly num: Float64Array | undefined;
+  readonly base: bigint;
+  /** Exact 64-bit values (without base), present when some entry of `num` is not exact. */
+  readonly exact: BigInt64Array | undefined;
+  /** 1 for entries that are elements of an array attribute; undefined when there are none. */
+  readonly isElement: Uint8Array | undefined;
+}
+
+/**
+ * A wanted field. With `equals` the source may leave out entries that are none of these strings;
+ * with `rows` (ascending trace ordinals) it may leave out what belongs to other traces.
+ */
+export interface FieldRequest {
+  readonly field: Field;
+  readonly equals?: readonly Uint8Array[];
+}
+
+export interface LoadOptions {
+  readonly rows?: Int32Array;
+  readonly signal?: AbortSignal;
+}
+
+export interface ServiceStats {
+  readonly service: string;
+  readonly spanCount: number;
+  readonly errorCount: number;
+}
+
+/** Facts of one trace of the source, for a result. Times in unix ns. */
+export interface TraceFacts {
+  /** 16 bytes. */
+  readonly id: Uint8Array;
+  readonly rootService: string;
+  readonly rootName: string;
+  /** false when no root span has been seen. */
+  readonly hasRoot: boolean;
+  readonly startUnixNano: bigint;
+  readonly endUnixNano: bigint;
+  readonly services: readonly ServiceStats[];
+}
+
+/**
+ * Spans of one tenant: a head, or one row group of a block. Ordinals are local to the source.
+ * In a block the spans of a trace are neighbours; in a head they are not.
+ */
+export interface SpanSource {
+  /** Block id and row group, or head id: for errors and for counting a source once. */
+  readonly name: string;
+  readonly traceCount: number;
+  /** Known after `load`. */
+  readonly spanCount: number;
+  readonly bytesRead: number;
+
+  /** 16 bytes a trace, in ordinal order. `sorted` when ascending. */
+  traceIds(signal?: AbortSignal): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }>;
+
+  /** Unix ns of each trace's first start and last end, exact to a microsecond: for the time filter. */
+  traceTimes(signal?: AbortSignal): Promise<{
+    readonly startMicros: Float64Array;
+    readonly endMicros: Float64Array;
+  }>;
+
+  /** One vector for each request, in order. A field that the source does not have is an empty vector. */
+  load(requests: readonly FieldRequest[], options?: LoadOptions): Promise<readonly Vector[]>;
+
+  /**
+   * Owner relations, loaded on demand: for each span its trace / resource / scope, for each event or link its span.
+   */
+  relation(
+    name: 'spanTrace' | 'spanResource' | 'spanScope' | 'eventSpan' | 'linkSpan',
+    options?: LoadOptions,
+  ): Promise<Int32Array>;
+
+  /** Facts of the traces, in the order asked. */
+  facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]>;
+
+  /**
+   * The whole trace as serialised OTLP TracesData (resource_spans = 1), spans in source order,
+   * or undefined when the source does not have it. Duplicate spans may be inside.
+   */
+  trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined>;
+}
