@@ -1,0 +1,31 @@
+// The contract of an object store: flat keys with `/`, whole objects, ranges, no rename. Blocks, indexes and
+// everything else that outlives a process goes through here.
+
+export interface ObjectInfo {
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+}
+
+/**
+ * Keys look like `tenant/block/data.parquet`. Every call rejects with TempoError: `not_found` when the object does
+ * not exist, `unavailable` for what may work later, `internal` for the rest. Calls may run concurrently.
+ */
+export interface ObjectStore {
+  /** Names of the folders directly under `prefix` ('' = top), in no order; none when the prefix does not exist. */
+  listFolders(prefix: string, signal?: AbortSignal): Promise<string[]>;
+  /** Names of the objects directly under `prefix`. */
+  listObjects(prefix: string, signal?: AbortSignal): Promise<string[]>;
+  stat(key: string, signal?: AbortSignal): Promise<ObjectInfo>;
+  read(key: string, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Exactly `lengthBytes` bytes from `offset`; `block_corrupt` when the object is shorter. */
+  readRange(key: string, offset: number, lengthBytes: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Durable when it resolves; readers see the old object or the new one, never a part. */
+  write(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
+  /** As `write`, from a local file that will not change any more (linked rather than copied where possible). */
+  writeFile(key: string, path: string, signal?: AbortSignal): Promise<void>;
+  copy(from: string, to: string, signal?: AbortSignal): Promise<void>;
+  /** Deleting what is not there is no error. */
+  delete(key: string, signal?: AbortSignal): Promise<void>;
+  /** Deletes every object under `prefix/`. */
+  deleteFolder(prefix: string, signal?: AbortSignal): Promise<void>;
+}
