@@ -11,12 +11,12 @@ export interface SearchQuery {
   readonly spansPerSpanSet: number;
 }
 
-/** One found trace: sort keys apart, the rest is the finished JSON object of Tempo's TraceSearchMetadata. */
+/** One found trace: sort keys apart, the rest is the finished JSON text of Tempo's TraceSearchMetadata. */
 export interface FoundTrace {
   /** Hex without leading zeros. */
   readonly traceId: string;
   readonly startUnixNano: bigint;
-  readonly json: string;
+  readonly json: Uint8Array;
 }
 
 export interface QueryStats {

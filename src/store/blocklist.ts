@@ -1,0 +1,93 @@
+// The blocks that exist in the backend, by tenant, as of the last poll plus what happened in this process since.
+import type { BlockMeta } from '../block/meta.ts';
+import type { TimeRange } from '../contracts/recent-traces.ts';
+
+export interface CompactedBlock {
+  readonly meta: BlockMeta;
+  readonly compactedMs: number;
+}
+
+export interface TenantBlocks {
+  readonly live: ReadonlyMap<string, BlockMeta>;
+  readonly compacted: ReadonlyMap<string, CompactedBlock>;
+}
+
+const NONE: TenantBlocks = { live: new Map(), compacted: new Map() };
+
+type Change =
+  | { readonly kind: 'added'; readonly meta: BlockMeta }
+  | { readonly kind: 'compacted'; readonly block: CompactedBlock }
+  | { readonly kind: 'deleted'; readonly blockId: string };
+
+export class Blocklist {
+  private tenantsById = new Map<string, TenantBlocks>();
+  /** Changes since the running poll began: its listing may be older than they are. */
+  private readonly changes = new Map<string, Change[]>();
+
+  tenants(): string[] {
+    return [...this.tenantsById.keys()];
+  }
+
+  tenant(tenant: string): TenantBlocks {
+    return this.tenantsById.get(tenant) ?? NONE;
+  }
+
+  /** Live blocks whose time overlaps the range (a block of one instant at the edge counts). */
+  overlapping(tenant: string, range: TimeRange): BlockMeta[] {
+    const { startSec, endSec } = range;
+    return [...this.tenant(tenant).live.values()].filter(
+      (meta) =>
+        (endSec === undefined || meta.startSec <= endSec) && (startSec === undefined || meta.endSec >= startSec),
+    );
+  }
+
+  added(meta: BlockMeta): void {
+    this.record(meta.tenantId, { kind: 'added', meta });
+  }
+
+  compacted(block: CompactedBlock): void {
+    this.record(block.meta.tenantId, { kind: 'compacted', block });
+  }
+
+  deleted(tenant: string, blockId: string): void {
+    this.record(tenant, { kind: 'deleted', blockId });
+  }
+
+  /** To be called before listing begins, so that later changes survive `replace`. */
+  beginPoll(): void {
+    this.changes.clear();
+  }
+
+  /** Takes over what a poll found. */
+  replace(polled: ReadonlyMap<string, TenantBlocks>): void {
+    this.tenantsById = new Map(polled);
+    for (const [tenant, changes] of this.changes) for (const change of changes) this.apply(tenant, change);
+  }
+
+  private record(tenant: string, change: Change): void {
+    const earlier = this.changes.get(tenant);
+    if (earlier === undefined) this.changes.set(tenant, [change]);
+    else earlier.push(change);
+    this.apply(tenant, change);
+  }
+
+  private apply(tenant: string, change: Change): void {
+    const before = this.tenant(tenant);
+    const live = new Map(before.live);
+    const compacted = new Map(before.compacted);
+    switch (change.kind) {
+      case 'added':
+        live.set(change.meta.blockId, change.meta);
+        break;
+      case 'compacted':
+        live.delete(change.block.meta.blockId);
+        compacted.set(change.block.meta.blockId, change.block);
+        break;
+      case 'deleted':
+        live.delete(change.blockId);
+        compacted.delete(change.blockId);
+        break;
+    }
+    this.tenantsById.set(tenant, { live, compacted });
+  }
+}

@@ -1,0 +1,72 @@
+// Makes room: blocks older than the retention are marked compacted, and compacted ones are deleted a while later.
+import type { BlockMeta } from '../block/meta.ts';
+import type { ObjectStore } from '../objectstore/objectstore.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Blocklist, CompactedBlock } from './blocklist.ts';
+
+export interface RetentionOptions {
+  readonly store: ObjectStore;
+  readonly blocklist: Blocklist;
+  readonly logger: Logger;
+  /** 0 = keep for ever. */
+  readonly blockRetentionMs: number;
+  /** How long a compacted block stays, for queries that have begun. */
+  readonly compactedBlockRetentionMs: number;
+  readonly nowMs: () => number;
+}
+
+export interface RetentionResult {
+  readonly marked: number;
+  readonly deleted: number;
+  readonly failed: number;
+}
+
+/** One pass over all tenants. A block that fails is tried again at the next pass. */
+export async function applyRetention(options: RetentionOptions): Promise<RetentionResult> {
+  const { blocklist, logger } = options;
+  const result = { marked: 0, deleted: 0, failed: 0 };
+  const attempt = async (tenant: string, block: string, work: () => Promise<void>): Promise<boolean> => {
+    try {
+      await work();
+      return true;
+    } catch (err) {
+      logger.error('retention of a block failed', { tenant, block, err });
+      result.failed++;
+      return false;
+    }
+  };
+  for (const tenant of blocklist.tenants()) {
+    const blocks = blocklist.tenant(tenant);
+    for (const block of expiredCompacted(blocks.compacted.values(), options)) {
+      const id = block.meta.blockId;
+      if (await attempt(tenant, id, () => deleteBlock(options, tenant, id))) result.deleted++;
+    }
+    for (const meta of expired(blocks.live.values(), options)) {
+      if (await attempt(tenant, meta.blockId, () => markCompacted(options, meta))) result.marked++;
+    }
+  }
+  return result;
+}
+
+function expired(blocks: Iterable<BlockMeta>, options: RetentionOptions): BlockMeta[] {
+  if (options.blockRetentionMs === 0) return [];
+  const limitSec = (options.nowMs() - options.blockRetentionMs) / 1000;
+  return [...blocks].filter((meta) => meta.endSec < limitSec);
+}
+
+function expiredCompacted(blocks: Iterable<CompactedBlock>, options: RetentionOptions): CompactedBlock[] {
+  const limitMs = options.nowMs() - options.compactedBlockRetentionMs;
+  return [...blocks].filter((block) => block.compactedMs < limitMs);
+}
+
+async function markCompacted(options: RetentionOptions, meta: BlockMeta): Promise<void> {
+  const folder = `${meta.tenantId}/${meta.blockId}`;
+  await options.store.copy(`${folder}/meta.json`, `${folder}/meta.compacted.json`);
+  await options.store.delete(`${folder}/meta.json`);
+  options.blocklist.compacted({ meta, compactedMs: options.nowMs() });
+}
+
+async function deleteBlock(options: RetentionOptions, tenant: string, blockId: string): Promise<void> {
+  await options.store.deleteFolder(`${tenant}/${blockId}`);
+  options.blocklist.deleted(tenant, blockId);
+}

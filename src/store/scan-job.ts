@@ -1,0 +1,85 @@
+// What the main thread asks of scan threads and what they answer: plain data that survives a message.
+import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
+
+/** A source of a job; `rowGroups` limits a block to [from, to). */
+export type ScanSource = SourceRef & { readonly rowGroups?: readonly [number, number] };
+
+export interface SearchJob {
+  readonly kind: 'search';
+  readonly query: string;
+  readonly range: TimeRange;
+  readonly limit: number;
+  readonly spansPerSpanSet: number;
+  readonly sources: readonly ScanSource[];
+  /**
+   * Only these traces (16 bytes each): those that lie in several of the sources are combined and searched as one,
+   * the others are left out of the answer.
+   */
+  readonly combine?: Uint8Array;
+}
+
+export interface TraceJob {
+  readonly kind: 'trace';
+  readonly id: Uint8Array;
+  readonly sources: readonly ScanSource[];
+  /** `json`: the text of the resourceSpans array as Tempo's JSON prints it. */
+  readonly format: 'proto' | 'json';
+}
+
+export type ScanJob = SearchJob | TraceJob;
+
+export interface ScanFailure {
+  readonly source: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Found traces, packed: id i is at 16 i, its JSON text ends at jsonEnds[i]. */
+export interface PackedTraces {
+  readonly count: number;
+  readonly ids: Uint8Array;
+  readonly starts: BigInt64Array;
+  readonly json: Uint8Array;
+  readonly jsonEnds: Float64Array;
+}
+
+export interface SearchJobResult {
+  readonly kind: 'search';
+  /** Newest first. */
+  readonly found: PackedTraces;
+  readonly inspectedTraces: number;
+  readonly inspectedSpans: number;
+  readonly inspectedBytes: number;
+  readonly failures: readonly ScanFailure[];
+}
+
+export interface TraceJobResult {
+  readonly kind: 'trace';
+  readonly trace: Uint8Array | undefined;
+  readonly inspectedBytes: number;
+  readonly failures: readonly ScanFailure[];
+}
+
+export type ScanResult = SearchJobResult | TraceJobResult;
+
+/** What a scan thread is told when it begins. */
+export interface ScanWorkerData {
+  /** Folder of the ingester's complete blocks. */
+  readonly localBlocksPath: string;
+  /** Folder of the local backend. */
+  readonly backendPath: string;
+  readonly cacheBytes: number;
+}
+
+export type ToScanWorker =
+  | { readonly kind: 'job'; readonly id: number; readonly job: ScanJob }
+  | { readonly kind: 'cancel'; readonly id: number };
+
+export type FromScanWorker =
+  | { readonly kind: 'done'; readonly id: number; readonly result: ScanResult; readonly cpuMicros: number }
+  | {
+      readonly kind: 'failed';
+      readonly id: number;
+      readonly code: string;
+      readonly message: string;
+    };
