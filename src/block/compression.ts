@@ -1,0 +1,93 @@
+// Codecs of block pages: zstd by the native module where it is installed, else by node:zlib; snappy is only read.
+// Contexts are kept, so an instance belongs to one thread.
+import { createRequire } from 'node:module';
+import * as zlib from 'node:zlib';
+import { TempoError } from '../lib/errors.ts';
+import { snappyDecompress } from '../lib/snappy.ts';
+import type { Codec, Compressor, Decompressors } from '../parquet/types.ts';
+
+/** The part of zstd-napi's binding that is used. */
+interface ZstdBinding {
+  readonly CCtx: new () => {
+    setParameter(parameter: number, value: number): void;
+    compress2(target: Uint8Array, source: Uint8Array): number;
+  };
+  readonly DCtx: new () => { decompress(target: Uint8Array, source: Uint8Array): number };
+  readonly CParameter: { readonly compressionLevel: number };
+  compressBound(sourceBytes: number): number;
+}
+
+function loadBinding(): ZstdBinding | undefined {
+  try {
+    return createRequire(import.meta.url)('zstd-napi/binding') as ZstdBinding;
+  } catch {
+    return undefined; // optional: it is built at install time, which may fail
+  }
+}
+
+let binding: ZstdBinding | undefined;
+let bindingTried = false;
+
+function nativeZstd(): ZstdBinding | undefined {
+  if (!bindingTried) {
+    binding = loadBinding();
+    bindingTried = true;
+  }
+  return binding;
+}
+
+const SCRATCH_BYTES = 256 * 1024;
+
+/** A zstd compressor. What `compress` returns is valid until its next call. `native: false` is for tests. */
+export function zstdCompressor(level = 1, native = true): Compressor {
+  const zstd = native ? nativeZstd() : undefined;
+  if (zstd === undefined) {
+    const options = { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } };
+    return { codec: 'ZSTD', compress: (bytes) => zlib.zstdCompressSync(bytes, options) };
+  }
+  const context = new zstd.CCtx();
+  context.setParameter(zstd.CParameter.compressionLevel, level);
+  let scratch = new Uint8Array(SCRATCH_BYTES);
+  return {
+    codec: 'ZSTD',
+    compress(bytes) {
+      const bound = zstd.compressBound(bytes.length);
+      if (bound > scratch.length) scratch = new Uint8Array(bound * 2);
+      return scratch.subarray(0, context.compress2(scratch, bytes));
+    },
+  };
+}
+
+/** Decompressors of all codecs that blocks use. Results are fresh arrays. Damage is thrown as `block_corrupt`. */
+export function blockDecompressors(native = true): Decompressors {
+  const zstd = native ? nativeZstd() : undefined;
+  const context = zstd === undefined ? undefined : new zstd.DCtx();
+
+  function unzstd(bytes: Uint8Array, size: number): Uint8Array {
+    if (context === undefined) return zlib.zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) });
+    const out = new Uint8Array(size);
+    const length = context.decompress(out, bytes);
+    return length === size ? out : out.subarray(0, length);
+  }
+
+  function decode(codec: Codec, bytes: Uint8Array, size: number): Uint8Array {
+    switch (codec) {
+      case 'UNCOMPRESSED': return bytes;
+      case 'SNAPPY': return snappyDecompress(bytes, size);
+      case 'ZSTD': return unzstd(bytes, size);
+    }
+  }
+
+  return {
+    decompress(codec, bytes, uncompressedBytes) {
+      let out: Uint8Array;
+      try {
+        out = decode(codec, bytes, uncompressedBytes);
+      } catch (err) {
+        throw new TempoError('block_corrupt', `cannot decompress a ${codec} page`, err);
+      }
+      if (out.length === uncompressedBytes) return out;
+      throw new TempoError('block_corrupt', `a ${codec} page has ${out.length} bytes, not ${uncompressedBytes}`);
+    },
+  };
+}
