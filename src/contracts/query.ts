@@ -37,8 +37,17 @@ export interface SearchAnswer {
   readonly partial: readonly string[];
 }
 
+export interface TraceQuery {
+  readonly tenant: string;
+  /** 16 bytes. */
+  readonly id: Uint8Array;
+  readonly range: TimeRange;
+  /** `proto`: serialised OTLP TracesData. `json`: text of the array of ResourceSpans as Tempo prints it. */
+  readonly format: 'proto' | 'json';
+}
+
 export interface TraceAnswer {
-  /** Serialised OTLP TracesData, combined, each span once; undefined = not found. */
+  /** The combined trace, each span once; undefined = not found. */
   readonly trace: Uint8Array | undefined;
   readonly inspectedBytes: number;
   readonly partial: readonly string[];
@@ -46,6 +55,5 @@ export interface TraceAnswer {
 
 export interface Querier {
   search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer>;
-  /** @param id 16 bytes. */
-  findTrace(tenant: string, id: Uint8Array, range: TimeRange, signal?: AbortSignal): Promise<TraceAnswer>;
+  findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer>;
 }

@@ -22,6 +22,8 @@ export interface TraceJob {
   readonly kind: 'trace';
   readonly id: Uint8Array;
   readonly sources: readonly ScanSource[];
+  /** Parts of the trace found elsewhere (serialised TracesData). */
+  readonly parts?: readonly Uint8Array[];
   /** `json`: the text of the resourceSpans array as Tempo's JSON prints it. */
   readonly format: 'proto' | 'json';
 }
@@ -47,6 +49,8 @@ export interface SearchJobResult {
   readonly kind: 'search';
   /** Newest first. */
   readonly found: PackedTraces;
+  /** Ids (16 bytes each) of the traces that were combined, found or not. */
+  readonly combined: Uint8Array;
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;

@@ -2,6 +2,7 @@
 // unless that one is busier than another.
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
+import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter, Metrics } from '../telemetry/metrics.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
@@ -125,7 +126,7 @@ export class ScanPool {
   }
 
   private spawn(): Worker {
-    return new Worker(new URL('./scan-worker.ts', import.meta.url), {
+    return new Worker(workerUrl('scan-worker', import.meta.url), {
       workerData: this.options.workerData,
       name: 'scan',
     });

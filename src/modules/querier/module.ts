@@ -1,0 +1,173 @@
+// The querier: gathers the sources of a query, has scan threads read them, and brings the answers together.
+import type {
+  Querier,
+  QueryStats,
+  SearchAnswer,
+  SearchQuery,
+  TraceAnswer,
+  TraceQuery,
+} from '../../contracts/query.ts';
+import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
+import type { Blocklist } from '../../store/blocklist.ts';
+import type { ScanFailure, SearchJob, SearchJobResult, TraceJobResult } from '../../store/scan-job.ts';
+import type { ScanPool } from '../../store/scan-pool.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import type { Counter, Metrics } from '../../telemetry/metrics.ts';
+import { type MergedTrace, mergeNewest, newestFirst, packIds, shortHex, unpack } from './merge.ts';
+import { blockIdOf, distinctSources, planSearch, planTrace } from './plan.ts';
+
+export interface QuerierOptions {
+  readonly blocklist: Blocklist;
+  readonly pool: ScanPool;
+  readonly recent: RecentTraces;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly targetBytesPerJob: number;
+  readonly scanThreads: number;
+  readonly nowMs: () => number;
+}
+
+/** Without start and end a query means the last hour of the backend, and whatever is recent. */
+const DEFAULT_RANGE_SEC = 3600;
+
+interface Gathered {
+  readonly sources: readonly SourceRef[];
+  readonly partial: string[];
+  release(): void;
+}
+
+export class LocalQuerier implements Querier {
+  private readonly options: QuerierOptions;
+  private readonly failedSources: Counter;
+
+  constructor(options: QuerierOptions) {
+    this.options = options;
+    this.failedSources = options.metrics.counter(
+      'tempo_querier_failed_sources_total',
+      'Blocks or heads that a query could not read; its answer was partial.',
+      ['code'],
+    );
+  }
+
+  async search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer> {
+    const gathered = await this.gather(query.tenant, query.range, signal);
+    try {
+      const jobs = planSearch(gathered.sources, this.options.targetBytesPerJob);
+      const base = {
+        kind: 'search',
+        query: query.query,
+        range: query.range,
+        limit: query.limit,
+        spansPerSpanSet: query.spansPerSpanSet,
+      } as const;
+      const results = await Promise.all(
+        jobs.map(({ sources, affinity }) => this.runSearch({ ...base, sources }, affinity, signal)),
+      );
+      for (const result of results) this.report(result.failures, gathered.partial);
+      let traces = mergeNewest(
+        results.map((result) => unpack(result.found)),
+        query.limit,
+      );
+      if (gathered.sources.length > 1 && traces.length > 0) {
+        const job: SearchJob = { ...base, sources: gathered.sources, combine: packIds(traces) };
+        traces = withCombined(traces, await this.runSearch(job, 0, signal), query.limit);
+      }
+      const stats = searchStats(gathered.sources, results);
+      return { traces, stats, partial: gathered.partial };
+    } finally {
+      gathered.release();
+    }
+  }
+
+  async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
+    const gathered = await this.gather(query.tenant, query.range, signal);
+    try {
+      const jobs = planTrace(gathered.sources, this.options.scanThreads);
+      if (jobs.length === 0) return { trace: undefined, inspectedBytes: 0, partial: gathered.partial };
+      const { id } = query;
+      if (jobs.length === 1) {
+        const only = { kind: 'trace', id, sources: jobs[0]!.sources, format: query.format } as const;
+        return this.traceAnswer([await this.runTrace(only, signal)], gathered.partial);
+      }
+      const found = await Promise.all(
+        jobs.map(({ sources, affinity }) =>
+          this.runTrace({ kind: 'trace', id, sources, format: 'proto' }, signal, affinity),
+        ),
+      );
+      const parts = found.flatMap((result) => (result.trace === undefined ? [] : [result.trace]));
+      if (parts.length === 0) return this.traceAnswer(found, gathered.partial);
+      const combined = await this.runTrace(
+        { kind: 'trace', id, sources: [], parts, format: query.format },
+        signal,
+      );
+      return this.traceAnswer([combined, ...found], gathered.partial);
+    } finally {
+      gathered.release();
+    }
+  }
+
+  private async gather(tenant: string, range: TimeRange, signal?: AbortSignal): Promise<Gathered> {
+    const recent = await this.options.recent.recentSources(tenant, range, signal);
+    const open = range.startSec === undefined && range.endSec === undefined;
+    const backendRange = open
+      ? { startSec: Math.floor(this.options.nowMs() / 1000) - DEFAULT_RANGE_SEC, endSec: undefined }
+      : range;
+    return {
+      sources: distinctSources(recent.sources, this.options.blocklist.overlapping(tenant, backendRange)),
+      partial: recent.complete ? [] : ['recently acknowledged spans are not searchable yet'],
+      release: () => recent.release(),
+    };
+  }
+
+  private async runSearch(job: SearchJob, affinity: number, signal?: AbortSignal): Promise<SearchJobResult> {
+    const result = await this.options.pool.run(job, { affinity, signal });
+    if (result.kind !== 'search') throw new Error('a search job answered as something else');
+    return result;
+  }
+
+  private async runTrace(
+    job: Parameters<ScanPool['run']>[0],
+    signal?: AbortSignal,
+    affinity = 0,
+  ): Promise<TraceJobResult> {
+    const result = await this.options.pool.run(job, { affinity, signal });
+    if (result.kind !== 'trace') throw new Error('a trace job answered as something else');
+    return result;
+  }
+
+  private traceAnswer(results: readonly TraceJobResult[], partial: string[]): TraceAnswer {
+    for (const result of results) this.report(result.failures, partial);
+    const inspectedBytes = results.reduce((sum, result) => sum + result.inspectedBytes, 0);
+    return { trace: results[0]!.trace, inspectedBytes, partial };
+  }
+
+  private report(failures: readonly ScanFailure[], partial: string[]): void {
+    for (const { source, code, message } of failures) {
+      this.failedSources.inc({ code });
+      this.options.logger.error('a source could not be read', { source, code, err: message });
+      partial.push(`block ${source} could not be read: ${message}`);
+    }
+  }
+}
+
+function withCombined(traces: readonly MergedTrace[], result: SearchJobResult, limit: number): MergedTrace[] {
+  if (result.combined.length === 0) return [...traces];
+  const combined = new Set<string>();
+  for (let i = 0; i < result.combined.length; i += 16) combined.add(shortHex(result.combined.subarray(i, i + 16)));
+  const others = traces.filter((trace) => !combined.has(trace.traceId));
+  return [...others, ...unpack(result.found)].sort(newestFirst).slice(0, limit);
+}
+
+function searchStats(sources: readonly SourceRef[], results: readonly SearchJobResult[]): QueryStats {
+  const sum = (of: (result: SearchJobResult) => number): number => results.reduce((n, r) => n + of(r), 0);
+  const blocks = sources.flatMap((source) => (source.kind === 'block' ? [source.meta] : []));
+  return {
+    inspectedTraces: sum((r) => r.inspectedTraces),
+    inspectedSpans: sum((r) => r.inspectedSpans),
+    inspectedBytes: sum((r) => r.inspectedBytes),
+    totalBlocks: new Set(sources.map(blockIdOf)).size,
+    totalBlockBytes: blocks.reduce((n, meta) => n + meta.sizeBytes, 0),
+    totalJobs: results.length,
+    completedJobs: results.length,
+  };
+}

@@ -1,0 +1,62 @@
+// Which sources a query reads and how they are cut into jobs for scan threads. No I/O here.
+import type { BlockMeta } from '../../block/meta.ts';
+import type { SourceRef } from '../../contracts/recent-traces.ts';
+import type { ScanSource } from '../../store/scan-job.ts';
+
+export interface PlannedJob {
+  readonly sources: readonly ScanSource[];
+  /** Jobs over the same bytes have the same number, so that a thread's cache helps the next query. */
+  readonly affinity: number;
+}
+
+/** Sources by block id, each once: heads and local blocks win over the backend's copy. */
+export function distinctSources(recent: readonly SourceRef[], backend: readonly BlockMeta[]): SourceRef[] {
+  const byId = new Map<string, SourceRef>();
+  for (const source of recent) {
+    const id = blockIdOf(source);
+    // A finished block says more than the head it came from: it can be read in parallel.
+    if (!byId.has(id) || source.kind === 'block') byId.set(id, source);
+  }
+  for (const meta of backend) {
+    if (!byId.has(meta.blockId)) byId.set(meta.blockId, { kind: 'block', meta, location: 'backend' });
+  }
+  return [...byId.values()];
+}
+
+export function blockIdOf(source: SourceRef): string {
+  return source.kind === 'head' ? source.blockId : source.meta.blockId;
+}
+
+/** One job a head; blocks in runs of row groups of about `targetBytes`. */
+export function planSearch(sources: readonly SourceRef[], targetBytes: number): PlannedJob[] {
+  const jobs: PlannedJob[] = [];
+  for (const source of sources) {
+    const affinity = hashText(blockIdOf(source));
+    if (source.kind === 'head') {
+      jobs.push({ sources: [source], affinity });
+      continue;
+    }
+    const { totalRecords, sizeBytes } = source.meta;
+    const groups = Math.max(1, Math.floor(targetBytes / Math.max(1, sizeBytes / Math.max(1, totalRecords))));
+    for (let from = 0; from < totalRecords; from += groups) {
+      const rowGroups = [from, Math.min(totalRecords, from + groups)] as const;
+      jobs.push({ sources: [{ ...source, rowGroups }], affinity: affinity + jobs.length });
+    }
+  }
+  return jobs;
+}
+
+/** Sources spread over at most `jobsMax` jobs, each with at least a few. */
+export function planTrace(sources: readonly SourceRef[], jobsMax: number): PlannedJob[] {
+  const SOURCES_PER_JOB_MIN = 8;
+  const jobs = Math.max(1, Math.min(jobsMax, Math.ceil(sources.length / SOURCES_PER_JOB_MIN)));
+  const parts: ScanSource[][] = Array.from({ length: jobs }, () => []);
+  for (const source of sources) parts[hashText(blockIdOf(source)) % jobs]!.push(source);
+  return parts.map((part, affinity) => ({ sources: part, affinity })).filter((job) => job.sources.length > 0);
+}
+
+function hashText(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 1) & 0xffffff;
+}
