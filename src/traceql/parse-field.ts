@@ -1,0 +1,117 @@
+// Parser of what stands inside braces: field expressions, and the constants that other places take as well.
+import type { BinaryOp, FieldExpr, FieldRef, Static } from './ast.ts';
+import { intrinsicOf } from './intrinsics.ts';
+import type { Token } from './lexer.ts';
+import { fold, foldUnary } from './fold.ts';
+import { COMPARE_OPS, MINUS_PRECEDENCE, NOT_PRECEDENCE, type TokenStream } from './token-stream.ts';
+
+const FIELD_OPS: ReadonlySet<string> = new Set([...COMPARE_OPS, '&&', '||', '+', '-', '*', '/', '%', '^']);
+const INT64_MAX = (1n << 63n) - 1n;
+const KEYWORD_STATICS: Record<string, Static> = {
+  true: { type: 'bool', value: true },
+  false: { type: 'bool', value: false },
+  nil: { type: 'nil' },
+  error: { type: 'status', value: 'error' },
+  ok: { type: 'status', value: 'ok' },
+  unset: { type: 'status', value: 'unset' },
+  unspecified: { type: 'kind', value: 'unspecified' },
+  internal: { type: 'kind', value: 'internal' },
+  server: { type: 'kind', value: 'server' },
+  client: { type: 'kind', value: 'client' },
+  producer: { type: 'kind', value: 'producer' },
+  consumer: { type: 'kind', value: 'consumer' },
+};
+
+/** An expression whose operators bind at least as strongly as `minimum`. */
+export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
+  let lhs = parseOperand(stream);
+  const isNil = lhs.kind === 'literal' && lhs.value.type === 'nil';
+  if (minimum === 0 && isNil && !stream.isOp('=') && !stream.isOp('!=')) throw stream.unexpected('=', '!=');
+  for (;;) {
+    const found = stream.operator(FIELD_OPS, minimum);
+    if (!found) break;
+    stream.countOperator();
+    stream.take();
+    const op = found.token.text as BinaryOp;
+    const rhsMinimum = op === '^' ? found.precedence : found.precedence + 1;
+    const rhs = stream.nested(() => parseFieldExpr(stream, rhsMinimum));
+    lhs = fold(op, lhs, rhs, (message) => stream.failAt(found.token, message));
+  }
+  return lhs;
+}
+
+function parseOperand(stream: TokenStream): FieldExpr {
+  if (stream.acceptOp('(')) {
+    const inner = stream.nested(() => parseFieldExpr(stream));
+    if (!stream.acceptOp(')')) throw stream.unexpected();
+    return inner;
+  }
+  if (stream.acceptOp('!')) {
+    return foldUnary('!', stream.nested(() => parseFieldExpr(stream, NOT_PRECEDENCE + 1)));
+  }
+  if (stream.acceptOp('-')) {
+    return foldUnary('-', stream.nested(() => parseFieldExpr(stream, MINUS_PRECEDENCE + 1)));
+  }
+  const ref = parseFieldRef(stream);
+  if (ref) return ref;
+  const value = parseStatic(stream);
+  if (!value) throw stream.unexpected();
+  return { kind: 'literal', value };
+}
+
+/** An attribute or intrinsic, or undefined when there is none here. */
+export function parseFieldRef(stream: TokenStream): FieldRef | undefined {
+  const token = stream.current;
+  if (token.kind === 'attribute') {
+    stream.take();
+    return { kind: 'attribute', scope: token.scope ?? 'none', parent: token.parent ?? false, name: token.text };
+  }
+  if (token.kind !== 'keyword' && token.kind !== 'intrinsic') return undefined;
+  const intrinsic = intrinsicOf(token.text);
+  if (intrinsic) stream.take();
+  return intrinsic;
+}
+
+/** A constant without sign, or undefined when there is none here. */
+export function parseStatic(stream: TokenStream): Static | undefined {
+  const token = stream.current;
+  const value = staticOf(stream, token);
+  if (value) stream.take();
+  return value;
+}
+
+function staticOf(stream: TokenStream, token: Token): Static | undefined {
+  switch (token.kind) {
+    case 'string':
+      return { type: 'string', value: token.text };
+    case 'int':
+      return { type: 'int', value: parseInteger(stream, token) };
+    case 'float':
+      return { type: 'float', value: parseFloatToken(stream, token) };
+    case 'duration':
+      return { type: 'duration', value: token.nanos! };
+    case 'keyword':
+      return KEYWORD_STATICS[token.text];
+    case 'identifier':
+      if (token.text === 'minInt') return { type: 'int', value: -(1n << 63n) };
+      if (token.text === 'maxInt') return { type: 'int', value: INT64_MAX };
+      if (/^[\p{L}_']/u.test(token.text)) throw stream.failAt(token, `unknown identifier: ${token.text}`);
+      return undefined;
+    default:
+      return undefined;
+  }
+}
+
+function parseInteger(stream: TokenStream, token: Token): bigint {
+  if (!/^\d+$/.test(token.text)) throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": invalid syntax`);
+  const value = BigInt(token.text);
+  if (value > INT64_MAX) throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": value out of range`);
+  return value;
+}
+
+export function parseFloatToken(stream: TokenStream, token: Token): number {
+  const value = Number(token.text);
+  if (Number.isFinite(value)) return value;
+  const why = /^[\d.eE+-]+$/.test(token.text) ? 'value out of range' : 'invalid syntax';
+  throw stream.failAt(token, `strconv.ParseFloat: parsing "${token.text}": ${why}`);
+}

@@ -1,0 +1,87 @@
+// A cursor over tokens with the error texts of the grammar, and the limits that keep hostile queries cheap.
+import { TraceqlError } from './error.ts';
+import { type Token, tokenize } from './lexer.ts';
+
+const TEXT_LENGTH_MAX = 1 << 20;
+const DEPTH_MAX = 200;
+/** Bounds the height of the tree, which later steps walk recursively. */
+const OPERATORS_MAX = 4096;
+
+/** Binary operators by precedence, low to high; `|` (1) separates stages and is handled apart. */
+const PRECEDENCE: Record<string, number> = { '&&': 2, '||': 2, '+': 4, '-': 4, '*': 6, '/': 6, '%': 6, '^': 7 };
+export const COMPARE_PRECEDENCE = 3;
+export const MINUS_PRECEDENCE = 4;
+export const NOT_PRECEDENCE = 5;
+
+export const COMPARE_OPS: ReadonlySet<string> = new Set(['=', '!=', '<', '<=', '>', '>=', '=~', '!~']);
+export const STRUCTURAL_OPS: ReadonlySet<string> = new Set(
+  '>> << > < ~ !>> !<< !> !< !~ &>> &<< &> &< &~'.split(' '),
+);
+
+export class TokenStream {
+  private readonly tokens: readonly Token[];
+  private position = 0;
+  private depth = 0;
+  private operators = 0;
+
+  constructor(text: string) {
+    if (text.length > TEXT_LENGTH_MAX) throw new TraceqlError('query too long', 1, 1);
+    this.tokens = tokenize(text);
+  }
+
+  get current(): Token {
+    return this.tokens[this.position]!;
+  }
+
+  take(): Token {
+    const token = this.current;
+    if (token.kind !== 'end') this.position++;
+    return token;
+  }
+
+  isOp(text: string): boolean {
+    return this.current.kind === 'op' && this.current.text === text;
+  }
+
+  isKeyword(text: string): boolean {
+    return this.current.kind === 'keyword' && this.current.text === text;
+  }
+
+  acceptOp(text: string): boolean {
+    if (!this.isOp(text)) return false;
+    this.position++;
+    return true;
+  }
+
+  expectOp(text: string, ...others: string[]): void {
+    if (!this.acceptOp(text)) throw this.unexpected(text, ...others);
+  }
+
+  unexpected(...expected: string[]): TraceqlError {
+    const tail = expected.length === 0 ? '' : `, expecting ${expected.join(' or ')}`;
+    return this.failAt(this.current, `syntax error: unexpected ${this.current.shown}${tail}`);
+  }
+
+  failAt(token: Token, message: string): TraceqlError {
+    return new TraceqlError(message, token.line, token.column);
+  }
+
+  /** The binary operator here if it binds at least as strongly as `minimum`. */
+  operator(allowed: ReadonlySet<string>, minimum: number): { token: Token; precedence: number } | undefined {
+    const token = this.current;
+    if (token.kind !== 'op' || !allowed.has(token.text)) return undefined;
+    const precedence = PRECEDENCE[token.text] ?? COMPARE_PRECEDENCE;
+    return precedence < minimum ? undefined : { token, precedence };
+  }
+
+  countOperator(): void {
+    if (++this.operators > OPERATORS_MAX) throw this.failAt(this.current, 'query too complex');
+  }
+
+  nested<T>(parse: () => T): T {
+    if (++this.depth > DEPTH_MAX) throw this.failAt(this.current, 'query nested too deeply');
+    const result = parse();
+    this.depth--;
+    return result;
+  }
+}

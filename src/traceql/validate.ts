@@ -1,0 +1,173 @@
+// Checks of meaning that the grammar cannot make, with Tempo's texts.
+import type { FieldExpr, MetricsStage, Query, ScalarExpr, SpansetExpr, Stage } from './ast.ts';
+import { TraceqlError } from './error.ts';
+import { printField, printFloat, printScalar, printSpanset, printStage } from './print.ts';
+import { regexMatcher } from './regex.ts';
+import { isNumeric, operatorAllowed, referencesSpan, typeOf, typesMatch } from './types.ts';
+
+const GROUPS_MAX = 5;
+/** These add a label of their own to the series. */
+const GROUPS_MAX_LABELLED = 4;
+
+/** Throws TraceqlError when the query has no meaning. */
+export function validate(query: Query): void {
+  validateStages(query.stages);
+  if (query.metrics) validateMetrics(query.metrics);
+  if (query.second) {
+    if (query.second.limit <= 0) throw new TraceqlError('limit must be greater than 0');
+    if (query.metrics?.kind === 'compare') {
+      throw new TraceqlError('compare() cannot be used with second stage functions');
+    }
+  }
+}
+
+function validateStages(stages: readonly Stage[]): void {
+  for (const stage of stages) validateStage(stage);
+}
+
+function validateStage(stage: Stage): void {
+  switch (stage.kind) {
+    case 'scalarFilter':
+      return validateScalarFilter(stage);
+    case 'by':
+      validateField(stage.expr);
+      if (!referencesSpan(stage.expr)) {
+        throw new TraceqlError(`grouping field expressions must reference the span: ${printStage(stage)}`);
+      }
+      return;
+    case 'coalesce':
+      return;
+    case 'select':
+      return stage.fields.forEach(validateField);
+    default:
+      validateSpanset(stage);
+  }
+}
+
+function validateSpanset(node: SpansetExpr): void {
+  switch (node.kind) {
+    case 'filter': {
+      validateField(node.expr);
+      const type = typeOf(node.expr);
+      if (type === 'bool' || type === 'attribute') return;
+      throw new TraceqlError(`span filter field expressions must resolve to a boolean: ${printSpanset(node)}`);
+    }
+    case 'spansets':
+      validateSpanset(node.lhs);
+      validateSpanset(node.rhs);
+      return;
+    case 'pipeline':
+      validateStages(node.stages);
+  }
+}
+
+function validateScalarFilter(stage: Extract<Stage, { kind: 'scalarFilter' }>): void {
+  validateScalar(stage.lhs);
+  validateScalar(stage.rhs);
+  // "%v" is Tempo's own text
+  if (stage.lhs.kind !== 'aggregate') throw new TraceqlError('scalar filter lhs of type (%v) not yet supported');
+  if (stage.rhs.kind !== 'literal') throw new TraceqlError('scalar filter rhs of type (%v) not yet supported');
+}
+
+function validateScalar(node: ScalarExpr): void {
+  switch (node.kind) {
+    case 'literal':
+      return;
+    case 'scalars':
+      validateScalar(node.lhs);
+      validateScalar(node.rhs);
+      return;
+    case 'scalarPipeline':
+      validateStages(node.stages);
+      validateScalar(node.result);
+      return;
+    case 'aggregate': {
+      if (!node.arg) return;
+      validateField(node.arg);
+      const type = typeOf(node.arg);
+      if (type !== 'attribute' && !isNumeric(type)) {
+        throw new TraceqlError(
+          `aggregate field expressions must resolve to a number type: ${printScalar(node)}`,
+        );
+      }
+      if (!referencesSpan(node.arg)) {
+        throw new TraceqlError(`aggregate field expressions must reference the span: ${printScalar(node)}`);
+      }
+    }
+  }
+}
+
+function validateMetrics(stage: MetricsStage): void {
+  if (stage.kind === 'compare') {
+    validateSpanset({ kind: 'filter', expr: stage.filter });
+    if (stage.topN <= 0) throw new TraceqlError('compare() top number of values must be integer greater than 0');
+    if (stage.start !== 0n && stage.end <= stage.start) {
+      throw new TraceqlError('compare() timestamps must be ordered: start, end');
+    }
+    return;
+  }
+  if (stage.arg) validateField(stage.arg);
+  stage.by.forEach(validateField);
+  for (const q of stage.quantiles) {
+    if (q < 0 || q > 1) throw new TraceqlError(`quantile must be between 0 and 1: ${printFloat(q).replace(/\.0$/, '')}`);
+  }
+  const labelled = ['avg_over_time', 'quantile_over_time', 'histogram_over_time'].includes(stage.name);
+  if (stage.by.length > (labelled ? GROUPS_MAX_LABELLED : GROUPS_MAX)) {
+    throw new TraceqlError(`metrics group by ${stage.by.length} values not yet supported`);
+  }
+}
+
+function validateField(expr: FieldExpr): void {
+  switch (expr.kind) {
+    case 'literal':
+      return;
+    case 'attribute':
+      if (expr.parent) throw new TraceqlError('parent not yet supported');
+      return;
+    case 'intrinsic':
+      if (expr.name === 'parent') throw new TraceqlError('intrinsic (parent) not yet supported');
+      return;
+    case 'unary': {
+      validateField(expr.operand);
+      const type = typeOf(expr.operand);
+      const allowed = type === 'attribute' || (expr.op === '!' ? type === 'bool' : isNumeric(type));
+      if (!allowed) throw new TraceqlError(`illegal operation for the given type: ${printField(expr)}`);
+      return;
+    }
+    case 'binary':
+      validateBinary(expr);
+  }
+}
+
+function validateBinary(expr: Extract<FieldExpr, { kind: 'binary' }>): void {
+  validateField(expr.lhs);
+  validateField(expr.rhs);
+  const left = typeOf(expr.lhs);
+  const right = typeOf(expr.rhs);
+  if (!typesMatch(left, right)) {
+    throw new TraceqlError(`binary operations must operate on the same type: ${printField(expr)}`);
+  }
+  if (!operatorAllowed(expr.op, left) || !operatorAllowed(expr.op, right)) {
+    throw new TraceqlError(`illegal operation for the given types: ${printField(expr)}`);
+  }
+  if (left === 'nil' || right === 'nil') validateNil(expr.op, left === 'nil' ? expr.rhs : expr.lhs);
+  if (expr.op === '=~' || expr.op === '!~') validateRegex(expr.rhs);
+}
+
+function validateNil(op: string, other: FieldExpr): void {
+  if (op !== '=') return;
+  if (other.kind === 'intrinsic') {
+    throw new TraceqlError(`${other.text}=nil is not valid because intrinsics cannot be nil`);
+  }
+  if (other.kind === 'attribute' && other.scope === 'resource' && other.name === 'service.name') {
+    throw new TraceqlError('resource.service.name=nil is not valid because resource.service.name cannot be nil');
+  }
+}
+
+function validateRegex(pattern: FieldExpr): void {
+  if (pattern.kind !== 'literal') return;
+  const { value } = pattern;
+  if (value.type !== 'string' || !regexMatcher(value.value)) {
+    throw new TraceqlError(`invalid regex: ${printField(pattern)}`);
+  }
+}
