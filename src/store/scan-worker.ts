@@ -1,0 +1,55 @@
+// A scan thread: opens heads and blocks and runs the engine over them, one job after another.
+import { parentPort, workerData } from 'node:worker_threads';
+import { TempoError } from '../lib/errors.ts';
+import { LocalStore } from '../objectstore/local.ts';
+import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
+import { Scanner } from './scanner.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('scan-worker runs only as a worker thread');
+
+const { localBlocksPath, backendPath, cacheBytes } = workerData as ScanWorkerData;
+const scanner = new Scanner({
+  local: new LocalStore(localBlocksPath),
+  backend: new LocalStore(backendPath),
+  cacheBytes,
+});
+const running = new Map<number, AbortController>();
+let turn: Promise<void> = Promise.resolve();
+
+port.on('message', (message: ToScanWorker) => {
+  if (message.kind === 'cancel') {
+    running.get(message.id)?.abort();
+    return;
+  }
+  const { id, job } = message;
+  const controller = new AbortController();
+  running.set(id, controller);
+  turn = turn.then(async () => {
+    const before = process.threadCpuUsage();
+    try {
+      const result = await scanner.run(job, controller.signal);
+      const used = process.threadCpuUsage(before);
+      send({ kind: 'done', id, result, cpuMicros: used.user + used.system }, buffersOf(result));
+    } catch (err) {
+      const code = err instanceof TempoError ? err.code : 'internal';
+      send({ kind: 'failed', id, code, message: err instanceof Error ? err.message : String(err) }, []);
+    } finally {
+      running.delete(id);
+    }
+  });
+});
+
+function send(message: FromScanWorker, transfer: ArrayBuffer[]): void {
+  port!.postMessage(message, transfer);
+}
+
+/** Large results move to the main thread rather than being copied. */
+function buffersOf(result: ScanResult): ArrayBuffer[] {
+  const arrays = result.kind === 'search' ? [result.found.json, result.found.ids] : [result.trace];
+  return arrays.flatMap((array) =>
+    array !== undefined && array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength
+      ? [array.buffer]
+      : [],
+  );
+}
