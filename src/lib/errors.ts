@@ -22,3 +22,13 @@ export class TempoError extends Error {
     this.code = code;
   }
 }
+
+/** A refusal that the caller may repeat after a while; told to OTLP clients as RetryInfo and Retry-After. */
+export class RetryLaterError extends TempoError {
+  readonly retryAfterMs: number;
+
+  constructor(code: ErrorCode, message: string, retryAfterMs: number, cause?: unknown) {
+    super(code, message, cause);
+    this.retryAfterMs = retryAfterMs;
+  }
+}

@@ -1,0 +1,80 @@
+// Puts the one length-prefixed message of a unary gRPC call together from DATA chunks that are cut anywhere.
+// Format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message.
+import { TempoError } from '../lib/errors.ts';
+
+export const PREFIX_BYTES = 5;
+const NOTHING = new Uint8Array(0);
+
+/** Keeps bytes that wait for their message to be complete within a limit, over all calls of a server. */
+export interface ByteBudget {
+  readonly bytesMax: number;
+  bytesHeld: number;
+}
+
+export class MessageAssembler {
+  /** The message; complete once `isComplete()`. A view of the only chunk where there was only one. */
+  bytes: Uint8Array = NOTHING;
+  isCompressed = false;
+
+  readonly #sizeMax: number;
+  readonly #budget: ByteBudget;
+  readonly #prefix = new Uint8Array(PREFIX_BYTES);
+  #prefixLength = 0;
+  #length = -1;
+  #filled = 0;
+  #held = 0;
+
+  constructor(sizeMax: number, budget: ByteBudget) {
+    this.#sizeMax = sizeMax;
+    this.#budget = budget;
+  }
+
+  isComplete(): boolean {
+    return this.#filled === this.#length;
+  }
+
+  /** Takes the next chunk. Throws TempoError for what no message is, too large a one or too many bytes held. */
+  push(chunk: Uint8Array): void {
+    let at = 0;
+    if (this.#length < 0) {
+      at = Math.min(PREFIX_BYTES - this.#prefixLength, chunk.length);
+      for (let i = 0; i < at; i++) this.#prefix[this.#prefixLength++] = chunk[i];
+      if (this.#prefixLength < PREFIX_BYTES) return;
+      this.#open(chunk.length - at);
+    }
+    const rest = chunk.length - at;
+    if (rest > this.#length - this.#filled) throw new TempoError('internal', 'more than one message in a unary call');
+    if (rest === 0) return;
+    if (rest === this.#length) this.bytes = chunk.subarray(at);
+    else this.bytes.set(at === 0 ? chunk : chunk.subarray(at), this.#filled);
+    this.#filled += rest;
+  }
+
+  /** Gives the held bytes back to the budget; the message must not be used any more. */
+  release(): void {
+    this.#budget.bytesHeld -= this.#held;
+    this.#held = 0;
+    this.bytes = NOTHING;
+  }
+
+  /** Reads the prefix and makes room, unless the first chunk holds the whole message. */
+  #open(bytesHere: number): void {
+    const [flag, a, b, c, d] = this.#prefix;
+    if (flag > 1) throw new TempoError('internal', `invalid compression flag ${flag} of a message`);
+    this.isCompressed = flag === 1;
+    const length = a * 0x1000000 + ((b << 16) | (c << 8) | d);
+    if (length > this.#sizeMax) {
+      throw new TempoError(
+        'too_large',
+        `grpc: received message larger than max (${length} vs. ${this.#sizeMax})`,
+      );
+    }
+    if (this.#budget.bytesHeld + length > this.#budget.bytesMax) {
+      throw new TempoError('unavailable', `too many bytes in flight (${this.#budget.bytesHeld}), try again later`);
+    }
+    this.#length = length;
+    this.#held = length;
+    this.#budget.bytesHeld += length;
+    if (bytesHere < length) this.bytes = Buffer.allocUnsafeSlow(length);
+  }
+}

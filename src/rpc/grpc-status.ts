@@ -1,0 +1,101 @@
+// gRPC statuses: the numbers, what a TempoError becomes, and the header forms of message and details.
+// Format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md and google/rpc/status.proto.
+import { ByteWriter } from '../lib/byte-writer.ts';
+import { type ErrorCode, RetryLaterError, TempoError } from '../lib/errors.ts';
+
+export const GRPC_OK = 0;
+export const GRPC_CANCELLED = 1;
+export const GRPC_UNKNOWN = 2;
+export const GRPC_INVALID_ARGUMENT = 3;
+export const GRPC_DEADLINE_EXCEEDED = 4;
+export const GRPC_NOT_FOUND = 5;
+export const GRPC_RESOURCE_EXHAUSTED = 8;
+export const GRPC_UNIMPLEMENTED = 12;
+export const GRPC_INTERNAL = 13;
+export const GRPC_UNAVAILABLE = 14;
+export const GRPC_DATA_LOSS = 15;
+export const GRPC_UNAUTHENTICATED = 16;
+
+const STATUS_OF_CODE: Readonly<Record<ErrorCode, number>> = {
+  invalid_argument: GRPC_INVALID_ARGUMENT,
+  unauthenticated: GRPC_UNAUTHENTICATED,
+  not_found: GRPC_NOT_FOUND,
+  too_large: GRPC_RESOURCE_EXHAUSTED,
+  resource_exhausted: GRPC_RESOURCE_EXHAUSTED,
+  unavailable: GRPC_UNAVAILABLE,
+  deadline_exceeded: GRPC_DEADLINE_EXCEEDED,
+  cancelled: GRPC_CANCELLED,
+  unimplemented: GRPC_UNIMPLEMENTED,
+  block_corrupt: GRPC_DATA_LOSS,
+  internal: GRPC_INTERNAL,
+};
+
+const RETRY_INFO_TYPE = 'type.googleapis.com/google.rpc.RetryInfo';
+const encoder = new TextEncoder();
+
+/** A status as a peer sees it. */
+export interface GrpcStatus {
+  readonly code: number;
+  readonly message: string;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** What a thrown value is to the caller. */
+export function statusOfError(err: unknown): GrpcStatus {
+  if (!(err instanceof TempoError)) {
+    return { code: GRPC_INTERNAL, message: err instanceof Error ? err.message : String(err), retryAfterMs: undefined };
+  }
+  const retryAfterMs = err instanceof RetryLaterError ? err.retryAfterMs : undefined;
+  return { code: STATUS_OF_CODE[err.code], message: err.message, retryAfterMs };
+}
+
+/** Serialises a google.rpc.Status, with a RetryInfo detail where the caller may try again. */
+export function encodeStatus(status: GrpcStatus): Uint8Array {
+  const out = new ByteWriter(64 + status.message.length);
+  if (status.code !== 0) {
+    out.u8(0x08);
+    out.varint(status.code);
+  }
+  if (status.message !== '') writeField(out, 0x12, encoder.encode(status.message));
+  if (status.retryAfterMs !== undefined) writeField(out, 0x1a, encodeRetryInfo(status.retryAfterMs));
+  return out.copy();
+}
+
+/** Percent-encodes a message as `grpc-message` wants it: all but printable ASCII, and `%` itself. */
+export function percentEncode(message: string): string {
+  // oxlint-disable-next-line no-control-regex -- the control characters are what must not get through
+  if (!/[^\x20-\x7e]|%/.test(message)) return message;
+  let text = '';
+  for (const byte of encoder.encode(message)) {
+    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+    text += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return text;
+}
+
+/** google.protobuf.Any of RetryInfo { retry_delay }. */
+function encodeRetryInfo(delayMs: number): Uint8Array {
+  const duration = new ByteWriter(16);
+  const seconds = Math.floor(delayMs / 1000);
+  const nanos = (delayMs % 1000) * 1_000_000;
+  if (seconds > 0) {
+    duration.u8(0x08);
+    duration.varint(seconds);
+  }
+  if (nanos > 0) {
+    duration.u8(0x10);
+    duration.varint(nanos);
+  }
+  const info = new ByteWriter(32);
+  writeField(info, 0x0a, duration.view());
+  const any = new ByteWriter(96);
+  writeField(any, 0x0a, encoder.encode(RETRY_INFO_TYPE));
+  writeField(any, 0x12, info.view());
+  return any.copy();
+}
+
+function writeField(out: ByteWriter, tag: number, value: Uint8Array): void {
+  out.u8(tag);
+  out.varint(value.length);
+  out.raw(value);
+}

@@ -1,0 +1,51 @@
+// Binding of listeners: endpoint texts as `host:port`, and an error that names the address.
+import { lookup } from 'node:dns/promises';
+import type { AddressInfo, Server } from 'node:net';
+import { TempoError } from '../lib/errors.ts';
+
+export interface ListenAddress {
+  /** undefined = every interface. */
+  readonly host: string | undefined;
+  readonly port: number;
+}
+
+/** Parses `host:port`, `:port` and `[ipv6]:port`. */
+export function parseEndpoint(endpoint: string): ListenAddress {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(endpoint);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) {
+    throw new TempoError('invalid_argument', `endpoint ${JSON.stringify(endpoint)} is not host:port`);
+  }
+  const host = match[1] ?? match[2] ?? '';
+  return { host: host === '' ? undefined : host, port };
+}
+
+/** Starts listening and resolves with the bound address. */
+export async function listen(server: Server, address: ListenAddress): Promise<AddressInfo> {
+  const host = await resolveHost(address);
+  await new Promise<void>((resolve, reject) => {
+    const fail = (err: Error): void => reject(cannotListen(address, err));
+    server.once('error', fail);
+    server.listen({ port: address.port, ...(host === undefined ? {} : { host }) }, () => {
+      server.off('error', fail);
+      resolve();
+    });
+  });
+  return server.address() as AddressInfo;
+}
+
+/** IPv4 first, as Go binds `localhost`: clients of a collector expect it on 127.0.0.1. */
+export async function resolveHost(address: ListenAddress): Promise<string | undefined> {
+  if (address.host === undefined) return undefined;
+  try {
+    return (await lookup(address.host, { order: 'ipv4first' })).address;
+  } catch (err) {
+    throw cannotListen(address, err);
+  }
+}
+
+export function cannotListen(address: ListenAddress, cause: unknown): TempoError {
+  const why = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+  const reason = why === 'EADDRINUSE' ? 'address already in use' : why;
+  return new TempoError('unavailable', `cannot listen on ${address.host ?? ''}:${address.port}: ${reason}`, cause);
+}
