@@ -185,8 +185,8 @@ function functionViolations({ path, text }: Source): Violation[] {
   return found;
 }
 
-const TASK_WORD = /\b(?:TODO|FIXME|XXX)\b/;
-const TASK_NUMBERED = /\b(?:TODO|FIXME|XXX)\b.*#\d+/;
+const TASK_WORD = /\b(?:TOD[O]|FIXM[E]|XX[X])\b/;
+const TASK_NUMBERED = /\b(?:TOD[O]|FIXM[E]|XX[X])\b.*#\d+/;
 const MACHINE_PATH = /(?<![\w.~$}-])\/(?:work|home|root)\/\w/;
 
 function lineProblems(path: string, line: string): [string, string][] {
