@@ -3,7 +3,6 @@ import { block, bool, duration, float, int, list, oneOf, raw, size, text } from 
 import type { ConfigOf } from '../config/field.ts';
 import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
 
-
 /** Attributes with a column of their own. */
 const dedicatedColumns = list(
   block({
@@ -74,9 +73,14 @@ const storageWalFields = {
   ...walFields('/var/tempo/wal', 'storage.trace.wal.path'),
   v2_encoding: text('snappy', 'not read'),
   version: oneOf(BLOCK_VERSIONS, '', 'not read', { hidden: true }),
-  sync: oneOf(['always', 'interval', 'never'], 'always', 'when the log is synced to the disk before acknowledging', {
-    hidden: true,
-  }),
+  sync: oneOf(
+    ['always', 'interval', 'never'],
+    'always',
+    'when the log is synced to the disk before acknowledging',
+    {
+      hidden: true,
+    },
+  ),
 };
 
 export const searchFields = {
@@ -96,7 +100,9 @@ export const compactionFields = {
   v2_out_buffer_bytes: int(20_971_520, 'v2 only (S3 needs >= 5 MiB else warning)'),
   v2_prefetch_traces_count: int(1_000, 'v2 only'),
   compaction_window: duration('1h', 'time window of one job', { flag: '+compaction.compaction-window' }),
-  max_compaction_objects: int(6_000_000, 'max traces in output', { flag: '+compaction.max-objects-per-block' }),
+  max_compaction_objects: int(6_000_000, 'max traces in output', {
+    flag: '+compaction.max-objects-per-block',
+  }),
   max_block_bytes: int(107_374_182_400, 'max output bytes', { flag: '+compaction.max-block-bytes' }),
   block_retention: duration('336h', 'delete blocks older than', { flag: '+compaction.block-retention' }),
   compacted_block_retention: duration('1h', 'keep compacted blocks'),
@@ -108,7 +114,9 @@ export const compactionFields = {
 export const storageFields = {
   trace: block({
     pool: block({
-      max_workers: int(400, 'parallel backend reads (0 outside querier/all)', { flag: 'storage.trace.pool.max-workers' }),
+      max_workers: int(400, 'parallel backend reads (0 outside querier/all)', {
+        flag: 'storage.trace.pool.max-workers',
+      }),
       queue_depth: int(20_000, 'pending reads', { flag: 'storage.trace.pool.queue-depth' }),
     }),
     wal: block(storageWalFields, 'write-ahead log', { aliases: { encoding: 'v2_encoding' } }),
@@ -125,7 +133,9 @@ export const storageFields = {
     blocklist_poll_tolerate_tenant_failures: int(1, 'failed tenants allowed'),
     empty_tenant_deletion_enabled: bool(false, 'clean empty tenants'),
     empty_tenant_deletion_age: duration('0s', 'min object age'),
-    backend: oneOf(['', 'local', 's3', 'gcs', 'azure'], '', 'object store (required)', { flag: 'storage.trace.backend' }),
+    backend: oneOf(['', 'local', 's3', 'gcs', 'azure'], '', 'object store (required)', {
+      flag: 'storage.trace.backend',
+    }),
     local: block(localFields, '', { flagPrefix: 'storage.trace.local.' }),
     gcs: block(gcsFields, '', { flagPrefix: 'storage.trace.gcs.' }),
     s3: block(s3Fields, '', { flagPrefix: 'storage.trace.s3.' }),

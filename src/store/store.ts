@@ -1,6 +1,6 @@
 // Read and write over all blocks of all tenants: the backend, what it holds, its upkeep, and the threads that scan it.
 import type { BlockMeta } from '../block/meta.ts';
-import type { Service } from '../app/service.ts';
+import type { Service } from '../lib/service.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter, Gauge, Histogram, Metrics } from '../telemetry/metrics.ts';

@@ -1,0 +1,136 @@
+// The lock of a data folder: one process at a time. Node has no flock, so the lock is a file that names its holder;
+// it is stale when that process is gone. A holder in another pid namespace (a container) is known by its heartbeat.
+import * as fs from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { TempoError } from '../../lib/errors.ts';
+
+interface Holder {
+  readonly pid: number;
+  /** Start time of the process in clock ticks, as /proc tells it: a pid is used again. */
+  readonly startTicks: string;
+  readonly pidNamespace: string;
+}
+
+export interface FolderLock {
+  release(): void;
+}
+
+const HEARTBEAT_MS = 2000;
+/** A foreign holder that has not touched its lock for this long is gone. */
+const FOREIGN_STALE_MS = 5 * HEARTBEAT_MS;
+
+/** Locks held by this process: its own pid in a file says nothing about them. */
+const held = new Set<string>();
+
+/** @throws TempoError when another process holds the folder. */
+export async function lockFolder(folder: string): Promise<FolderLock> {
+  const path = `${fs.realpathSync(folder)}/lock`;
+  const mine = `${path}.${process.pid}`;
+  for (;;) {
+    if (held.has(path)) throw taken(path, describe(process.pid));
+    fs.writeFileSync(mine, JSON.stringify(describe(process.pid)));
+    try {
+      // A link appears with its content and only where nothing is: two that start at once cannot both have it.
+      fs.linkSync(mine, path);
+      break;
+    } catch (err) {
+      if (!(err instanceof Error && 'code' in err && err.code === 'EEXIST')) throw err;
+    } finally {
+      fs.rmSync(mine, { force: true });
+    }
+    const holder = await liveHolder(path);
+    if (holder !== undefined) throw taken(path, holder);
+    removeStale(path);
+  }
+  held.add(path);
+  const heartbeat = setInterval(() => touch(path), HEARTBEAT_MS).unref();
+  return {
+    release: () => {
+      clearInterval(heartbeat);
+      if (held.delete(path)) fs.rmSync(path, { force: true });
+    },
+  };
+}
+
+function taken(path: string, holder: Holder): TempoError {
+  return new TempoError(
+    'unavailable',
+    `data folder is in use by process ${holder.pid} (lock file ${path}): stop it, or use another storage.trace.wal.path`,
+  );
+}
+
+function describe(pid: number): Holder {
+  return { pid, startTicks: startTicks(pid), pidNamespace: pidNamespace() };
+}
+
+/** Field 22 of /proc/<pid>/stat; the name in field 2 may hold spaces. Empty where there is no /proc. */
+function startTicks(pid: number): string {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function pidNamespace(): string {
+  try {
+    return fs.readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return '';
+  }
+}
+
+/** Who holds the lock, or undefined when nobody does any more. */
+async function liveHolder(path: string): Promise<Holder | undefined> {
+  const holder = readHolder(path);
+  if (holder === undefined) return undefined;
+  if (holder.pidNamespace !== pidNamespace()) return foreignAlive(path, holder);
+  if (holder.pid === process.pid) return undefined;
+  try {
+    process.kill(holder.pid, 0);
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'ESRCH') return undefined;
+  }
+  return startTicks(holder.pid) === holder.startTicks ? holder : undefined;
+}
+
+function readHolder(path: string): Holder | undefined {
+  try {
+    return JSON.parse(fs.readFileSync(path, 'utf8')) as Holder;
+  } catch {
+    // Gone meanwhile, or no lock of ours.
+    return undefined;
+  }
+}
+
+/** Waits until the heartbeat moved or has been missing for long enough. */
+async function foreignAlive(path: string, holder: Holder): Promise<Holder | undefined> {
+  const first = mtimeMs(path);
+  while (mtimeMs(path) === first) {
+    if (first === undefined || Date.now() - first > FOREIGN_STALE_MS) return undefined;
+    await delay(200);
+  }
+  return holder;
+}
+
+function mtimeMs(path: string): number | undefined {
+  return fs.statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+}
+
+function touch(path: string): void {
+  const now = new Date();
+  fs.utimes(path, now, now, () => {});
+}
+
+/** Moves the lock away first: what is deleted is surely what was judged. */
+function removeStale(path: string): void {
+  const aside = `${path}.stale.${process.pid}`;
+  try {
+    fs.renameSync(path, aside);
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return;
+    throw err;
+  }
+  fs.rmSync(aside, { force: true });
+}

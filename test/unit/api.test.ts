@@ -1,0 +1,136 @@
+// Request parameters with Tempo's texts, and a trace's JSON.
+import t from 'tap';
+import {
+  parseSearchParams,
+  parseTraceId,
+  parseTraceRange,
+  type SearchLimits,
+} from '../../src/api/params.ts';
+import { resourceSpansJson } from '../../src/api/trace-json.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { aResource, aScope, aSpan, encodeTraces } from '../support/otlp.ts';
+
+const LIMITS: SearchLimits = {
+  defaultLimit: 20,
+  limitMax: 262144,
+  defaultSpansPerSpanSet: 3,
+  spansPerSpanSetMax: 100,
+  durationMaxMs: 168 * 3_600_000,
+  queryBytesMax: 131072,
+};
+
+function messageOf(work: () => unknown): string {
+  try {
+    work();
+  } catch (err) {
+    if (err instanceof TempoError && err.code === 'invalid_argument') return err.message;
+    throw err;
+  }
+  return 'no error';
+}
+
+t.test('search parameters', (t) => {
+  const parse = (query: string) => parseSearchParams(new URLSearchParams(query), LIMITS);
+  t.same(parse('q={}'), {
+    query: '{}',
+    limit: 20,
+    spansPerSpanSet: 3,
+    range: { startSec: undefined, endSec: undefined },
+  });
+  t.same(parse('').query, '{ }');
+  t.same(parse('limit=5&spss=7&start=10&end=20'), {
+    query: '{ }',
+    limit: 5,
+    spansPerSpanSet: 7,
+    range: { startSec: 10, endSec: 20 },
+  });
+  t.end();
+});
+
+t.test('search parameters that are refused', (t) => {
+  const cases = [
+    ['q={}&tags=a', "invalid request: can't specify tags and q in the same query"],
+    ['limit=0', 'invalid limit: must be a positive number'],
+    ['limit=-1', 'invalid limit: must be a positive number'],
+    ['limit=262145', 'limit 262145 exceeds max limit 262144'],
+    ['limit=x', 'invalid limit: strconv.ParseInt: parsing "x": invalid syntax'],
+    ['spss=101', 'spans per span set exceeds 100. received 101'],
+    ['start=10', 'http parameter start must be before end. received start=10 end=0'],
+    ['end=10', 'http parameter start must be before end. received start=0 end=10'],
+    ['start=5&end=5', 'http parameter start must be before end. received start=5 end=5'],
+    [
+      'start=1&end=700000',
+      'range specified by start and end exceeds 168h0m0s. received start=1 end=700000',
+    ],
+    [`q=${'x'.repeat(131073)}`, 'TraceQL query is too large: the maximum size is 131072 bytes'],
+  ] as const;
+  for (const [query, want] of cases) {
+    t.equal(messageOf(() => parseSearchParams(new URLSearchParams(query), LIMITS)), want);
+  }
+  t.end();
+});
+
+t.test('trace ids and ranges', (t) => {
+  t.same(parseTraceId('abc'), Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xbc));
+  t.equal(messageOf(() => parseTraceId('0'.repeat(33))), "trace IDs can't be larger than 128 bits");
+  t.equal(
+    messageOf(() => parseTraceId('zz')),
+    "trace IDs can only contain hex characters: invalid character 'z' at position 1",
+  );
+  t.equal(
+    messageOf(() => parseTraceRange(new URLSearchParams('start=5&end=2'))),
+    'http parameter start must be before end. received start=5 end=2',
+  );
+  t.same(parseTraceRange(new URLSearchParams('start=5')), { startSec: 5, endSec: undefined });
+  t.end();
+});
+
+t.test('a trace as JSON', (t) => {
+  const span = aSpan({
+    traceId: '000102030405060708090a0b0c0d0e0f',
+    spanId: '0102030405060708',
+    parentSpanId: '',
+    name: 'GET "/"\u2028é',
+    kind: 2,
+    startUnixNano: 18446744073709551615n,
+    endUnixNano: 1n,
+    attributes: [
+      ['int', -9223372036854775808n],
+      ['double', 1.5],
+      ['nan', Number.NaN],
+      ['bool', false],
+      ['bytes', Uint8Array.of(255, 0)],
+      ['list', ['a', 2n]],
+      ['map', { kv: [['k', 'v']] }],
+      ['empty', []],
+      ['none', undefined],
+    ],
+    status: { code: 2, message: 'bad' },
+  });
+  const bytes = encodeTraces([{ ...span, resource: aResource('shop'), scope: aScope('lib', '1.0') }]);
+  const [parsed] = JSON.parse(resourceSpansJson(bytes));
+  const found = parsed.scopeSpans[0].spans[0];
+  t.same(parsed.resource.attributes[0], { key: 'service.name', value: { stringValue: 'shop' } });
+  t.same(parsed.scopeSpans[0].scope, { name: 'lib', version: '1.0' });
+  t.equal(found.traceId, 'AAECAwQFBgcICQoLDA0ODw==');
+  t.equal(found.spanId, 'AQIDBAUGBwg=');
+  t.notOk('parentSpanId' in found);
+  t.equal(found.name, 'GET "/"\u2028é');
+  t.equal(found.kind, 'SPAN_KIND_SERVER');
+  t.equal(found.startTimeUnixNano, '18446744073709551615');
+  t.equal(found.endTimeUnixNano, '1');
+  t.same(found.status, { message: 'bad', code: 'STATUS_CODE_ERROR' });
+  const values = Object.fromEntries(found.attributes.map((a: { key: string; value: unknown }) => [a.key, a.value]));
+  t.same(values, {
+    int: { intValue: '-9223372036854775808' },
+    double: { doubleValue: 1.5 },
+    nan: { doubleValue: 'NaN' },
+    bool: { boolValue: false },
+    bytes: { bytesValue: '/wA=' },
+    list: { arrayValue: { values: [{ stringValue: 'a' }, { intValue: '2' }] } },
+    map: { kvlistValue: { values: [{ key: 'k', value: { stringValue: 'v' } }] } },
+    empty: { arrayValue: {} },
+    none: {},
+  });
+  t.end();
+});

@@ -1,0 +1,147 @@
+// What the backend holds: polling, the blocklist between polls, tenant indexes, retention; and what carries results.
+import { gunzipSync } from 'node:zlib';
+import t from 'tap';
+import { metaToBytes } from '../../src/block/meta-json.ts';
+import type { BlockMeta } from '../../src/block/meta.ts';
+import { MemoryStore } from '../../src/objectstore/memory.ts';
+import { Blocklist } from '../../src/store/blocklist.ts';
+import { IdSet } from '../../src/store/id-set.ts';
+import { newestFound, packFound } from '../../src/store/pack.ts';
+import { Poller } from '../../src/store/poller.ts';
+import { applyRetention } from '../../src/store/retention.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+
+const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
+
+function aMeta(n: number, over: Partial<BlockMeta> = {}): BlockMeta {
+  return {
+    format: 'vParquet4',
+    blockId: ID(n),
+    tenantId: 'team',
+    startSec: 1000,
+    endSec: 2000,
+    totalObjects: 3,
+    sizeBytes: 1234,
+    compactionLevel: 0,
+    totalRecords: 1,
+    bloomShards: 1,
+    footerSizeBytes: 99,
+    dedicatedColumns: [],
+    replicationFactor: 0,
+    ...over,
+  };
+}
+
+function setUp(nowMs = 10_000_000) {
+  const clock = { nowMs };
+  const store = new MemoryStore(() => clock.nowMs);
+  const blocklist = new Blocklist();
+  const poller = new Poller({
+    store,
+    blocklist,
+    logger: silentLogger,
+    concurrency: 2,
+    nowMs: () => clock.nowMs,
+  });
+  const put = (meta: BlockMeta, name = 'meta.json'): Promise<void> =>
+    store.write(`${meta.tenantId}/${meta.blockId}/${name}`, metaToBytes(meta));
+  return { clock, store, blocklist, poller, put };
+}
+
+t.test('a poll finds live and compacted blocks, and ignores what is none', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  await put(aMeta(1));
+  await put(aMeta(2), 'meta.compacted.json');
+  await store.write(`team/${ID(3)}/data.parquet`, new Uint8Array(1));
+  await store.write(`team/${ID(4)}/meta.json`, new TextEncoder().encode('{half a me'));
+  await store.write('team/not-a-block/meta.json', metaToBytes(aMeta(5)));
+  t.same(await poller.poll(), { failedTenants: [] });
+  t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
+  t.same([...blocklist.tenant('team').compacted.keys()], [ID(2)]);
+  const index = JSON.parse(gunzipSync(await store.read('team/index.json.gz')).toString());
+  t.equal(index.meta[0].blockID, ID(1));
+  t.equal(index.compacted[0].blockID, ID(2));
+  await store.delete(`team/${ID(1)}/meta.json`);
+  await poller.poll();
+  t.equal(blocklist.tenant('team').live.size, 0, 'a block that went away is gone after the next poll');
+});
+
+t.test('what happens during a poll survives it', async (t) => {
+  const { blocklist, poller, put } = setUp();
+  await put(aMeta(1));
+  await poller.poll();
+  blocklist.beginPoll();
+  blocklist.added(aMeta(7));
+  blocklist.compacted({ meta: aMeta(1), compactedMs: 5 });
+  blocklist.replace(new Map([['team', { live: new Map([[ID(1), aMeta(1)]]), compacted: new Map() }]]));
+  t.same([...blocklist.tenant('team').live.keys()], [ID(7)]);
+  t.same([...blocklist.tenant('team').compacted.keys()], [ID(1)]);
+});
+
+t.test('overlap in time', (t) => {
+  const blocklist = new Blocklist();
+  blocklist.added(aMeta(1, { startSec: 100, endSec: 200 }));
+  const cases = [
+    { startSec: undefined, endSec: undefined, want: 1 },
+    { startSec: 200, endSec: 300, want: 1 },
+    { startSec: 201, endSec: 300, want: 0 },
+    { startSec: 50, endSec: 100, want: 1 },
+    { startSec: 50, endSec: 99, want: 0 },
+    { startSec: 150, endSec: undefined, want: 1 },
+  ];
+  for (const { want, ...range } of cases) {
+    t.equal(blocklist.overlapping('team', range).length, want, JSON.stringify(range));
+  }
+  t.same(blocklist.overlapping('other', { startSec: undefined, endSec: undefined }), []);
+  t.end();
+});
+
+t.test('retention marks what is old and deletes what was marked long ago', async (t) => {
+  const { clock, store, blocklist, poller, put } = setUp(10_000_000);
+  await put(aMeta(1, { endSec: 5_000 }));
+  await put(aMeta(2, { endSec: 9_500 }));
+  await poller.poll();
+  const options = {
+    store,
+    blocklist,
+    logger: silentLogger,
+    blockRetentionMs: 1_000_000,
+    compactedBlockRetentionMs: 60_000,
+    nowMs: () => clock.nowMs,
+  };
+  t.same(await applyRetention(options), { marked: 1, deleted: 0, failed: 0 });
+  t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
+  t.same(await store.listObjects(`team/${ID(1)}`), ['meta.compacted.json']);
+  clock.nowMs += 60_001;
+  t.same(await applyRetention({ ...options, blockRetentionMs: 0 }), { marked: 0, deleted: 1, failed: 0 });
+  t.same(await store.listObjects(`team/${ID(1)}`), []);
+  t.same(await store.listObjects(`team/${ID(2)}`), ['meta.json']);
+});
+
+t.test('id set', (t) => {
+  const ids = new Uint8Array(16 * 1000);
+  for (let i = 0; i < 1000; i++) new DataView(ids.buffer).setUint32(16 * i + (i % 4) * 4, i + 1);
+  const set = new IdSet(ids);
+  for (let i = 0; i < 1000; i++) if (set.indexOf(ids, 16 * i) !== i) t.fail(`id ${i}`);
+  t.equal(set.indexOf(new Uint8Array(16), 0), -1);
+  t.equal(new IdSet(new Uint8Array(0)).indexOf(ids, 0), -1);
+  t.end();
+});
+
+t.test('found traces: newest first, packed and told apart', (t) => {
+  const found = [
+    { traceId: 'a', startUnixNano: 1n, json: new TextEncoder().encode('{"a"}') },
+    { traceId: 'c', startUnixNano: 3n, json: new TextEncoder().encode('{"ccc"}') },
+    { traceId: 'b', startUnixNano: 3n, json: new TextEncoder().encode('{}') },
+  ];
+  const newest = newestFound(found, 2);
+  t.same(
+    newest.map((trace) => trace.traceId),
+    ['b', 'c'],
+  );
+  const packed = packFound(newest);
+  t.same([...packed.jsonEnds], [2, 9]);
+  t.equal(packed.ids[15], 0x0b);
+  t.equal(packed.starts[1], 3n);
+  t.end();
+});
