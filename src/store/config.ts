@@ -1,7 +1,6 @@
 // The storage block: backend, write-ahead log, new blocks, polling; and the block, log and compaction blocks others contain.
-import { block, bool, duration, float, int, list, oneOf, raw, size, text } from '../config/field.ts';
-import type { ConfigOf } from '../config/field.ts';
 import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
+import { block, bool, duration, float, int, list, oneOf, raw, text, type ConfigOf } from '../config/field.ts';
 
 /** Attributes with a column of their own. */
 const dedicatedColumns = list(

@@ -1,0 +1,56 @@
+// Go duration text ("1h30m", "250ms") to milliseconds and back. Days and weeks are read too, as Prometheus does.
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3, // U+00B5
+  μs: 1e-3, // U+03BC
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+  y: 31_536_000_000,
+};
+
+/** The longest Go duration, which stands for "never"; here Infinity. */
+const GO_MAX_TEXT = '2562047h47m16.854775807s';
+const GO_MAX_MS = 9_223_372_036_854;
+
+/** @returns milliseconds (Infinity for Go's longest duration). @throws Error when the text is no duration. */
+export function parseDuration(text: string): number {
+  const trimmed = text.trim();
+  const sign = trimmed.startsWith('-') ? -1 : 1;
+  const body = trimmed.replace(/^[+-]/, '');
+  if (body === '0') return 0;
+  if (!/^((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w|y))+$/.test(body)) {
+    throw new Error(`"${text}" is no duration: write a number with a unit, such as 30s, 5m or 1h30m`);
+  }
+  let ms = 0;
+  for (const part of body.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w|y)/g)) {
+    ms += Number(part[1]) * (UNIT_MS[part[2] as string] as number);
+  }
+  if (ms >= GO_MAX_MS) ms = Infinity;
+  return sign * ms;
+}
+
+/** The text Go prints for the duration: `1h30m0s`, `250ms`, `0s`. */
+export function formatDuration(ms: number): string {
+  if (ms === 0) return '0s';
+  if (ms < 0) return `-${formatDuration(-ms)}`;
+  if (ms === Infinity) return GO_MAX_TEXT;
+  if (ms < 0.001) return `${Math.round(ms * 1e6)}ns`;
+  if (ms < 1) return `${decimal(ms * 1000)}µs`;
+  if (ms < 1000) return `${decimal(ms)}ms`;
+  const hours = Math.floor(ms / 3_600_000);
+  const minutes = Math.floor((ms % 3_600_000) / 60_000);
+  const seconds = `${decimal((ms % 60_000) / 1000)}s`;
+  if (hours > 0) return `${hours}h${minutes}m${seconds}`;
+  return minutes > 0 ? `${minutes}m${seconds}` : seconds;
+}
+
+/** A number with at most nine decimals, no trailing zeros. */
+function decimal(value: number): string {
+  return String(Number(value.toFixed(9)));
+}
