@@ -4,6 +4,9 @@
 /** Every allocation starts at a multiple of this, so offsets are kept in units of it and fit 32 bits. */
 export const ARENA_UNIT = 8;
 
+/** Byte offsets of strings are 32 bits. */
+export const ARENA_BYTES_MAX = 0xffff_fff8;
+
 const FIRST_BYTES = 64 * 1024;
 const GROW_STEP_MAX_BYTES = 64 * 1024 * 1024;
 
@@ -14,10 +17,14 @@ export class Arena {
   readonly sab: SharedArrayBuffer;
   /** Bytes handed out so far. Untouched pages of the buffer cost no memory. */
   usedBytes: number;
+  /** All bytes of the buffer: replaced when it grows, so take it anew after an allocation. */
+  bytes: Uint8Array;
 
   /** @param maxBytes reservation of address space; memory is only taken as it is used. */
   constructor(maxBytes: number) {
-    this.sab = new SharedArrayBuffer(FIRST_BYTES, { maxByteLength: maxBytes });
+    const max = Math.min(Math.max(maxBytes, FIRST_BYTES), ARENA_BYTES_MAX);
+    this.sab = new SharedArrayBuffer(FIRST_BYTES, { maxByteLength: max });
+    this.bytes = new Uint8Array(this.sab, 0, FIRST_BYTES);
     this.usedBytes = 0;
   }
 
@@ -35,5 +42,7 @@ export class Arena {
     const step = Math.min(this.sab.byteLength, GROW_STEP_MAX_BYTES);
     const wanted = Math.max(neededBytes, this.sab.byteLength + step);
     this.sab.grow(Math.min(wanted, this.sab.maxByteLength));
+    // An explicit length: views that follow a growable buffer are slower to read.
+    this.bytes = new Uint8Array(this.sab, 0, this.sab.byteLength);
   }
 }

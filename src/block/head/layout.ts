@@ -15,7 +15,7 @@ export const CHUNKS_MAX = 26;
 /**
  * Every vector of a head. Names ending in `Start` give the first entry of an owner in another vector;
  * the owner's last entry is before the next owner's start (or the other vector's count).
- * `str` = an id in the string dictionary (strings: any bytes), -1 = absent.
+ * `str` = an id in the string dictionary (strings: any bytes), -1 = absent. Id 0 is the empty string.
  */
 export const HEAD_VECS = {
   // one element a span, in order of arrival
@@ -67,7 +67,8 @@ export const HEAD_VECS = {
   scopeVersion: 'i32', // str
   scopeAttrStart: 'i32',
   scopeDropped: 'i32',
-  // one element a trace, in order of first arrival; the last five change while spans arrive
+  // one element a trace, in order of first arrival; the last five change while spans arrive, so they may be
+  // ahead of a reader's snapshot (see HeadReader)
   traceId: 'quad', // the 16 bytes (left-padded), read little-endian
   traceLastSpan: 'i32',
   traceSpans: 'i32',
@@ -104,6 +105,7 @@ export type AttrType = (typeof AttrType)[keyof typeof AttrType];
 
 // Control words (int32 index)
 export const CONTROL_VERSION = 0; // publication counter; counts are in slot (version & 1)
+export const CONTROL_TRACES = 1; // odd while the changing columns of traces are written, raised after each time
 export const CONTROL_WORDS = 16;
 export const COUNTS_OFFSET_WORDS = CONTROL_WORDS;
 export const DIRECTORY_OFFSET_WORDS = CONTROL_WORDS + 2 * HEAD_VEC_NAMES.length;

@@ -1,5 +1,6 @@
 // A snapshot of a head, taken in any thread without a lock: the vectors up to what the writer had published.
 import {
+  CONTROL_TRACES,
   CONTROL_VERSION,
   COUNTS_OFFSET_WORDS,
   HEAD_VECS,
@@ -10,6 +11,10 @@ import { VecReader } from './vec.ts';
 
 export type HeadVecs = { readonly [name in HeadVecName]: VecReader };
 
+/**
+ * The columns of traces that change (traceLastSpan, traceSpans, traceStart, traceEnd, traceBytes) may be ahead of the
+ * snapshot while the head still grows, never behind: read them within `readTraces` and expect spans past `spanCount`.
+ */
 export class HeadReader {
   readonly vecs: HeadVecs;
   /** All bytes of the head, for the strings. */
@@ -17,7 +22,10 @@ export class HeadReader {
   readonly spanCount: number;
   readonly traceCount: number;
 
+  private readonly control: Int32Array;
+
   constructor(sab: SharedArrayBuffer) {
+    this.control = new Int32Array(sab, 0, COUNTS_OFFSET_WORDS);
     const counts = readCounts(sab);
     const vecs = {} as Record<HeadVecName, VecReader>;
     HEAD_VEC_NAMES.forEach((name, i) => {
@@ -35,6 +43,17 @@ export class HeadReader {
     return this.bytes.subarray(offset, offset + this.vecs.strLength.get(id));
   }
 
+  /** Runs `read` again until the writer has not changed the columns of traces meanwhile: it sees whole frames. */
+  readTraces(read: () => void): void {
+    for (;;) {
+      const before = Atomics.load(this.control, CONTROL_TRACES);
+      if ((before & 1) === 1) continue; // microseconds: one frame's traces are being copied
+      read();
+      // A read-modify-write that changes nothing: unlike a load, it stays behind the reads above.
+      if (Atomics.or(this.control, CONTROL_TRACES, 0) === before) return;
+    }
+  }
+
   /** Bytes of attribute key `id`. */
   key(id: number): Uint8Array {
     const offset = this.vecs.keyOffset.get(id) >>> 0;
@@ -46,10 +65,11 @@ export class HeadReader {
 function readCounts(sab: SharedArrayBuffer): Int32Array {
   const words = HEAD_VEC_NAMES.length;
   const control = new Int32Array(sab, 0, COUNTS_OFFSET_WORDS + 2 * words);
+  const counts = new Int32Array(words);
   for (;;) {
     const version = Atomics.load(control, CONTROL_VERSION);
     const start = COUNTS_OFFSET_WORDS + (version & 1) * words;
-    const counts = control.slice(start, start + words);
+    for (let i = 0; i < words; i++) counts[i] = Atomics.load(control, start + i);
     if (Atomics.load(control, CONTROL_VERSION) === version) return counts;
   }
 }

@@ -16,6 +16,7 @@ export class VecWriter {
   /** Elements appended so far (not yet published). */
   count = 0;
   private view: Words = new Int32Array(0);
+  private chunk = -1; // the one that `view` shows
   private readonly chunks: Words[] = [];
   private next = 0; // word index in `view`
   private readonly width: number;
@@ -69,13 +70,37 @@ export class VecWriter {
     this.chunks[k]![(i + FIRST - (FIRST << k)) * this.width + word] = value;
   }
 
+  /** Takes back the elements from `count` on; they must not have been published. */
+  truncate(count: number): void {
+    if (count === this.count) return;
+    this.count = count;
+    this.chunk = 25 - Math.clz32(count + FIRST);
+    const view = this.chunks[this.chunk];
+    if (view === undefined) {
+      this.chunk--; // exactly at the end of the last chunk: the next push adds one
+      this.view = this.chunk < 0 ? new Int32Array(0) : this.chunks[this.chunk]!;
+      this.next = this.view.length;
+    } else {
+      this.view = view;
+      this.next = (count + FIRST - (FIRST << this.chunk)) * this.width;
+    }
+  }
+
+  /** Bytes of the elements so far. */
+  get sizeBytes(): number {
+    return this.count * this.width * (this.kind === 'u8' ? 1 : 4);
+  }
+
   private addChunk(): void {
-    const k = this.chunks.length;
-    const bytes = (FIRST << k) * (this.kind === 'u8' ? 1 : 4 * this.width);
-    const unit = this.arena.allocate(bytes) / ARENA_UNIT;
-    this.view = chunkView(this.arena.sab, this.kind, unit, k);
-    this.chunks.push(this.view);
-    this.directory[k] = unit;
+    const k = this.chunk + 1;
+    if (k === this.chunks.length) {
+      const bytes = (FIRST << k) * (this.kind === 'u8' ? 1 : 4 * this.width);
+      const unit = this.arena.allocate(bytes) / ARENA_UNIT;
+      this.chunks.push(chunkView(this.arena.sab, this.kind, unit, k));
+      this.directory[k] = unit;
+    }
+    this.chunk = k;
+    this.view = this.chunks[k]!;
     this.next = 0;
   }
 }

@@ -1,0 +1,433 @@
+// Decodes the spans of OTLP requests into the vectors of a head. A span counts only when all of its bytes are read:
+// until then what it brought can be taken back. What is malformed is counted, and the rest goes on.
+import { Tag } from '../../model/otlp/encode.ts';
+import type { Arena } from './arena.ts';
+import { AttributeDecoder } from './attribute-decoder.ts';
+import { Dictionary } from './dictionary.ts';
+import { EventDecoder } from './event-decoder.ts';
+import { GroupDecoder } from './group-decoder.ts';
+import type { HeadVecName } from './layout.ts';
+import { SpanSet } from './span-set.ts';
+import { TRACE_WORDS, TraceTable, TraceWord } from './trace-table.ts';
+import type { VecWriter } from './vec.ts';
+import { WireReader, word32 } from './wire.ts';
+
+export type HeadVecWriters = Record<HeadVecName, VecWriter>;
+
+const TRACE_ID_BYTES = 16;
+const SPAN_ID_BYTES = 8;
+const EMPTY = new Uint8Array(0);
+/** High words of unix ns: a step is 4.3 s. */
+const HIGH_WORD_NANO = 0x1_0000_0000;
+const SANE_HIGH_MIN = Math.floor((Date.UTC(2000, 0) * 1e6) / HIGH_WORD_NANO);
+const YEAR_MS = 365 * 86_400_000;
+
+export class SpanDecoder {
+  readonly traces = new TraceTable();
+  /** Spans of the request at hand that the head has already. */
+  duplicates = 0;
+  /** Bytes of all spans that were taken. */
+  wireBytes = 0;
+  private readonly wire = new WireReader();
+  private readonly keys: Dictionary;
+  private readonly strings: Dictionary;
+  private readonly attributes: AttributeDecoder;
+  private readonly events: EventDecoder;
+  private readonly groups: GroupDecoder;
+  private readonly spanSet: SpanSet;
+  private readonly vecs: HeadVecWriters;
+  private readonly attrKeys: VecWriter;
+  private readonly attrValues: VecWriter;
+  // Range of all sane times, as words of unix ns; none yet when first is above last.
+  private saneHighMax = 0;
+  private firstLow = -1;
+  private firstHigh = -1;
+  private lastLow = 0;
+  private lastHigh = 0;
+  // the span at hand
+  private resource = 0;
+  private scope = 0;
+  private traceIdAt = -1;
+  private hasSpanId = false;
+  private idLow = 0;
+  private idHigh = 0;
+  private parentLow = 0;
+  private parentHigh = 0;
+  private startLow = 0;
+  private startHigh = 0;
+  private endLow = 0;
+  private endHigh = 0;
+  private name = 0;
+  private kind = 0;
+  private status = 0;
+  private statusMessage = -1;
+  private traceState = -1;
+  private droppedAttributes = 0;
+  private droppedEvents = 0;
+  private droppedLinks = 0;
+  private attrStart = 0;
+  private wideStart = 0;
+  private eventStart = 0;
+  private linkStart = 0;
+  private foundEnd = 0;
+
+  constructor(arena: Arena, vecs: HeadVecWriters) {
+    this.vecs = vecs;
+    this.keys = new Dictionary(arena, vecs.keyOffset, vecs.keyLength);
+    this.strings = new Dictionary(arena, vecs.strOffset, vecs.strLength);
+    this.strings.intern(EMPTY, 0, 0); // id 0
+    this.attributes = new AttributeDecoder(this.keys, this.strings, vecs.wide, this.wire);
+    this.events = new EventDecoder(vecs, this.attributes, this.strings, this.wire);
+    this.groups = new GroupDecoder(vecs, this.attributes, this.keys, this.strings, this.wire);
+    this.spanSet = new SpanSet(vecs.spanTrace, vecs.spanId, vecs.spanKindStatus);
+    this.attrKeys = vecs.spanAttrKey;
+    this.attrValues = vecs.spanAttrValue;
+  }
+
+  /** Decodes the ExportTraceServiceRequest in b[0, end), which is followed by WIRE_PADDING zeros. Throws ArenaFullError. */
+  request(b: Uint8Array, end: number, nowMs: number): void {
+    this.duplicates = 0;
+    this.wire.malformed = 0;
+    this.saneHighMax = Math.floor(((nowMs + YEAR_MS) * 1e6) / HIGH_WORD_NANO);
+    for (let p = 0; p < end; ) {
+      const isResourceSpans = b[p] === Tag.tracesData.resourceSpans;
+      const next = this.wire.skip(b, p, end);
+      if (next < 0) {
+        this.wire.malformed++;
+        return;
+      }
+      if (isResourceSpans) this.resourceSpans(b, this.payload(b, p), next);
+      p = next;
+    }
+  }
+
+  /** Things of the request at hand that were left out. */
+  get malformed(): number {
+    return this.wire.malformed;
+  }
+
+  get spanCount(): number {
+    return this.vecs.spanTrace.count;
+  }
+
+  /** Unix ns of the first sane start, if any. */
+  get firstNano(): bigint | undefined {
+    return this.hasTimes() ? nanos(this.firstLow, this.firstHigh) : undefined;
+  }
+
+  /** Unix ns of the last sane end, if any. */
+  get lastNano(): bigint | undefined {
+    return this.hasTimes() ? nanos(this.lastLow, this.lastHigh) : undefined;
+  }
+
+  /** Bytes of the strings and of all private tables. */
+  get sizeBytes(): number {
+    return this.keys.sizeBytes + this.strings.sizeBytes + this.spanSet.sizeBytes + this.traces.sizeBytes;
+  }
+
+  private hasTimes(): boolean {
+    return !isBefore(this.lastLow, this.lastHigh, this.firstLow, this.firstHigh);
+  }
+
+  /** Where the payload of the length-delimited field at `p` begins. */
+  private payload(b: Uint8Array, p: number): number {
+    this.wire.varint(b, p + 1);
+    return this.wire.next;
+  }
+
+  private resourceSpans(b: Uint8Array, start: number, end: number): void {
+    const at = this.find(b, start, end, Tag.resourceSpans.resource);
+    this.resource =
+      at < 0 ? this.groups.resource(b, 0, 0) : this.groups.resource(b, this.payload(b, at), this.foundEnd);
+    for (let p = start; p < end; ) {
+      const isScopeSpans = b[p] === Tag.resourceSpans.scopeSpans;
+      const next = this.wire.skip(b, p, end);
+      if (next < 0) {
+        this.wire.malformed++;
+        return;
+      }
+      if (isScopeSpans) this.scopeSpans(b, this.payload(b, p), next);
+      p = next;
+    }
+  }
+
+  private scopeSpans(b: Uint8Array, start: number, end: number): void {
+    const at = this.find(b, start, end, Tag.scopeSpans.scope);
+    this.scope =
+      at < 0 ? this.groups.scope(b, 0, 0) : this.groups.scope(b, this.payload(b, at), this.foundEnd);
+    for (let p = start; p < end; ) {
+      const isSpan = b[p] === Tag.scopeSpans.spans;
+      const next = this.wire.skip(b, p, end);
+      if (next < 0) {
+        this.wire.malformed++;
+        return;
+      }
+      if (isSpan) this.span(b, this.payload(b, p), next);
+      p = next;
+    }
+  }
+
+  /** Position of the first field with this tag (usually the very first field), or -1; its end is in `foundEnd`. */
+  private find(b: Uint8Array, start: number, end: number, tag: number): number {
+    for (let p = start; p < end; ) {
+      const next = this.wire.skip(b, p, end);
+      if (next < 0) return -1;
+      if (b[p] === tag) {
+        this.foundEnd = next;
+        return p;
+      }
+      p = next;
+    }
+    return -1;
+  }
+
+  private span(b: Uint8Array, start: number, end: number): void {
+    const malformedBefore = this.wire.malformed;
+    this.begin();
+    if (!this.fields(b, start, end) || this.traceIdAt < 0 || !this.hasSpanId) {
+      this.rollback();
+      this.wire.malformed = malformedBefore + 1;
+      return;
+    }
+    const { traces } = this;
+    const knownTraces = traces.count;
+    const trace = traces.ordinal(b, this.traceIdAt);
+    if (!this.spanSet.add(trace, this.idLow, this.idHigh, this.kind)) {
+      this.rollback();
+      this.wire.malformed = malformedBefore;
+      this.duplicates++;
+      return;
+    }
+    if (trace === knownTraces) this.beginTrace(b, this.traceIdAt);
+    this.events.finish(this.startLow, this.startHigh);
+    this.commitTrace(trace, end - start);
+    this.commit(trace);
+    this.wireBytes += end - start;
+  }
+
+  private begin(): void {
+    this.traceIdAt = -1;
+    this.hasSpanId = false;
+    this.parentLow = 0;
+    this.parentHigh = 0;
+    this.startLow = 0;
+    this.startHigh = 0;
+    this.endLow = 0;
+    this.endHigh = 0;
+    this.name = 0;
+    this.kind = 0;
+    this.status = 0;
+    this.statusMessage = -1;
+    this.traceState = -1;
+    this.droppedAttributes = 0;
+    this.droppedEvents = 0;
+    this.droppedLinks = 0;
+    this.attrStart = this.attrKeys.count;
+    this.wideStart = this.vecs.wide.count;
+    this.eventStart = this.vecs.eventTime.count;
+    this.linkStart = this.vecs.linkTraceId.count;
+    this.events.begin();
+  }
+
+  private rollback(): void {
+    this.attrKeys.truncate(this.attrStart);
+    this.attrValues.truncate(this.attrStart);
+    this.vecs.wide.truncate(this.wideStart);
+    this.events.rollback();
+  }
+
+  /** Reads the fields of the Span in [start, end); false when it is malformed. */
+  private fields(b: Uint8Array, start: number, end: number): boolean {
+    const { wire } = this;
+    let p = start;
+    while (p < end) {
+      const tag = b[p++]!;
+      if ((tag & 0x87) === 2) {
+        let length = b[p++]!;
+        if (length > 127) {
+          length = wire.varint(b, p - 1);
+          p = wire.next;
+        }
+        const next = p + length;
+        if (next > end) return false;
+        if (tag === Tag.span.attributes) {
+          if (!this.attributes.decode(b, p, next, this.attrKeys, this.attrValues)) wire.malformed++;
+        } else if (!this.message(b, tag, p, next)) {
+          return false;
+        }
+        p = next;
+      } else if (tag === Tag.span.startTimeUnixNano) {
+        this.startLow = word32(b, p);
+        this.startHigh = word32(b, p + 4);
+        p += 8;
+      } else if (tag === Tag.span.endTimeUnixNano) {
+        this.endLow = word32(b, p);
+        this.endHigh = word32(b, p + 4);
+        p += 8;
+      } else {
+        p = this.number(b, tag, p, end);
+        if (p < 0) return false;
+      }
+    }
+    return p === end;
+  }
+
+  /** A varint field of a span, or one that we do not know. */
+  private number(b: Uint8Array, tag: number, p: number, end: number): number {
+    const next = this.wire.skip(b, p - 1, end);
+    if (next < 0 || (tag & 0x87) !== 0) return next;
+    const value = this.wire.varint(b, p);
+    if (tag === Tag.span.kind) this.kind = value > 15 ? 0 : value;
+    else if (tag === Tag.span.droppedAttributesCount) this.droppedAttributes = value;
+    else if (tag === Tag.span.droppedEventsCount) this.droppedEvents = value;
+    else if (tag === Tag.span.droppedLinksCount) this.droppedLinks = value;
+    return next;
+  }
+
+  /** A length-delimited field of a span other than an attribute. */
+  private message(b: Uint8Array, tag: number, start: number, end: number): boolean {
+    const length = end - start;
+    switch (tag) {
+      case Tag.span.traceId:
+        if (length !== TRACE_ID_BYTES) return false;
+        this.traceIdAt = start;
+        return true;
+      case Tag.span.spanId:
+        if (length !== SPAN_ID_BYTES) return false;
+        this.hasSpanId = true;
+        this.idLow = word32(b, start);
+        this.idHigh = word32(b, start + 4);
+        return true;
+      case Tag.span.parentSpanId:
+        this.parent(b, start, length);
+        return true;
+      case Tag.span.name:
+        this.name = this.strings.intern(b, start, length);
+        return true;
+      case Tag.span.traceState:
+        this.traceState = this.strings.intern(b, start, length);
+        return true;
+      case Tag.span.events:
+        this.events.event(b, start, end);
+        return true;
+      case Tag.span.links:
+        this.events.link(b, start, end);
+        return true;
+      case Tag.span.status:
+        return this.readStatus(b, start, end);
+      default:
+        return true;
+    }
+  }
+
+  /** A parent of other than 8 bytes: its last 8, or padded with zeros on the left. All zero is no parent. */
+  private parent(b: Uint8Array, start: number, length: number): void {
+    if (length >= SPAN_ID_BYTES) {
+      this.parentLow = word32(b, start + length - 8);
+      this.parentHigh = word32(b, start + length - 4);
+      return;
+    }
+    this.parentLow = 0;
+    this.parentHigh = 0;
+    for (let i = 0; i < length; i++) {
+      const at = SPAN_ID_BYTES - length + i;
+      if (at < 4) this.parentLow |= b[start + i]! << (at * 8);
+      else this.parentHigh |= b[start + i]! << ((at - 4) * 8);
+    }
+  }
+
+  private readStatus(b: Uint8Array, start: number, end: number): boolean {
+    for (let p = start; p < end; ) {
+      const tag = b[p]!;
+      const next = this.wire.skip(b, p, end);
+      if (next < 0) return false;
+      if (tag === Tag.status.message) {
+        const at = this.payload(b, p);
+        this.statusMessage = this.strings.intern(b, at, next - at);
+      } else if (tag === Tag.status.code) {
+        const code = this.wire.varint(b, p + 1);
+        this.status = code > 15 ? 0 : code;
+      }
+      p = next;
+    }
+    return true;
+  }
+
+  private beginTrace(b: Uint8Array, idAt: number): void {
+    const { vecs } = this;
+    vecs.traceId.push4(word32(b, idAt), word32(b, idAt + 4), word32(b, idAt + 8), word32(b, idAt + 12));
+    vecs.traceLastSpan.push(-1);
+    vecs.traceSpans.push(0);
+    vecs.traceStart.push2(0, 0);
+    vecs.traceEnd.push2(0, 0);
+    vecs.traceBytes.push(0);
+  }
+
+  /** Links the span to its trace and widens the trace's times; the private table only, `publish` copies it. */
+  private commitTrace(trace: number, wireBytes: number): void {
+    const { traces, startLow, startHigh, endLow, endHigh } = this;
+    const { words } = traces;
+    const at = trace * TRACE_WORDS;
+    const isFirst = words[at + TraceWord.spans] === 0;
+    this.vecs.spanPrev.push(words[at + TraceWord.lastSpan]!);
+    words[at + TraceWord.lastSpan] = this.vecs.spanTrace.count;
+    words[at + TraceWord.spans]!++;
+    words[at + TraceWord.bytes]! += wireBytes;
+    if (
+      isFirst ||
+      isBefore(startLow, startHigh, words[at + TraceWord.startLow]!, words[at + TraceWord.startHigh]!)
+    ) {
+      words[at + TraceWord.startLow] = startLow;
+      words[at + TraceWord.startHigh] = startHigh;
+    }
+    if (isFirst || isBefore(words[at + TraceWord.endLow]!, words[at + TraceWord.endHigh]!, endLow, endHigh)) {
+      words[at + TraceWord.endLow] = endLow;
+      words[at + TraceWord.endHigh] = endHigh;
+    }
+    traces.touch(trace);
+  }
+
+  private commit(trace: number): void {
+    const { vecs, startLow, startHigh, endLow, endHigh } = this;
+    const span = vecs.spanTrace.count;
+    vecs.spanTrace.push(trace);
+    vecs.spanResource.push(this.resource);
+    vecs.spanScope.push(this.scope);
+    vecs.spanId.push2(this.idLow, this.idHigh);
+    vecs.spanParent.push2(this.parentLow, this.parentHigh);
+    vecs.spanName.push(this.name);
+    vecs.spanKindStatus.push(this.kind | (this.status << 4));
+    vecs.spanStart.push2(startLow, startHigh);
+    const borrow = endLow >>> 0 < startLow >>> 0 ? 1 : 0;
+    vecs.spanDuration.push2((endLow - startLow) | 0, (endHigh - startHigh - borrow) | 0);
+    vecs.spanTraceState.push(this.traceState);
+    vecs.spanStatusMessage.push(this.statusMessage);
+    vecs.spanAttrStart.push(this.attrStart);
+    vecs.spanEventStart.push(this.eventStart);
+    vecs.spanLinkStart.push(this.linkStart);
+    if (this.droppedAttributes !== 0 || this.droppedEvents !== 0 || this.droppedLinks !== 0) {
+      vecs.spanDropped.push4(span, this.droppedAttributes, this.droppedEvents, this.droppedLinks);
+    }
+    if (this.isSane(startHigh) && isBefore(startLow, startHigh, this.firstLow, this.firstHigh)) {
+      this.firstLow = startLow;
+      this.firstHigh = startHigh;
+    }
+    if (this.isSane(endHigh) && isBefore(this.lastLow, this.lastHigh, endLow, endHigh)) {
+      this.lastLow = endLow;
+      this.lastHigh = endHigh;
+    }
+  }
+
+  private isSane(high: number): boolean {
+    return high >>> 0 >= SANE_HIGH_MIN && high >>> 0 <= this.saneHighMax;
+  }
+}
+
+/** a < b as unsigned 64-bit numbers. */
+function isBefore(aLow: number, aHigh: number, bLow: number, bHigh: number): boolean {
+  return aHigh === bHigh ? aLow >>> 0 < bLow >>> 0 : aHigh >>> 0 < bHigh >>> 0;
+}
+
+function nanos(low: number, high: number): bigint {
+  return BigInt(high >>> 0) * 0x1_0000_0000n + BigInt(low >>> 0);
+}
