@@ -4,6 +4,8 @@ import { RE2JS } from 're2js';
 export interface RegexMatcher {
   matchesText(text: string): boolean;
   matchesBytes(bytes: Uint8Array): boolean;
+  /** The only strings that match, when they are few and known. */
+  readonly literals: readonly Uint8Array[] | undefined;
 }
 
 const ALTERNATIVES_MAX = 64;
@@ -22,6 +24,7 @@ export function regexMatcher(pattern: string): RegexMatcher | undefined {
 }
 
 class Re2Matcher implements RegexMatcher {
+  readonly literals = undefined;
   private readonly regex: RE2JS;
 
   constructor(regex: RE2JS) {
@@ -46,10 +49,12 @@ export function decodeText(bytes: Uint8Array): string {
 type Glob = readonly Uint8Array[];
 
 class GlobMatcher implements RegexMatcher {
+  readonly literals: readonly Uint8Array[] | undefined;
   private readonly globs: readonly Glob[];
 
   constructor(globs: readonly Glob[]) {
     this.globs = globs;
+    this.literals = globs.every((glob) => glob.length === 1) ? globs.map((glob) => glob[0]!) : undefined;
   }
 
   matchesText(text: string): boolean {

@@ -1,0 +1,244 @@
+// A comparison of a stored value with a constant, as a test of vector entries: strings are decided once per entry of
+// the string table, numbers straight over the typed array.
+import type { CompareOp, FieldRef, Static } from '../ast.ts';
+import { Bitset } from '../../lib/bitset.ts';
+import { TraceqlError } from '../error.ts';
+import { regexMatcher } from '../regex.ts';
+import { type Intrinsic, ValueType, type Vector } from '../source.ts';
+
+export type EntryTest =
+  | { readonly kind: 'never' }
+  | { readonly kind: 'exists' }
+  | {
+      readonly kind: 'bytes';
+      readonly type: ValueType;
+      accepts(bytes: Uint8Array): boolean;
+      /** What is accepted is one of these; undefined when that cannot be said. */
+      readonly equals: readonly Uint8Array[] | undefined;
+    }
+  | {
+      readonly kind: 'number';
+      /** The type an entry must have; undefined = any number. */
+      readonly type: ValueType | undefined;
+      readonly value: number;
+      /** The constant when it is an integer: decides where doubles are equal and too coarse. */
+      readonly integer: bigint | undefined;
+      readonly less: boolean;
+      readonly equal: boolean;
+      readonly greater: boolean;
+    };
+
+export const STATUS_NUMBERS = { unset: 0, ok: 1, error: 2 } as const;
+export const KIND_NUMBERS = { unspecified: 0, internal: 1, server: 2, client: 3, producer: 4, consumer: 5 } as const;
+const NEVER: EntryTest = { kind: 'never' };
+/** Bytes of an id, for the intrinsics that hold one. */
+const ID_BYTES: Partial<Record<Intrinsic | 'parent', number>> = {
+  'span:id': 8, 'span:parentID': 8, 'link:spanID': 8, 'trace:id': 16, 'link:traceID': 16,
+};
+const encoder = new TextEncoder();
+
+/** `field op literal`. A literal only matches attributes of its own type; intrinsics compare as numbers. */
+export function entryTest(field: FieldRef, op: CompareOp, literal: Static): EntryTest {
+  switch (literal.type) {
+    case 'nil':
+      return op === '!=' ? { kind: 'exists' } : NEVER;
+    case 'string':
+      return stringTest(field, op, literal.value);
+    case 'bool':
+      return numberTest(op, ValueType.bool, literal.value ? 1 : 0, undefined);
+    case 'status':
+      return numberTest(op, ValueType.status, STATUS_NUMBERS[literal.value], undefined);
+    case 'kind':
+      return numberTest(op, ValueType.kind, KIND_NUMBERS[literal.value], undefined);
+    case 'int':
+      return numberTest(op, typeFor(field, ValueType.int), Number(literal.value), literal.value);
+    case 'float':
+      return numberTest(op, typeFor(field, ValueType.float), literal.value, undefined);
+    case 'duration':
+      return numberTest(op, typeFor(field, ValueType.duration), Number(literal.value), literal.value);
+  }
+}
+
+function typeFor(field: FieldRef, type: ValueType): ValueType | undefined {
+  return field.kind === 'attribute' ? type : undefined;
+}
+
+function numberTest(
+  op: CompareOp,
+  type: ValueType | undefined,
+  value: number,
+  integer: bigint | undefined,
+): EntryTest {
+  return {
+    kind: 'number', type, value, integer,
+    less: op === '<' || op === '<=' || op === '!=',
+    equal: op === '=' || op === '<=' || op === '>=',
+    greater: op === '>' || op === '>=' || op === '!=',
+  };
+}
+
+function stringTest(field: FieldRef, op: CompareOp, text: string): EntryTest {
+  const idBytes = field.kind === 'intrinsic' ? ID_BYTES[field.name] : undefined;
+  if (idBytes !== undefined) return idTest(op, text, idBytes);
+  const type = ValueType.string;
+  const literal = encoder.encode(text);
+  switch (op) {
+    case '=':
+      return { kind: 'bytes', type, accepts: (bytes) => equalBytes(bytes, literal), equals: [literal] };
+    case '!=':
+      return { kind: 'bytes', type, accepts: (bytes) => !equalBytes(bytes, literal), equals: undefined };
+    case '=~':
+    case '!~':
+      return regexTest(op, text);
+    case '<':
+      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) < 0, equals: undefined };
+    case '<=':
+      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) <= 0, equals: undefined };
+    case '>':
+      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) > 0, equals: undefined };
+    case '>=':
+      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) >= 0, equals: undefined };
+  }
+}
+
+function regexTest(op: '=~' | '!~', pattern: string): EntryTest {
+  const matcher = regexMatcher(pattern);
+  if (!matcher) throw new TraceqlError(`invalid regex: \`${pattern}\``);
+  const type = ValueType.string;
+  if (op === '=~') {
+    return { kind: 'bytes', type, accepts: (bytes) => matcher.matchesBytes(bytes), equals: matcher.literals };
+  }
+  return { kind: 'bytes', type, accepts: (bytes) => !matcher.matchesBytes(bytes), equals: undefined };
+}
+
+/** Ids are equal whatever zeros lead them. */
+function idTest(op: CompareOp, text: string, size: number): EntryTest {
+  if (op !== '=' && op !== '!=') throw new TraceqlError(`operator not supported for IDs: ${op}`);
+  const wanted = idBytesOf(text, size);
+  return {
+    kind: 'bytes',
+    type: ValueType.bytes,
+    accepts: (bytes) => (wanted !== undefined && equalIds(bytes, wanted)) === (op === '='),
+    equals: undefined,
+  };
+}
+
+/** The id of a hex text, left-padded; undefined when it is none. */
+function idBytesOf(text: string, size: number): Uint8Array | undefined {
+  const digits = text.replace(/^0+/, '');
+  if (digits.length > size * 2 || !/^[0-9a-fA-F]*$/.test(digits)) return undefined;
+  const padded = digits.padStart(size * 2, '0');
+  const id = new Uint8Array(size);
+  for (let i = 0; i < size; i++) id[i] = Number.parseInt(padded.slice(i * 2, i * 2 + 2), 16);
+  return id;
+}
+
+function equalIds(bytes: Uint8Array, wanted: Uint8Array): boolean {
+  if (bytes.length > wanted.length) return false;
+  const shift = wanted.length - bytes.length;
+  for (let i = 0; i < shift; i++) if (wanted[i] !== 0) return false;
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== wanted[i + shift]) return false;
+  return true;
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
+  return a.length - b.length;
+}
+
+/** The owners that have an entry accepted by the test. */
+export function matchOwners(vector: Vector, test: EntryTest): Bitset {
+  const { count, owners } = vector;
+  const matched = new Bitset(count === 0 ? 0 : owners === undefined ? count : owners[count - 1]! + 1);
+  if (count === 0 || test.kind === 'never') return matched;
+  if (test.kind === 'exists') markExisting(vector, matched);
+  else if (test.kind === 'bytes') markBytes(vector, test, matched);
+  else markNumbers(vector, test, matched);
+  return matched;
+}
+
+function markExisting(vector: Vector, matched: Bitset): void {
+  const { count, owners, type } = vector;
+  for (let i = 0; i < count; i++) {
+    if (typeof type === 'number' ? type !== ValueType.nil : type[i] !== ValueType.nil) {
+      matched.add(owners === undefined ? i : owners[i]!);
+    }
+  }
+}
+
+function markBytes(vector: Vector, test: Extract<EntryTest, { kind: 'bytes' }>, matched: Bitset): void {
+  const { count, owners, type, str, table } = vector;
+  if (str === undefined || table === undefined) return;
+  const types = typeof type === 'number' ? undefined : type;
+  if (types === undefined && type !== test.type) return;
+  const decided = new Uint8Array(table.size); // 0 not yet, 1 no, 2 yes
+  for (let i = 0; i < count; i++) {
+    if (types !== undefined && types[i] !== test.type) continue;
+    const id = str[i]!;
+    let answer = decided[id]!;
+    if (answer === 0) {
+      answer = test.accepts(table.bytes(id)) ? 2 : 1;
+      decided[id] = answer;
+    }
+    if (answer === 2) matched.add(owners === undefined ? i : owners[i]!);
+  }
+}
+
+function markNumbers(vector: Vector, test: Extract<EntryTest, { kind: 'number' }>, matched: Bitset): void {
+  const { count, owners, type, num, base, exact } = vector;
+  if (num === undefined) return;
+  const types = typeof type === 'number' ? undefined : type;
+  if (types === undefined && !acceptsType(test, type as ValueType)) return;
+  const { less, equal, greater, integer } = test;
+  // Subtracting in integers keeps times exact: they are stored as base + small number.
+  const wanted = integer === undefined ? test.value - Number(base) : Number(integer - base);
+  const wantedExact = integer === undefined ? undefined : integer - base;
+  const isNotEqual = less && greater && !equal;
+  for (let i = 0; i < count; i++) {
+    if (types !== undefined && !acceptsType(test, types[i] as ValueType)) continue;
+    const value = num[i]!;
+    let accepted = value < wanted ? less : value > wanted ? greater : value === wanted ? equal : isNotEqual;
+    if (value === wanted && exact !== undefined && wantedExact !== undefined) {
+      const stored = exact[i]!;
+      accepted = stored < wantedExact ? less : stored > wantedExact ? greater : equal;
+    }
+    if (accepted) matched.add(owners === undefined ? i : owners[i]!);
+  }
+}
+
+function acceptsType(test: Extract<EntryTest, { kind: 'number' }>, type: ValueType): boolean {
+  if (test.type !== undefined) return type === test.type;
+  return type === ValueType.int || type === ValueType.float || type === ValueType.duration;
+}
+
+/** Does one entry pass? */
+export function entryAccepted(vector: Vector, entry: number, test: EntryTest): boolean {
+  const one = new Int32Array(1);
+  const type = (typeof vector.type === 'number' ? vector.type : vector.type[entry]!) as ValueType;
+  const single: Vector = {
+    ...vector,
+    count: 1,
+    owners: one,
+    type,
+    str: vector.str?.subarray(entry, entry + 1),
+    num: vector.num?.subarray(entry, entry + 1),
+    exact: vector.exact?.subarray(entry, entry + 1),
+    table: vector.table,
+  };
+  return singleAccepted(single, test);
+}
+
+function singleAccepted(single: Vector, test: EntryTest): boolean {
+  if (test.kind === 'bytes') {
+    if (single.type !== test.type || single.str === undefined || single.table === undefined) return false;
+    return test.accepts(single.table.bytes(single.str[0]!));
+  }
+  return matchOwners(single, test).has(0);
+}

@@ -1,0 +1,236 @@
+// Evaluates a filter's expression over all spans of a source into a set of spans. Conditions of a conjunction are
+// tried cheapest first; what is left of the spans then limits what later ones load.
+import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
+import { Bitset } from '../../lib/bitset.ts';
+import { isBooleanOp } from '../types.ts';
+import { compareColumns, truthy } from './column.ts';
+import { type EntryTest, entryTest, matchOwners } from './entry-test.ts';
+import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
+import type { Scan } from './scan.ts';
+
+const FLIPPED: Partial<Record<CompareOp, CompareOp>> = { '<': '>', '<=': '>=', '>': '<', '>=': '<=', '=': '=', '!=': '!=' };
+
+/** The spans of `{ expr }`, at most those in `within`. */
+export async function filterSpans(scan: Scan, expr: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
+  if (within?.isEmpty()) return within.clone();
+  const result = await evaluate(scan, expr, within);
+  if (within !== undefined) result.and(within);
+  return hasNegation(expr) ? keepSeen(scan, expr, result) : result;
+}
+
+/** Bits outside `within` mean nothing. The result is the caller's to change. */
+async function evaluate(scan: Scan, expr: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
+  switch (expr.kind) {
+    case 'literal': {
+      const isTrue = expr.value.type === 'bool' && expr.value.value;
+      const size = await scan.spanCount();
+      return isTrue ? Bitset.full(size) : new Bitset(size);
+    }
+    case 'attribute':
+    case 'intrinsic':
+      return condition(scan, expr, '=', { type: 'bool', value: true }, within);
+    case 'unary':
+      return expr.op === '!' ? negation(scan, expr.operand, within) : truthy(scan, expr, within);
+    case 'binary':
+      if (expr.op === '&&') return conjunction(scan, flatten(expr, '&&'), within);
+      if (expr.op === '||') return disjunction(scan, flatten(expr, '||'), within);
+      return isBooleanOp(expr.op) ? comparison(scan, expr, within) : truthy(scan, expr, within);
+  }
+}
+
+async function negation(scan: Scan, operand: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
+  // `!.a` needs an `.a` that is a bool.
+  if (operand.kind === 'attribute' || operand.kind === 'intrinsic') {
+    return condition(scan, operand, '=', { type: 'bool', value: false }, within);
+  }
+  return (await evaluate(scan, operand, within)).invert();
+}
+
+async function conjunction(
+  scan: Scan,
+  parts: readonly FieldExpr[],
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  const ordered = parts.map((part) => ({ part, cost: costOf(part) })).sort((a, b) => a.cost - b.cost);
+  let left = within;
+  for (const { part } of ordered) {
+    const next = await evaluate(scan, part, left);
+    if (left !== undefined) next.and(left);
+    left = next;
+    if (next.isEmpty()) break;
+  }
+  return left!;
+}
+
+async function disjunction(
+  scan: Scan,
+  parts: readonly FieldExpr[],
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  let all: Bitset | undefined;
+  for (const part of parts) {
+    const next = await evaluate(scan, part, within);
+    all = all === undefined ? next : all.or(next);
+  }
+  return all!;
+}
+
+function comparison(
+  scan: Scan,
+  expr: Extract<FieldExpr, { kind: 'binary' }>,
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  const op = expr.op as CompareOp;
+  const { lhs, rhs } = expr;
+  if (isRef(lhs) && rhs.kind === 'literal') return condition(scan, lhs, op, rhs.value, within);
+  const flipped = FLIPPED[op];
+  if (isRef(rhs) && lhs.kind === 'literal' && flipped !== undefined) {
+    return condition(scan, rhs, flipped, lhs.value, within);
+  }
+  return compareColumns(scan, op, lhs, rhs, within);
+}
+
+function isRef(expr: FieldExpr): expr is FieldRef {
+  return expr.kind === 'attribute' || expr.kind === 'intrinsic';
+}
+
+/** `ref op literal`: the spans for which any value of the field passes. */
+async function condition(
+  scan: Scan,
+  ref: FieldRef,
+  op: CompareOp,
+  literal: Static,
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  if (literal.type === 'nil') {
+    const existing = await existingSpans(scan, ref, within);
+    return op === '!=' ? existing : op === '=' ? existing.invert() : new Bitset(existing.size);
+  }
+  const test = entryTest(ref, op, literal);
+  return ref.kind === 'attribute' && ref.scope === 'none'
+    ? unscopedCondition(scan, ref, test, within)
+    : fieldCondition(scan, ref, test, within);
+}
+
+/** Spans that have the field at all. */
+export function existingSpans(scan: Scan, ref: FieldRef, within: Bitset | undefined): Promise<Bitset> {
+  return fieldCondition(scan, ref, { kind: 'exists' }, within);
+}
+
+async function fieldCondition(
+  scan: Scan,
+  ref: FieldRef,
+  test: EntryTest,
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  const rows = await scan.rowsOf(within);
+  const spans = new Bitset(await scan.spanCount());
+  for (const field of storedFields(ref)) {
+    const vector = await scan.vector(field, rows, test.kind === 'bytes' ? test.equals : undefined);
+    const found = await scan.spansOf(matchOwners(vector, test), ownerOf(field), within);
+    spans.or(found);
+  }
+  return spans;
+}
+
+/**
+ * An unscoped attribute is the one of the first scope that has it. Whether a scope has it only matters when a later
+ * scope matches, so scopes are asked from the last to the first, and usually only for what matches.
+ */
+async function unscopedCondition(
+  scan: Scan,
+  ref: FieldRef,
+  test: EntryTest,
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  const rows = await scan.rowsOf(within);
+  const fields = storedFields(ref);
+  let matched = new Bitset(await scan.spanCount());
+  for (let i = LOOKUP_ORDER.length - 1; i >= 0; i--) {
+    const field = fields[i]!;
+    const isShadowing = !matched.isEmpty();
+    const equals = test.kind === 'bytes' && !isShadowing ? test.equals : undefined;
+    const vector = await scan.vector(field, rows, equals);
+    if (vector.count === 0) continue;
+    if (isShadowing) {
+      matched.andNot(await scan.spansOf(matchOwners(vector, { kind: 'exists' }), ownerOf(field), within));
+    }
+    matched = (await scan.spansOf(matchOwners(vector, test), ownerOf(field), within)).or(matched);
+  }
+  return matched;
+}
+
+/**
+ * Tempo only looks at spans that have some field of the filter, so that `{ !(.a = 1) }` does not return the spans
+ * without `.a`. So do we.
+ */
+async function keepSeen(scan: Scan, expr: FieldExpr, result: Bitset): Promise<Bitset> {
+  const refs = fieldsOf(expr);
+  if (refs.some((ref) => ref.kind === 'intrinsic' && isUniversal(ref.name))) return result;
+  const seen = new Bitset(result.size);
+  for (const ref of refs) seen.or(await existingSpans(scan, ref, result));
+  return result.and(seen);
+}
+
+/** Intrinsics that every span has. */
+function isUniversal(name: string): boolean {
+  return name.startsWith('span:') || name.startsWith('trace:');
+}
+
+/** All fields that an expression mentions. */
+export function fieldsOf(expr: FieldExpr): readonly FieldRef[] {
+  switch (expr.kind) {
+    case 'literal':
+      return [];
+    case 'attribute':
+    case 'intrinsic':
+      return [expr];
+    case 'unary':
+      return fieldsOf(expr.operand);
+    case 'binary':
+      return [...fieldsOf(expr.lhs), ...fieldsOf(expr.rhs)];
+  }
+}
+
+function hasNegation(expr: FieldExpr): boolean {
+  if (expr.kind === 'unary') return expr.op === '!' || hasNegation(expr.operand);
+  return expr.kind === 'binary' && (hasNegation(expr.lhs) || hasNegation(expr.rhs));
+}
+
+/** The operands of a chain of one operator, from left to right. */
+function flatten(expr: FieldExpr, op: '&&' | '||'): FieldExpr[] {
+  const parts: FieldExpr[] = [];
+  let rest = expr;
+  while (rest.kind === 'binary' && rest.op === op) {
+    parts.push(rest.rhs);
+    rest = rest.lhs;
+  }
+  parts.push(rest);
+  return parts.reverse();
+}
+
+/** Rough cost of evaluating, to order the parts of a conjunction. */
+function costOf(expr: FieldExpr): number {
+  switch (expr.kind) {
+    case 'literal':
+      return 0;
+    case 'attribute':
+      return expr.scope === 'none' ? 8 : ({ resource: 1, instrumentation: 2, event: 5, link: 5, span: 6 })[expr.scope];
+    case 'intrinsic':
+      return intrinsicCost(expr.name);
+    case 'unary':
+      return costOf(expr.operand) + (expr.op === '!' ? 1 : 0);
+    case 'binary': {
+      const parts = costOf(expr.lhs) + costOf(expr.rhs);
+      // a disjunction seldom leaves little
+      return expr.op === '||' ? parts + 3 : expr.op === '=' ? parts : parts + 0.5;
+    }
+  }
+}
+
+function intrinsicCost(name: string): number {
+  if (name.startsWith('trace:')) return 0.5;
+  if (name.startsWith('instrumentation:')) return 2;
+  if (name === 'span:status' || name === 'span:kind') return 2;
+  return name.startsWith('span:') ? 3 : 5;
+}

@@ -1,0 +1,134 @@
+// One query's view of one source: loads vectors once, keeps the owner relations, and turns sets of owners into sets
+// of spans.
+import { Bitset } from '../../lib/bitset.ts';
+import { type Field, type Owner, type SpanSource, type Vector, fieldKey } from '../source.ts';
+
+export type RelationName = Parameters<SpanSource['relation']>[0];
+
+const UP: Partial<Record<Owner, RelationName>> = {
+  trace: 'spanTrace', resource: 'spanResource', scope: 'spanScope',
+};
+/** Loading a part of the traces pays below this share of all. */
+const PARTIAL_SHARE = 1 / 8;
+
+/** Trace ordinals (ascending) that a load is restricted to. */
+export interface Rows {
+  readonly key: number;
+  readonly ids: Int32Array;
+}
+
+export class Scan {
+  readonly source: SpanSource;
+  readonly signal: AbortSignal | undefined;
+  /** Traces that may be in the answer; undefined = all. */
+  readonly traces: Bitset | undefined;
+  private readonly vectors = new Map<string, Promise<Vector>>();
+  private readonly relations = new Map<string, Promise<Int32Array>>();
+  private readonly tableKeys = new WeakMap<Uint8Array, number>();
+  private rowsMade = 0;
+  private keysMade = 0;
+
+  constructor(source: SpanSource, traces: Bitset | undefined, signal: AbortSignal | undefined) {
+    this.source = source;
+    this.traces = traces;
+    this.signal = signal;
+  }
+
+  vector(field: Field, rows?: Rows, equals?: readonly Uint8Array[]): Promise<Vector> {
+    const literals = equals === undefined ? '' : equals.map((bytes) => this.keyOf(bytes)).join();
+    const key = `${rows?.key ?? ''}|${literals}|${fieldKey(field)}`;
+    let vector = this.vectors.get(key);
+    if (!vector) {
+      vector = this.load(field, rows, equals);
+      this.vectors.set(key, vector);
+    }
+    return vector;
+  }
+
+  private async load(field: Field, rows: Rows | undefined, equals?: readonly Uint8Array[]): Promise<Vector> {
+    const request = equals === undefined ? { field } : { field, equals };
+    const [vector] = await this.source.load([request], this.options(rows));
+    this.signal?.throwIfAborted();
+    return vector!;
+  }
+
+  private keyOf(bytes: Uint8Array): number {
+    let key = this.tableKeys.get(bytes);
+    if (key === undefined) {
+      key = this.keysMade++;
+      this.tableKeys.set(bytes, key);
+    }
+    return key;
+  }
+
+  private options(rows: Rows | undefined): { rows?: Int32Array; signal?: AbortSignal } {
+    return {
+      ...(rows === undefined ? {} : { rows: rows.ids }),
+      ...(this.signal === undefined ? {} : { signal: this.signal }),
+    };
+  }
+
+  relation(name: RelationName): Promise<Int32Array> {
+    let relation = this.relations.get(name);
+    if (!relation) {
+      relation = this.source.relation(name, this.options(undefined));
+      this.relations.set(name, relation);
+    }
+    return relation;
+  }
+
+  /** Number of spans; loads the relation to traces, which every answer needs. */
+  async spanCount(): Promise<number> {
+    return (await this.relation('spanTrace')).length;
+  }
+
+  /** The traces of a small set of spans, to load further vectors for them only; undefined = all. */
+  async rowsOf(spans: Bitset | undefined): Promise<Rows | undefined> {
+    if (spans === undefined) return undefined;
+    if (spans.count() > spans.size * PARTIAL_SHARE) return undefined;
+    const traces = await this.tracesOf(spans);
+    return this.rowsOfTraces(traces.toArray());
+  }
+
+  /** @param ids ascending. */
+  rowsOfTraces(ids: Int32Array): Rows | undefined {
+    if (ids.length > this.source.traceCount * PARTIAL_SHARE) return undefined;
+    return { key: ++this.rowsMade, ids };
+  }
+
+  async tracesOf(spans: Bitset): Promise<Bitset> {
+    const spanTrace = await this.relation('spanTrace');
+    const traces = new Bitset(this.source.traceCount);
+    for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) traces.add(spanTrace[i]!);
+    return traces;
+  }
+
+  /** Keeps the spans whose trace is in `traces`. */
+  async keepTraces(spans: Bitset, traces: Bitset): Promise<Bitset> {
+    const spanTrace = await this.relation('spanTrace');
+    const kept = new Bitset(spans.size);
+    for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) if (traces.has(spanTrace[i]!)) kept.add(i);
+    return kept;
+  }
+
+  /** The spans that point at one of `owners`, or that own one of them. */
+  async spansOf(owners: Bitset, owner: Owner, within: Bitset | undefined): Promise<Bitset> {
+    const spanCount = await this.spanCount();
+    const spans = new Bitset(spanCount);
+    if (owner === 'span') return spans.or(owners);
+    if (owners.isEmpty()) return spans;
+    const up = UP[owner];
+    if (up === undefined) {
+      const relation = await this.relation(owner === 'event' ? 'eventSpan' : 'linkSpan');
+      for (let i = owners.next(0); i >= 0; i = owners.next(i + 1)) spans.add(relation[i]!);
+      return spans;
+    }
+    const relation = await this.relation(up);
+    if (within === undefined) {
+      for (let i = 0; i < spanCount; i++) if (owners.has(relation[i]!)) spans.add(i);
+    } else {
+      for (let i = within.next(0); i >= 0; i = within.next(i + 1)) if (owners.has(relation[i]!)) spans.add(i);
+    }
+    return spans;
+  }
+}

@@ -1,0 +1,182 @@
+// Which fields of a span a result shows, and with which of its values.
+import type { CompareOp, FieldExpr, FieldRef, Query, SpansetExpr, Stage } from '../ast.ts';
+import { printField, resultKey } from '../print.ts';
+import { type Owner, ValueType, type Vector } from '../source.ts';
+import { type EntryTest, entryAccepted, entryTest } from './entry-test.ts';
+import { ownerOf, storedFields } from './fields.ts';
+import { jsonAnyValue, jsonAttribute } from './json.ts';
+import type { Rows, Scan } from './scan.ts';
+import { endOfOwner, firstEntry, isElementAt, staticAt, typeAt } from './value-reader.ts';
+
+/** A field that the query mentions. */
+export interface ShownField {
+  readonly ref: FieldRef;
+  /** The conditions on it; empty when it is shown whatever its value (select, by, aggregates, arithmetic). */
+  readonly tests: readonly EntryTest[];
+  /** Compared with `= nil`: shown as `nil` when absent. */
+  readonly asNil: boolean;
+}
+
+interface Mention {
+  readonly ref: FieldRef;
+  readonly op?: CompareOp;
+  readonly literal?: Extract<FieldExpr, { kind: 'literal' }>;
+}
+
+/** The fields of a query in order of their first mention. */
+export function shownFields(query: Query): ShownField[] {
+  const mentions: Mention[] = [];
+  query.stages.forEach((stage) => mentionsOfStage(stage, mentions));
+  const byField = new Map<string, Mention[]>();
+  for (const mention of mentions) {
+    const key = printField(mention.ref);
+    byField.set(key, [...(byField.get(key) ?? []), mention]);
+  }
+  return [...byField.values()].map((all) => {
+    const isPlain = all.some(({ literal }) => literal === undefined || literal.value.type === 'nil');
+    const tests = isPlain ? [] : all.map(({ ref, op, literal }) => entryTest(ref, op!, literal!.value));
+    const asNil = all.some(({ op, literal }) => literal?.value.type === 'nil' && op === '=');
+    return { ref: all[0]!.ref, tests, asNil };
+  });
+}
+
+function mentionsOfStage(stage: Stage, out: Mention[]): void {
+  switch (stage.kind) {
+    case 'scalarFilter':
+      if (stage.lhs.kind === 'aggregate' && stage.lhs.arg) mentionsOfField(stage.lhs.arg, out);
+      return;
+    case 'by':
+      return mentionsOfField(stage.expr, out);
+    case 'coalesce':
+      return;
+    case 'select':
+      for (const ref of stage.fields) out.push({ ref });
+      return;
+    default:
+      mentionsOfSpanset(stage, out);
+  }
+}
+
+function mentionsOfSpanset(node: SpansetExpr, out: Mention[]): void {
+  if (node.kind === 'filter') return mentionsOfField(node.expr, out);
+  if (node.kind === 'pipeline') return node.stages.forEach((stage) => mentionsOfStage(stage, out));
+  mentionsOfSpanset(node.lhs, out);
+  mentionsOfSpanset(node.rhs, out);
+}
+
+function mentionsOfField(expr: FieldExpr, out: Mention[]): void {
+  switch (expr.kind) {
+    case 'literal':
+      return;
+    case 'attribute':
+    case 'intrinsic':
+      out.push({ ref: expr });
+      return;
+    case 'unary':
+      return mentionsOfField(expr.operand, out);
+    case 'binary': {
+      const { lhs, rhs } = expr;
+      const isRef = lhs.kind === 'attribute' || lhs.kind === 'intrinsic';
+      if (isRef && rhs.kind === 'literal') {
+        out.push({ ref: lhs, op: expr.op as CompareOp, literal: rhs });
+        return;
+      }
+      mentionsOfField(lhs, out);
+      mentionsOfField(rhs, out);
+    }
+  }
+}
+
+/** A shown field with its vectors: one for each scope that it may come from. */
+export class LoadedField {
+  private readonly key: string;
+  private readonly field: ShownField;
+  private readonly parts: readonly FieldPart[];
+
+  private constructor(field: ShownField, parts: readonly FieldPart[]) {
+    this.key = resultKey(field.ref);
+    this.field = field;
+    this.parts = parts;
+  }
+
+  static async load(scan: Scan, field: ShownField, rows: Rows | undefined): Promise<LoadedField> {
+    const parts: FieldPart[] = [];
+    for (const stored of storedFields(field.ref)) {
+      const vector = await scan.vector(stored, rows);
+      if (vector.count > 0) parts.push(await FieldPart.load(scan, vector, ownerOf(stored)));
+    }
+    return new LoadedField(field, parts);
+  }
+
+  /** The JSON of this field of a span, or '' when it is not shown. */
+  json(span: number): string {
+    for (const part of this.parts) {
+      const value = part.json(span, this.field.tests);
+      if (value !== '') return jsonAttribute(this.key, value);
+    }
+    return this.field.asNil ? jsonAttribute(this.key, jsonAnyValue({ type: 'nil' })) : '';
+  }
+}
+
+/** The values of a field in one scope. */
+class FieldPart {
+  private readonly vector: Vector;
+  private readonly owner: Owner;
+  /** Owner of each span, or (events, links) span of each owner. */
+  private readonly relation: Int32Array | undefined;
+
+  private constructor(vector: Vector, owner: Owner, relation: Int32Array | undefined) {
+    this.vector = vector;
+    this.owner = owner;
+    this.relation = relation;
+  }
+
+  static async load(scan: Scan, vector: Vector, owner: Owner): Promise<FieldPart> {
+    const relation = owner === 'span' ? undefined : await scan.relation(RELATION_OF[owner]);
+    return new FieldPart(vector, owner, relation);
+  }
+
+  json(span: number, tests: readonly EntryTest[]): string {
+    const { owner, relation } = this;
+    if (relation === undefined) return this.ofOwner(span, tests);
+    if (owner !== 'event' && owner !== 'link') return this.ofOwner(relation[span]!, tests);
+    let index = lowerBound(relation, span);
+    for (; index < relation.length && relation[index] === span; index++) {
+      const value = this.ofOwner(index, tests);
+      if (value !== '') return value;
+    }
+    return '';
+  }
+
+  private ofOwner(owner: number, tests: readonly EntryTest[]): string {
+    const { vector } = this;
+    const first = firstEntry(vector, owner);
+    if (first < 0 || typeAt(vector, first) === ValueType.nil) return '';
+    const end = endOfOwner(vector, first);
+    if (tests.length === 0) {
+      if (!isElementAt(vector, first)) return jsonAnyValue(staticAt(vector, first));
+      const values: string[] = [];
+      for (let i = first; i < end; i++) values.push(jsonAnyValue(staticAt(vector, i)));
+      return `{"arrayValue":{"values":[${values.join()}]}}`;
+    }
+    for (let i = first; i < end; i++) {
+      if (tests.some((test) => entryAccepted(vector, i, test))) return jsonAnyValue(staticAt(vector, i));
+    }
+    return '';
+  }
+}
+
+const RELATION_OF = {
+  trace: 'spanTrace', resource: 'spanResource', scope: 'spanScope', event: 'eventSpan', link: 'linkSpan',
+} as const;
+
+function lowerBound(sorted: Int32Array, value: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (sorted[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
