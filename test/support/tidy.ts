@@ -101,8 +101,8 @@ function importProblem(path: string, target: string): string | undefined {
   if (SIDEWAYS.has(`${from.folder} > ${to.folder}`)) return undefined;
   if (to.layer === from.layer) return `imports ${target} from its own layer, sideways`;
   if (to.layer > from.layer) return `imports ${target} from a higher layer`;
-  if (target.startsWith('src/modules/') && !/^src\/modules\/[^/]+\/index\.ts$/.test(target)) {
-    return `enters a module by ${target} instead of its index.ts`;
+  if (target.startsWith('src/modules/') && !/^src\/modules\/[^/]+\/(index|config)\.ts$/.test(target)) {
+    return `enters a module by ${target} instead of its index.ts or config.ts`;
   }
   return undefined;
 }

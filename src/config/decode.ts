@@ -1,0 +1,140 @@
+// A tree of YAML (or of flags) to the typed configuration that a description stands for. Strict: all that is not
+// understood is a problem, and all problems are found in one go.
+import { parseDuration } from '../lib/duration.ts';
+import { nearest } from '../lib/nearest.ts';
+import { parseSize } from '../lib/size.ts';
+import { joinPath } from './aliases.ts';
+import type { Problem } from './errors.ts';
+import { propertyName, type BlockField, type Field, type Shape } from './field.ts';
+import { parseAny, parseBool, parseFloating, parseInteger } from './scalar.ts';
+import { isNull, type YamlNode, type YamlScalar } from './yaml.ts';
+
+/** @param node undefined = the key is absent. Problems are added to the list; what has one gets its default. */
+export function decode(field: Field, node: YamlNode | undefined, path: string, problems: Problem[]): unknown {
+  if (field.kind === 'optional') {
+    return node === undefined ? undefined : decode(field.field, node, path, problems);
+  }
+  const absent = node === undefined || (node.kind === 'scalar' && isNull(node));
+  if (field.kind === 'block') return decodeBlock(field, absent ? undefined : node, path, problems);
+  if (absent) return field.default;
+  const refuse = (text: string, at = node.at): unknown => {
+    problems.push({ at, path, text });
+    return field.default;
+  };
+  switch (field.kind) {
+    case 'raw':
+      return rawValue(node);
+    case 'list': {
+      if (node.kind === 'list') {
+        return node.items.map((item, i) => decode(field.item, item, `${path}[${i}]`, problems));
+      }
+      if (node.kind === 'scalar' && field.orText === true) {
+        return node.text
+          .split(',')
+          .map((part) => part.trim())
+          .filter((part) => part !== '');
+      }
+      return refuse(`needs a list, found ${describe(node)}`);
+    }
+    case 'map': {
+      if (node.kind !== 'map') return refuse(`needs a map, found ${describe(node)}`);
+      const entries = [...node.entries].map(([key, entry]) => [
+        key,
+        decode(field.value, entry.value, joinPath(path, key), problems),
+      ]);
+      return Object.fromEntries(entries) as unknown;
+    }
+    default: {
+      if (node.kind !== 'scalar') return refuse(`needs ${NEEDS[field.kind]}, found ${describe(node)}`);
+      const value = decodeScalar(field, node);
+      return value instanceof Error ? refuse(value.message) : value;
+    }
+  }
+}
+
+type ScalarField = Extract<Field, { kind: 'text' | 'bool' | 'int' | 'float' | 'duration' | 'size' | 'enum' }>;
+
+const NEEDS: Readonly<Record<ScalarField['kind'], string>> = {
+  text: 'text',
+  bool: 'true or false',
+  int: 'a whole number',
+  float: 'a number',
+  duration: 'a duration such as 30s or 1h30m',
+  size: 'a size such as 64KiB',
+  enum: 'one of its values',
+};
+
+function decodeScalar(field: ScalarField, node: YamlScalar): unknown {
+  const { text } = node;
+  const wrong = new Error(`needs ${NEEDS[field.kind]}, found ${describe(node)}`);
+  switch (field.kind) {
+    case 'text':
+      return text;
+    case 'bool':
+      return (node.quoted ? undefined : parseBool(text)) ?? wrong;
+    case 'int': {
+      const value = node.quoted ? undefined : parseInteger(text);
+      if (value !== undefined && !Number.isSafeInteger(value)) return new Error(`${text} is too large`);
+      return value ?? wrong;
+    }
+    case 'float':
+      return (node.quoted ? undefined : parseFloating(text)) ?? wrong;
+    case 'duration':
+      return attempt(parseDuration, text);
+    case 'size':
+      return attempt(parseSize, text.replaceAll('_', ''));
+    case 'enum': {
+      if (field.values.includes(text)) return text;
+      const known = field.values.filter((value) => value !== '').join(', ');
+      return new Error(`unknown value "${text}"${proposal(text, field.values)}; known: ${known}`);
+    }
+  }
+}
+
+function attempt(parse: (text: string) => number, text: string): unknown {
+  try {
+    return parse(text);
+  } catch (err) {
+    return err;
+  }
+}
+
+function decodeBlock(
+  field: BlockField<Shape>,
+  node: YamlNode | undefined,
+  path: string,
+  problems: Problem[],
+): unknown {
+  if (node !== undefined && node.kind !== 'map') {
+    problems.push({ at: node.at, path, text: `needs keys and values, found ${describe(node)}` });
+    return decodeBlock(field, undefined, path, problems);
+  }
+  for (const [key, entry] of node?.entries ?? []) {
+    if (Object.hasOwn(field.shape, key)) continue;
+    const text = `unknown key${proposal(key, Object.keys(field.shape))}`;
+    problems.push({ at: entry.at, path: joinPath(path, key), text });
+  }
+  const out: Record<string, unknown> = {};
+  for (const [key, child] of Object.entries(field.shape)) {
+    const value = node?.entries.get(key)?.value;
+    out[propertyName(key, child)] = decode(child, value, joinPath(path, key), problems);
+  }
+  return out;
+}
+
+function rawValue(node: YamlNode): unknown {
+  if (node.kind === 'scalar') return parseAny(node.text, node.quoted);
+  if (node.kind === 'list') return node.items.map(rawValue);
+  return Object.fromEntries([...node.entries].map(([key, entry]) => [key, rawValue(entry.value)]));
+}
+
+function proposal(word: string, known: readonly string[]): string {
+  const near = nearest(word, known);
+  return near === undefined ? '' : `, did you mean ${near}?`;
+}
+
+function describe(node: YamlNode): string {
+  if (node.kind === 'list') return 'a list';
+  if (node.kind === 'map') return 'a map';
+  return node.quoted ? `the text "${node.text}"` : `"${node.text}"`;
+}

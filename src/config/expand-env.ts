@@ -1,0 +1,92 @@
+// `-config.expand-env`: `${NAME}` and its shell-like forms in the text of the configuration file, `$$` for a dollar sign.
+// A `$` before anything else stays as it is.
+import { ConfigError } from './errors.ts';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @param file named in errors. @throws ConfigError for an unclosed or unknown form, or for `${NAME:?text}`. */
+export function expandEnv(source: string, env: Environment, file: string): string {
+  let out = '';
+  let from = 0;
+  for (;;) {
+    const dollar = source.indexOf('$', from);
+    if (dollar < 0) return out + source.slice(from);
+    out += source.slice(from, dollar);
+    const next = source[dollar + 1];
+    if (next === '{') {
+      const end = closingBrace(source, dollar + 2);
+      const fail = (text: string): ConfigError => {
+        const line = source.slice(0, dollar).split('\n').length;
+        return new ConfigError([{ at: `${file}:${line}`, path: '', text }]);
+      };
+      if (end < 0) throw fail('"${" without a closing brace');
+      out += expandOne(source.slice(dollar + 2, end), env, file, fail);
+      from = end + 1;
+    } else {
+      out += '$';
+      from = dollar + (next === '$' ? 2 : 1);
+    }
+  }
+}
+
+/** @param form what stands between the braces. */
+function expandOne(form: string, env: Environment, file: string, fail: (text: string) => Error): string {
+  const match = /^(#?)([A-Za-z_][A-Za-z0-9_]*)([\s\S]*)$/.exec(form);
+  if (match === null) throw fail(`"\${${form}}" names no variable`);
+  const [, hash, name, rest] = match as unknown as [string, string, string, string];
+  const value = env[name] ?? '';
+  if (hash === '#') return String(value.length);
+  if (rest === '') return value;
+  const operator = /^(:-|:=|:\+|:\?|-|=|\+|\?|\/\/|\/|\^\^|,,|\^|,|:)([\s\S]*)$/.exec(rest);
+  if (operator === null) throw fail(`"\${${form}}" is not understood`);
+  const [, op, argument] = operator as unknown as [string, string, string];
+  const isSet = op.startsWith(':') ? value !== '' : env[name] !== undefined;
+  switch (op) {
+    case ':-':
+    case ':=':
+    case '-':
+    case '=':
+      return isSet ? value : expandEnv(argument, env, file);
+    case ':+':
+    case '+':
+      return isSet ? expandEnv(argument, env, file) : '';
+    case ':?':
+    case '?':
+      if (!isSet) throw fail(`variable ${name} is not set: ${argument}`);
+      return value;
+    case '/':
+    case '//': {
+      const [old = '', replacement = ''] = argument.split('/');
+      if (old === '') return value;
+      return op === '//' ? value.replaceAll(old, () => replacement) : value.replace(old, () => replacement);
+    }
+    case '^^':
+      return value.toUpperCase();
+    case ',,':
+      return value.toLowerCase();
+    case '^':
+      return value.slice(0, 1).toUpperCase() + value.slice(1);
+    case ',':
+      return value.slice(0, 1).toLowerCase() + value.slice(1);
+    default:
+      return substring(value, argument, () => fail(`"\${${form}}" is not understood`));
+  }
+}
+
+/** `:start` and `:start:length`. */
+function substring(value: string, argument: string, fail: () => Error): string {
+  const match = /^(\d+)(?::(\d+))?$/.exec(argument);
+  if (match === null) throw fail();
+  const start = Number(match[1]);
+  return value.slice(start, match[2] === undefined ? undefined : start + Number(match[2]));
+}
+
+/** The brace that closes the one before `from`; -1 = none. */
+function closingBrace(source: string, from: number): number {
+  let depth = 1;
+  for (let i = from; i < source.length; i++) {
+    if (source[i] === '{') depth++;
+    else if (source[i] === '}' && --depth === 0) return i;
+  }
+  return -1;
+}
