@@ -1,0 +1,172 @@
+// Measures a running server, or two in turn, from outside: OTLP in, HTTP out, CPU and memory from /proc.
+// npm run bench -- --corpus DIR --url URL --otlp HOST:PORT --pid PID [--data DIR] [--against-url URL ...] [--append]
+import { parseArgs } from 'node:util';
+import { type Corpus, readCorpus } from './corpus.ts';
+import { blocksBelow, type DiskUse } from './disk.ts';
+import { cpuSeconds, memoryMib, sampleRss, untilIdle } from './proc.ts';
+import { type PushResult, push } from './push.ts';
+import { BY_ID, measureQuery, type Query, type QueryResult, readSuite, SEARCHES } from './queries.ts';
+import { appendReport, type Figures, figuresTable, provenance } from './report.ts';
+
+type Server = {
+  readonly url: string;
+  readonly otlp: string;
+  readonly pids: readonly number[];
+  readonly data: string | undefined;
+};
+
+const IDLE_LIMIT_MS = 300_000;
+const REPORT_PATH = 'docs/benchmarks.md';
+
+const { values: flags } = parseArgs({
+  options: {
+    corpus: { type: 'string' },
+    url: { type: 'string', default: 'http://127.0.0.1:3200' },
+    otlp: { type: 'string', default: '127.0.0.1:4317' },
+    pid: { type: 'string' },
+    data: { type: 'string' },
+    'against-url': { type: 'string' },
+    'against-otlp': { type: 'string' },
+    'against-pid': { type: 'string' },
+    'against-data': { type: 'string' },
+    tenant: { type: 'string' },
+    connections: { type: 'string', default: '4' },
+    rate: { type: 'string', default: '0' },
+    spans: { type: 'string' },
+    'idle-sec': { type: 'string', default: '6' },
+    'id-runs': { type: 'string', default: '200' },
+    'search-runs': { type: 'string', default: '10' },
+    suite: { type: 'string' },
+    'no-push': { type: 'boolean', default: false },
+    append: { type: 'boolean', default: false },
+    title: { type: 'string' },
+  },
+});
+
+function required(name: 'corpus' | 'pid' | 'against-otlp' | 'against-pid'): string {
+  const value = flags[name];
+  if (value === undefined) throw new Error(`--${name} is missing; see the head of test/bench/bench.ts`);
+  return value;
+}
+
+const pidList = (text: string): number[] => text.split(',').map(Number);
+
+function servers(): Server[] {
+  const { url, otlp, data } = flags;
+  const ours: Server = { url, otlp, pids: pidList(required('pid')), data };
+  const againstUrl = flags['against-url'];
+  if (againstUrl === undefined) return [ours];
+  const pids = pidList(required('against-pid'));
+  return [ours, { url: againstUrl, otlp: required('against-otlp'), pids, data: flags['against-data'] }];
+}
+
+async function nameOf({ url }: Server): Promise<string> {
+  const response = await fetch(`${url}/api/status/buildinfo`);
+  const { version } = response.ok ? ((await response.json()) as { version?: string }) : {};
+  return version === undefined || version === '' ? new URL(url).host : `${version} (${new URL(url).port})`;
+}
+
+/** Asks for everything to be written to blocks, and waits until the server has nothing left to do. */
+async function completeAll(server: Server): Promise<void> {
+  const response = await fetch(`${server.url}/flush`, { method: 'POST' });
+  if (!response.ok) throw new Error(`/flush: status ${response.status}: ${await response.text()}`);
+  const idle = await untilIdle(server.pids, Number(flags['idle-sec']) * 1000, IDLE_LIMIT_MS);
+  if (!idle) console.error(`${server.url} was not idle after ${IDLE_LIMIT_MS / 1000} s`);
+}
+
+function tellPush(server: Server, corpus: Corpus, result: PushResult, cpuSec: number): void {
+  const { wallSec, acceptedSpans, problems } = result;
+  const rate = Math.round(acceptedSpans / wallSec);
+  const cpuUs = ((cpuSec * 1e6) / acceptedSpans).toFixed(2);
+  console.log(
+    `${server.otlp}: ${acceptedSpans} of ${corpus.spans} spans in ${wallSec.toFixed(2)} s, ${rate} a second`,
+  );
+  console.log(`  server CPU ${cpuSec.toFixed(2)} s, ${cpuUs} µs a span`);
+  for (const [message, count] of problems) console.error(`  ${count} x ${message}`);
+}
+
+async function measureQueries(server: Server, corpus: Corpus): Promise<QueryResult[]> {
+  const target = { url: server.url, pids: server.pids, tenant: flags.tenant };
+  const plan: [Query, number][] =
+    flags.suite === undefined
+      ? [[BY_ID, Number(flags['id-runs'])], ...SEARCHES.map((q): [Query, number] => [q, searchRuns()])]
+      : readSuite(flags.suite).map((q): [Query, number] => [q, searchRuns()]);
+  const results: QueryResult[] = [];
+  for (const [query, runs] of plan) results.push(await measureQuery(query, target, corpus, runs));
+  return results;
+}
+
+const searchRuns = (): number => Number(flags['search-runs']);
+
+type WriteFigures = Omit<Figures, 'server' | 'queries' | 'bytesPerSpan' | 'blocks'>;
+
+const NOTHING_PUSHED: WriteFigures = {
+  spansPerSec: Number.NaN,
+  ackP50Ms: Number.NaN,
+  ackP99Ms: Number.NaN,
+  ackCpuUs: Number.NaN,
+  completeCpuUs: Number.NaN,
+  pushRssMib: Number.NaN,
+  peakRssMib: Number.NaN,
+};
+
+async function measureWrites(server: Server, corpus: Corpus): Promise<WriteFigures> {
+  const { pids, otlp } = server;
+  const connections = Number(flags.connections);
+  const cpuBefore = cpuSeconds(pids);
+  const stopPush = sampleRss(pids);
+  const stopAll = sampleRss(pids);
+  const pushed = await push(corpus, {
+    otlp,
+    connections,
+    spansPerSec: Number(flags.rate),
+    tenant: flags.tenant,
+  });
+  const ackCpu = cpuSeconds(pids) - cpuBefore;
+  const pushRssMib = stopPush();
+  tellPush(server, corpus, pushed, ackCpu);
+  await completeAll(server);
+  const completeCpu = cpuSeconds(pids) - cpuBefore;
+  return {
+    spansPerSec: pushed.acceptedSpans / pushed.wallSec,
+    ackP50Ms: pushed.ackP50Ms,
+    ackP99Ms: pushed.ackP99Ms,
+    ackCpuUs: (ackCpu * 1e6) / pushed.acceptedSpans,
+    completeCpuUs: (completeCpu * 1e6) / pushed.acceptedSpans,
+    pushRssMib,
+    peakRssMib: Math.max(stopAll(), pushRssMib),
+  };
+}
+
+const NO_BLOCKS: DiskUse = { blocks: 0, bytes: 0 };
+const NO_FOLDER: DiskUse = { blocks: Number.NaN, bytes: Number.NaN };
+
+async function measure(server: Server, corpus: Corpus): Promise<Figures> {
+  const name = await nameOf(server);
+  const before = server.data === undefined || flags['no-push'] ? NO_BLOCKS : blocksBelow(server.data);
+  const writes = flags['no-push'] ? NOTHING_PUSHED : await measureWrites(server, corpus);
+  const after = server.data === undefined ? NO_FOLDER : blocksBelow(server.data);
+  const queries = await measureQueries(server, corpus);
+  console.log(`  VmHWM ${memoryMib(server.pids, 'VmHWM').toFixed(0)} MiB since its start`);
+  return {
+    server: name,
+    ...writes,
+    bytesPerSpan: (after.bytes - before.bytes) / corpus.spans,
+    blocks: after.blocks - before.blocks,
+    queries,
+  };
+}
+
+async function main(): Promise<void> {
+  const corpus = readCorpus(required('corpus'), flags.spans === undefined ? undefined : Number(flags.spans));
+  const all: Figures[] = [];
+  for (const server of servers()) all.push(await measure(server, corpus));
+  const text = `${provenance(corpus)}\n\n${figuresTable(all)}`;
+  console.log(`\n${text}`);
+  if (!flags.append) return;
+  const title = flags.title ?? all.map(({ server }) => server).join(' against ');
+  appendReport(REPORT_PATH, title, text);
+  console.log(`\nadded to ${REPORT_PATH}`);
+}
+
+await main();
