@@ -74,3 +74,13 @@ t.test('install scripts are decided one by one', (t) => {
   );
   t.end();
 });
+
+t.test('pages name only scripts that exist', (t) => {
+  for (const page of ['README.md', 'docs/CONTRIBUTING.md', 'docs/STYLE.md', 'docs/TESTING.md']) {
+    const text = readFileSync(new URL(page, root), 'utf8');
+    for (const [, name] of text.matchAll(/npm run ([\w:]+)/g)) {
+      t.type(manifest['scripts']?.[name ?? ''], 'string', `${page}: npm run ${name}`);
+    }
+  }
+  t.end();
+});
