@@ -1,5 +1,5 @@
 // An HTTP/2 listener (cleartext, prior knowledge) for gRPC only: session tuning, limits and a graceful stop.
-import http2, { type Http2Server, type ServerHttp2Session } from 'node:http2';
+import http2, { type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from '../telemetry/log.ts';
 import { GrpcRouter, type UnaryHandler } from './grpc-http2.ts';
@@ -59,7 +59,7 @@ export class GrpcServer {
     });
     server.on('session', (session) => this.#admit(session));
     server.on('sessionError', (err) => options.logger.debug('http2 session failed', { err }));
-    server.on('stream', (stream, headers) => this.router.handle(stream, headers));
+    server.on('stream', (stream, headers) => this.router.handle(stream as ServerHttp2Stream, headers));
     this.#server = server;
   }
 

@@ -1,0 +1,133 @@
+// The way of a request through the distributor: tenant, byte rate, wire scan, push. Whole requests are refused with an
+// error, single spans by partial success.
+import type { Pusher, PushResult } from '../../contracts/push.ts';
+import { RetryLaterError, TempoError } from '../../lib/errors.ts';
+import { cutBadSpans, scanRequest } from '../../model/otlp/scan.ts';
+import { tenantOfHeader } from '../../model/tenant.ts';
+import type { Consumed, IncomingTraces, TraceConsumer } from '../../receivers/receiver.ts';
+import type { DistributorMetrics } from './metrics.ts';
+import { type RateLimit, RateLimiter } from './rate-limiter.ts';
+
+export interface TenantLimits {
+  readonly ingestionRateLimitBytes: number;
+  readonly ingestionBurstSizeBytes: number;
+}
+
+export interface DistributorOptions {
+  readonly limits: (tenant: string) => TenantLimits;
+  readonly multitenancyEnabled: boolean;
+  readonly pusher: Pusher;
+  readonly metrics: DistributorMetrics;
+  /** RetryInfo of rate limited requests; 0 = none. */
+  readonly retryAfterMs: number;
+  /** Monotonic. */
+  readonly nowMs: () => number;
+}
+
+/** A full memory budget drains within about this time; without RetryInfo OTLP clients would drop what they hold. */
+const MEMORY_RETRY_MS = 1000;
+
+const ALL_KEPT: Consumed = { rejectedSpans: 0, message: '' };
+
+export class Distributor implements TraceConsumer {
+  readonly #options: DistributorOptions;
+  readonly #limiter: RateLimiter;
+
+  constructor(options: DistributorOptions) {
+    this.#options = options;
+    this.#limiter = new RateLimiter(options.nowMs);
+  }
+
+  async consume(traces: IncomingTraces): Promise<Consumed> {
+    const { metrics, multitenancyEnabled } = this.#options;
+    metrics.pushes.inc();
+    try {
+      const tenant = tenantOfHeader(traces.tenantHeader, multitenancyEnabled);
+      return await this.#consumeOf(tenant, traces);
+    } catch (err) {
+      metrics.pushErrors.inc();
+      metrics.receivers[traces.transport].refused.inc(spanCountOf(traces.body));
+      throw err;
+    }
+  }
+
+  async #consumeOf(tenant: string, { body, transport }: IncomingTraces): Promise<Consumed> {
+    const { metrics, nowMs } = this.#options;
+    const counters = metrics.ofTenant(tenant);
+    counters.ingressBytes.inc(body.length);
+    this.#limit(tenant, body);
+    const { spanCount, badTraceIds, badSpanIds, message } = scanRequest(body);
+    if (spanCount === 0) return ALL_KEPT;
+    metrics.discard(tenant, 'invalid_trace_id', badTraceIds);
+    metrics.discard(tenant, 'invalid_span_id', badSpanIds);
+    const badCount = badTraceIds + badSpanIds;
+    if (badCount === spanCount) throw new TempoError('invalid_argument', message);
+    const goodBody = badCount === 0 ? body : cutBadSpans(body);
+    const goodCount = spanCount - badCount;
+    counters.bytesReceived.inc(goodBody.length);
+    counters.spansReceived.inc(goodCount);
+    const startMs = nowMs();
+    const result = await this.#push(tenant, goodBody, goodCount);
+    metrics.pushSeconds.observe((nowMs() - startMs) / 1000);
+    metrics.receivers[transport].accepted.inc(goodCount);
+    return this.#consumed(tenant, badCount, message, result);
+  }
+
+  async #push(tenant: string, body: Uint8Array, spanCount: number): Promise<PushResult> {
+    try {
+      return await this.#options.pusher.push({ tenant, body, spanCount });
+    } catch (err) {
+      const isBusy = err instanceof TempoError && err.code === 'resource_exhausted';
+      if (!isBusy || err instanceof RetryLaterError) throw err;
+      throw new RetryLaterError(err.code, err.message, MEMORY_RETRY_MS, err);
+    }
+  }
+
+  #consumed(tenant: string, badCount: number, badMessage: string, result: PushResult): Consumed {
+    if (badCount === 0 && result.rejected.length === 0) return ALL_KEPT;
+    let rejectedSpans = badCount;
+    const messages = badCount === 0 ? [] : [badMessage];
+    for (const { reason, spanCount, message } of result.rejected) {
+      this.#options.metrics.discard(tenant, reason, spanCount);
+      rejectedSpans += spanCount;
+      messages.push(message);
+    }
+    return { rejectedSpans, message: messages.join('; ') };
+  }
+
+  /** Throws when the tenant sends more than its rate. */
+  #limit(tenant: string, body: Uint8Array): void {
+    const limits = this.#options.limits(tenant);
+    const limit: RateLimit = {
+      rateBytes: limits.ingestionRateLimitBytes,
+      burstBytes: limits.ingestionBurstSizeBytes,
+    };
+    if (this.#limiter.take(tenant, limit, body.length)) return;
+    this.#options.metrics.discard(tenant, 'rate_limited', spanCountOf(body));
+    const { rateBytes, burstBytes } = limit;
+    const adding = `while adding ${body.length} bytes for user ${tenant}`;
+    const hint = 'consider reducing batch size or increasing rate limit.';
+    if (body.length > burstBytes) {
+      throw new TempoError(
+        'resource_exhausted',
+        `RATE_LIMITED: batch size (${body.length} bytes) exceeds ingestion limit (local: ${rateBytes} bytes/s, ` +
+          `global: 0 bytes/s, burst: ${burstBytes} bytes) ${adding}. ${hint}`,
+      );
+    }
+    const message =
+      `RATE_LIMITED: ingestion rate limit (local: ${rateBytes} bytes/s, global: 0 bytes/s, ` +
+      `burst: ${burstBytes} bytes) exceeded ${adding}. ${hint}`;
+    const { retryAfterMs } = this.#options;
+    if (retryAfterMs > 0) throw new RetryLaterError('resource_exhausted', message, retryAfterMs);
+    throw new TempoError('resource_exhausted', message);
+  }
+}
+
+/** Spans of a refused request, for counters only; 0 when it cannot be read. */
+function spanCountOf(body: Uint8Array): number {
+  try {
+    return scanRequest(body).spanCount;
+  } catch {
+    return 0;
+  }
+}

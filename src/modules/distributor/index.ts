@@ -1,0 +1,105 @@
+// The distributor module: receivers in front, the push contract behind.
+import type { AddressInfo } from 'node:net';
+import type { Service } from '../../lib/service.ts';
+import type { Pusher } from '../../contracts/push.ts';
+import { TempoError } from '../../lib/errors.ts';
+import { OtlpGrpcReceiver, type OtlpGrpcOptions } from '../../receivers/otlp-grpc.ts';
+import { OtlpHttpReceiver, type OtlpHttpOptions } from '../../receivers/otlp-http.ts';
+import type { Receiver, TraceConsumer } from '../../receivers/receiver.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import { Distributor, type TenantLimits } from './distributor.ts';
+import { DistributorMetrics } from './metrics.ts';
+
+export type { TenantLimits } from './distributor.ts';
+
+/** The part of the configuration that the module reads. */
+export interface DistributorSettings {
+  readonly receivers: {
+    readonly otlp?:
+      | {
+          readonly protocols: {
+            readonly grpc?: OtlpGrpcOptions | undefined;
+            readonly http?: OtlpHttpOptions | undefined;
+          };
+        }
+      | undefined;
+  };
+  readonly retryAfterOnResourceExhaustedMs: number;
+}
+
+export interface DistributorModuleOptions {
+  readonly config: DistributorSettings;
+  readonly limits: (tenant: string) => TenantLimits;
+  readonly multitenancyEnabled: boolean;
+  readonly pusher: Pusher;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface DistributorService extends Service {
+  /** Bound addresses by receiver name, while running. */
+  addresses(): ReadonlyMap<string, AddressInfo>;
+}
+
+/** Time for open requests when stopping. */
+const STOP_GRACE_MS = 3000;
+
+/** What listens when no receiver is configured. */
+const DEFAULT_GRPC: OtlpGrpcOptions = { endpoint: 'localhost:4317', maxRecvMsgSizeMib: 0, maxConcurrentStreams: 0 };
+
+export function createDistributor(options: DistributorModuleOptions): DistributorService {
+  const { config, logger } = options;
+  const consumer = new Distributor({
+    limits: options.limits,
+    multitenancyEnabled: options.multitenancyEnabled,
+    pusher: options.pusher,
+    metrics: new DistributorMetrics(options.metrics),
+    retryAfterMs: config.retryAfterOnResourceExhaustedMs,
+    nowMs: () => performance.now(),
+  });
+  const receivers = createReceivers(config.receivers, consumer, logger);
+  const addresses = new Map<string, AddressInfo>();
+  const stop = async (): Promise<void> => {
+    addresses.clear();
+    await Promise.all(receivers.map((receiver) => receiver.stop(STOP_GRACE_MS)));
+  };
+  return {
+    name: 'distributor',
+    addresses: () => addresses,
+    stop,
+    async start() {
+      try {
+        for (const receiver of receivers) {
+          const address = await receiver.start();
+          addresses.set(receiver.name, address);
+          logger.info('receiver listens', { receiver: receiver.name, address: address.address, port: address.port });
+        }
+      } catch (err) {
+        await stop();
+        throw err;
+      }
+    },
+  };
+}
+
+function createReceivers(
+  config: DistributorSettings['receivers'],
+  consumer: TraceConsumer,
+  logger: Logger,
+): readonly Receiver[] {
+  const configured = Object.entries(config).filter(([, value]) => value !== undefined);
+  for (const [name] of configured) {
+    if (name !== 'otlp') logger.warn('receiver is not available', { receiver: name });
+  }
+  if (configured.length === 0) return [new OtlpGrpcReceiver(DEFAULT_GRPC, consumer, logger)];
+  if (config.otlp === undefined) return [];
+  const { grpc, http } = config.otlp.protocols;
+  if (grpc === undefined && http === undefined) {
+    throw new TempoError('invalid_argument', 'distributor.receivers.otlp.protocols names neither grpc nor http');
+  }
+  return [
+    ...(grpc === undefined ? [] : [new OtlpGrpcReceiver(grpc, consumer, logger)]),
+    ...(http === undefined ? [] : [new OtlpHttpReceiver(http, consumer, logger)]),
+  ];
+}

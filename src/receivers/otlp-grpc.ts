@@ -1,0 +1,48 @@
+// OTLP over gRPC (port 4317): TraceService/Export, raw bytes handed on.
+import type { AddressInfo } from 'node:net';
+import { TENANT_HEADER } from '../model/tenant.ts';
+import { GrpcServer } from '../rpc/grpc-server.ts';
+import { parseEndpoint } from '../rpc/listen.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { OtlpGrpcConfig } from './config.ts';
+import { encodeExportResponse } from './otlp-response.ts';
+import type { Receiver, TraceConsumer } from './receiver.ts';
+
+export type OtlpGrpcOptions = Pick<OtlpGrpcConfig, 'endpoint' | 'maxRecvMsgSizeMib' | 'maxConcurrentStreams'>;
+
+const EXPORT_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
+const RECV_MSG_SIZE_MIB_DEFAULT = 4;
+
+export class OtlpGrpcReceiver implements Receiver {
+  readonly name = 'otlp/grpc';
+  readonly #server: GrpcServer;
+
+  constructor(config: OtlpGrpcOptions, consumer: TraceConsumer, logger: Logger) {
+    const sizeMib = config.maxRecvMsgSizeMib > 0 ? config.maxRecvMsgSizeMib : RECV_MSG_SIZE_MIB_DEFAULT;
+    this.#server = new GrpcServer({
+      address: parseEndpoint(config.endpoint),
+      recvMessageBytesMax: sizeMib << 20,
+      logger,
+      ...(config.maxConcurrentStreams > 0 ? { streamsPerSessionMax: config.maxConcurrentStreams } : {}),
+      methods: new Map([
+        [
+          EXPORT_PATH,
+          async (call) => {
+            const header = call.metadata[TENANT_HEADER];
+            const tenantHeader = Array.isArray(header) ? header.join(',') : header;
+            const request = { tenantHeader, body: call.message, transport: 'grpc' } as const;
+            return encodeExportResponse(await consumer.consume(request));
+          },
+        ],
+      ]),
+    });
+  }
+
+  start(): Promise<AddressInfo> {
+    return this.#server.start();
+  }
+
+  stop(graceMs: number): Promise<void> {
+    return this.#server.stop(graceMs);
+  }
+}

@@ -1,0 +1,197 @@
+// OTLP over HTTP (port 4318): POST /v1/traces as protobuf or JSON, compressed or not. Statuses and texts are those of
+// the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
+import type { AddressInfo } from 'node:net';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { TempoError } from '../lib/errors.ts';
+import { requestOfJson } from '../model/otlp/json.ts';
+import { TENANT_HEADER } from '../model/tenant.ts';
+import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../rpc/grpc-status.ts';
+import { canInflate, inflate } from '../rpc/inflate.ts';
+import { listen, parseEndpoint } from '../rpc/listen.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { OtlpHttpConfig } from './config.ts';
+import { encodeExportResponse, exportResponseJson } from './otlp-response.ts';
+import type { Receiver, TraceConsumer } from './receiver.ts';
+
+export type OtlpHttpOptions = Pick<
+  OtlpHttpConfig,
+  | 'endpoint'
+  | 'tracesUrlPath'
+  | 'maxRequestBodySize'
+  | 'compressionAlgorithms'
+  | 'readTimeoutMs'
+  | 'readHeaderTimeoutMs'
+  | 'idleTimeoutMs'
+>;
+
+const PROTOBUF = 'application/x-protobuf';
+const JSON_TYPE = 'application/json';
+const TEXT = 'text/plain';
+const BODY_BYTES_MAX_DEFAULT = 20 << 20;
+const REQUEST_TIMEOUT_MS_DEFAULT = 300_000;
+const IN_FLIGHT_BYTES_MAX = 256 << 20;
+/** What a body of unknown length counts as. */
+const UNKNOWN_BODY_BYTES = 1 << 20;
+/** An empty ExportTracePartialSuccess, as the Collector answers. */
+const ALL_KEPT = Uint8Array.of(0x0a, 0x00);
+
+/** HTTP status by gRPC code where it is not 500 (OTLP specification, "OTLP/HTTP response"). */
+const HTTP_STATUS: Readonly<Record<number, number>> = {
+  1: 503,
+  3: 400,
+  4: 503,
+  7: 403,
+  8: 429,
+  10: 503,
+  11: 503,
+  12: 404,
+  14: 503,
+  15: 503,
+  16: 401,
+};
+
+export class OtlpHttpReceiver implements Receiver {
+  readonly name = 'otlp/http';
+  readonly app: FastifyInstance;
+  readonly #config: OtlpHttpOptions;
+  readonly #consumer: TraceConsumer;
+  readonly #logger: Logger;
+  readonly #bodyBytesMax: number;
+  #bytesInFlight = 0;
+  #isStopping = false;
+
+  constructor(config: OtlpHttpOptions, consumer: TraceConsumer, logger: Logger) {
+    this.#config = config;
+    this.#consumer = consumer;
+    this.#logger = logger;
+    this.#bodyBytesMax = config.maxRequestBodySize > 0 ? config.maxRequestBodySize : BODY_BYTES_MAX_DEFAULT;
+    this.app = fastify({
+      bodyLimit: this.#bodyBytesMax,
+      requestTimeout: config.readTimeoutMs > 0 ? config.readTimeoutMs : REQUEST_TIMEOUT_MS_DEFAULT,
+      keepAliveTimeout: config.idleTimeoutMs,
+      exposeHeadRoutes: false,
+      http: { headersTimeout: config.readHeaderTimeoutMs },
+    });
+    this.#routes();
+  }
+
+  async start(): Promise<AddressInfo> {
+    await this.app.ready();
+    return await listen(this.app.server, parseEndpoint(this.#config.endpoint));
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    this.#isStopping = true;
+    const { server } = this.app;
+    if (server.listening) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      await closed;
+      clearTimeout(timer);
+    }
+    await this.app.close();
+  }
+
+  #routes(): void {
+    const { app } = this;
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    app.setNotFoundHandler((_request, reply) => {
+      void reply.code(404).type('text/plain; charset=utf-8').send('404 page not found\n');
+    });
+    app.setErrorHandler((err, request, reply) => this.#sendError(request, reply, err));
+    app.all(this.#config.tracesUrlPath, {
+      onRequest: (request, reply, done) => {
+        if (!refuseForm(request, reply)) done();
+      },
+      handler: (request, reply) => this.#export(request, reply),
+    });
+  }
+
+  async #export(request: FastifyRequest, reply: FastifyReply): Promise<string | Buffer> {
+    const header = request.headers[TENANT_HEADER];
+    const isJson = mediaType(request) === JSON_TYPE;
+    const held = this.#hold(request);
+    try {
+      const raw = await this.#inflated(request);
+      const consumed = await this.#consumer.consume({
+        tenantHeader: Array.isArray(header) ? header.join(',') : header,
+        body: isJson ? requestOfJson(raw) : raw,
+        transport: 'http',
+      });
+      if (this.#isStopping) void reply.header('connection', 'close');
+      void reply.type(isJson ? JSON_TYPE : PROTOBUF);
+      if (isJson) return exportResponseJson(consumed);
+      const answer = encodeExportResponse(consumed);
+      return Buffer.from(answer.length === 0 ? ALL_KEPT : answer);
+    } finally {
+      this.#bytesInFlight -= held;
+    }
+  }
+
+  /** Counts the request against what all requests may hold. */
+  #hold(request: FastifyRequest): number {
+    const held = Number(request.headers['content-length'] ?? UNKNOWN_BODY_BYTES);
+    if (this.#bytesInFlight + held > IN_FLIGHT_BYTES_MAX) {
+      throw new TempoError('unavailable', `too many bytes in flight (${this.#bytesInFlight}), try again later`);
+    }
+    this.#bytesInFlight += held;
+    return held;
+  }
+
+  async #inflated(request: FastifyRequest): Promise<Uint8Array> {
+    const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
+    const encoding = (request.headers['content-encoding'] ?? '').toLowerCase();
+    if (encoding === '' || encoding === 'identity') return body;
+    const codec = encoding === 'zlib' ? 'deflate' : encoding;
+    const allowed = this.#config.compressionAlgorithms;
+    if (!canInflate(codec) || (allowed.length > 0 && !allowed.includes(encoding))) {
+      throw new TempoError('invalid_argument', `unsupported Content-Encoding: ${encoding}`);
+    }
+    return await inflate(codec, body, this.#bodyBytesMax);
+  }
+
+  #sendError(request: FastifyRequest, reply: FastifyReply, thrown: unknown): void {
+    const err = ofFramework(thrown);
+    const status = statusOfError(err);
+    if (status.code === GRPC_INTERNAL) this.#logger.error('otlp http request failed', { err });
+    const isTooLarge = err instanceof TempoError && err.code === 'too_large';
+    if (status.retryAfterMs !== undefined) {
+      void reply.header('retry-after', String(Math.ceil(status.retryAfterMs / 1000)));
+    }
+    const isJson = mediaType(request) === JSON_TYPE;
+    void reply
+      .code(isTooLarge ? 413 : (HTTP_STATUS[status.code] ?? 500))
+      .type(isJson ? JSON_TYPE : PROTOBUF)
+      .send(isJson ? statusJson(status) : Buffer.from(encodeStatus(status)));
+  }
+}
+
+/** Answers what is no export request by its method or content type; true = answered. */
+function refuseForm(request: FastifyRequest, reply: FastifyReply): boolean {
+  if (request.method !== 'POST') {
+    void reply.code(405).header('allow', 'POST').type(TEXT).send('405 method not allowed, supported: [POST]');
+    return true;
+  }
+  const type = mediaType(request);
+  if (type === PROTOBUF || type === JSON_TYPE) return false;
+  const text = `415 unsupported media type, supported: [${JSON_TYPE}, ${PROTOBUF}]`;
+  void reply.code(415).type(TEXT).send(text);
+  return true;
+}
+
+function mediaType(request: FastifyRequest): string {
+  const [type = ''] = (request.headers['content-type'] ?? '').split(';', 1);
+  return type.trim().toLowerCase();
+}
+
+/** Gives fastify's own refusals the code of ours. */
+function ofFramework(err: unknown): unknown {
+  if (err instanceof TempoError || !(err instanceof Error) || !('statusCode' in err)) return err;
+  if (err.statusCode === 413) return new TempoError('too_large', 'http: request body too large', err);
+  return Number(err.statusCode) < 500 ? new TempoError('invalid_argument', err.message, err) : err;
+}
+
+function statusJson(status: GrpcStatus): string {
+  return JSON.stringify({ code: status.code, message: status.message });
+}
