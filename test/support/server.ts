@@ -1,0 +1,124 @@
+// Starts the server as a process of its own, on free ports of loopback, for end-to-end tests.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+export type Ports = {
+  readonly http: number;
+  readonly grpc: number;
+  readonly otlpGrpc: number;
+  readonly otlpHttp: number;
+};
+
+export type RunningTempo = {
+  readonly pid: number;
+  readonly ports: Ports;
+  readonly url: string;
+  readonly data: string;
+  /** What the process wrote so far, both streams. */
+  readonly output: () => string;
+  /** Asks for a path of the query API. */
+  readonly get: (path: string) => Promise<Response>;
+  /** Sends SIGTERM. @returns the exit status. */
+  readonly stop: () => Promise<number>;
+  /** Sends SIGKILL and waits until the process is gone. */
+  readonly kill: () => Promise<void>;
+};
+
+export type StartOptions = {
+  /** YAML that is appended to the configuration: blocks that it does not have yet. */
+  readonly yaml?: string;
+  readonly args?: readonly string[];
+  /** Those of an earlier process, to come back at the same address. */
+  readonly ports?: Ports;
+};
+
+const READY_LIMIT_MS = 15_000;
+const READY_PAUSE_MS = 20;
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export async function freePorts(): Promise<Ports> {
+  return {
+    http: await freePort(),
+    grpc: await freePort(),
+    otlpGrpc: await freePort(),
+    otlpHttp: await freePort(),
+  };
+}
+
+function configText(data: string, ports: Ports): string {
+  return `
+server:
+  http_listen_address: 127.0.0.1
+  http_listen_port: ${ports.http}
+  grpc_listen_address: 127.0.0.1
+  grpc_listen_port: ${ports.grpc}
+distributor:
+  receivers:
+    otlp:
+      protocols:
+        grpc: { endpoint: '127.0.0.1:${ports.otlpGrpc}' }
+        http: { endpoint: '127.0.0.1:${ports.otlpHttp}' }
+storage:
+  trace:
+    backend: local
+    local: { path: '${data}/blocks' }
+    wal: { path: '${data}/wal' }
+usage_report: { reporting_enabled: false }
+`;
+}
+
+async function untilReady(child: ChildProcess, url: string, output: () => string): Promise<void> {
+  const endsAtMs = performance.now() + READY_LIMIT_MS;
+  while (performance.now() < endsAtMs) {
+    if (child.exitCode !== null) throw new Error(`tempo ended with ${child.exitCode}:\n${output()}`);
+    const ready = await fetch(`${url}/ready`).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (ready) return;
+    await pause(READY_PAUSE_MS);
+  }
+  child.kill('SIGKILL');
+  throw new Error(`tempo was not ready within ${READY_LIMIT_MS} ms:\n${output()}`);
+}
+
+/** Starts the server on a data folder and waits until it is ready. */
+export async function startTempo(data: string, options: StartOptions = {}): Promise<RunningTempo> {
+  const ports = options.ports ?? (await freePorts());
+  mkdirSync(data, { recursive: true });
+  const configPath = join(data, 'tempo.yaml');
+  writeFileSync(configPath, configText(data, ports) + (options.yaml ?? ''));
+  const args = ['cmd/tempo/main.ts', `-config.file=${configPath}`, '-target=all', ...(options.args ?? [])];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const output = (): string => Buffer.concat(chunks).toString();
+  const ended = new Promise<number>((resolve) => child.once('close', (code) => resolve(code ?? -1)));
+  const url = `http://127.0.0.1:${ports.http}`;
+  await untilReady(child, url, output);
+  const end = (signal: NodeJS.Signals): Promise<number> => {
+    child.kill(signal);
+    return ended;
+  };
+  return {
+    pid: child.pid as number,
+    ports,
+    url,
+    data,
+    output,
+    get: (path) => fetch(url + path),
+    stop: () => end('SIGTERM'),
+    kill: async () => void (await end('SIGKILL')),
+  };
+}
