@@ -3,11 +3,13 @@ import {
   CONTROL_TRACES,
   CONTROL_VERSION,
   COUNTS_OFFSET_WORDS,
+  FIRST,
   HEAD_VECS,
   HEAD_VEC_NAMES,
   type HeadVecName,
 } from './layout.ts';
 import { VecReader } from './vec.ts';
+import { word32 } from './wire.ts';
 
 export type HeadVecs = { readonly [name in HeadVecName]: VecReader };
 
@@ -58,6 +60,67 @@ export class HeadReader {
   key(id: number): Uint8Array {
     const offset = this.vecs.keyOffset.get(id) >>> 0;
     return this.bytes.subarray(offset, offset + this.vecs.keyLength.get(id));
+  }
+
+  /** Id of an attribute key, -1 = no attribute has it. */
+  findKey(name: Uint8Array): number {
+    const { keyLength, keyOffset } = this.vecs;
+    for (let id = 0; id < keyLength.count; id++) {
+      if (keyLength.get(id) === name.length && this.hasBytes(keyOffset.get(id) >>> 0, name)) return id;
+    }
+    return -1;
+  }
+
+  /** Id of a dictionary string, -1 = there is no such string. */
+  findString(text: Uint8Array): number {
+    const { strLength, strOffset } = this.vecs;
+    const { length } = text;
+    let found = -1;
+    for (let k = 0; k < strLength.chunks.length && found < 0; k++) {
+      const lengths = strLength.chunks[k] as Int32Array;
+      const offsets = strOffset.chunks[k] as Int32Array;
+      const first = (FIRST << k) - FIRST;
+      const count = Math.min(lengths.length, strLength.count - first);
+      for (let i = 0; i < count; i++) {
+        if (lengths[i] === length && this.hasBytes(offsets[i]! >>> 0, text)) {
+          found = first + i;
+          break;
+        }
+      }
+    }
+    return found;
+  }
+
+  /** The 16 bytes of a trace's id. */
+  traceId(trace: number): Uint8Array {
+    const words = new Int32Array(4);
+    for (let i = 0; i < 4; i++) words[i] = this.vecs.traceId.get(trace, i);
+    return new Uint8Array(words.buffer);
+  }
+
+  /** Ordinal of the trace with these 16 bytes of id, -1 = not in this head. */
+  findTrace(id: Uint8Array): number {
+    const w0 = word32(id, 0);
+    const w1 = word32(id, 4);
+    const w2 = word32(id, 8);
+    const w3 = word32(id, 12);
+    const { traceId } = this.vecs;
+    for (let k = 0; k < traceId.chunks.length; k++) {
+      const words = traceId.chunks[k]!;
+      const first = (FIRST << k) - FIRST;
+      const end = Math.min(words.length, (traceId.count - first) * 4);
+      for (let i = 0; i < end; i += 4) {
+        if (words[i] === w0 && words[i + 1] === w1 && words[i + 2] === w2 && words[i + 3] === w3)
+          return first + i / 4;
+      }
+    }
+    return -1;
+  }
+
+  private hasBytes(offset: number, wanted: Uint8Array): boolean {
+    const { bytes } = this;
+    for (let i = wanted.length - 1; i >= 0; i--) if (bytes[offset + i] !== wanted[i]) return false;
+    return true;
   }
 }
 

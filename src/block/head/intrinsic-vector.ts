@@ -1,0 +1,167 @@
+// Loads the intrinsics of a head as vectors.
+import { type Intrinsic, ValueType, type Vector } from '../../traceql/source.ts';
+import type { HeadReader } from './reader.ts';
+import type { TraceIndex } from './trace-index.ts';
+import type { VecReader } from './vec.ts';
+import { type HeadStrings, IdTable, numberVector, pairVector, stringVector } from './vectors.ts';
+
+/** The owners that a load is restricted to, ascending; undefined = all. */
+export interface Selection {
+  readonly traces: Int32Array | undefined;
+  readonly spans: Int32Array | undefined;
+  readonly events: Int32Array | undefined;
+  readonly links: Int32Array | undefined;
+}
+
+export function intrinsicVector(
+  reader: HeadReader,
+  name: Intrinsic,
+  selection: Selection,
+  index: TraceIndex,
+  strings: HeadStrings,
+): Vector {
+  const { vecs } = reader;
+  const { traces, spans, events, links } = selection;
+  switch (name) {
+    case 'span:duration':
+      return pairVector('span', spans, pick(vecs.spanDuration, spans), ValueType.duration);
+    case 'span:name':
+      return stringVector('span', spans, pick(vecs.spanName, spans), strings);
+    case 'span:status':
+      return numberVector('span', spans, kindOrStatus(reader, spans, 4), ValueType.status);
+    case 'span:statusMessage':
+      return stringVector('span', spans, absentAsEmpty(pick(vecs.spanStatusMessage, spans)), strings);
+    case 'span:kind':
+      return numberVector('span', spans, kindOrStatus(reader, spans, 0), ValueType.kind);
+    case 'span:id':
+      return idVector('span', spans, vecs.spanId, false);
+    case 'span:parentID':
+      return idVector('span', spans, vecs.spanParent, true);
+    case 'span:start':
+      return startVector('span', spans, pick(vecs.spanStart, spans));
+    case 'span:childCount':
+      return nestedSetVector(reader, traces, spans, index, 'childCount');
+    case 'span:nestedSetLeft':
+      return nestedSetVector(reader, traces, spans, index, 'left');
+    case 'span:nestedSetRight':
+      return nestedSetVector(reader, traces, spans, index, 'right');
+    case 'span:nestedSetParent':
+      return nestedSetVector(reader, traces, spans, index, 'parent');
+    case 'trace:id':
+      return idVector('trace', traces, vecs.traceId, false);
+    case 'trace:duration':
+      return pairVector('trace', traces, traceTimes(reader, traces).durations, ValueType.duration);
+    case 'trace:start':
+      return startVector('trace', traces, traceTimes(reader, traces).starts);
+    case 'trace:rootName':
+      return stringVector('trace', traces, rootStrings(reader, traces, index, 'name'), strings);
+    case 'trace:rootService':
+      return stringVector('trace', traces, rootStrings(reader, traces, index, 'service'), strings);
+    case 'event:name':
+      return stringVector('event', events, pick(vecs.eventName, events), strings);
+    case 'event:timeSinceStart':
+      return pairVector('event', events, pick(vecs.eventTime, events), ValueType.duration);
+    case 'link:traceID':
+      return stringVector('link', links, pick(vecs.linkTraceId, links), strings, ValueType.bytes);
+    case 'link:spanID':
+      return stringVector('link', links, pick(vecs.linkSpanId, links), strings, ValueType.bytes);
+    case 'instrumentation:name':
+      return stringVector('scope', undefined, vecs.scopeName.toArray(), strings);
+    case 'instrumentation:version':
+      return stringVector('scope', undefined, vecs.scopeVersion.toArray(), strings);
+  }
+}
+
+/** The words of the selected elements. */
+function pick(vec: VecReader, selected: Int32Array | undefined): Int32Array {
+  if (selected === undefined) return vec.toArray();
+  const { width } = vec;
+  const out = new Int32Array(selected.length * width);
+  for (let i = 0; i < selected.length; i++) {
+    for (let word = 0; word < width; word++) out[i * width + word] = vec.get(selected[i]!, word);
+  }
+  return out;
+}
+
+function absentAsEmpty(ids: Int32Array): Int32Array {
+  for (let i = 0; i < ids.length; i++) if (ids[i]! < 0) ids[i] = 0;
+  return ids;
+}
+
+function idVector(
+  owner: 'span' | 'trace',
+  owners: Int32Array | undefined,
+  vec: VecReader,
+  zeroIsEmpty: boolean,
+): Vector {
+  const table = new IdTable(pick(vec, owners), vec.width * 4, zeroIsEmpty);
+  const str = new Int32Array(table.size);
+  for (let i = 0; i < str.length; i++) str[i] = i;
+  return stringVector(owner, owners, str, table, ValueType.bytes);
+}
+
+function kindOrStatus(reader: HeadReader, spans: Int32Array | undefined, shift: number): Float64Array {
+  const { spanKindStatus } = reader.vecs;
+  const out = new Float64Array(spans?.length ?? reader.spanCount);
+  if (spans === undefined) {
+    spanKindStatus.forEachChunk((bytes, first, count) => {
+      for (let i = 0; i < count; i++) out[first + i] = (bytes[i]! >>> shift) & 15;
+    });
+  } else {
+    for (let i = 0; i < spans.length; i++) out[i] = (spanKindStatus.get(spans[i]!) >>> shift) & 15;
+  }
+  return out;
+}
+
+/** Unix ns, as the first of them and small numbers. */
+function startVector(owner: 'span' | 'trace', owners: Int32Array | undefined, starts: Int32Array): Vector {
+  return pairVector(owner, owners, starts, ValueType.int, starts[0] ?? 0, starts[1] ?? 0);
+}
+
+function nestedSetVector(
+  reader: HeadReader,
+  traces: Int32Array | undefined,
+  spans: Int32Array | undefined,
+  index: TraceIndex,
+  column: 'left' | 'right' | 'parent' | 'childCount',
+): Vector {
+  const values = index.nestedSets(traces)[column];
+  const num = new Float64Array(spans?.length ?? reader.spanCount);
+  num.set(values);
+  return numberVector('span', spans, num, ValueType.int);
+}
+
+/** Words of first start and of last end less first start. */
+function traceTimes(
+  reader: HeadReader,
+  traces: Int32Array | undefined,
+): { readonly starts: Int32Array; readonly durations: Int32Array } {
+  let starts: Int32Array = new Int32Array(0);
+  let durations: Int32Array = starts;
+  reader.readTraces(() => {
+    starts = pick(reader.vecs.traceStart, traces);
+    durations = pick(reader.vecs.traceEnd, traces);
+  });
+  for (let i = 0; i < starts.length; i += 2) {
+    const borrow = durations[i]! >>> 0 < starts[i]! >>> 0 ? 1 : 0;
+    durations[i] = durations[i]! - starts[i]!;
+    durations[i + 1] = durations[i + 1]! - starts[i + 1]! - borrow;
+  }
+  return { starts, durations };
+}
+
+function rootStrings(
+  reader: HeadReader,
+  traces: Int32Array | undefined,
+  index: TraceIndex,
+  what: 'name' | 'service',
+): Int32Array {
+  const { spanName, spanResource, resourceService } = reader.vecs;
+  const roots =
+    traces === undefined ? index.rootSpans() : traces.map((trace) => index.rootOf(index.spansOf(trace)));
+  return roots.map((root) => {
+    if (root < 0) return 0;
+    if (what === 'name') return spanName.get(root);
+    return Math.max(0, resourceService.get(spanResource.get(root)));
+  });
+}

@@ -1,0 +1,244 @@
+// A head as the query engine sees it: a snapshot whose vectors are made when a query asks for them.
+import type {
+  AttributeScope,
+  FieldRequest,
+  LoadOptions,
+  ServiceStats,
+  SpanSource,
+  TraceFacts,
+  Vector,
+} from '../../traceql/source.ts';
+import { type AttributeStore, attributeVector } from './attribute-vector.ts';
+import { type Selection, intrinsicVector } from './intrinsic-vector.ts';
+import type { HeadReader } from './reader.ts';
+import { encodeTrace } from './trace-encoder.ts';
+import { TraceIndex } from './trace-index.ts';
+import type { VecReader } from './vec.ts';
+import { HeadStrings, emptyVector, wordsToBigint } from './vectors.ts';
+
+type RelationName = Parameters<SpanSource['relation']>[0];
+
+const STATUS_ERROR = 2;
+const EVERYTHING: Selection = { traces: undefined, spans: undefined, events: undefined, links: undefined };
+const text = new TextDecoder();
+const utf8 = new TextEncoder();
+
+export class HeadSource implements SpanSource {
+  readonly name: string;
+  readonly traceCount: number;
+  readonly spanCount: number;
+  /** Bytes of the vectors made so far. */
+  bytesRead = 0;
+  private readonly reader: HeadReader;
+  private readonly index: TraceIndex;
+  private readonly strings: HeadStrings;
+  private readonly stores: Record<AttributeScope, AttributeStore>;
+  private readonly keyIds = new Map<string, number>();
+  private readonly stringIds = new Map<string, number>();
+  private readonly relations = new Map<RelationName, Int32Array>();
+
+  constructor(reader: HeadReader, name: string) {
+    this.reader = reader;
+    this.name = name;
+    this.traceCount = reader.traceCount;
+    this.spanCount = reader.spanCount;
+    this.index = new TraceIndex(reader);
+    this.strings = new HeadStrings(reader);
+    const v = reader.vecs;
+    this.stores = {
+      span: { owner: 'span', starts: v.spanAttrStart, keys: v.spanAttrKey, values: v.spanAttrValue },
+      resource: {
+        owner: 'resource',
+        starts: v.resourceAttrStart,
+        keys: v.resourceAttrKey,
+        values: v.resourceAttrValue,
+      },
+      event: { owner: 'event', starts: v.eventAttrStart, keys: v.eventAttrKey, values: v.eventAttrValue },
+      link: { owner: 'link', starts: v.linkAttrStart, keys: v.linkAttrKey, values: v.linkAttrValue },
+      instrumentation: {
+        owner: 'scope',
+        starts: v.scopeAttrStart,
+        keys: v.scopeAttrKey,
+        values: v.scopeAttrValue,
+      },
+    };
+  }
+
+  async traceIds(): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }> {
+    const words = this.reader.vecs.traceId.toArray();
+    this.bytesRead += words.byteLength;
+    return { ids: new Uint8Array(words.buffer), sorted: false };
+  }
+
+  async traceTimes(): Promise<{ readonly startMicros: Float64Array; readonly endMicros: Float64Array }> {
+    const startMicros = new Float64Array(this.traceCount);
+    const endMicros = new Float64Array(this.traceCount);
+    this.reader.readTraces(() => {
+      toMicros(this.reader.vecs.traceStart, startMicros);
+      toMicros(this.reader.vecs.traceEnd, endMicros);
+    });
+    this.bytesRead += 2 * startMicros.byteLength;
+    return { startMicros, endMicros };
+  }
+
+  async load(requests: readonly FieldRequest[], options?: LoadOptions): Promise<readonly Vector[]> {
+    const selection = options?.rows === undefined ? EVERYTHING : this.select(options.rows);
+    return requests.map((request) => {
+      options?.signal?.throwIfAborted();
+      const vector = this.vector(request, selection);
+      this.bytesRead += sizeOf(vector);
+      return vector;
+    });
+  }
+
+  async relation(name: RelationName): Promise<Int32Array> {
+    let relation = this.relations.get(name);
+    if (relation === undefined) {
+      const { vecs } = this.reader;
+      if (name === 'eventSpan') relation = ownersOf(vecs.spanEventStart, vecs.eventTime.count);
+      else if (name === 'linkSpan') relation = ownersOf(vecs.spanLinkStart, vecs.linkTraceId.count);
+      else relation = vecs[name].toArray();
+      this.relations.set(name, relation);
+      this.bytesRead += relation.byteLength;
+    }
+    return relation;
+  }
+
+  async facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]> {
+    return Array.from(traces, (trace) => {
+      signal?.throwIfAborted();
+      return this.factsOf(trace);
+    });
+  }
+
+  async trace(id: Uint8Array): Promise<Uint8Array | undefined> {
+    const trace = this.reader.findTrace(id);
+    if (trace < 0) return undefined;
+    const bytes = encodeTrace(this.reader, this.index.spansOf(trace));
+    this.bytesRead += bytes.length;
+    return bytes;
+  }
+
+  private vector(request: FieldRequest, selection: Selection): Vector {
+    const { field, equals } = request;
+    if (field.kind === 'intrinsic') {
+      return intrinsicVector(this.reader, field.name, selection, this.index, this.strings);
+    }
+    const store = this.stores[field.scope];
+    if (store.keys.count === 0) return emptyVector(store.owner);
+    const owners =
+      field.scope === 'span'
+        ? selection.spans
+        : field.scope === 'event'
+          ? selection.events
+          : field.scope === 'link'
+            ? selection.links
+            : undefined;
+    const strings = equals === undefined ? undefined : this.idsOf(equals);
+    return attributeVector(
+      this.reader,
+      store,
+      { key: this.keyId(field.name), strings, owners },
+      this.strings,
+    );
+  }
+
+  private keyId(name: string): number {
+    let id = this.keyIds.get(name);
+    if (id === undefined) this.keyIds.set(name, (id = this.reader.findKey(utf8.encode(name))));
+    return id;
+  }
+
+  private idsOf(wanted: readonly Uint8Array[]): ReadonlySet<number> {
+    const ids = new Set<number>();
+    for (const bytes of wanted) {
+      const key = String.fromCharCode(...bytes.subarray(0, 1000)); // as a key only: bytes to code units
+      let id = bytes.length > 1000 ? undefined : this.stringIds.get(key);
+      if (id === undefined) {
+        id = this.reader.findString(bytes);
+        if (bytes.length <= 1000) this.stringIds.set(key, id);
+      }
+      if (id >= 0) ids.add(id);
+    }
+    return ids;
+  }
+
+  private select(traces: Int32Array): Selection {
+    const { vecs } = this.reader;
+    const spans = this.index.spansOfAll(traces);
+    return {
+      traces,
+      spans,
+      events: ownedBy(spans, vecs.spanEventStart, vecs.eventTime.count),
+      links: ownedBy(spans, vecs.spanLinkStart, vecs.linkTraceId.count),
+    };
+  }
+
+  private factsOf(trace: number): TraceFacts {
+    const { reader } = this;
+    const { spanStart, spanDuration, spanResource, spanKindStatus, spanName, resourceService } = reader.vecs;
+    const spans = this.index.spansOf(trace);
+    const services = new Map<number, { spanCount: number; errorCount: number }>();
+    let start = 0xffff_ffff_ffff_ffffn;
+    let end = 0n;
+    for (const span of spans) {
+      const from = wordsToBigint(spanStart.get(span, 0), spanStart.get(span, 1));
+      const duration = wordsToBigint(spanDuration.get(span, 0), spanDuration.get(span, 1));
+      const to = BigInt.asUintN(64, from + duration);
+      if (from < start) start = from;
+      if (to > end) end = to;
+      const service = Math.max(0, resourceService.get(spanResource.get(span))); // without one it is ""
+      let stats = services.get(service);
+      if (stats === undefined) services.set(service, (stats = { spanCount: 0, errorCount: 0 }));
+      stats.spanCount++;
+      if (spanKindStatus.get(span) >>> 4 === STATUS_ERROR) stats.errorCount++;
+    }
+    const root = this.index.rootOf(spans);
+    return {
+      id: reader.traceId(trace),
+      rootService: root < 0 ? '' : this.string(resourceService.get(spanResource.get(root))),
+      rootName: root < 0 ? '' : this.string(spanName.get(root)),
+      hasRoot: root >= 0,
+      startUnixNano: start,
+      endUnixNano: end,
+      services: Array.from(services, ([id, stats]): ServiceStats => ({ service: this.string(id), ...stats })),
+    };
+  }
+
+  private string(id: number): string {
+    return id < 0 ? '' : text.decode(this.reader.str(id).slice()); // a copy: TextDecoder takes no shared memory
+  }
+}
+
+function sizeOf(vector: Vector): number {
+  return (vector.str?.byteLength ?? 0) + (vector.num?.byteLength ?? 0) + (vector.owners?.byteLength ?? 0);
+}
+
+function toMicros(vec: VecReader, out: Float64Array): void {
+  vec.forEachChunk((words, first, count) => {
+    for (let i = 0; i < count; i++) {
+      out[first + i] = Math.floor((words[2 * i + 1]! >>> 0) * 4294967.296 + (words[2 * i]! >>> 0) / 1000);
+    }
+  });
+}
+
+/** For each owned element the owner that it belongs to. */
+function ownersOf(starts: VecReader, count: number): Int32Array {
+  const owners = new Int32Array(count);
+  if (count === 0) return owners;
+  for (let owner = 0; owner < starts.count; owner++) {
+    const end = owner + 1 < starts.count ? starts.get(owner + 1) : count;
+    for (let i = starts.get(owner); i < end; i++) owners[i] = owner;
+  }
+  return owners;
+}
+
+/** The elements that some owners (ascending) have. */
+function ownedBy(owners: Int32Array, starts: VecReader, count: number): Int32Array {
+  const owned: number[] = [];
+  for (const owner of owners) {
+    const end = owner + 1 < starts.count ? starts.get(owner + 1) : count;
+    for (let i = starts.get(owner); i < end; i++) owned.push(i);
+  }
+  return Int32Array.from(owned);
+}

@@ -1,0 +1,200 @@
+// What a snapshot of a head knows about its traces: their spans, roots and nested sets. Computed when asked, and kept.
+import { NestedSets } from '../nested-set.ts';
+import { AttrType } from './layout.ts';
+import type { HeadReader } from './reader.ts';
+
+const REF_TYPE = new TextEncoder().encode('opentracing.ref_type');
+const CHILD_OF = new TextEncoder().encode('child_of');
+
+/** Numbers of spans by their ordinal (all spans), or by their place in a list (a selection). */
+export interface NestedSetColumns {
+  readonly left: Int32Array;
+  readonly right: Int32Array;
+  readonly parent: Int32Array;
+  readonly childCount: Int32Array;
+}
+
+export class TraceIndex {
+  private readonly reader: HeadReader;
+  private starts: Int32Array | undefined;
+  private spans = new Int32Array(0);
+  private roots: Int32Array | undefined;
+  private refTypeKey: number | undefined;
+
+  constructor(reader: HeadReader) {
+    this.reader = reader;
+  }
+
+  /** Ordinals of the spans of a trace, ascending. */
+  spansOf(trace: number): Int32Array {
+    if (this.starts !== undefined) return this.spans.subarray(this.starts[trace], this.starts[trace + 1]);
+    const { spanPrev, traceLastSpan } = this.reader.vecs;
+    const last = traceLastSpan.get(trace);
+    if (last >= this.reader.spanCount) {
+      this.group(); // spans came after the snapshot: the chain begins outside of it
+      return this.spansOf(trace);
+    }
+    let count = 0;
+    for (let span = last; span >= 0; span = spanPrev.get(span)) count++;
+    const spans = new Int32Array(count);
+    for (let span = last; span >= 0; span = spanPrev.get(span)) spans[--count] = span;
+    return spans;
+  }
+
+  /** Spans of several traces (ascending ordinals), ascending. */
+  spansOfAll(traces: Int32Array): Int32Array {
+    const lists = Array.from(traces, (trace) => this.spansOf(trace));
+    let length = 0;
+    for (const list of lists) length += list.length;
+    const spans = new Int32Array(length);
+    let at = 0;
+    for (const list of lists) {
+      spans.set(list, at);
+      at += list.length;
+    }
+    return spans.sort();
+  }
+
+  /** For each trace its root, the last seen span without a parent, or -1. */
+  rootSpans(): Int32Array {
+    if (this.roots !== undefined) return this.roots;
+    const roots = new Int32Array(this.reader.traceCount).fill(-1);
+    const { spanParent, spanTrace } = this.reader.vecs;
+    spanParent.forEachChunk((words, first, count) => {
+      for (let i = 0; i < count; i++) {
+        if (words[2 * i] !== 0 || words[2 * i + 1] !== 0 || this.isChildByLink(first + i)) continue;
+        roots[spanTrace.get(first + i)] = first + i;
+      }
+    });
+    this.roots = roots;
+    return roots;
+  }
+
+  /** The root of one trace, as `rootSpans`, given its spans. */
+  rootOf(spans: Int32Array): number {
+    const { spanParent } = this.reader.vecs;
+    for (let i = spans.length - 1; i >= 0; i--) {
+      const span = spans[i]!;
+      if (spanParent.get(span, 0) === 0 && spanParent.get(span, 1) === 0 && !this.isChildByLink(span))
+        return span;
+    }
+    return -1;
+  }
+
+  /** @param traces ascending ordinals, or undefined for all; the numbers are then in the order of `spansOfAll`. */
+  nestedSets(traces: Int32Array | undefined): NestedSetColumns {
+    const { spanCount, traceCount } = this.reader;
+    if (traces === undefined) this.group();
+    const selected = traces === undefined ? undefined : this.spansOfAll(traces);
+    const size = selected?.length ?? spanCount;
+    const out = {
+      left: new Int32Array(size),
+      right: new Int32Array(size),
+      parent: new Int32Array(size),
+      childCount: new Int32Array(size),
+    };
+    const sets = new NestedSets();
+    const scratch = new TraceScratch();
+    const count = traces?.length ?? traceCount;
+    for (let t = 0; t < count; t++) {
+      const spans = this.spansOf(traces === undefined ? t : traces[t]!);
+      scratch.fill(this.reader, spans);
+      sets.compute(spans.length, scratch.ids, scratch.parents, scratch.kinds);
+      let at = -1;
+      for (let i = 0; i < spans.length; i++) {
+        at = selected === undefined ? spans[i]! : find(selected, spans[i]!, at + 1);
+        scratch.places[i] = at;
+        out.left[at] = sets.left[i]!;
+        out.right[at] = sets.right[i]!;
+        out.parent[at] = sets.parent[i]!;
+      }
+      for (let i = 0; i < spans.length; i++) {
+        const parent = sets.parentSpan[i]!;
+        if (parent >= 0) out.childCount[scratch.places[parent]!]!++;
+      }
+    }
+    return out;
+  }
+
+  /** Sorts all spans by trace, once. */
+  private group(): void {
+    if (this.starts !== undefined) return;
+    const { spanCount, traceCount, vecs } = this.reader;
+    const trace = vecs.spanTrace.toArray();
+    const starts = new Int32Array(traceCount + 1);
+    for (let i = 0; i < spanCount; i++) starts[trace[i]! + 1]!++;
+    for (let t = 0; t < traceCount; t++) starts[t + 1]! += starts[t]!;
+    const next = starts.slice();
+    const spans = new Int32Array(spanCount);
+    for (let i = 0; i < spanCount; i++) spans[next[trace[i]!]!++] = i;
+    this.starts = starts;
+    this.spans = spans;
+  }
+
+  /** OpenTracing's way to name a parent: a link within the trace that says `child_of`. */
+  private isChildByLink(span: number): boolean {
+    const { vecs, spanCount } = this.reader;
+    const end = span + 1 < spanCount ? vecs.spanLinkStart.get(span + 1) : vecs.linkTraceId.count;
+    const start = vecs.spanLinkStart.get(span);
+    if (start === end) return false;
+    this.refTypeKey ??= this.reader.findKey(REF_TYPE);
+    if (this.refTypeKey < 0) return false;
+    const wanted = (this.refTypeKey << 4) | AttrType.string;
+    const traceId = this.reader.traceId(vecs.spanTrace.get(span));
+    for (let link = start; link < end; link++) {
+      if (!equalBytes(this.reader.str(vecs.linkTraceId.get(link)), traceId)) continue;
+      const last =
+        link + 1 < vecs.linkAttrStart.count ? vecs.linkAttrStart.get(link + 1) : vecs.linkAttrKey.count;
+      for (let a = vecs.linkAttrStart.get(link); a < last; a++) {
+        const isRefType = vecs.linkAttrKey.get(a) === wanted;
+        if (isRefType && equalBytes(this.reader.str(vecs.linkAttrValue.get(a)), CHILD_OF)) return true;
+      }
+    }
+    return false;
+  }
+}
+
+/** The columns that nested sets need, of one trace, in memory that is used again. */
+class TraceScratch {
+  ids = new Int32Array(0);
+  parents = new Int32Array(0);
+  kinds = new Uint8Array(0);
+  places = new Int32Array(0);
+
+  fill(reader: HeadReader, spans: Int32Array): void {
+    if (this.kinds.length < spans.length) {
+      const size = Math.max(256, spans.length * 2);
+      this.ids = new Int32Array(size * 2);
+      this.parents = new Int32Array(size * 2);
+      this.kinds = new Uint8Array(size);
+      this.places = new Int32Array(size);
+    }
+    const { spanId, spanParent, spanKindStatus } = reader.vecs;
+    for (let i = 0; i < spans.length; i++) {
+      const span = spans[i]!;
+      this.ids[2 * i] = spanId.get(span, 0);
+      this.ids[2 * i + 1] = spanId.get(span, 1);
+      this.parents[2 * i] = spanParent.get(span, 0);
+      this.parents[2 * i + 1] = spanParent.get(span, 1);
+      this.kinds[i] = spanKindStatus.get(span) & 15;
+    }
+  }
+}
+
+/** Index of `value`, which is there, in sorted `list` at or after `from`. */
+function find(list: Int32Array, value: number, from: number): number {
+  let low = from;
+  let high = list.length - 1;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (list[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
