@@ -3,7 +3,10 @@
 import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { isBooleanOp } from '../types.ts';
-import { compareColumns, truthy } from './column.ts';
+import {
+  type Column, arithmeticColumn, boolColumn, constantColumn, fieldColumn, isFieldRef, negatedColumn,
+} from './column.ts';
+import { compareColumns } from './compare-columns.ts';
 import { type EntryTest, entryTest, matchOwners } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import type { Scan } from './scan.ts';
@@ -14,8 +17,7 @@ const FLIPPED: Partial<Record<CompareOp, CompareOp>> = { '<': '>', '<=': '>=', '
 export async function filterSpans(scan: Scan, expr: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
   if (within?.isEmpty()) return within.clone();
   const result = await evaluate(scan, expr, within);
-  if (within !== undefined) result.and(within);
-  return hasNegation(expr) ? keepSeen(scan, expr, result) : result;
+  return within === undefined ? result : result.and(within);
 }
 
 /** Bits outside `within` mean nothing. The result is the caller's to change. */
@@ -30,12 +32,17 @@ async function evaluate(scan: Scan, expr: FieldExpr, within: Bitset | undefined)
     case 'intrinsic':
       return condition(scan, expr, '=', { type: 'bool', value: true }, within);
     case 'unary':
-      return expr.op === '!' ? negation(scan, expr.operand, within) : truthy(scan, expr, within);
+      return expr.op === '!' ? negation(scan, expr.operand, within) : nothing(scan);
     case 'binary':
       if (expr.op === '&&') return conjunction(scan, flatten(expr, '&&'), within);
       if (expr.op === '||') return disjunction(scan, flatten(expr, '||'), within);
-      return isBooleanOp(expr.op) ? comparison(scan, expr, within) : truthy(scan, expr, within);
+      return isBooleanOp(expr.op) ? comparison(scan, expr, within) : nothing(scan);
   }
+}
+
+/** A number is not true. */
+async function nothing(scan: Scan): Promise<Bitset> {
+  return new Bitset(await scan.spanCount());
 }
 
 async function negation(scan: Scan, operand: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
@@ -82,16 +89,44 @@ function comparison(
 ): Promise<Bitset> {
   const op = expr.op as CompareOp;
   const { lhs, rhs } = expr;
-  if (isRef(lhs) && rhs.kind === 'literal') return condition(scan, lhs, op, rhs.value, within);
+  if (isFieldRef(lhs) && rhs.kind === 'literal') return condition(scan, lhs, op, rhs.value, within);
   const flipped = FLIPPED[op];
-  if (isRef(rhs) && lhs.kind === 'literal' && flipped !== undefined) {
+  if (isFieldRef(rhs) && lhs.kind === 'literal' && flipped !== undefined) {
     return condition(scan, rhs, flipped, lhs.value, within);
   }
-  return compareColumns(scan, op, lhs, rhs, within);
+  return comparisonOfColumns(scan, op, lhs, rhs, within);
 }
 
-function isRef(expr: FieldExpr): expr is FieldRef {
-  return expr.kind === 'attribute' || expr.kind === 'intrinsic';
+async function comparisonOfColumns(
+  scan: Scan,
+  op: CompareOp,
+  lhs: FieldExpr,
+  rhs: FieldExpr,
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  const left = await columnOf(scan, lhs, within);
+  const right = await columnOf(scan, rhs, within);
+  return compareColumns(op, left, right, await scan.spanCount(), scan.texts);
+}
+
+/** The values of an expression; spans outside `within` may have none. */
+export async function columnOf(scan: Scan, expr: FieldExpr, within: Bitset | undefined): Promise<Column> {
+  switch (expr.kind) {
+    case 'literal':
+      return constantColumn(scan, expr.value);
+    case 'attribute':
+    case 'intrinsic':
+      return fieldColumn(scan, expr, await scan.rowsOf(within));
+    case 'unary':
+      if (expr.op === '!') return boolColumn(await evaluate(scan, expr, within));
+      return negatedColumn(await columnOf(scan, expr.operand, within));
+    case 'binary': {
+      if (isBooleanOp(expr.op)) return boolColumn(await evaluate(scan, expr, within));
+      const left = await columnOf(scan, expr.lhs, within);
+      const right = await columnOf(scan, expr.rhs, within);
+      return arithmeticColumn(expr.op, left, right, await scan.spanCount());
+    }
+  }
 }
 
 /** `ref op literal`: the spans for which any value of the field passes. */
@@ -158,43 +193,6 @@ async function unscopedCondition(
     matched = (await scan.spansOf(matchOwners(vector, test), ownerOf(field), within)).or(matched);
   }
   return matched;
-}
-
-/**
- * Tempo only looks at spans that have some field of the filter, so that `{ !(.a = 1) }` does not return the spans
- * without `.a`. So do we.
- */
-async function keepSeen(scan: Scan, expr: FieldExpr, result: Bitset): Promise<Bitset> {
-  const refs = fieldsOf(expr);
-  if (refs.some((ref) => ref.kind === 'intrinsic' && isUniversal(ref.name))) return result;
-  const seen = new Bitset(result.size);
-  for (const ref of refs) seen.or(await existingSpans(scan, ref, result));
-  return result.and(seen);
-}
-
-/** Intrinsics that every span has. */
-function isUniversal(name: string): boolean {
-  return name.startsWith('span:') || name.startsWith('trace:');
-}
-
-/** All fields that an expression mentions. */
-export function fieldsOf(expr: FieldExpr): readonly FieldRef[] {
-  switch (expr.kind) {
-    case 'literal':
-      return [];
-    case 'attribute':
-    case 'intrinsic':
-      return [expr];
-    case 'unary':
-      return fieldsOf(expr.operand);
-    case 'binary':
-      return [...fieldsOf(expr.lhs), ...fieldsOf(expr.rhs)];
-  }
-}
-
-function hasNegation(expr: FieldExpr): boolean {
-  if (expr.kind === 'unary') return expr.op === '!' || hasNegation(expr.operand);
-  return expr.kind === 'binary' && (hasNegation(expr.lhs) || hasNegation(expr.rhs));
 }
 
 /** The operands of a chain of one operator, from left to right. */

@@ -1,75 +1,112 @@
-// Runs the stages of a query. Between stages there are spansets: for each trace one set of spans, or several after by().
+// Runs the stages of a query. Before anything looks at spansets one by one they are kept as one set of spans.
 import type { SpansetExpr, Stage } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
-import { unsupported } from '../error.ts';
-import { filterSpans } from './filter.ts';
-import type { ShownSpanset } from './result.ts';
+import { TraceqlError, unsupported } from '../error.ts';
+import { printScalar, printStage } from '../print.ts';
+import { aggregateSpansets, scalarPasses, splitSpansets } from './aggregate.ts';
+import { columnOf, filterSpans } from './filter.ts';
 import type { Scan } from './scan.ts';
+import { Spansets } from './spansets.ts';
 import { combineSpansets } from './structural.ts';
 
-/** The spansets of all traces: so far always one a trace, kept as one set of spans. */
-export class Spansets {
-  private readonly spans: Bitset;
+const SPLIT = 'spanset operators are not supported for multiple spansets per trace. consider using coalesce()';
+
+/** undefined = all spans; a Bitset = for each trace its spans in it; else spansets one by one. */
+type State = undefined | Bitset | Spansets;
+
+export class Matches {
+  private readonly state: Bitset | Spansets;
   private readonly spanTrace: Int32Array;
   private readonly traceCount: number;
 
-  constructor(spans: Bitset, spanTrace: Int32Array, traceCount: number) {
-    this.spans = spans;
+  constructor(state: Bitset | Spansets, spanTrace: Int32Array, traceCount: number) {
+    this.state = state;
     this.spanTrace = spanTrace;
     this.traceCount = traceCount;
   }
 
   /** Traces with a spanset, ascending. */
   traces(): Int32Array {
-    const { spans, spanTrace } = this;
+    const { state, spanTrace } = this;
     const traces = new Bitset(this.traceCount);
-    for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) traces.add(spanTrace[i]!);
+    if (state instanceof Spansets) for (let g = 0; g < state.count; g++) traces.add(state.trace[g]!);
+    else for (let i = state.next(0); i >= 0; i = state.next(i + 1)) traces.add(spanTrace[i]!);
     return traces.toArray();
   }
 
   /** The spansets of some traces. */
-  byTrace(wanted: Int32Array): Map<number, ShownSpanset[]> {
-    const { spans, spanTrace } = this;
-    const slot = new Int32Array(this.traceCount).fill(-1);
-    wanted.forEach((trace, i) => (slot[trace] = i));
-    const members: number[][] = Array.from(wanted, () => []);
-    for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) {
-      const at = slot[spanTrace[i]!]!;
-      if (at >= 0) members[at]!.push(i);
-    }
-    return new Map(
-      Array.from(wanted, (trace, i) => [trace, [{ spans: Int32Array.from(members[i]!), attributes: [] }]]),
-    );
+  spansets(wanted: Bitset): ReturnType<Spansets['byTrace']> {
+    const { state } = this;
+    const all = state instanceof Spansets
+      ? state
+      : Spansets.ofSpans(state, this.spanTrace, this.traceCount, wanted);
+    return all.byTrace(wanted);
   }
 }
 
-export async function runStages(scan: Scan, stages: readonly Stage[]): Promise<Spansets> {
-  let spans: Bitset | undefined;
-  if (scan.traces) spans = await scan.keepTraces(Bitset.full(await scan.spanCount()), scan.traces);
-  for (const stage of stages) spans = await runStage(scan, stage, spans);
+export async function runStages(scan: Scan, stages: readonly Stage[]): Promise<Matches> {
+  let state: State;
+  if (scan.traces) state = await scan.keepTraces(Bitset.full(await scan.spanCount()), scan.traces);
+  const end = await runPipeline(scan, stages, state);
   const spanTrace = await scan.relation('spanTrace');
-  return new Spansets(spans!, spanTrace, scan.source.traceCount);
+  return new Matches(end, spanTrace, scan.source.traceCount);
 }
 
-async function runStage(scan: Scan, stage: Stage, spans: Bitset | undefined): Promise<Bitset> {
+async function runPipeline(scan: Scan, stages: readonly Stage[], begin: State): Promise<Bitset | Spansets> {
+  let state = begin;
+  for (const stage of stages) state = await runStage(scan, stage, state);
+  return state ?? Bitset.full(await scan.spanCount());
+}
+
+async function runStage(scan: Scan, stage: Stage, state: State): Promise<State> {
   switch (stage.kind) {
-    case 'filter':
-    case 'spansets':
-      return evaluateSpanset(scan, stage, spans);
-    case 'pipeline':
-      throw unsupported('wrapped pipeline');
-    case 'scalarFilter':
-      throw unsupported('scalar filter');
     case 'select':
-      return spans ?? Bitset.full(await scan.spanCount());
-    default:
-      throw unsupported(`${stage.kind}()`);
+      return state;
+    case 'coalesce':
+      return state instanceof Spansets ? state.spans() : state;
+    case 'by': {
+      const spansets = await asSpansets(scan, state);
+      const column = await columnOf(scan, stage.expr, spansets.spans());
+      return splitSpansets(spansets, printStage(stage), column, scan.texts);
+    }
+    case 'scalarFilter':
+      return scalarFilter(scan, stage, state);
+    default: {
+      if (!(state instanceof Spansets)) return evaluateSpanset(scan, stage, state);
+      if (stage.kind !== 'filter' && state.isSplit) throw new TraceqlError(SPLIT);
+      return state.keepSpans(await evaluateSpanset(scan, stage, state.spans()));
+    }
   }
+}
+
+async function asSpansets(scan: Scan, state: State): Promise<Spansets> {
+  if (state instanceof Spansets) return state;
+  const spanTrace = await scan.relation('spanTrace');
+  const spans = state ?? Bitset.full(spanTrace.length);
+  return Spansets.ofSpans(spans, spanTrace, scan.source.traceCount);
+}
+
+async function scalarFilter(
+  scan: Scan,
+  stage: Extract<Stage, { kind: 'scalarFilter' }>,
+  state: State,
+): Promise<Spansets> {
+  const { lhs, rhs, op } = stage;
+  if (lhs.kind !== 'aggregate' || rhs.kind !== 'literal') throw unsupported('scalar filter of this form');
+  const spansets = await asSpansets(scan, state);
+  const column = lhs.arg && (await columnOf(scan, lhs.arg, spansets.spans()));
+  const values = aggregateSpansets(spansets, lhs.name, column);
+  return spansets.filter((g) => scalarPasses(op, values[g]!, rhs.value), { key: printScalar(lhs), values });
 }
 
 async function evaluateSpanset(scan: Scan, node: SpansetExpr, within: Bitset | undefined): Promise<Bitset> {
   if (node.kind === 'filter') return filterSpans(scan, node.expr, within);
-  if (node.kind === 'pipeline') throw unsupported('wrapped pipeline');
+  if (node.kind === 'pipeline') {
+    const end = await runPipeline(scan, node.stages, within);
+    if (!(end instanceof Spansets)) return end.clone();
+    if (end.isSplit) throw new TraceqlError(SPLIT);
+    return end.spans();
+  }
   const left = await evaluateSpanset(scan, node.lhs, within);
   const right = await evaluateSpanset(scan, node.rhs, within);
   return combineSpansets(scan, node.op, left, right);

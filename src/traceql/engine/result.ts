@@ -1,10 +1,10 @@
 // Turns the chosen traces and their matched spans into Tempo's TraceSearchMetadata as JSON text.
 // Everything here is loaded for these traces only.
-import type { Static } from '../ast.ts';
 import { decodeText } from '../regex.ts';
 import type { TraceFacts, Vector } from '../source.ts';
 import { hexOf, jsonAnyValue, jsonAttribute, jsonString, traceIdText } from './json.ts';
 import type { Rows, Scan } from './scan.ts';
+import type { ShownSpanset } from './spansets.ts';
 import { LoadedField, type ShownField } from './shown-field.ts';
 import { bytesAt, firstEntry, integerAt } from './value-reader.ts';
 
@@ -14,12 +14,6 @@ const NANOS_PER_MILLI = 1_000_000n;
 const HIDDEN: ReadonlySet<string> = new Set([
   'span:name', 'span:duration', 'span:id', 'trace:duration', 'trace:rootName', 'trace:rootService', 'trace:id',
 ]);
-
-/** A spanset to show: its spans (ascending, all that matched) and its attributes. */
-export interface ShownSpanset {
-  readonly spans: Int32Array;
-  readonly attributes: readonly { readonly key: string; readonly value: Static }[];
-}
 
 export class ResultWriter {
   private readonly fields: readonly LoadedField[];

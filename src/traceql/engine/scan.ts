@@ -2,10 +2,12 @@
 // of spans.
 import { Bitset } from '../../lib/bitset.ts';
 import { type Field, type Owner, type SpanSource, type Vector, fieldKey } from '../source.ts';
+import { TextPool } from './text-pool.ts';
 
 export type RelationName = Parameters<SpanSource['relation']>[0];
 
-const UP: Partial<Record<Owner, RelationName>> = {
+/** The relation from spans to owners above them. */
+export const UP: Partial<Record<Owner, RelationName>> = {
   trace: 'spanTrace', resource: 'spanResource', scope: 'spanScope',
 };
 /** Loading a part of the traces pays below this share of all. */
@@ -22,6 +24,7 @@ export class Scan {
   readonly signal: AbortSignal | undefined;
   /** Traces that may be in the answer; undefined = all. */
   readonly traces: Bitset | undefined;
+  readonly texts = new TextPool();
   private readonly vectors = new Map<string, Promise<Vector>>();
   private readonly relations = new Map<string, Promise<Int32Array>>();
   private readonly tableKeys = new WeakMap<Uint8Array, number>();

@@ -4,7 +4,7 @@ import { Bitset } from '../../lib/bitset.ts';
 import type { SpanSource, TraceFacts } from '../source.ts';
 import { compareBytes } from './entry-test.ts';
 import { traceIdText } from './json.ts';
-import { type Spansets, runStages } from './pipeline.ts';
+import { type Matches, runStages } from './pipeline.ts';
 import { ResultWriter } from './result.ts';
 import { type Rows, Scan } from './scan.ts';
 import { shownFields } from './shown-field.ts';
@@ -61,12 +61,12 @@ export async function searchSource(
   if (source.traceCount === 0 || traces?.isEmpty()) return outcome([], 0);
 
   const scan = new Scan(source, traces, options.signal);
-  const spansets = await runStages(scan, query.stages);
-  const matched = spansets.traces();
+  const matches = await runStages(scan, query.stages);
+  const matched = matches.traces();
   const chosen = newest(matched, times.startMicros, options.limit);
   if (chosen.length === 0) return outcome([], matched.length);
   const facts = await newestFacts(source, chosen, options);
-  const found = await materialise(scan, query, spansets, facts, options.spansPerSpanSet);
+  const found = await materialise(scan, query, matches, facts, options.spansPerSpanSet);
   return outcome(found, matched.length);
 }
 
@@ -124,14 +124,16 @@ async function newestFacts(
 async function materialise(
   scan: Scan,
   query: Query,
-  spansets: Spansets,
+  matches: Matches,
   ordered: readonly OrderedFacts[],
   spansPerSet: number,
 ): Promise<FoundTrace[]> {
   const ids = Int32Array.from(ordered, ({ trace }) => trace).sort();
   const rows: Rows | undefined = scan.rowsOfTraces(ids);
   const writer = await ResultWriter.load(scan, shownFields(query), rows, spansPerSet);
-  const setsOf = spansets.byTrace(ids);
+  const wanted = new Bitset(scan.source.traceCount);
+  for (const id of ids) wanted.add(id);
+  const setsOf = matches.spansets(wanted);
   return ordered.map(({ trace, facts }) => ({
     traceId: traceIdText(facts.id),
     startUnixNano: facts.startUnixNano,

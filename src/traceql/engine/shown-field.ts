@@ -140,8 +140,9 @@ class FieldPart {
     const { owner, relation } = this;
     if (relation === undefined) return this.ofOwner(span, tests);
     if (owner !== 'event' && owner !== 'link') return this.ofOwner(relation[span]!, tests);
-    let index = lowerBound(relation, span);
-    for (; index < relation.length && relation[index] === span; index++) {
+    // of several events or links that pass, Tempo shows the last
+    const first = lowerBound(relation, span);
+    for (let index = lowerBound(relation, span + 1) - 1; index >= first; index--) {
       const value = this.ofOwner(index, tests);
       if (value !== '') return value;
     }

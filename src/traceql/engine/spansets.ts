@@ -1,0 +1,118 @@
+// Spansets of all traces as arrays: spanset g belongs to trace[g] and holds members[start[g]] up to start[g + 1].
+import type { Static } from '../ast.ts';
+import type { Bitset } from '../../lib/bitset.ts';
+import { Bitset as Bits } from '../../lib/bitset.ts';
+import { groupByTrace } from './structural.ts';
+
+export interface SpansetAttribute {
+  readonly key: string;
+  /** One value a spanset. */
+  readonly values: readonly Static[];
+}
+
+/** One spanset as the result shows it. */
+export interface ShownSpanset {
+  readonly spans: Int32Array;
+  readonly attributes: readonly { readonly key: string; readonly value: Static }[];
+}
+
+export class Spansets {
+  readonly trace: Int32Array;
+  readonly start: Int32Array;
+  readonly members: Int32Array;
+  readonly attributes: readonly SpansetAttribute[];
+  readonly spanCount: number;
+
+  constructor(
+    trace: Int32Array,
+    start: Int32Array,
+    members: Int32Array,
+    attributes: readonly SpansetAttribute[],
+    spanCount: number,
+  ) {
+    this.trace = trace;
+    this.start = start;
+    this.members = members;
+    this.attributes = attributes;
+    this.spanCount = spanCount;
+  }
+
+  /** One spanset for each trace that has a span in the set. */
+  static ofSpans(spans: Bitset, spanTrace: Int32Array, traceCount: number, traces?: Bitset): Spansets {
+    const byTrace = groupByTrace(spans, { spanTrace, traces, traceCount });
+    const trace: number[] = [];
+    const start: number[] = [];
+    for (let t = 0; t < traceCount; t++) {
+      if (byTrace.start[t] === byTrace.start[t + 1]) continue;
+      trace.push(t);
+      start.push(byTrace.start[t]!);
+    }
+    start.push(byTrace.spans.length);
+    return new Spansets(Int32Array.from(trace), Int32Array.from(start), byTrace.spans, [], spans.size);
+  }
+
+  get count(): number {
+    return this.trace.length;
+  }
+
+  /** Is there a trace with several spansets? */
+  get isSplit(): boolean {
+    for (let g = 1; g < this.count; g++) if (this.trace[g] === this.trace[g - 1]) return true;
+    return false;
+  }
+
+  spans(): Bitset {
+    const spans = new Bits(this.spanCount);
+    for (let i = 0; i < this.members.length; i++) spans.add(this.members[i]!);
+    return spans;
+  }
+
+  /** The spansets that `keep` accepts, with one more attribute when given. */
+  filter(keep: (spanset: number) => boolean, added?: SpansetAttribute): Spansets {
+    const kept: number[] = [];
+    for (let g = 0; g < this.count; g++) if (keep(g)) kept.push(g);
+    const start = new Int32Array(kept.length + 1);
+    kept.forEach((g, i) => (start[i + 1] = start[i]! + this.start[g + 1]! - this.start[g]!));
+    const members = new Int32Array(start[kept.length]!);
+    kept.forEach((g, i) => members.set(this.membersOf(g), start[i]));
+    const attributes = (added ? [...this.attributes, added] : this.attributes).map(({ key, values }) => ({
+      key,
+      values: kept.map((g) => values[g]!),
+    }));
+    return new Spansets(Int32Array.from(kept, (g) => this.trace[g]!), start, members, attributes, this.spanCount);
+  }
+
+  /** Only the spans of `spans`; what becomes empty goes. */
+  keepSpans(spans: Bitset): Spansets {
+    const start = new Int32Array(this.count + 1);
+    const members = new Int32Array(this.members.length);
+    let n = 0;
+    for (let g = 0; g < this.count; g++) {
+      for (let i = this.start[g]!; i < this.start[g + 1]!; i++) {
+        if (spans.has(this.members[i]!)) members[n++] = this.members[i]!;
+      }
+      start[g + 1] = n;
+    }
+    const all = new Spansets(this.trace, start, members.subarray(0, n), this.attributes, this.spanCount);
+    return all.filter((g) => all.start[g] !== all.start[g + 1]);
+  }
+
+  membersOf(spanset: number): Int32Array {
+    return this.members.subarray(this.start[spanset]!, this.start[spanset + 1]!);
+  }
+
+  /** The spansets of the traces in `wanted`. */
+  byTrace(wanted: Bitset): Map<number, ShownSpanset[]> {
+    const shown = new Map<number, ShownSpanset[]>();
+    for (let g = 0; g < this.count; g++) {
+      const trace = this.trace[g]!;
+      if (!wanted.has(trace)) continue;
+      const attributes = this.attributes.map(({ key, values }) => ({ key, value: values[g]! }));
+      const spanset = { spans: this.membersOf(g), attributes };
+      const others = shown.get(trace);
+      if (others) others.push(spanset);
+      else shown.set(trace, [spanset]);
+    }
+    return shown;
+  }
+}
