@@ -1,0 +1,302 @@
+// The skeleton of one row group: for its traces the resources, scopes and spans in stored order with their
+// repetition levels, the nested sets, and what is summed up per trace. Attribute values are not touched here.
+import { Entries } from '../../parquet/values.ts';
+import type { HeadReader } from '../head/reader.ts';
+import { gather32, gather64, gather8 } from './gather.ts';
+import { TraceSpans } from './nested-set.ts';
+import { isChildOfLinked } from './root-span.ts';
+import { SpanSorter } from './span-sort.ts';
+
+/** Things of one kind in stored order: which of the head's they are, and their levels. */
+export interface Owners {
+  readonly entries: Entries;
+  /** Head ordinal; -1 = the entry is only a null. */
+  readonly source: Int32Array;
+  /** Level of each entry or of all; an entry that is no null has `level`. */
+  readonly definition: Uint8Array | number;
+  readonly level: number;
+}
+
+export interface TraceColumns {
+  /** Word pairs. */
+  readonly start: Int32Array;
+  readonly end: Int32Array;
+  readonly duration: Int32Array;
+  /** String ids, -1 = none. */
+  readonly rootService: Int32Array;
+  readonly rootName: Int32Array;
+}
+
+export interface ServiceStats {
+  readonly entries: Entries;
+  readonly service: Int32Array;
+  readonly spanCount: Int32Array;
+  readonly errorCount: Int32Array;
+}
+
+export interface TraceRows {
+  readonly pageRows: Int32Array;
+  /** Head ordinals. */
+  readonly traces: Int32Array;
+  readonly trace: TraceColumns;
+  readonly stats: ServiceStats;
+  readonly resources: Owners;
+  readonly scopes: Owners;
+  readonly spans: Owners;
+  /** By span in stored order. */
+  readonly left: Int32Array;
+  readonly right: Int32Array;
+  readonly parent: Int32Array;
+}
+
+export interface RowSlice {
+  readonly traces: Int32Array;
+  /** Spans of row r: [spanStarts[r], spanStarts[r + 1]) of `spans` (head ordinals). */
+  readonly spanStarts: Int32Array;
+  readonly spans: Int32Array;
+  readonly pageRows: Int32Array;
+}
+
+/** First ordinals that stand for equal resources and scopes. */
+export interface Canonical {
+  readonly resources: Int32Array;
+  readonly scopes: Int32Array;
+}
+
+const TWO32 = 4294967296;
+const STATUS_ERROR = 2;
+
+// Repetition levels at which something begins anew.
+const RS = 1;
+const SS = 2;
+const SPAN = 3;
+
+/** Counts of entries so far, by kind; also the page starts that are taken from them. */
+interface Counts {
+  resources: number;
+  scopes: number;
+  spans: number;
+  stats: number;
+}
+
+export function buildTraceRows(head: HeadReader, canonical: Canonical, slice: RowSlice): TraceRows {
+  return new TraceRowsBuilder(head, canonical, slice).build();
+}
+
+class TraceRowsBuilder {
+  private readonly head: HeadReader;
+  private readonly slice: RowSlice;
+  // gathered by place in the slice
+  private readonly resource: Int32Array;
+  private readonly scope: Int32Array;
+  private readonly start: Int32Array;
+  private readonly duration: Int32Array;
+  private readonly parents: Int32Array;
+  private readonly kindStatus: Uint8Array;
+  /** Place in the trace by place in the slice. */
+  private readonly places: Int32Array;
+  private readonly sorter: SpanSorter;
+  private readonly tree: TraceSpans;
+  // results
+  private readonly counts: Counts = { resources: 0, scopes: 0, spans: 0, stats: 0 };
+  private readonly resourceSource: Int32Array;
+  private readonly resourceRep: Uint8Array;
+  private readonly scopeSource: Int32Array;
+  private readonly scopeRep: Uint8Array;
+  private readonly spanSource: Int32Array;
+  private readonly spanRep: Uint8Array;
+  private readonly statsRep: Uint8Array;
+  private readonly statsService: Int32Array;
+  private readonly statsSpans: Int32Array;
+  private readonly statsErrors: Int32Array;
+  private readonly nested: { left: Int32Array; right: Int32Array; parent: Int32Array };
+  private readonly trace: TraceColumns;
+
+  constructor(head: HeadReader, canonical: Canonical, slice: RowSlice) {
+    const { vecs } = head;
+    const { spans } = slice;
+    const count = spans.length;
+    const rows = slice.traces.length;
+    this.head = head;
+    this.slice = slice;
+    this.resource = gather32(vecs.spanResource, spans);
+    this.scope = gather32(vecs.spanScope, spans);
+    for (let i = 0; i < count; i++) {
+      this.resource[i] = canonical.resources[this.resource[i]];
+      this.scope[i] = canonical.scopes[this.scope[i]];
+    }
+    this.start = gather64(vecs.spanStart, spans);
+    this.duration = gather64(vecs.spanDuration, spans);
+    this.parents = gather64(vecs.spanParent, spans);
+    this.kindStatus = gather8(vecs.spanKindStatus, spans);
+    const ids = gather64(vecs.spanId, spans);
+    this.places = new Int32Array(count);
+    this.sorter = new SpanSorter({ start: this.start, ids, resource: this.resource, scope: this.scope }, {
+      resources: canonical.resources.length, scopes: canonical.scopes.length,
+    });
+    this.tree = new TraceSpans({ ids, parents: this.parents, kinds: this.kindStatus });
+    this.resourceSource = new Int32Array(count);
+    this.resourceRep = new Uint8Array(count);
+    this.scopeSource = new Int32Array(count);
+    this.scopeRep = new Uint8Array(count);
+    this.spanSource = new Int32Array(count);
+    this.spanRep = new Uint8Array(count);
+    this.statsRep = new Uint8Array(count);
+    this.statsService = new Int32Array(count);
+    this.statsSpans = new Int32Array(count);
+    this.statsErrors = new Int32Array(count);
+    this.nested = { left: new Int32Array(count), right: new Int32Array(count), parent: new Int32Array(count) };
+    this.trace = {
+      start: new Int32Array(rows * 2), end: new Int32Array(rows * 2), duration: new Int32Array(rows * 2),
+      rootService: new Int32Array(rows).fill(-1), rootName: new Int32Array(rows).fill(-1),
+    };
+  }
+
+  build(): TraceRows {
+    const { traces, pageRows, spanStarts } = this.slice;
+    const { counts, nested } = this;
+    const pages = pageRows.length;
+    const starts = {
+      resources: new Int32Array(pages), scopes: new Int32Array(pages),
+      spans: new Int32Array(pages), stats: new Int32Array(pages),
+    };
+    for (let page = 0; page < pages; page++) {
+      starts.resources[page] = counts.resources;
+      starts.scopes[page] = counts.scopes;
+      starts.spans[page] = counts.spans;
+      starts.stats[page] = counts.stats;
+      if (page + 1 === pages) break;
+      for (let row = pageRows[page]; row < pageRows[page + 1]; row++) {
+        this.row(row, spanStarts[row] - spanStarts[0], spanStarts[row + 1] - spanStarts[0]);
+      }
+    }
+    const owners = (source: Int32Array, rep: Uint8Array, count: number, pageStarts: Int32Array, level: number) => ({
+      entries: new Entries(count, rep, pageStarts), source: source.subarray(0, count), definition: level, level,
+    });
+    return {
+      pageRows,
+      traces,
+      trace: this.trace,
+      stats: {
+        entries: new Entries(counts.stats, this.statsRep, starts.stats),
+        service: this.statsService, spanCount: this.statsSpans, errorCount: this.statsErrors,
+      },
+      resources: owners(this.resourceSource, this.resourceRep, counts.resources, starts.resources, RS),
+      scopes: owners(this.scopeSource, this.scopeRep, counts.scopes, starts.scopes, SS),
+      spans: owners(this.spanSource, this.spanRep, counts.spans, starts.spans, SPAN),
+      left: nested.left, right: nested.right, parent: nested.parent,
+    };
+  }
+
+  private row(row: number, from: number, to: number): void {
+    const { sorter, tree } = this;
+    const firstSpan = this.counts.spans;
+    tree.reset(to - from);
+    sorter.sort(from, to);
+    let count = 0;
+    for (let i = 0; i < sorter.count; i++) {
+      if (tree.add(sorter.order[i])) sorter.order[count++] = sorter.order[i];
+    }
+    sorter.group(count);
+    this.emit(row, sorter.order, count);
+    tree.number(sorter.order, count, this.places, this.nested, firstSpan);
+  }
+
+  /** Appends the spans of a trace, given in stored order. */
+  private emit(row: number, order: Int32Array, count: number): void {
+    const { counts, resource, scope, slice } = this;
+    const firstStats = counts.stats;
+    const times = new TimeRange(this.start, this.duration);
+    let lastResource = -1;
+    let lastScope = -1;
+    let stats = 0;
+    let root = -1;
+    for (let i = 0; i < count; i++) {
+      const span = order[i];
+      let rep = SPAN;
+      if (resource[span] !== lastResource) {
+        lastResource = resource[span];
+        rep = i === 0 ? 0 : RS;
+        this.resourceRep[counts.resources] = rep;
+        this.resourceSource[counts.resources++] = lastResource;
+        stats = this.statsOf(firstStats, this.head.vecs.resourceService.get(lastResource));
+      } else if (scope[span] !== lastScope) {
+        rep = SS;
+      }
+      if (rep < SPAN) {
+        lastScope = scope[span];
+        this.scopeRep[counts.scopes] = rep;
+        this.scopeSource[counts.scopes++] = lastScope;
+      }
+      this.spanRep[counts.spans] = rep;
+      this.spanSource[counts.spans++] = slice.spans[span];
+      this.places[span] = i;
+      this.statsSpans[stats]++;
+      if (this.kindStatus[span] >>> 4 === STATUS_ERROR) this.statsErrors[stats]++;
+      times.add(span);
+      if (this.parents[2 * span] === 0 && this.parents[2 * span + 1] === 0 && this.isRoot(row, span)) root = span;
+    }
+    times.write(this.trace, row);
+    if (root >= 0) this.setRoot(row, root);
+  }
+
+  private isRoot(row: number, span: number): boolean {
+    return !isChildOfLinked(this.head, this.slice.traces[row], this.slice.spans[span]);
+  }
+
+  private setRoot(row: number, span: number): void {
+    const { vecs } = this.head;
+    this.trace.rootName[row] = vecs.spanName.get(this.slice.spans[span]);
+    this.trace.rootService[row] = vecs.resourceService.get(this.resource[span]);
+  }
+
+  /** The entry of a service in the trace whose entries begin at `first`; a trace has few. */
+  private statsOf(first: number, service: number): number {
+    const { counts } = this;
+    for (let i = first; i < counts.stats; i++) if (this.statsService[i] === service) return i;
+    this.statsRep[counts.stats] = counts.stats === first ? 0 : 1;
+    this.statsService[counts.stats] = service;
+    return counts.stats++;
+  }
+}
+
+/** First start and last end of a trace, exact to the nanosecond. */
+class TimeRange {
+  private readonly starts: Int32Array;
+  private readonly durations: Int32Array;
+  private startHigh = 0xffffffff;
+  private startLow = 0xffffffff;
+  private endHigh = 0;
+  private endLow = 0;
+
+  constructor(starts: Int32Array, durations: Int32Array) {
+    this.starts = starts;
+    this.durations = durations;
+  }
+
+  add(span: number): void {
+    const low = this.starts[2 * span] >>> 0;
+    const high = this.starts[2 * span + 1] >>> 0;
+    if (high < this.startHigh || (high === this.startHigh && low < this.startLow)) {
+      this.startHigh = high;
+      this.startLow = low;
+    }
+    const sum = low + (this.durations[2 * span] >>> 0);
+    const endHigh = (high + (this.durations[2 * span + 1] >>> 0) + (sum >= TWO32 ? 1 : 0)) >>> 0;
+    const endLow = sum >>> 0;
+    if (endHigh > this.endHigh || (endHigh === this.endHigh && endLow > this.endLow)) {
+      this.endHigh = endHigh;
+      this.endLow = endLow;
+    }
+  }
+
+  write(out: TraceColumns, row: number): void {
+    const borrow = this.endLow < this.startLow ? 1 : 0;
+    out.start[2 * row] = this.startLow;
+    out.start[2 * row + 1] = this.startHigh;
+    out.end[2 * row] = this.endLow;
+    out.end[2 * row + 1] = this.endHigh;
+    out.duration[2 * row] = this.endLow - this.startLow;
+    out.duration[2 * row + 1] = this.endHigh - this.startHigh - borrow;
+  }
+}

@@ -1,0 +1,206 @@
+// Writes one column chunk: dictionary page, data pages, and its entry for the footer with both page indexes.
+import { ByteWriter } from '../lib/byte-writer.ts';
+import {
+  type Bounds, boundsOf32, boundsOf64, boundsOfBools, boundsOfDoubles, compareBounds, StringBounds,
+} from './bounds.ts';
+import { DictionaryBuilder } from './dictionary.ts';
+import { encodeDelta32, encodeDelta64 } from './encode/delta.ts';
+import { bitWidth, encodeIndices, encodeLevelRun, encodeLevels, INDEX_WIDTH_MAX } from './encode/hybrid.ts';
+import {
+  encodeBools, encodeDeltaLengthPacked, encodeDeltaLengthStrings, encodePlain32, encodePlain64,
+} from './encode/plain.ts';
+import { type FileOutput, PageWriter, type WrittenPage } from './page-writer.ts';
+import type { Codec, Compressor, Encoding, Leaf, PageLocation } from './types.ts';
+import type { ColumnValues, Entries } from './values.ts';
+
+export interface ColumnInput {
+  readonly leaf: Leaf;
+  readonly encoding: Encoding;
+  readonly compressor: Compressor | undefined;
+  readonly entries: Entries;
+  /** Level of each entry, or of all. A value is there where it equals the leaf's maximum. */
+  readonly definition: Uint8Array | number;
+  readonly values: ColumnValues;
+}
+
+export interface PageIndexEntry {
+  readonly location: PageLocation;
+  readonly nullCount: number;
+  /** undefined: the page has no value. */
+  readonly bounds: Bounds | undefined;
+}
+
+export interface WrittenColumn {
+  readonly leaf: Leaf;
+  readonly codec: Codec;
+  readonly encodings: readonly Encoding[];
+  readonly valueCount: number;
+  readonly nullCount: number;
+  readonly compressedBytes: number;
+  readonly uncompressedBytes: number;
+  readonly dataPageOffset: number;
+  readonly dictionaryPageOffset: number | undefined;
+  readonly pages: readonly PageIndexEntry[];
+  readonly bounds: Bounds | undefined;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+export class ColumnWriter {
+  private readonly pages: PageWriter;
+  private readonly dictionary = new DictionaryBuilder();
+  private readonly body = new ByteWriter(1 << 16);
+  private readonly levels = new ByteWriter(1 << 12);
+  private readonly strings = new StringBounds();
+
+  constructor(out: FileOutput) {
+    this.pages = new PageWriter(out);
+  }
+
+  /** @param pageRows row that each page begins with; one more element than pages. */
+  write(input: ColumnInput, pageRows: Int32Array): WrittenColumn {
+    if (input.encoding !== 'RLE_DICTIONARY') return this.writePages(input, input.encoding, pageRows, undefined);
+    if (input.values.kind !== 'strings') throw new Error('dictionaries are of strings');
+    const { ids, table } = input.values;
+    this.dictionary.build(ids, countValues(input, 0, input.entries.count), table);
+    try {
+      if (bitWidth(this.dictionary.size) > INDEX_WIDTH_MAX) {
+        return this.writePages(input, 'DELTA_LENGTH_BYTE_ARRAY', pageRows, undefined);
+      }
+      this.body.reset();
+      this.dictionary.encode(this.body);
+      const page = this.pages.dictionaryPage(this.body.view(), this.dictionary.size, input.compressor);
+      return this.writePages(input, 'RLE_DICTIONARY', pageRows, page);
+    } finally {
+      this.dictionary.release();
+    }
+  }
+
+  private writePages(
+    input: ColumnInput, encoding: Encoding, pageRows: Int32Array, dictionaryPage: WrittenPage | undefined,
+  ): WrittenColumn {
+    const { leaf, entries } = input;
+    const pages: PageIndexEntry[] = [];
+    let compressedBytes = dictionaryPage?.location.compressedBytes ?? 0;
+    let uncompressedBytes = dictionaryPage?.uncompressedBytes ?? 0;
+    let firstValue = 0;
+    for (let p = 0; p + 1 < pageRows.length; p++) {
+      const from = entries.pageStarts[p];
+      const to = entries.pageStarts[p + 1];
+      const endValue = firstValue + countValues(input, from, to);
+      const nullCount = to - from - (endValue - firstValue);
+      this.body.reset();
+      this.encodeValues(input, encoding, firstValue, endValue);
+      const written = this.pages.dataPage({
+        entryCount: to - from,
+        nullCount,
+        rowCount: pageRows[p + 1] - pageRows[p],
+        encoding,
+        repetition: leaf.maxRepetition === 0 ? NO_BYTES : entries.encodedRepetition(p, leaf.maxRepetition),
+        definition: this.encodeDefinition(input, from, to),
+        body: this.body.view(),
+      }, pageRows[p], input.compressor);
+      compressedBytes += written.location.compressedBytes;
+      uncompressedBytes += written.uncompressedBytes;
+      const bounds = endValue === firstValue ? undefined : this.pageBounds(input, encoding, firstValue, endValue, p);
+      pages.push({ location: written.location, nullCount, bounds });
+      firstValue = endValue;
+    }
+    return {
+      leaf,
+      codec: input.compressor?.codec ?? 'UNCOMPRESSED',
+      encodings: usedEncodings(encoding, leaf),
+      valueCount: entries.count,
+      nullCount: entries.count - firstValue,
+      compressedBytes,
+      uncompressedBytes,
+      dataPageOffset: pages[0].location.offset,
+      dictionaryPageOffset: dictionaryPage?.location.offset,
+      pages,
+      bounds: chunkBounds(leaf, pages),
+    };
+  }
+
+  private encodeDefinition(input: ColumnInput, from: number, to: number): Uint8Array {
+    const { leaf, definition } = input;
+    if (leaf.maxDefinition === 0) return NO_BYTES;
+    this.levels.reset();
+    if (typeof definition === 'number') encodeLevelRun(this.levels, definition, to - from);
+    else encodeLevels(this.levels, definition, from, to, bitWidth(leaf.maxDefinition));
+    return this.levels.view();
+  }
+
+  private encodeValues(input: ColumnInput, encoding: Encoding, from: number, to: number): void {
+    const { values } = input;
+    const out = this.body;
+    if (encoding === 'RLE_DICTIONARY') {
+      const width = Math.max(1, bitWidth(this.dictionary.maxIndex(from, to)));
+      out.u8(width);
+      encodeIndices(out, this.dictionary.indices, from, to, width);
+      return;
+    }
+    const delta = encoding === 'DELTA_BINARY_PACKED';
+    switch (values.kind) {
+      case 'int32':
+        if (delta) encodeDelta32(out, values.values, from, to);
+        else encodePlain32(out, values.values, from, to, input.leaf.type === 'INT64');
+        break;
+      case 'int64':
+        if (delta) encodeDelta64(out, values.words, from, to);
+        else encodePlain64(out, values.words, from, to);
+        break;
+      case 'double': encodePlain64(out, values.words, from, to); break;
+      case 'bool': encodeBools(out, values.values, from, to); break;
+      case 'strings': encodeDeltaLengthStrings(out, values.ids, values.table, from, to); break;
+      case 'packed': encodeDeltaLengthPacked(out, values.bytes, values.starts, from, to); break;
+    }
+  }
+
+  private pageBounds(input: ColumnInput, encoding: Encoding, from: number, to: number, page: number): Bounds | undefined {
+    const { values, leaf } = input;
+    if (encoding === 'RLE_DICTIONARY') return this.dictionary.pageBounds(from, to, page);
+    switch (values.kind) {
+      case 'int32': return boundsOf32(values.values, from, to, leaf);
+      case 'int64': return boundsOf64(values.words, from, to, leaf);
+      case 'double': return boundsOfDoubles(values.words, from, to);
+      case 'bool': return boundsOfBools(values.values, from, to);
+      case 'strings':
+        this.strings.reset();
+        for (let i = from; i < to; i++) this.strings.addString(values.table, values.ids[i]);
+        return this.strings.bounds();
+      case 'packed':
+        this.strings.reset();
+        for (let i = from; i < to; i++) {
+          this.strings.add(values.bytes, values.starts[i], values.starts[i + 1] - values.starts[i]);
+        }
+        return this.strings.bounds();
+    }
+  }
+}
+
+function countValues(input: ColumnInput, from: number, to: number): number {
+  const { definition, leaf } = input;
+  if (typeof definition === 'number') return definition === leaf.maxDefinition ? to - from : 0;
+  const max = leaf.maxDefinition;
+  let count = 0;
+  for (let i = from; i < to; i++) if (definition[i] === max) count++;
+  return count;
+}
+
+function usedEncodings(encoding: Encoding, leaf: Leaf): Encoding[] {
+  const used: Encoding[] = encoding === 'RLE_DICTIONARY' ? ['PLAIN'] : [];
+  if (leaf.maxDefinition > 0 || leaf.maxRepetition > 0) used.push('RLE');
+  used.push(encoding);
+  return used;
+}
+
+function chunkBounds(leaf: Leaf, pages: readonly PageIndexEntry[]): Bounds | undefined {
+  let min: Uint8Array | undefined;
+  let max: Uint8Array | undefined;
+  for (const { bounds } of pages) {
+    if (bounds === undefined) continue;
+    if (min === undefined || compareBounds(leaf, bounds.min, min) < 0) min = bounds.min;
+    if (max === undefined || compareBounds(leaf, bounds.max, max) > 0) max = bounds.max;
+  }
+  return min === undefined || max === undefined ? undefined : { min, max };
+}

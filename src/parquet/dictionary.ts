@@ -1,0 +1,83 @@
+// The dictionary of one column chunk: distinct strings in order of first use, and each value's index among them.
+import { ByteWriter } from '../lib/byte-writer.ts';
+import { StringBounds, type Bounds } from './bounds.ts';
+import { copyBytes } from './encode/plain.ts';
+import type { ByteStrings } from './values.ts';
+
+/** Reused over chunks: its scratch arrays are as large as the largest string table seen. */
+export class DictionaryBuilder {
+  /** Index of each value. */
+  indices: Int32Array = new Int32Array(1024);
+  /** Distinct strings. */
+  size = 0;
+  private table: ByteStrings | undefined;
+  /** By string id + 1: index + 1, 0 = not in the dictionary. All 0 between chunks. */
+  private slots: Int32Array = new Int32Array(0);
+  /** String id by index. */
+  private ids: Int32Array = new Int32Array(1024);
+  /** By index: page + 1 that it was last seen in. */
+  private seen: Int32Array = new Int32Array(0);
+  private readonly bounds = new StringBounds();
+
+  /** Assigns indices to all values of a chunk. `release` must follow. */
+  build(values: Int32Array, count: number, table: ByteStrings): void {
+    this.table = table;
+    if (this.slots.length <= table.size) this.slots = new Int32Array(table.size + 1);
+    if (this.indices.length < count) this.indices = new Int32Array(count);
+    if (this.ids.length < count) this.ids = new Int32Array(count);
+    const { slots, indices, ids } = this;
+    let size = 0;
+    for (let i = 0; i < count; i++) {
+      const id = values[i];
+      let slot = slots[id + 1];
+      if (slot === 0) {
+        ids[size++] = id;
+        slot = slots[id + 1] = size;
+      }
+      indices[i] = slot - 1;
+    }
+    this.size = size;
+    if (this.seen.length < size) this.seen = new Int32Array(size * 2);
+    else this.seen.fill(0, 0, size);
+  }
+
+  release(): void {
+    for (let i = 0; i < this.size; i++) this.slots[this.ids[i] + 1] = 0;
+    this.size = 0;
+    this.table = undefined;
+  }
+
+  /** The body of the dictionary page: PLAIN. */
+  encode(out: ByteWriter): void {
+    const table = this.table!;
+    for (let i = 0; i < this.size; i++) {
+      const id = this.ids[i];
+      const length = id < 0 ? 0 : table.length(id);
+      out.u32(length);
+      if (length > 0) copyBytes(out, table.bytes, table.offset(id), length);
+    }
+  }
+
+  /** Highest index of values [from, to): pages at the front are narrower than the dictionary's size asks for. */
+  maxIndex(from: number, to: number): number {
+    const { indices } = this;
+    let max = 0;
+    for (let i = from; i < to; i++) if (indices[i] > max) max = indices[i];
+    return max;
+  }
+
+  /** Bounds of values [from, to), which are those of page `page` (pages are asked for in order). */
+  pageBounds(from: number, to: number, page: number): Bounds | undefined {
+    const { indices, seen, ids, bounds } = this;
+    const table = this.table!;
+    const mark = page + 1;
+    bounds.reset();
+    for (let i = from; i < to; i++) {
+      const index = indices[i];
+      if (seen[index] === mark) continue;
+      seen[index] = mark;
+      bounds.addString(table, ids[index]);
+    }
+    return bounds.bounds();
+  }
+}
