@@ -69,9 +69,7 @@ const receiversFields = {
   kafka: optional(raw(null, 'Kafka'), 'Kafka', { hidden: true }),
 };
 
-export const receivers = block(receiversFields, 'protocols that are listened to', {
-  flagPrefix: 'distributor.receivers.',
-});
+export const receivers = block(receiversFields, 'protocols that are listened to');
 
 export type ReceiversConfig = ConfigOf<typeof receiversFields>;
 export type OtlpGrpcConfig = ConfigOf<typeof otlpGrpcFields>;

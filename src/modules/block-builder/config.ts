@@ -13,11 +13,15 @@ export const blockBuilderFields = {
   }),
   consume_cycle_duration: duration('5m', 'cycle', { flag: 'block-builder.consume-cycle-duration' }),
   max_consuming_bytes: int(5_000_000_000, 'per cycle', { flag: 'block-builder.max-bytes-per-cycle' }),
-  block: block({
-    max_block_bytes: int(20_971_520, 'block size', { flag: 'block-builder.block.max-block-bytes' }),
-    ...blockFields,
-  }),
-  wal: block(walFields('/var/tempo/block-builder/traces')),
+  block: block(
+    {
+      max_block_bytes: int(20_971_520, 'block size', { flag: 'block-builder.block.max-block-bytes' }),
+      ...blockFields,
+    },
+    'new blocks',
+    { flagPrefix: 'block-builder.block.trace.block.' },
+  ),
+  wal: block(walFields('/var/tempo/block-builder/traces', 'block-builder.wal.path')),
 };
 
 export type BlockBuilderConfig = ConfigOf<typeof blockBuilderFields>;

@@ -33,7 +33,7 @@ export const liveStoreFields = {
     }),
   }),
   commit_interval: duration('5s', 'Kafka commit'),
-  wal: block(walFields('/var/tempo/live-store/traces')),
+  wal: block(walFields('/var/tempo/live-store/traces', 'live-store.wal.path')),
   query_block_concurrency: int(10, 'blocks per query', { flag: 'live-store.concurrent-blocks' }),
   complete_block_timeout: duration('1h', 'keep local block after its end', {
     flag: 'live-store.complete-block-timeout',
@@ -49,7 +49,9 @@ export const liveStoreFields = {
   max_live_traces_bytes: int(250_000_000, 'back-pressure above'),
   max_block_duration: duration('30m', 'cut block'),
   max_block_bytes: int(104_857_600, 'cut block'),
-  block_config: block(withDefaults(blockFields, { version: '' })),
+  block_config: block(withDefaults(blockFields, { version: '' }), 'new blocks', {
+    flagPrefix: 'live-store.block.trace.block.',
+  }),
   block_reclaim_grace: duration('2m', 'delay before files are deleted', { hidden: true }),
   readiness_target_lag: duration('0s', 'ready when the lag is below', { hidden: true }),
   readiness_max_wait: duration('30m', 'but after this at the latest', { hidden: true }),

@@ -16,7 +16,7 @@ import { blockFields, searchFields, walFields } from '../../store/config.ts';
 
 export const metricsGeneratorFields = {
   ring: block({
-    kvstore: kvStore('memberlist'),
+    kvstore: kvStore('memberlist', 'generator'),
     heartbeat_period: duration('5s', 'ring heartbeat'),
     heartbeat_timeout: duration('1m', 'instance counted unhealthy after'),
     instance_id: text(HOSTNAME, 'ring id'),
@@ -24,7 +24,7 @@ export const metricsGeneratorFields = {
     instance_addr: text('', 'advertised address'),
     instance_port: int(0, 'advertised port, 0 = gRPC port'),
     enable_inet6: bool(false, 'allow IPv6 address'),
-    instance_zone: text('', 'availability zone'),
+    instance_zone: text('', 'availability zone', { flag: 'generator.instance-availability-zone' }),
   }),
   processor: block({
     service_graphs: block({
@@ -82,9 +82,7 @@ export const metricsGeneratorFields = {
       enable_tracestate_span_multiplier: bool(false, 'weight from tracestate', { hidden: true }),
     }),
     local_blocks: block({
-      block: block({
-        ...blockFields,
-      }),
+      block: block(blockFields, 'new blocks', { flagPrefix: 'generator.trace.block.' }),
       search: block(searchFields),
       flush_check_period: duration('10s', 'cut loop period'),
       trace_idle_period: duration('5s', 'trace cut after silence'),
@@ -140,7 +138,7 @@ export const metricsGeneratorFields = {
   disable_grpc: bool(false, 'Kafka only'),
   limiter_type: text('series', 'series or entity'),
   ingest_concurrency: int(16, 'Kafka readers'),
-  instance_id: text(HOSTNAME, 'ring id'),
+  instance_id: text(HOSTNAME, 'ring id', { flag: 'generator.instance-id' }),
 };
 
 export type MetricsGeneratorConfig = ConfigOf<typeof metricsGeneratorFields>;

@@ -1,0 +1,75 @@
+// The running program: services started in order, stopped backwards, and whether all are ready.
+import type { Service } from '../lib/service.ts';
+import type { Logger } from '../telemetry/log.ts';
+
+type State = 'new' | 'starting' | 'running' | 'stopping' | 'stopped';
+
+export class App {
+  readonly #logger: Logger;
+  #services: readonly Service[] = [];
+  readonly #started: Service[] = [];
+  #state: State = 'new';
+  #stopping: Promise<void> | undefined;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** Rejects with the first service's error, after those that had started are stopped. */
+  async start(services: readonly Service[]): Promise<void> {
+    this.#services = services;
+    this.#state = 'starting';
+    for (const service of services) {
+      if (this.#stopping !== undefined) return;
+      const begin = performance.now();
+      try {
+        await service.start();
+      } catch (err) {
+        await this.stop();
+        throw err;
+      }
+      this.#started.push(service);
+      const duration_ms = Math.round(performance.now() - begin);
+      this.#logger.debug('module started', { module: service.name, duration_ms });
+    }
+    if (this.#stopping === undefined) this.#state = 'running';
+  }
+
+  /** Stops what was started, last first. @param delayMs not ready for that long before. */
+  stop(delayMs = 0): Promise<void> {
+    this.#stopping ??= this.#stopAll(delayMs);
+    return this.#stopping;
+  }
+
+  async #stopAll(delayMs: number): Promise<void> {
+    this.#state = 'stopping';
+    if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+    for (;;) {
+      const service = this.#started.pop();
+      if (service === undefined) break;
+      const begin = performance.now();
+      try {
+        await service.stop();
+      } catch (err) {
+        this.#logger.error('module did not stop cleanly', { module: service.name, err });
+      }
+      const duration_ms = Math.round(performance.now() - begin);
+      this.#logger.debug('module stopped', { module: service.name, duration_ms });
+    }
+    this.#state = 'stopped';
+  }
+
+  /** undefined = ready, else the text that /ready answers. */
+  readiness(): string | undefined {
+    if (this.#state === 'stopping' || this.#state === 'stopped') return 'Application is stopping';
+    if (this.#state !== 'running') {
+      const waiting = this.#services.length - this.#started.length;
+      return `Some services are not Running:\nStarting: ${waiting}`;
+    }
+    for (const service of this.#services) {
+      const reason = service.readiness?.();
+      if (reason !== undefined) return reason;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,57 @@
+// Which modules there are, what each needs, and which of them a target starts: data, and the order that follows from it.
+import { nearest } from '../lib/nearest.ts';
+
+/** A module -> what must run before it. */
+const NEEDS = {
+  server: [],
+  store: ['server'],
+  ingester: ['store'],
+  querier: ['store', 'ingester'],
+  'query-frontend': ['querier'],
+  distributor: ['ingester'],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+export type ModuleName = keyof typeof NEEDS;
+
+const TARGETS: Readonly<Record<string, readonly ModuleName[]>> = {
+  all: ['query-frontend', 'distributor'],
+};
+
+/** Targets of Tempo that this build does not have yet. */
+const TARGETS_NOT_YET: readonly string[] = [
+  'all-3.0',
+  'scalable-single-binary',
+  'distributor',
+  'ingester',
+  'querier',
+  'query-frontend',
+  'compactor',
+  'metrics-generator',
+  'metrics-generator-no-local-blocks',
+  'block-builder',
+  'live-store',
+  'backend-scheduler',
+  'backend-worker',
+];
+
+/** Why the target cannot be started; undefined = it can. */
+export function targetProblem(target: string): string | undefined {
+  if (Object.hasOwn(TARGETS, target)) return undefined;
+  if (TARGETS_NOT_YET.includes(target)) return `target "${target}" is not available yet, use all`;
+  const known = [...Object.keys(TARGETS), ...TARGETS_NOT_YET];
+  const near = nearest(target, known);
+  const proposal = near === undefined ? '' : `, did you mean ${near}?`;
+  return `unknown target "${target}"${proposal}; known: ${known.join(', ')}`;
+}
+
+/** The modules of a target, each after what it needs. */
+export function startOrder(target: string): readonly ModuleName[] {
+  const order: ModuleName[] = [];
+  const visit = (name: ModuleName): void => {
+    if (order.includes(name)) return;
+    NEEDS[name].forEach(visit);
+    order.push(name);
+  };
+  for (const name of TARGETS[target] ?? []) visit(name);
+  return order;
+}

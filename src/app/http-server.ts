@@ -1,0 +1,133 @@
+// The HTTP server: operational endpoints of every target, routes of the modules, plain-text errors, request metrics.
+import type { AddressInfo } from 'node:net';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { httpStatusOf } from '../api/errors.ts';
+import { RetryLaterError, TempoError } from '../lib/errors.ts';
+import type { Service } from '../lib/service.ts';
+import { cannotListen, resolveHost } from '../rpc/listen.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { ServerConfig } from './server-config.ts';
+import { REVISION, VERSION, versionText } from './version.ts';
+
+export interface HttpServerOptions {
+  readonly config: ServerConfig;
+  readonly httpApiPrefix: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** undefined = ready, else the text of the 503. */
+  readonly readiness: () => string | undefined;
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 25, 50, 100];
+
+/** Bodies are not read by any route here: parameters are in the URL. */
+const BODY_BYTES_MAX = 1_048_576;
+
+export interface HttpServer extends Service {
+  /** Where modules add their routes, before start. */
+  readonly app: FastifyInstance;
+}
+
+export function createHttpServer(options: HttpServerOptions): HttpServer {
+  const { config, logger } = options;
+  const app = fastify({
+    logger: false,
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: config.httpServerReadTimeoutMs,
+    keepAliveTimeout: config.httpServerIdleTimeoutMs,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 4096 },
+  });
+  if (config.httpListenConnLimit > 0) app.server.maxConnections = config.httpListenConnLimit;
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.setNotFoundHandler((_request, reply) => reply.code(404).type(TEXT).send('404 page not found\n'));
+  app.setErrorHandler((err, request, reply) => sendError(err, request, reply, logger));
+  measureRequests(app, options.metrics);
+  operationalRoutes(app, options);
+  return {
+    name: 'server',
+    app,
+    async start() {
+      const address = {
+        host: config.httpListenAddress === '' ? undefined : config.httpListenAddress,
+        port: config.httpListenPort,
+      };
+      try {
+        const host = (await resolveHost(address)) ?? '::';
+        await app.listen({ port: address.port, host, listenTextResolver: () => '' });
+      } catch (err) {
+        throw err instanceof TempoError ? err : cannotListen(address, err);
+      }
+      const [bound] = app.addresses() as AddressInfo[];
+      logger.info('server listens', { address: bound?.address, port: bound?.port });
+    },
+    async stop() {
+      await app.close();
+    },
+  };
+}
+
+function sendError(err: unknown, request: FastifyRequest, reply: FastifyReply, logger: Logger): FastifyReply {
+  const status = httpStatusOf(err);
+  if (status === 500) logger.error('request failed', { method: request.method, url: request.url, err });
+  if (err instanceof RetryLaterError) reply.header('retry-after', Math.ceil(err.retryAfterMs / 1000));
+  const message = err instanceof Error ? err.message : String(err);
+  return reply
+    .code(status)
+    .type(TEXT)
+    .send(status === 401 ? `${message}\n` : message);
+}
+
+function operationalRoutes(
+  app: FastifyInstance,
+  { httpApiPrefix, metrics, readiness }: HttpServerOptions,
+): void {
+  app.all('/ready', (_request, reply) => {
+    const reason = readiness();
+    return reply
+      .code(reason === undefined ? 200 : 503)
+      .type(TEXT)
+      .send(`${reason ?? 'ready'}\n`);
+  });
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(metrics.registry.contentType).send(await metrics.text()),
+  );
+  app.get('/status/version', (_request, reply) =>
+    reply.type(TEXT).send(`GET /status/version\n${versionText()}`),
+  );
+  app.all(`${httpApiPrefix}/api/status/buildinfo`, (_request, reply) =>
+    reply.type('application/json').send({
+      version: VERSION,
+      revision: REVISION,
+      branch: '',
+      buildUser: '',
+      buildDate: '',
+      goVersion: process.version,
+    }),
+  );
+  app.all(`${httpApiPrefix}/api/echo`, (_request, reply) => reply.type(TEXT).send('echo\n'));
+}
+
+function measureRequests(app: FastifyInstance, metrics: Metrics): void {
+  const labels = ['method', 'route', 'status_code', 'ws'];
+  const help = 'Time spent serving HTTP requests.';
+  const seconds = metrics.histogram('tempo_request_duration_seconds', help, REQUEST_BUCKETS, labels);
+  app.addHook('onResponse', async (request, reply) => {
+    const route = routeName(request.routeOptions.url);
+    const status_code = String(reply.statusCode);
+    seconds.observe({ method: request.method, route, status_code, ws: 'false' }, reply.elapsedTime / 1000);
+  });
+}
+
+/** `/api/traces/:traceID` -> `api_traces_traceid`. */
+function routeName(url: string | undefined): string {
+  if (url === undefined) return 'other';
+  return url
+    .replace(/^\//, '')
+    .replaceAll(/[:*{}]/g, '')
+    .replaceAll(/[^A-Za-z0-9]+/g, '_')
+    .toLowerCase();
+}

@@ -1,0 +1,155 @@
+// The life of the process: command line, configuration, start, signals, stop. Returns exit codes, never exits by itself.
+import { readFileSync } from 'node:fs';
+import { ConfigError, problemLine, type Problem } from '../config/errors.ts';
+import { flagsOf, type FlagSpec } from '../config/flags.ts';
+import { loadConfig, type FlagValue } from '../config/load.ts';
+import { createLogger, type Logger } from '../telemetry/log.ts';
+import { App } from './app.ts';
+import { checkConfig } from './check.ts';
+import { parseCommandLine, UsageError, usageText } from './command-line.ts';
+import { rootBlock, type TempoConfig } from './config.ts';
+import { IGNORED_FLAGS } from './ignored-flags.ts';
+import { versionText, VERSION } from './version.ts';
+import { wire } from './wire.ts';
+
+export const EXIT_OK = 0;
+export const EXIT_FAILED = 1;
+export const EXIT_USAGE = 2;
+
+/** After a signal the process ends within this time. */
+const STOP_MS_MAX = 5000;
+
+/** What of the process the program touches; given by the entry point, so that tests can give another. */
+export interface Host {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  out(text: string): void;
+  err(text: string): void;
+  /** Calls back at SIGINT and SIGTERM. */
+  onSignal(listener: (signal: string) => void): void;
+  /** Ends the process at once. */
+  exit(code: number): void;
+}
+
+function programFlag(name: string, type: string, doc: string): FlagSpec {
+  return { name, path: undefined, type, doc, default: '', isList: false };
+}
+
+const PROGRAM_FLAGS: readonly FlagSpec[] = [
+  programFlag('config.file', 'value', 'configuration file'),
+  programFlag('config.expand-env', 'bool', 'expand ${NAME} and ${NAME:-default} in the configuration file'),
+  programFlag('config.verify', 'bool', 'check the configuration, print what is doubtful, and end'),
+  programFlag('version', 'bool', 'print the version and end'),
+  programFlag('help', 'bool', 'print the flags and end'),
+  programFlag('h', 'bool', 'print the flags and end'),
+];
+
+/** Runs until the process may end. @returns the exit code. */
+export async function run(host: Host): Promise<number> {
+  const flags = [...PROGRAM_FLAGS, ...flagsOf(rootBlock), ...IGNORED_FLAGS];
+  let given: ReadonlyMap<string, readonly string[]>;
+  try {
+    given = parseCommandLine(host.args, flags);
+  } catch (err) {
+    if (!(err instanceof UsageError)) throw err;
+    host.err(`${err.message}\n${usageText(flags)}`);
+    return EXIT_USAGE;
+  }
+  const isOn = (name: string): boolean => given.get(name)?.at(-1) === 'true';
+  if (isOn('help') || isOn('h')) {
+    host.out(usageText(flags));
+    return EXIT_OK;
+  }
+  if (isOn('version')) {
+    host.out(versionText());
+    return EXIT_OK;
+  }
+  let loaded: { readonly config: TempoConfig; readonly warnings: readonly Problem[] };
+  try {
+    loaded = load(host, given, flags);
+  } catch (err) {
+    if (!(err instanceof ConfigError)) throw err;
+    for (const problem of err.problems) host.err(`failed parsing config: ${problemLine(problem)}\n`);
+    return err.problems.every(({ at }) => at.startsWith('-')) ? EXIT_USAGE : EXIT_FAILED;
+  }
+  if (isOn('config.verify')) {
+    for (const warning of loaded.warnings) host.err(`warning: ${problemLine(warning)}\n`);
+    return loaded.warnings.length === 0 ? EXIT_OK : EXIT_FAILED;
+  }
+  return serve(host, loaded.config, loaded.warnings);
+}
+
+function load(
+  host: Host,
+  given: ReadonlyMap<string, readonly string[]>,
+  flags: readonly FlagSpec[],
+): { readonly config: TempoConfig; readonly warnings: readonly Problem[] } {
+  const name = given.get('config.file')?.at(-1);
+  const env = given.get('config.expand-env')?.at(-1) === 'true' ? host.env : undefined;
+  const values = flags.flatMap(({ name: flag, path, isList }): FlagValue[] => {
+    const texts = given.get(flag);
+    return path === undefined || texts === undefined ? [] : [{ flag, path, values: texts, isList }];
+  });
+  const file = name === undefined ? undefined : { name, text: readConfigFile(name) };
+  const { config, warnings } = loadConfig(rootBlock, { file, env, flags: values });
+  const findings = checkConfig(config);
+  if (findings.problems.length > 0) throw new ConfigError(findings.problems);
+  return { config, warnings: [...warnings, ...findings.warnings] };
+}
+
+function readConfigFile(name: string): string {
+  try {
+    return readFileSync(name, 'utf8');
+  } catch (err) {
+    const text = `cannot be read: ${err instanceof Error ? err.message : String(err)}`;
+    throw new ConfigError([{ at: name, path: '', text }]);
+  }
+}
+
+async function serve(host: Host, config: TempoConfig, warnings: readonly Problem[]): Promise<number> {
+  const { logLevel: level, logFormat: format } = config.server;
+  const logger = createLogger({ level, format, write: (line) => host.err(line) });
+  for (const warning of warnings) logger.warn('configuration warning', { detail: problemLine(warning) });
+  const app = new App(logger);
+  const stopped = stopAtSignal(host, app, config.shutdownDelayMs, logger);
+  try {
+    logger.info('starting tempo', { version: VERSION, target: config.target, node: process.version });
+    const begin = performance.now();
+    await app.start(wire(config, { logger, readiness: () => app.readiness() }));
+    logger.info('tempo started', { duration_ms: Math.round(performance.now() - begin) });
+  } catch (err) {
+    host.err(`error running tempo: ${errorLine(err)}\n`);
+    return EXIT_FAILED;
+  }
+  return stopped;
+}
+
+/** Resolves with the exit code when the program has stopped. A second signal ends it at once. */
+function stopAtSignal(host: Host, app: App, delayMs: number, logger: Logger): Promise<number> {
+  return new Promise((resolve) => {
+    let signals = 0;
+    host.onSignal((signal) => {
+      if (++signals > 1) return host.exit(EXIT_FAILED);
+      logger.info('stopping', { signal });
+      const late = setTimeout(() => {
+        logger.error('modules did not stop in time', { limit_ms: STOP_MS_MAX });
+        host.exit(EXIT_FAILED);
+      }, delayMs + STOP_MS_MAX);
+      late.unref();
+      void app.stop(delayMs).then(() => {
+        clearTimeout(late);
+        logger.info('tempo stopped');
+        resolve(EXIT_OK);
+      });
+    });
+  });
+}
+
+/** The error and its causes, in one line. */
+function errorLine(err: unknown): string {
+  if (!(err instanceof Error)) return String(err);
+  const { message, cause } = err;
+  const isTold = !(cause instanceof Error) || ('code' in cause && cause.code === 'EADDRINUSE');
+  const line = isTold || message.includes(cause.message) ? message : `${message}: ${errorLine(cause)}`;
+  return line.replaceAll(/\s*\n\s*/g, ' ');
+}

@@ -1,0 +1,148 @@
+// Constructs the modules that the target needs and connects them by their contracts; nothing runs yet.
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import type { Flusher, RecentTraces } from '../contracts/recent-traces.ts';
+import type { Pusher } from '../contracts/push.ts';
+import { TempoError } from '../lib/errors.ts';
+import type { Service } from '../lib/service.ts';
+import { createDistributor } from '../modules/distributor/index.ts';
+import { LocalQuerier } from '../modules/querier/index.ts';
+import { QueryFrontend } from '../modules/query-frontend/index.ts';
+import { LocalStore } from '../objectstore/local.ts';
+import { Store } from '../store/store.ts';
+import { Metrics } from '../telemetry/metrics.ts';
+import { observeProcess } from '../telemetry/process-metrics.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { TempoConfig } from './config.ts';
+import { startOrder, type ModuleName } from './graph.ts';
+import { createHttpServer, type HttpServer } from './http-server.ts';
+import { REVISION, VERSION } from './version.ts';
+
+export interface WireOptions {
+  readonly logger: Logger;
+  /** What /ready answers. */
+  readonly readiness: () => string | undefined;
+}
+
+/** Scan threads keep decoded parts of blocks up to this size each. */
+const SCAN_CACHE_BYTES = 64 * 1024 * 1024;
+const SCAN_THREADS_MIN = 2;
+
+interface Parts {
+  readonly config: TempoConfig;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly server: HttpServer;
+}
+
+/** @returns the services in the order in which they start. */
+export function wire(config: TempoConfig, { logger, readiness }: WireOptions): readonly Service[] {
+  const metrics = new Metrics();
+  const stopProbe = observeProcess(metrics, VERSION, REVISION);
+  const { httpApiPrefix } = config;
+  const server = createHttpServer({ config: config.server, httpApiPrefix, logger, metrics, readiness });
+  const parts: Parts = { config, logger, metrics, server };
+  const store = createStore(parts);
+  const ingester = createIngester(parts, store);
+  const querier = createQuerier(parts, store, ingester);
+  addFrontend(parts, querier);
+  const distributor = createDistributor({
+    config: config.distributor,
+    limits: () => {
+      const { rateLimitBytes, burstSizeBytes } = config.overrides.defaults.ingestion;
+      return { ingestionRateLimitBytes: rateLimitBytes, ingestionBurstSizeBytes: burstSizeBytes };
+    },
+    multitenancyEnabled: isMultitenant(config),
+    pusher: ingester,
+    logger: logger.child({ module: 'distributor' }),
+    metrics,
+  });
+  // The querier and the query-frontend have nothing to start: their work is done in requests and scan threads.
+  const services: Readonly<Record<ModuleName, Service | undefined>> = {
+    server: { ...server, stop: () => server.stop().finally(stopProbe) },
+    store,
+    ingester,
+    querier: undefined,
+    'query-frontend': undefined,
+    distributor,
+  };
+  return startOrder(config.target)
+    .map((name) => services[name])
+    .filter((service) => service !== undefined);
+}
+
+function isMultitenant(config: TempoConfig): boolean {
+  return config.multitenancyEnabled || config.authEnabled;
+}
+
+function createStore({ config, logger, metrics }: Parts): Store {
+  const { trace } = config.storage;
+  const { compaction } = config.compactor;
+  const backendPath = path.resolve(trace.local.path);
+  return new Store({
+    objectStore: new LocalStore(backendPath),
+    logger: logger.child({ module: 'store' }),
+    metrics,
+    blocklistPollMs: trace.blocklistPollMs,
+    blocklistPollConcurrency: Math.max(1, trace.blocklistPollConcurrency),
+    blockRetentionMs: compaction.blockRetentionMs,
+    compactedBlockRetentionMs: compaction.compactedBlockRetentionMs,
+    scanThreads: scanThreads(),
+    scanQueueLengthMax: trace.pool.queueDepth,
+    scanWorkerData: {
+      localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
+      backendPath,
+      cacheBytes: SCAN_CACHE_BYTES,
+    },
+    nowMs: Date.now,
+  });
+}
+
+function scanThreads(): number {
+  return Math.max(SCAN_THREADS_MIN, availableParallelism());
+}
+
+function createQuerier({ config, logger, metrics }: Parts, store: Store, recent: RecentTraces): LocalQuerier {
+  return new LocalQuerier({
+    blocklist: store.blocklist,
+    pool: store.pool,
+    recent,
+    logger: logger.child({ module: 'querier' }),
+    metrics,
+    targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
+    scanThreads: scanThreads(),
+    nowMs: Date.now,
+  });
+}
+
+/** Its routes are on the server before that listens. */
+function addFrontend({ config, metrics, server }: Parts, querier: LocalQuerier): void {
+  const { search, maxQueryExpressionSizeBytes } = config.queryFrontend;
+  const frontend = new QueryFrontend({
+    querier,
+    searchLimits: {
+      defaultLimit: search.defaultResultLimit,
+      limitMax: search.maxResultLimit,
+      defaultSpansPerSpanSet: search.defaultSpansPerSpanSet,
+      spansPerSpanSetMax: search.maxSpansPerSpanSet,
+      durationMaxMs: search.maxDurationMs,
+      queryBytesMax: maxQueryExpressionSizeBytes,
+    },
+    multitenancyEnabled: isMultitenant(config),
+    httpApiPrefix: config.httpApiPrefix,
+    metrics,
+  });
+  frontend.registerRoutes(server.app);
+}
+
+/** Stands in for the ingester. */
+function createIngester(_parts: Parts, _store: Store): Service & Pusher & RecentTraces & Flusher {
+  return {
+    name: 'ingester',
+    start: () => Promise.resolve(),
+    stop: () => Promise.resolve(),
+    push: () => Promise.reject(new TempoError('unavailable', 'no ingester')),
+    recentSources: () => Promise.resolve({ sources: [], complete: true, release: () => {} }),
+    flush: () => Promise.resolve(),
+  };
+}
