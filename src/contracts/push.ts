@@ -2,14 +2,21 @@
 
 export interface PushRequest {
   readonly tenant: string;
-  /** A serialised OTLP ExportTraceServiceRequest in which every span has valid ids. Not changed by the callee. */
+  /**
+   * A serialised OTLP ExportTraceServiceRequest in which every span has valid ids. Not changed by the
+   * callee, and not read any more once the push has settled: its memory is used again.
+   */
   readonly body: Uint8Array;
   readonly spanCount: number;
 }
 
 export interface PushResult {
   /** Spans that were not kept, by Tempo's discard reason (live_traces_exceeded, trace_too_large, ...). */
-  readonly rejected: readonly { readonly reason: string; readonly spanCount: number; readonly message: string }[];
+  readonly rejected: readonly {
+    readonly reason: string;
+    readonly spanCount: number;
+    readonly message: string;
+  }[];
 }
 
 export interface Pusher {

@@ -40,7 +40,8 @@ export function traceIdText(id: Uint8Array): string {
 
 /** Parses the trace id of a query: 1 to 32 hex digits, zeros on the left may be missing. */
 export function parseTraceId(text: string): Uint8Array {
-  const bytes = text.length > 2 * TRACE_ID_BYTES ? undefined : bytesOfHex(text.padStart(2 * TRACE_ID_BYTES, '0'));
+  const bytes =
+    text.length > 2 * TRACE_ID_BYTES ? undefined : bytesOfHex(text.padStart(2 * TRACE_ID_BYTES, '0'));
   if (text === '' || bytes === undefined) {
     throw new TempoError('invalid_argument', `trace id ${JSON.stringify(text)} is not 1 to 32 hex digits`);
   }

@@ -18,12 +18,16 @@ export function checkTenant(tenant: string): void {
   }
   const bad = UNSUPPORTED.exec(tenant);
   if (bad === null) return;
-  throw new TempoError('invalid_argument', `tenant ID '${tenant}' contains unsupported character '${bad[0]}'`);
+  throw new TempoError(
+    'invalid_argument',
+    `tenant ID '${tenant}' contains unsupported character '${bad[0]}'`,
+  );
 }
 
 /**
  * Finds the one tenant of a write.
- * @param header value of X-Scope-OrgID; HTTP joins a repeated header by commas, and equal values are one tenant.
+ * @param header value of X-Scope-OrgID; HTTP joins a repeated header by commas, and equal values are one
+ * tenant.
  */
 export function tenantOfHeader(header: string | undefined, multitenancyEnabled: boolean): string {
   if (!multitenancyEnabled) return SINGLE_TENANT;

@@ -1,12 +1,11 @@
 // OTLP over gRPC (port 4317): TraceService/Export, raw bytes handed on.
-import type { AddressInfo } from 'node:net';
 import { TENANT_HEADER } from '../model/tenant.ts';
 import { GrpcServer } from '../rpc/grpc-server.ts';
 import { parseEndpoint } from '../rpc/listen.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { OtlpGrpcConfig } from './config.ts';
 import { encodeExportResponse } from './otlp-response.ts';
-import type { Receiver, TraceConsumer } from './receiver.ts';
+import type { BoundAddress, Receiver, TraceConsumer } from './receiver.ts';
 
 export type OtlpGrpcOptions = Pick<OtlpGrpcConfig, 'endpoint' | 'maxRecvMsgSizeMib' | 'maxConcurrentStreams'>;
 
@@ -38,7 +37,7 @@ export class OtlpGrpcReceiver implements Receiver {
     });
   }
 
-  start(): Promise<AddressInfo> {
+  start(): Promise<BoundAddress> {
     return this.#server.start();
   }
 

@@ -1,8 +1,8 @@
-// OTLP over HTTP (port 4318): POST /v1/traces as protobuf or JSON, compressed or not. Statuses and texts are those of
-// the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
-import type { AddressInfo } from 'node:net';
+// OTLP over HTTP (port 4318): POST /v1/traces as protobuf or JSON, compressed or not. Statuses and texts
+// are those of the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { TempoError } from '../lib/errors.ts';
+import { noteShortLivedBytes } from '../lib/scavenge.ts';
 import { requestOfJson } from '../model/otlp/json.ts';
 import { TENANT_HEADER } from '../model/tenant.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../rpc/grpc-status.ts';
@@ -11,7 +11,7 @@ import { listen, parseEndpoint } from '../rpc/listen.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { OtlpHttpConfig } from './config.ts';
 import { encodeExportResponse, exportResponseJson } from './otlp-response.ts';
-import type { Receiver, TraceConsumer } from './receiver.ts';
+import type { BoundAddress, Receiver, TraceConsumer } from './receiver.ts';
 
 export type OtlpHttpOptions = Pick<
   OtlpHttpConfig,
@@ -75,7 +75,7 @@ export class OtlpHttpReceiver implements Receiver {
     this.#routes();
   }
 
-  async start(): Promise<AddressInfo> {
+  async start(): Promise<BoundAddress> {
     await this.app.ready();
     return await listen(this.app.server, parseEndpoint(this.#config.endpoint));
   }
@@ -114,6 +114,7 @@ export class OtlpHttpReceiver implements Receiver {
     const held = this.#hold(request);
     try {
       const raw = await this.#inflated(request);
+      noteShortLivedBytes(held + raw.length);
       const consumed = await this.#consumer.consume({
         tenantHeader: Array.isArray(header) ? header.join(',') : header,
         body: isJson ? requestOfJson(raw) : raw,
@@ -133,7 +134,10 @@ export class OtlpHttpReceiver implements Receiver {
   #hold(request: FastifyRequest): number {
     const held = Number(request.headers['content-length'] ?? UNKNOWN_BODY_BYTES);
     if (this.#bytesInFlight + held > IN_FLIGHT_BYTES_MAX) {
-      throw new TempoError('unavailable', `too many bytes in flight (${this.#bytesInFlight}), try again later`);
+      throw new TempoError(
+        'unavailable',
+        `too many bytes in flight (${this.#bytesInFlight}), try again later`,
+      );
     }
     this.#bytesInFlight += held;
     return held;

@@ -1,4 +1,5 @@
-// The answer to an OTLP export: ExportTraceServiceResponse { partial_success { rejected_spans, error_message } }.
+// The answer to an OTLP export: ExportTraceServiceResponse { partial_success { rejected_spans,
+// error_message } }.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import type { Consumed } from './receiver.ts';
 

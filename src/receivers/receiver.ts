@@ -1,6 +1,8 @@
 // What every receiver is and gives: requests of any protocol, brought into the form of OTLP protobuf.
 import type { AddressInfo } from 'node:net';
 
+export type BoundAddress = AddressInfo;
+
 export interface IncomingTraces {
   /** Value of X-Scope-OrgID as it came; undefined = none. */
   readonly tenantHeader: string | undefined;
@@ -25,7 +27,7 @@ export interface Receiver {
   /** As in configuration: `otlp/grpc`. */
   readonly name: string;
   /** Binds and resolves with the address. */
-  start(): Promise<AddressInfo>;
+  start(): Promise<BoundAddress>;
   /** Lets requests finish for so long, then cuts them. */
   stop(graceMs: number): Promise<void>;
 }

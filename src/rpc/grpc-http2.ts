@@ -1,11 +1,12 @@
-// Unary gRPC over node:http2 with raw bytes in and out: routing, framing, compression, deadlines and statuses.
-// Knows no protobuf. Costs about half the CPU of grpc-js; wire format:
+// Unary gRPC over node:http2 with raw bytes in and out: routing, framing, compression, deadlines and
+// statuses. Knows no protobuf. Costs about half the CPU of grpc-js; wire format:
 // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import { TempoError } from '../lib/errors.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { type ByteBudget, MessageAssembler, PREFIX_BYTES } from './grpc-message.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { MessageAssembler, PREFIX_BYTES } from './grpc-message.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, percentEncode, statusOfError } from './grpc-status.ts';
 import { inflate } from './inflate.ts';
 
@@ -54,16 +55,18 @@ const TIMEOUT_UNIT_MS: Readonly<Record<string, number>> = {
 /** Deadlines are rounded up to this, so that calls share timer lists. */
 const TIMEOUT_STEP_MS = 50;
 const TIMEOUT_MS_MAX = 0x7fffffff;
+/** Message buffers kept for the next calls. */
+const IDLE_BYTES_MAX = 16 << 20;
 
 /** Routes the streams of any HTTP/2 server to unary handlers. */
 export class GrpcRouter {
   readonly options: GrpcRouterOptions;
-  readonly budget: ByteBudget;
+  readonly pool: BufferPool;
   callsOpen = 0;
 
   constructor(options: GrpcRouterOptions) {
     this.options = options;
-    this.budget = { bytesMax: options.inFlightBytesMax, bytesHeld: 0 };
+    this.pool = new BufferPool(options.inFlightBytesMax, IDLE_BYTES_MAX);
   }
 
   /** Takes a stream over; a listener for the `stream` event. */
@@ -87,7 +90,9 @@ export class GrpcRouter {
   #unknownMethod(path: string): TempoError {
     const [, service = '', method = ''] = path.split('/');
     const isKnown = [...this.options.methods.keys()].some((known) => known.startsWith(`/${service}/`));
-    const message = isKnown ? `unknown method ${method} for service ${service}` : `unknown service ${service}`;
+    const message = isKnown
+      ? `unknown method ${method} for service ${service}`
+      : `unknown service ${service}`;
     return new TempoError('unimplemented', message);
   }
 }
@@ -115,7 +120,7 @@ class Call {
     this.#stream = stream;
     this.#headers = headers;
     this.#handler = handler;
-    this.#assembler = new MessageAssembler(router.options.recvMessageBytesMax, router.budget);
+    this.#assembler = new MessageAssembler(router.options.recvMessageBytesMax, router.pool);
   }
 
   open(): void {
@@ -210,7 +215,9 @@ function refuse(stream: ServerHttp2Stream, status: GrpcStatus): void {
     'grpc-message': percentEncode(status.message),
   };
   if (status.retryAfterMs !== undefined) {
-    headers['grpc-status-details-bin'] = Buffer.from(encodeStatus(status)).toString('base64').replace(/=+$/, '');
+    headers['grpc-status-details-bin'] = Buffer.from(encodeStatus(status))
+      .toString('base64')
+      .replace(/=+$/, '');
   }
   end(stream, headers);
 }
@@ -222,7 +229,8 @@ function refuseHttp(stream: ServerHttp2Stream, status: number, headers: Record<s
 function end(stream: ServerHttp2Stream, headers: Record<string, string>): void {
   if (stream.destroyed || stream.headersSent) return;
   stream.respond(headers, { endStream: true });
-  // What still comes is dropped; RST_STREAM(NO_ERROR) tells the peer that it need not send it (RFC 9113 section 8.1).
+  // What still comes is dropped; RST_STREAM(NO_ERROR) tells the peer that it need not send it (RFC 9113
+  // section 8.1).
   stream.resume();
   if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
 }

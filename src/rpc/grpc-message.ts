@@ -1,15 +1,11 @@
 // Puts the one length-prefixed message of a unary gRPC call together from DATA chunks that are cut anywhere.
 // Format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message.
 import { TempoError } from '../lib/errors.ts';
+import { noteShortLivedBytes } from '../lib/scavenge.ts';
+import type { BufferPool } from './buffer-pool.ts';
 
 export const PREFIX_BYTES = 5;
 const NOTHING = new Uint8Array(0);
-
-/** Keeps bytes that wait for their message to be complete within a limit, over all calls of a server. */
-export interface ByteBudget {
-  readonly bytesMax: number;
-  bytesHeld: number;
-}
 
 export class MessageAssembler {
   /** The message; complete once `isComplete()`. A view of the only chunk where there was only one. */
@@ -17,24 +13,28 @@ export class MessageAssembler {
   isCompressed = false;
 
   readonly #sizeMax: number;
-  readonly #budget: ByteBudget;
+  readonly #pool: BufferPool;
   readonly #prefix = new Uint8Array(PREFIX_BYTES);
   #prefixLength = 0;
   #length = -1;
   #filled = 0;
-  #held = 0;
+  #buffer: Uint8Array | undefined;
 
-  constructor(sizeMax: number, budget: ByteBudget) {
+  constructor(sizeMax: number, pool: BufferPool) {
     this.#sizeMax = sizeMax;
-    this.#budget = budget;
+    this.#pool = pool;
   }
 
   isComplete(): boolean {
     return this.#filled === this.#length;
   }
 
-  /** Takes the next chunk. Throws TempoError for what no message is, too large a one or too many bytes held. */
+  /**
+   * Takes the next chunk. Throws TempoError for what is no message, for too large a one and when the pool
+   * is empty.
+   */
   push(chunk: Uint8Array): void {
+    noteShortLivedBytes(chunk.length);
     let at = 0;
     if (this.#length < 0) {
       at = Math.min(PREFIX_BYTES - this.#prefixLength, chunk.length);
@@ -43,17 +43,18 @@ export class MessageAssembler {
       this.#open(chunk.length - at);
     }
     const rest = chunk.length - at;
-    if (rest > this.#length - this.#filled) throw new TempoError('internal', 'more than one message in a unary call');
+    if (rest > this.#length - this.#filled)
+      throw new TempoError('internal', 'more than one message in a unary call');
     if (rest === 0) return;
     if (rest === this.#length) this.bytes = chunk.subarray(at);
     else this.bytes.set(at === 0 ? chunk : chunk.subarray(at), this.#filled);
     this.#filled += rest;
   }
 
-  /** Gives the held bytes back to the budget; the message must not be used any more. */
+  /** Gives the bytes back to the pool; the message must not be used any more. */
   release(): void {
-    this.#budget.bytesHeld -= this.#held;
-    this.#held = 0;
+    if (this.#buffer !== undefined) this.#pool.give(this.#buffer);
+    this.#buffer = undefined;
     this.bytes = NOTHING;
   }
 
@@ -69,12 +70,9 @@ export class MessageAssembler {
         `grpc: received message larger than max (${length} vs. ${this.#sizeMax})`,
       );
     }
-    if (this.#budget.bytesHeld + length > this.#budget.bytesMax) {
-      throw new TempoError('unavailable', `too many bytes in flight (${this.#budget.bytesHeld}), try again later`);
-    }
     this.#length = length;
-    this.#held = length;
-    this.#budget.bytesHeld += length;
-    if (bytesHere < length) this.bytes = Buffer.allocUnsafeSlow(length);
+    if (bytesHere >= length) return;
+    this.#buffer = this.#pool.take(length);
+    this.bytes = this.#buffer.subarray(0, length);
   }
 }

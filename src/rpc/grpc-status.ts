@@ -43,7 +43,11 @@ export interface GrpcStatus {
 /** What a thrown value is to the caller. */
 export function statusOfError(err: unknown): GrpcStatus {
   if (!(err instanceof TempoError)) {
-    return { code: GRPC_INTERNAL, message: err instanceof Error ? err.message : String(err), retryAfterMs: undefined };
+    return {
+      code: GRPC_INTERNAL,
+      message: err instanceof Error ? err.message : String(err),
+      retryAfterMs: undefined,
+    };
   }
   const retryAfterMs = err instanceof RetryLaterError ? err.retryAfterMs : undefined;
   return { code: STATUS_OF_CODE[err.code], message: err.message, retryAfterMs };

@@ -2,7 +2,10 @@
 import zlib from 'node:zlib';
 import { TempoError } from '../lib/errors.ts';
 
-/** Compressed bodies up to this size are inflated at once; larger ones on zlib's threads, so that sockets stay served. */
+/**
+ * Compressed bodies up to this size are inflated at once; larger ones on zlib's threads, so that sockets
+ * stay served.
+ */
 const INFLATE_SYNC_BYTES_MAX = 4 << 10;
 const CHUNK_BYTES_MIN = 16 << 10;
 const CHUNK_BYTES_MAX = 512 << 10;
@@ -12,7 +15,10 @@ interface Codec {
   inflateSync(bytes: Uint8Array, options: zlib.ZlibOptions): Buffer;
 }
 
-/** By the name that Content-Encoding and grpc-encoding use. `deflate` is the zlib format (RFC 9110 section 8.4.1.2). */
+/**
+ * By the name that Content-Encoding and grpc-encoding use. `deflate` is the zlib format (RFC 9110 section
+ * 8.4.1.2).
+ */
 const CODECS: Readonly<Record<string, Codec>> = {
   gzip: { inflate: zlib.gunzip, inflateSync: zlib.gunzipSync },
   deflate: { inflate: zlib.inflate, inflateSync: zlib.inflateSync },
@@ -29,7 +35,8 @@ export function canInflate(encoding: string): boolean {
 /**
  * Inflates a whole body.
  * @param encoding one that `canInflate`.
- * @throws TempoError `too_large` when the result exceeds `sizeMax` bytes, `invalid_argument` when it is no such stream.
+ * @throws TempoError `too_large` when the result exceeds `sizeMax` bytes, `invalid_argument` when it is no
+ * such stream.
  */
 export async function inflate(encoding: string, bytes: Uint8Array, sizeMax: number): Promise<Uint8Array> {
   const codec = CODECS[encoding];
@@ -44,7 +51,8 @@ export async function inflate(encoding: string, bytes: Uint8Array, sizeMax: numb
     });
   } catch (err) {
     const tooLarge = err instanceof Error && 'code' in err && err.code === 'ERR_BUFFER_TOO_LARGE';
-    if (tooLarge) throw new TempoError('too_large', `message after decompression larger than max (${sizeMax})`, err);
+    if (tooLarge)
+      throw new TempoError('too_large', `message after decompression larger than max (${sizeMax})`, err);
     const why = err instanceof Error ? err.message : String(err);
     throw new TempoError('invalid_argument', `malformed ${encoding} body: ${why}`, err);
   }

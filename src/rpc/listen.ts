@@ -47,5 +47,9 @@ export async function resolveHost(address: ListenAddress): Promise<string | unde
 export function cannotListen(address: ListenAddress, cause: unknown): TempoError {
   const why = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
   const reason = why === 'EADDRINUSE' ? 'address already in use' : why;
-  return new TempoError('unavailable', `cannot listen on ${address.host ?? ''}:${address.port}: ${reason}`, cause);
+  return new TempoError(
+    'unavailable',
+    `cannot listen on ${address.host ?? ''}:${address.port}: ${reason}`,
+    cause,
+  );
 }

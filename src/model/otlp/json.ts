@@ -1,6 +1,6 @@
-// OTLP JSON into protobuf bytes: ids are hex, enums numbers or names, 64-bit integers strings or numbers, names camel
-// or snake case, unknown names ignored. Errors name the path of the value.
-// Format: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+// OTLP JSON into protobuf bytes: ids are hex, enums numbers or names, 64-bit integers strings or numbers,
+// names camel or snake case, unknown names ignored. Errors name the path of the value. Format:
+// https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { bytesOfHex } from '../ids.ts';
@@ -49,7 +49,8 @@ class JsonEncoder {
   }
 
   object(value: unknown): JsonObject {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw this.wrong('an object', value);
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw this.wrong('an object', value);
     return value as JsonObject;
   }
 
@@ -197,7 +198,8 @@ const intMember: Write = (encoder, tag, value) => {
 const doubleMember: Write = (encoder, tag, value) => {
   const isText = typeof value === 'string' && value.trim() !== '';
   const number = isText || typeof value === 'bigint' ? Number(value) : value;
-  if (typeof number !== 'number' || (Number.isNaN(number) && value !== 'NaN')) throw encoder.wrong('a number', value);
+  if (typeof number !== 'number' || (Number.isNaN(number) && value !== 'NaN'))
+    throw encoder.wrong('a number', value);
   const { out } = encoder;
   out.u8(tag);
   out.reserve(8);
@@ -225,8 +227,16 @@ const ANY_VALUE: readonly Field[] = [
   field('boolValue', Tag.anyValue.bool, boolMember),
   field('intValue', Tag.anyValue.int, intMember),
   field('doubleValue', Tag.anyValue.double, doubleMember),
-  field('arrayValue', Tag.anyValue.array, one(() => ARRAY_VALUE)),
-  field('kvlistValue', Tag.anyValue.kvlist, one(() => KVLIST_VALUE)),
+  field(
+    'arrayValue',
+    Tag.anyValue.array,
+    one(() => ARRAY_VALUE),
+  ),
+  field(
+    'kvlistValue',
+    Tag.anyValue.kvlist,
+    one(() => KVLIST_VALUE),
+  ),
   field('bytesValue', Tag.anyValue.bytes, bytesMember),
 ];
 const ARRAY_VALUE = [field('values', Tag.arrayValue.values, each(anyValue))];
@@ -266,11 +276,23 @@ const SPAN = [
   field('endTimeUnixNano', Tag.span.endTimeUnixNano, nanoseconds),
   field('attributes', Tag.span.attributes, attributes),
   field('droppedAttributesCount', Tag.span.droppedAttributesCount, uint32),
-  field('events', Tag.span.events, many(() => EVENT)),
+  field(
+    'events',
+    Tag.span.events,
+    many(() => EVENT),
+  ),
   field('droppedEventsCount', Tag.span.droppedEventsCount, uint32),
-  field('links', Tag.span.links, many(() => LINK)),
+  field(
+    'links',
+    Tag.span.links,
+    many(() => LINK),
+  ),
   field('droppedLinksCount', Tag.span.droppedLinksCount, uint32),
-  field('status', Tag.span.status, one(() => STATUS)),
+  field(
+    'status',
+    Tag.span.status,
+    one(() => STATUS),
+  ),
   field('flags', 0, flags),
 ];
 
@@ -287,18 +309,40 @@ const SCOPE = [
 ];
 
 const SCOPE_SPANS = [
-  field('scope', Tag.scopeSpans.scope, one(() => SCOPE)),
-  field('spans', Tag.scopeSpans.spans, many(() => SPAN)),
+  field(
+    'scope',
+    Tag.scopeSpans.scope,
+    one(() => SCOPE),
+  ),
+  field(
+    'spans',
+    Tag.scopeSpans.spans,
+    many(() => SPAN),
+  ),
   field('schemaUrl', Tag.scopeSpans.schemaUrl, text),
 ];
 
 const RESOURCE_SPANS = [
-  field('resource', Tag.resourceSpans.resource, one(() => RESOURCE)),
-  field('scopeSpans', Tag.resourceSpans.scopeSpans, many(() => SCOPE_SPANS)),
+  field(
+    'resource',
+    Tag.resourceSpans.resource,
+    one(() => RESOURCE),
+  ),
+  field(
+    'scopeSpans',
+    Tag.resourceSpans.scopeSpans,
+    many(() => SCOPE_SPANS),
+  ),
   field('schemaUrl', Tag.resourceSpans.schemaUrl, text),
 ];
 
-const REQUEST = [field('resourceSpans', Tag.tracesData.resourceSpans, many(() => RESOURCE_SPANS))];
+const REQUEST = [
+  field(
+    'resourceSpans',
+    Tag.tracesData.resourceSpans,
+    many(() => RESOURCE_SPANS),
+  ),
+];
 
 /** Serialises the ExportTraceServiceRequest of a JSON body. Throws TempoError invalid_argument. */
 export function requestOfJson(body: Uint8Array): Uint8Array {

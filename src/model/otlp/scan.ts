@@ -1,6 +1,6 @@
-// One pass over the wire bytes of an ExportTraceServiceRequest: counts spans, checks their ids and every boundary down
-// to a span's fields. Decodes no attribute and allocates nothing per span.
-// Format: opentelemetry/proto/collector/trace/v1/trace_service.proto and trace/v1/trace.proto.
+// One pass over the wire bytes of an ExportTraceServiceRequest: counts spans, checks their ids and every
+// boundary down to a span's fields. Decodes no attribute and allocates nothing per span. Format:
+// opentelemetry/proto/collector/trace/v1/trace_service.proto and trace/v1/trace.proto.
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import { BYTES, FIXED32, FIXED64, malformed, VARINT, WireCursor } from './wire.ts';
 
@@ -20,8 +20,23 @@ const LENGTH_DELIMITED_FIELD_2 = 0x12;
 
 /** Wire type by field number of what a Span may hold; -1 where no field is known. */
 const SPAN_FIELDS = Int8Array.of(
-  -1, BYTES, BYTES, BYTES, BYTES, BYTES, VARINT, FIXED64, FIXED64, BYTES, VARINT, BYTES, VARINT, BYTES, VARINT,
-  BYTES, FIXED32,
+  -1,
+  BYTES,
+  BYTES,
+  BYTES,
+  BYTES,
+  BYTES,
+  VARINT,
+  FIXED64,
+  FIXED64,
+  BYTES,
+  VARINT,
+  BYTES,
+  VARINT,
+  BYTES,
+  VARINT,
+  BYTES,
+  FIXED32,
 );
 
 /** 1 for the one-byte tags that a well-formed Span is made of: the fast path. */
@@ -163,7 +178,10 @@ export function scanRequest(body: Uint8Array): ScanResult {
   return { spanCount, badTraceIds, badSpanIds, message };
 }
 
-/** Copies a request that passed the scan without its bad spans, and without scopes and resources that held no other. */
+/**
+ * Copies a request that passed the scan without its bad spans, and without scopes and resources that held
+ * no other.
+ */
 export function cutBadSpans(body: Uint8Array): Uint8Array {
   const scanner = new SpanScanner(body);
   const out = new ByteWriter(body.length);

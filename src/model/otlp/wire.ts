@@ -1,5 +1,5 @@
-// A checked cursor over protobuf wire bytes: every tag, varint and length is bounded by the message that holds it.
-// For bytes from strangers; format: https://protobuf.dev/programming-guides/encoding/.
+// A checked cursor over protobuf wire bytes: every tag, varint and length is bounded by the message that
+// holds it. For bytes from strangers; format: https://protobuf.dev/programming-guides/encoding/.
 import { TempoError } from '../../lib/errors.ts';
 
 export const VARINT = 0;

@@ -1,5 +1,5 @@
-// The way of a request through the distributor: tenant, byte rate, wire scan, push. Whole requests are refused with an
-// error, single spans by partial success.
+// The way of a request through the distributor: tenant, byte rate, wire scan, push. Whole requests are
+// refused with an error, single spans by partial success.
 import type { Pusher, PushResult } from '../../contracts/push.ts';
 import { RetryLaterError, TempoError } from '../../lib/errors.ts';
 import { cutBadSpans, scanRequest } from '../../model/otlp/scan.ts';
@@ -24,7 +24,10 @@ export interface DistributorOptions {
   readonly nowMs: () => number;
 }
 
-/** A full memory budget drains within about this time; without RetryInfo OTLP clients would drop what they hold. */
+/**
+ * A full memory budget drains within about this time; without RetryInfo OTLP clients would drop what they
+ * hold.
+ */
 const MEMORY_RETRY_MS = 1000;
 
 const ALL_KEPT: Consumed = { rejectedSpans: 0, message: '' };

@@ -1,11 +1,10 @@
 // The distributor module: receivers in front, the push contract behind.
-import type { AddressInfo } from 'node:net';
 import type { Service } from '../../lib/service.ts';
 import type { Pusher } from '../../contracts/push.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { OtlpGrpcReceiver, type OtlpGrpcOptions } from '../../receivers/otlp-grpc.ts';
 import { OtlpHttpReceiver, type OtlpHttpOptions } from '../../receivers/otlp-http.ts';
-import type { Receiver, TraceConsumer } from '../../receivers/receiver.ts';
+import type { BoundAddress, Receiver, TraceConsumer } from '../../receivers/receiver.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Distributor, type TenantLimits } from './distributor.ts';
@@ -39,14 +38,18 @@ export interface DistributorModuleOptions {
 
 export interface DistributorService extends Service {
   /** Bound addresses by receiver name, while running. */
-  addresses(): ReadonlyMap<string, AddressInfo>;
+  addresses(): ReadonlyMap<string, BoundAddress>;
 }
 
 /** Time for open requests when stopping. */
 const STOP_GRACE_MS = 3000;
 
 /** What listens when no receiver is configured. */
-const DEFAULT_GRPC: OtlpGrpcOptions = { endpoint: 'localhost:4317', maxRecvMsgSizeMib: 0, maxConcurrentStreams: 0 };
+const DEFAULT_GRPC: OtlpGrpcOptions = {
+  endpoint: 'localhost:4317',
+  maxRecvMsgSizeMib: 0,
+  maxConcurrentStreams: 0,
+};
 
 export function createDistributor(options: DistributorModuleOptions): DistributorService {
   const { config, logger } = options;
@@ -59,7 +62,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     nowMs: () => performance.now(),
   });
   const receivers = createReceivers(config.receivers, consumer, logger);
-  const addresses = new Map<string, AddressInfo>();
+  const addresses = new Map<string, BoundAddress>();
   const stop = async (): Promise<void> => {
     addresses.clear();
     await Promise.all(receivers.map((receiver) => receiver.stop(STOP_GRACE_MS)));
@@ -73,7 +76,11 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
         for (const receiver of receivers) {
           const address = await receiver.start();
           addresses.set(receiver.name, address);
-          logger.info('receiver listens', { receiver: receiver.name, address: address.address, port: address.port });
+          logger.info('receiver listens', {
+            receiver: receiver.name,
+            address: address.address,
+            port: address.port,
+          });
         }
       } catch (err) {
         await stop();
@@ -96,7 +103,10 @@ function createReceivers(
   if (config.otlp === undefined) return [];
   const { grpc, http } = config.otlp.protocols;
   if (grpc === undefined && http === undefined) {
-    throw new TempoError('invalid_argument', 'distributor.receivers.otlp.protocols names neither grpc nor http');
+    throw new TempoError(
+      'invalid_argument',
+      'distributor.receivers.otlp.protocols names neither grpc nor http',
+    );
   }
   return [
     ...(grpc === undefined ? [] : [new OtlpGrpcReceiver(grpc, consumer, logger)]),

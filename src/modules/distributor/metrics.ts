@@ -60,7 +60,10 @@ export class DistributorMetrics {
       PUSH_SECONDS_BUCKETS,
     );
     this.pushes = metrics.counter('tempo_distributor_push_total', 'Pushes of any receiver');
-    this.pushErrors = metrics.counter('tempo_distributor_push_errors_total', 'Pushes that were refused whole');
+    this.pushErrors = metrics.counter(
+      'tempo_distributor_push_errors_total',
+      'Pushes that were refused whole',
+    );
     const labels = ['receiver', 'transport'];
     const accepted = metrics.counter(
       'tempo_receiver_accepted_spans',
