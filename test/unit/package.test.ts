@@ -9,6 +9,7 @@ type Locked = {
   readonly optional?: boolean;
   readonly integrity?: string;
   readonly hasInstallScript?: boolean;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
 };
 
 const root = new URL('../../', import.meta.url);
@@ -82,5 +83,17 @@ t.test('pages name only scripts that exist', (t) => {
       t.type(manifest['scripts']?.[name ?? ''], 'string', `${page}: npm run ${name}`);
     }
   }
+  t.end();
+});
+
+t.test('the lock file holds the packages of all platforms, else npm ci refuses it', (t) => {
+  const names = new Set(
+    Object.keys(locked).map((path) => path.slice(path.lastIndexOf('node_modules/') + 13)),
+  );
+  for (const [path, { optionalDependencies }] of Object.entries(locked)) {
+    const missing = Object.keys(optionalDependencies ?? {}).filter((name) => !names.has(name));
+    if (missing.length > 0) t.fail(`${path} misses ${missing.join(', ')}`);
+  }
+  t.ok(names.size > 1);
   t.end();
 });
