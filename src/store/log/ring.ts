@@ -1,7 +1,15 @@
 // The ring: shared memory through which frames go from the main thread to the log file and to the builder thread.
 // Its content is the image of the log; positions only grow and count bytes since the ring was made.
-import { FRAME_ALIGN, FRAME_HEADER_BYTES, type FrameHeader, FrameWriter, headerFields } from './frame.ts';
-import { FRAME_MAGIC, SKIP_MAGIC, WRAP_MAGIC } from './frame.ts';
+import {
+  FRAME_ALIGN,
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  type FrameHeader,
+  FrameWriter,
+  headerFields,
+  SKIP_MAGIC,
+  WRAP_MAGIC,
+} from './frame.ts';
 
 /** Words (int32) of the shared state. Positions are kept in units of 8 bytes, modulo 2^32. */
 export const RingWord = {
@@ -11,10 +19,8 @@ export const RingWord = {
   durable: 1,
   /** What the builder has taken in up to here may be overwritten. */
   consumed: 2,
-  /** KiB of cut heads whose blocks are being written: kept by the main thread for the builder. */
-  pendingKib: 3,
   /** 1 = the builder is to end. */
-  stop: 4,
+  stop: 3,
   /** Two words: the sequence number (f64) of the last consumed frame. */
   consumedSequence: 6,
 } as const;
@@ -49,6 +55,8 @@ export class RingWriter {
   readonly frames: FrameWriter;
   /** Where the next frame goes. */
   appended = 0;
+  /** What is durable ends here. */
+  published = 0;
   private consumedAt = 0;
   private readonly words: Int32Array;
   private readonly sequence: Float64Array;
@@ -79,6 +87,20 @@ export class RingWriter {
     return position % this.sizeBytes;
   }
 
+  /** Sequence number of the first durable frame that is not consumed. Only while no reader runs. */
+  peekSequence(): number | undefined {
+    const view = new DataView(this.frames.bytes.buffer);
+    for (let at = this.consumed; at < this.published; ) {
+      const offset = this.offset(at);
+      const magic = view.getUint32(offset, true);
+      if (magic === FRAME_MAGIC) {
+        return headerFields(new DataView(view.buffer, offset, FRAME_HEADER_BYTES)).sequence;
+      }
+      at += magic === SKIP_MAGIC ? view.getUint32(offset + 12, true) : this.sizeBytes - offset;
+    }
+    return undefined;
+  }
+
   /** Bytes lost at the end of the ring when the next frame has this size. */
   wrapBytes(sizeBytes: number): number {
     const left = this.sizeBytes - this.offset(this.appended);
@@ -107,6 +129,7 @@ export class RingWriter {
 
   /** Lets the builder read up to `position`. */
   publish(position: number): void {
+    this.published = position;
     Atomics.store(this.words, RingWord.durable, wordOf(position));
     this.signal();
   }
@@ -115,11 +138,6 @@ export class RingWriter {
   signal(): void {
     Atomics.add(this.words, RingWord.signal, 1);
     Atomics.notify(this.words, RingWord.signal);
-  }
-
-  setPendingBytes(bytes: number): void {
-    Atomics.store(this.words, RingWord.pendingKib, Math.ceil(bytes / 1024));
-    this.signal();
   }
 
   stop(): void {
@@ -136,7 +154,7 @@ export class RingWriter {
   }
 }
 
-/** A frame in the ring; `body` is a view that is valid until the frame is consumed. */
+/** Where a frame is in the ring; valid until the frame is consumed. */
 export interface RingFrame {
   readonly header: FrameHeader;
   readonly tenantOffset: number;
@@ -174,10 +192,6 @@ export class RingReader {
 
   get stopped(): boolean {
     return Atomics.load(this.words, RingWord.stop) === 1;
-  }
-
-  get pendingBytes(): number {
-    return Atomics.load(this.words, RingWord.pendingKib) * 1024;
   }
 
   /** Blocks the thread until the signal is no more what it was, or for the time. */

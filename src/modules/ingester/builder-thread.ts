@@ -1,0 +1,143 @@
+// The main thread's end of the builder thread: starts it, passes messages, and starts another when it ends unasked.
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { TempoError } from '../../lib/errors.ts';
+import { workerUrl } from '../../lib/worker-url.ts';
+import type { ReplayPlan } from '../../store/log/open.ts';
+import type { RingMemory, RingWriter } from '../../store/log/ring.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import type { BuilderData, BuilderSettings, FromBuilder, ToBuilder } from './messages.ts';
+
+export interface BuilderThreadOptions {
+  readonly memory: RingMemory;
+  readonly ring: RingWriter;
+  readonly settings: BuilderSettings;
+  readonly logger: Logger;
+  readonly handle: (message: FromBuilder) => void;
+  /** After a crash: what the next builder has to read from the segments, and the memory of heads still being written. */
+  readonly restart: () => { readonly replay: ReplayPlan; readonly pendingBytes: number };
+}
+
+/** Crashes at the same frame after which it is left out. */
+const CRASHES_MAX = 2;
+
+export class BuilderThread {
+  private readonly options: BuilderThreadOptions;
+  private worker: Worker | undefined;
+  private port: MessagePort | undefined;
+  private stopping = false;
+  private nextId = 1;
+  private readonly flushes = new Map<number, PromiseWithResolvers<void>>();
+  private readonly ready = Promise.withResolvers<void>();
+  private isReplaying = true;
+  private crashes = 0;
+  private crashedAt = -1;
+  private readonly poison: number[] = [];
+
+  constructor(options: BuilderThreadOptions) {
+    this.options = options;
+    this.ready.promise.catch(() => {});
+  }
+
+  /** Resolves when the frames of `replay` are in heads. */
+  start(replay: ReplayPlan, pendingBytes: number): Promise<void> {
+    this.spawn(replay, pendingBytes);
+    return this.ready.promise;
+  }
+
+  /** False while frames that were acknowledged are still being read from the segments. */
+  get isCaughtUp(): boolean {
+    return !this.isReplaying;
+  }
+
+  /** Takes in what the builder has said so far. */
+  drain(): void {
+    const { port } = this;
+    if (port === undefined) return;
+    for (;;) {
+      const received = receiveMessageOnPort(port) as { message: FromBuilder } | undefined;
+      if (received === undefined) return;
+      this.received(received.message);
+    }
+  }
+
+  send(message: ToBuilder): void {
+    this.port?.postMessage(message);
+    this.options.ring.signal();
+  }
+
+  /** Resolves when the heads that were live have been cut. */
+  flush(tenant: string | undefined): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    const id = this.nextId++;
+    this.flushes.set(id, done);
+    this.send({ kind: 'flush', id, tenant });
+    return done.promise;
+  }
+
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.options.ring.stop();
+    const { worker } = this;
+    if (worker !== undefined) await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    this.failFlushes();
+    this.port?.close();
+  }
+
+  private spawn(replay: ReplayPlan, pendingBytes: number): void {
+    const { memory, ring, settings } = this.options;
+    const channel = new MessageChannel();
+    const { poison } = this;
+    const data: BuilderData = { memory, position: ring.consumed, replay, settings, pendingBytes, poison };
+    this.isReplaying = true;
+    this.port = channel.port1;
+    this.port.on('message', (message: FromBuilder) => this.received(message));
+    this.worker = new Worker(workerUrl('builder-worker', import.meta.url), {
+      workerData: { data, port: channel.port2 },
+      transferList: [channel.port2],
+      name: 'builder',
+    });
+    this.worker.on('error', (err) => this.options.logger.error('builder thread failed', { err }));
+    this.worker.on('exit', () => this.exited());
+  }
+
+  private received(message: FromBuilder): void {
+    if (message.kind === 'replayed') {
+      this.isReplaying = false;
+      this.ready.resolve();
+    }
+    if (message.kind === 'flushed') {
+      this.flushes.get(message.id)?.resolve();
+      this.flushes.delete(message.id);
+    } else this.options.handle(message);
+  }
+
+  private exited(): void {
+    this.worker = undefined;
+    if (this.stopping) return;
+    this.drain();
+    this.port?.close();
+    this.failFlushes();
+    const sequence = this.options.ring.consumedSequence;
+    this.crashes = sequence === this.crashedAt ? this.crashes + 1 : 1;
+    this.crashedAt = sequence;
+    if (this.crashes >= CRASHES_MAX) this.leaveOutNext();
+    const { replay, pendingBytes } = this.options.restart();
+    this.options.logger.warn('builder thread is started again', { sequence });
+    this.spawn(replay, pendingBytes);
+  }
+
+  /** The frame behind the last one that was taken in ends every builder. */
+  private leaveOutNext(): void {
+    const sequence = this.options.ring.peekSequence();
+    if (sequence === undefined) return;
+    this.options.logger.error('a frame of the log ends the builder thread, it is left out', { sequence });
+    this.poison.push(sequence);
+  }
+
+  private failFlushes(): void {
+    for (const flush of this.flushes.values()) {
+      flush.reject(new TempoError('unavailable', 'the builder thread ended'));
+    }
+    this.flushes.clear();
+  }
+}

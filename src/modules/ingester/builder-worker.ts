@@ -1,0 +1,154 @@
+// The builder thread: takes frames out of the log, first from the segments what is not in blocks yet, then from the ring
+// as it becomes durable. It never yields: it sleeps on the ring's signal, and messages are fetched.
+import { Buffer } from 'node:buffer';
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { FRAME_HEADER_BYTES, FrameType, headerFields } from '../../store/log/frame.ts';
+import { isCovered } from '../../store/log/recover.ts';
+import { type RingFrame, RingReader } from '../../store/log/ring.ts';
+import { readSegment, type SegmentFrame } from '../../store/log/segment.ts';
+import { Builder } from './builder.ts';
+import type { BuilderData, FromBuilder, ToBuilder } from './messages.ts';
+
+/** Longest sleep: ages are looked at that often. */
+const TICK_MS = 500;
+
+class BuilderLoop {
+  private readonly data: BuilderData;
+  private readonly port: MessagePort;
+  private readonly ring: RingReader;
+  private readonly builder: Builder;
+  private readonly poison: ReadonlySet<number>;
+  /** Images of frames that were too large for the ring, by sequence number. */
+  private readonly handedOver = new Map<number, SharedArrayBuffer>();
+  private nextTickMs = 0;
+
+  constructor(data: BuilderData, port: MessagePort) {
+    this.data = data;
+    this.port = port;
+    this.ring = new RingReader(data.memory, data.position);
+    this.builder = new Builder(data.settings, data.pendingBytes, (message) => this.post(message));
+    this.poison = new Set(data.poison);
+  }
+
+  run(): void {
+    this.replay();
+    while (!this.ring.stopped) {
+      const { signal } = this.ring;
+      this.receive();
+      this.takeDurable();
+      this.tick();
+      this.ring.wait(signal, TICK_MS);
+    }
+  }
+
+  private post(message: FromBuilder): void {
+    this.port.postMessage(message);
+  }
+
+  private replay(): void {
+    const { paths, covered, untilSequence } = this.data.replay;
+    let frames = 0;
+    let spans = 0;
+    for (const path of paths) {
+      const report = readSegment(path, 'all', ({ header, tenant, payload }: SegmentFrame) => {
+        if (this.ring.stopped || header.sequence > untilSequence) return false;
+        if (header.type !== FrameType.push || isCovered(covered, tenant, header.sequence)) return undefined;
+        if (this.poison.has(header.sequence)) return undefined;
+        this.waitForMemory();
+        const { sequence, arrivalMs, spanCount } = header;
+        const end = payload.length;
+        this.builder.take({ tenant, sequence, arrivalMs, spanCount, bytes: payload, start: 0, end });
+        frames++;
+        spans += spanCount;
+        return undefined;
+      });
+      this.post({ kind: 'damage', path, report });
+      if (this.ring.stopped) return;
+    }
+    this.builder.report();
+    this.post({ kind: 'replayed', frames, spans });
+  }
+
+  private takeDurable(): void {
+    for (let frame = this.ring.next(); frame !== undefined; frame = this.ring.next()) {
+      this.waitForMemory();
+      if (this.ring.stopped) return;
+      if (!this.poison.has(frame.header.sequence)) this.takeFrame(frame);
+      this.ring.consume(frame.header.sequence);
+      if (Date.now() >= this.nextTickMs) {
+        this.receive();
+        this.tick();
+      }
+    }
+  }
+
+  private takeFrame({ header, tenantOffset, payloadOffset }: RingFrame): void {
+    const { type, sequence, arrivalMs, spanCount, payloadLength } = header;
+    const { bytes } = this.ring;
+    const tenant = Buffer.from(bytes.subarray(tenantOffset, payloadOffset)).toString();
+    if (type === FrameType.push) {
+      const end = payloadOffset + payloadLength;
+      this.builder.take({ tenant, sequence, arrivalMs, spanCount, bytes, start: payloadOffset, end });
+      return;
+    }
+    this.receive();
+    const image = this.handedOver.get(sequence);
+    // Those of refused groups never show up in the ring.
+    for (const key of this.handedOver.keys()) if (key <= sequence) this.handedOver.delete(key);
+    if (image === undefined) {
+      const message = 'the body of a large request did not arrive';
+      this.post({ kind: 'refused', tenant, sequence, spanCount, message });
+      return;
+    }
+    const whole = headerFields(new DataView(image, 0, FRAME_HEADER_BYTES));
+    const start = FRAME_HEADER_BYTES + whole.tenantLength;
+    const end = start + whole.payloadLength;
+    this.builder.take({ tenant, sequence, arrivalMs, spanCount, bytes: new Uint8Array(image), start, end });
+  }
+
+  /** Sleeps until blocks have been written, when heads use all their memory. */
+  private waitForMemory(): void {
+    while (this.builder.mustWait && !this.ring.stopped) {
+      const { signal } = this.ring;
+      this.receive();
+      if (!this.builder.mustWait) return;
+      this.ring.wait(signal, TICK_MS);
+    }
+  }
+
+  private receive(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.port) as { message: ToBuilder } | undefined;
+      if (received === undefined) return;
+      this.handle(received.message);
+    }
+  }
+
+  private handle(message: ToBuilder): void {
+    switch (message.kind) {
+      case 'handOver':
+        this.handedOver.set(message.sequence, message.image);
+        break;
+      case 'released':
+        this.builder.released(message.bytes);
+        break;
+      case 'flush':
+        this.builder.flush(message.tenant);
+        this.builder.report();
+        if (message.id !== 0) this.post({ kind: 'flushed', id: message.id });
+        break;
+    }
+  }
+
+  private tick(): void {
+    const now = Date.now();
+    if (now < this.nextTickMs) return;
+    this.nextTickMs = now + TICK_MS;
+    this.builder.cutAged(now);
+    this.builder.report();
+  }
+}
+
+const { data, port } = workerData as { data: BuilderData; port: MessagePort };
+new BuilderLoop(data, port).run();
+port.close();

@@ -1,0 +1,2 @@
+// The ingester's door.
+export { createIngester, type Ingester, type IngesterOptions } from './module.ts';

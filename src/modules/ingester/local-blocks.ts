@@ -1,0 +1,148 @@
+// The complete blocks in the ingester's own folder, laid out as in the backend plus a `flushed` marker: they answer
+// queries until they have been in the backend for long enough.
+import { metaFromJson } from '../../block/meta-json.ts';
+import type { BlockMeta } from '../../block/meta.ts';
+import type { TimeRange } from '../../contracts/recent-traces.ts';
+import { TempoError } from '../../lib/errors.ts';
+import type { ObjectStore } from '../../objectstore/objectstore.ts';
+import type { Logger } from '../../telemetry/log.ts';
+
+export interface LocalBlock {
+  readonly meta: BlockMeta;
+  /** Scans that have it open. */
+  readers: number;
+  /** Since when it may be deleted, apart from the waiting time; undefined = the only copy. */
+  safeSinceMs: number | undefined;
+}
+
+export interface LocalBlocksOptions {
+  /** Over `<wal.path>/blocks`. */
+  readonly store: ObjectStore;
+  /** The same folder. */
+  readonly path: string;
+  readonly backend: ObjectStore;
+  readonly completeBlockTimeoutMs: number;
+  readonly logger: Logger;
+  readonly nowMs: () => number;
+}
+
+const META = 'meta.json';
+const FLUSHED = 'flushed';
+
+export class LocalBlocks {
+  private readonly options: LocalBlocksOptions;
+  private readonly byTenant = new Map<string, Map<string, LocalBlock>>();
+
+  constructor(options: LocalBlocksOptions) {
+    this.options = options;
+  }
+
+  has(tenant: string): boolean {
+    return this.byTenant.has(tenant);
+  }
+
+  find(tenant: string, blockId: string): LocalBlock | undefined {
+    return this.byTenant.get(tenant)?.get(blockId);
+  }
+
+  add(meta: BlockMeta, safeSinceMs?: number): LocalBlock {
+    const block: LocalBlock = { meta, readers: 0, safeSinceMs };
+    const blocks = this.byTenant.get(meta.tenantId);
+    if (blocks === undefined) this.byTenant.set(meta.tenantId, new Map([[meta.blockId, block]]));
+    else blocks.set(meta.blockId, block);
+    return block;
+  }
+
+  overlapping(tenant: string, { startSec, endSec }: TimeRange): LocalBlock[] {
+    return [...(this.byTenant.get(tenant)?.values() ?? [])].filter(
+      ({ meta }) =>
+        (endSec === undefined || meta.startSec <= endSec) && (startSec === undefined || meta.endSec >= startSec),
+    );
+  }
+
+  /** Takes over what an earlier process left; removes what it did not finish. Answers the blocks not uploaded yet. */
+  async takeOver(): Promise<LocalBlock[]> {
+    const { store, logger } = this.options;
+    const waiting: LocalBlock[] = [];
+    for (const tenant of await store.listFolders('')) {
+      for (const blockId of await store.listFolders(tenant)) {
+        const folder = `${tenant}/${blockId}`;
+        const names = await store.listObjects(folder);
+        if (!names.includes(META)) {
+          logger.info('unfinished block is removed', { tenant, block: blockId });
+          await store.deleteFolder(folder);
+          continue;
+        }
+        const block = await this.takeOverBlock(tenant, blockId, names.includes(FLUSHED));
+        if (block?.safeSinceMs === undefined && block !== undefined) waiting.push(block);
+      }
+    }
+    return waiting;
+  }
+
+  private async takeOverBlock(tenant: string, blockId: string, isFlushed: boolean): Promise<LocalBlock | undefined> {
+    const { store, logger } = this.options;
+    const folder = `${tenant}/${blockId}`;
+    try {
+      const meta = metaFromJson(await store.read(`${folder}/${META}`));
+      return this.add(meta, isFlushed ? await this.flushedAtMs(folder) : undefined);
+    } catch (err) {
+      logger.error('local block cannot be read, it is left where it is', { tenant, block: blockId, err });
+      return undefined;
+    }
+  }
+
+  private async flushedAtMs(folder: string): Promise<number> {
+    const text = new TextDecoder().decode(await this.options.store.read(`${folder}/${FLUSHED}`));
+    const ms = Date.parse(text);
+    return Number.isNaN(ms) ? this.options.nowMs() : ms;
+  }
+
+  /** Whether the folder holds a finished block. */
+  async isComplete(tenant: string, blockId: string): Promise<boolean> {
+    try {
+      await this.options.store.stat(`${tenant}/${blockId}/${META}`);
+      return true;
+    } catch (err) {
+      if (err instanceof TempoError && err.code === 'not_found') return false;
+      throw err;
+    }
+  }
+
+  /** Copies the block to the backend, its meta last, and marks it. */
+  async upload({ meta }: LocalBlock): Promise<void> {
+    const { store, backend, path, nowMs } = this.options;
+    const folder = `${meta.tenantId}/${meta.blockId}`;
+    const names = (await store.listObjects(folder)).filter((name) => name !== META && name !== FLUSHED);
+    for (const name of [...names, META]) await backend.writeFile(`${folder}/${name}`, `${path}/${folder}/${name}`);
+    await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
+  }
+
+  /** Removes what a failed attempt to write a block has left. */
+  removeUnfinished(tenant: string, blockId: string): Promise<void> {
+    return this.options.store.deleteFolder(`${tenant}/${blockId}`);
+  }
+
+  /** Deletes the blocks whose time is up and that nobody reads; answers how many. */
+  async deleteExpired(): Promise<number> {
+    const { store, logger, completeBlockTimeoutMs, nowMs } = this.options;
+    const limitMs = nowMs() - completeBlockTimeoutMs;
+    let deleted = 0;
+    for (const [tenant, blocks] of this.byTenant) {
+      for (const [blockId, block] of blocks) {
+        if (block.readers > 0 || block.safeSinceMs === undefined || block.safeSinceMs > limitMs) continue;
+        blocks.delete(blockId);
+        const folder = `${tenant}/${blockId}`;
+        try {
+          // Without its meta it is an unfinished block, whatever is still there when the process dies meanwhile.
+          await store.delete(`${folder}/${META}`);
+          await store.deleteFolder(folder);
+          deleted++;
+        } catch (err) {
+          logger.error('local block cannot be deleted', { tenant, block: blockId, err });
+        }
+      }
+    }
+    return deleted;
+  }
+}

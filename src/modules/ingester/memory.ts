@@ -1,0 +1,27 @@
+// How much memory heads may use when the configuration does not say it: half of the process's budget.
+
+const QUARTER = 4;
+const BUDGET_MAX = 2 * 1024 ** 3;
+const UNIT: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 };
+
+export interface MemoryFacts {
+  /** Limit of the cgroup; 0 or undefined = none. */
+  readonly constrainedBytes: number | undefined;
+  readonly totalBytes: number;
+  /** The environment variable GOMEMLIMIT. */
+  readonly goMemLimit: string | undefined;
+}
+
+/** The least of: the cgroup's limit, GOMEMLIMIT, and the smaller of a quarter of memory and 2 GiB. */
+export function memoryBudget(facts: MemoryFacts): number {
+  const { constrainedBytes = 0, totalBytes } = facts;
+  const goLimit = parseGoMemLimit(facts.goMemLimit);
+  const limits = [goLimit, constrainedBytes > 0 && constrainedBytes < totalBytes ? constrainedBytes : Infinity];
+  const limit = Math.min(...limits);
+  return Math.min(limit, limit === Infinity ? Math.min(totalBytes / QUARTER, BUDGET_MAX) : Infinity);
+}
+
+function parseGoMemLimit(text: string | undefined): number {
+  const match = /^(\d+)(B|KiB|MiB|GiB|TiB)?$/.exec(text ?? '');
+  return match === null ? Infinity : Number(match[1]) * UNIT[match[2] ?? 'B']!;
+}

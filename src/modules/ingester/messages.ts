@@ -1,0 +1,97 @@
+// What the main thread and the ingester's threads say to each other: plain data that survives a message.
+import type { BlockMeta, DedicatedColumn } from '../../block/meta.ts';
+import type { BloomOptions } from '../../block/trace-bloom.ts';
+import type { ReplayPlan } from '../../store/log/open.ts';
+import type { RingMemory } from '../../store/log/ring.ts';
+import type { SegmentReport } from '../../store/log/segment.ts';
+
+export interface BuilderSettings {
+  /** Estimated bytes of the block at which a head is cut. */
+  readonly maxBlockBytes: number;
+  /** Age of a head's first span at which it is cut. */
+  readonly maxBlockDurationMs: number;
+  /** Memory of all heads, live and being written: above it the builder waits. */
+  readonly headBytesMax: number;
+}
+
+export interface BuilderData {
+  readonly memory: RingMemory;
+  /** Position of the first frame in the ring. */
+  readonly position: number;
+  readonly replay: ReplayPlan;
+  readonly settings: BuilderSettings;
+  /** Memory of heads that are being written already. */
+  readonly pendingBytes: number;
+  /** Push frames that ended a builder more than once: left out. */
+  readonly poison: readonly number[];
+}
+
+export type CutReason = 'size' | 'age' | 'memory' | 'flush' | 'full';
+
+export type FromBuilder =
+  | {
+      readonly kind: 'head';
+      readonly tenant: string;
+      readonly blockId: string;
+      readonly sab: SharedArrayBuffer;
+      /** The head's first frame is the next one of the tenant. */
+      readonly fromSequence: number;
+    }
+  | {
+      readonly kind: 'cut';
+      readonly tenant: string;
+      readonly blockId: string;
+      readonly toSequence: number;
+      readonly spanCount: number;
+      readonly usedBytes: number;
+      readonly reason: CutReason;
+    }
+  | { readonly kind: 'replayed'; readonly frames: number; readonly spans: number }
+  | { readonly kind: 'damage'; readonly path: string; readonly report: SegmentReport }
+  | { readonly kind: 'flushed'; readonly id: number }
+  | { readonly kind: 'stats'; readonly tenants: readonly TenantStats[]; readonly headBytes: number }
+  | {
+      readonly kind: 'refused';
+      readonly tenant: string;
+      readonly sequence: number;
+      readonly spanCount: number;
+      readonly message: string;
+    };
+
+/** What a tenant's frames brought since the last report. */
+export interface TenantStats {
+  readonly tenant: string;
+  readonly traces: number;
+  readonly duplicates: number;
+  readonly malformed: number;
+  /** Of the live head now. */
+  readonly liveTraces: number;
+  readonly liveBytes: number;
+}
+
+export type ToBuilder =
+  | { readonly kind: 'handOver'; readonly sequence: number; readonly image: SharedArrayBuffer }
+  /** Cut the heads of this tenant, or all; answered by `flushed` when the id is not 0. */
+  | { readonly kind: 'flush'; readonly id: number; readonly tenant: string | undefined }
+  /** Heads of that size have become blocks. */
+  | { readonly kind: 'released'; readonly bytes: number };
+
+/** What the block writer is told when it begins. */
+export interface BlockWorkerData {
+  /** `<wal.path>/blocks` */
+  readonly path: string;
+  readonly dedicatedColumns: readonly DedicatedColumn[];
+  readonly bloom: BloomOptions;
+}
+
+export interface WriteJob {
+  readonly blockId: string;
+  readonly tenant: string;
+  readonly sab: SharedArrayBuffer;
+}
+
+export type ToBlockWorker = { readonly id: number; readonly job: WriteJob };
+
+export type FromBlockWorker =
+  | { readonly kind: 'written'; readonly id: number; readonly meta: BlockMeta }
+  | { readonly kind: 'failed'; readonly id: number; readonly message: string };

@@ -1,0 +1,368 @@
+// The ingester: pushes go into the log, builders make heads of it, heads become blocks, blocks go to the backend.
+// This file ties the parts together; each does its work in a file of its own.
+import { totalmem } from 'node:os';
+import type { FastifyInstance } from 'fastify';
+import type { BlockMeta } from '../../block/meta.ts';
+import type { PushRequest, PushResult, Pusher } from '../../contracts/push.ts';
+import type { Flusher, RecentSources, RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
+import { TempoError } from '../../lib/errors.ts';
+import type { Service } from '../../lib/service.ts';
+import { LocalStore } from '../../objectstore/local.ts';
+import type { ObjectStore } from '../../objectstore/objectstore.ts';
+import type { BlockConfig } from '../../store/config.ts';
+import type { LogFiles } from '../../store/log/files.ts';
+import { FrameType, type RangeRecord } from '../../store/log/frame.ts';
+import type { SyncMode } from '../../store/log/log.ts';
+import { openLog, type OpenedLog, type ReplayPlan } from '../../store/log/open.ts';
+import { coveredRanges } from '../../store/log/recover.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import { BlockPipeline } from './block-pipeline.ts';
+import { type BlockWriter, BlockWriterThread } from './block-writer.ts';
+import { BuilderThread } from './builder-thread.ts';
+import type { IngesterConfig } from './config.ts';
+import { Heads } from './heads.ts';
+import { LocalBlocks } from './local-blocks.ts';
+import { memoryBudget } from './memory.ts';
+import type { BlockWorkerData, FromBuilder } from './messages.ts';
+import { createIngesterMetrics, type IngesterMetrics } from './metrics.ts';
+import { registerIngesterRoutes } from './routes.ts';
+
+export interface IngesterOptions {
+  readonly config: Pick<
+    IngesterConfig,
+    | 'maxBlockBytes'
+    | 'maxBlockDurationMs'
+    | 'completeBlockTimeoutMs'
+    | 'flushCheckPeriodMs'
+    | 'flushAllOnShutdown'
+    | 'flushObjectStorage'
+  >;
+  /** `storage.trace.wal`. */
+  readonly wal: { readonly path: string; readonly sync: SyncMode };
+  /** `storage.trace.block`. */
+  readonly block: Pick<
+    BlockConfig,
+    'bloomFilterFalsePositive' | 'bloomFilterShardSizeBytes' | 'parquetDedicatedColumns'
+  >;
+  readonly backend: ObjectStore;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** A block has just come into the backend. */
+  readonly onUploaded: (meta: BlockMeta) => void;
+  /** Ends the process (for /shutdown). */
+  readonly requestShutdown: () => void;
+  /** Memory of all heads; without it, half of the process's budget. */
+  readonly headBytesMax?: number;
+  readonly log?: LogTuning;
+  /** Instead of a thread of its own. */
+  readonly blockWriter?: BlockWriter;
+  readonly nowMs?: () => number;
+}
+
+/** What tests turn. */
+export interface LogTuning {
+  readonly ringBytes?: number;
+  readonly ringWaitMs?: number;
+  readonly segmentBytes?: number;
+  readonly syncIntervalMs?: number;
+  /** Size of the log above which the heads are cut that hold its oldest segment. */
+  readonly sizeBytesMax?: number;
+  readonly files?: LogFiles;
+}
+
+export interface Ingester extends Service, Pusher, RecentTraces, Flusher {
+  registerRoutes(app: FastifyInstance): void;
+}
+
+const MIB = 1024 * 1024;
+const LOG_DEFAULTS = {
+  ringBytes: 64 * MIB,
+  ringWaitMs: 10_000,
+  segmentBytes: 64 * MIB,
+  syncIntervalMs: 100,
+  sizeBytesMax: 4096 * MIB,
+};
+const FRESHNESS_WAIT_MS = 1000;
+const HEADS_SHARE = 0.5;
+
+export function createIngester(options: IngesterOptions): Ingester {
+  return new LocalIngester(options);
+}
+
+interface Running {
+  readonly opened: OpenedLog;
+  readonly builder: BuilderThread;
+  readonly pipeline: BlockPipeline;
+  readonly timer: NodeJS.Timeout;
+}
+
+class LocalIngester implements Ingester {
+  readonly name = 'ingester';
+  private readonly options: IngesterOptions;
+  private readonly tuning: typeof LOG_DEFAULTS & { readonly files?: LogFiles };
+  private readonly logger: Logger;
+  private readonly metrics: IngesterMetrics;
+  private readonly nowMs: () => number;
+  private readonly heads = new Heads();
+  private readonly blocks: LocalBlocks;
+  private readonly writer: BlockWriter;
+  private readonly done: PushResult = { rejected: [] };
+  private running: Running | undefined;
+  private state: 'new' | 'starting' | 'running' | 'stopping' = 'new';
+
+  constructor(options: IngesterOptions) {
+    this.options = options;
+    this.tuning = { ...LOG_DEFAULTS, ...options.log };
+    this.logger = options.logger.child({ component: 'ingester' });
+    this.nowMs = options.nowMs ?? Date.now;
+    this.metrics = createIngesterMetrics(options.metrics);
+    const path = `${options.wal.path}/blocks`;
+    this.writer = options.blockWriter ?? new BlockWriterThread(writerData(path, options.block));
+    this.blocks = new LocalBlocks({
+      store: new LocalStore(path),
+      path,
+      backend: options.backend,
+      completeBlockTimeoutMs: options.config.completeBlockTimeoutMs,
+      logger: this.logger,
+      nowMs: this.nowMs,
+    });
+    options.metrics.gauge('tempo_ingester_flush_queue_length', 'Blocks being written or uploaded.', [], (gauge) =>
+      gauge.set(this.running?.pipeline.length ?? 0),
+    );
+  }
+
+  async start(): Promise<void> {
+    this.state = 'starting';
+    const { options, logger, nowMs } = this;
+    const started = nowMs();
+    const opened = await openLog({
+      ...this.tuning,
+      ...options.wal,
+      logger,
+      metrics: options.metrics,
+      nowMs,
+      handOver: (sequence, image) => this.running?.builder.send({ kind: 'handOver', sequence, image }),
+      isComplete: (cut) => this.blocks.isComplete(cut.tenant, cut.blockId),
+    });
+    const running = this.begin(opened);
+    this.running = running;
+    for (const block of await this.blocks.takeOver()) running.pipeline.takeOver(block);
+    for (const cut of opened.unrecorded) {
+      opened.log
+        .record(FrameType.completed, cut)
+        .catch((err: unknown) => logger.error('complete block cannot be recorded', { block: cut.blockId, err }));
+    }
+    await running.builder.start(opened.replay, 0);
+    await opened.log.deleteCovered();
+    this.state = 'running';
+    logger.info('ingester is ready', { duration_ms: nowMs() - started, segments: opened.segments.count });
+  }
+
+  private begin(opened: OpenedLog): Running {
+    const { options, heads, blocks, logger, metrics, nowMs } = this;
+    const { maxBlockBytes, maxBlockDurationMs, flushCheckPeriodMs, flushObjectStorage } = options.config;
+    const builder = new BuilderThread({
+      memory: opened.memory,
+      ring: opened.ring,
+      settings: { maxBlockBytes, maxBlockDurationMs, headBytesMax: options.headBytesMax ?? defaultHeadBytes() },
+      logger,
+      handle: (message) => this.handle(message),
+      restart: () => this.builderEnded(opened),
+    });
+    const pipeline = new BlockPipeline({
+      opened,
+      heads,
+      blocks,
+      writer: this.writer,
+      logger,
+      metrics,
+      nowMs,
+      uploads: flushObjectStorage,
+      onUploaded: options.onUploaded,
+      onReleased: (bytes) => builder.send({ kind: 'released', bytes }),
+    });
+    const timer = setInterval(() => void this.housekeeping(), flushCheckPeriodMs).unref();
+    return { opened, builder, pipeline, timer };
+  }
+
+  async stop(): Promise<void> {
+    const { running } = this;
+    if (running === undefined || this.state === 'stopping') return;
+    const wasRunning = this.state === 'running';
+    this.state = 'stopping';
+    const { opened, builder, pipeline, timer } = running;
+    await opened.log.refusePushes();
+    if (wasRunning && this.options.config.flushAllOnShutdown) {
+      await this.flushAll(undefined).catch((err: unknown) =>
+        this.logger.error('flush at shutdown failed, the log keeps the spans', { err }),
+      );
+    }
+    clearInterval(timer);
+    pipeline.stop();
+    await Promise.all([builder.stop(), this.writer.stop()]);
+    await opened.close();
+  }
+
+  readiness(): string | undefined {
+    return this.state === 'running' ? undefined : `Ingester not ready: ${this.state}`;
+  }
+
+  async push({ tenant, body, spanCount }: PushRequest): Promise<PushResult> {
+    if (this.state !== 'running') throw new TempoError('unavailable', `ingester is ${this.state}`);
+    await this.running!.opened.log.push(tenant, body, spanCount);
+    this.metrics.bytesReceived.inc({ tenant, data_type: 'trace' }, body.length);
+    return this.done;
+  }
+
+  async recentSources(tenant: string, range: TimeRange): Promise<RecentSources> {
+    if (this.running === undefined) throw new TempoError('unavailable', `ingester is ${this.state}`);
+    const complete = await this.untilConsumed(this.running, FRESHNESS_WAIT_MS);
+    const sources: SourceRef[] = this.heads
+      .scannable(tenant)
+      .map(({ blockId, sab }) => ({ kind: 'head', blockId, sab }));
+    const blocks = this.blocks.overlapping(tenant, range);
+    for (const block of blocks) {
+      block.readers++;
+      sources.push({ kind: 'block', meta: block.meta, location: 'local' });
+    }
+    let isReleased = false;
+    const release = (): void => {
+      if (isReleased) return;
+      isReleased = true;
+      for (const block of blocks) block.readers--;
+    };
+    return { sources, complete, release };
+  }
+
+  flush(tenant?: string): Promise<void> {
+    if (this.state !== 'running') {
+      return Promise.reject(new TempoError('unavailable', `ingester is ${this.state}`));
+    }
+    return this.flushAll(tenant);
+  }
+
+  private async flushAll(tenant: string | undefined): Promise<void> {
+    const running = this.running!;
+    await this.untilConsumed(running, Infinity);
+    if (tenant !== undefined && !this.heads.has(tenant) && !this.blocks.has(tenant)) {
+      throw new TempoError('not_found', `tenant ${tenant} is not known`);
+    }
+    await running.builder.flush(tenant);
+    await running.pipeline.finished(tenant);
+  }
+
+  registerRoutes(app: FastifyInstance): void {
+    const { requestShutdown } = this.options;
+    registerIngesterRoutes(app, { flusher: this, requestShutdown, logger: this.logger });
+  }
+
+  /** Waits until what was acknowledged before the call is in heads that are known here. */
+  private async untilConsumed({ opened, builder }: Running, waitMs: number): Promise<boolean> {
+    const { ring } = opened;
+    const position = ring.published;
+    const deadlineMs = performance.now() + waitMs;
+    let isConsumed = ring.consumed >= position;
+    while (!isConsumed && performance.now() < deadlineMs && this.state !== 'stopping') {
+      await ring.progress(Math.min(deadlineMs - performance.now(), FRESHNESS_WAIT_MS));
+      isConsumed = ring.consumed >= position;
+    }
+    builder.drain();
+    return isConsumed && builder.isCaughtUp;
+  }
+
+  private handle(message: FromBuilder): void {
+    const { metrics, logger } = this;
+    switch (message.kind) {
+      case 'head':
+        this.heads.begin(message.tenant, message.blockId, message.sab, message.fromSequence);
+        break;
+      case 'cut':
+        this.cut(message);
+        break;
+      case 'stats':
+        for (const stats of message.tenants) {
+          const { tenant } = stats;
+          metrics.tracesCreated.inc({ tenant }, stats.traces);
+          metrics.duplicateSpans.inc({ tenant }, stats.duplicates);
+          metrics.malformedSpans.inc({ tenant }, stats.malformed);
+          metrics.liveTraces.set({ tenant }, stats.liveTraces);
+          metrics.liveTraceBytes.set({ tenant }, stats.liveBytes);
+        }
+        metrics.headBytes.set(message.headBytes);
+        break;
+      case 'refused':
+        metrics.refusedFrames.inc({ tenant: message.tenant });
+        logger.error('a request of the log cannot be decoded, it is left out', {
+          tenant: message.tenant,
+          sequence: message.sequence,
+          spans: message.spanCount,
+          reason: message.message,
+        });
+        break;
+      case 'damage':
+        this.running?.opened.damage.report(message.path, message.report, false);
+        break;
+      case 'replayed':
+        this.heads.dropOrphans();
+        if (message.frames > 0) logger.info('log is replayed', { frames: message.frames, spans: message.spans });
+        break;
+      case 'flushed':
+        break;
+    }
+  }
+
+  private cut(message: FromBuilder & { kind: 'cut' }): void {
+    const head = this.heads.find(message.tenant, message.blockId);
+    if (head === undefined) return;
+    head.state = 'cut';
+    head.toSequence = message.toSequence;
+    head.usedBytes = message.usedBytes;
+    head.spanCount = message.spanCount;
+    this.metrics.headsCut.inc({ reason: message.reason });
+    this.running!.pipeline.cut(head);
+  }
+
+  /** The live heads of the builder that ended answer queries until another has taken in their frames. */
+  private builderEnded(opened: OpenedLog): { replay: ReplayPlan; pendingBytes: number } {
+    this.metrics.builderRestarts.inc();
+    this.heads.orphanLive();
+    const before = [...opened.replay.covered].flatMap(([tenant, ranges]) => rangesOf(tenant, ranges));
+    const covered = coveredRanges([...before, ...this.heads.takenRanges()]);
+    const paths = opened.segments.list().map((segment) => segment.path);
+    const untilSequence = Math.max(opened.replay.untilSequence, opened.ring.consumedSequence);
+    return { replay: { paths, covered, untilSequence }, pendingBytes: this.heads.cutBytes() };
+  }
+
+  private async housekeeping(): Promise<void> {
+    const deleted = await this.blocks.deleteExpired();
+    this.metrics.blocksCleared.inc(deleted);
+    const { running } = this;
+    if (running === undefined || this.state !== 'running') return;
+    const { segments } = running.opened;
+    if (segments.sizeBytes <= this.tuning.sizeBytesMax) return;
+    for (const tenant of segments.holders()) running.builder.send({ kind: 'flush', id: 0, tenant });
+  }
+}
+
+function writerData(path: string, block: IngesterOptions['block']): BlockWorkerData {
+  const { bloomFilterFalsePositive, bloomFilterShardSizeBytes, parquetDedicatedColumns } = block;
+  return {
+    path,
+    dedicatedColumns: parquetDedicatedColumns,
+    bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
+  };
+}
+
+function rangesOf(tenant: string, ranges: readonly (readonly [number, number])[]): RangeRecord[] {
+  return ranges.map(([fromSequence, toSequence]) => ({ tenant, blockId: '', fromSequence, toSequence }));
+}
+
+function defaultHeadBytes(): number {
+  const budget = memoryBudget({
+    constrainedBytes: process.constrainedMemory(),
+    totalBytes: totalmem(),
+    goMemLimit: process.env['GOMEMLIMIT'],
+  });
+  return Math.floor(budget * HEADS_SHARE);
+}

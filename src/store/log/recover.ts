@@ -1,0 +1,135 @@
+// What a log folder holds when the process starts: which frames are in complete blocks already, which are not, and
+// what is damaged. Cuts a torn tail off the last segment.
+import * as fs from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import type { Logger } from '../../telemetry/log.ts';
+import { decodeRecord, FrameType, type RangeRecord } from './frame.ts';
+import type { LogMetrics } from './metrics.ts';
+import { listSegments, readSegment, type SegmentFile, type SegmentReport } from './segment.ts';
+
+/** Ascending [from, to] pairs, from < sequence <= to, by tenant. */
+export type CoveredRanges = ReadonlyMap<string, readonly (readonly [number, number])[]>;
+
+export interface RecoveredSegment extends SegmentFile {
+  readonly sizeBytes: number;
+  /** Sequence numbers of push frames by tenant. */
+  readonly pushes: ReadonlyMap<string, readonly number[]>;
+}
+
+export interface Recovered {
+  readonly segments: readonly RecoveredSegment[];
+  readonly cuts: readonly RangeRecord[];
+  readonly completed: readonly RangeRecord[];
+  /** Highest sequence number seen anywhere. */
+  readonly lastSequence: number;
+}
+
+/** Tells of damage, once for each place: a segment may be read several times. */
+export class DamageReporter {
+  private readonly told = new Set<string>();
+  private readonly logger: Logger;
+  private readonly metrics: LogMetrics;
+
+  constructor(logger: Logger, metrics: LogMetrics) {
+    this.logger = logger;
+    this.metrics = metrics;
+  }
+
+  report(path: string, report: SegmentReport, isLast: boolean): void {
+    for (const { offset, bytes } of report.corrupt) {
+      if (!this.isNew(path, offset)) continue;
+      this.metrics.corruptFrames.inc();
+      this.logger.error('log segment is damaged, what can be read is kept', { segment: path, offset, bytes });
+    }
+    if (report.tornAt === undefined || !this.isNew(path, report.tornAt)) return;
+    const fields = { segment: path, offset: report.tornAt, bytes: report.sizeBytes - report.tornAt };
+    this.metrics.tornTails.inc();
+    if (isLast) this.logger.warn('log ends in a torn frame, never acknowledged: it is cut off', fields);
+    else this.logger.error('log segment ends in bytes that cannot be read', fields);
+  }
+
+  private isNew(path: string, offset: number): boolean {
+    const place = `${path}:${offset}`;
+    if (this.told.has(place)) return false;
+    this.told.add(place);
+    return true;
+  }
+}
+
+/** @throws TempoError when a segment is of a version that is not known. */
+export async function recoverLog(folder: string, damage: DamageReporter): Promise<Recovered> {
+  const files = listSegments(folder);
+  const found = { segments: [] as RecoveredSegment[], cuts: [] as RangeRecord[], completed: [] as RangeRecord[] };
+  let lastSequence = 0;
+  for (const [i, file] of files.entries()) {
+    const pushes = new Map<string, number[]>();
+    let frames = 0;
+    const isLast = i === files.length - 1;
+    const report = readSegment(file.path, isLast ? 'all' : 'records', ({ header, tenant, payload }) => {
+      frames++;
+      lastSequence = Math.max(lastSequence, header.sequence);
+      if (header.type === FrameType.push) {
+        const sequences = pushes.get(tenant);
+        if (sequences === undefined) pushes.set(tenant, [header.sequence]);
+        else sequences.push(header.sequence);
+        return undefined;
+      }
+      const record = decodeRecord(payload);
+      lastSequence = Math.max(lastSequence, record.toSequence);
+      if (header.type === FrameType.cut) found.cuts.push(record);
+      else if (header.type === FrameType.completed) found.completed.push(record);
+      return undefined;
+    });
+    damage.report(file.path, report, isLast);
+    if (await tidySegment(file, report, frames, isLast)) {
+      found.segments.push({ ...file, sizeBytes: report.tornAt ?? report.sizeBytes, pushes });
+    }
+    // Others have their turn between segments.
+    await new Promise(setImmediate);
+  }
+  return { ...found, lastSequence };
+}
+
+/** Cuts a torn tail, removes what is empty, moves aside what is all damage; answers whether the segment stays. */
+async function tidySegment(
+  { path }: SegmentFile,
+  report: SegmentReport,
+  frames: number,
+  isLast: boolean,
+): Promise<boolean> {
+  const isDamaged = report.corrupt.length > 0;
+  if (frames === 0) {
+    if (isDamaged) await rename(path, `${path}.corrupt`);
+    else if (report.tornAt === undefined || isLast) await rm(path);
+    else await rename(path, `${path}.corrupt`);
+    return false;
+  }
+  if (report.tornAt !== undefined && isLast) cutTail(path, report.tornAt);
+  return true;
+}
+
+function cutTail(path: string, length: number): void {
+  const fd = fs.openSync(path, 'r+');
+  try {
+    fs.ftruncateSync(fd, length);
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+export function coveredRanges(records: readonly RangeRecord[]): CoveredRanges {
+  const ranges = new Map<string, [number, number][]>();
+  for (const { tenant, fromSequence, toSequence } of records) {
+    const list = ranges.get(tenant);
+    if (list === undefined) ranges.set(tenant, [[fromSequence, toSequence]]);
+    else list.push([fromSequence, toSequence]);
+  }
+  for (const list of ranges.values()) list.sort((a, b) => a[0] - b[0]);
+  return ranges;
+}
+
+export function isCovered(ranges: CoveredRanges, tenant: string, sequence: number): boolean {
+  const list = ranges.get(tenant);
+  return list !== undefined && list.some(([from, to]) => from < sequence && sequence <= to);
+}
