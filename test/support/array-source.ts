@@ -1,7 +1,7 @@
 // A SpanSource over plain test spans, written for clearness: the yardstick that the engine is tested with and that
 // heads and blocks are compared to. Spans are kept in the order given.
 import type {
-  Field,
+  AttributeScope, Field,
   FieldRequest,
   LoadOptions,
   Owner,
@@ -137,7 +137,8 @@ export class ArraySource implements SpanSource {
     if (name === 'spanTrace') return Int32Array.from(this.spans, (span) => this.traceOf.get(span.traceId)!);
     if (name === 'spanResource') return Int32Array.from(this.spans, (span) => resourceOf.get(span.resource)!);
     if (name === 'spanScope') return Int32Array.from(this.spans, (span) => scopeOf.get(span.scope)!);
-    return Int32Array.from(name === 'eventSpan' ? this.events : this.links, ({ span }) => span);
+    const owned: readonly { readonly span: number }[] = name === 'eventSpan' ? this.events : this.links;
+    return Int32Array.from(owned, ({ span }) => span);
   }
 
   async facts(traces: Int32Array): Promise<readonly TraceFacts[]> {
@@ -151,17 +152,26 @@ export class ArraySource implements SpanSource {
 
   private entriesOf(field: Field): Entry[] {
     if (field.kind === 'intrinsic') return this.intrinsicEntries(field.name);
-    const owners = ({
-      span: () => [...this.spans],
-      resource: () => this.resources,
-      instrumentation: () => this.scopes,
-      event: () => this.events.map(({ event }) => event),
-      link: () => this.links.map(({ link }) => link),
-    } satisfies Record<typeof field.scope, () => { readonly attributes: readonly Attribute[] }[]>)[field.scope]();
+    const owners = this.attributeOwners(field.scope);
     return owners.flatMap(({ attributes }, i) => {
       const found = attributes.find(([key]) => key === field.name);
       return found ? entriesOfValue(i, found[1]) : [];
     });
+  }
+
+  private attributeOwners(scope: AttributeScope): readonly { readonly attributes: readonly Attribute[] }[] {
+    switch (scope) {
+      case 'span':
+        return this.spans;
+      case 'resource':
+        return this.resources;
+      case 'instrumentation':
+        return this.scopes;
+      case 'event':
+        return this.events.map(({ event }) => event);
+      case 'link':
+        return this.links.map(({ link }) => link);
+    }
   }
 
   private intrinsicEntries(name: string): Entry[] {

@@ -1,6 +1,5 @@
 // Turns the chosen traces and their matched spans into Tempo's TraceSearchMetadata as JSON text.
 // Everything here is loaded for these traces only.
-import { decodeText } from '../regex.ts';
 import type { TraceFacts, Vector } from '../source.ts';
 import { hexOf, jsonAnyValue, jsonAttribute, jsonString, traceIdText } from './json.ts';
 import type { Rows, Scan } from './scan.ts';
@@ -33,8 +32,8 @@ export class ResultWriter {
     rows: Rows | undefined,
     spansPerSet: number,
   ): Promise<ResultWriter> {
-    const hasName = shown.some(({ ref }) => ref.kind === 'intrinsic' && ref.name === 'span:name');
-    const columns = await loadColumns(scan, rows, hasName);
+    const name = shown.find(({ ref }) => ref.kind === 'intrinsic' && ref.name === 'span:name');
+    const columns = await loadColumns(scan, name, rows);
     const fields: LoadedField[] = [];
     for (const field of shown) {
       if (field.ref.kind === 'intrinsic' && HIDDEN.has(field.ref.name)) continue;
@@ -79,18 +78,16 @@ export class ResultWriter {
   private span(span: number): string {
     const { id, name, start, duration } = this.columns;
     let json = `{"spanID":"${hexOf(bytesAt(id, firstEntry(id, span))).padStart(16, '0')}"`;
-    if (name !== undefined) {
-      const entry = firstEntry(name, span);
-      const text = entry < 0 ? '' : decodeText(bytesAt(name, entry));
-      if (text !== '') json += `,"name":${jsonString(text)}`;
-    }
+    const text = name === undefined ? '' : name.text(span);
+    if (text !== '') json += `,"name":${jsonString(text)}`;
     json += `,"startTimeUnixNano":"${integerAt(start, firstEntry(start, span))}"`;
     const nanos = integerAt(duration, firstEntry(duration, span));
     if (nanos !== 0n) json += `,"durationNanos":"${BigInt.asUintN(64, nanos)}"`;
     let attributes = '';
     for (const field of this.fields) {
       const value = field.json(span);
-      if (value !== '') attributes += (attributes === '' ? '' : ',') + value;
+      // the same attribute may be named with and without its scope
+      if (value !== '' && !attributes.includes(value)) attributes += (attributes === '' ? '' : ',') + value;
     }
     return attributes === '' ? `${json}}` : `${json},"attributes":[${attributes}]}`;
   }
@@ -98,15 +95,19 @@ export class ResultWriter {
 
 interface SpanColumns {
   readonly id: Vector;
-  readonly name: Vector | undefined;
+  readonly name: LoadedField | undefined;
   readonly start: Vector;
   readonly duration: Vector;
 }
 
-async function loadColumns(scan: Scan, rows: Rows | undefined, hasName: boolean): Promise<SpanColumns> {
+async function loadColumns(
+  scan: Scan,
+  name: ShownField | undefined,
+  rows: Rows | undefined,
+): Promise<SpanColumns> {
   return {
     id: await scan.vector({ kind: 'intrinsic', name: 'span:id' }, rows),
-    name: hasName ? await scan.vector({ kind: 'intrinsic', name: 'span:name' }, rows) : undefined,
+    name: name && (await LoadedField.load(scan, name, rows)),
     start: await scan.vector({ kind: 'intrinsic', name: 'span:start' }, rows),
     duration: await scan.vector({ kind: 'intrinsic', name: 'span:duration' }, rows),
   };

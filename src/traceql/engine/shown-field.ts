@@ -2,18 +2,20 @@
 import type { CompareOp, FieldExpr, FieldRef, Query, SpansetExpr, Stage } from '../ast.ts';
 import { printField, resultKey } from '../print.ts';
 import { type Owner, ValueType, type Vector } from '../source.ts';
+import { COMPARE_OPS } from '../token-stream.ts';
 import { type EntryTest, entryAccepted, entryTest } from './entry-test.ts';
 import { ownerOf, storedFields } from './fields.ts';
 import { jsonAnyValue, jsonAttribute } from './json.ts';
 import type { Rows, Scan } from './scan.ts';
-import { endOfOwner, firstEntry, isElementAt, staticAt, typeAt } from './value-reader.ts';
+import { decodeText } from '../regex.ts';
+import { bytesAt, endOfOwner, firstEntry, isElementAt, staticAt, typeAt } from './value-reader.ts';
 
 /** A field that the query mentions. */
 export interface ShownField {
   readonly ref: FieldRef;
   /** The conditions on it; empty when it is shown whatever its value (select, by, aggregates, arithmetic). */
   readonly tests: readonly EntryTest[];
-  /** Compared with `= nil`: shown as `nil` when absent. */
+  /** Shown as `nil` when absent: compared with `= nil`, or selected and well known. */
   readonly asNil: boolean;
 }
 
@@ -21,6 +23,21 @@ interface Mention {
   readonly ref: FieldRef;
   readonly op?: CompareOp;
   readonly literal?: Extract<FieldExpr, { kind: 'literal' }>;
+}
+
+/** Attributes with columns of their own in vParquet4: Tempo shows their absence. */
+const WELL_KNOWN: Record<string, ReadonlySet<string>> = {
+  span: new Set(['http.method', 'http.url', 'http.status_code']),
+  resource: new Set([
+    'cluster', 'namespace', 'pod', 'container',
+    'k8s.cluster.name', 'k8s.namespace.name', 'k8s.pod.name', 'k8s.container.name',
+  ]),
+};
+
+function isWellKnown(ref: FieldRef): boolean {
+  if (ref.kind === 'intrinsic') return false;
+  const scopes = ref.scope === 'none' ? ['span', 'resource'] : [ref.scope];
+  return scopes.some((scope) => WELL_KNOWN[scope]?.has(ref.name));
 }
 
 /** The fields of a query in order of their first mention. */
@@ -32,12 +49,24 @@ export function shownFields(query: Query): ShownField[] {
     const key = printField(mention.ref);
     byField.set(key, [...(byField.get(key) ?? []), mention]);
   }
+  // Tempo does not choose generic attributes of spans by their value as soon as it wants one of them in any case.
+  const isAnyPlain = mentions.some((mention) => isPlainMention(mention) && isGeneric(mention.ref));
   return [...byField.values()].map((all) => {
-    const isPlain = all.some(({ literal }) => literal === undefined || literal.value.type === 'nil');
+    const isPlain = all.some(isPlainMention) || (isAnyPlain && isGeneric(all[0]!.ref));
     const tests = isPlain ? [] : all.map(({ ref, op, literal }) => entryTest(ref, op!, literal!.value));
-    const asNil = all.some(({ op, literal }) => literal?.value.type === 'nil' && op === '=');
+    const isNilCompared = all.some(({ op, literal }) => literal?.value.type === 'nil' && op === '=');
+    const asNil = isNilCompared || (all.some(({ op }) => op === undefined) && isWellKnown(all[0]!.ref));
     return { ref: all[0]!.ref, tests, asNil };
   });
+}
+
+function isPlainMention({ literal }: Mention): boolean {
+  return literal === undefined || literal.value.type === 'nil';
+}
+
+/** An attribute of spans without a column of its own. */
+function isGeneric(ref: FieldRef): boolean {
+  return ref.kind === 'attribute' && ref.scope === 'span' && !isWellKnown(ref);
 }
 
 function mentionsOfStage(stage: Stage, out: Mention[]): void {
@@ -77,7 +106,7 @@ function mentionsOfField(expr: FieldExpr, out: Mention[]): void {
     case 'binary': {
       const { lhs, rhs } = expr;
       const isRef = lhs.kind === 'attribute' || lhs.kind === 'intrinsic';
-      if (isRef && rhs.kind === 'literal') {
+      if (isRef && rhs.kind === 'literal' && COMPARE_OPS.has(expr.op)) {
         out.push({ ref: lhs, op: expr.op as CompareOp, literal: rhs });
         return;
       }
@@ -110,11 +139,22 @@ export class LoadedField {
 
   /** The JSON of this field of a span, or '' when it is not shown. */
   json(span: number): string {
+    const value = this.value(span);
+    return value === '' ? '' : jsonAttribute(this.key, value);
+  }
+
+  /** The text of a string field, '' when it is not shown. */
+  text(span: number): string {
+    return this.parts.length === 0 ? '' : this.parts[0]!.text(span, this.field.tests);
+  }
+
+  /** Its AnyValue. */
+  private value(span: number): string {
     for (const part of this.parts) {
       const value = part.json(span, this.field.tests);
-      if (value !== '') return jsonAttribute(this.key, value);
+      if (value !== '') return value;
     }
-    return this.field.asNil ? jsonAttribute(this.key, jsonAnyValue({ type: 'nil' })) : '';
+    return this.field.asNil ? jsonAnyValue({ type: 'nil' }) : '';
   }
 }
 
@@ -147,6 +187,15 @@ class FieldPart {
       if (value !== '') return value;
     }
     return '';
+  }
+
+  /** Of a field of the span itself with one value. */
+  text(span: number, tests: readonly EntryTest[]): string {
+    const { vector } = this;
+    const entry = firstEntry(vector, span);
+    if (entry < 0) return '';
+    const isShown = tests.length === 0 || tests.some((test) => entryAccepted(vector, entry, test));
+    return isShown ? decodeText(bytesAt(vector, entry)) : '';
   }
 
   private ofOwner(owner: number, tests: readonly EntryTest[]): string {
