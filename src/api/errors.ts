@@ -15,7 +15,10 @@ const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   internal: 500,
 };
 
-/** The status of a thrown value: by its code, or what the HTTP framework found wrong with the request, or 500. */
+/**
+ * The status of a thrown value: by its code, or what the HTTP framework found wrong with the request, or
+ * 500.
+ */
 export function httpStatusOf(err: unknown): number {
   if (err instanceof TempoError) return HTTP_STATUS[err.code];
   const status = err instanceof Error && 'statusCode' in err ? Number(err.statusCode) : 500;

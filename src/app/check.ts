@@ -1,4 +1,5 @@
-// What a configuration that could be read still has wrong: values that cannot work (problems) or will hurt (warnings).
+// What a configuration that could be read still has wrong: values that cannot work (problems) or will hurt
+// (warnings).
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
 import { targetProblem } from './graph.ts';

@@ -1,4 +1,5 @@
-// Go-style command lines on top of commander: one or two dashes, `-name=value` or `-name value`, booleans alone.
+// Go-style command lines on top of commander: one or two dashes, `-name=value` or `-name value`, booleans
+// alone.
 import { Command, CommanderError, Option } from 'commander';
 import type { FlagSpec } from '../config/flags.ts';
 

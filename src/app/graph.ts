@@ -1,4 +1,5 @@
-// Which modules there are, what each needs, and which of them a target starts: data, and the order that follows from it.
+// Which modules there are, what each needs, and which of them a target starts: data, and the order that
+// follows from it.
 import { nearest } from '../lib/nearest.ts';
 
 /** A module -> what must run before it. */

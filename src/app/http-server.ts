@@ -1,4 +1,5 @@
-// The HTTP server: operational endpoints of every target, routes of the modules, plain-text errors, request metrics.
+// The HTTP server: operational endpoints of every target, routes of the modules, plain-text errors, request
+// metrics.
 import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { httpStatusOf } from '../api/errors.ts';

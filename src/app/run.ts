@@ -1,4 +1,5 @@
-// The life of the process: command line, configuration, start, signals, stop. Returns exit codes, never exits by itself.
+// The life of the process: command line, configuration, start, signals, stop. Returns exit codes, never exits
+// by itself.
 import { readFileSync } from 'node:fs';
 import { ConfigError, problemLine, type Problem } from '../config/errors.ts';
 import { flagsOf, type FlagSpec } from '../config/flags.ts';

@@ -57,7 +57,8 @@ export function wire(config: TempoConfig, { logger, readiness }: WireOptions): r
     logger: logger.child({ module: 'distributor' }),
     metrics,
   });
-  // The querier and the query-frontend have nothing to start: their work is done in requests and scan threads.
+  // The querier and the query-frontend have nothing to start: their work is done in requests and scan
+  // threads.
   const services: Readonly<Record<ModuleName, Service | undefined>> = {
     server: { ...server, stop: () => server.stop().finally(stopProbe) },
     store,

@@ -1,4 +1,5 @@
-// Old keys: moved to where they are read today, or dropped, each with a warning. Works on the tree before it is decoded.
+// Old keys: moved to where they are read today, or dropped, each with a warning. Works on the tree before it
+// is decoded.
 import type { Problem } from './errors.ts';
 import type { BlockField, Field, Shape } from './field.ts';
 import type { YamlEntry, YamlMap, YamlNode } from './yaml.ts';

@@ -1,5 +1,5 @@
-// A tree of YAML (or of flags) to the typed configuration that a description stands for. Strict: all that is not
-// understood is a problem, and all problems are found in one go.
+// A tree of YAML (or of flags) to the typed configuration that a description stands for. Strict: all that is
+// not understood is a problem, and all problems are found in one go.
 import { parseDuration } from '../lib/duration.ts';
 import { nearest } from '../lib/nearest.ts';
 import { parseSize } from '../lib/size.ts';
@@ -9,7 +9,9 @@ import { propertyName, type BlockField, type Field, type Shape } from './field.t
 import { parseAny, parseBool, parseFloating, parseInteger } from './scalar.ts';
 import { isNull, type YamlNode, type YamlScalar } from './yaml.ts';
 
-/** @param node undefined = the key is absent. Problems are added to the list; what has one gets its default. */
+/**
+ * @param node undefined = the key is absent. Problems are added to the list; what has one gets its default.
+ */
 export function decode(field: Field, node: YamlNode | undefined, path: string, problems: Problem[]): unknown {
   if (field.kind === 'optional') {
     return node === undefined ? undefined : decode(field.field, node, path, problems);

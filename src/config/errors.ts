@@ -1,4 +1,5 @@
-// What is wrong with a configuration: each problem with its place (file and line, or flag), its dotted path and its text.
+// What is wrong with a configuration: each problem with its place (file and line, or flag), its dotted path
+// and its text.
 
 export interface Problem {
   /** `tempo.yaml:12`, or `-server.http-listen-port`. */

@@ -1,10 +1,12 @@
-// `-config.expand-env`: `${NAME}` and its shell-like forms in the text of the configuration file, `$$` for a dollar sign.
-// A `$` before anything else stays as it is.
+// `-config.expand-env`: `${NAME}` and its shell-like forms in the text of the configuration file, `$$` for a
+// dollar sign. A `$` before anything else stays as it is.
 import { ConfigError } from './errors.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** @param file named in errors. @throws ConfigError for an unclosed or unknown form, or for `${NAME:?text}`. */
+/**
+ * @param file named in errors. @throws ConfigError for an unclosed or unknown form, or for `${NAME:?text}`.
+ */
 export function expandEnv(source: string, env: Environment, file: string): string {
   let out = '';
   let from = 0;

@@ -4,7 +4,9 @@ import { parseDuration } from '../lib/duration.ts';
 import { parseSize } from '../lib/size.ts';
 
 export interface FieldOptions {
-  /** Name of the command line flag; with a leading `+` it is appended to the enclosing block's `flagPrefix`. */
+  /**
+   * Name of the command line flag; with a leading `+` it is appended to the enclosing block's `flagPrefix`.
+   */
   readonly flag?: string;
   /** Left out of printed configuration while it has its default. */
   readonly hidden?: boolean;

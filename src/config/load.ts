@@ -1,4 +1,5 @@
-// Defaults, then the file, then flags: the steps from texts to a frozen configuration. Reading the file is the caller's.
+// Defaults, then the file, then flags: the steps from texts to a frozen configuration. Reading the file is
+// the caller's.
 import { moveOldKeys, put } from './aliases.ts';
 import { decode } from './decode.ts';
 import { ConfigError, type Problem } from './errors.ts';

@@ -1,4 +1,5 @@
-// What the text of a YAML scalar means, as Go's YAML 1.1 reader has it: `yes` and `on` are booleans, `1_000` is a number.
+// What the text of a YAML scalar means, as Go's YAML 1.1 reader has it: `yes` and `on` are booleans, `1_000`
+// is a number.
 
 /** @returns undefined when the text is no boolean. */
 export function parseBool(text: string): boolean | undefined {

@@ -1,5 +1,5 @@
-// Configuration blocks that several modules contain: TLS, gRPC clients, ring key-value stores, back-off, Kafka.
-// A flag that begins with `+` is completed by the `flagPrefix` of the block that contains it.
+// Configuration blocks that several modules contain: TLS, gRPC clients, ring key-value stores, back-off,
+// Kafka. A flag that begins with `+` is completed by the `flagPrefix` of the block that contains it.
 import { hostname } from 'node:os';
 import {
   block,

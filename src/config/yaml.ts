@@ -1,6 +1,17 @@
-// YAML text to a tree in which scalars are still text: what a scalar means is decided by the field that it is for,
-// with the rules of YAML 1.1 (as Go programs read it). Aliases and merge keys are resolved here, duplicates refused.
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
+// YAML text to a tree in which scalars are still text: what a scalar means is decided by the field that it is
+// for, with the rules of YAML 1.1 (as Go programs read it). Aliases and merge keys are resolved here,
+// duplicates refused.
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type Node,
+  type Scalar,
+} from 'yaml';
 import { ConfigError } from './errors.ts';
 
 /** `at` is the place in words: file and line, or a flag. */
@@ -84,7 +95,7 @@ class Converter {
       return this.convert(target as Node, path);
     }
     if (isScalar(node)) {
-      return { kind: 'scalar', at, text: String(node.value ?? ''), quoted: node.type !== 'PLAIN' };
+      return { kind: 'scalar', at, text: scalarText(node), quoted: node.type !== 'PLAIN' };
     }
     if (isSeq(node)) {
       const items = node.items.map((item, i) => this.convert(item as Node | null, `${path}[${i}]`, node));
@@ -97,7 +108,7 @@ class Converter {
       const keyNode = pair.key as Node | null;
       const keyAt = this.#at(keyNode ?? node);
       if (!isScalar(keyNode)) throw new ConfigError([{ at: keyAt, path, text: 'a key must be text' }]);
-      const key = String(keyNode.value ?? '');
+      const key = scalarText(keyNode);
       const value = this.convert(pair.value as Node | null, join(path, key), keyNode);
       if (key === '<<' && keyNode.type === 'PLAIN') {
         merged.push(...(value.kind === 'list' ? value.items : [value]));
@@ -121,6 +132,11 @@ class Converter {
     const offset = node?.range?.[0];
     return offset === undefined ? this.#file : `${this.#file}:${this.#lines.linePos(offset).line}`;
   }
+}
+
+/** With the failsafe schema every scalar is text, or nothing. */
+function scalarText(node: Scalar): string {
+  return typeof node.value === 'string' ? node.value : '';
 }
 
 function join(path: string, key: string): string {

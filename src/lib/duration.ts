@@ -1,4 +1,5 @@
-// Go duration text ("1h30m", "250ms") to milliseconds and back. Days and weeks are read too, as Prometheus does.
+// Go duration text ("1h30m", "250ms") to milliseconds and back. Days and weeks are read too, as Prometheus
+// does.
 
 const UNIT_MS: Readonly<Record<string, number>> = {
   ns: 1e-6,

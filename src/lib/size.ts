@@ -10,7 +10,10 @@ const BASE2: readonly (readonly [string, number])[] = [
   ['B', 1],
 ];
 
-/** Lower case unit -> bytes. `KB` is 1024 bytes, as the Go library that Tempo reads these values with has it. */
+/**
+ * Lower case unit -> bytes. `KB` is 1024 bytes, as the Go library that Tempo reads these values with has
+ * it.
+ */
 const UNITS: ReadonlyMap<string, number> = new Map(
   BASE2.flatMap(([unit, bytes]) => [
     [unit.toLowerCase(), bytes] as const,

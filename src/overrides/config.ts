@@ -1,4 +1,5 @@
-// The overrides block: limits of all tenants, the file with those of some, and the API by which tenants set their own.
+// The overrides block: limits of all tenants, the file with those of some, and the API by which tenants set
+// their own.
 import { block, bool, duration, oneOf, text, type ConfigOf } from '../config/field.ts';
 import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
 import { LEGACY_LIMIT_KEYS, LIMIT_ALIASES, limitsFields } from './limits.ts';

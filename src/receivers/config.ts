@@ -1,4 +1,5 @@
-// distributor.receivers: which protocols are listened to. A protocol is on when its key is there, even with no value.
+// distributor.receivers: which protocols are listened to. A protocol is on when its key is there, even with
+// no value.
 import {
   block,
   bool,

@@ -1,4 +1,5 @@
-// The storage block: backend, write-ahead log, new blocks, polling; and the block, log and compaction blocks others contain.
+// The storage block: backend, write-ahead log, new blocks, polling; and the block, log and compaction blocks
+// others contain.
 import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
 import { block, bool, duration, float, int, list, oneOf, raw, text, type ConfigOf } from '../config/field.ts';
 

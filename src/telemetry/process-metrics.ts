@@ -1,4 +1,5 @@
-// Metrics of the process itself: Node's usual ones, and how busy the main thread is, which bounds the whole process.
+// Metrics of the process itself: Node's usual ones, and how busy the main thread is, which bounds the whole
+// process.
 import { Counter, Gauge, collectDefaultMetrics } from 'prom-client';
 import type { Metrics } from './metrics.ts';
 
