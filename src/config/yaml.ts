@@ -56,13 +56,13 @@ export function parseYaml(source: string, file: string): YamlNode | undefined {
     prettyErrors: false,
     logLevel: 'silent',
   });
-  if (document.errors.length > 0) {
-    throw new ConfigError(
-      document.errors.map((error) => {
-        const { line, col } = lines.linePos(error.pos[0]);
-        return { at: `${file}:${line}:${col}`, path: '', text: `not valid YAML: ${error.message}` };
-      }),
-    );
+  // What follows the first error is mostly caused by it.
+  const [error] = document.errors;
+  if (error !== undefined) {
+    const { line, col } = lines.linePos(error.pos[0]);
+    throw new ConfigError([
+      { at: `${file}:${line}:${col}`, path: '', text: `not valid YAML: ${error.message}` },
+    ]);
   }
   if (document.contents === null) return undefined;
   const node = new Converter(document, lines, file).convert(document.contents as Node, '');

@@ -2,10 +2,6 @@
 // does.
 
 const UNIT_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3, // U+00B5
-  μs: 1e-3, // U+03BC
   ms: 1,
   s: 1000,
   m: 60_000,
@@ -13,6 +9,14 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   d: 86_400_000,
   w: 604_800_000,
   y: 31_536_000_000,
+};
+
+/** Units below a millisecond: how many make one. */
+const UNITS_IN_MS: Readonly<Record<string, number>> = {
+  ns: 1_000_000,
+  us: 1000,
+  µs: 1000, // U+00B5
+  μs: 1000, // U+03BC
 };
 
 /** The longest Go duration, which stands for "never"; here Infinity. */
@@ -30,7 +34,9 @@ export function parseDuration(text: string): number {
   }
   let ms = 0;
   for (const part of body.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w|y)/g)) {
-    ms += Number(part[1]) * (UNIT_MS[part[2] as string] as number);
+    const [, count, unit] = part as unknown as [string, string, string];
+    const perMs = UNITS_IN_MS[unit];
+    ms += perMs === undefined ? Number(count) * (UNIT_MS[unit] as number) : Number(count) / perMs;
   }
   if (ms >= GO_MAX_MS) ms = Infinity;
   return sign * ms;

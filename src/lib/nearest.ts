@@ -5,7 +5,8 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = editDistance(word, candidate);
+    const isPart = candidate.length > 2 && word.startsWith(candidate);
+    const distance = isPart ? 1 : editDistance(word, candidate);
     if (distance < bestDistance && distance < candidate.length) {
       best = candidate;
       bestDistance = distance;
