@@ -89,10 +89,19 @@ class JsonEncoder {
   wrong(wanted: string, value: unknown): TempoError {
     let where = '';
     for (const step of this.path) where += typeof step === 'number' ? `[${step}]` : `${where && '.'}${step}`;
-    const found = typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'nothing');
-    const shown = found.length > 60 ? `${found.slice(0, 60)}...` : found;
-    return new TempoError('invalid_argument', `${where || 'request'}: expected ${wanted}, found ${shown}`);
+    return new TempoError(
+      'invalid_argument',
+      `${where || 'request'}: expected ${wanted}, found ${shown(value)}`,
+    );
   }
+}
+
+/** Short, and never the whole of something nested. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  const text = typeof value === 'string' ? JSON.stringify(value.slice(0, 60)) : String(value);
+  return typeof value === 'string' && value.length > 60 ? `${text}...` : text;
 }
 
 const text: Write = (encoder, tag, value) => {
@@ -169,7 +178,7 @@ function each(write: Write): Write {
 /** An AnyValue: at most one of its members, none at all is a value of no kind. */
 const anyValue: Write = (encoder, tag, value) => {
   if (++encoder.valueDepth > VALUE_DEPTH_MAX) {
-    throw encoder.wrong(`values nested at most ${VALUE_DEPTH_MAX} deep`, undefined);
+    throw encoder.wrong(`values nested at most ${VALUE_DEPTH_MAX} deep`, value);
   }
   const mark = openField(encoder.out, tag);
   const object = encoder.object(value);

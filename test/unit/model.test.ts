@@ -1,0 +1,498 @@
+// The wire scan against adversarial bytes, OTLP JSON, ids and tenants.
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { TempoError } from '../../src/lib/errors.ts';
+import { bytesOfHex, hexOfBytes, parseTraceId, traceIdText } from '../../src/model/ids.ts';
+import { requestOfJson } from '../../src/model/otlp/json.ts';
+import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
+import { SINGLE_TENANT, tenantOfHeader } from '../../src/model/tenant.ts';
+import {
+  type Attribute,
+  aResource,
+  aScope,
+  aSpan,
+  aTrace,
+  decodeTraces,
+  encodeSpan,
+  encodeTraces,
+  field,
+  hexId,
+  START_NANO,
+  type TestSpan,
+} from '../support/otlp.ts';
+
+const bytes = (...parts: (Uint8Array | number[])[]): Uint8Array =>
+  Buffer.concat(parts.map((p) => Buffer.from(p)));
+/** A request of one span from the span's own bytes. */
+const requestOf = (span: Uint8Array | number[]): Uint8Array => field(1, field(2, field(2, span)));
+const goodIds = encodeSpan(aSpan()).subarray(0, 28);
+const thrown = (run: () => unknown): unknown => {
+  try {
+    run();
+  } catch (err) {
+    return err;
+  }
+  return undefined;
+};
+
+t.test('scan refuses what is no request, and says where', (t) => {
+  const cases: { name: string; input: Uint8Array | number[]; want: string }[] = [
+    {
+      name: 'text',
+      input: Buffer.from('hello world'),
+      want: 'wire type 4 is not allowed at byte 3',
+    },
+    { name: 'only a tag', input: [0x0a], want: 'truncated varint at byte 1' },
+    { name: 'field 0', input: [0x00, 0x01], want: 'field number 0 at byte 0' },
+    { name: 'group start', input: [0x13], want: 'wire type 3 is not allowed at byte 1' },
+    {
+      name: 'group start of an unknown field',
+      input: [0x4b, 0x4c],
+      want: 'wire type 3 is not allowed at byte 1',
+    },
+    { name: 'wire type 7', input: [0x4f], want: 'wire type 7 is not allowed at byte 1' },
+    {
+      name: 'varint of 11 bytes',
+      input: [0x48, ...Array(10).fill(0x80), 0],
+      want: 'varint longer than 10 bytes at byte 1',
+    },
+    {
+      name: 'giant length',
+      input: [0x0a, ...Array(9).fill(0xff), 1],
+      want: 'beyond the end of its message at byte 1',
+    },
+    {
+      name: 'length 2^32 + 0',
+      input: [0x0a, 0x80, 0x80, 0x80, 0x80, 0x10],
+      want: 'length 4294967296 beyond',
+    },
+    {
+      name: 'huge field number',
+      input: [0xff, 0xff, 0xff, 0xff, 0xff, 1, 0],
+      want: 'field number too large at byte 0',
+    },
+    { name: 'resource_spans as varint', input: [0x08, 0x01], want: 'field 1 with wire type 0' },
+    { name: 'scope_spans as fixed32', input: field(1, [0x15, 1, 2, 3, 4]), want: 'field 2 with wire type 5' },
+    { name: 'spans as varint', input: field(1, field(2, [0x10, 1])), want: 'field 2 with wire type 0' },
+    {
+      name: 'scope beyond its parent',
+      input: bytes([0x0a, 4, 0x12, 5, 0, 0], Array(9).fill(0)),
+      want: 'length 5 beyond',
+    },
+    {
+      name: 'name beyond the span',
+      input: requestOf(bytes(goodIds, [0x2a, 5, 65])),
+      want: 'length 5 beyond',
+    },
+    {
+      name: 'long name beyond the span',
+      input: requestOf(bytes(goodIds, [0x2a, 0x80, 2, 65])),
+      want: 'length 256 beyond',
+    },
+    { name: 'name as varint', input: requestOf([0x28, 1]), want: 'field 5 with wire type 0' },
+    { name: 'kind as bytes', input: requestOf([0x32, 1, 1]), want: 'field 6 with wire type 2' },
+    { name: 'truncated start time', input: requestOf([0x39, 1, 2, 3]), want: 'truncated fixed-size value' },
+    { name: 'start time as varint', input: requestOf([0x38, 3]), want: 'field 7 with wire type 0' },
+    { name: 'truncated kind', input: requestOf([0x30, 0x80]), want: 'truncated varint' },
+    { name: 'tag without value', input: requestOf(bytes(goodIds, [0x4a])), want: 'truncated varint' },
+    { name: 'flags as varint', input: requestOf([0x80, 0x01, 0x01]), want: 'field 16 with wire type 0' },
+    {
+      name: 'overlong tag of the trace id',
+      input: requestOf([0x8a, 0x00, 0]),
+      want: 'overlong tag of field 1',
+    },
+    { name: 'group in a span', input: requestOf([0x0b, 0x0c]), want: 'field 1 with wire type 3' },
+  ];
+  for (const { name, input, want } of cases) {
+    const err = thrown(() => scanRequest(Uint8Array.from(input)));
+    t.ok(err instanceof TempoError && err.code === 'invalid_argument', `${name}: refused`);
+    t.match(String(err), want, name);
+  }
+  t.end();
+});
+
+t.test('scan takes what decoders take', (t) => {
+  const nested = (depth: number): Uint8Array => {
+    let value: Uint8Array = new Uint8Array(0);
+    for (let i = 0; i < depth; i++) value = field(1, value);
+    return value;
+  };
+  const span = encodeSpan(aSpan());
+  const spanField = field(2, span);
+  const bigRequest = field(1, field(2, Buffer.concat(Array<Uint8Array>(100_000).fill(spanField))));
+  const cases: { name: string; input: Uint8Array; want: number }[] = [
+    { name: 'nothing', input: new Uint8Array(0), want: 0 },
+    { name: 'empty messages', input: field(1, field(2, [])), want: 0 },
+    {
+      name: 'unknown fields at every level',
+      want: 1,
+      input: bytes(
+        [0x48, 1],
+        field(
+          1,
+          bytes([0x4d, 1, 2, 3, 4], field(2, bytes(field(9, [1]), field(2, bytes(span, field(99, [1, 2])))))),
+        ),
+      ),
+    },
+    {
+      name: 'a length with padding',
+      input: bytes([0x0a, 0x84, 0x80, 0x00, 0x12, 0x02, 0x1a, 0x00]),
+      want: 0,
+    },
+    { name: 'the last of two trace ids counts', input: requestOf(bytes(field(1, [1]), span)), want: 1 },
+    { name: 'negative kind', input: requestOf(bytes(span, [0x30, ...Array(9).fill(0xff), 1])), want: 1 },
+    { name: 'flags', input: requestOf(bytes(span, [0x85, 0x01, 1, 0, 0, 0])), want: 1 },
+    { name: '100,000 spans', input: bigRequest, want: 100_000 },
+    { name: '5,000 levels', input: nested(5000), want: 0 },
+    {
+      name: 'deeply nested attribute',
+      want: 1,
+      input: encodeTraces([
+        aSpan({ attributes: [['deep', Array.from({ length: 500 }).reduce<Attribute[1]>((v) => [v], 1n)]] }),
+      ]),
+    },
+  ];
+  for (const { name, input, want } of cases) {
+    t.same(scanRequest(input), { spanCount: want, badTraceIds: 0, badSpanIds: 0, message: '' }, name);
+  }
+  t.end();
+});
+
+t.test('bad ids are counted, told and cut out', (t) => {
+  const cases: { name: string; input: TestSpan; trace: number; span: number; want: string }[] = [
+    {
+      name: 'no trace id',
+      input: aSpan({ traceId: '' }),
+      trace: 1,
+      span: 0,
+      want: 'trace ids must be 128 bit, received 0 bits',
+    },
+    {
+      name: 'short trace id',
+      input: aSpan({ traceId: 'ab'.repeat(8) }),
+      trace: 1,
+      span: 0,
+      want: 'trace ids must be 128 bit, received 64 bits',
+    },
+    {
+      name: 'long trace id',
+      input: aSpan({ traceId: 'ab'.repeat(17) }),
+      trace: 1,
+      span: 0,
+      want: 'trace ids must be 128 bit, received 136 bits',
+    },
+    {
+      name: 'zero trace id',
+      input: aSpan({ traceId: hexId(0, 16) }),
+      trace: 1,
+      span: 0,
+      want: 'trace ids must be 128 bit',
+    },
+    {
+      name: 'no span id',
+      input: aSpan({ spanId: '' }),
+      trace: 0,
+      span: 1,
+      want: 'span ids must be 64 bit and not all zero, received 0 bits',
+    },
+    {
+      name: 'zero span id',
+      input: aSpan({ spanId: hexId(0, 8) }),
+      trace: 0,
+      span: 1,
+      want: 'span ids must be 64 bit and not all zero',
+    },
+    { name: 'short span id', input: aSpan({ spanId: 'ff' }), trace: 0, span: 1, want: 'received 8 bits' },
+    {
+      name: 'both bad counts once',
+      input: aSpan({ traceId: '', spanId: '' }),
+      trace: 1,
+      span: 0,
+      want: 'trace ids must be',
+    },
+  ];
+  for (const { name, input, trace, span, want } of cases) {
+    const other = aSpan({ resource: aResource('other'), scope: aScope('s2') });
+    const spans = [aSpan({ spanId: hexId(2, 8) }), input, aSpan({ spanId: hexId(3, 8) }), other];
+    const found = scanRequest(encodeTraces(spans));
+    t.equal(found.spanCount, 4, name);
+    t.same([found.badTraceIds, found.badSpanIds], [trace, span], name);
+    t.match(found.message, want, name);
+    const good = cutBadSpans(encodeTraces(spans));
+    t.same(
+      decodeTraces(good),
+      spans.filter((s) => s !== input),
+      `${name}: the others are kept as they were`,
+    );
+    t.same(scanRequest(good), { spanCount: 3, badTraceIds: 0, badSpanIds: 0, message: '' }, `${name}: cut`);
+  }
+  const only = encodeTraces([aSpan({ spanId: '', resource: aResource('gone') }), aSpan()]);
+  t.same(decodeTraces(cutBadSpans(only)), [aSpan()], 'a resource with no other span goes too');
+  t.equal(Buffer.from(cutBadSpans(only)).indexOf('gone'), -1);
+  t.end();
+});
+
+t.test('properties', (t) => {
+  const onlyTempoError = (body: Uint8Array): void => {
+    const err = thrown(() => scanRequest(body));
+    if (err !== undefined && !(err instanceof TempoError)) throw err;
+  };
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), onlyTempoError), { numRuns: 2000 });
+  const valid = encodeTraces([
+    ...aTrace(1, 9),
+    aSpan({ resource: aResource('b'), traceState: 'x'.repeat(300) }),
+  ]);
+  const at = fc.nat(valid.length - 1);
+  fc.assert(
+    fc.property(fc.array(fc.tuple(at, fc.nat(255)), { maxLength: 4 }), at, (edits, end) => {
+      const mutated = valid.slice();
+      for (const [index, byte] of edits) mutated[index] = byte;
+      onlyTempoError(mutated);
+      onlyTempoError(mutated.subarray(0, end));
+      const found = thrown(() => scanRequest(mutated)) === undefined ? scanRequest(mutated) : undefined;
+      if (found === undefined) return;
+      const kept = scanRequest(cutBadSpans(mutated));
+      assert.equal(kept.spanCount, found.spanCount - found.badTraceIds - found.badSpanIds);
+      assert.equal(kept.message, '');
+    }),
+    { numRuns: 1000 },
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.boolean(), fc.boolean(), fc.nat(3)), { maxLength: 20 }), (choices) => {
+      const spans = choices.map(([goodTrace, goodSpan, scope], i) =>
+        aSpan({
+          traceId: hexId(goodTrace ? i + 1 : 0, 16),
+          spanId: goodSpan ? hexId(i + 1, 8) : 'aa',
+          scope: aScope(`scope-${scope}`),
+          resource: aResource(`service-${scope & 1}`),
+        }),
+      );
+      const good = spans.filter((_, i) => choices[i]![0] && choices[i]![1]);
+      assert.deepEqual(decodeTraces(cutBadSpans(encodeTraces(spans))), decodeTraces(encodeTraces(good)));
+    }),
+    { numRuns: 200 },
+  );
+  t.end();
+});
+
+const jsonRequest = (span: object): Uint8Array =>
+  Buffer.from(JSON.stringify({ resourceSpans: [{ scopeSpans: [{ spans: [{ ...span }] }] }] }));
+const ids = { traceId: '5B8EFFF798038103D269B633813FC60C', spanId: 'eee19b7ec3c1b174' };
+
+t.test('OTLP JSON becomes the protobuf of the same request', (t) => {
+  const want: TestSpan = aSpan({
+    traceId: ids.traceId.toLowerCase(),
+    spanId: ids.spanId,
+    parentSpanId: 'eee19b7ec3c1b173',
+    traceState: 'a=b',
+    name: "I'm a server spän",
+    kind: 2,
+    startUnixNano: 1544712660000000000n,
+    endUnixNano: 1544712661123456789n,
+    attributes: [
+      ['text', 'välue'],
+      ['yes', true],
+      ['int', -7n],
+      ['big', 9223372036854775807n],
+      ['double', 0.5],
+      ['bytes', Uint8Array.of(1, 2, 255)],
+      ['list', ['a', 1n, [false]]],
+      [
+        'map',
+        {
+          kv: [
+            ['k', 'v'],
+            ['n', { kv: [] }],
+          ],
+        },
+      ],
+      ['none', undefined],
+      ['empty', ''],
+    ],
+    droppedAttributes: 1,
+    events: [{ timeUnixNano: START_NANO, name: 'event', attributes: [['e', 1n]], droppedAttributes: 2 }],
+    droppedEvents: 3,
+    links: [
+      {
+        traceId: hexId(9, 16),
+        spanId: hexId(8, 8),
+        traceState: 's',
+        attributes: [['l', 'x']],
+        droppedAttributes: 4,
+      },
+    ],
+    droppedLinks: 5,
+    status: { code: 2, message: 'bad' },
+    resource: { attributes: [['service.name', 'my.service']], droppedAttributes: 6 },
+    scope: { name: 'my.library', version: '1.0.0', attributes: [['s', 's']], droppedAttributes: 7 },
+  });
+  const camel = (numbers: boolean): string => `{"resourceSpans":[{
+    "scopeSpans":[{"spans":[{
+      "traceId":"${ids.traceId}","spanId":"${ids.spanId}","parentSpanId":"eee19b7ec3c1b173","traceState":"a=b",
+      "name":"I'm a server spän","kind":${numbers ? 2 : '"SPAN_KIND_SERVER"'},"unknownField":{"x":[1]},
+      "startTimeUnixNano":${numbers ? '1544712660000000000' : '"1544712660000000000"'},
+      "endTimeUnixNano":${numbers ? '1544712661123456789' : '"1544712661123456789"'},
+      "attributes":[
+        {"key":"text","value":{"stringValue":"välue"}},{"key":"yes","value":{"boolValue":true}},
+        {"key":"int","value":{"intValue":${numbers ? '-7' : '"-7"'}}},
+        {"key":"big","value":{"intValue":${numbers ? '9223372036854775807' : '"9223372036854775807"'}}},
+        {"key":"double","value":{"doubleValue":${numbers ? '0.5' : '"0.5"'}}},{"key":"bytes","value":{"bytesValue":"AQL/"}},
+        {"key":"list","value":{"arrayValue":{"values":[{"stringValue":"a"},{"intValue":1},
+          {"arrayValue":{"values":[{"boolValue":false}]}}]}}},
+        {"key":"map","value":{"kvlistValue":{"values":[{"key":"k","value":{"stringValue":"v"}},
+          {"key":"n","value":{"kvlistValue":{"values":[]}}}]}}},
+        {"key":"none","value":null},{"key":"empty","value":{"stringValue":""}}],
+      "droppedAttributesCount":1,
+      "events":[{"timeUnixNano":"${START_NANO}","name":"event","attributes":[{"key":"e","value":{"intValue":"1"}}],
+        "droppedAttributesCount":2}],"droppedEventsCount":3,
+      "links":[{"traceId":"${hexId(9, 16)}","spanId":"${hexId(8, 8)}","traceState":"s",
+        "attributes":[{"key":"l","value":{"stringValue":"x"}}],"droppedAttributesCount":4}],"droppedLinksCount":5,
+      "status":{"code":${numbers ? 2 : '"STATUS_CODE_ERROR"'},"message":"bad"},"flags":256}],
+      "scope":{"name":"my.library","version":"1.0.0","attributes":[{"key":"s","value":{"stringValue":"s"}}],
+        "droppedAttributesCount":7},"schemaUrl":"u"}],
+    "resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}],
+      "droppedAttributesCount":6}}]}`;
+  const snake = camel(false).replace(
+    /"([a-z]+[A-Z][A-Za-z]*)":/g,
+    (_all, name: string) => `"${name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`)}":`,
+  );
+  for (const [name, text] of [
+    ['texts', camel(false)],
+    ['numbers', camel(true)],
+    ['snake case', snake],
+  ] as const) {
+    const body = requestOfJson(Buffer.from(text));
+    t.same(decodeTraces(body), [want], name);
+    t.equal(scanRequest(body).message, '', name);
+  }
+  t.same(requestOfJson(Buffer.from('{}')), new Uint8Array(0), 'an empty request');
+  t.equal(
+    scanRequest(requestOfJson(jsonRequest({ name: 'no ids' }))).badTraceIds,
+    1,
+    'missing ids are for the scan',
+  );
+  const long = decodeTraces(requestOfJson(jsonRequest({ ...ids, name: 'é'.repeat(70_000) })));
+  t.equal(long[0]?.name.length, 70_000, 'lengths of more than two bytes');
+  t.end();
+});
+
+t.test('OTLP JSON that is none: the path and what was wanted', (t) => {
+  const value = (v: unknown): Uint8Array => jsonRequest({ ...ids, attributes: [{ key: 'a', value: v }] });
+  const span = 'resourceSpans[0].scopeSpans[0].spans[0]';
+  let deep: unknown = { intValue: 1 };
+  for (let i = 0; i < 64; i++) deep = { arrayValue: { values: [deep] } };
+  const cases: { name: string; input: Uint8Array | string; want: string }[] = [
+    { name: 'no JSON', input: '{nope', want: 'malformed JSON: ' },
+    { name: 'nothing', input: '', want: 'malformed JSON: ' },
+    { name: 'bad UTF-8', input: Uint8Array.of(0x22, 0xff, 0x22), want: 'malformed JSON: ' },
+    { name: 'a list', input: '[]', want: 'request: expected an object, found an array' },
+    {
+      name: 'no list',
+      input: '{"resourceSpans":{}}',
+      want: 'resourceSpans: expected an array, found an object',
+    },
+    {
+      name: 'id',
+      input: jsonRequest({ traceId: 'xyz' }),
+      want: `${span}.traceId: expected hex digits, found "xyz"`,
+    },
+    { name: 'odd id', input: jsonRequest({ spanId: 'abc' }), want: `${span}.spanId: expected hex digits` },
+    {
+      name: 'kind',
+      input: jsonRequest({ kind: 'SERVER' }),
+      want: `${span}.kind: expected a number or SPAN_KIND_`,
+    },
+    {
+      name: 'time',
+      input: jsonRequest({ startTimeUnixNano: '-1' }),
+      want: `${span}.startTimeUnixNano: expected an integer from 0`,
+    },
+    {
+      name: 'fraction',
+      input: jsonRequest({ endTimeUnixNano: 1.5 }),
+      want: `${span}.endTimeUnixNano: expected an integer, found 1.5`,
+    },
+    { name: 'name', input: jsonRequest({ name: 5 }), want: `${span}.name: expected a string, found 5` },
+    {
+      name: 'int64 overflow',
+      input: value({ intValue: '9223372036854775808' }),
+      want: `${span}.attributes[0].value.intValue`,
+    },
+    { name: 'bool', input: value({ boolValue: 'true' }), want: 'expected true or false' },
+    { name: 'double', input: value({ doubleValue: 'x' }), want: 'expected a number' },
+    { name: 'base64', input: value({ bytesValue: '*' }), want: 'expected base64' },
+    {
+      name: 'two kinds',
+      input: value({ intValue: 1, stringValue: 'x' }),
+      want: 'expected one kind of value',
+    },
+    { name: 'too deep', input: value(deep), want: 'expected values nested at most 64 deep' },
+    { name: 'absurdly deep', input: `${'{"a":'.repeat(200_000)}1`, want: 'malformed JSON' },
+    { name: 'deep lists', input: `${'['.repeat(200_000)}${']'.repeat(200_000)}`, want: 'found an array' },
+    {
+      name: 'deep numbers',
+      input: `${'['.repeat(200_000)}12345678901234567890${']'.repeat(200_000)}`,
+      want: 'malformed JSON',
+    },
+  ];
+  for (const { name, input, want } of cases) {
+    const err = thrown(() => requestOfJson(typeof input === 'string' ? Buffer.from(input) : input));
+    t.ok(err instanceof TempoError && err.code === 'invalid_argument', `${name}: refused`);
+    t.match(String(err), want, name);
+  }
+  fc.assert(
+    fc.property(fc.json({ depthSize: 'large' }), (text) => {
+      const err = thrown(() => requestOfJson(Buffer.from(text)));
+      if (err !== undefined && !(err instanceof TempoError)) throw err;
+    }),
+    { numRuns: 300 },
+  );
+  t.end();
+});
+
+t.test('ids as text', (t) => {
+  t.equal(hexOfBytes(Uint8Array.of(0, 10, 255)), '000aff');
+  t.same(bytesOfHex('000AfF'), Uint8Array.of(0, 10, 255));
+  t.equal(bytesOfHex('0g'), undefined);
+  t.equal(bytesOfHex('0ä'), undefined);
+  t.equal(traceIdText(parseTraceId('abc')), 'abc');
+  t.equal(hexOfBytes(parseTraceId('abc')), hexId(0xabc, 16));
+  for (const bad of ['', 'x', 'a'.repeat(33), 'a b'])
+    t.throws(() => parseTraceId(bad), TempoError, `"${bad}"`);
+  t.end();
+});
+
+t.test('the tenant of a write', (t) => {
+  const cases: { name: string; header: string | undefined; want: string }[] = [
+    { name: 'one', header: 'team-a', want: 'team-a' },
+    { name: 'twice the same', header: 'team-a, team-a', want: 'team-a' },
+    { name: 'two', header: 'a, b', want: 'invalid_argument: multiple org IDs present' },
+    { name: 'several for reads', header: 'a|b', want: 'invalid_argument: multiple org IDs present' },
+    { name: 'none', header: undefined, want: 'unauthenticated: no org id' },
+    { name: 'empty', header: '', want: 'unauthenticated: no org id' },
+    {
+      name: 'path',
+      header: '../x',
+      want: `invalid_argument: tenant ID '../x' contains unsupported character '/'`,
+    },
+    { name: 'dots', header: '..', want: `invalid_argument: tenant ID '..' is not allowed` },
+    {
+      name: 'long',
+      header: 'a'.repeat(151),
+      want: 'invalid_argument: tenant ID is too long: max 150 characters',
+    },
+    { name: 'all that is allowed', header: `Az09!_.*'()-`, want: `Az09!_.*'()-` },
+  ];
+  for (const { name, header, want } of cases) {
+    let got: string;
+    try {
+      got = tenantOfHeader(header, true);
+    } catch (err) {
+      got = err instanceof TempoError ? `${err.code}: ${err.message}` : String(err);
+    }
+    t.equal(got, want, name);
+    t.equal(tenantOfHeader(header, false), SINGLE_TENANT, `${name}: without multitenancy`);
+  }
+  t.end();
+});
