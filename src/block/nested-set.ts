@@ -1,4 +1,5 @@
-// Nested-set numbers of the spans of a trace: a span is below another when its numbers lie within the other's.
+// Nested-set numbers of the spans of a trace: a span is below another when its numbers lie within the
+// other's.
 
 const KIND_SERVER = 2;
 const KIND_CLIENT = 3;

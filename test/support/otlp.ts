@@ -1,5 +1,5 @@
-// OTLP traces for tests, made and read by code of their own (nothing of src/), so that both ends can be compared.
-// aSpan/aTrace describe spans, encodeTraces writes a request, decodeTraces reads one back into the same shape.
+// OTLP traces for tests, made and read by code of their own (nothing of src/), so that both ends can be
+// compared. aSpan/aTrace describe spans, encodeTraces writes a request, decodeTraces reads one back.
 
 /** string, bool, int (bigint), double (number), bytes, array, kvlist, or no value at all (undefined). */
 export type Value =
@@ -157,12 +157,12 @@ function join(parts: readonly Part[]): Uint8Array {
 
 /** A length-delimited field; also for tests that need bytes no builder makes. */
 export function field(number: number, payload: Part): Uint8Array {
-  return join([varint((number << 3) | 2), varint(payload.length), payload]);
+  return join([varint(number * 8 + 2), varint(payload.length), payload]);
 }
 
 /** A varint field. */
 export function numberField(number: number, value: bigint | number): Uint8Array {
-  return join([varint(number << 3), varint(value)]);
+  return join([varint(number * 8), varint(value)]);
 }
 
 function optional(number: number, payload: Part): Part {
@@ -356,7 +356,7 @@ function decodeAttribute(bytes: Uint8Array): Attribute {
   const attribute: Attribute = ['', undefined];
   for (const f of readFields(bytes)) {
     if (f.number === 1) attribute[0] = utf8(f.payload);
-    else attribute[1] = decodeValue(f.payload);
+    else if (f.number === 2) attribute[1] = decodeValue(f.payload);
   }
   return attribute;
 }

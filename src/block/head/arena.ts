@@ -11,7 +11,9 @@ const FIRST_BYTES = 64 * 1024;
 const GROW_STEP_MAX_BYTES = 64 * 1024 * 1024;
 
 /** Thrown when a head would outgrow its reservation: the caller cuts the head and begins another. */
-export class ArenaFullError extends Error {}
+export class ArenaFullError extends Error {
+  override readonly name = 'ArenaFullError';
+}
 
 export class Arena {
   readonly sab: SharedArrayBuffer;

@@ -1,4 +1,5 @@
-// Decodes OTLP KeyValue messages into the attribute vectors of a head. An attribute is taken whole or not at all.
+// Decodes OTLP KeyValue messages into the attribute vectors of a head. An attribute is taken whole or not
+// at all.
 import { Tag } from '../../model/otlp/encode.ts';
 import type { Dictionary } from './dictionary.ts';
 import { AttrType } from './layout.ts';
@@ -148,6 +149,7 @@ export class AttributeDecoder {
     let p = start;
     while (p < end) {
       if (b[p] !== Tag.arrayValue.values) {
+        if (isWrongWireType(b[p]!, 1)) return MALFORMED;
         p = this.wire.skip(b, p, end);
         if (p < 0) return MALFORMED;
         continue;
@@ -183,7 +185,7 @@ export class AttributeDecoder {
         this.wire.varint(b, p + 1);
         if (this.compositeType(b, tag, this.wire.next, next, depth + 1) === MALFORMED) return MALFORMED;
         type = AttrType.other;
-      }
+      } else if (isWrongWireType(tag, 7)) return MALFORMED;
       p = next;
     }
     return type;
@@ -194,6 +196,7 @@ export class AttributeDecoder {
     let p = start;
     while (p < end) {
       const isValue = b[p] === Tag.keyValue.value;
+      if (!isValue && b[p] !== Tag.keyValue.key && isWrongWireType(b[p]!, 2)) return MALFORMED;
       const next = this.wire.skip(b, p, end);
       if (next < 0) return MALFORMED;
       if (isValue) {
@@ -204,4 +207,12 @@ export class AttributeDecoder {
     }
     return AttrType.other;
   }
+}
+
+/**
+ * Whether a tag that is none of a message's own has the number of one of its fields, 1 to `last`. Values
+ * that are handed on as they are must not have such: strict readers would refuse the whole trace.
+ */
+function isWrongWireType(tag: number, last: number): boolean {
+  return tag >= 8 && tag >>> 3 <= last;
 }

@@ -173,7 +173,10 @@ class Loader {
     return out.finish(table);
   }
 
-  /** The last owner whose attributes begin at or before `index`: found by doubling steps from the previous one. */
+  /**
+   * The last owner whose attributes begin at or before `index`: found by doubling steps from the
+   * previous one.
+   */
   private ownerOf(index: number): number {
     const { starts } = this.store;
     let low = this.owner;

@@ -1,4 +1,5 @@
-// The one writer of a head: decodes OTLP requests into the vectors of layout.ts and publishes them a frame at a time.
+// The one writer of a head: decodes OTLP requests into the vectors of layout.ts and publishes them a
+// frame at a time.
 import { Arena, ArenaFullError } from './arena.ts';
 import {
   CONTROL_TRACES,
@@ -22,7 +23,10 @@ export interface AppendResult {
   readonly traces: number;
   /** Spans left out because the head has them (same trace, span id and kind). */
   readonly duplicates: number;
-  /** Spans, attributes, events, links and larger messages left out because their bytes are not what they should be. */
+  /**
+   * Spans, attributes, events, links and larger messages left out because their bytes are not what
+   * they should be.
+   */
   readonly malformed: number;
 }
 
@@ -71,15 +75,16 @@ export class HeadBuilder {
 
   /**
    * Decodes one serialised ExportTraceServiceRequest, bytes[start, end), and publishes its spans all at once.
-   * When the head has no room for it, throws ArenaFullError: nothing of the request is visible then, `isFull` is true
-   * for ever, and the caller cuts this head and appends the request to a new one. (A request that does not even fit an
-   * empty head fits none of that `maxBytes`.)
+   * When the head has no room for it, throws ArenaFullError: nothing of the request is visible then,
+   * `isFull` is true for ever, and the caller cuts this head and appends the request to a new one. (A
+   * request that does not even fit an empty head fits none of that `maxBytes`.)
    */
   append(bytes: Uint8Array, start: number, end: number): AppendResult {
     if (this.full) throw new ArenaFullError('head is full');
     const length = end - start;
     if (this.frame.length < length + WIRE_PADDING) this.frame = new Uint8Array(length * 1.5 + WIRE_PADDING);
-    // A private copy: the input may lie in memory that others write, and reads a little past its end must be harmless.
+    // A private copy: the input may lie in memory that others write, and reads a little past its end must
+    // be harmless.
     this.frame.set(bytes.subarray(start, end));
     this.frame.fill(0, length, length + WIRE_PADDING);
     const decoder = this.decoder;
@@ -96,7 +101,10 @@ export class HeadBuilder {
     };
   }
 
-  /** True when a request did not fit: the head takes no more, and what was published before stays readable. */
+  /**
+   * True when a request did not fit: the head takes no more, and what was published before stays
+   * readable.
+   */
   get isFull(): boolean {
     return this.full;
   }
@@ -126,14 +134,17 @@ export class HeadBuilder {
     return sum;
   }
 
-  /** Bytes of the shared buffer that are handed out, filled or not: append throws when they would pass `maxBytes`. */
+  /**
+   * Bytes of the shared buffer that are handed out, filled or not: append throws when they would pass
+   * `maxBytes`.
+   */
   get reservedBytes(): number {
     return this.arena.usedBytes;
   }
 
   /**
-   * First start of all spans, in unix ns. Times before 2000 or more than a year ahead do not count; undefined when
-   * there is no other.
+   * First start of all spans, in unix ns. Times before 2000 or more than a year ahead do not count;
+   * undefined when there is no other.
    */
   get firstSpanNano(): bigint | undefined {
     return this.decoder.firstNano;
@@ -154,7 +165,10 @@ export class HeadBuilder {
     this.publishedTraces = this.decoder.traces.count;
   }
 
-  /** Copies what changed of the traces into the shared columns, before the counts: readers see these at or ahead of them. */
+  /**
+   * Copies what changed of the traces into the shared columns, before the counts: readers see these
+   * at or ahead of them.
+   */
   private publishTraces(): void {
     const { traces } = this.decoder;
     const { traceLastSpan, traceSpans, traceStart, traceEnd, traceBytes } = this.traceVecs;

@@ -1,5 +1,5 @@
-// Interned byte strings of a head: equal bytes get one id. The bytes lie in the arena where every thread can read
-// them, the hash table that finds them is private to the writer.
+// Interned byte strings of a head: equal bytes get one id. The bytes lie in the arena where every thread
+// can read them, the hash table that finds them is private to the writer.
 import type { Arena } from './arena.ts';
 import type { VecWriter } from './vec.ts';
 
@@ -26,8 +26,8 @@ export function hashBytes(bytes: Uint8Array, start: number, length: number, seed
 }
 
 /**
- * Open addressing with linear probing. A slot is one tag byte (0 = free, else 8 bits of the hash) and one id: probing
- * stays in the small tag array, and the string itself is looked at only when the tag agrees.
+ * Open addressing with linear probing. A slot is one tag byte (0 = free, else 8 bits of the hash) and one
+ * id: probing stays in the small tag array, and the string itself is looked at only when the tag agrees.
  */
 export class Dictionary {
   private readonly arena: Arena;
@@ -50,7 +50,10 @@ export class Dictionary {
     this.lengths = lengths;
   }
 
-  /** The id of `length` bytes of `source` from `start` on; they are copied when they are new. Throws ArenaFullError. */
+  /**
+   * The id of `length` bytes of `source` from `start` on; they are copied when they are new. Throws
+   * ArenaFullError.
+   */
   intern(source: Uint8Array, start: number, length: number): number {
     const hash = hashBytes(source, start, length, this.seed);
     const tag = hash >>> 24 || 1;

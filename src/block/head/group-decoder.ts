@@ -1,4 +1,5 @@
-// Decodes resources and scopes into the vectors of a head, each distinct one once: they are told apart by their bytes.
+// Decodes resources and scopes into the vectors of a head, each distinct one once: they are told apart by
+// their bytes.
 import { Tag } from '../../model/otlp/encode.ts';
 import type { AttributeDecoder } from './attribute-decoder.ts';
 import type { Dictionary } from './dictionary.ts';

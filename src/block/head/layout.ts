@@ -1,5 +1,6 @@
 // What a head consists of: the vectors of its columns, where their chunks are, and how far each is filled.
-// Shared by the one writer (builder thread) and all readers (scan threads, block writer). See docs/ARCHITECTURE.md.
+// Shared by the one writer (builder thread) and all readers (scan threads, block writer). See
+// docs/ARCHITECTURE.md.
 //
 // Buffer: [control: 64 bytes][counts slot 0][counts slot 1][chunk directory][chunks and strings ...].
 // A vector's chunk k holds FIRST << k elements, so element i lies in chunk 25 - clz32(i + 64).
@@ -105,7 +106,7 @@ export type AttrType = (typeof AttrType)[keyof typeof AttrType];
 
 // Control words (int32 index)
 export const CONTROL_VERSION = 0; // publication counter; counts are in slot (version & 1)
-export const CONTROL_TRACES = 1; // odd while the changing columns of traces are written, raised after each time
+export const CONTROL_TRACES = 1; // odd while the changing columns of traces are being written
 export const CONTROL_WORDS = 16;
 export const COUNTS_OFFSET_WORDS = CONTROL_WORDS;
 export const DIRECTORY_OFFSET_WORDS = CONTROL_WORDS + 2 * HEAD_VEC_NAMES.length;

@@ -14,8 +14,9 @@ import { word32 } from './wire.ts';
 export type HeadVecs = { readonly [name in HeadVecName]: VecReader };
 
 /**
- * The columns of traces that change (traceLastSpan, traceSpans, traceStart, traceEnd, traceBytes) may be ahead of the
- * snapshot while the head still grows, never behind: read them within `readTraces` and expect spans past `spanCount`.
+ * The columns of traces that change (traceLastSpan, traceSpans, traceStart, traceEnd, traceBytes) may be
+ * ahead of the snapshot while the head still grows, never behind: read them within `readTraces` and
+ * expect spans past `spanCount`.
  */
 export class HeadReader {
   readonly vecs: HeadVecs;
@@ -45,7 +46,10 @@ export class HeadReader {
     return this.bytes.subarray(offset, offset + this.vecs.strLength.get(id));
   }
 
-  /** Runs `read` again until the writer has not changed the columns of traces meanwhile: it sees whole frames. */
+  /**
+   * Runs `read` again until the writer has not changed the columns of traces meanwhile: it sees whole
+   * frames.
+   */
   readTraces(read: () => void): void {
     for (;;) {
       const before = Atomics.load(this.control, CONTROL_TRACES);
@@ -124,7 +128,10 @@ export class HeadReader {
   }
 }
 
-/** The writer fills the other slot and then raises the version: equal versions before and after mean an untorn copy. */
+/**
+ * The writer fills the other slot and then raises the version: equal versions before and after mean an
+ * untorn copy.
+ */
 function readCounts(sab: SharedArrayBuffer): Int32Array {
   const words = HEAD_VEC_NAMES.length;
   const control = new Int32Array(sab, 0, COUNTS_OFFSET_WORDS + 2 * words);

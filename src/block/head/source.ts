@@ -206,7 +206,8 @@ export class HeadSource implements SpanSource {
   }
 
   private string(id: number): string {
-    return id < 0 ? '' : text.decode(this.reader.str(id).slice()); // a copy: TextDecoder takes no shared memory
+    // A copy: TextDecoder takes no shared memory.
+    return id < 0 ? '' : text.decode(this.reader.str(id).slice());
   }
 }
 

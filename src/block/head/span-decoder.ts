@@ -1,5 +1,6 @@
-// Decodes the spans of OTLP requests into the vectors of a head. A span counts only when all of its bytes are read:
-// until then what it brought can be taken back. What is malformed is counted, and the rest goes on.
+// Decodes the spans of OTLP requests into the vectors of a head. A span counts only when all of its bytes
+// are read: until then what it brought can be taken back. What is malformed is counted, and the rest goes
+// on.
 import { Tag } from '../../model/otlp/encode.ts';
 import type { Arena } from './arena.ts';
 import { AttributeDecoder } from './attribute-decoder.ts';
@@ -84,7 +85,10 @@ export class SpanDecoder {
     this.attrValues = vecs.spanAttrValue;
   }
 
-  /** Decodes the ExportTraceServiceRequest in b[0, end), which is followed by WIRE_PADDING zeros. Throws ArenaFullError. */
+  /**
+   * Decodes the ExportTraceServiceRequest in b[0, end), which is followed by WIRE_PADDING zeros.
+   * Throws ArenaFullError.
+   */
   request(b: Uint8Array, end: number, nowMs: number): void {
     this.duplicates = 0;
     this.wire.malformed = 0;
@@ -167,7 +171,10 @@ export class SpanDecoder {
     }
   }
 
-  /** Position of the first field with this tag (usually the very first field), or -1; its end is in `foundEnd`. */
+  /**
+   * Position of the first field with this tag (usually the very first field), or -1; its end is in
+   * `foundEnd`.
+   */
   private find(b: Uint8Array, start: number, end: number, tag: number): number {
     for (let p = start; p < end; ) {
       const next = this.wire.skip(b, p, end);
@@ -363,7 +370,10 @@ export class SpanDecoder {
     vecs.traceBytes.push(0);
   }
 
-  /** Links the span to its trace and widens the trace's times; the private table only, `publish` copies it. */
+  /**
+   * Links the span to its trace and widens the trace's times; the private table only, `publish`
+   * copies it.
+   */
   private commitTrace(trace: number, wireBytes: number): void {
     const { traces, startLow, startHigh, endLow, endHigh } = this;
     const { words } = traces;

@@ -1,5 +1,5 @@
-// Which spans a head has, by their identity (trace, span id, kind): a hash table private to the writer that compares
-// with the head's own columns.
+// Which spans a head has, by their identity (trace, span id, kind): a hash table private to the writer
+// that compares with the head's own columns.
 import type { VecWriter } from './vec.ts';
 
 const SLOTS_MIN = 1024;
@@ -19,7 +19,10 @@ export class SpanSet {
     this.spanKindStatus = spanKindStatus;
   }
 
-  /** Adds the span that is about to be appended (its ordinal is the count of the columns), unless it is there. */
+  /**
+   * Adds the span that is about to be appended (its ordinal is the count of the columns), unless it
+   * is there.
+   */
   add(trace: number, idLow: number, idHigh: number, kind: number): boolean {
     if (this.count > this.tags.length * 0.625) this.grow();
     const hash = this.hash(trace, idLow, idHigh, kind);

@@ -1,4 +1,5 @@
-// Writes the spans of one trace of a head as OTLP TracesData, grouped by resource and scope in order of arrival.
+// Writes the spans of one trace of a head as OTLP TracesData, grouped by resource and scope in order of
+// arrival.
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import * as otlp from '../../model/otlp/encode.ts';
 import { Tag } from '../../model/otlp/encode.ts';

@@ -1,4 +1,5 @@
-// What a snapshot of a head knows about its traces: their spans, roots and nested sets. Computed when asked, and kept.
+// What a snapshot of a head knows about its traces: their spans, roots and nested sets. Computed when
+// asked, and kept.
 import { NestedSets } from '../nested-set.ts';
 import { AttrType } from './layout.ts';
 import type { HeadReader } from './reader.ts';
@@ -81,7 +82,10 @@ export class TraceIndex {
     return -1;
   }
 
-  /** @param traces ascending ordinals, or undefined for all; the numbers are then in the order of `spansOfAll`. */
+  /**
+   * @param traces ascending ordinals, or undefined for all; the numbers are then in the order of
+   * `spansOfAll`.
+   */
   nestedSets(traces: Int32Array | undefined): NestedSetColumns {
     const { spanCount, traceCount } = this.reader;
     if (traces === undefined) this.group();

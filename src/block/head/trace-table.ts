@@ -1,5 +1,5 @@
-// The traces of a head as its writer knows them: found by id, with what changes while spans arrive. The shared columns
-// follow at the end of each frame, so that readers never see half a frame.
+// The traces of a head as its writer knows them: found by id, with what changes while spans arrive. The
+// shared columns follow at the end of each frame, so that readers never see half a frame.
 import { word32 } from './wire.ts';
 
 const SLOTS_MIN = 256;

@@ -1,5 +1,6 @@
 // Vectors of a head: append-only, in chunks that double, so nothing is ever copied when they grow.
-// VecWriter is the builder's end, VecReader the end of every other thread (a fixed count, taken at a snapshot).
+// VecWriter is the builder's end, VecReader the end of every other thread (a fixed count, taken at a
+// snapshot).
 import { type Arena, ARENA_UNIT } from './arena.ts';
 import { CHUNKS_MAX, DIRECTORY_OFFSET_WORDS, FIRST, FIRST_LOG2, type VecKind, vecWidth } from './layout.ts';
 

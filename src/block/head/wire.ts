@@ -1,5 +1,6 @@
-// The protobuf wire format as the head's decoder reads it: a buffer that is followed by WIRE_PADDING zero bytes, so
-// that no read of a tag, a varint or a fixed number leaves it. Positions are checked against the message's end after.
+// The protobuf wire format as the head's decoder reads it: a buffer that is followed by WIRE_PADDING zero
+// bytes, so that no read of a tag, a varint or a fixed number leaves it. Positions are checked against
+// the message's end after.
 
 /** Zero bytes that must follow the input. */
 export const WIRE_PADDING = 16;

@@ -5,11 +5,14 @@
 //     ... openField(w, Tag.resourceSpans.resource) ... attributes ... closeField ...
 //   closeField(w, rs);
 //
-// Canonical form, the same whatever the columns come from: fields in ascending order of their number, defaults left
-// out, but `resource`, `scope` and `status` always present, even when empty.
+// Canonical form, the same whatever the columns come from: fields in ascending order of their number,
+// defaults left out, but `resource`, `scope` and `status` always present, even when empty.
 import type { ByteWriter } from '../../lib/byte-writer.ts';
 
-/** Wire tags (field number and wire type; all fit one byte) by message and field, as in opentelemetry-proto. */
+/**
+ * Wire tags (field number and wire type, all of one byte) by message and field, as in opentelemetry-
+ * proto.
+ */
 export const Tag = {
   tracesData: { resourceSpans: 0x0a },
   resourceSpans: { resource: 0x0a, scopeSpans: 0x12, schemaUrl: 0x1a },
@@ -116,7 +119,10 @@ export function id8Field(w: ByteWriter, tag: number, low: number, high: number):
   w.u32(high);
 }
 
-/** Begins a KeyValue as the field `tag` of its owner; follow with one value under `Tag.keyValue.value` and `closeField`. */
+/**
+ * Begins a KeyValue as field `tag` of its owner: one value under `Tag.keyValue.value` and `closeField`
+ * follow.
+ */
 export function openAttribute(
   w: ByteWriter,
   tag: number,
@@ -129,7 +135,7 @@ export function openAttribute(
   return mark;
 }
 
-// The next five write an AnyValue as field `tag`: Tag.keyValue.value, or Tag.arrayValue.values inside an array.
+// These write an AnyValue as field `tag`: Tag.keyValue.value, or Tag.arrayValue.values inside an array.
 
 export function stringValue(
   w: ByteWriter,

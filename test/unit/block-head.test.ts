@@ -1,0 +1,1073 @@
+// The head: what goes in as OTLP comes out whole, by trace and by vector, whatever else is in the bytes.
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import fc from 'fast-check';
+import t from 'tap';
+import { type AppendResult, HeadBuilder } from '../../src/block/head/builder.ts';
+import { HeadReader } from '../../src/block/head/reader.ts';
+import { HeadSource } from '../../src/block/head/source.ts';
+import { NestedSets } from '../../src/block/nested-set.ts';
+import { type FieldRequest, ValueType, type Vector } from '../../src/traceql/source.ts';
+import type { HeadReaderData } from '../support/head-reader-worker.ts';
+import {
+  type Attribute,
+  START_NANO,
+  type TestSpan,
+  aResource,
+  aScope,
+  aSpan,
+  aTrace,
+  decodeTraces,
+  encodeSpan,
+  encodeTraces,
+  encodeValue,
+  field,
+  hexId,
+  numberField,
+} from '../support/otlp.ts';
+
+const MEGABYTE = 1024 * 1024;
+
+function aHead(maxBytes = 512 * MEGABYTE): HeadBuilder {
+  return new HeadBuilder({ maxBytes, now: () => Number(START_NANO / 1_000_000n) });
+}
+
+function append(head: HeadBuilder, bytes: Uint8Array): AppendResult {
+  return head.append(bytes, 0, bytes.length);
+}
+
+function sourceOf(head: HeadBuilder): HeadSource {
+  return new HeadSource(new HeadReader(head.sab), 'head');
+}
+
+function unhex(hex: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(hex, 'hex'));
+}
+
+async function traceOf(head: HeadBuilder, traceId: string): Promise<TestSpan[]> {
+  const bytes = await sourceOf(head).trace(unhex(traceId));
+  return bytes === undefined ? [] : decodeTraces(bytes);
+}
+
+async function vectorOf(source: HeadSource, request: FieldRequest, rows?: number[]): Promise<Vector> {
+  const options = rows === undefined ? {} : { rows: Int32Array.from(rows) };
+  return (await source.load([request], options))[0]!;
+}
+
+function attribute(
+  scope: 'span' | 'resource' | 'event' | 'link' | 'instrumentation',
+  name: string,
+): FieldRequest {
+  return { field: { kind: 'attribute', scope, name } };
+}
+
+/** A vector as [owner, value] pairs; strings and ids as text. */
+function entries(vector: Vector, show = (bytes: Uint8Array) => Buffer.from(bytes).toString()): unknown[][] {
+  return Array.from({ length: vector.count }, (_, i) => {
+    const owner = vector.owners === undefined ? i : vector.owners[i];
+    const type = typeof vector.type === 'number' ? vector.type : vector.type[i];
+    if (type === ValueType.string || type === ValueType.bytes)
+      return [owner, show(vector.table!.bytes(vector.str![i]!))];
+    if (type === ValueType.bool) return [owner, vector.num![i] === 1];
+    if (vector.exact !== undefined && type !== ValueType.float)
+      return [owner, vector.base + vector.exact[i]!];
+    return [owner, Number(vector.base) + vector.num![i]!];
+  });
+}
+
+const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+t.test('every field of a span comes back', async (t) => {
+  const everyValue: Attribute[] = [
+    ['string', 'text'],
+    ['empty string', ''],
+    ['unicode', 'grüße ☃'],
+    ['', 'no key'],
+    ['true', true],
+    ['false', false],
+    ['zero', 0n],
+    ['small', 127n],
+    ['negative', -1n],
+    ['int32 min', -(2n ** 31n)],
+    ['int32 max', 2n ** 31n - 1n],
+    ['above int32', 2n ** 31n],
+    ['int64 max', 2n ** 63n - 1n],
+    ['int64 min', -(2n ** 63n)],
+    ['double', 1.5],
+    ['double zero', 0],
+    ['infinity', Number.NEGATIVE_INFINITY],
+    ['none', undefined],
+    ['bytes', Uint8Array.of(0, 255, 7)],
+    ['strings', ['a', '', 'c']],
+    ['bools', [true, false]],
+    ['ints', [1n, -5n, 2n ** 62n]],
+    ['doubles', [0.5, -1]],
+    ['nothing', []],
+    ['mixed', ['a', 1n, [true]]],
+    [
+      'map',
+      {
+        kv: [
+          ['k', 'v'],
+          ['deep', { kv: [['x', [1n]]] }],
+        ],
+      },
+    ],
+    ['twice', 'first'],
+    ['twice', 'second'],
+  ];
+  const event = { timeUnixNano: START_NANO + 5n, name: 'e', attributes: everyValue, droppedAttributes: 3 };
+  const link = {
+    traceId: hexId(77, 16),
+    spanId: hexId(78, 8),
+    traceState: 'a=b',
+    attributes: everyValue,
+    droppedAttributes: 2 ** 32 - 1,
+  };
+  const cases: { name: string; span: Partial<TestSpan> }[] = [
+    { name: 'plain', span: {} },
+    { name: 'no name, no kind', span: { name: '', kind: 0 } },
+    { name: 'attributes', span: { attributes: everyValue } },
+    { name: 'dropped counts', span: { droppedAttributes: 1, droppedEvents: 2, droppedLinks: 3 } },
+    { name: 'one dropped count', span: { droppedLinks: 2 ** 31 } },
+    { name: 'status', span: { status: { code: 2, message: 'broken' } } },
+    { name: 'status without message', span: { status: { code: 1, message: '' } } },
+    { name: 'trace state', span: { traceState: 'vendor=1' } },
+    { name: 'parent', span: { parentSpanId: 'ff00000000000001' } },
+    { name: 'times at the ends of uint64', span: { startUnixNano: 0n, endUnixNano: 2n ** 64n - 1n } },
+    { name: 'end before start', span: { startUnixNano: START_NANO, endUnixNano: START_NANO - 1n } },
+    { name: 'event', span: { events: [event, { ...event, name: '', attributes: [] }] } },
+    { name: 'event before start', span: { events: [{ ...event, timeUnixNano: 1n }] } },
+    { name: 'links', span: { links: [link, { ...link, traceState: '', droppedAttributes: 0 }] } },
+    {
+      name: 'resource and scope',
+      span: {
+        resource: { attributes: everyValue, droppedAttributes: 9 },
+        scope: { name: 'n', version: 'v', attributes: everyValue, droppedAttributes: 8 },
+      },
+    },
+    {
+      name: 'nothing around',
+      span: { resource: { attributes: [], droppedAttributes: 0 }, scope: aScope('', '') },
+    },
+    ...[126, 127, 128, 16_380, 16_384, 70_000, 2_200_000].map((n) => ({
+      name: `a string of ${n}`,
+      span: { attributes: [['long', 'x'.repeat(n)] as Attribute] },
+    })),
+  ];
+  const head = aHead();
+  const spans = cases.map((c, i) => aSpan({ traceId: hexId(i + 1, 16), ...c.span }));
+  // in one request, with bytes before and after it in the buffer
+  const request = encodeTraces(spans);
+  const buffer = new Uint8Array(request.length + 20).fill(0xff);
+  buffer.set(request, 10);
+  const result = head.append(buffer, 10, 10 + request.length);
+  t.same(result, { spans: spans.length, traces: spans.length, duplicates: 0, malformed: 0 });
+  for (const [i, { name }] of cases.entries()) {
+    t.strictSame(await traceOf(head, hexId(i + 1, 16)), [spans[i]], name);
+  }
+  t.equal(await sourceOf(head).trace(unhex(hexId(999, 16))), undefined);
+});
+
+t.test('a trace is grouped by resource and scope, over several requests', async (t) => {
+  const head = aHead();
+  const [a, b] = [aResource('a'), aResource('b')];
+  const [x, y] = [aScope('x'), aScope('y')];
+  const spans = [a, b, a, a, b].map((resource, i) =>
+    aSpan({ spanId: hexId(i + 1, 8), resource, scope: i === 3 ? y : x }),
+  );
+  for (const span of spans) append(head, encodeTraces([span]));
+  const got = await traceOf(head, spans[0]!.traceId);
+  t.strictSame(
+    got.map((s) => Number(`0x${s.spanId}`)),
+    [1, 3, 4, 2, 5],
+  );
+  t.strictSame(got[2], spans[3]);
+  t.equal(head.traceCount, 1);
+});
+
+t.test('a span counts once', async (t) => {
+  const head = aHead();
+  const spans = aTrace(1, 50);
+  const bytes = encodeTraces([...spans, spans[7]!, { ...spans[7]!, kind: 2 }]);
+  t.match(append(head, bytes), { spans: 51, traces: 1, duplicates: 1, malformed: 0 });
+  t.match(append(head, bytes), { spans: 0, traces: 0, duplicates: 52, malformed: 0 });
+  t.match(append(head, encodeTraces(aTrace(2, 50))), { spans: 50, traces: 1, duplicates: 0 });
+  t.equal((await traceOf(head, hexId(1, 16))).length, 51);
+  t.strictSame(await traceOf(head, hexId(2, 16)), aTrace(2, 50), 'what the duplicates brought is taken back');
+});
+
+t.test('malformed bytes', async (t) => {
+  const good = encodeSpan(aSpan({ spanId: hexId(2, 8) }));
+  const plain = encodeSpan(aSpan());
+  const join = (...parts: Uint8Array[]): Uint8Array => Uint8Array.from(parts.flatMap((p) => [...p]));
+  const request = (...spans: Uint8Array[]): Uint8Array =>
+    field(1, field(2, join(...spans.map((s) => field(2, s)))));
+  const attr = (value: Uint8Array): Uint8Array => field(9, join(field(1, [0x6b]), field(2, value)));
+  const nested = (depth: number): Uint8Array => {
+    let value = encodeValue('x');
+    for (let i = 0; i < depth; i++) value = field(5, field(1, value));
+    return value;
+  };
+  const cases: { name: string; bytes: Uint8Array; spans: number; malformed: number }[] = [
+    { name: 'empty', bytes: new Uint8Array(0), spans: 0, malformed: 0 },
+    { name: 'garbage', bytes: new Uint8Array(40).fill(0xff), spans: 0, malformed: 1 },
+    { name: 'an unknown field', bytes: join(numberField(99, 5), request(good)), spans: 1, malformed: 0 },
+    { name: 'field number 0', bytes: join(request(good), Uint8Array.of(0)), spans: 1, malformed: 1 },
+    { name: 'a group', bytes: join(request(good), Uint8Array.of(0x1b, 0x1c)), spans: 1, malformed: 1 },
+    { name: 'cut off', bytes: join(request(plain), request(good).slice(0, -1)), spans: 1, malformed: 1 },
+    { name: 'a length beyond the request', bytes: Uint8Array.of(0x0a, 0x7f), spans: 0, malformed: 1 },
+    {
+      name: 'a length of 2^64 - 1',
+      bytes: join(Uint8Array.of(0x0a), new Uint8Array(9).fill(0xff), Uint8Array.of(1)),
+      spans: 0,
+      malformed: 1,
+    },
+    { name: 'no trace id', bytes: request(plain.slice(18), good), spans: 1, malformed: 1 },
+    {
+      name: 'a trace id of 15 bytes',
+      bytes: request(join(field(1, new Uint8Array(15)), plain.slice(18)), good),
+      spans: 1,
+      malformed: 1,
+    },
+    {
+      name: 'no span id',
+      bytes: request(join(plain.slice(0, 18), plain.slice(28)), good),
+      spans: 1,
+      malformed: 1,
+    },
+    {
+      name: 'a span with a cut field',
+      bytes: request(join(plain, Uint8Array.of(0x4a, 9, 1)), good),
+      spans: 1,
+      malformed: 1,
+    },
+    {
+      name: 'a span with an endless varint',
+      bytes: request(join(plain, Uint8Array.of(0x30), new Uint8Array(11).fill(0x80)), good),
+      spans: 1,
+      malformed: 1,
+    },
+    {
+      name: 'a span with half a time',
+      bytes: request(join(plain, Uint8Array.of(0x39, 1, 2)), good),
+      spans: 1,
+      malformed: 1,
+    },
+    {
+      name: 'a time as a varint',
+      bytes: request(join(plain, numberField(7, 5)), good),
+      spans: 2,
+      malformed: 0,
+    },
+    {
+      name: 'an unknown field with a large number',
+      bytes: request(join(plain, numberField(2 ** 28, 5)), good),
+      spans: 2,
+      malformed: 0,
+    },
+    {
+      name: 'a broken status',
+      bytes: request(join(plain, field(15, [0x12, 5])), good),
+      spans: 1,
+      malformed: 1,
+    },
+    {
+      name: 'a broken event',
+      bytes: request(join(plain, field(11, [0x12, 5])), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'a broken link',
+      bytes: request(join(plain, field(13, [0x0a, 5])), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'an attribute cut off',
+      bytes: request(join(plain, field(9, [0x0a, 5, 1])), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'an attribute with half a double',
+      bytes: request(join(plain, attr(Uint8Array.of(0x21, 1))), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'an attribute with a broken array',
+      bytes: request(join(plain, attr(Uint8Array.of(0x2a, 2, 0x0a, 9))), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'an array in an array, 100 deep',
+      bytes: request(join(plain, attr(nested(100))), good),
+      spans: 2,
+      malformed: 0,
+    },
+    {
+      name: 'an array in an array, 101 deep',
+      bytes: request(join(plain, attr(nested(101))), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'an array in an array, 5000 deep',
+      bytes: request(join(plain, attr(nested(5000))), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'a broken resource',
+      bytes: field(1, join(field(1, [0x0a, 9]), field(2, field(2, good)))),
+      spans: 1,
+      malformed: 1,
+    },
+    {
+      name: 'a broken scope',
+      bytes: field(1, field(2, join(field(1, [0x0a, 9]), field(2, good)))),
+      spans: 1,
+      malformed: 1,
+    },
+  ];
+  for (const { name, bytes, spans, malformed } of cases) {
+    const head = aHead();
+    t.match(append(head, bytes), { spans, malformed, duplicates: 0 }, name);
+    t.equal((await traceOf(head, hexId(1, 16))).length, spans, `${name}: what is left is whole`);
+    t.match(
+      append(head, encodeTraces(aTrace(2, 9))),
+      { spans: 9, malformed: 0 },
+      `${name}: the next request`,
+    );
+    t.strictSame(await traceOf(head, hexId(2, 16)), aTrace(2, 9), `${name}: the next request is whole`);
+  }
+});
+
+t.test('resource and scope may follow what they own', async (t) => {
+  const head = aHead();
+  const resource = field(1, field(1, [...field(1, [0x6b]), ...field(2, encodeValue('v'))]));
+  const scopeSpans = field(2, [...field(2, encodeSpan(aSpan())), ...field(1, field(1, [0x6e]))]);
+  append(head, field(1, [...scopeSpans, ...resource]));
+  const [span] = await traceOf(head, hexId(1, 16));
+  t.strictSame(span!.resource.attributes, [['k', 'v']]);
+  t.equal(span!.scope.name, 'n');
+});
+
+t.test('event times before the span start in the bytes', async (t) => {
+  const span = aSpan({
+    events: [{ timeUnixNano: START_NANO + 9n, name: 'e', attributes: [], droppedAttributes: 0 }],
+  });
+  const fields = encodeSpan({ ...span, events: [], startUnixNano: 0n });
+  const event = encodeSpan({ ...span, startUnixNano: 0n }).slice(fields.length);
+  const head = aHead();
+  append(head, field(1, field(2, field(2, [...event, ...encodeSpan({ ...span, events: [] })]))));
+  t.strictSame((await traceOf(head, span.traceId))[0]!.events, span.events);
+});
+
+t.test('parents of other lengths', async (t) => {
+  const cases = [
+    { name: 'short', input: '0102', want: '0000000000000102' },
+    { name: 'five bytes', input: '0102030405', want: '0000000102030405' },
+    { name: 'long', input: '000102030405060708090a', want: '030405060708090a' },
+    { name: 'zero', input: '0000000000000000', want: '' },
+  ];
+  for (const { name, input, want } of cases) {
+    const head = aHead();
+    append(head, encodeTraces([aSpan({ parentSpanId: input })]));
+    t.equal((await traceOf(head, hexId(1, 16)))[0]!.parentSpanId, want, name);
+  }
+});
+
+t.test('mutated requests never crash and never harm what is there', async (t) => {
+  const spans = aTrace(1, 6, (i) => ({
+    attributes: [
+      ['a', 'b'],
+      ['i', BigInt(i)],
+      ['l', ['x', 1n, { kv: [['k', 2.5]] }]],
+      ['big', 2n ** 60n],
+    ],
+    events: [{ timeUnixNano: START_NANO, name: 'e', attributes: [['x', true]], droppedAttributes: 1 }],
+    links: [
+      {
+        traceId: hexId(9, 16),
+        spanId: hexId(9, 8),
+        traceState: '',
+        attributes: [['y', 1.5]],
+        droppedAttributes: 0,
+      },
+    ],
+    status: { code: 2, message: 'm' },
+  }));
+  const valid = encodeTraces(spans);
+  const kept = aTrace(2, 5);
+  const keptBytes = encodeTraces(kept);
+  const mutation = fc.record({ at: fc.nat(valid.length - 1), byte: fc.nat(255), cut: fc.boolean() });
+  await fc.assert(
+    fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 8 }), async (mutations) => {
+      const head = aHead();
+      append(head, keptBytes);
+      let bytes = valid.slice();
+      for (const { at, byte, cut } of mutations) {
+        if (cut && byte < 20) bytes = bytes.slice(0, at);
+        else if (at < bytes.length) bytes[at] = byte;
+      }
+      const result = append(head, bytes);
+      const source = sourceOf(head);
+      const { ids } = await source.traceIds();
+      let found = 0;
+      for (let i = 0; i < ids.length; i += 16) {
+        found += decodeTraces((await source.trace(ids.subarray(i, i + 16)))!).length;
+      }
+      for (const name of ['a', 'i', 'l', 'big']) await vectorOf(source, attribute('span', name));
+      const intact = decodeTraces((await source.trace(unhex(hexId(2, 16))))!);
+      return found === 5 + result.spans && intact.length >= 5 && intact[4]!.name === kept[4]!.name;
+    }),
+    { numRuns: 400, verbose: 1 },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (bytes) => {
+      const head = aHead();
+      append(head, bytes);
+      append(head, field(1, field(2, field(2, bytes))));
+      append(head, field(1, field(2, field(2, [...encodeSpan(aSpan()), ...bytes]))));
+      return sourceOf(head).traceCount <= 3;
+    }),
+    { numRuns: 300 },
+  );
+  t.pass();
+});
+
+t.test('a full head keeps whole requests only', async (t) => {
+  const head = aHead(MEGABYTE);
+  let appended = 0;
+  const requestOf = (i: number): TestSpan[] =>
+    aTrace(1 + (i % 20), 40, (n) => ({ spanId: hexId(1 + i * 100 + n, 8) }));
+  const fill = (): void => {
+    for (; appended < 10_000; appended++) append(head, encodeTraces(requestOf(appended)));
+  };
+  t.notOk(head.isFull);
+  t.throws(fill, { name: 'ArenaFullError' });
+  t.ok(head.isFull);
+  t.ok(appended > 20, `${appended} requests fit`);
+  t.equal(head.spanCount, appended * 40);
+  t.throws(() => append(head, encodeTraces([aSpan()])), { name: 'ArenaFullError' }, 'it takes no more');
+  const source = sourceOf(head);
+  t.equal(source.spanCount, appended * 40);
+  for (let trace = 1; trace <= 20; trace++) {
+    const ids = (await traceOf(head, hexId(trace, 16))).map((s) => Number(`0x${s.spanId}`));
+    const want = [];
+    for (let i = trace - 1; i < appended; i += 20) for (let n = 1; n <= 40; n++) want.push(1 + i * 100 + n);
+    t.strictSame(ids, want, `trace ${trace}`);
+  }
+  t.equal(
+    append(aHead(MEGABYTE), encodeTraces(requestOf(appended))).spans,
+    40,
+    'a new head takes the request',
+  );
+});
+
+t.test('a trace of 100,000 spans', async (t) => {
+  const count = 100_000;
+  const head = aHead();
+  const template = encodeSpan(aSpan({ parentSpanId: hexId(0, 8), attributes: [['n', 1n]] }));
+  const one = field(2, template);
+  const perRequest = 5000;
+  for (let from = 0; from < count; from += perRequest) {
+    const spans = new Uint8Array(one.length * perRequest);
+    const view = new DataView(spans.buffer);
+    for (let i = 0; i < perRequest; i++) {
+      const at = i * one.length + (one.length - template.length);
+      spans.set(one, i * one.length);
+      view.setUint32(at + 20 + 4, from + i + 1); // span id
+      view.setUint32(at + 30 + 4, from + i); // parent: the one before, the first has none
+    }
+    const request = field(1, field(2, spans));
+    t.equal(append(head, request).spans, perRequest);
+    t.equal(append(head, request).duplicates, perRequest);
+  }
+  const source = sourceOf(head);
+  t.equal(head.traceCount, 1);
+  const spans = decodeTraces((await source.trace(unhex(hexId(1, 16))))!);
+  t.equal(spans.length, count);
+  t.equal(spans[count - 1]!.parentSpanId, hexId(count - 1, 8));
+  const left = await vectorOf(source, { field: { kind: 'intrinsic', name: 'span:nestedSetLeft' } });
+  const right = await vectorOf(source, { field: { kind: 'intrinsic', name: 'span:nestedSetRight' } });
+  t.equal(left.num![count - 1], count);
+  t.equal(right.num![0], 2 * count);
+  t.equal(head.bytesOfTrace(0), template.length * count);
+});
+
+t.test('what a head says of itself', (t) => {
+  const head = aHead();
+  t.equal(head.firstSpanNano, undefined);
+  t.equal(head.lastSpanNano, undefined);
+  const empty = head.usedBytes;
+  const spans = [
+    aSpan({ spanId: hexId(1, 8) }),
+    aSpan({ spanId: hexId(2, 8), startUnixNano: START_NANO - 10n, endUnixNano: START_NANO }),
+    aSpan({ spanId: hexId(3, 8), startUnixNano: 5n, endUnixNano: 6n }),
+    aSpan({ spanId: hexId(4, 8), startUnixNano: START_NANO + 5n, endUnixNano: START_NANO * 2n }),
+  ];
+  append(head, encodeTraces(spans));
+  t.equal(head.firstSpanNano, START_NANO - 10n);
+  t.equal(head.lastSpanNano, START_NANO + 1_000_000n);
+  t.equal(head.spanCount, 4);
+  t.equal(head.traceCount, 1);
+  const wire = spans.reduce((sum, span) => sum + encodeSpan(span).length, 0);
+  t.equal(head.bytesOfTrace(0), wire);
+  t.equal(head.estimatedBlockBytes, Math.round(wire * 0.34));
+  t.ok(head.usedBytes > empty);
+  t.ok(head.reservedBytes <= head.sab.byteLength);
+  t.end();
+});
+
+t.test('vectors', async (t) => {
+  const a = aResource('a', [['pod', 'p1']]);
+  const b: TestSpan['resource'] = { attributes: [['service.name', 7n]], droppedAttributes: 0 };
+  const scope = { ...aScope('lib', '2'), attributes: [['s', 'x']] as Attribute[] };
+  const event = (name: string, at: bigint): TestSpan['events'][0] => ({
+    timeUnixNano: START_NANO + at,
+    name,
+    attributes: [['e', name]],
+    droppedAttributes: 0,
+  });
+  const link = {
+    traceId: hexId(5, 16),
+    spanId: hexId(6, 8),
+    traceState: '',
+    attributes: [['l', true]] as Attribute[],
+    droppedAttributes: 0,
+  };
+  const spans: TestSpan[] = [
+    aSpan({
+      traceId: hexId(1, 16),
+      spanId: hexId(1, 8),
+      name: 'root',
+      resource: a,
+      scope,
+      attributes: [
+        ['k', 'v'],
+        ['n', 1n],
+      ],
+    }),
+    aSpan({
+      traceId: hexId(2, 16),
+      spanId: hexId(2, 8),
+      name: 'other',
+      resource: b,
+      scope,
+      attributes: [['k', 2n ** 60n + 1n]],
+      kind: 3,
+    }),
+    aSpan({
+      traceId: hexId(1, 16),
+      spanId: hexId(3, 8),
+      parentSpanId: hexId(1, 8),
+      resource: b,
+      scope,
+      attributes: [
+        ['k', 'w'],
+        ['k', ['v', 'x']],
+        ['n', 2.5],
+      ],
+      status: { code: 2, message: 'bad' },
+      startUnixNano: START_NANO + 100n,
+      endUnixNano: START_NANO + 2_000_000n,
+      events: [event('e1', 5n), event('e2', 105n)],
+    }),
+    aSpan({
+      traceId: hexId(2, 16),
+      spanId: hexId(4, 8),
+      parentSpanId: hexId(2, 8),
+      resource: a,
+      scope,
+      attributes: [['k', true]],
+      links: [link],
+    }),
+  ];
+  const head = aHead();
+  append(head, encodeTraces(spans));
+  const source = sourceOf(head);
+  const big = 2n ** 60n + 1n;
+  const k: unknown[][] = [
+    [0, 'v'],
+    [1, big],
+    [2, 'w'],
+    [2, 'v'],
+    [2, 'x'],
+    [3, true],
+  ];
+  const cases: { name: string; request: FieldRequest; rows?: number[]; want: unknown[][]; hex?: boolean }[] =
+    [
+      { name: 'mixed types', request: attribute('span', 'k'), want: k },
+      { name: 'one type', request: attribute('resource', 'pod'), want: [[0, 'p1']] },
+      {
+        name: 'int and double',
+        request: attribute('span', 'n'),
+        want: [
+          [0, 1],
+          [2, 2.5],
+        ],
+      },
+      { name: 'not there', request: attribute('span', 'nope'), want: [] },
+      { name: 'not there in this scope', request: attribute('link', 'k'), want: [] },
+      {
+        name: 'event attribute',
+        request: attribute('event', 'e'),
+        want: [
+          [0, 'e1'],
+          [1, 'e2'],
+        ],
+      },
+      { name: 'link attribute', request: attribute('link', 'l'), want: [[0, true]] },
+      { name: 'scope attribute', request: attribute('instrumentation', 's'), want: [[0, 'x']] },
+      {
+        name: 'service.name',
+        request: attribute('resource', 'service.name'),
+        want: [
+          [0, 'a'],
+          [1, 7],
+        ],
+      },
+      {
+        name: 'rows',
+        request: attribute('span', 'k'),
+        rows: [1],
+        want: [
+          [1, big],
+          [3, true],
+        ],
+      },
+      { name: 'rows of events', request: attribute('event', 'e'), rows: [1], want: [] },
+      {
+        name: 'equals leaves arrays in',
+        request: { ...attribute('span', 'k'), equals: [Buffer.from('v')] },
+        want: [
+          [0, 'v'],
+          [2, 'v'],
+          [2, 'x'],
+        ],
+      },
+      {
+        name: 'equals of no string',
+        request: { ...attribute('resource', 'pod'), equals: [Buffer.from('no')] },
+        want: [],
+      },
+      {
+        name: 'equals with rows',
+        request: { ...attribute('span', 'k'), equals: [Buffer.from('w')] },
+        rows: [0],
+        want: [
+          [2, 'w'],
+          [2, 'v'],
+          [2, 'x'],
+        ],
+      },
+      ...(
+        [
+          [
+            'span:name',
+            [
+              [0, 'root'],
+              [1, 'other'],
+              [2, 'op'],
+              [3, 'op'],
+            ],
+          ],
+          [
+            'span:kind',
+            [
+              [0, 1],
+              [1, 3],
+              [2, 1],
+              [3, 1],
+            ],
+          ],
+          [
+            'span:status',
+            [
+              [0, 0],
+              [1, 0],
+              [2, 2],
+              [3, 0],
+            ],
+          ],
+          [
+            'span:statusMessage',
+            [
+              [0, ''],
+              [1, ''],
+              [2, 'bad'],
+              [3, ''],
+            ],
+          ],
+          [
+            'span:duration',
+            [
+              [0, 1_000_000],
+              [1, 1_000_000],
+              [2, 1_999_900],
+              [3, 1_000_000],
+            ],
+          ],
+          ['span:id', [1, 2, 3, 4].map((n, i) => [i, hexId(n, 8)]), true],
+          [
+            'span:parentID',
+            [
+              [0, ''],
+              [1, ''],
+              [2, hexId(1, 8)],
+              [3, hexId(2, 8)],
+            ],
+            true,
+          ],
+          [
+            'span:nestedSetLeft',
+            [
+              [0, 1],
+              [1, 1],
+              [2, 2],
+              [3, 2],
+            ],
+          ],
+          [
+            'span:nestedSetRight',
+            [
+              [0, 4],
+              [1, 4],
+              [2, 3],
+              [3, 3],
+            ],
+          ],
+          [
+            'span:nestedSetParent',
+            [
+              [0, -1],
+              [1, -1],
+              [2, 1],
+              [3, 1],
+            ],
+          ],
+          [
+            'span:childCount',
+            [
+              [0, 1],
+              [1, 1],
+              [2, 0],
+              [3, 0],
+            ],
+          ],
+          [
+            'trace:id',
+            [
+              [0, hexId(1, 16)],
+              [1, hexId(2, 16)],
+            ],
+            true,
+          ],
+          [
+            'trace:duration',
+            [
+              [0, 2_000_000],
+              [1, 1_000_000],
+            ],
+          ],
+          [
+            'trace:rootName',
+            [
+              [0, 'root'],
+              [1, 'other'],
+            ],
+          ],
+          [
+            'trace:rootService',
+            [
+              [0, 'a'],
+              [1, ''],
+            ],
+          ],
+          [
+            'event:name',
+            [
+              [0, 'e1'],
+              [1, 'e2'],
+            ],
+          ],
+          [
+            'event:timeSinceStart',
+            [
+              [0, -95],
+              [1, 5],
+            ],
+          ],
+          ['link:traceID', [[0, hexId(5, 16)]], true],
+          ['link:spanID', [[0, hexId(6, 8)]], true],
+          ['instrumentation:name', [[0, 'lib']]],
+          ['instrumentation:version', [[0, '2']]],
+        ] as const
+      ).map(([name, want, hex]) => ({
+        name,
+        request: { field: { kind: 'intrinsic' as const, name } },
+        want: want as unknown as unknown[][],
+        hex: hex === true,
+      })),
+    ];
+  for (const { name, request, rows, want, hex } of cases) {
+    const vector = await vectorOf(source, request, rows);
+    t.strictSame(entries(vector, hex === true ? hexOf : undefined), want, name);
+    // With rows the same entries, less those of other traces.
+    if (rows !== undefined || want.length === 0 || !/^(span|event|link|trace):/.test(name)) continue;
+    const second = entries(await vectorOf(source, request, [1]), hex === true ? hexOf : undefined);
+    const owned = { span: [1, 3], trace: [1], event: [], link: [0] }[name.split(':')[0]!]!;
+    t.strictSame(
+      second,
+      want.filter(([owner]) => owned.includes(owner as never)),
+      `${name} of one trace`,
+    );
+  }
+  const array = await vectorOf(source, attribute('span', 'k'));
+  t.strictSame([...array.isElement!], [0, 0, 0, 1, 1, 0]);
+  const starts = await vectorOf(source, { field: { kind: 'intrinsic', name: 'span:start' } });
+  t.equal(starts.base + BigInt(starts.num![2]!), START_NANO + 100n);
+  t.strictSame([...(await source.relation('spanTrace'))], [0, 1, 0, 1]);
+  t.strictSame([...(await source.relation('spanResource'))], [0, 1, 1, 0]);
+  t.strictSame([...(await source.relation('spanScope'))], [0, 0, 0, 0]);
+  t.strictSame([...(await source.relation('eventSpan'))], [2, 2]);
+  t.strictSame([...(await source.relation('linkSpan'))], [3]);
+  const { startMicros, endMicros } = await source.traceTimes();
+  t.strictSame([...startMicros], [Number(START_NANO / 1000n), Number(START_NANO / 1000n)]);
+  t.equal(endMicros[0], Number(START_NANO / 1000n) + 2000);
+  t.strictSame(await source.facts(Int32Array.of(1, 0)), [
+    {
+      id: unhex(hexId(2, 16)),
+      rootService: '',
+      rootName: 'other',
+      hasRoot: true,
+      startUnixNano: START_NANO,
+      endUnixNano: START_NANO + 1_000_000n,
+      services: [
+        { service: '', spanCount: 1, errorCount: 0 },
+        { service: 'a', spanCount: 1, errorCount: 0 },
+      ],
+    },
+    {
+      id: unhex(hexId(1, 16)),
+      rootService: 'a',
+      rootName: 'root',
+      hasRoot: true,
+      startUnixNano: START_NANO,
+      endUnixNano: START_NANO + 2_000_000n,
+      services: [
+        { service: 'a', spanCount: 1, errorCount: 0 },
+        { service: '', spanCount: 1, errorCount: 1 },
+      ],
+    },
+  ]);
+});
+
+t.test('many entries of one attribute over many chunks', async (t) => {
+  const head = aHead();
+  const want: unknown[][] = [];
+  for (let trace = 1; trace <= 40; trace++) {
+    const spans = aTrace(trace, 100, (i) => ({
+      attributes:
+        i % 3 === 0
+          ? [
+              ['a', 'x'],
+              ['n', BigInt(i)],
+            ]
+          : [['a', 'x']],
+    }));
+    append(head, encodeTraces(spans));
+    for (let i = 1; i <= 100; i++) if (i % 3 === 0) want.push([(trace - 1) * 100 + i - 1, i]);
+  }
+  t.strictSame(entries(await vectorOf(sourceOf(head), attribute('span', 'n'))), want);
+});
+
+t.test('a root that says it is a child', async (t) => {
+  const head = aHead();
+  const link = { traceId: hexId(1, 16), spanId: hexId(9, 8), traceState: '', droppedAttributes: 0 };
+  const childOf: Attribute[] = [['opentracing.ref_type', 'child_of']];
+  append(
+    head,
+    encodeTraces([
+      aSpan({ name: 'root', spanId: hexId(1, 8) }),
+      aSpan({ name: 'child', spanId: hexId(2, 8), links: [{ ...link, attributes: childOf }] }),
+    ]),
+  );
+  const source = sourceOf(head);
+  t.equal((await source.facts(Int32Array.of(0)))[0]!.rootName, 'root');
+  t.strictSame(entries(await vectorOf(source, { field: { kind: 'intrinsic', name: 'trace:rootName' } })), [
+    [0, 'root'],
+  ]);
+  append(
+    head,
+    encodeTraces([aSpan({ name: 'later', spanId: hexId(3, 8), links: [{ ...link, attributes: [] }] })]),
+  );
+  t.equal((await sourceOf(head).facts(Int32Array.of(0)))[0]!.rootName, 'later', 'the last root counts');
+  t.equal((await source.facts(Int32Array.of(0)))[0]!.rootName, 'root', 'a snapshot stays what it was');
+});
+
+t.test('nested sets', (t) => {
+  type Row = [id: number, parent: number, kind?: number];
+  const cases: { name: string; input: Row[]; want: [left: number, right: number, parent: number][] }[] = [
+    { name: 'none', input: [], want: [] },
+    { name: 'one', input: [[1, 0]], want: [[1, 2, -1]] },
+    {
+      name: 'children in order',
+      input: [
+        [2, 1],
+        [1, 0],
+        [3, 1],
+      ],
+      want: [
+        [2, 3, 1],
+        [1, 6, -1],
+        [4, 5, 1],
+      ],
+    },
+    {
+      name: 'two roots',
+      input: [
+        [1, 0],
+        [2, 0],
+        [3, 2],
+      ],
+      want: [
+        [1, 2, -1],
+        [3, 6, -1],
+        [4, 5, 3],
+      ],
+    },
+    {
+      name: 'no root',
+      input: [
+        [1, 9],
+        [2, 1],
+      ],
+      want: [
+        [0, 0, 0],
+        [0, 0, 0],
+      ],
+    },
+    {
+      name: 'orphan',
+      input: [
+        [1, 0],
+        [2, 9],
+        [3, 2],
+      ],
+      want: [
+        [1, 2, -1],
+        [0, 0, 0],
+        [0, 0, 0],
+      ],
+    },
+    {
+      name: 'own parent',
+      input: [
+        [1, 0],
+        [2, 2],
+      ],
+      want: [
+        [1, 2, -1],
+        [0, 0, 0],
+      ],
+    },
+    {
+      name: 'circle',
+      input: [
+        [1, 0],
+        [2, 3],
+        [3, 2],
+      ],
+      want: [
+        [1, 2, -1],
+        [0, 0, 0],
+        [0, 0, 0],
+      ],
+    },
+    {
+      name: 'an id three times',
+      input: [
+        [1, 0, 1],
+        [1, 0, 2],
+        [1, 0, 3],
+      ],
+      want: [
+        [0, 0, 0],
+        [0, 0, 0],
+        [0, 0, 0],
+      ],
+    },
+    {
+      name: 'an id shared by client and server',
+      input: [
+        [1, 0, 3],
+        [1, 0, 2],
+        [2, 1, 1],
+        [3, 1, 2],
+      ],
+      want: [
+        [1, 4, -1],
+        [5, 8, -1],
+        [6, 7, 5],
+        [2, 3, 1],
+      ],
+    },
+    {
+      name: 'an id shared by neither',
+      input: [
+        [1, 0, 1],
+        [1, 0, 4],
+        [2, 1, 1],
+      ],
+      want: [
+        [1, 2, -1],
+        [3, 4, -1],
+        [0, 0, 0],
+      ],
+    },
+  ];
+  const sets = new NestedSets();
+  for (const { name, input, want } of cases) {
+    const ids = Int32Array.from(input.flatMap(([id]) => [id, 0]));
+    const parents = Int32Array.from(input.flatMap(([, parent]) => [parent, 0]));
+    sets.compute(input.length, ids, parents, Uint8Array.from(input.map(([, , kind]) => kind ?? 1)));
+    t.strictSame(
+      input.map((_, i) => [sets.left[i], sets.right[i], sets.parent[i]]),
+      want,
+      name,
+    );
+  }
+  t.end();
+});
+
+t.test('another thread reads whole frames while the head grows', async (t) => {
+  const spansPerFrame = 64;
+  const head = aHead();
+  const flags = new Int32Array(new SharedArrayBuffer(8));
+  const data: HeadReaderData = { sab: head.sab, flags, spansPerFrame };
+  const worker = new Worker(new URL('../support/head-reader-worker.ts', import.meta.url), {
+    workerData: data,
+  });
+  const report = once(worker, 'message');
+  let frames = 0;
+  for (let seen = 0; seen < 20 || frames < 200; frames++) {
+    if (frames === 20_000) break;
+    const frame = aTrace(1 + (frames % 90), spansPerFrame, (i) => ({
+      spanId: hexId(1 + frames * spansPerFrame + i, 8),
+      startUnixNano: START_NANO + BigInt(frames) * 3_000_000_000n,
+      endUnixNano: START_NANO + BigInt(frames) * 3_000_000_000n + 5n,
+    }));
+    t.equal(append(head, encodeTraces(frame)).spans, spansPerFrame);
+    seen = Atomics.load(flags, 1);
+  }
+  Atomics.store(flags, 0, 1);
+  const [{ problems, largest }] = (await report) as [{ problems: string[]; largest: number }];
+  t.strictSame(problems, []);
+  t.equal(largest, frames * spansPerFrame);
+});
