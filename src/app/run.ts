@@ -112,11 +112,13 @@ async function serve(host: Host, config: TempoConfig, warnings: readonly Problem
   const logger = createLogger({ level, format, write: (line) => host.err(line) });
   for (const warning of warnings) logger.warn('configuration warning', { detail: problemLine(warning) });
   const app = new App(logger);
-  const stopped = stopAtSignal(host, app, config.shutdownDelayMs, logger);
+  const { stop, stopped } = stopper(host, app, config.shutdownDelayMs, logger);
+  host.onSignal(stop);
   try {
     logger.info('starting tempo', { version: VERSION, target: config.target, node: process.version });
     const begin = performance.now();
-    await app.start(wire(config, { logger, readiness: () => app.readiness() }));
+    const requestShutdown = (): void => stop('request');
+    await app.start(wire(config, { logger, readiness: () => app.readiness(), requestShutdown }));
     logger.info('tempo started', { duration_ms: Math.round(performance.now() - begin) });
   } catch (err) {
     host.err(`error running tempo: ${errorLine(err)}\n`);
@@ -125,25 +127,31 @@ async function serve(host: Host, config: TempoConfig, warnings: readonly Problem
   return stopped;
 }
 
-/** Resolves with the exit code when the program has stopped. A second signal ends it at once. */
-function stopAtSignal(host: Host, app: App, delayMs: number, logger: Logger): Promise<number> {
-  return new Promise((resolve) => {
-    let signals = 0;
-    host.onSignal((signal) => {
-      if (++signals > 1) return host.exit(EXIT_FAILED);
-      logger.info('stopping', { signal });
-      const late = setTimeout(() => {
-        logger.error('modules did not stop in time', { limit_ms: STOP_MS_MAX });
-        host.exit(EXIT_FAILED);
-      }, delayMs + STOP_MS_MAX);
-      late.unref();
-      void app.stop(delayMs).then(() => {
-        clearTimeout(late);
-        logger.info('tempo stopped');
-        resolve(EXIT_OK);
-      });
+interface Stopper {
+  /** The first call stops the program in order, the second ends it at once. */
+  readonly stop: (cause: string) => void;
+  /** Resolves with the exit code when the program has stopped. */
+  readonly stopped: Promise<number>;
+}
+
+function stopper(host: Host, app: App, delayMs: number, logger: Logger): Stopper {
+  const { promise: stopped, resolve } = Promise.withResolvers<number>();
+  let calls = 0;
+  const stop = (cause: string): void => {
+    if (++calls > 1) return host.exit(EXIT_FAILED);
+    logger.info('stopping', { cause });
+    const late = setTimeout(() => {
+      logger.error('modules did not stop in time', { limit_ms: STOP_MS_MAX });
+      host.exit(EXIT_FAILED);
+    }, delayMs + STOP_MS_MAX);
+    late.unref();
+    void app.stop(delayMs).then(() => {
+      clearTimeout(late);
+      logger.info('tempo stopped');
+      resolve(EXIT_OK);
     });
-  });
+  };
+  return { stop, stopped };
 }
 
 /** The error and its causes, in one line. */

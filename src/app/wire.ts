@@ -1,11 +1,10 @@
 // Constructs the modules that the target needs and connects them by their contracts; nothing runs yet.
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import type { Flusher, RecentTraces } from '../contracts/recent-traces.ts';
-import type { Pusher } from '../contracts/push.ts';
-import { TempoError } from '../lib/errors.ts';
+import type { RecentTraces } from '../contracts/recent-traces.ts';
 import type { Service } from '../lib/service.ts';
 import { createDistributor } from '../modules/distributor/index.ts';
+import { createIngester, type Ingester } from '../modules/ingester/index.ts';
 import { LocalQuerier } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
@@ -22,6 +21,8 @@ export interface WireOptions {
   readonly logger: Logger;
   /** What /ready answers. */
   readonly readiness: () => string | undefined;
+  /** Stops the program, as a signal does. */
+  readonly requestShutdown: () => void;
 }
 
 /** Scan threads keep decoded parts of blocks up to this size each. */
@@ -36,14 +37,15 @@ interface Parts {
 }
 
 /** @returns the services in the order in which they start. */
-export function wire(config: TempoConfig, { logger, readiness }: WireOptions): readonly Service[] {
+export function wire(config: TempoConfig, options: WireOptions): readonly Service[] {
+  const { logger, readiness } = options;
   const metrics = new Metrics();
   const stopProbe = observeProcess(metrics, VERSION, REVISION);
   const { httpApiPrefix } = config;
   const server = createHttpServer({ config: config.server, httpApiPrefix, logger, metrics, readiness });
   const parts: Parts = { config, logger, metrics, server };
   const store = createStore(parts);
-  const ingester = createIngester(parts, store);
+  const ingester = addIngester(parts, store, options.requestShutdown);
   const querier = createQuerier(parts, store, ingester);
   addFrontend(parts, querier);
   const distributor = createDistributor({
@@ -136,14 +138,19 @@ function addFrontend({ config, metrics, server }: Parts, querier: LocalQuerier):
   frontend.registerRoutes(server.app);
 }
 
-/** Stands in for the ingester. */
-function createIngester(_parts: Parts, _store: Store): Service & Pusher & RecentTraces & Flusher {
-  return {
-    name: 'ingester',
-    start: () => Promise.resolve(),
-    stop: () => Promise.resolve(),
-    push: () => Promise.reject(new TempoError('unavailable', 'no ingester')),
-    recentSources: () => Promise.resolve({ sources: [], complete: true, release: () => {} }),
-    flush: () => Promise.resolve(),
-  };
+function addIngester(parts: Parts, store: Store, requestShutdown: () => void): Ingester {
+  const { config, logger, metrics, server } = parts;
+  const { wal, block } = config.storage.trace;
+  const ingester = createIngester({
+    config: config.ingester,
+    wal: { path: path.resolve(wal.path), sync: wal.sync },
+    block,
+    backend: store.objectStore,
+    logger,
+    metrics,
+    onUploaded: (meta) => store.blockUploaded(meta),
+    requestShutdown,
+  });
+  ingester.registerRoutes(server.app);
+  return ingester;
 }
