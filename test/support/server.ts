@@ -1,4 +1,5 @@
-// Starts the server as a process of its own, on free ports of loopback, for end-to-end tests.
+// Starts the server as a process of its own, on free ports of loopback, for end-to-end tests. TEMPO_BINARY names
+// another program with the same flags, so that the same tests run against real Tempo.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
@@ -35,7 +36,7 @@ export type StartOptions = {
   readonly ports?: Ports;
 };
 
-const READY_LIMIT_MS = 15_000;
+const READY_LIMIT_MS = 30_000;
 const READY_PAUSE_MS = 20;
 
 async function freePort(): Promise<number> {
@@ -98,8 +99,11 @@ export async function startTempo(data: string, options: StartOptions = {}): Prom
   mkdirSync(data, { recursive: true });
   const configPath = join(data, 'tempo.yaml');
   writeFileSync(configPath, configText(data, ports) + (options.yaml ?? ''));
-  const args = ['cmd/tempo/main.ts', `-config.file=${configPath}`, '-target=all', ...(options.args ?? [])];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const flags = [`-config.file=${configPath}`, '-target=all', ...(options.args ?? [])];
+  const binary = process.env['TEMPO_BINARY'];
+  const [command, ...args] =
+    binary === undefined ? [process.execPath, 'cmd/tempo/main.ts', ...flags] : [binary, ...flags];
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
