@@ -73,7 +73,9 @@ export class BlockTask {
       const { tenant, blockId, logger, failed } = this.options;
       logger.error(`${step.name} failed, it is tried again`, { tenant, block: blockId, tries, err });
       failed(step.name, tries);
-      this.fail(new TempoError('unavailable', `block ${blockId} of tenant ${tenant}: ${step.name} failed`, err));
+      this.fail(
+        new TempoError('unavailable', `block ${blockId} of tenant ${tenant}: ${step.name} failed`, err),
+      );
       return false;
     }
   }

@@ -190,7 +190,14 @@ export class Builder {
       if (!tenant.changed) continue;
       const { name, traces, duplicates, malformed, head } = tenant;
       const liveTraces = head?.builder.traceCount ?? 0;
-      tenants.push({ tenant: name, traces, duplicates, malformed, liveTraces, liveBytes: head?.usedBytes ?? 0 });
+      tenants.push({
+        tenant: name,
+        traces,
+        duplicates,
+        malformed,
+        liveTraces,
+        liveBytes: head?.usedBytes ?? 0,
+      });
       tenant.traces = tenant.duplicates = tenant.malformed = 0;
       tenant.changed = false;
     }

@@ -56,7 +56,8 @@ export class LocalBlocks {
   overlapping(tenant: string, { startSec, endSec }: TimeRange): LocalBlock[] {
     return [...(this.byTenant.get(tenant)?.values() ?? [])].filter(
       ({ meta }) =>
-        (endSec === undefined || meta.startSec <= endSec) && (startSec === undefined || meta.endSec >= startSec),
+        (endSec === undefined || meta.startSec <= endSec) &&
+        (startSec === undefined || meta.endSec >= startSec),
     );
   }
 
@@ -80,7 +81,11 @@ export class LocalBlocks {
     return waiting;
   }
 
-  private async takeOverBlock(tenant: string, blockId: string, isFlushed: boolean): Promise<LocalBlock | undefined> {
+  private async takeOverBlock(
+    tenant: string,
+    blockId: string,
+    isFlushed: boolean,
+  ): Promise<LocalBlock | undefined> {
     const { store, logger } = this.options;
     const folder = `${tenant}/${blockId}`;
     try {
@@ -114,7 +119,8 @@ export class LocalBlocks {
     const { store, backend, path, nowMs } = this.options;
     const folder = `${meta.tenantId}/${meta.blockId}`;
     const names = (await store.listObjects(folder)).filter((name) => name !== META && name !== FLUSHED);
-    for (const name of [...names, META]) await backend.writeFile(`${folder}/${name}`, `${path}/${folder}/${name}`);
+    for (const name of [...names, META])
+      await backend.writeFile(`${folder}/${name}`, `${path}/${folder}/${name}`);
     await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
   }
 

@@ -2,7 +2,13 @@
 
 const QUARTER = 4;
 const BUDGET_MAX = 2 * 1024 ** 3;
-const UNIT: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 };
+const UNIT: Readonly<Record<string, number>> = {
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  TiB: 1024 ** 4,
+};
 
 export interface MemoryFacts {
   /** Limit of the cgroup; 0 or undefined = none. */
@@ -16,7 +22,10 @@ export interface MemoryFacts {
 export function memoryBudget(facts: MemoryFacts): number {
   const { constrainedBytes = 0, totalBytes } = facts;
   const goLimit = parseGoMemLimit(facts.goMemLimit);
-  const limits = [goLimit, constrainedBytes > 0 && constrainedBytes < totalBytes ? constrainedBytes : Infinity];
+  const limits = [
+    goLimit,
+    constrainedBytes > 0 && constrainedBytes < totalBytes ? constrainedBytes : Infinity,
+  ];
   const limit = Math.min(...limits);
   return Math.min(limit, limit === Infinity ? Math.min(totalBytes / QUARTER, BUDGET_MAX) : Infinity);
 }

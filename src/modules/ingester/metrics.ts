@@ -26,15 +26,22 @@ const exponential = (start: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => start * 2 ** i);
 
 export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
-  const counter = (name: string, help: string, labels?: string[]): Counter => metrics.counter(name, help, labels);
+  const counter = (name: string, help: string, labels?: string[]): Counter =>
+    metrics.counter(name, help, labels);
   const gauge = (name: string, help: string, labels?: string[]): Gauge => metrics.gauge(name, help, labels);
   return {
     blocksFlushed: counter('tempo_ingester_blocks_flushed_total', 'Blocks uploaded to the backend.'),
     blocksCleared: counter('tempo_ingester_blocks_cleared_total', 'Local blocks deleted.'),
     bytesReceived: counter('tempo_ingester_bytes_received_total', 'Bytes received.', ['tenant', 'data_type']),
-    failedFlushes: counter('tempo_ingester_failed_flushes_total', 'Blocks that failed to be written or uploaded.'),
+    failedFlushes: counter(
+      'tempo_ingester_failed_flushes_total',
+      'Blocks that failed to be written or uploaded.',
+    ),
     flushRetries: counter('tempo_ingester_flush_retries_total', 'Repeated tries to write or upload a block.'),
-    flushFailedRetries: counter('tempo_ingester_flush_failed_retries_total', 'Repeated tries that failed again.'),
+    flushFailedRetries: counter(
+      'tempo_ingester_flush_failed_retries_total',
+      'Repeated tries that failed again.',
+    ),
     flushDuration: metrics.histogram(
       'tempo_ingester_flush_duration_seconds',
       'Time to upload a block.',
@@ -57,7 +64,9 @@ export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
       'Spans or parts of spans left out because they cannot be decoded.',
       ['tenant'],
     ),
-    refusedFrames: counter('tempo_ingester_refused_frames_total', 'Requests that no head could take in.', ['tenant']),
+    refusedFrames: counter('tempo_ingester_refused_frames_total', 'Requests that no head could take in.', [
+      'tenant',
+    ]),
     builderRestarts: counter('tempo_ingester_builder_restarts_total', 'Builder threads that ended unasked.'),
   };
 }

@@ -4,7 +4,13 @@ import { totalmem } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import type { BlockMeta } from '../../block/meta.ts';
 import type { PushRequest, PushResult, Pusher } from '../../contracts/push.ts';
-import type { Flusher, RecentSources, RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
+import type {
+  Flusher,
+  RecentSources,
+  RecentTraces,
+  SourceRef,
+  TimeRange,
+} from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Service } from '../../lib/service.ts';
 import { LocalStore } from '../../objectstore/local.ts';
@@ -127,8 +133,11 @@ class LocalIngester implements Ingester {
       logger: this.logger,
       nowMs: this.nowMs,
     });
-    options.metrics.gauge('tempo_ingester_flush_queue_length', 'Blocks being written or uploaded.', [], (gauge) =>
-      gauge.set(this.running?.pipeline.length ?? 0),
+    options.metrics.gauge(
+      'tempo_ingester_flush_queue_length',
+      'Blocks being written or uploaded.',
+      [],
+      (gauge) => gauge.set(this.running?.pipeline.length ?? 0),
     );
   }
 
@@ -151,7 +160,9 @@ class LocalIngester implements Ingester {
     for (const cut of opened.unrecorded) {
       opened.log
         .record(FrameType.completed, cut)
-        .catch((err: unknown) => logger.error('complete block cannot be recorded', { block: cut.blockId, err }));
+        .catch((err: unknown) =>
+          logger.error('complete block cannot be recorded', { block: cut.blockId, err }),
+        );
     }
     await running.builder.start(opened.replay, 0);
     await opened.log.deleteCovered();
@@ -165,7 +176,11 @@ class LocalIngester implements Ingester {
     const builder = new BuilderThread({
       memory: opened.memory,
       ring: opened.ring,
-      settings: { maxBlockBytes, maxBlockDurationMs, headBytesMax: options.headBytesMax ?? defaultHeadBytes() },
+      settings: {
+        maxBlockBytes,
+        maxBlockDurationMs,
+        headBytesMax: options.headBytesMax ?? defaultHeadBytes(),
+      },
       logger,
       handle: (message) => this.handle(message),
       restart: () => this.builderEnded(opened),
@@ -305,7 +320,8 @@ class LocalIngester implements Ingester {
         break;
       case 'replayed':
         this.heads.dropOrphans();
-        if (message.frames > 0) logger.info('log is replayed', { frames: message.frames, spans: message.spans });
+        if (message.frames > 0)
+          logger.info('log is replayed', { frames: message.frames, spans: message.spans });
         break;
       case 'flushed':
         break;

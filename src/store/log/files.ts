@@ -42,7 +42,8 @@ export const realFiles: LogFiles = {
 
 function writeSome(fd: number, parts: readonly Uint8Array[], offset: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    const done = (err: Error | null, written: number): void => (err === null ? resolve(written) : reject(err));
+    const done = (err: Error | null, written: number): void =>
+      err === null ? resolve(written) : reject(err);
     if (parts.length === 1) fs.write(fd, parts[0]!, 0, parts[0]!.length, offset, done);
     else fs.writev(fd, parts, offset, done);
   });

@@ -110,7 +110,8 @@ export function readFrameHeader(bytes: Uint8Array, offset: number): FrameHeader 
   if (offset + FRAME_HEADER_BYTES > bytes.length) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset + offset, FRAME_HEADER_BYTES);
   if (view.getUint32(0, true) !== FRAME_MAGIC) return undefined;
-  if (view.getUint32(4, true) !== crc32(bytes.subarray(offset + 8, offset + FRAME_HEADER_BYTES))) return undefined;
+  if (view.getUint32(4, true) !== crc32(bytes.subarray(offset + 8, offset + FRAME_HEADER_BYTES)))
+    return undefined;
   return headerFields(view);
 }
 

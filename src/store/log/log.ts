@@ -368,7 +368,10 @@ export class Log {
     for (let first = this.waiting[0]; first !== undefined; first = this.waiting[0]) {
       if (this.ring.fits(this.ringBytes(first.tenant, first.body))) {
         this.waiting.shift();
-        this.append(first.name, first.tenant, first.body, first.spanCount).then(first.done.resolve, first.done.reject);
+        this.append(first.name, first.tenant, first.body, first.spanCount).then(
+          first.done.resolve,
+          first.done.reject,
+        );
         continue;
       }
       const leftMs = first.deadlineMs - this.options.nowMs();

@@ -24,7 +24,13 @@ export function createLogMetrics(metrics: Metrics): LogMetrics {
     ),
     writtenBytes: metrics.counter('tempo_log_written_bytes_total', 'Bytes written to the log.'),
     writeFailures: metrics.counter('tempo_log_write_failures_total', 'Groups of frames that were refused.'),
-    tornTails: metrics.counter('tempo_log_torn_tails_total', 'Segments that ended in bytes that cannot be read.'),
-    corruptFrames: metrics.counter('tempo_log_corrupt_frames_total', 'Stretches of the log that cannot be read.'),
+    tornTails: metrics.counter(
+      'tempo_log_torn_tails_total',
+      'Segments that ended in bytes that cannot be read.',
+    ),
+    corruptFrames: metrics.counter(
+      'tempo_log_corrupt_frames_total',
+      'Stretches of the log that cannot be read.',
+    ),
   };
 }

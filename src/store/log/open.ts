@@ -101,9 +101,13 @@ async function openLocked(folder: string, lock: FolderLock, options: OpenLogOpti
   const ring = new RingWriter(memory);
   const { lastSequence } = recovered;
   const log = new Log({ ...options, folder, ring, segments, files, metrics, lastSequence });
-  options.metrics.gauge('tempo_log_ring_bytes', 'Bytes of the ring in use.', [], (g) => g.set(ring.usedBytes));
+  options.metrics.gauge('tempo_log_ring_bytes', 'Bytes of the ring in use.', [], (g) =>
+    g.set(ring.usedBytes),
+  );
   options.metrics.gauge('tempo_log_segments', 'Segment files.', [], (g) => g.set(segments.count));
-  options.metrics.gauge('tempo_log_size_bytes', 'Bytes of all segment files.', [], (g) => g.set(segments.sizeBytes));
+  options.metrics.gauge('tempo_log_size_bytes', 'Bytes of all segment files.', [], (g) =>
+    g.set(segments.sizeBytes),
+  );
   const close = async (): Promise<void> => {
     await log.close();
     lock.release();

@@ -59,7 +59,11 @@ export class DamageReporter {
 /** @throws TempoError when a segment is of a version that is not known. */
 export async function recoverLog(folder: string, damage: DamageReporter): Promise<Recovered> {
   const files = listSegments(folder);
-  const found = { segments: [] as RecoveredSegment[], cuts: [] as RangeRecord[], completed: [] as RangeRecord[] };
+  const found = {
+    segments: [] as RecoveredSegment[],
+    cuts: [] as RangeRecord[],
+    completed: [] as RangeRecord[],
+  };
   let lastSequence = 0;
   for (const [i, file] of files.entries()) {
     const pushes = new Map<string, number[]>();

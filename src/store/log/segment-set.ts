@@ -47,7 +47,9 @@ export class SegmentSet {
   holders(): string[] {
     const oldest = this.segments[0];
     if (oldest === undefined) return [];
-    return [...oldest.lastSequence].filter(([tenant, last]) => !this.isCovered(tenant, last)).map(([tenant]) => tenant);
+    return [...oldest.lastSequence]
+      .filter(([tenant, last]) => !this.isCovered(tenant, last))
+      .map(([tenant]) => tenant);
   }
 
   cover(tenant: string, sequence: number): void {

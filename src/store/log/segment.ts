@@ -4,7 +4,14 @@ import { Buffer } from 'node:buffer';
 import * as fs from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { TempoError } from '../../lib/errors.ts';
-import { FRAME_ALIGN, FRAME_HEADER_BYTES, FRAME_MAGIC, frameBytes, FrameType, readFrameHeader } from './frame.ts';
+import {
+  FRAME_ALIGN,
+  FRAME_HEADER_BYTES,
+  FRAME_MAGIC,
+  frameBytes,
+  FrameType,
+  readFrameHeader,
+} from './frame.ts';
 import type { FrameHeader } from './frame.ts';
 
 const MAGIC = Buffer.from('TEMPOLOG');
@@ -171,7 +178,9 @@ class SegmentReader {
   private headerAt(at: number): FrameHeader | undefined {
     const header = readFrameHeader(this.file.view(at, FRAME_HEADER_BYTES), 0);
     if (header === undefined) return undefined;
-    return at + frameBytes(header.tenantLength, header.payloadLength) <= this.file.sizeBytes ? header : undefined;
+    return at + frameBytes(header.tenantLength, header.payloadLength) <= this.file.sizeBytes
+      ? header
+      : undefined;
   }
 
   /** Visits the frame; answers where the next one is, or undefined to stop. */
@@ -186,7 +195,9 @@ class SegmentReader {
       return at + size;
     }
     const tenant = bytes.toString('utf8', FRAME_HEADER_BYTES, payloadAt);
-    return this.visit({ header, tenant, payload: bytes.subarray(payloadAt) }) === false ? undefined : at + size;
+    return this.visit({ header, tenant, payload: bytes.subarray(payloadAt) }) === false
+      ? undefined
+      : at + size;
   }
 
   /** Offset of the first frame at or behind `from` that is sound with its payload. */
