@@ -17,6 +17,8 @@ export interface ColumnInput {
   readonly leaf: Leaf;
   readonly encoding: Encoding;
   readonly compressor: Compressor | undefined;
+  /** Compress the levels too (version 1 pages): pays where they take more room than the values. */
+  readonly packLevels: boolean;
   readonly entries: Entries;
   /** Level of each entry, or of all. A value is there where it equals the leaf's maximum. */
   readonly definition: Uint8Array | number;
@@ -62,14 +64,12 @@ export class ColumnWriter {
     if (input.encoding !== 'RLE_DICTIONARY') return this.writePages(input, input.encoding, pageRows, undefined);
     if (input.values.kind !== 'strings') throw new Error('dictionaries are of strings');
     const { ids, table } = input.values;
-    this.dictionary.build(ids, countValues(input, 0, input.entries.count), table);
+    this.dictionary.build(ids, valueCounts(input)[input.entries.pageStarts.length - 1], table);
     try {
       if (bitWidth(this.dictionary.size) > INDEX_WIDTH_MAX) {
         return this.writePages(input, 'DELTA_LENGTH_BYTE_ARRAY', pageRows, undefined);
       }
-      this.body.reset();
-      this.dictionary.encode(this.body);
-      const page = this.pages.dictionaryPage(this.body.view(), this.dictionary.size, input.compressor);
+      const page = this.pages.dictionaryPage(this.dictionary.encode(), this.dictionary.size, input.compressor);
       return this.writePages(input, 'RLE_DICTIONARY', pageRows, page);
     } finally {
       this.dictionary.release();
@@ -83,35 +83,32 @@ export class ColumnWriter {
     const pages: PageIndexEntry[] = [];
     let compressedBytes = dictionaryPage?.location.compressedBytes ?? 0;
     let uncompressedBytes = dictionaryPage?.uncompressedBytes ?? 0;
-    let firstValue = 0;
+    const valueEnds = valueCounts(input);
     for (let p = 0; p + 1 < pageRows.length; p++) {
-      const from = entries.pageStarts[p];
-      const to = entries.pageStarts[p + 1];
-      const endValue = firstValue + countValues(input, from, to);
-      const nullCount = to - from - (endValue - firstValue);
-      this.body.reset();
-      this.encodeValues(input, encoding, firstValue, endValue);
-      const written = this.pages.dataPage({
-        entryCount: to - from,
-        nullCount,
-        rowCount: pageRows[p + 1] - pageRows[p],
-        encoding,
-        repetition: leaf.maxRepetition === 0 ? NO_BYTES : entries.encodedRepetition(p, leaf.maxRepetition),
-        definition: this.encodeDefinition(input, from, to),
-        body: this.body.view(),
-      }, pageRows[p], input.compressor);
+      const entryCount = entries.pageStarts[p + 1] - entries.pageStarts[p];
+      const from = valueEnds[p];
+      const to = valueEnds[p + 1];
+      const nullCount = entryCount - (to - from);
+      const rowCount = pageRows[p + 1] - pageRows[p];
+      const written = to === from && input.packLevels && input.compressor !== undefined
+        ? this.writeNullPage(input, input.compressor, encoding, p, pageRows[p])
+        : this.pages.dataPage({
+          packLevels: input.packLevels, entryCount, nullCount, rowCount, encoding,
+          repetition: this.encodeRepetition(input, p),
+          definition: this.encodeDefinition(input, p),
+          body: this.encodeValues(input, encoding, from, to),
+        }, pageRows[p], input.compressor);
       compressedBytes += written.location.compressedBytes;
       uncompressedBytes += written.uncompressedBytes;
-      const bounds = endValue === firstValue ? undefined : this.pageBounds(input, encoding, firstValue, endValue, p);
+      const bounds = to === from ? undefined : this.pageBounds(input, encoding, from, to, p);
       pages.push({ location: written.location, nullCount, bounds });
-      firstValue = endValue;
     }
     return {
       leaf,
       codec: input.compressor?.codec ?? 'UNCOMPRESSED',
       encodings: usedEncodings(encoding, leaf),
       valueCount: entries.count,
-      nullCount: entries.count - firstValue,
+      nullCount: entries.count - valueEnds[valueEnds.length - 1],
       compressedBytes,
       uncompressedBytes,
       dataPageOffset: pages[0].location.offset,
@@ -121,23 +118,50 @@ export class ColumnWriter {
     };
   }
 
-  private encodeDefinition(input: ColumnInput, from: number, to: number): Uint8Array {
-    const { leaf, definition } = input;
+  /** A page without values: columns that share entries and levels write the same bytes, so they are compressed once. */
+  private writeNullPage(
+    input: ColumnInput, compressor: Compressor, encoding: Encoding, page: number, firstRow: number,
+  ): WrittenPage {
+    const { leaf, entries } = input;
+    const key = `${encoding} ${bitWidth(leaf.maxRepetition)} ${bitWidth(leaf.maxDefinition)} ${page}`;
+    const cache = entries.nullPages(input.definition);
+    let packed = cache.get(key);
+    if (packed === undefined) {
+      packed = this.pages.pack({
+        repetition: this.encodeRepetition(input, page),
+        definition: this.encodeDefinition(input, page),
+        body: this.encodeValues(input, encoding, 0, 0),
+      }, compressor);
+      packed = { stored: packed.stored.slice(), uncompressedBytes: packed.uncompressedBytes };
+      cache.set(key, packed);
+    }
+    const entryCount = entries.pageStarts[page + 1] - entries.pageStarts[page];
+    return this.pages.packedPage(packed, entryCount, encoding, firstRow);
+  }
+
+  private encodeRepetition({ leaf, entries }: ColumnInput, page: number): Uint8Array {
+    return leaf.maxRepetition === 0 ? NO_BYTES : entries.encodedRepetition(page, leaf.maxRepetition);
+  }
+
+  private encodeDefinition({ leaf, definition, entries }: ColumnInput, page: number): Uint8Array {
     if (leaf.maxDefinition === 0) return NO_BYTES;
+    const from = entries.pageStarts[page];
+    const to = entries.pageStarts[page + 1];
     this.levels.reset();
     if (typeof definition === 'number') encodeLevelRun(this.levels, definition, to - from);
     else encodeLevels(this.levels, definition, from, to, bitWidth(leaf.maxDefinition));
     return this.levels.view();
   }
 
-  private encodeValues(input: ColumnInput, encoding: Encoding, from: number, to: number): void {
+  private encodeValues(input: ColumnInput, encoding: Encoding, from: number, to: number): Uint8Array {
     const { values } = input;
     const out = this.body;
+    out.reset();
     if (encoding === 'RLE_DICTIONARY') {
       const width = Math.max(1, bitWidth(this.dictionary.maxIndex(from, to)));
       out.u8(width);
       encodeIndices(out, this.dictionary.indices, from, to, width);
-      return;
+      return out.view();
     }
     const delta = encoding === 'DELTA_BINARY_PACKED';
     switch (values.kind) {
@@ -154,6 +178,7 @@ export class ColumnWriter {
       case 'strings': encodeDeltaLengthStrings(out, values.ids, values.table, from, to); break;
       case 'packed': encodeDeltaLengthPacked(out, values.bytes, values.starts, from, to); break;
     }
+    return out.view();
   }
 
   private pageBounds(input: ColumnInput, encoding: Encoding, from: number, to: number, page: number): Bounds | undefined {
@@ -178,13 +203,10 @@ export class ColumnWriter {
   }
 }
 
-function countValues(input: ColumnInput, from: number, to: number): number {
-  const { definition, leaf } = input;
-  if (typeof definition === 'number') return definition === leaf.maxDefinition ? to - from : 0;
-  const max = leaf.maxDefinition;
-  let count = 0;
-  for (let i = from; i < to; i++) if (definition[i] === max) count++;
-  return count;
+/** Values in front of each page, and of all at the end. */
+function valueCounts({ entries, definition, leaf }: ColumnInput): Int32Array {
+  if (typeof definition !== 'number') return entries.valueCounts(definition, leaf.maxDefinition);
+  return definition === leaf.maxDefinition ? entries.pageStarts : new Int32Array(entries.pageStarts.length);
 }
 
 function usedEncodings(encoding: Encoding, leaf: Leaf): Encoding[] {

@@ -15,6 +15,9 @@ export class DictionaryBuilder {
   private slots: Int32Array = new Int32Array(0);
   /** String id by index. */
   private ids: Int32Array = new Int32Array(1024);
+  /** By index: where the string ends in `body`. */
+  private ends: Int32Array = new Int32Array(0);
+  private readonly body = new ByteWriter(1 << 16);
   /** By index: page + 1 that it was last seen in. */
   private seen: Int32Array = new Int32Array(0);
   private readonly bounds = new StringBounds();
@@ -37,8 +40,12 @@ export class DictionaryBuilder {
       indices[i] = slot - 1;
     }
     this.size = size;
-    if (this.seen.length < size) this.seen = new Int32Array(size * 2);
-    else this.seen.fill(0, 0, size);
+    if (this.seen.length < size) {
+      this.seen = new Int32Array(size * 2);
+      this.ends = new Int32Array(size * 2);
+    } else {
+      this.seen.fill(0, 0, size);
+    }
   }
 
   release(): void {
@@ -47,15 +54,19 @@ export class DictionaryBuilder {
     this.table = undefined;
   }
 
-  /** The body of the dictionary page: PLAIN. */
-  encode(out: ByteWriter): void {
+  /** The body of the dictionary page, PLAIN; valid until the next chunk. `pageBounds` needs it to have been made. */
+  encode(): Uint8Array {
+    const { ids, ends, body } = this;
     const table = this.table!;
+    body.reset();
     for (let i = 0; i < this.size; i++) {
-      const id = this.ids[i];
+      const id = ids[i];
       const length = id < 0 ? 0 : table.length(id);
-      out.u32(length);
-      if (length > 0) copyBytes(out, table.bytes, table.offset(id), length);
+      body.u32(length);
+      if (length > 0) copyBytes(body, table.bytes, table.offset(id), length);
+      ends[i] = body.length;
     }
+    return body.view();
   }
 
   /** Highest index of values [from, to): pages at the front are narrower than the dictionary's size asks for. */
@@ -68,15 +79,17 @@ export class DictionaryBuilder {
 
   /** Bounds of values [from, to), which are those of page `page` (pages are asked for in order). */
   pageBounds(from: number, to: number, page: number): Bounds | undefined {
-    const { indices, seen, ids, bounds } = this;
-    const table = this.table!;
+    const { indices, seen, ends, bounds } = this;
+    const { bytes } = this.body;
     const mark = page + 1;
     bounds.reset();
     for (let i = from; i < to; i++) {
       const index = indices[i];
       if (seen[index] === mark) continue;
       seen[index] = mark;
-      bounds.addString(table, ids[index]);
+      // In the page's body, where neighbours in use are neighbours in memory, unlike in the table.
+      const start = (index === 0 ? 0 : ends[index - 1]) + 4;
+      bounds.add(bytes, start, ends[index] - start);
     }
     return bounds.bounds();
   }

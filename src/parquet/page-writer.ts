@@ -40,16 +40,28 @@ export const ENCODING_NUMBER: Readonly<Record<Encoding, number>> = {
 };
 
 const DICTIONARY_PAGE = 2;
+const DATA_PAGE = 0;
 const DATA_PAGE_V2 = 3;
 
-export interface DataPage {
+export interface PageParts {
+  readonly repetition: Uint8Array;
+  readonly definition: Uint8Array;
+  readonly body: Uint8Array;
+}
+
+/** A compressed page of version 1, without its header. */
+export interface PackedPage {
+  readonly stored: Uint8Array;
+  readonly uncompressedBytes: number;
+}
+
+export interface DataPage extends PageParts {
+  /** Levels are compressed with the values (a version 1 page); else they stand before them as they are (version 2). */
+  readonly packLevels: boolean;
   readonly entryCount: number;
   readonly nullCount: number;
   readonly rowCount: number;
   readonly encoding: Encoding;
-  readonly repetition: Uint8Array;
-  readonly definition: Uint8Array;
-  readonly body: Uint8Array;
 }
 
 /** Sizes of what was written, headers included. */
@@ -61,6 +73,7 @@ export interface WrittenPage {
 export class PageWriter {
   private readonly out: FileOutput;
   private readonly header = new ByteWriter(64);
+  private readonly packed = new ByteWriter(1 << 16);
 
   constructor(out: FileOutput) {
     this.out = out;
@@ -78,6 +91,9 @@ export class PageWriter {
   }
 
   dataPage(page: DataPage, firstRow: number, compressor: Compressor | undefined): WrittenPage {
+    if (page.packLevels && compressor !== undefined) {
+      return this.packedPage(this.pack(page, compressor), page.entryCount, page.encoding, firstRow);
+    }
     const { body, repetition, definition } = page;
     // A page that does not shrink, an empty one above all, is stored as it is and says so.
     let stored = compressor === undefined || body.length === 0 ? body : compressor.compress(body);
@@ -96,6 +112,31 @@ export class PageWriter {
     thrift.end();
     thrift.end();
     return this.finish(firstRow, levelBytes + body.length, [repetition, definition, stored]);
+  }
+
+  /** Compresses levels and values as version 1 has them: each kind of level that the column has, preceded by its length. */
+  pack(page: PageParts, compressor: Compressor): PackedPage {
+    const { packed } = this;
+    packed.reset();
+    for (const levels of [page.repetition, page.definition]) {
+      if (levels.length === 0) continue;
+      packed.u32(levels.length);
+      packed.raw(levels);
+    }
+    packed.raw(page.body);
+    return { stored: compressor.compress(packed.view()), uncompressedBytes: packed.length };
+  }
+
+  packedPage(page: PackedPage, entryCount: number, encoding: Encoding, firstRow: number): WrittenPage {
+    const thrift = this.begin(DATA_PAGE, page.uncompressedBytes, page.stored.length);
+    thrift.begin(5);
+    thrift.i32(1, entryCount);
+    thrift.i32(2, ENCODING_NUMBER[encoding]);
+    thrift.i32(3, ENCODING_NUMBER.RLE);
+    thrift.i32(4, ENCODING_NUMBER.RLE);
+    thrift.end();
+    thrift.end();
+    return this.finish(firstRow, page.uncompressedBytes, [page.stored]);
   }
 
   private begin(type: number, uncompressedBytes: number, storedBytes: number): ThriftWriter {

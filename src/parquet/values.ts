@@ -1,6 +1,7 @@
 // What a column is written from: its values without nulls, and the levels that say where they belong.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { bitWidth, encodeLevels } from './encode/hybrid.ts';
+import type { PackedPage } from './page-writer.ts';
 
 /** Byte strings addressed by number, e.g. those of a head. */
 export interface ByteStrings {
@@ -35,6 +36,8 @@ export class Entries {
   /** Entry that page p begins with; one more element than pages. */
   readonly pageStarts: Int32Array;
   private readonly encoded = new Map<number, Uint8Array>();
+  private readonly counts = new Map<Uint8Array, Map<number, Int32Array>>();
+  private readonly packed = new Map<Uint8Array | number, Map<string, PackedPage>>();
 
   constructor(count: number, repetition: Uint8Array | undefined, pageStarts: Int32Array) {
     this.count = count;
@@ -56,4 +59,31 @@ export class Entries {
     this.encoded.set(key, bytes);
     return bytes;
   }
+
+  /** How many of `definition` equal `max` in front of each page, and in all. Asked again, it remembers. */
+  valueCounts(definition: Uint8Array, max: number): Int32Array {
+    let byMax = this.counts.get(definition);
+    if (byMax === undefined) this.counts.set(definition, byMax = new Map());
+    let counts = byMax.get(max);
+    if (counts === undefined) byMax.set(max, counts = countLevels(definition, max, this.pageStarts));
+    return counts;
+  }
+
+  /** Finished pages without values of columns with these definition levels, for whoever writes them to keep. */
+  nullPages(definition: Uint8Array | number): Map<string, PackedPage> {
+    let pages = this.packed.get(definition);
+    if (pages === undefined) this.packed.set(definition, pages = new Map());
+    return pages;
+  }
+}
+
+function countLevels(levels: Uint8Array, level: number, pageStarts: Int32Array): Int32Array {
+  const counts = new Int32Array(pageStarts.length);
+  let count = 0;
+  for (let page = 0; page + 1 < pageStarts.length; page++) {
+    counts[page] = count;
+    for (let i = pageStarts[page]; i < pageStarts[page + 1]; i++) if (levels[i] === level) count++;
+  }
+  counts[pageStarts.length - 1] = count;
+  return counts;
 }

@@ -164,6 +164,7 @@ class RowGroupWriter {
         leaf: spec.leaf,
         encoding: ENCODINGS[spec.encoding],
         compressor: spec.compressed ? this.options.compressor : undefined,
+        packLevels: spec.leaf.maxRepetition > 0,
         ...produce(),
       });
     }

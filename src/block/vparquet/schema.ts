@@ -49,7 +49,8 @@ interface StoredLeaf extends SchemaNode {
 }
 
 interface LeafOptions {
-  readonly raw?: boolean; // not compressed
+  /** Not compressed: ids and times, which hardly shrink. */
+  readonly raw?: boolean;
   readonly optional?: boolean;
 }
 
@@ -69,11 +70,11 @@ const text = (name: string, options?: LeafOptions): StoredLeaf =>
   leaf(name, 'BYTE_ARRAY', 'STRING', 'dictionary', options);
 const longText = (name: string, options?: LeafOptions): StoredLeaf =>
   leaf(name, 'BYTE_ARRAY', 'STRING', 'bytes', options);
-const id = (name: string): StoredLeaf => leaf(name, 'BYTE_ARRAY', undefined, 'bytes', RAW);
-const int32 = (name: string, options?: LeafOptions): StoredLeaf => leaf(name, 'INT32', 'INT_32', 'delta', options);
-const int64 = (name: string): StoredLeaf => leaf(name, 'INT64', 'INT_64', 'delta', RAW);
-const uint32 = (name: string): StoredLeaf => leaf(name, 'INT32', 'UINT_32', 'delta', RAW);
-const nanos = (name: string): StoredLeaf => leaf(name, 'INT64', 'UINT_64', 'delta', RAW);
+const id = (name: string, options?: LeafOptions): StoredLeaf => leaf(name, 'BYTE_ARRAY', undefined, 'bytes', options);
+const int32 = (name: string): StoredLeaf => leaf(name, 'INT32', 'INT_32', 'delta');
+const int64 = (name: string): StoredLeaf => leaf(name, 'INT64', 'INT_64', 'delta');
+const uint32 = (name: string): StoredLeaf => leaf(name, 'INT32', 'UINT_32', 'delta');
+const nanos = (name: string, options?: LeafOptions): StoredLeaf => leaf(name, 'INT64', 'UINT_64', 'delta', options);
 const plainInt32 = (name: string): StoredLeaf => leaf(name, 'INT32', 'INT_32', 'plain');
 const plainInt64 = (name: string, options?: LeafOptions): StoredLeaf =>
   leaf(name, 'INT64', 'INT_64', 'plain', options);
@@ -142,8 +143,8 @@ function link(): SchemaNode {
 
 function span(): SchemaNode {
   return group('element', [
-    id('SpanID'), id('ParentSpanID'), int32('ParentID', RAW), int32('NestedSetLeft', RAW), int32('NestedSetRight', RAW),
-    text('Name'), int64('Kind'), longText('TraceState'), nanos('StartTimeUnixNano'), nanos('DurationNano'),
+    id('SpanID', RAW), id('ParentSpanID', RAW), int32('ParentID'), int32('NestedSetLeft'), int32('NestedSetRight'),
+    text('Name'), int64('Kind'), longText('TraceState'), nanos('StartTimeUnixNano', RAW), nanos('DurationNano', RAW),
     int64('StatusCode'), longText('StatusMessage'), attributes(), int32('DroppedAttributesCount'),
     list('Events', event()), plainInt32('DroppedEventsCount'),
     list('Links', link()), plainInt32('DroppedLinksCount'),
@@ -154,10 +155,10 @@ function span(): SchemaNode {
 
 function traceRow(): SchemaNode {
   return group('Trace', [
-    id('TraceID'), longText('TraceIDText'),
-    nanos('StartTimeUnixNano'), nanos('EndTimeUnixNano'), nanos('DurationNano'),
-    text('RootServiceName', RAW), text('RootSpanName', RAW),
-    map('ServiceStats', longText('key', RAW), group('value', [uint32('SpanCount'), uint32('ErrorCount')])),
+    id('TraceID', RAW), longText('TraceIDText'),
+    nanos('StartTimeUnixNano', RAW), nanos('EndTimeUnixNano', RAW), nanos('DurationNano', RAW),
+    text('RootServiceName'), text('RootSpanName'),
+    map('ServiceStats', longText('key'), group('value', [uint32('SpanCount'), uint32('ErrorCount')])),
     list('rs', group('element', [
       resource(),
       list('ss', group('element', [scope(), list('Spans', span())])),
