@@ -19,7 +19,7 @@ import { grpcClient, kafkaFields, poolClientFields } from '../config/shared-bloc
 
 const hidden = { hidden: true };
 
-export const rootFields = {
+const rootFields = {
   target: text('all', 'module or group of modules to run', { flag: 'target' }),
   auth_enabled: bool(false, 'old name of multitenancy_enabled', { ...hidden, flag: 'auth.enabled' }),
   multitenancy_enabled: bool(false, 'every request names its tenant', {

@@ -23,6 +23,9 @@ export interface HttpServerOptions {
 const TEXT = 'text/plain; charset=utf-8';
 const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 25, 50, 100];
 
+/** Running requests may take that long when the server stops. */
+const STOP_GRACE_MS = 3000;
+
 /** Bodies are not read by any route here: parameters are in the URL. */
 const BODY_BYTES_MAX = 1_048_576;
 
@@ -38,8 +41,9 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: config.httpServerReadTimeoutMs,
     keepAliveTimeout: config.httpServerIdleTimeoutMs,
-    forceCloseConnections: true,
+    forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 4096 },
+    frameworkErrors: (err, request, reply) => void sendError(err, request, reply, logger),
   });
   if (config.httpListenConnLimit > 0) app.server.maxConnections = config.httpListenConnLimit;
   app.removeAllContentTypeParsers();
@@ -66,7 +70,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       logger.info('server listens', { address: bound?.address, port: bound?.port });
     },
     async stop() {
-      await app.close();
+      const late = setTimeout(() => app.server.closeAllConnections(), STOP_GRACE_MS);
+      await app.close().finally(() => clearTimeout(late));
     },
   };
 }

@@ -13,9 +13,9 @@ import { IGNORED_FLAGS } from './ignored-flags.ts';
 import { versionText, VERSION } from './version.ts';
 import { wire } from './wire.ts';
 
-export const EXIT_OK = 0;
+const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
-export const EXIT_USAGE = 2;
+const EXIT_USAGE = 2;
 
 /** After a signal the process ends within this time. */
 const STOP_MS_MAX = 5000;

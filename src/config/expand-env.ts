@@ -43,19 +43,18 @@ function expandOne(form: string, env: Environment, file: string, fail: (text: st
   if (operator === null) throw fail(`"\${${form}}" is not understood`);
   const [, op, argument] = operator as unknown as [string, string, string];
   const isSet = op.startsWith(':') ? value !== '' : env[name] !== undefined;
+  if (op.endsWith('?')) {
+    if (!isSet) throw fail(`variable ${name} is not set: ${argument}`);
+    return value;
+  }
+  if (op.endsWith('+')) return isSet ? expandEnv(argument, env, file) : '';
+  if (op.endsWith('-') || op.endsWith('=')) return isSet ? value : expandEnv(argument, env, file);
+  return transformed(value, op, argument, () => fail(`"\${${form}}" is not understood`));
+}
+
+/** Replacements, upper and lower case, and `:start:length`. */
+function transformed(value: string, op: string, argument: string, fail: () => Error): string {
   switch (op) {
-    case ':-':
-    case ':=':
-    case '-':
-    case '=':
-      return isSet ? value : expandEnv(argument, env, file);
-    case ':+':
-    case '+':
-      return isSet ? expandEnv(argument, env, file) : '';
-    case ':?':
-    case '?':
-      if (!isSet) throw fail(`variable ${name} is not set: ${argument}`);
-      return value;
     case '/':
     case '//': {
       const [old = '', replacement = ''] = argument.split('/');
@@ -71,7 +70,7 @@ function expandOne(form: string, env: Environment, file: string, fail: (text: st
     case ',':
       return value.slice(0, 1).toLowerCase() + value.slice(1);
     default:
-      return substring(value, argument, () => fail(`"\${${form}}" is not understood`));
+      return substring(value, argument, fail);
   }
 }
 

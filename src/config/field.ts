@@ -96,7 +96,7 @@ export interface BlockOptions {
   readonly obsolete?: readonly string[];
 }
 
-export type ValueOf<F> = F extends { readonly kind: 'block'; readonly shape: infer S }
+type ValueOf<F> = F extends { readonly kind: 'block'; readonly shape: infer S }
   ? ConfigOf<S>
   : F extends { readonly kind: 'optional'; readonly field: infer G }
     ? ValueOf<G> | undefined

@@ -56,7 +56,7 @@ export const serverTls = block({
   client_ca_file: text('', 'authorities for client certificates, PEM file'),
 });
 
-export const backoffFields = {
+const backoffFields = {
   min_period: duration('100ms', 'first delay'),
   max_period: duration('10s', 'longest delay'),
   max_retries: int(0, 'tries, 0 = no limit'),

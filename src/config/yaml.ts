@@ -24,7 +24,7 @@ export interface YamlScalar {
   readonly quoted: boolean;
 }
 
-export interface YamlList {
+interface YamlList {
   readonly kind: 'list';
   readonly at: string;
   readonly items: readonly YamlNode[];

@@ -1,18 +1,6 @@
 // The blocks of the object stores and their caches. Flags are completed by the block that contains them.
 import { tlsFields } from '../config/shared-blocks.ts';
-import {
-  block,
-  bool,
-  duration,
-  int,
-  list,
-  map,
-  raw,
-  secret,
-  text,
-  withDefaults,
-  type ConfigOf,
-} from '../config/field.ts';
+import { block, bool, duration, int, list, map, raw, secret, text, withDefaults } from '../config/field.ts';
 
 export const localFields = {
   path: text('', 'directory', { flag: '+path' }),
@@ -100,9 +88,3 @@ export const cacheFields = {
     'caches; a role only once',
   ),
 };
-
-export type LocalConfig = ConfigOf<typeof localFields>;
-export type GcsConfig = ConfigOf<typeof gcsFields>;
-export type S3Config = ConfigOf<typeof s3Fields>;
-export type AzureConfig = ConfigOf<typeof azureFields>;
-export type CacheConfig = ConfigOf<typeof cacheFields>;

@@ -1,6 +1,6 @@
 // The overrides block: limits of all tenants, the file with those of some, and the API by which tenants set
 // their own.
-import { block, bool, duration, oneOf, text, type ConfigOf } from '../config/field.ts';
+import { block, bool, duration, oneOf, text } from '../config/field.ts';
 import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
 import { LEGACY_LIMIT_KEYS, LIMIT_ALIASES, limitsFields } from './limits.ts';
 
@@ -36,5 +36,3 @@ export const OVERRIDES_ALIASES: Readonly<Record<string, string>> = Object.fromEn
   ['forwarders', 'defaults.forwarders'],
   ['cost_attribution', 'defaults.cost_attribution'],
 ]);
-
-export type OverridesConfig = ConfigOf<typeof overridesFields>;

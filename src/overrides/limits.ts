@@ -11,7 +11,6 @@ import {
   optional,
   raw,
   text,
-  type ConfigOf,
   type FieldOptions,
 } from '../config/field.ts';
 
@@ -183,8 +182,6 @@ export const limitsFields = {
 export const LIMIT_ALIASES: Readonly<Record<string, string>> = {
   'read.max_bytes_per_trace': 'global.max_bytes_per_trace',
 };
-
-export type Limits = ConfigOf<typeof limitsFields>;
 
 const SCOPED_PROCESSOR_PATHS: readonly string[] = Object.entries(generatorProcessorFields).flatMap(
   ([processor, field]) => Object.keys(field.shape).map((key) => `processor.${processor}.${key}`),

@@ -18,7 +18,7 @@ const keepalive = raw(undefined, 'keep-alive of connections', { hidden: true });
 const tls = raw(undefined, 'TLS', { hidden: true });
 const auth = raw(undefined, 'authenticator', { hidden: true });
 
-export const otlpGrpcFields = {
+const otlpGrpcFields = {
   endpoint: text('localhost:4317', 'address to listen on'),
   transport: oneOf(['', 'tcp', 'tcp4', 'tcp6', 'unix'], 'tcp', 'network'),
   max_recv_msg_size_mib: int(0, 'largest message, MiB; 0 = 4'),
@@ -31,7 +31,7 @@ export const otlpGrpcFields = {
   auth,
 };
 
-export const otlpHttpFields = {
+const otlpHttpFields = {
   endpoint: text('localhost:4318', 'address to listen on'),
   transport: oneOf(['', 'tcp', 'tcp4', 'tcp6', 'unix'], 'tcp', 'network'),
   traces_url_path: text('/v1/traces', 'path'),
@@ -72,6 +72,5 @@ const receiversFields = {
 
 export const receivers = block(receiversFields, 'protocols that are listened to');
 
-export type ReceiversConfig = ConfigOf<typeof receiversFields>;
 export type OtlpGrpcConfig = ConfigOf<typeof otlpGrpcFields>;
 export type OtlpHttpConfig = ConfigOf<typeof otlpHttpFields>;

@@ -1,6 +1,6 @@
 // The memberlist block.
 import { tlsFields } from '../config/shared-blocks.ts';
-import { block, bool, duration, int, list, text, type ConfigOf } from '../config/field.ts';
+import { block, bool, duration, int, list, text } from '../config/field.ts';
 
 export const memberlistFields = {
   node_name: text('', 'memberlist name'),
@@ -56,5 +56,3 @@ export const memberlistFields = {
     log_beacons_latency_longer_than: duration('0s', ''),
   }),
 };
-
-export type MemberlistConfig = ConfigOf<typeof memberlistFields>;

@@ -50,7 +50,7 @@ export const blockFields = {
 };
 
 /** Old names of block keys, for the block that contains them. */
-export const BLOCK_ALIASES = {
+const BLOCK_ALIASES = {
   index_downsample_bytes: 'v2_index_downsample_bytes',
   index_page_size_bytes: 'v2_index_page_size_bytes',
   encoding: 'v2_encoding',
@@ -152,8 +152,4 @@ export const storageFields = {
   }),
 };
 
-export type StorageConfig = ConfigOf<typeof storageFields>;
-export type TraceStorageConfig = StorageConfig['trace'];
 export type BlockConfig = ConfigOf<typeof blockFields>;
-export type WalConfig = TraceStorageConfig['wal'];
-export type CompactionConfig = ConfigOf<typeof compactionFields>;

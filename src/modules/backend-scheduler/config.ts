@@ -1,6 +1,5 @@
 // The backend_scheduler block.
 import { block, duration, int, text } from '../../config/field.ts';
-import type { ConfigOf } from '../../config/field.ts';
 import { compactionFields } from '../../store/config.ts';
 
 export const backendSchedulerFields = {
@@ -60,5 +59,3 @@ export const backendSchedulerFields = {
     flag: 'backend-schedulerbackend-scheduler.local-work-path',
   }),
 };
-
-export type BackendSchedulerConfig = ConfigOf<typeof backendSchedulerFields>;

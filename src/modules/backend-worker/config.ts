@@ -1,6 +1,5 @@
 // The backend_worker block.
 import { block, bool, duration, int, text } from '../../config/field.ts';
-import type { ConfigOf } from '../../config/field.ts';
 import { HOSTNAME, interfaceNames, kvStore } from '../../config/shared-blocks.ts';
 import { compactionFields } from '../../store/config.ts';
 
@@ -30,5 +29,3 @@ export const backendWorkerFields = {
     flag: 'backend-worker.finish-on-shutdown-timeout',
   }),
 };
-
-export type BackendWorkerConfig = ConfigOf<typeof backendWorkerFields>;

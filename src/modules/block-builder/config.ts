@@ -1,5 +1,5 @@
 // The block_builder block.
-import { block, duration, int, list, map, text, type ConfigOf } from '../../config/field.ts';
+import { block, duration, int, list, map, text } from '../../config/field.ts';
 import { HOSTNAME } from '../../config/shared-blocks.ts';
 import { blockFields, walFields } from '../../store/config.ts';
 
@@ -23,5 +23,3 @@ export const blockBuilderFields = {
   ),
   wal: block(walFields('/var/tempo/block-builder/traces', 'block-builder.wal.path')),
 };
-
-export type BlockBuilderConfig = ConfigOf<typeof blockBuilderFields>;

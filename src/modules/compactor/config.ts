@@ -1,6 +1,5 @@
 // The compactor block.
 import { block, bool, duration, int, text } from '../../config/field.ts';
-import type { ConfigOf } from '../../config/field.ts';
 import { HOSTNAME, interfaceNames, kvStore } from '../../config/shared-blocks.ts';
 import { compactionFields } from '../../store/config.ts';
 
@@ -25,5 +24,3 @@ export const compactorFields = {
   disabled: bool(false, 'only poll and write the tenant index', { flag: 'compactor.disabled', hidden: true }),
   override_ring_key: text('compactor', 'ring key in the KV store'),
 };
-
-export type CompactorConfig = ConfigOf<typeof compactorFields>;

@@ -1,6 +1,5 @@
 // The distributor block; its receivers are described in src/receivers.
 import { block, bool, duration, int, list, raw, text } from '../../config/field.ts';
-import type { ConfigOf } from '../../config/field.ts';
 import { HOSTNAME, emptyKafkaFields, interfaceNames, kvStore } from '../../config/shared-blocks.ts';
 import { receivers } from '../../receivers/config.ts';
 
@@ -69,5 +68,3 @@ export const distributorFields = {
   retry_after_on_resource_exhausted: duration('0s', 'RetryInfo delay, 0 = none'),
   max_attribute_bytes: int(2_048, 'truncate keys and string values'),
 };
-
-export type DistributorConfig = ConfigOf<typeof distributorFields>;

@@ -1,5 +1,5 @@
 // The live_store block.
-import { block, bool, duration, float, int, text, withDefaults, type ConfigOf } from '../../config/field.ts';
+import { block, bool, duration, float, int, text, withDefaults } from '../../config/field.ts';
 import { HOSTNAME, interfaceNames, kvStore } from '../../config/shared-blocks.ts';
 import { blockFields, walFields } from '../../store/config.ts';
 
@@ -58,5 +58,3 @@ export const liveStoreFields = {
   fail_on_high_lag: bool(true, 'refuse queries while lagging', { hidden: true }),
   remove_owner_on_shutdown: bool(true, 'leave the ring', { hidden: true }),
 };
-
-export type LiveStoreConfig = ConfigOf<typeof liveStoreFields>;

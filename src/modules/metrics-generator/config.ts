@@ -1,16 +1,5 @@
 // The metrics_generator block.
-import {
-  block,
-  bool,
-  duration,
-  float,
-  int,
-  list,
-  map,
-  raw,
-  text,
-  type ConfigOf,
-} from '../../config/field.ts';
+import { block, bool, duration, float, int, list, map, raw, text } from '../../config/field.ts';
 import { HOSTNAME, interfaceNames, kvStore } from '../../config/shared-blocks.ts';
 import { blockFields, searchFields, walFields } from '../../store/config.ts';
 
@@ -140,5 +129,3 @@ export const metricsGeneratorFields = {
   ingest_concurrency: int(16, 'Kafka readers'),
   instance_id: text(HOSTNAME, 'ring id', { flag: 'generator.instance-id' }),
 };
-
-export type MetricsGeneratorConfig = ConfigOf<typeof metricsGeneratorFields>;

@@ -1,6 +1,5 @@
 // The querier block.
 import { block, bool, duration, float, int, text } from '../../config/field.ts';
-import type { ConfigOf } from '../../config/field.ts';
 import { grpcClient } from '../../config/shared-blocks.ts';
 
 export const querierFields = {
@@ -53,5 +52,3 @@ export const querierFields = {
   shuffle_sharding_ingesters_lookback_period: duration('1h', 'shard history'),
   query_relevant_ingesters: bool(false, 'trace by id asks only owners'),
 };
-
-export type QuerierConfig = ConfigOf<typeof querierFields>;

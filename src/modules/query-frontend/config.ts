@@ -1,6 +1,5 @@
 // The query_frontend block.
 import { block, bool, duration, float, int, list, text } from '../../config/field.ts';
-import type { ConfigOf } from '../../config/field.ts';
 
 const sloFields = {
   duration_slo: duration('0s', 'an answer within it is within the objective, 0 = off', { hidden: true }),
@@ -66,5 +65,3 @@ export const queryFrontendFields = {
   max_query_expression_size_bytes: int(131_072, 'max q length'),
   rf1_after: text('0001-01-01T00:00:00Z', 'RFC 3339; use blocks with replication factor 1 from then'),
 };
-
-export type QueryFrontendConfig = ConfigOf<typeof queryFrontendFields>;

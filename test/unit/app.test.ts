@@ -1,0 +1,329 @@
+// Command line, module graph, start and stop, the HTTP server, and the whole program with an invented host.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { httpStatusOf } from '../../src/api/errors.ts';
+import { App } from '../../src/app/app.ts';
+import { checkConfig } from '../../src/app/check.ts';
+import { parseCommandLine, UsageError } from '../../src/app/command-line.ts';
+import { rootBlock } from '../../src/app/config.ts';
+import { startOrder, targetProblem } from '../../src/app/graph.ts';
+import { createHttpServer } from '../../src/app/http-server.ts';
+import { run, type Host } from '../../src/app/run.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import type { FlagSpec } from '../../src/config/flags.ts';
+import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
+import type { Service } from '../../src/lib/service.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { observeProcess } from '../../src/telemetry/process-metrics.ts';
+
+const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } }).config;
+
+t.test('command lines as Go reads them', (t) => {
+  const flag = (name: string, type: string): FlagSpec => {
+    return { name, type, path: undefined, doc: '', default: '', isList: false };
+  };
+  const flags = [
+    flag('config.file', 'value'),
+    flag('target', 'string'),
+    flag('on', 'bool'),
+    flag('s3.key_a', 'int'),
+  ];
+  const table: readonly { input: string[]; want: Record<string, string[]> | string }[] = [
+    { input: [], want: {} },
+    { input: ['-config.file=a=b'], want: { 'config.file': ['a=b'] } },
+    { input: ['--config.file', 'a', '-target', 'all'], want: { 'config.file': ['a'], target: ['all'] } },
+    { input: ['-target', '-x'], want: { target: ['-x'] } },
+    { input: ['-target='], want: { target: [''] } },
+    { input: ['-on', '-target=x'], want: { on: ['true'], target: ['x'] } },
+    { input: ['-on=F'], want: { on: ['false'] } },
+    { input: ['--on', 'true'], want: { on: ['true'] } },
+    { input: ['-target=a', '-target=b'], want: { target: ['a', 'b'] } },
+    { input: ['-s3.key_a=1'], want: { 's3.key_a': ['1'] } },
+    { input: ['-nope'], want: 'flag provided but not defined: -nope' },
+    { input: ['--target'], want: 'flag needs an argument: -target' },
+    { input: ['-on=maybe'], want: 'invalid boolean value "maybe" for -on: parse error' },
+    { input: ['all'], want: 'unexpected argument: all' },
+    { input: ['---target=x'], want: 'bad flag syntax: ---target=x' },
+    { input: ['--'], want: 'bad flag syntax: --' },
+  ];
+  for (const { input, want } of table) {
+    const name = input.join(' ');
+    if (typeof want === 'string') t.throws(() => parseCommandLine(input, flags), new UsageError(want), name);
+    else t.same(Object.fromEntries(parseCommandLine(input, flags)), want, name);
+  }
+  t.end();
+});
+
+t.test('the module graph', (t) => {
+  const order = startOrder('all');
+  t.same(order, ['server', 'store', 'ingester', 'querier', 'query-frontend', 'distributor']);
+  t.equal(targetProblem('all'), undefined);
+  t.match(targetProblem('querier'), 'target "querier" is not available yet');
+  t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');
+  t.end();
+});
+
+t.test('services start in order, stop backwards, and tell whether they are ready', async (t) => {
+  const events: string[] = [];
+  let busy: string | undefined = 'replaying';
+  const service = (name: string, more: Partial<Service> = {}): Service => ({
+    name,
+    start: async () => void events.push(`start ${name}`),
+    stop: async () => void events.push(`stop ${name}`),
+    ...more,
+  });
+  const app = new App(silentLogger);
+  t.match(app.readiness(), /^Some services are not Running:/);
+  await app.start([service('a'), service('b', { readiness: () => busy })]);
+  t.equal(app.readiness(), 'replaying');
+  busy = undefined;
+  t.equal(app.readiness(), undefined);
+  const stopping = app.stop();
+  t.equal(app.readiness(), 'Application is stopping');
+  await stopping;
+  await app.stop();
+  t.same(events, ['start a', 'start b', 'stop b', 'stop a']);
+
+  events.length = 0;
+  const failing = new App(silentLogger);
+  const broken = service('b', { start: () => Promise.reject(new Error('no disk')) });
+  const stubborn = service('a', { stop: () => Promise.reject(new Error('stuck')) });
+  await t.rejects(failing.start([service('z'), stubborn, broken, service('c')]), /no disk/);
+  t.same(events, ['start z', 'start a', 'stop z'], 'a failed stop does not keep the others from stopping');
+});
+
+t.test('the HTTP server', async (t) => {
+  const state: { reason: string | undefined } = { reason: undefined };
+  const metrics = new Metrics();
+  const stopProbe = observeProcess(metrics, '2.10.8', 'r');
+  t.teardown(stopProbe);
+  const { app } = createHttpServer({
+    config: configOf('').server,
+    httpApiPrefix: '/tempo',
+    logger: silentLogger,
+    metrics,
+    readiness: () => state.reason,
+  });
+  app.all('/fails/:kind', (request) => {
+    const { kind } = request.params as { readonly kind: string };
+    if (kind === 'later') throw new RetryLaterError('resource_exhausted', 'job queue full', 1500);
+    if (kind === 'plain') throw new Error('broken');
+    throw new TempoError(kind === 'tenant' ? 'unauthenticated' : 'invalid_argument', 'no org id');
+  });
+  const table = [
+    { url: '/ready', status: 200, body: 'ready\n' },
+    { url: '/tempo/api/echo', status: 200, body: 'echo\n' },
+    { url: '/api/echo', status: 404, body: '404 page not found\n' },
+    { url: '/fails/tenant', status: 401, body: 'no org id\n' },
+    { url: '/fails/argument', status: 400, body: 'no org id' },
+    { url: '/fails/later', status: 429, body: 'job queue full' },
+    { url: '/fails/plain', status: 500, body: 'broken' },
+    { url: '/%zz', status: 400, body: /not a valid url/ },
+  ];
+  for (const { url, status, body } of table) {
+    const answer = await app.inject(url);
+    t.equal(answer.statusCode, status, url);
+    t.match(answer.body, body, url);
+    t.match(answer.headers['content-type'], /^text\/plain/, url);
+  }
+  t.equal((await app.inject('/fails/later')).headers['retry-after'], '2');
+  const posted = await app.inject({
+    method: 'POST',
+    url: '/ready',
+    payload: '{',
+    headers: { 'content-type': 'a/b' },
+  });
+  t.equal(posted.statusCode, 200, 'any verb, any body');
+  state.reason = 'Application is stopping';
+  const stopping = await app.inject('/ready');
+  t.same([stopping.statusCode, stopping.body], [503, 'Application is stopping\n']);
+  const build = (await app.inject('/tempo/api/status/buildinfo')).json<{ version: string }>();
+  t.match(build.version, /^[2-9]\.\d+\.\d+$/);
+  t.match((await app.inject('/status/version')).body, /^GET \/status\/version\ntempo, version 2\./);
+  const scraped = (await app.inject('/metrics')).body;
+  t.match(scraped, /^tempo_main_thread_cpu_seconds_total 0\.\d+$/m);
+  t.match(
+    scraped,
+    /^tempo_request_duration_seconds_count\{method="GET",route="fails_kind",status_code="500",.*\} 1$/m,
+  );
+  t.match(scraped, /^tempo_build_info\{.*version="2\.10\.8"\} 1$/m);
+  await app.close();
+});
+
+t.test('statuses of errors', (t) => {
+  t.equal(httpStatusOf(new TempoError('deadline_exceeded', '')), 504);
+  t.equal(httpStatusOf(Object.assign(new Error(''), { statusCode: 413 })), 413);
+  t.equal(httpStatusOf(Object.assign(new Error(''), { statusCode: 200 })), 500);
+  t.equal(httpStatusOf('text'), 500);
+  t.end();
+});
+
+const LOCAL = 'storage: {trace: {backend: local, local: {path: /b}, wal: {path: /w}}}\n';
+
+t.test('what a readable configuration can have wrong', (t) => {
+  const problems = (text: string): string[] => checkConfig(configOf(text)).problems.map(({ path }) => path);
+  const warnings = (text: string): string[] => checkConfig(configOf(text)).warnings.map(({ path }) => path);
+  t.same(problems(LOCAL), []);
+  t.same(warnings(LOCAL), []);
+  t.same(problems(''), ['storage.trace.backend']);
+  t.same(problems('storage: {trace: {backend: local}}'), ['storage.trace.local.path']);
+  t.same(problems('storage: {trace: {backend: s3}}'), ['storage.trace.backend']);
+  t.same(problems(`${LOCAL}target: nope`), ['target']);
+  t.same(problems(`${LOCAL}query_frontend: {trace_by_id: {query_shards: 1}, max_batch_size: 0}`), [
+    'query_frontend.max_batch_size',
+    'query_frontend.trace_by_id.query_shards',
+  ]);
+  t.same(problems(`${LOCAL}query_frontend: {search: {query_backend_after: 1h}}`), [
+    'query_frontend.search.query_backend_after',
+  ]);
+  t.same(warnings(`${LOCAL}ingester: {complete_block_timeout: 1m}\ndistributor: {receivers: {zipkin: }}`), [
+    'ingester.complete_block_timeout',
+    'distributor.receivers.zipkin',
+  ]);
+  t.end();
+});
+
+/** A host that keeps what is printed and can send signals. */
+class FakeHost implements Host {
+  readonly env = { PLACE: 'x' };
+  readonly args: readonly string[];
+  readonly exits: number[] = [];
+  stdout = '';
+  stderr = '';
+  signal: (signal: string) => void = () => {};
+  readonly #awaited = new Map<string, () => void>();
+
+  constructor(...args: readonly string[]) {
+    this.args = args;
+  }
+
+  out(text: string): void {
+    this.stdout += text;
+  }
+
+  err(text: string): void {
+    this.stderr += text;
+    for (const [part, found] of this.#awaited) if (this.stderr.includes(part)) found();
+  }
+
+  onSignal(listener: (signal: string) => void): void {
+    this.signal = listener;
+  }
+
+  exit(code: number): void {
+    this.exits.push(code);
+  }
+
+  /** Resolves when stderr contains the text. */
+  prints(part: string): Promise<void> {
+    return new Promise((resolve) => void this.#awaited.set(part, resolve));
+  }
+}
+
+/** A configuration file that listens on free loopback ports and writes below the folder. */
+function configFile(folder: string, more = '', httpPort = 0): string {
+  const path = join(folder, 'tempo.yaml');
+  const text = `server: {http_listen_address: 127.0.0.1, http_listen_port: ${httpPort}}
+distributor: {receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}}
+storage: {trace: {backend: local, local: {path: ${folder}/blocks}, wal: {path: ${folder}/wal}}}
+${more}`;
+  writeFileSync(path, text);
+  return path;
+}
+
+function temporaryFolder(t: Tap): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tempo-app-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+type Tap = { teardown(action: () => void): void };
+
+t.test('ends without starting', async (t) => {
+  const folder = temporaryFolder(t);
+  const good = configFile(folder);
+  const usage = new FakeHost('-nope');
+  t.equal(await run(usage), 2);
+  t.match(usage.stderr, /^flag provided but not defined: -nope\nUsage of tempo:\n/);
+  const version = new FakeHost('--version');
+  t.equal(await run(version), 0);
+  t.match(version.stdout, /^tempo, version \d/);
+  const help = new FakeHost('-h');
+  t.equal(await run(help), 0);
+  t.match(help.stdout, /-server\.http-listen-port int\n\s+.*\(default 3200\)/);
+  t.equal(await run(new FakeHost(`-config.file=${good}`, '-config.verify')), 0);
+  const table = [
+    {
+      args: [`-config.file=${good}`, '-config.verify', '-query-frontend.mcp-server.enabled'],
+      code: 1,
+      want: /^warning: /,
+    },
+    {
+      args: ['-config.file=/nowhere.yaml'],
+      code: 1,
+      want: /^failed parsing config: \/nowhere\.yaml: cannot be read/,
+    },
+    { args: [`-config.file=${good}`, '-server.http-listen-port=x'], code: 2, want: /needs a whole number/ },
+    { args: [`-config.file=${good}`, '-target=querier'], code: 1, want: /not available yet/ },
+    { args: [], code: 1, want: /no backend is set/ },
+  ];
+  for (const { args, code, want } of table) {
+    const host = new FakeHost(...args);
+    t.equal(await run(host), code, args.join(' '));
+    t.match(host.stderr, want);
+    t.equal(host.stderr.trimEnd().split('\n').length, 1, 'one line');
+  }
+});
+
+t.test('starts, answers, stops at a signal', async (t) => {
+  const folder = temporaryFolder(t);
+  const host = new FakeHost(`-config.file=${configFile(folder)}`);
+  const started = host.prints('tempo started');
+  const begin = performance.now();
+  const ended = run(host);
+  await Promise.race([started, ended]);
+  t.ok(performance.now() - begin < 3000, `started in ${Math.round(performance.now() - begin)} ms`);
+  const port = /msg="server listens" address=127\.0\.0\.1 port=(\d+)/.exec(host.stderr)?.[1];
+  const ready = await fetch(`http://127.0.0.1:${port}/ready`);
+  t.same([ready.status, await ready.text()], [200, 'ready\n']);
+  host.signal('SIGTERM');
+  t.equal(await ended, 0);
+  t.same(host.exits, []);
+  t.match(host.stderr, /msg="tempo stopped"/);
+  host.signal('SIGTERM');
+  t.same(host.exits, [1], 'a second signal ends at once');
+});
+
+t.test('cannot start: one line that names what is in the way', async (t) => {
+  const folder = temporaryFolder(t);
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  const { port } = taken.address() as AddressInfo;
+  const host = new FakeHost(`-config.file=${configFile(folder, '', port)}`, '-log.level=error');
+  t.equal(await run(host), 1);
+  t.equal(host.stderr, `error running tempo: cannot listen on 127.0.0.1:${port}: address already in use\n`);
+  await new Promise((resolve) => taken.close(resolve));
+
+  const noFolder = new FakeHost(
+    `-config.file=${configFile(folder)}`,
+    '-storage.trace.wal.path=/dev/null/wal',
+    '-log.level=error',
+  );
+  t.equal(await run(noFolder), 1);
+  t.match(noFolder.stderr, /^error running tempo: .*\/dev\/null/);
+  t.equal(noFolder.stderr.trimEnd().split('\n').length, 1, noFolder.stderr);
+});
+
+t.test('log lines', (t) => {
+  const lines: string[] = [];
+  const now = (): Date => new Date(0);
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => lines.push(line), now });
+  logger.debug('not this');
+  logger.child({ module: 'm' }).info('two words', { a: 'x=y', n: 5, err: new Error('no') });
+  t.same(lines, ['ts=1970-01-01T00:00:00.000Z level=info msg="two words" module=m a="x=y" n=5 err=no\n']);
+  t.end();
+});
