@@ -81,7 +81,7 @@ class Parser {
       const isFirst = stages.length === 0;
       const word = stream.current.kind === 'keyword' ? stream.current.text : '';
       if (word === 'by') stages.push({ role: 'stage', node: this.byStage() });
-      else if (word === 'select' && !isFirst) stages.push({ role: 'stage', node: this.selectStage() });
+      else if (word === 'select') stages.push({ role: 'stage', node: this.selectStage() });
       else if (word === 'coalesce' && !isFirst) stages.push({ role: 'stage', node: this.coalesceStage() });
       else {
         const expr = this.expression(0);
@@ -197,6 +197,7 @@ class Parser {
     const { current } = stream;
     // `(1 + 2)`: numbers never begin a pipeline of more than one stage
     const stages = this.stages();
+    if (this.atMetrics) throw stream.unexpected();
     stream.expectOp(')', '|');
     const last = stages.at(-1)!;
     const before = stages.slice(0, -1).map((stage) => stage.node as Stage);

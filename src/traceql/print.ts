@@ -142,7 +142,8 @@ function printAttribute(attribute: Attribute): string {
 }
 
 function printName(name: string): string {
-  if (!/[\s{}()=~!<>&|^,"\\]/.test(name)) return name;
+  // what begins with a digit would be a number behind a dot
+  if (!/^\d|[\s{}()=~!<>&|^,"\\]/.test(name)) return name;
   return `"${name.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 

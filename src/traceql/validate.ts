@@ -16,7 +16,7 @@ export function validate(query: Query): void {
   if (query.second) {
     if (query.second.limit <= 0) throw new TraceqlError('limit must be greater than 0');
     if (query.metrics?.kind === 'compare') {
-      throw new TraceqlError('compare() cannot be used with second stage functions');
+      throw new TraceqlError('`compare()` cannot be used with second stage functions');
     }
   }
 }
@@ -102,7 +102,7 @@ function validateMetrics(stage: MetricsStage): void {
     validateSpanset({ kind: 'filter', expr: stage.filter });
     if (stage.topN <= 0) throw new TraceqlError('compare() top number of values must be integer greater than 0');
     if (stage.start !== 0n && stage.end <= stage.start) {
-      throw new TraceqlError('compare() timestamps must be ordered: start, end');
+      throw new TraceqlError('compare() end timestamp must be greater than start timestamp');
     }
     return;
   }

@@ -1,0 +1,309 @@
+// The language: error texts, canonical printing, and properties of lexer, parser, printer and regex shortcuts.
+import fc from 'fast-check';
+import { RE2JS } from 're2js';
+import t from 'tap';
+import { Bitset } from '../../src/lib/bitset.ts';
+import type { FieldExpr, FieldRef, Hint, Query, SpansetExpr, Stage, Static } from '../../src/traceql/ast.ts';
+import { formatDuration, parseDuration } from '../../src/traceql/duration.ts';
+import { TraceqlError } from '../../src/traceql/error.ts';
+import { INTRINSIC_WORDS, intrinsicOf } from '../../src/traceql/intrinsics.ts';
+import { parse, parseIdentifier } from '../../src/traceql/parser.ts';
+import { printField, printQuery } from '../../src/traceql/print.ts';
+import { regexMatcher } from '../../src/traceql/regex.ts';
+import { validate } from '../../src/traceql/validate.ts';
+
+function outcome(text: string): string {
+  try {
+    const query = parse(text);
+    validate(query);
+    return printQuery(query);
+  } catch (error) {
+    if (error instanceof TraceqlError) return error.message;
+    throw error;
+  }
+}
+
+await t.test('errors of syntax say where and what', async (t) => {
+  const at = (column: number, what: string): string => `parse error at line 1, col ${column}: ${what}`;
+  const cases = [
+    { input: '', want: at(1, 'syntax error: unexpected $end') },
+    { input: '{', want: at(2, 'syntax error: unexpected $end') },
+    { input: '}', want: at(1, 'syntax error: unexpected }') },
+    { input: '{ .a', want: at(5, 'syntax error: unexpected $end') },
+    { input: '{ .a = }', want: at(8, 'syntax error: unexpected }') },
+    { input: '{ foo }', want: at(3, 'unknown identifier: foo') },
+    { input: '{ .a = foo }', want: at(8, 'unknown identifier: foo') },
+    { input: '{ .a == 1 }', want: at(7, 'syntax error: unexpected =') },
+    { input: "{ .a = 'x' }", want: at(8, "unknown identifier: 'x'") },
+    { input: '{ .a = "x }', want: at(8, 'literal not terminated') },
+    { input: '{ .a = `x }', want: at(8, 'literal not terminated') },
+    { input: '{ .a = "\\q" }', want: at(8, 'invalid char escape') },
+    { input: '{ ."a\\q" = 1 }', want: at(3, 'invalid escape sequence') },
+    { input: '{ ."a = 1 }', want: at(3, 'unexpected EOF, expecting "') },
+    { input: '{ . }', want: at(3, 'syntax error: unexpected END_ATTRIBUTE, expecting IDENTIFIER') },
+    { input: '{ .a = 1 } |', want: at(13, 'syntax error: unexpected $end') },
+    { input: '{ .a = 1 } | foo', want: at(14, 'syntax error: unexpected IDENTIFIER') },
+    { input: '{ .a = 1 } | count()', want: at(21, 'syntax error: unexpected $end') },
+    { input: '{ .a = 1 } { .b = 2 }', want: at(12, 'syntax error: unexpected {, expecting with') },
+    { input: '{ .a = 1 } &&', want: at(14, 'syntax error: unexpected $end, expecting { or (') },
+    { input: '{ .a & .b }', want: at(6, 'syntax error: unexpected IDENTIFIER') },
+    { input: '{ } | by()', want: at(10, 'syntax error: unexpected )') },
+    { input: '{ } | select(.a', want: at(16, 'syntax error: unexpected $end, expecting ) or ,') },
+    { input: '{ } | select(1)', want: at(14, 'syntax error: unexpected INTEGER') },
+    { input: '{ } | coalesce(', want: at(16, 'syntax error: unexpected $end, expecting )') },
+    { input: '{ } | rate() | topk(-1)', want: at(21, 'syntax error: unexpected -, expecting INTEGER') },
+    {
+      input: '{ } | rate() | count() > 1',
+      want: at(16, 'syntax error: unexpected count, expecting topk or bottomk'),
+    },
+    { input: '{ } | quantile_over_time(duration)', want: at(34, 'syntax error: unexpected ), expecting ,') },
+    {
+      input: '{ } | quantile_over_time(duration, "a")',
+      want: at(36, 'syntax error: unexpected STRING, expecting INTEGER or FLOAT'),
+    },
+    { input: '({ } | rate()) / ({ } | rate())', want: at(8, 'syntax error: unexpected rate') },
+    { input: '{ } with(', want: at(10, 'syntax error: unexpected $end, expecting IDENTIFIER') },
+    { input: '{ } with(a=1+1)', want: at(13, 'syntax error: unexpected +, expecting ) or ,') },
+    { input: '{ .a = 0x10 }', want: at(8, 'strconv.Atoi: parsing "0x10": invalid syntax') },
+    {
+      input: '{ .a = 99999999999999999999 }',
+      want: at(8, 'strconv.Atoi: parsing "99999999999999999999": value out of range'),
+    },
+    { input: '{ .a = 1x }', want: at(9, 'syntax error: unexpected IDENTIFIER') },
+    { input: '{ nil }', want: at(7, 'syntax error: unexpected }, expecting = or !=') },
+    { input: '{ childCount = 1 }', want: at(3, 'syntax error: unexpected childCount') },
+    { input: '{ span:foo = 1 }', want: at(8, 'syntax error: unexpected IDENTIFIER') },
+    {
+      input: '{ event:foo = 1 }',
+      want: at(9, 'syntax error: unexpected IDENTIFIER, expecting name or timeSinceStart'),
+    },
+    { input: '{ .a = 1 / 0 }', want: at(10, 'integer divide by zero') },
+    { input: '({ } | count() > 1', want: at(19, 'syntax error: unexpected $end, expecting ) or |') },
+    { input: '{\n  .a =\n  foo }', want: 'parse error at line 3, col 3: unknown identifier: foo' },
+    { input: '{ } /* a\nb */ x', want: 'parse error at line 2, col 6: syntax error: unexpected IDENTIFIER, expecting with' },
+    { input: `{ ${'('.repeat(300)}`, want: at(204, 'query nested too deeply') },
+    { input: `{ ${'!'.repeat(300)}true }`, want: at(204, 'query nested too deeply') },
+  ];
+  for (const { input, want } of cases) t.equal(outcome(input), want, input.slice(0, 60));
+  t.match(outcome(`{ .a${' && .a'.repeat(5000)} }`), /query too complex/);
+  const error = t.throws(() => parse('{ foo }')) as unknown as TraceqlError;
+  t.same([error.line, error.column], [1, 3]);
+});
+
+await t.test('errors of meaning', async (t) => {
+  const cases = [
+    { input: '{ 1 }', want: 'span filter field expressions must resolve to a boolean: { 1 }' },
+    { input: '{ "a" }', want: 'span filter field expressions must resolve to a boolean: { `a` }' },
+    { input: '{ .a + 1 }', want: 'span filter field expressions must resolve to a boolean: { .a + 1 }' },
+    { input: '{ 1 + 1 }', want: 'span filter field expressions must resolve to a boolean: { 2 }' },
+    { input: '{ .a = 1 + "a" }', want: 'binary operations must operate on the same type: 1 + `a`' },
+    { input: '{ "a" + "b" = "ab" }', want: 'illegal operation for the given types: `a` + `b`' },
+    { input: '{ name > 1 }', want: 'binary operations must operate on the same type: name > 1' },
+    { input: '{ status > error }', want: 'illegal operation for the given types: status > error' },
+    { input: '{ status = 3 }', want: 'binary operations must operate on the same type: status = 3' },
+    { input: '{ kind = "x" }', want: 'binary operations must operate on the same type: kind = `x`' },
+    { input: '{ name =~ "[" }', want: 'invalid regex: `[`' },
+    { input: '{ name =~ 1 }', want: 'binary operations must operate on the same type: name =~ 1' },
+    { input: '{ name = nil }', want: 'name=nil is not valid because intrinsics cannot be nil' },
+    { input: '{ nil = name }', want: 'name=nil is not valid because intrinsics cannot be nil' },
+    {
+      input: '{ resource.service.name = nil }',
+      want: 'resource.service.name=nil is not valid because resource.service.name cannot be nil',
+    },
+    { input: '{ parent = nil }', want: 'intrinsic (parent) not yet supported' },
+    { input: '{ parent.a = 1 }', want: 'parent not yet supported' },
+    { input: '{ parent.span.a = 1 }', want: 'parent not yet supported' },
+    { input: '{ !1 = 2 }', want: 'illegal operation for the given type: !1' },
+    { input: '{ -name = "x" }', want: 'illegal operation for the given type: -name' },
+    { input: '{ -"x" = 1 }', want: 'illegal operation for the given type: -`x`' },
+    { input: '{ .a && 1 }', want: 'illegal operation for the given types: .a && 1' },
+    { input: '{ .a = 1 && duration }', want: 'binary operations must operate on the same type: (.a = 1) && duration' },
+    { input: '{ true > false }', want: 'illegal operation for the given types: true > false' },
+    { input: '{ } | avg(1) > 1', want: 'aggregate field expressions must reference the span: avg(1)' },
+    { input: '{ } | avg(name) > 1', want: 'aggregate field expressions must resolve to a number type: avg(name)' },
+    { input: '{ } | by(1 + 1)', want: 'grouping field expressions must reference the span: by(2)' },
+    { input: '{ } | count() + 1 > 1', want: 'scalar filter lhs of type (%v) not yet supported' },
+    { input: '{ } | count() > count()', want: 'scalar filter rhs of type (%v) not yet supported' },
+    { input: '({ } | count()) > ({ } | count())', want: 'scalar filter lhs of type (%v) not yet supported' },
+    { input: '{ } | rate() | topk(0)', want: 'limit must be greater than 0' },
+    { input: '{ } | quantile_over_time(duration, 2)', want: 'quantile must be between 0 and 1: 2' },
+    { input: '{ } | rate() by(.a,.b,.c,.d,.e,.f)', want: 'metrics group by 6 values not yet supported' },
+    { input: '{ } | compare({ .a }, 0)', want: 'compare() top number of values must be integer greater than 0' },
+    {
+      input: '{ } | compare({ .a }, 1, 5, 2)',
+      want: 'compare() end timestamp must be greater than start timestamp',
+    },
+    { input: '{ } | compare({ .a }) | topk(2)', want: '`compare()` cannot be used with second stage functions' },
+    { input: '{ } | avg_over_time(.a) by(.a,.b,.c,.d,.e)', want: 'metrics group by 5 values not yet supported' },
+  ];
+  for (const { input, want } of cases) t.equal(outcome(input), want, input);
+});
+
+await t.test('canonical text', async (t) => {
+  const cases = [
+    { input: '{}', want: '{ true }' },
+    { input: '{.a=1}', want: '{ .a = 1 }' },
+    { input: '{ .a || .b && .c }', want: '{ (.a || .b) && .c }' },
+    { input: '{ .a + 1 * 2 = 3 }', want: '{ (.a + 2) = 3 }' },
+    { input: '{ .a ^ .b ^ .c = 3 }', want: '{ (.a ^ (.b ^ .c)) = 3 }' },
+    { input: '{ -.a * 2 = 1 }', want: '{ -(.a * 2) = 1 }'.replace('-(.a * 2)', '(-(.a * 2))') },
+    { input: '{ !.a = true }', want: '{ (!.a) = true }' },
+    { input: '{ .a = -5 }', want: '{ .a = -5 }' },
+    { input: '{ duration > 90s }', want: '{ duration > 1m30s }' },
+    { input: '{ duration > 1d }', want: '{ duration > 24h0m0s }' },
+    { input: '{ duration > 1.5us }', want: '{ duration > 1.5µs }' },
+    { input: '{ span:duration > 1ns && trace:rootService = "x" }', want: '{ (duration > 1ns) && (rootServiceName = `x`) }' },
+    { input: '{ .a = 2. }', want: '{ .a = 2.0 }' },
+    { input: '{ .a-b/c:d = "x" }', want: '{ .a-b/c:d = `x` }' },
+    { input: '{ span."a b".c = "`" }', want: '{ span."a b.c" = "`" }' },
+    { input: '{ .span.foo = maxInt }', want: '{ .span.foo = 9223372036854775807 }' },
+    { input: '{ .a } && { .b } >> { .c }', want: '({ .a }) && (({ .b }) >> ({ .c }))' },
+    { input: '{ .a } | count() > 1 | by(.b)', want: '{ .a }|count() > 1|by(.b)' },
+    { input: '{ .a } | select(.b,name) // why', want: '{ .a }|select(.b, name)' },
+    { input: '({ .a } | coalesce()) && { .b }', want: '(({ .a }|coalesce())) && ({ .b })' },
+    { input: '{ .a } | rate() by (.b) | topk(3) with(x=true)', want: '{ .a } | rate() by(.b) | topk(3) with(x=true)' },
+    { input: '{ } | quantile_over_time(duration, .5, 1)', want: '{ true } | quantile_over_time(duration,0.5,1.0)' },
+    { input: '{ } | compare({ .a }, 5)', want: '{ true } | compare({ .a }, 5)' },
+    { input: '{ 1 = 1.0 }', want: '{ true }' },
+    { input: '{ 2 ^ 3 = 8 && 7 / 2 = 3 }', want: '{ true }' },
+    { input: '{ nil = nil }', want: '{ false }' },
+  ];
+  for (const { input, want } of cases) t.equal(outcome(input), want, input);
+  for (const { input, want } of cases) t.equal(outcome(outcome(input)), want, `again: ${input}`);
+  t.equal(printField(parseIdentifier('resource.service.name')), 'resource.service.name');
+  t.throws(() => parseIdentifier('service.name'), TraceqlError);
+});
+
+const nameArb = fc.oneof(fc.stringMatching(/^[a-z][a-z0-9_.\-/:]{0,8}$/), fc.string({ minLength: 1, maxLength: 6 }));
+const refArb: fc.Arbitrary<FieldRef> = fc.oneof(
+  fc.record({
+    kind: fc.constant('attribute' as const),
+    scope: fc.constantFrom('none', 'span', 'resource', 'event', 'link', 'instrumentation'),
+    parent: fc.constant(false),
+    name: nameArb,
+  }),
+  fc.constantFrom(...INTRINSIC_WORDS).map((word) => intrinsicOf(word)!),
+);
+const staticArb: fc.Arbitrary<Static> = fc.oneof(
+  fc.record({ type: fc.constant('string' as const), value: fc.string() }),
+  fc.record({ type: fc.constant('bool' as const), value: fc.boolean() }),
+  fc.record({ type: fc.constant('int' as const), value: fc.bigInt({ min: -(1n << 62n), max: 1n << 62n }) }),
+  fc.record({
+    type: fc.constant('float' as const),
+    value: fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => (value === 0 ? 0 : value)),
+  }),
+  fc.record({ type: fc.constant('duration' as const), value: fc.bigInt({ min: 0n, max: 1n << 62n }) }),
+  fc.record({ type: fc.constant('status' as const), value: fc.constantFrom('ok', 'error', 'unset') }),
+  fc.record({ type: fc.constant('kind' as const), value: fc.constantFrom('server', 'client', 'internal') }),
+);
+/** At least one operand of each operator is no constant, so that nothing is folded. */
+const { field: fieldArb } = fc.letrec<{ field: FieldExpr }>((tie) => ({
+  field: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    refArb,
+    fc.record({ kind: fc.constant('unary' as const), op: fc.constantFrom('!', '-'), operand: tie('field') }),
+    fc.record({
+      kind: fc.constant('binary' as const),
+      op: fc.constantFrom('&&', '||', '=', '!=', '<', '<=', '>', '>=', '=~', '!~', '+', '-', '*', '/', '%', '^'),
+      lhs: tie('field'),
+      rhs: fc.oneof(tie('field'), fc.record({ kind: fc.constant('literal' as const), value: staticArb })),
+    }),
+  ),
+}));
+const { spanset: spansetArb } = fc.letrec<{ spanset: SpansetExpr }>((tie) => ({
+  spanset: fc.oneof(
+    { maxDepth: 3 },
+    fc.record({ kind: fc.constant('filter' as const), expr: fieldArb }),
+    fc.record({
+      kind: fc.constant('spansets' as const),
+      op: fc.constantFrom('&&', '||', '>>', '<<', '>', '<', '~', '!>>', '!<<', '!>', '!<', '!~', '&>>', '&<<', '&~'),
+      lhs: tie('spanset'),
+      rhs: tie('spanset'),
+    }),
+  ),
+}));
+const stageArb: fc.Arbitrary<Stage> = fc.oneof(
+  spansetArb,
+  fc.record({ kind: fc.constant('by' as const), expr: fieldArb }),
+  fc.constant({ kind: 'coalesce' as const }),
+  fc.record({ kind: fc.constant('select' as const), fields: fc.array(refArb, { minLength: 1, maxLength: 3 }) }),
+);
+const hintArb: fc.Arbitrary<Hint> = fc.record({ name: fc.stringMatching(/^x_[a-z]{1,5}$/), value: staticArb });
+const queryArb: fc.Arbitrary<Query> = fc.record({
+  stages: fc.tuple(spansetArb, fc.array(stageArb, { maxLength: 3 })).map(([first, rest]) => [first, ...rest]),
+  metrics: fc.constant(undefined),
+  second: fc.constant(undefined),
+  hints: fc.array(hintArb, { maxLength: 2 }),
+});
+
+await t.test('printed queries parse to the same tree', async () => {
+  fc.assert(
+    fc.property(queryArb, (query) => plain(parse(printQuery(query))) === plain(query)),
+    { numRuns: 500 },
+  );
+});
+
+function plain(value: unknown): string {
+  return JSON.stringify(value, (_, v: unknown) => (typeof v === 'bigint' ? `${v}n` : v));
+}
+
+await t.test('no text crashes or hangs', async (t) => {
+  const words = [
+    '{', '}', '(', ')', '|', '.a', 'span."x', '"', '`', '\\', '=', '=~', '>>', '&', '!', '-', '1', '1.5h', '0x', 'nil',
+    'by', 'count', 'rate', 'with', 'select', ' ', '\n', '//', '/*', 'duration', 'span:', 'parent.', '.', ',', 'é', '\u{1f600}',
+  ];
+  const texts = fc.oneof(fc.string(), fc.array(fc.constantFrom(...words), { maxLength: 30 }).map((parts) => parts.join('')));
+  fc.assert(fc.property(texts, (text) => typeof outcome(text) === 'string'), { numRuns: 3000 });
+  t.pass();
+});
+
+await t.test('shortcuts of regexes decide as RE2 does', async (t) => {
+  const piece = fc.constantFrom('a', 'b', '.*', '(a|b)', '(?:ab|.*c)', '\\.', '.', 'c+', '[ab]', '|', '');
+  const pattern = fc.array(piece, { maxLength: 6 }).map((parts) => parts.join(''));
+  const text = fc.stringMatching(/^[abc.\n]{0,8}$/);
+  fc.assert(
+    fc.property(pattern, text, (source, input) => {
+      return regexMatcher(source)!.matchesText(input) === RE2JS.compile(source, RE2JS.DOTALL).testExact(input);
+    }),
+    { numRuns: 3000 },
+  );
+  t.equal(regexMatcher('a|b')!.literals?.length, 2);
+  t.equal(regexMatcher('a.*')!.literals, undefined);
+  t.equal(regexMatcher('['), undefined);
+});
+
+await t.test('durations', async (t) => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 1n, max: (1n << 63n) - 1n }), (nanos) => parseDuration(formatDuration(nanos)) === nanos),
+  );
+  for (const { input, want } of [
+    { input: 0n, want: '0s' },
+    { input: 1_500_000_000n, want: '1.5s' },
+    { input: -90_000_000_000n, want: '-1m30s' },
+    { input: 3_600_000_000_000n, want: '1h0m0s' },
+    { input: 999n, want: '999ns' },
+  ]) t.equal(formatDuration(input), want);
+});
+
+await t.test('bitsets', async () => {
+  const members = fc.uniqueArray(fc.nat(200));
+  fc.assert(
+    fc.property(members, members, (a, b) => {
+      const make = (values: number[]): Bitset => {
+        const set = new Bitset(201);
+        values.forEach((value) => set.add(value));
+        return set;
+      };
+      const same = (set: Bitset, want: number[]): boolean =>
+        [...set.toArray()].join() === want.sort((x, y) => x - y).join() && set.count() === want.length;
+      const inB = new Set(b);
+      const inA = new Set(a);
+      const all = Array.from({ length: 201 }, (_, i) => i);
+      return same(make(a).and(make(b)), a.filter((x) => inB.has(x)))
+        && same(make(a).or(make(b)), [...new Set([...a, ...b])])
+        && same(make(a).andNot(make(b)), a.filter((x) => !inB.has(x)))
+        && same(make(a).invert(), all.filter((x) => !inA.has(x)))
+        && same(Bitset.full(201), all);
+    }),
+  );
+});
