@@ -9,6 +9,7 @@ import { BY_ID, measureQuery, type Query, type QueryResult, readSuite, SEARCHES 
 import { appendReport, type Figures, figuresTable, provenance } from './report.ts';
 
 type Server = {
+  readonly name: string;
   readonly url: string;
   readonly otlp: string;
   readonly pids: readonly number[];
@@ -21,10 +22,12 @@ const REPORT_PATH = 'docs/benchmarks.md';
 const { values: flags } = parseArgs({
   options: {
     corpus: { type: 'string' },
+    name: { type: 'string', default: 'this' },
     url: { type: 'string', default: 'http://127.0.0.1:3200' },
     otlp: { type: 'string', default: '127.0.0.1:4317' },
     pid: { type: 'string' },
     data: { type: 'string' },
+    'against-name': { type: 'string', default: 'Tempo' },
     'against-url': { type: 'string' },
     'against-otlp': { type: 'string' },
     'against-pid': { type: 'string' },
@@ -52,18 +55,18 @@ function required(name: 'corpus' | 'pid' | 'against-otlp' | 'against-pid'): stri
 const pidList = (text: string): number[] => text.split(',').map(Number);
 
 function servers(): Server[] {
-  const { url, otlp, data } = flags;
-  const ours: Server = { url, otlp, pids: pidList(required('pid')), data };
+  const { name, url, otlp, data } = flags;
+  const ours: Server = { name, url, otlp, pids: pidList(required('pid')), data };
   const againstUrl = flags['against-url'];
   if (againstUrl === undefined) return [ours];
-  const pids = pidList(required('against-pid'));
-  return [ours, { url: againstUrl, otlp: required('against-otlp'), pids, data: flags['against-data'] }];
-}
-
-async function nameOf({ url }: Server): Promise<string> {
-  const response = await fetch(`${url}/api/status/buildinfo`);
-  const { version } = response.ok ? ((await response.json()) as { version?: string }) : {};
-  return version === undefined || version === '' ? new URL(url).host : `${version} (${new URL(url).port})`;
+  const theirs: Server = {
+    name: flags['against-name'],
+    url: againstUrl,
+    otlp: required('against-otlp'),
+    pids: pidList(required('against-pid')),
+    data: flags['against-data'],
+  };
+  return [ours, theirs];
 }
 
 /** Asks for everything to be written to blocks, and waits until the server has nothing left to do. */
@@ -98,6 +101,12 @@ async function measureQueries(server: Server, corpus: Corpus): Promise<QueryResu
 
 const searchRuns = (): number => Number(flags['search-runs']);
 
+/** CPU seconds of the main thread so far, NaN where the server does not tell. */
+async function mainThreadSeconds({ url }: Server): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(text.match(/^tempo_main_thread_cpu_seconds_total (\S+)/m)?.[1] ?? Number.NaN);
+}
+
 type WriteFigures = Omit<Figures, 'server' | 'queries' | 'bytesPerSpan' | 'blocks'>;
 
 const NOTHING_PUSHED: WriteFigures = {
@@ -105,6 +114,7 @@ const NOTHING_PUSHED: WriteFigures = {
   ackP50Ms: Number.NaN,
   ackP99Ms: Number.NaN,
   ackCpuUs: Number.NaN,
+  mainThreadCpuUs: Number.NaN,
   completeCpuUs: Number.NaN,
   pushRssMib: Number.NaN,
   peakRssMib: Number.NaN,
@@ -113,6 +123,7 @@ const NOTHING_PUSHED: WriteFigures = {
 async function measureWrites(server: Server, corpus: Corpus): Promise<WriteFigures> {
   const { pids, otlp } = server;
   const connections = Number(flags.connections);
+  const mainBefore = await mainThreadSeconds(server);
   const cpuBefore = cpuSeconds(pids);
   const stopPush = sampleRss(pids);
   const stopAll = sampleRss(pids);
@@ -123,6 +134,7 @@ async function measureWrites(server: Server, corpus: Corpus): Promise<WriteFigur
     tenant: flags.tenant,
   });
   const ackCpu = cpuSeconds(pids) - cpuBefore;
+  const mainCpu = (await mainThreadSeconds(server)) - mainBefore;
   const pushRssMib = stopPush();
   tellPush(server, corpus, pushed, ackCpu);
   await completeAll(server);
@@ -132,6 +144,7 @@ async function measureWrites(server: Server, corpus: Corpus): Promise<WriteFigur
     ackP50Ms: pushed.ackP50Ms,
     ackP99Ms: pushed.ackP99Ms,
     ackCpuUs: (ackCpu * 1e6) / pushed.acceptedSpans,
+    mainThreadCpuUs: (mainCpu * 1e6) / pushed.acceptedSpans,
     completeCpuUs: (completeCpu * 1e6) / pushed.acceptedSpans,
     pushRssMib,
     peakRssMib: Math.max(stopAll(), pushRssMib),
@@ -142,14 +155,13 @@ const NO_BLOCKS: DiskUse = { blocks: 0, bytes: 0 };
 const NO_FOLDER: DiskUse = { blocks: Number.NaN, bytes: Number.NaN };
 
 async function measure(server: Server, corpus: Corpus): Promise<Figures> {
-  const name = await nameOf(server);
   const before = server.data === undefined || flags['no-push'] ? NO_BLOCKS : blocksBelow(server.data);
   const writes = flags['no-push'] ? NOTHING_PUSHED : await measureWrites(server, corpus);
   const after = server.data === undefined ? NO_FOLDER : blocksBelow(server.data);
   const queries = await measureQueries(server, corpus);
   console.log(`  VmHWM ${memoryMib(server.pids, 'VmHWM').toFixed(0)} MiB since its start`);
   return {
-    server: name,
+    server: server.name,
     ...writes,
     bytesPerSpan: (after.bytes - before.bytes) / corpus.spans,
     blocks: after.blocks - before.blocks,

@@ -11,6 +11,7 @@ export type Figures = {
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
   readonly ackCpuUs: number;
+  readonly mainThreadCpuUs: number;
   readonly completeCpuUs: number;
   readonly pushRssMib: number;
   readonly peakRssMib: number;
@@ -88,6 +89,11 @@ export function figuresTable(all: readonly Figures[]): string {
       'CPU µs a span until acknowledged',
       2,
       of((f) => f.ackCpuUs),
+    ),
+    row(
+      'main-thread CPU µs a span',
+      2,
+      of((f) => f.mainThreadCpuUs),
     ),
     row(
       'CPU µs a span until complete',
