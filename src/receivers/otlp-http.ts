@@ -108,7 +108,7 @@ export class OtlpHttpReceiver implements Receiver {
     });
   }
 
-  async #export(request: FastifyRequest, reply: FastifyReply): Promise<string | Buffer> {
+  async #export(request: FastifyRequest, reply: FastifyReply): Promise<Buffer> {
     const header = request.headers[TENANT_HEADER];
     const isJson = mediaType(request) === JSON_TYPE;
     const held = this.#hold(request);
@@ -122,7 +122,7 @@ export class OtlpHttpReceiver implements Receiver {
       });
       if (this.#isStopping) void reply.header('connection', 'close');
       void reply.type(isJson ? JSON_TYPE : PROTOBUF);
-      if (isJson) return exportResponseJson(consumed);
+      if (isJson) return Buffer.from(exportResponseJson(consumed));
       const answer = encodeExportResponse(consumed);
       return Buffer.from(answer.length === 0 ? ALL_KEPT : answer);
     } finally {
@@ -167,7 +167,7 @@ export class OtlpHttpReceiver implements Receiver {
     void reply
       .code(isTooLarge ? 413 : (HTTP_STATUS[status.code] ?? 500))
       .type(isJson ? JSON_TYPE : PROTOBUF)
-      .send(isJson ? statusJson(status) : Buffer.from(encodeStatus(status)));
+      .send(Buffer.from(isJson ? statusJson(status) : encodeStatus(status)));
   }
 }
 

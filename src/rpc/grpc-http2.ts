@@ -55,6 +55,8 @@ const TIMEOUT_UNIT_MS: Readonly<Record<string, number>> = {
 /** Deadlines are rounded up to this, so that calls share timer lists. */
 const TIMEOUT_STEP_MS = 50;
 const TIMEOUT_MS_MAX = 0x7fffffff;
+/** How long a peer may go on sending on a stream that was refused. */
+const REFUSED_STREAM_MS = 1000;
 /** Message buffers kept for the next calls. */
 const IDLE_BYTES_MAX = 16 << 20;
 
@@ -229,10 +231,12 @@ function refuseHttp(stream: ServerHttp2Stream, status: number, headers: Record<s
 function end(stream: ServerHttp2Stream, headers: Record<string, string>): void {
   if (stream.destroyed || stream.headersSent) return;
   stream.respond(headers, { endStream: true });
-  // What still comes is dropped; RST_STREAM(NO_ERROR) tells the peer that it need not send it (RFC 9113
-  // section 8.1).
+  // What still comes is dropped. RST_STREAM(NO_ERROR) tells the peer that it need not send it (RFC 9113
+  // section 8.1), but only later: at once it would overtake the headers.
   stream.resume();
-  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+  if (stream.readableEnded) return;
+  const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), REFUSED_STREAM_MS);
+  stream.once('close', () => clearTimeout(timer));
 }
 
 function ignoreStreamError(): void {

@@ -236,7 +236,7 @@ t.test('bad ids are counted, told and cut out', (t) => {
 t.test('properties', (t) => {
   const onlyTempoError = (body: Uint8Array): void => {
     const err = thrown(() => scanRequest(body));
-    if (err !== undefined && !(err instanceof TempoError)) throw err;
+    assert.ok(err === undefined || err instanceof TempoError, String(err));
   };
   fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), onlyTempoError), { numRuns: 2000 });
   const valid = encodeTraces([
@@ -329,7 +329,8 @@ t.test('OTLP JSON becomes the protobuf of the same request', (t) => {
   });
   const camel = (numbers: boolean): string => `{"resourceSpans":[{
     "scopeSpans":[{"spans":[{
-      "traceId":"${ids.traceId}","spanId":"${ids.spanId}","parentSpanId":"eee19b7ec3c1b173","traceState":"a=b",
+      "traceId":"${ids.traceId}","spanId":"${ids.spanId}","parentSpanId":"eee19b7ec3c1b173",
+      "traceState":"a=b",
       "name":"I'm a server spän","kind":${numbers ? 2 : '"SPAN_KIND_SERVER"'},"unknownField":{"x":[1]},
       "startTimeUnixNano":${numbers ? '1544712660000000000' : '"1544712660000000000"'},
       "endTimeUnixNano":${numbers ? '1544712661123456789' : '"1544712661123456789"'},
@@ -337,20 +338,23 @@ t.test('OTLP JSON becomes the protobuf of the same request', (t) => {
         {"key":"text","value":{"stringValue":"välue"}},{"key":"yes","value":{"boolValue":true}},
         {"key":"int","value":{"intValue":${numbers ? '-7' : '"-7"'}}},
         {"key":"big","value":{"intValue":${numbers ? '9223372036854775807' : '"9223372036854775807"'}}},
-        {"key":"double","value":{"doubleValue":${numbers ? '0.5' : '"0.5"'}}},{"key":"bytes","value":{"bytesValue":"AQL/"}},
+        {"key":"double","value":{"doubleValue":${numbers ? '0.5' : '"0.5"'}}},
+        {"key":"bytes","value":{"bytesValue":"AQL/"}},
         {"key":"list","value":{"arrayValue":{"values":[{"stringValue":"a"},{"intValue":1},
           {"arrayValue":{"values":[{"boolValue":false}]}}]}}},
         {"key":"map","value":{"kvlistValue":{"values":[{"key":"k","value":{"stringValue":"v"}},
           {"key":"n","value":{"kvlistValue":{"values":[]}}}]}}},
         {"key":"none","value":null},{"key":"empty","value":{"stringValue":""}}],
       "droppedAttributesCount":1,
-      "events":[{"timeUnixNano":"${START_NANO}","name":"event","attributes":[{"key":"e","value":{"intValue":"1"}}],
-        "droppedAttributesCount":2}],"droppedEventsCount":3,
+      "events":[{"timeUnixNano":"${START_NANO}","name":"event",
+        "attributes":[{"key":"e","value":{"intValue":"1"}}],"droppedAttributesCount":2}],
+      "droppedEventsCount":3,
       "links":[{"traceId":"${hexId(9, 16)}","spanId":"${hexId(8, 8)}","traceState":"s",
-        "attributes":[{"key":"l","value":{"stringValue":"x"}}],"droppedAttributesCount":4}],"droppedLinksCount":5,
+        "attributes":[{"key":"l","value":{"stringValue":"x"}}],"droppedAttributesCount":4}],
+      "droppedLinksCount":5,
       "status":{"code":${numbers ? 2 : '"STATUS_CODE_ERROR"'},"message":"bad"},"flags":256}],
-      "scope":{"name":"my.library","version":"1.0.0","attributes":[{"key":"s","value":{"stringValue":"s"}}],
-        "droppedAttributesCount":7},"schemaUrl":"u"}],
+      "scope":{"name":"my.library","version":"1.0.0",
+        "attributes":[{"key":"s","value":{"stringValue":"s"}}],"droppedAttributesCount":7},"schemaUrl":"u"}],
     "resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}],
       "droppedAttributesCount":6}}]}`;
   const snake = camel(false).replace(
@@ -444,7 +448,7 @@ t.test('OTLP JSON that is none: the path and what was wanted', (t) => {
   fc.assert(
     fc.property(fc.json({ depthSize: 'large' }), (text) => {
       const err = thrown(() => requestOfJson(Buffer.from(text)));
-      if (err !== undefined && !(err instanceof TempoError)) throw err;
+      assert.ok(err === undefined || err instanceof TempoError, String(err));
     }),
     { numRuns: 300 },
   );

@@ -113,8 +113,8 @@ export class Distributor implements TraceConsumer {
     if (body.length > burstBytes) {
       throw new TempoError(
         'resource_exhausted',
-        `RATE_LIMITED: batch size (${body.length} bytes) exceeds ingestion limit (local: ${rateBytes} bytes/s, ` +
-          `global: 0 bytes/s, burst: ${burstBytes} bytes) ${adding}. ${hint}`,
+        `RATE_LIMITED: batch size (${body.length} bytes) exceeds ingestion limit ` +
+          `(local: ${rateBytes} bytes/s, global: 0 bytes/s, burst: ${burstBytes} bytes) ${adding}. ${hint}`,
       );
     }
     const message =

@@ -22,6 +22,11 @@ export class RateLimiter {
     this.#nowMs = nowMs;
   }
 
+  /** Tenants that have a bucket. */
+  get size(): number {
+    return this.#buckets.size;
+  }
+
   /** Takes `sizeBytes` from the tenant's bucket if it holds as many. */
   take(tenant: string, limit: RateLimit, sizeBytes: number): boolean {
     const nowMs = this.#nowMs();

@@ -1,0 +1,289 @@
+// The distributor: order of checks, limits, bad spans beside good ones, what is told and what is counted.
+import t, { type Test } from 'tap';
+import type { Pusher, PushResult } from '../../src/contracts/push.ts';
+import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
+import { Distributor } from '../../src/modules/distributor/distributor.ts';
+import { createDistributor, type DistributorSettings } from '../../src/modules/distributor/index.ts';
+import { DistributorMetrics } from '../../src/modules/distributor/metrics.ts';
+import { RateLimiter } from '../../src/modules/distributor/rate-limiter.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { aResource, aSpan, aTrace, decodeTraces, encodeTraces, field, hexId } from '../support/otlp.ts';
+
+interface Pushed {
+  tenant: string;
+  body: Uint8Array;
+  spanCount: number;
+}
+
+class RecordingPusher implements Pusher {
+  readonly pushed: Pushed[] = [];
+  answer: PushResult | Error = { rejected: [] };
+
+  async push(request: Pushed): Promise<PushResult> {
+    this.pushed.push({ ...request, body: request.body.slice() });
+    if (this.answer instanceof Error) throw this.answer;
+    return this.answer;
+  }
+}
+
+function start(
+  over: { multitenancyEnabled?: boolean; rate?: number; burst?: number; retryAfterMs?: number } = {},
+) {
+  const metrics = new Metrics();
+  const pusher = new RecordingPusher();
+  const clock = { nowMs: 0 };
+  const distributor = new Distributor({
+    limits: () => ({
+      ingestionRateLimitBytes: over.rate ?? 15_000_000,
+      ingestionBurstSizeBytes: over.burst ?? 20_000_000,
+    }),
+    multitenancyEnabled: over.multitenancyEnabled ?? false,
+    pusher,
+    metrics: new DistributorMetrics(metrics),
+    retryAfterMs: over.retryAfterMs ?? 0,
+    nowMs: () => clock.nowMs,
+  });
+  const consume = (body: Uint8Array, tenantHeader?: string) =>
+    distributor.consume({ tenantHeader, body, transport: 'grpc' });
+  return { metrics, pusher, clock, consume };
+}
+
+/** Samples of the exposition text by their full name. */
+async function samples(metrics: Metrics): Promise<Map<string, number>> {
+  const lines = (await metrics.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(
+    lines.map((line) => {
+      const at = line.lastIndexOf(' ');
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }),
+  );
+}
+
+async function sameSamples(
+  t: Test,
+  metrics: Metrics,
+  want: Record<string, number | undefined>,
+): Promise<void> {
+  const got = await samples(metrics);
+  for (const [name, value] of Object.entries(want)) t.equal(got.get(name), value, name);
+}
+
+t.test('a request goes through', async (t) => {
+  const { metrics, pusher, consume } = start();
+  const body = encodeTraces(aTrace(1, 10));
+  t.same(await consume(body), { rejectedSpans: 0, message: '' });
+  t.same(pusher.pushed, [{ tenant: 'single-tenant', body, spanCount: 10 }]);
+  t.same(await consume(new Uint8Array(0)), { rejectedSpans: 0, message: '' }, 'no spans, no push');
+  t.equal(pusher.pushed.length, 1);
+  await sameSamples(t, metrics, {
+    'tempo_distributor_spans_received_total{tenant="single-tenant"}': 10,
+    'tempo_distributor_bytes_received_total{tenant="single-tenant"}': body.length,
+    'tempo_distributor_ingress_bytes_total{tenant="single-tenant"}': body.length,
+    'tempo_receiver_accepted_spans{receiver="otlp/otlp_receiver",transport="grpc"}': 10,
+    tempo_distributor_push_duration_seconds_count: 1,
+    tempo_distributor_push_total: 2,
+    tempo_distributor_push_errors_total: 0,
+  });
+});
+
+t.test('bad spans beside good ones', async (t) => {
+  const { metrics, pusher, consume } = start();
+  const good = [aSpan(), aSpan({ spanId: hexId(2, 8), resource: aResource('other') })];
+  const bad = [aSpan({ traceId: 'ab' }), aSpan({ traceId: '' }), aSpan({ spanId: hexId(0, 8) })];
+  t.same(await consume(encodeTraces([bad[0]!, good[0]!, bad[1]!, bad[2]!, good[1]!])), {
+    rejectedSpans: 3,
+    message: 'trace ids must be 128 bit, received 8 bits',
+  });
+  t.same(decodeTraces(pusher.pushed[0]!.body), good);
+  t.equal(pusher.pushed[0]!.spanCount, 2);
+  await t.rejects(consume(encodeTraces(bad)), {
+    code: 'invalid_argument',
+    message: 'trace ids must be 128 bit, received 8 bits',
+  });
+  await t.rejects(consume(encodeTraces([bad[2]!])), {
+    code: 'invalid_argument',
+    message: 'span ids must be 64 bit and not all zero, received 64 bits',
+  });
+  await t.rejects(consume(field(1, [0x13])), { code: 'invalid_argument', message: /^malformed protobuf: / });
+  t.equal(pusher.pushed.length, 1);
+  await sameSamples(t, metrics, {
+    'tempo_discarded_spans_total{reason="invalid_trace_id",tenant="single-tenant"}': 4,
+    'tempo_discarded_spans_total{reason="invalid_span_id",tenant="single-tenant"}': 3,
+    'tempo_distributor_spans_received_total{tenant="single-tenant"}': 2,
+    'tempo_receiver_accepted_spans{receiver="otlp/otlp_receiver",transport="grpc"}': 2,
+    'tempo_receiver_refused_spans{receiver="otlp/otlp_receiver",transport="grpc"}': 4,
+    tempo_distributor_push_errors_total: 3,
+  });
+});
+
+t.test('tenants', async (t) => {
+  const { pusher, consume } = start({ multitenancyEnabled: true });
+  const body = encodeTraces([aSpan()]);
+  await consume(body, 'team-a');
+  t.equal(pusher.pushed[0]!.tenant, 'team-a');
+  await t.rejects(consume(body), { code: 'unauthenticated', message: 'no org id' });
+  await t.rejects(consume(body, 'a, b'), { code: 'invalid_argument', message: 'multiple org IDs present' });
+  await t.rejects(consume(Uint8Array.of(0xff), '..'), { code: 'invalid_argument', message: /tenant ID/ });
+  t.equal(pusher.pushed.length, 1);
+});
+
+t.test('rate limit', async (t) => {
+  const body = encodeTraces(aTrace(1, 10));
+  const size = body.length;
+  const { metrics, pusher, clock, consume } = start({
+    rate: size,
+    burst: size * 2,
+    multitenancyEnabled: true,
+  });
+  await consume(body, 'a');
+  await consume(body, 'a');
+  const texts = `(local: ${size} bytes/s, global: 0 bytes/s, burst: ${size * 2} bytes)`;
+  const tail = (bytes: number): string =>
+    `while adding ${bytes} bytes for user a. consider reducing batch size or increasing rate limit.`;
+  const refused = await t.rejects(consume(body, 'a'), {
+    code: 'resource_exhausted',
+    message: `RATE_LIMITED: ingestion rate limit ${texts} exceeded ${tail(size)}`,
+  });
+  t.notOk(refused instanceof RetryLaterError, 'no RetryInfo by default');
+  await consume(body, 'b');
+  clock.nowMs += 999;
+  await t.rejects(consume(body, 'a'), { code: 'resource_exhausted' }, 'just before');
+  clock.nowMs += 1;
+  await consume(body, 'a');
+  const big = encodeTraces(aTrace(1, 25));
+  await t.rejects(consume(big, 'a'), {
+    code: 'resource_exhausted',
+    message:
+      `RATE_LIMITED: batch size (${big.length} bytes) exceeds ingestion limit ${texts} ` + tail(big.length),
+  });
+  t.equal(pusher.pushed.length, 4);
+  await sameSamples(t, metrics, {
+    'tempo_discarded_spans_total{reason="rate_limited",tenant="a"}': 45,
+    'tempo_distributor_spans_received_total{tenant="a"}': 30,
+    'tempo_receiver_refused_spans{receiver="otlp/otlp_receiver",transport="grpc"}': 45,
+  });
+  const retry = start({ rate: size, burst: size, retryAfterMs: 5000 });
+  await retry.consume(body);
+  await t.rejects(retry.consume(body), { code: 'resource_exhausted', retryAfterMs: 5000 } as object);
+  const tooBig = await t.rejects(retry.consume(big), { code: 'resource_exhausted' });
+  t.notOk(tooBig instanceof RetryLaterError, 'what can never succeed must not be tried again');
+});
+
+t.test('token buckets', (t) => {
+  const clock = { nowMs: 0 };
+  const limiter = new RateLimiter(() => clock.nowMs);
+  const limit = { rateBytes: 100, burstBytes: 50 };
+  t.equal(limiter.take('a', limit, 50), true, 'full at first');
+  t.equal(limiter.take('a', limit, 1), false);
+  clock.nowMs = 100;
+  t.equal(limiter.take('a', limit, 10), true);
+  clock.nowMs = 1_000_000;
+  t.equal(limiter.take('a', limit, 51), false, 'never above the burst');
+  t.equal(limiter.take('a', { rateBytes: 0, burstBytes: 0 }, 1), false, 'a limit of 0 lets nothing in');
+  for (let i = 0; i < 30_000; i++) limiter.take(`t${i}`, limit, 0);
+  t.ok(limiter.size <= 10_000, 'buckets of idle tenants are dropped');
+  t.end();
+});
+
+t.test('what the pusher refuses', async (t) => {
+  const { metrics, pusher, consume } = start();
+  const body = encodeTraces(aTrace(1, 10));
+  pusher.answer = {
+    rejected: [
+      { reason: 'live_traces_exceeded', spanCount: 3, message: 'LIVE_TRACES_EXCEEDED: max live' },
+      { reason: 'trace_too_large', spanCount: 2, message: 'TRACE_TOO_LARGE: max size' },
+    ],
+  };
+  t.same(await consume(body), {
+    rejectedSpans: 5,
+    message: 'LIVE_TRACES_EXCEEDED: max live; TRACE_TOO_LARGE: max size',
+  });
+  pusher.answer = new TempoError('unavailable', 'disk full');
+  await t.rejects(consume(body), { code: 'unavailable', message: 'disk full' });
+  pusher.answer = new TempoError('resource_exhausted', 'memory budget');
+  await t.rejects(consume(body), {
+    code: 'resource_exhausted',
+    message: 'memory budget',
+    retryAfterMs: 1000,
+  });
+  await sameSamples(t, metrics, {
+    'tempo_discarded_spans_total{reason="live_traces_exceeded",tenant="single-tenant"}': 3,
+    'tempo_discarded_spans_total{reason="trace_too_large",tenant="single-tenant"}': 2,
+    'tempo_receiver_refused_spans{receiver="otlp/otlp_receiver",transport="grpc"}': 20,
+    tempo_distributor_push_errors_total: 2,
+  });
+});
+
+t.test('100,000 spans in one request', async (t) => {
+  const { pusher, consume } = start();
+  const span = field(2, field(1, Buffer.alloc(16, 1)));
+  const goodSpan = field(2, Buffer.concat([field(1, Buffer.alloc(16, 1)), field(2, Buffer.alloc(8, 2))]));
+  const spans = Buffer.concat([...Array<Uint8Array>(99_999).fill(goodSpan), span]);
+  t.match(await consume(field(1, field(2, spans))), { rejectedSpans: 1 });
+  t.equal(pusher.pushed[0]!.spanCount, 99_999);
+});
+
+t.test('the module', async (t) => {
+  const http = {
+    endpoint: '127.0.0.1:0',
+    tracesUrlPath: '/v1/traces',
+    maxRequestBodySize: 0,
+    compressionAlgorithms: [],
+    readTimeoutMs: 0,
+    readHeaderTimeoutMs: 60_000,
+    idleTimeoutMs: 60_000,
+  };
+  const grpc = { endpoint: '127.0.0.1:0', maxRecvMsgSizeMib: 0, maxConcurrentStreams: 0 };
+  const create = (receivers: DistributorSettings['receivers'], logger = silentLogger) => {
+    const pusher = new RecordingPusher();
+    const service = createDistributor({
+      config: { receivers, retryAfterOnResourceExhaustedMs: 0 },
+      limits: () => ({ ingestionRateLimitBytes: 1e9, ingestionBurstSizeBytes: 1e9 }),
+      multitenancyEnabled: true,
+      pusher,
+      logger,
+      metrics: new Metrics(),
+    });
+    return { pusher, service };
+  };
+
+  t.test('starts and stops what is configured', async (t) => {
+    const { pusher, service } = create({ otlp: { protocols: { grpc, http } } });
+    await service.start();
+    t.same([...service.addresses().keys()], ['otlp/grpc', 'otlp/http']);
+    const url = `http://127.0.0.1:${service.addresses().get('otlp/http')?.port}/v1/traces`;
+    const headers = { 'content-type': 'application/x-protobuf', 'x-scope-orgid': 'a' };
+    const body = Buffer.from(encodeTraces([aSpan()]));
+    t.equal((await fetch(url, { method: 'POST', headers, body })).status, 200);
+    t.match(pusher.pushed, [{ tenant: 'a', spanCount: 1 }]);
+    await service.stop();
+    await t.rejects(fetch(url, { method: 'POST', headers, body }), 'stopped');
+  });
+
+  t.test('a taken port stops the others again', async (t) => {
+    const first = create({ otlp: { protocols: { grpc } } });
+    await first.service.start();
+    t.teardown(() => first.service.stop());
+    const port = first.service.addresses().get('otlp/grpc')?.port;
+    const second = create({
+      otlp: { protocols: { grpc, http: { ...http, endpoint: `127.0.0.1:${port}` } } },
+    });
+    await t.rejects(second.service.start(), {
+      message: `cannot listen on 127.0.0.1:${port}: address already in use`,
+    });
+    t.equal(second.service.addresses().size, 0);
+  });
+
+  t.test('no protocol, and receivers that are not there yet', (t) => {
+    t.throws(() => create({ otlp: { protocols: {} } }), {
+      code: 'invalid_argument',
+      message: /neither grpc nor http/,
+    });
+    const lines: string[] = [];
+    const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => lines.push(line) });
+    create({ zipkin: null, otlp: { protocols: { grpc } } } as DistributorSettings['receivers'], logger);
+    t.match(lines.join(''), 'msg="receiver is not available" receiver=zipkin');
+    t.end();
+  });
+});
