@@ -165,7 +165,7 @@ t.test('rate limit', async (t) => {
   });
   const retry = start({ rate: size, burst: size, retryAfterMs: 5000 });
   await retry.consume(body);
-  await t.rejects(retry.consume(body), { code: 'resource_exhausted', retryAfterMs: 5000 } as object);
+  t.match(await t.rejects(retry.consume(body)), { retryAfterMs: 5000 });
   const tooBig = await t.rejects(retry.consume(big), { code: 'resource_exhausted' });
   t.notOk(tooBig instanceof RetryLaterError, 'what can never succeed must not be tried again');
 });
