@@ -21,12 +21,15 @@ export class Arena {
   usedBytes: number;
   /** All bytes of the buffer: replaced when it grows, so take it anew after an allocation. */
   bytes: Uint8Array;
+  /** The same as 32-bit words. */
+  words: Int32Array;
 
   /** @param maxBytes reservation of address space; memory is only taken as it is used. */
   constructor(maxBytes: number) {
-    const max = Math.min(Math.max(maxBytes, FIRST_BYTES), ARENA_BYTES_MAX);
+    const max = Math.min(Math.max(maxBytes - (maxBytes % ARENA_UNIT), FIRST_BYTES), ARENA_BYTES_MAX);
     this.sab = new SharedArrayBuffer(FIRST_BYTES, { maxByteLength: max });
     this.bytes = new Uint8Array(this.sab, 0, FIRST_BYTES);
+    this.words = new Int32Array(this.sab, 0, FIRST_BYTES / 4);
     this.usedBytes = 0;
   }
 
@@ -46,5 +49,6 @@ export class Arena {
     this.sab.grow(Math.min(wanted, this.sab.maxByteLength));
     // An explicit length: views that follow a growable buffer are slower to read.
     this.bytes = new Uint8Array(this.sab, 0, this.sab.byteLength);
+    this.words = new Int32Array(this.sab, 0, this.sab.byteLength / 4);
   }
 }
