@@ -77,7 +77,8 @@ function spansPerSpanSet(params: UrlParams, limits: SearchLimits): number {
   const wanted = integer(params, 'spss') ?? limits.defaultSpansPerSpanSet;
   if (wanted < 0) throw invalid('invalid spss: must be a non-negative number');
   const max = limits.spansPerSpanSetMax;
-  if (max > 0 && (wanted > max || wanted === 0)) throw invalid(`spans per span set exceeds ${max}. received ${wanted}`);
+  if (max > 0 && (wanted > max || wanted === 0))
+    throw invalid(`spans per span set exceeds ${max}. received ${wanted}`);
   return wanted;
 }
 
@@ -88,7 +89,9 @@ function searchRange(params: UrlParams, limits: SearchLimits): SecondsRange {
   if (endSec <= startSec || startSec === 0) throw rangeError(startSec, endSec);
   if (limits.durationMaxMs > 0 && (endSec - startSec) * 1000 > limits.durationMaxMs) {
     const max = goDuration(limits.durationMaxMs);
-    throw invalid(`range specified by start and end exceeds ${max}. received start=${startSec} end=${endSec}`);
+    throw invalid(
+      `range specified by start and end exceeds ${max}. received start=${startSec} end=${endSec}`,
+    );
   }
   return { startSec, endSec };
 }

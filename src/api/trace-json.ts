@@ -1,6 +1,6 @@
 // A trace as Tempo's JSON: from serialised OTLP TracesData straight to text, no message objects.
-// Names and forms are protobuf's JSON mapping as Tempo prints it: ids base64, 64-bit integers as strings, enums by
-// name, zero values left out, `status` always there.
+// Names and forms are protobuf's JSON mapping as Tempo prints it: ids base64, 64-bit integers as strings,
+// enums by name, zero values left out, `status` always there.
 
 const KIND_NAMES = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
 const STATUS_NAMES = ['STATUS_CODE_UNSET', 'STATUS_CODE_OK', 'STATUS_CODE_ERROR'];

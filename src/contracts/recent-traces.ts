@@ -24,7 +24,9 @@ export interface TimeRange {
 
 export interface RecentSources {
   readonly sources: readonly SourceRef[];
-  /** false: spans acknowledged before the call may be missing (builders lag by more than the wait allowed). */
+  /**
+   * false: spans acknowledged before the call may be missing (builders lag by more than the wait allowed).
+   */
   readonly complete: boolean;
   /** Must be called when the scan is over: until then no file of these sources is deleted. */
   release(): void;
@@ -36,6 +38,9 @@ export interface RecentTraces {
 }
 
 export interface Flusher {
-  /** Resolves when all that was acknowledged before the call is in complete, uploaded blocks; rejects with the reason. */
+  /**
+   * Resolves when all that was acknowledged before the call is in complete, uploaded blocks; rejects with
+   * the reason.
+   */
   flush(tenant?: string): Promise<void>;
 }

@@ -1,4 +1,5 @@
-// The one error class for things that go wrong in operation; api/errors.ts maps its code to HTTP and gRPC statuses.
+// The one error class for things that go wrong in operation; api/errors.ts maps its code to HTTP and gRPC
+// statuses.
 
 export type ErrorCode =
   | 'invalid_argument'

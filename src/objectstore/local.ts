@@ -150,7 +150,8 @@ function errorCode(err: unknown): string | undefined {
 function storeError(key: string, err: unknown): TempoError {
   if (err instanceof TempoError) return err;
   const code = errorCode(err);
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new TempoError('not_found', `${key} does not exist`, err);
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return new TempoError('not_found', `${key} does not exist`, err);
   if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EROFS') {
     return new TempoError('unavailable', `cannot write ${key}`, err);
   }

@@ -23,7 +23,8 @@ export class MemoryStore implements ObjectStore {
 
   listFolders(prefix: string): Promise<string[]> {
     const found = new Set<string>();
-    for (const rest of this.under(prefix)) if (rest.includes('/')) found.add(rest.slice(0, rest.indexOf('/')));
+    for (const rest of this.under(prefix))
+      if (rest.includes('/')) found.add(rest.slice(0, rest.indexOf('/')));
     return Promise.resolve([...found]);
   }
 
@@ -79,6 +80,8 @@ export class MemoryStore implements ObjectStore {
 
   private under(prefix: string): string[] {
     const start = prefix === '' ? '' : `${prefix}/`;
-    return [...this.objects.keys()].filter((key) => key.startsWith(start)).map((key) => key.slice(start.length));
+    return [...this.objects.keys()]
+      .filter((key) => key.startsWith(start))
+      .map((key) => key.slice(start.length));
   }
 }

@@ -7,11 +7,15 @@ export interface ObjectInfo {
 }
 
 /**
- * Keys look like `tenant/block/data.parquet`. Every call rejects with TempoError: `not_found` when the object does
+ * Keys look like `tenant/block/data.parquet`. Every call rejects with TempoError: `not_found` when the
+ * object does
  * not exist, `unavailable` for what may work later, `internal` for the rest. Calls may run concurrently.
  */
 export interface ObjectStore {
-  /** Names of the folders directly under `prefix` ('' = top), in no order; none when the prefix does not exist. */
+  /**
+   * Names of the folders directly under `prefix` ('' = top), in no order; none when the prefix does not
+   * exist.
+   */
   listFolders(prefix: string, signal?: AbortSignal): Promise<string[]>;
   /** Names of the objects directly under `prefix`. */
   listObjects(prefix: string, signal?: AbortSignal): Promise<string[]>;
@@ -21,7 +25,9 @@ export interface ObjectStore {
   readRange(key: string, offset: number, lengthBytes: number, signal?: AbortSignal): Promise<Uint8Array>;
   /** Durable when it resolves; readers see the old object or the new one, never a part. */
   write(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
-  /** As `write`, from a local file that will not change any more (linked rather than copied where possible). */
+  /**
+   * As `write`, from a local file that will not change any more (linked rather than copied where possible).
+   */
   writeFile(key: string, path: string, signal?: AbortSignal): Promise<void>;
   copy(from: string, to: string, signal?: AbortSignal): Promise<void>;
   /** Deleting what is not there is no error. */

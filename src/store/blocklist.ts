@@ -1,4 +1,5 @@
-// The blocks that exist in the backend, by tenant, as of the last poll plus what happened in this process since.
+// The blocks that exist in the backend, by tenant, as of the last poll plus what happened in this process
+// since.
 import type { BlockMeta } from '../block/meta.ts';
 import type { TimeRange } from '../contracts/recent-traces.ts';
 
@@ -37,7 +38,8 @@ export class Blocklist {
     const { startSec, endSec } = range;
     return [...this.tenant(tenant).live.values()].filter(
       (meta) =>
-        (endSec === undefined || meta.startSec <= endSec) && (startSec === undefined || meta.endSec >= startSec),
+        (endSec === undefined || meta.startSec <= endSec) &&
+        (startSec === undefined || meta.endSec >= startSec),
     );
   }
 

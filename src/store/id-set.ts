@@ -20,7 +20,12 @@ export class IdSet {
   /** Index of the id that stands at `offset` of `bytes`, or -1. */
   indexOf(bytes: Uint8Array, offset: number): number {
     return this.slots[
-      this.probe(word(bytes, offset), word(bytes, offset + 4), word(bytes, offset + 8), word(bytes, offset + 12))
+      this.probe(
+        word(bytes, offset),
+        word(bytes, offset + 4),
+        word(bytes, offset + 8),
+        word(bytes, offset + 12),
+      )
     ]!;
   }
 

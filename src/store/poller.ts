@@ -1,4 +1,5 @@
-// Finds out which blocks the backend holds: lists each tenant, reads the metas it has not seen, writes the tenant index.
+// Finds out which blocks the backend holds: lists each tenant, reads the metas it has not seen, writes the
+// tenant index.
 import { metaFromJson } from '../block/meta-json.ts';
 import type { BlockMeta } from '../block/meta.ts';
 import { TempoError } from '../lib/errors.ts';
@@ -73,7 +74,10 @@ export class Poller {
     if (compacted !== undefined) return { kind: 'compacted', block: compacted };
     const meta = known.live.get(blockId) ?? (await this.readMeta(`${tenant}/${blockId}/meta.json`));
     // A known live block may have been compacted by another process meanwhile.
-    if (meta !== undefined && (!known.live.has(blockId) || (await this.exists(`${tenant}/${blockId}/meta.json`)))) {
+    if (
+      meta !== undefined &&
+      (!known.live.has(blockId) || (await this.exists(`${tenant}/${blockId}/meta.json`)))
+    ) {
       return { kind: 'live', meta };
     }
     const key = `${tenant}/${blockId}/meta.compacted.json`;

@@ -1,4 +1,5 @@
-// Makes room: blocks older than the retention are marked compacted, and compacted ones are deleted a while later.
+// Makes room: blocks older than the retention are marked compacted, and compacted ones are deleted a while
+// later.
 import type { BlockMeta } from '../block/meta.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';

@@ -1,5 +1,5 @@
-// The scan threads and the queue in front of them. A job goes to the thread that has likely cached its columns,
-// unless that one is busier than another.
+// The scan threads and the queue in front of them. A job goes to the thread that has likely cached its
+// columns, unless that one is busier than another.
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import { workerUrl } from '../lib/worker-url.ts';

@@ -124,7 +124,7 @@ export class Scanner {
     signal: AbortSignal,
   ): Promise<{ readonly part: Uint8Array | undefined; readonly bytesRead: number }> {
     if (ref.kind === 'head') {
-      const part = await openHead(ref.sab, ref.blockId).trace(id, signal);
+      const part = await openHead(ref.sab, ref.blockId).trace(id);
       return { part, bytesRead: part?.length ?? 0 };
     }
     const block = await this.openBlock(ref.meta, ref.location, signal);

@@ -1,4 +1,5 @@
-// Read and write over all blocks of all tenants: the backend, what it holds, its upkeep, and the threads that scan it.
+// Read and write over all blocks of all tenants: the backend, what it holds, its upkeep, and the threads
+// that scan it.
 import type { BlockMeta } from '../block/meta.ts';
 import type { Service } from '../lib/service.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
@@ -64,14 +65,18 @@ export class Store implements Service {
       'Time of one poll of the backend.',
       pollBuckets,
     );
-    this.pollErrors = metrics.counter('tempodb_blocklist_poll_errors_total', 'Polls that failed.', ['tenant']);
+    this.pollErrors = metrics.counter('tempodb_blocklist_poll_errors_total', 'Polls that failed.', [
+      'tenant',
+    ]);
     this.retentionMarked = metrics.counter(
       'tempodb_retention_marked_for_deletion_total',
       'Blocks marked for deletion.',
     );
     this.retentionDeleted = metrics.counter('tempodb_retention_deleted_total', 'Blocks deleted.');
     this.retentionErrors = metrics.counter('tempodb_retention_errors_total', 'Failures of retention.');
-    metrics.gauge('tempodb_blocklist_length', 'Blocks of a tenant.', ['tenant'], (gauge) => this.lengths(gauge));
+    metrics.gauge('tempodb_blocklist_length', 'Blocks of a tenant.', ['tenant'], (gauge) =>
+      this.lengths(gauge),
+    );
   }
 
   async start(): Promise<void> {

@@ -1,5 +1,6 @@
 // The tenant index: all block metas of a tenant in one object, as JSON (gzip) and as protobuf (zstd), so that
-// whoever polls needs not list. Readers here take the blocks themselves; the files are for real Tempo and others.
+// whoever polls needs not list. Readers here take the blocks themselves; the files are for real Tempo and
+// others.
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { metaToJson } from '../block/meta-json.ts';
 import type { BlockMeta } from '../block/meta.ts';

@@ -1,4 +1,5 @@
-// Structured logs: one event a line, a constant message and facts as fields. logfmt as Tempo writes it, or JSON.
+// Structured logs: one event a line, a constant message and facts as fields. logfmt as Tempo writes it, or
+// JSON.
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 export type LogFields = Readonly<Record<string, unknown>>;

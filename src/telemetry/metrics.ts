@@ -1,4 +1,5 @@
-// The process's metric registry: a thin door to prom-client, so that modules declare theirs in one table each.
+// The process's metric registry: a thin door to prom-client, so that modules declare theirs in one table
+// each.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 export type { Counter, Gauge, Histogram };
@@ -11,7 +12,12 @@ export class Metrics {
   }
 
   /** @param collect called at each scrape, to set the value then. */
-  gauge(name: string, help: string, labelNames: readonly string[] = [], collect?: (gauge: Gauge) => void): Gauge {
+  gauge(
+    name: string,
+    help: string,
+    labelNames: readonly string[] = [],
+    collect?: (gauge: Gauge) => void,
+  ): Gauge {
     const gauge: Gauge = new Gauge({
       name,
       help,

@@ -1,11 +1,6 @@
 // Request parameters with Tempo's texts, and a trace's JSON.
 import t from 'tap';
-import {
-  parseSearchParams,
-  parseTraceId,
-  parseTraceRange,
-  type SearchLimits,
-} from '../../src/api/params.ts';
+import { parseSearchParams, parseTraceId, parseTraceRange, type SearchLimits } from '../../src/api/params.ts';
 import { resourceSpansJson } from '../../src/api/trace-json.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { aResource, aScope, aSpan, encodeTraces } from '../support/otlp.ts';
@@ -58,21 +53,24 @@ t.test('search parameters that are refused', (t) => {
     ['start=10', 'http parameter start must be before end. received start=10 end=0'],
     ['end=10', 'http parameter start must be before end. received start=0 end=10'],
     ['start=5&end=5', 'http parameter start must be before end. received start=5 end=5'],
-    [
-      'start=1&end=700000',
-      'range specified by start and end exceeds 168h0m0s. received start=1 end=700000',
-    ],
+    ['start=1&end=700000', 'range specified by start and end exceeds 168h0m0s. received start=1 end=700000'],
     [`q=${'x'.repeat(131073)}`, 'TraceQL query is too large: the maximum size is 131072 bytes'],
   ] as const;
   for (const [query, want] of cases) {
-    t.equal(messageOf(() => parseSearchParams(new URLSearchParams(query), LIMITS)), want);
+    t.equal(
+      messageOf(() => parseSearchParams(new URLSearchParams(query), LIMITS)),
+      want,
+    );
   }
   t.end();
 });
 
 t.test('trace ids and ranges', (t) => {
   t.same(parseTraceId('abc'), Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xbc));
-  t.equal(messageOf(() => parseTraceId('0'.repeat(33))), "trace IDs can't be larger than 128 bits");
+  t.equal(
+    messageOf(() => parseTraceId('0'.repeat(33))),
+    "trace IDs can't be larger than 128 bits",
+  );
   t.equal(
     messageOf(() => parseTraceId('zz')),
     "trace IDs can only contain hex characters: invalid character 'z' at position 1",
@@ -120,7 +118,9 @@ t.test('a trace as JSON', (t) => {
   t.equal(found.startTimeUnixNano, '18446744073709551615');
   t.equal(found.endTimeUnixNano, '1');
   t.same(found.status, { message: 'bad', code: 'STATUS_CODE_ERROR' });
-  const values = Object.fromEntries(found.attributes.map((a: { key: string; value: unknown }) => [a.key, a.value]));
+  const values = Object.fromEntries(
+    found.attributes.map((a: { key: string; value: unknown }) => [a.key, a.value]),
+  );
   t.same(values, {
     int: { intValue: '-9223372036854775808' },
     double: { doubleValue: 1.5 },

@@ -42,7 +42,13 @@ t.test('blocks are cut by row groups of about the wanted size', (t) => {
     [0, 2],
     [2, 4],
   ]);
-  t.same(rows(400, 5, 1), [[0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]);
+  t.same(rows(400, 5, 1), [
+    [0, 1],
+    [1, 2],
+    [2, 3],
+    [3, 4],
+    [4, 5],
+  ]);
   t.same(rows(400, 3, 10_000), [[0, 3]]);
   t.equal(planSearch([head('h')], 1).length, 1);
   t.end();
@@ -61,13 +67,33 @@ t.test('merging: newest first, each trace once, at most the limit', (t) => {
   const found = (entries: readonly [string, bigint][]) =>
     unpack(
       packFound(
-        entries.map(([traceId, startUnixNano]) => ({ traceId, startUnixNano, json: new TextEncoder().encode(traceId) })),
+        entries.map(([traceId, startUnixNano]) => ({
+          traceId,
+          startUnixNano,
+          json: new TextEncoder().encode(traceId),
+        })),
       ),
     );
-  const merged = mergeNewest([found([['a', 9n], ['b', 5n]]), found([['c', 7n], ['a', 6n]])], 3);
+  const merged = mergeNewest(
+    [
+      found([
+        ['a', 9n],
+        ['b', 5n],
+      ]),
+      found([
+        ['c', 7n],
+        ['a', 6n],
+      ]),
+    ],
+    3,
+  );
   t.same(
     merged.map((trace) => [trace.traceId, new TextDecoder().decode(trace.json)]),
-    [['a', 'a'], ['c', 'c'], ['b', 'b']],
+    [
+      ['a', 'a'],
+      ['c', 'c'],
+      ['b', 'b'],
+    ],
   );
   t.equal(mergeNewest([found([['a', 9n]]), found([['b', 8n]])], 1).length, 1);
   t.ok(newestFirst(found([['a', 1n]])[0]!, found([['b', 1n]])[0]!) < 0, 'ties by id');

@@ -1,4 +1,5 @@
-// What the backend holds: polling, the blocklist between polls, tenant indexes, retention; and what carries results.
+// What the backend holds: polling, the blocklist between polls, tenant indexes, retention; and what carries
+// results.
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { metaToBytes } from '../../src/block/meta-json.ts';

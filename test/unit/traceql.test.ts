@@ -1,4 +1,5 @@
-// The language: error texts, canonical printing, and properties of lexer, parser, printer and regex shortcuts.
+// The language: error texts, canonical printing, and properties of lexer, parser, printer and regex
+// shortcuts.
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
 import t from 'tap';
@@ -80,7 +81,10 @@ await t.test('errors of syntax say where and what', async (t) => {
     { input: '{ .a = 1 / 0 }', want: at(10, 'integer divide by zero') },
     { input: '({ } | count() > 1', want: at(19, 'syntax error: unexpected $end, expecting ) or |') },
     { input: '{\n  .a =\n  foo }', want: 'parse error at line 3, col 3: unknown identifier: foo' },
-    { input: '{ } /* a\nb */ x', want: 'parse error at line 2, col 6: syntax error: unexpected IDENTIFIER, expecting with' },
+    {
+      input: '{ } /* a\nb */ x',
+      want: 'parse error at line 2, col 6: syntax error: unexpected IDENTIFIER, expecting with',
+    },
     { input: `{ ${'('.repeat(300)}`, want: at(204, 'query nested too deeply') },
     { input: `{ ${'!'.repeat(300)}true }`, want: at(204, 'query nested too deeply') },
   ];
@@ -117,10 +121,16 @@ await t.test('errors of meaning', async (t) => {
     { input: '{ -name = "x" }', want: 'illegal operation for the given type: -name' },
     { input: '{ -"x" = 1 }', want: 'illegal operation for the given type: -`x`' },
     { input: '{ .a && 1 }', want: 'illegal operation for the given types: .a && 1' },
-    { input: '{ .a = 1 && duration }', want: 'binary operations must operate on the same type: (.a = 1) && duration' },
+    {
+      input: '{ .a = 1 && duration }',
+      want: 'binary operations must operate on the same type: (.a = 1) && duration',
+    },
     { input: '{ true > false }', want: 'illegal operation for the given types: true > false' },
     { input: '{ } | avg(1) > 1', want: 'aggregate field expressions must reference the span: avg(1)' },
-    { input: '{ } | avg(name) > 1', want: 'aggregate field expressions must resolve to a number type: avg(name)' },
+    {
+      input: '{ } | avg(name) > 1',
+      want: 'aggregate field expressions must resolve to a number type: avg(name)',
+    },
     { input: '{ } | by(1 + 1)', want: 'grouping field expressions must reference the span: by(2)' },
     { input: '{ } | count() + 1 > 1', want: 'scalar filter lhs of type (%v) not yet supported' },
     { input: '{ } | count() > count()', want: 'scalar filter rhs of type (%v) not yet supported' },
@@ -128,13 +138,22 @@ await t.test('errors of meaning', async (t) => {
     { input: '{ } | rate() | topk(0)', want: 'limit must be greater than 0' },
     { input: '{ } | quantile_over_time(duration, 2)', want: 'quantile must be between 0 and 1: 2' },
     { input: '{ } | rate() by(.a,.b,.c,.d,.e,.f)', want: 'metrics group by 6 values not yet supported' },
-    { input: '{ } | compare({ .a }, 0)', want: 'compare() top number of values must be integer greater than 0' },
+    {
+      input: '{ } | compare({ .a }, 0)',
+      want: 'compare() top number of values must be integer greater than 0',
+    },
     {
       input: '{ } | compare({ .a }, 1, 5, 2)',
       want: 'compare() end timestamp must be greater than start timestamp',
     },
-    { input: '{ } | compare({ .a }) | topk(2)', want: '`compare()` cannot be used with second stage functions' },
-    { input: '{ } | avg_over_time(.a) by(.a,.b,.c,.d,.e)', want: 'metrics group by 5 values not yet supported' },
+    {
+      input: '{ } | compare({ .a }) | topk(2)',
+      want: '`compare()` cannot be used with second stage functions',
+    },
+    {
+      input: '{ } | avg_over_time(.a) by(.a,.b,.c,.d,.e)',
+      want: 'metrics group by 5 values not yet supported',
+    },
   ];
   for (const { input, want } of cases) t.equal(outcome(input), want, input);
 });
@@ -152,7 +171,10 @@ await t.test('canonical text', async (t) => {
     { input: '{ duration > 90s }', want: '{ duration > 1m30s }' },
     { input: '{ duration > 1d }', want: '{ duration > 24h0m0s }' },
     { input: '{ duration > 1.5us }', want: '{ duration > 1.5µs }' },
-    { input: '{ span:duration > 1ns && trace:rootService = "x" }', want: '{ (duration > 1ns) && (rootServiceName = `x`) }' },
+    {
+      input: '{ span:duration > 1ns && trace:rootService = "x" }',
+      want: '{ (duration > 1ns) && (rootServiceName = `x`) }',
+    },
     { input: '{ .a = 2. }', want: '{ .a = 2.0 }' },
     { input: '{ .a-b/c:d = "x" }', want: '{ .a-b/c:d = `x` }' },
     { input: '{ span."a b".c = "`" }', want: '{ span."a b.c" = "`" }' },
@@ -161,8 +183,14 @@ await t.test('canonical text', async (t) => {
     { input: '{ .a } | count() > 1 | by(.b)', want: '{ .a }|count() > 1|by(.b)' },
     { input: '{ .a } | select(.b,name) // why', want: '{ .a }|select(.b, name)' },
     { input: '({ .a } | coalesce()) && { .b }', want: '(({ .a }|coalesce())) && ({ .b })' },
-    { input: '{ .a } | rate() by (.b) | topk(3) with(x=true)', want: '{ .a } | rate() by(.b) | topk(3) with(x=true)' },
-    { input: '{ } | quantile_over_time(duration, .5, 1)', want: '{ true } | quantile_over_time(duration,0.5,1.0)' },
+    {
+      input: '{ .a } | rate() by (.b) | topk(3) with(x=true)',
+      want: '{ .a } | rate() by(.b) | topk(3) with(x=true)',
+    },
+    {
+      input: '{ } | quantile_over_time(duration, .5, 1)',
+      want: '{ true } | quantile_over_time(duration,0.5,1.0)',
+    },
     { input: '{ } | compare({ .a }, 5)', want: '{ true } | compare({ .a }, 5)' },
     { input: '{ 1 = 1.0 }', want: '{ true }' },
     { input: '{ 2 ^ 3 = 8 && 7 / 2 = 3 }', want: '{ true }' },
@@ -174,7 +202,10 @@ await t.test('canonical text', async (t) => {
   t.throws(() => parseIdentifier('service.name'), TraceqlError);
 });
 
-const nameArb = fc.oneof(fc.stringMatching(/^[a-z][a-z0-9_.\-/:]{0,8}$/), fc.string({ minLength: 1, maxLength: 6 }));
+const nameArb = fc.oneof(
+  fc.stringMatching(/^[a-z][a-z0-9_.\-/:]{0,8}$/),
+  fc.string({ minLength: 1, maxLength: 6 }),
+);
 const refArb: fc.Arbitrary<FieldRef> = fc.oneof(
   fc.record({
     kind: fc.constant('attribute' as const),
@@ -204,7 +235,24 @@ const { field: fieldArb } = fc.letrec<{ field: FieldExpr }>((tie) => ({
     fc.record({ kind: fc.constant('unary' as const), op: fc.constantFrom('!', '-'), operand: tie('field') }),
     fc.record({
       kind: fc.constant('binary' as const),
-      op: fc.constantFrom('&&', '||', '=', '!=', '<', '<=', '>', '>=', '=~', '!~', '+', '-', '*', '/', '%', '^'),
+      op: fc.constantFrom(
+        '&&',
+        '||',
+        '=',
+        '!=',
+        '<',
+        '<=',
+        '>',
+        '>=',
+        '=~',
+        '!~',
+        '+',
+        '-',
+        '*',
+        '/',
+        '%',
+        '^',
+      ),
       lhs: tie('field'),
       rhs: fc.oneof(tie('field'), fc.record({ kind: fc.constant('literal' as const), value: staticArb })),
     }),
@@ -216,7 +264,23 @@ const { spanset: spansetArb } = fc.letrec<{ spanset: SpansetExpr }>((tie) => ({
     fc.record({ kind: fc.constant('filter' as const), expr: fieldArb }),
     fc.record({
       kind: fc.constant('spansets' as const),
-      op: fc.constantFrom('&&', '||', '>>', '<<', '>', '<', '~', '!>>', '!<<', '!>', '!<', '!~', '&>>', '&<<', '&~'),
+      op: fc.constantFrom(
+        '&&',
+        '||',
+        '>>',
+        '<<',
+        '>',
+        '<',
+        '~',
+        '!>>',
+        '!<<',
+        '!>',
+        '!<',
+        '!~',
+        '&>>',
+        '&<<',
+        '&~',
+      ),
       lhs: tie('spanset'),
       rhs: tie('spanset'),
     }),
@@ -226,9 +290,15 @@ const stageArb: fc.Arbitrary<Stage> = fc.oneof(
   spansetArb,
   fc.record({ kind: fc.constant('by' as const), expr: fieldArb }),
   fc.constant({ kind: 'coalesce' as const }),
-  fc.record({ kind: fc.constant('select' as const), fields: fc.array(refArb, { minLength: 1, maxLength: 3 }) }),
+  fc.record({
+    kind: fc.constant('select' as const),
+    fields: fc.array(refArb, { minLength: 1, maxLength: 3 }),
+  }),
 );
-const hintArb: fc.Arbitrary<Hint> = fc.record({ name: fc.stringMatching(/^x_[a-z]{1,5}$/), value: staticArb });
+const hintArb: fc.Arbitrary<Hint> = fc.record({
+  name: fc.stringMatching(/^x_[a-z]{1,5}$/),
+  value: staticArb,
+});
 const queryArb: fc.Arbitrary<Query> = fc.record({
   stages: fc.tuple(spansetArb, fc.array(stageArb, { maxLength: 3 })).map(([first, rest]) => [first, ...rest]),
   metrics: fc.constant(undefined),
@@ -249,11 +319,51 @@ function plain(value: unknown): string {
 
 await t.test('no text crashes or hangs', async (t) => {
   const words = [
-    '{', '}', '(', ')', '|', '.a', 'span."x', '"', '`', '\\', '=', '=~', '>>', '&', '!', '-', '1', '1.5h', '0x', 'nil',
-    'by', 'count', 'rate', 'with', 'select', ' ', '\n', '//', '/*', 'duration', 'span:', 'parent.', '.', ',', 'é', '\u{1f600}',
+    '{',
+    '}',
+    '(',
+    ')',
+    '|',
+    '.a',
+    'span."x',
+    '"',
+    '`',
+    '\\',
+    '=',
+    '=~',
+    '>>',
+    '&',
+    '!',
+    '-',
+    '1',
+    '1.5h',
+    '0x',
+    'nil',
+    'by',
+    'count',
+    'rate',
+    'with',
+    'select',
+    ' ',
+    '\n',
+    '//',
+    '/*',
+    'duration',
+    'span:',
+    'parent.',
+    '.',
+    ',',
+    'é',
+    '\u{1f600}',
   ];
-  const texts = fc.oneof(fc.string(), fc.array(fc.constantFrom(...words), { maxLength: 30 }).map((parts) => parts.join('')));
-  fc.assert(fc.property(texts, (text) => typeof outcome(text) === 'string'), { numRuns: 3000 });
+  const texts = fc.oneof(
+    fc.string(),
+    fc.array(fc.constantFrom(...words), { maxLength: 30 }).map((parts) => parts.join('')),
+  );
+  fc.assert(
+    fc.property(texts, (text) => typeof outcome(text) === 'string'),
+    { numRuns: 3000 },
+  );
   t.pass();
 });
 
@@ -263,7 +373,9 @@ await t.test('shortcuts of regexes decide as RE2 does', async (t) => {
   const text = fc.stringMatching(/^[abc.\n]{0,8}$/);
   fc.assert(
     fc.property(pattern, text, (source, input) => {
-      return regexMatcher(source)!.matchesText(input) === RE2JS.compile(source, RE2JS.DOTALL).testExact(input);
+      return (
+        regexMatcher(source)!.matchesText(input) === RE2JS.compile(source, RE2JS.DOTALL).testExact(input)
+      );
     }),
     { numRuns: 3000 },
   );
@@ -274,7 +386,10 @@ await t.test('shortcuts of regexes decide as RE2 does', async (t) => {
 
 await t.test('durations', async (t) => {
   fc.assert(
-    fc.property(fc.bigInt({ min: 1n, max: (1n << 63n) - 1n }), (nanos) => parseDuration(formatDuration(nanos)) === nanos),
+    fc.property(
+      fc.bigInt({ min: 1n, max: (1n << 63n) - 1n }),
+      (nanos) => parseDuration(formatDuration(nanos)) === nanos,
+    ),
   );
   for (const { input, want } of [
     { input: 0n, want: '0s' },
@@ -282,7 +397,8 @@ await t.test('durations', async (t) => {
     { input: -90_000_000_000n, want: '-1m30s' },
     { input: 3_600_000_000_000n, want: '1h0m0s' },
     { input: 999n, want: '999ns' },
-  ]) t.equal(formatDuration(input), want);
+  ])
+    t.equal(formatDuration(input), want);
 });
 
 await t.test('bitsets', async () => {
@@ -299,11 +415,22 @@ await t.test('bitsets', async () => {
       const inB = new Set(b);
       const inA = new Set(a);
       const all = Array.from({ length: 201 }, (_, i) => i);
-      return same(make(a).and(make(b)), a.filter((x) => inB.has(x)))
-        && same(make(a).or(make(b)), [...new Set([...a, ...b])])
-        && same(make(a).andNot(make(b)), a.filter((x) => !inB.has(x)))
-        && same(make(a).invert(), all.filter((x) => !inA.has(x)))
-        && same(Bitset.full(201), all);
+      return (
+        same(
+          make(a).and(make(b)),
+          a.filter((x) => inB.has(x)),
+        ) &&
+        same(make(a).or(make(b)), [...new Set([...a, ...b])]) &&
+        same(
+          make(a).andNot(make(b)),
+          a.filter((x) => !inB.has(x)),
+        ) &&
+        same(
+          make(a).invert(),
+          all.filter((x) => !inA.has(x)),
+        ) &&
+        same(Bitset.full(201), all)
+      );
     }),
   );
 });

@@ -26,7 +26,10 @@ export function unpack(packed: PackedTraces): MergedTrace[] {
   return traces;
 }
 
-/** The newest `limit` of all, each trace id once (of several parts, the newest stands in until they are combined). */
+/**
+ * The newest `limit` of all, each trace id once (of several parts, the newest stands in until they are
+ * combined).
+ */
 export function mergeNewest(parts: readonly (readonly MergedTrace[])[], limit: number): MergedTrace[] {
   if (parts.length === 1) return parts[0]!.slice(0, limit);
   const all = parts.flat().sort(newestFirst);

@@ -153,7 +153,8 @@ export class LocalQuerier implements Querier {
 function withCombined(traces: readonly MergedTrace[], result: SearchJobResult, limit: number): MergedTrace[] {
   if (result.combined.length === 0) return [...traces];
   const combined = new Set<string>();
-  for (let i = 0; i < result.combined.length; i += 16) combined.add(shortHex(result.combined.subarray(i, i + 16)));
+  for (let i = 0; i < result.combined.length; i += 16)
+    combined.add(shortHex(result.combined.subarray(i, i + 16)));
   const others = traces.filter((trace) => !combined.has(trace.traceId));
   return [...others, ...unpack(result.found)].sort(newestFirst).slice(0, limit);
 }

@@ -43,7 +43,9 @@ export class QueryFrontend {
       'op',
       'result',
     ]);
-    this.bytes = metrics.counter('tempo_query_frontend_bytes_processed_total', 'Bytes read by queries.', ['op']);
+    this.bytes = metrics.counter('tempo_query_frontend_bytes_processed_total', 'Bytes read by queries.', [
+      'op',
+    ]);
     this.durations = metrics.histogram(
       'tempo_query_frontend_query_duration_seconds',
       'Time until the answer is complete.',
@@ -58,7 +60,9 @@ export class QueryFrontend {
       app.all(prefix + path, (request, reply) => this.handle(op, handler, request, reply));
     };
     route('/api/traces/:traceID', 'traces', (request, reply, signal) => this.traceV1(request, reply, signal));
-    route('/api/v2/traces/:traceID', 'traces', (request, reply, signal) => this.traceV2(request, reply, signal));
+    route('/api/v2/traces/:traceID', 'traces', (request, reply, signal) =>
+      this.traceV2(request, reply, signal),
+    );
     route('/api/search', 'search', (request, reply, signal) => this.search(request, reply, signal));
   }
 
@@ -85,7 +89,11 @@ export class QueryFrontend {
     }
   }
 
-  private async traceV1(request: FastifyRequest, reply: FastifyReply, signal: AbortSignal): Promise<FastifyReply> {
+  private async traceV1(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    signal: AbortSignal,
+  ): Promise<FastifyReply> {
     const { wantsProto, answer } = await this.findTrace(request, signal);
     if (answer.partial.length > 0) reply.header(PARTIAL_HEADER, headerText(answer.partial));
     if (answer.trace === undefined) return reply.code(404).send();
@@ -93,7 +101,11 @@ export class QueryFrontend {
     return reply.type(JSON_TYPE).send(traceV1Json(answer.trace));
   }
 
-  private async traceV2(request: FastifyRequest, reply: FastifyReply, signal: AbortSignal): Promise<FastifyReply> {
+  private async traceV2(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    signal: AbortSignal,
+  ): Promise<FastifyReply> {
     const { wantsProto, answer } = await this.findTrace(request, signal);
     if (wantsProto) return reply.type(PROTOBUF).send(Buffer.from(traceV2Proto(answer)));
     return reply.type(JSON_TYPE).send(traceV2Json(answer));
@@ -111,7 +123,11 @@ export class QueryFrontend {
     return { wantsProto, answer };
   }
 
-  private async search(request: FastifyRequest, reply: FastifyReply, signal: AbortSignal): Promise<FastifyReply> {
+  private async search(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    signal: AbortSignal,
+  ): Promise<FastifyReply> {
     const tenant = this.tenant(request);
     const params = parseSearchParams(paramsOf(request), this.options.searchLimits);
     checkQuery(params.query);
@@ -150,5 +166,8 @@ function tenantOrNone(request: FastifyRequest, multitenancyEnabled: boolean): st
 
 /** Header values are one line of printable ASCII. */
 function headerText(reasons: readonly string[]): string {
-  return reasons.join('; ').replace(/[^\x20-\x7e]/g, '?').slice(0, 1000);
+  return reasons
+    .join('; ')
+    .replace(/[^\x20-\x7e]/g, '?')
+    .slice(0, 1000);
 }

@@ -1,4 +1,5 @@
-// The bodies of trace by id, v1 and v2, as JSON and protobuf, around a trace that is already in the wanted form.
+// The bodies of trace by id, v1 and v2, as JSON and protobuf, around a trace that is already in the wanted
+// form.
 import type { TraceAnswer } from '../../contracts/query.ts';
 import { ByteWriter } from '../../lib/byte-writer.ts';
 
