@@ -95,10 +95,7 @@ function createReceivers(
   consumer: TraceConsumer,
   logger: Logger,
 ): readonly Receiver[] {
-  const configured = Object.entries(config).filter(([, value]) => value !== undefined);
-  for (const [name] of configured) {
-    if (name !== 'otlp') logger.warn('receiver is not available', { receiver: name });
-  }
+  const configured = Object.values(config).filter((value) => value !== undefined);
   if (configured.length === 0) return [new OtlpGrpcReceiver(DEFAULT_GRPC, consumer, logger)];
   if (config.otlp === undefined) return [];
   const { grpc, http } = config.otlp.protocols;
