@@ -1,4 +1,5 @@
-// From cut heads to blocks in the backend: the log records around each block, the writer, the uploads and the expiry.
+// From cut heads to blocks in the backend: the log records around each block, the writer, the uploads and the
+// expiry.
 import type { BlockMeta } from '../../block/meta.ts';
 import { FrameType, type RangeRecord } from '../../store/log/frame.ts';
 import type { OpenedLog } from '../../store/log/open.ts';

@@ -1,5 +1,5 @@
-// One block on its way: from a cut head to a complete block to the backend. Every step is tried until it succeeds;
-// until then the head stays, and so does its part of the log.
+// One block on its way: from a cut head to a complete block to the backend. Every step is tried until it
+// succeeds; until then the head stays, and so does its part of the log.
 import { TempoError } from '../../lib/errors.ts';
 import type { Logger } from '../../telemetry/log.ts';
 

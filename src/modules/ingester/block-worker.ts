@@ -1,4 +1,5 @@
-// The block writer thread: turns one cut head after another into a block in the ingester's folder, synced, meta last.
+// The block writer thread: turns one cut head after another into a block in the ingester's folder, synced,
+// meta last.
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';

@@ -1,4 +1,5 @@
-// The main thread's end of the builder thread: starts it, passes messages, and starts another when it ends unasked.
+// The main thread's end of the builder thread: starts it, passes messages, and starts another when it ends
+// unasked.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { TempoError } from '../../lib/errors.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
@@ -13,7 +14,10 @@ export interface BuilderThreadOptions {
   readonly settings: BuilderSettings;
   readonly logger: Logger;
   readonly handle: (message: FromBuilder) => void;
-  /** After a crash: what the next builder has to read from the segments, and the memory of heads still being written. */
+  /**
+   * After a crash: what the next builder has to read from the segments, and the memory of heads still being
+   * written.
+   */
   readonly restart: () => { readonly replay: ReplayPlan; readonly pendingBytes: number };
 }
 

@@ -1,5 +1,6 @@
-// The builder thread: takes frames out of the log, first from the segments what is not in blocks yet, then from the ring
-// as it becomes durable. It never yields: it sleeps on the ring's signal, and messages are fetched.
+// The builder thread: takes frames out of the log, first from the segments what is not in blocks yet, then
+// from the ring as it becomes durable. It never yields: it sleeps on the ring's signal, and messages are
+// fetched.
 import { Buffer } from 'node:buffer';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { FRAME_HEADER_BYTES, FrameType, headerFields } from '../../store/log/frame.ts';

@@ -1,4 +1,5 @@
-// The builder's work without its thread: takes frames into the heads of their tenants and decides when a head is cut.
+// The builder's work without its thread: takes frames into the heads of their tenants and decides when a head
+// is cut.
 import { randomUUID } from 'node:crypto';
 import { ArenaFullError } from '../../block/head/arena.ts';
 import { HeadBuilder } from '../../block/head/builder.ts';
@@ -40,7 +41,9 @@ class Tenant {
 /** Address space of a head, a multiple of what it may use: columns are reserved in chunks that double. */
 const HEAD_RESERVE_FACTOR = 4;
 const HEAD_RESERVE_MAX = 0xffff_0000;
-/** Heads begin to be cut at this share of the memory, so that there is room for more while blocks are written. */
+/**
+ * Heads begin to be cut at this share of the memory, so that there is room for more while blocks are written.
+ */
 const PRESSURE_SHARE = 0.6;
 
 export class Builder {
@@ -158,7 +161,10 @@ export class Builder {
     if (largest !== undefined) this.cut(largest, 'memory');
   }
 
-  /** True while no frame may be taken in: all memory is in use, and blocks are on their way that will give some back. */
+  /**
+   * True while no frame may be taken in: all memory is in use, and blocks are on their way that will give
+   * some back.
+   */
   get mustWait(): boolean {
     return this.pendingBytes > 0 && this.liveBytes + this.pendingBytes > this.settings.headBytesMax;
   }

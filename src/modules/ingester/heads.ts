@@ -1,5 +1,5 @@
-// The heads that exist, as the main thread knows them: who can be scanned, and how far each tenant's frames are in
-// complete blocks.
+// The heads that exist, as the main thread knows them: who can be scanned, and how far each tenant's frames
+// are in complete blocks.
 import type { RangeRecord } from '../../store/log/frame.ts';
 
 export interface Head {
@@ -56,7 +56,8 @@ export class Heads {
   }
 
   /**
-   * Its frames need the log no more. Answers up to where the tenant's frames are in complete blocks, when that has grown.
+   * Its frames need the log no more. Answers up to where the tenant's frames are in complete blocks, when
+   * that has grown.
    */
   recorded(head: Head): number | undefined {
     head.isRecorded = true;
@@ -67,7 +68,9 @@ export class Heads {
     return covered;
   }
 
-  /** Frames that a new builder must not take in again: they are in blocks, or in heads that are being written. */
+  /**
+   * Frames that a new builder must not take in again: they are in blocks, or in heads that are being written.
+   */
   takenRanges(): RangeRecord[] {
     const ranges: RangeRecord[] = [];
     for (const [tenant, toSequence] of this.coveredTo) {

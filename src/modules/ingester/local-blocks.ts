@@ -1,5 +1,5 @@
-// The complete blocks in the ingester's own folder, laid out as in the backend plus a `flushed` marker: they answer
-// queries until they have been in the backend for long enough.
+// The complete blocks in the ingester's own folder, laid out as in the backend plus a `flushed` marker: they
+// answer queries until they have been in the backend for long enough.
 import { metaFromJson } from '../../block/meta-json.ts';
 import type { BlockMeta } from '../../block/meta.ts';
 import type { TimeRange } from '../../contracts/recent-traces.ts';
@@ -61,7 +61,10 @@ export class LocalBlocks {
     );
   }
 
-  /** Takes over what an earlier process left; removes what it did not finish. Answers the blocks not uploaded yet. */
+  /**
+   * Takes over what an earlier process left; removes what it did not finish. Answers the blocks not uploaded
+   * yet.
+   */
   async takeOver(): Promise<LocalBlock[]> {
     const { store, logger } = this.options;
     const waiting: LocalBlock[] = [];
@@ -140,7 +143,8 @@ export class LocalBlocks {
         blocks.delete(blockId);
         const folder = `${tenant}/${blockId}`;
         try {
-          // Without its meta it is an unfinished block, whatever is still there when the process dies meanwhile.
+          // Without its meta it is an unfinished block, whatever is still there when the process dies
+          // meanwhile.
           await store.delete(`${folder}/${META}`);
           await store.deleteFolder(folder);
           deleted++;

@@ -1,5 +1,5 @@
-// The ingester: pushes go into the log, builders make heads of it, heads become blocks, blocks go to the backend.
-// This file ties the parts together; each does its work in a file of its own.
+// The ingester: pushes go into the log, builders make heads of it, heads become blocks, blocks go to the
+// backend. This file ties the parts together; each does its work in a file of its own.
 import { totalmem } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import type { BlockMeta } from '../../block/meta.ts';

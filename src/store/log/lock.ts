@@ -1,10 +1,11 @@
-// The lock of a data folder: one process at a time. Node has no flock, so the lock is a file that names its holder;
-// it is stale when that process is gone. A holder in another pid namespace (a container) is known by its heartbeat.
+// The lock of a data folder: one process at a time. Node has no flock, so the lock is a symbolic link whose
+// target names its holder: made at one stroke with its content, and on a full disk too. It is stale when that
+// process is gone; a holder in another pid namespace (a container) is known by its heartbeat.
 import * as fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TempoError } from '../../lib/errors.ts';
 
-interface Holder {
+export interface Holder {
   readonly pid: number;
   /** Start time of the process in clock ticks, as /proc tells it: a pid is used again. */
   readonly startTicks: string;
@@ -25,19 +26,9 @@ const held = new Set<string>();
 /** @throws TempoError when another process holds the folder. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const path = `${fs.realpathSync(folder)}/lock`;
-  const mine = `${path}.${process.pid}`;
   for (;;) {
     if (held.has(path)) throw taken(path, describe(process.pid));
-    fs.writeFileSync(mine, JSON.stringify(describe(process.pid)));
-    try {
-      // A link appears with its content and only where nothing is: two that start at once cannot both have it.
-      fs.linkSync(mine, path);
-      break;
-    } catch (err) {
-      if (!(err instanceof Error && 'code' in err && err.code === 'EEXIST')) throw err;
-    } finally {
-      fs.rmSync(mine, { force: true });
-    }
+    if (make(path)) break;
     const holder = await liveHolder(path);
     if (holder !== undefined) throw taken(path, holder);
     removeStale(path);
@@ -50,6 +41,22 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
       if (held.delete(path)) fs.rmSync(path, { force: true });
     },
   };
+}
+
+/** Of two that try at once, one has it. */
+function make(path: string): boolean {
+  try {
+    fs.symlinkSync(holderText(describe(process.pid)), path);
+    return true;
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'EEXIST') return false;
+    throw err;
+  }
+}
+
+/** Short enough to lie in the inode itself. */
+export function holderText({ pid, startTicks, pidNamespace }: Holder): string {
+  return `${pid} ${startTicks} ${pidNamespace}`;
 }
 
 function taken(path: string, holder: Holder): TempoError {
@@ -97,7 +104,8 @@ async function liveHolder(path: string): Promise<Holder | undefined> {
 
 function readHolder(path: string): Holder | undefined {
   try {
-    return JSON.parse(fs.readFileSync(path, 'utf8')) as Holder;
+    const [pid, startTicks = '', pidNamespace = ''] = fs.readlinkSync(path).split(' ');
+    return { pid: Number(pid), startTicks, pidNamespace };
   } catch {
     // Gone meanwhile, or no lock of ours.
     return undefined;
@@ -115,12 +123,12 @@ async function foreignAlive(path: string, holder: Holder): Promise<Holder | unde
 }
 
 function mtimeMs(path: string): number | undefined {
-  return fs.statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+  return fs.lstatSync(path, { throwIfNoEntry: false })?.mtimeMs;
 }
 
 function touch(path: string): void {
   const now = new Date();
-  fs.utimes(path, now, now, () => {});
+  fs.lutimes(path, now, now, () => {});
 }
 
 /** Moves the lock away first: what is deleted is surely what was judged. */

@@ -1,5 +1,5 @@
-// The write-ahead log: frames are put into the ring, written and synced in groups, and only then acknowledged and shown
-// to the builder. A group is whatever came in while the one before was being written.
+// The write-ahead log: frames are put into the ring, written and synced in groups, and only then acknowledged
+// and shown to the builder. A group is whatever came in while the one before was being written.
 import { Buffer } from 'node:buffer';
 import { TempoError } from '../../lib/errors.ts';
 import type { Logger } from '../../telemetry/log.ts';
@@ -35,7 +35,10 @@ export interface LogOptions {
   readonly ringWaitMs: number;
   readonly nowMs: () => number;
   readonly lastSequence: number;
-  /** Gives the builder the image of a frame that is too large for the ring; called before its stand-in is shown. */
+  /**
+   * Gives the builder the image of a frame that is too large for the ring; called before its stand-in is
+   * shown.
+   */
   readonly handOver: (sequence: number, frame: SharedArrayBuffer) => void;
 }
 
@@ -117,7 +120,10 @@ export class Log {
     return done.promise;
   }
 
-  /** Resolves when the record is durable. Records do not travel through the ring, so a full one cannot hold them up. */
+  /**
+   * Resolves when the record is durable. Records do not travel through the ring, so a full one cannot hold
+   * them up.
+   */
   record(type: typeof FrameType.cut | typeof FrameType.completed, record: RangeRecord): Promise<void> {
     if (this.fd === undefined && this.stopped) {
       return Promise.reject(new TempoError('unavailable', 'the log is closed'));
@@ -293,7 +299,10 @@ export class Log {
     metrics.writtenBytes.inc(group.bytes);
   }
 
-  /** Takes back what a failed write may have left. A file that failed for another reason than space is written no more. */
+  /**
+   * Takes back what a failed write may have left. A file that failed for another reason than space is written
+   * no more.
+   */
   private async undo(segment: Segment, cause: unknown): Promise<void> {
     const { files, logger } = this.options;
     try {

@@ -1,5 +1,5 @@
-// What a log folder holds when the process starts: which frames are in complete blocks already, which are not, and
-// what is damaged. Cuts a torn tail off the last segment.
+// What a log folder holds when the process starts: which frames are in complete blocks already, which are
+// not, and what is damaged. Cuts a torn tail off the last segment.
 import * as fs from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import type { Logger } from '../../telemetry/log.ts';
@@ -94,7 +94,9 @@ export async function recoverLog(folder: string, damage: DamageReporter): Promis
   return { ...found, lastSequence };
 }
 
-/** Cuts a torn tail, removes what is empty, moves aside what is all damage; answers whether the segment stays. */
+/**
+ * Cuts a torn tail, removes what is empty, moves aside what is all damage; answers whether the segment stays.
+ */
 async function tidySegment(
   { path }: SegmentFile,
   report: SegmentReport,

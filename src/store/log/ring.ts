@@ -1,5 +1,5 @@
-// The ring: shared memory through which frames go from the main thread to the log file and to the builder thread.
-// Its content is the image of the log; positions only grow and count bytes since the ring was made.
+// The ring: shared memory through which frames go from the main thread to the log file and to the builder
+// thread. Its content is the image of the log; positions only grow and count bytes since the ring was made.
 import {
   FRAME_ALIGN,
   FRAME_HEADER_BYTES,
@@ -117,7 +117,10 @@ export class RingWriter {
     this.appended += bytes;
   }
 
-  /** Turns [from, to) into nothing: frames that never reached the log. The stretches at both sides of the end count apart. */
+  /**
+   * Turns [from, to) into nothing: frames that never reached the log. The stretches at both sides of the end
+   * count apart.
+   */
   skip(from: number, to: number): void {
     for (let at = from; at < to; ) {
       const end = Math.min(to, at - this.offset(at) + this.sizeBytes);

@@ -1,5 +1,6 @@
-// The segments that the log consists of, how far each is covered by complete blocks, and deleting those that wholly are.
-// Only the oldest is ever deleted: a `completed` record must not go before the frames that it speaks of.
+// The segments that the log consists of, how far each is covered by complete blocks, and deleting those that
+// wholly are. Only the oldest is ever deleted: a `completed` record must not go before the frames that it
+// speaks of.
 import type { LogFiles } from './files.ts';
 
 export interface Segment {

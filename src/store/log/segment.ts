@@ -1,5 +1,5 @@
-// Segment files of the write-ahead log: their names, their head, and reading them back. Reading trusts nothing:
-// what does not add up is told, and the next frame that does is searched for.
+// Segment files of the write-ahead log: their names, their head, and reading them back. Reading trusts
+// nothing: what does not add up is told, and the next frame that does is searched for.
 import { Buffer } from 'node:buffer';
 import * as fs from 'node:fs';
 import { crc32 } from 'node:zlib';
@@ -17,7 +17,10 @@ import type { FrameHeader } from './frame.ts';
 const MAGIC = Buffer.from('TEMPOLOG');
 const VERSION = 1;
 export const SEGMENT_HEAD_BYTES = 16;
-/** Must never look like a WAL folder of Tempo (`<uuid>+<tenant>+<version>`), which Tempo would replay and delete. */
+/**
+ * Must never look like a WAL folder of Tempo (`<uuid>+<tenant>+<version>`), which Tempo would replay and
+ * delete.
+ */
 const NAME = /^tempo-log-(\d{10,})\.seg$/;
 
 export function segmentName(number: number): string {

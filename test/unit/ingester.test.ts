@@ -1,0 +1,557 @@
+// The ingester with its real threads: pushes are found at once, survive whatever ends the process, and become
+// blocks.
+import { spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import fastify from 'fastify';
+import t from 'tap';
+import { HeadReader } from '../../src/block/head/reader.ts';
+import type { BlockMeta } from '../../src/block/meta.ts';
+import type { TimeRange } from '../../src/contracts/recent-traces.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { type BlockWriter, BlockWriterThread } from '../../src/modules/ingester/block-writer.ts';
+import { createIngester, type Ingester, type IngesterOptions } from '../../src/modules/ingester/index.ts';
+import { memoryBudget } from '../../src/modules/ingester/memory.ts';
+import { LocalStore } from '../../src/objectstore/local.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { aSpan, encodeTraces, hexId, START_NANO } from '../support/otlp.ts';
+
+const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'ingester-'));
+t.teardown(() => fs.rmSync(scratch, { recursive: true, force: true }));
+const alive = setInterval(() => {}, 1000);
+t.teardown(() => clearInterval(alive));
+
+let folders = 0;
+const aFolder = (): string => path.join(scratch, `data-${folders++}`);
+const ALL: TimeRange = { startSec: undefined, endSec: undefined };
+
+interface Harness {
+  readonly ingester: Ingester;
+  readonly metrics: Metrics;
+  readonly uploaded: BlockMeta[];
+  readonly lines: string[];
+  readonly data: string;
+}
+
+type Overrides = Partial<Omit<IngesterOptions, 'config'>> & {
+  readonly config?: Partial<IngesterOptions['config']>;
+};
+
+function anIngester(data: string, over: Overrides = {}): Harness {
+  const metrics = new Metrics();
+  const uploaded: BlockMeta[] = [];
+  const lines: string[] = [];
+  const { config, ...rest } = over;
+  const ingester = createIngester({
+    wal: { path: `${data}/wal`, sync: 'always' },
+    block: {
+      bloomFilterFalsePositive: 0.01,
+      bloomFilterShardSizeBytes: 102_400,
+      parquetDedicatedColumns: [],
+    },
+    backend: new LocalStore(`${data}/blocks`),
+    logger: createLogger({ level: 'debug', format: 'logfmt', write: (line) => lines.push(line) }),
+    metrics,
+    onUploaded: (meta) => uploaded.push(meta),
+    requestShutdown: () => {},
+    headBytesMax: 256 * 1024 * 1024,
+    log: { ringBytes: 1024 * 1024 },
+    ...rest,
+    config: {
+      maxBlockBytes: 500_000_000,
+      maxBlockDurationMs: 1_800_000,
+      completeBlockTimeoutMs: 900_000,
+      flushCheckPeriodMs: 10,
+      flushAllOnShutdown: false,
+      flushObjectStorage: true,
+      ...config,
+    },
+  });
+  return { ingester, metrics, uploaded, lines, data };
+}
+
+async function started(data: string, over: Overrides = {}): Promise<Harness> {
+  const harness = anIngester(data, over);
+  await harness.ingester.start();
+  return harness;
+}
+
+/** A request with `spans` spans in traces of five; no two calls with different `first` share a span. */
+function aRequest(first: number, spans: number, text = ''): Uint8Array {
+  return encodeTraces(
+    Array.from({ length: spans }, (_, i) =>
+      aSpan({
+        traceId: hexId(1 + Math.floor((first + i) / 5), 16),
+        spanId: hexId(1 + first + i, 8),
+        startUnixNano: START_NANO + BigInt(first + i),
+        attributes: text === '' ? [] : [['text', `${text}${first + i}`]],
+      }),
+    ),
+  );
+}
+
+async function push(
+  { ingester }: Harness,
+  first: number,
+  spans: number,
+  tenant = 'one',
+  text = '',
+): Promise<void> {
+  await ingester.push({ tenant, body: aRequest(first, spans, text), spanCount: spans });
+}
+
+interface Found {
+  readonly headSpans: number;
+  readonly heads: number;
+  readonly blockTraces: number;
+  readonly blocks: number;
+  readonly complete: boolean;
+}
+
+async function found({ ingester }: Harness, tenant = 'one', range = ALL): Promise<Found> {
+  const recent = await ingester.recentSources(tenant, range);
+  const { sources, complete } = recent;
+  const count = { headSpans: 0, heads: 0, blockTraces: 0, blocks: 0, complete };
+  for (const source of sources) {
+    if (source.kind === 'head') {
+      count.headSpans += new HeadReader(source.sab).spanCount;
+      count.heads++;
+    } else {
+      count.blockTraces += source.meta.totalObjects;
+      count.blocks++;
+    }
+  }
+  recent.release();
+  return count;
+}
+
+async function metric(metrics: Metrics, name: string): Promise<number> {
+  const text = await metrics.text();
+  const at = text.split('\n').find((line) => line.startsWith(`${name} `));
+  return Number(at?.slice(name.length));
+}
+
+/** Looks again each turn of the event loop until it is true. */
+async function until(what: string, isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await isTrue())) {
+    if (Date.now() > deadline) throw new Error(`did not happen: ${what}`);
+    await new Promise(setImmediate);
+  }
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+  } catch (err) {
+    if (err instanceof TempoError) return err.code;
+    throw err;
+  }
+  return 'no error';
+}
+
+/** The folder as it would be found had the process been killed now. */
+function killedCopy({ data }: Harness): string {
+  const copy = aFolder();
+  fs.cpSync(data, copy, { recursive: true });
+  return copy;
+}
+
+const blockFolders = (data: string, tenant = 'one'): string[] =>
+  fs.existsSync(`${data}/${tenant}`) ? fs.readdirSync(`${data}/${tenant}`) : [];
+
+t.test('what was pushed is found at once, in the head, then in the block', async (t) => {
+  const harness = await started(aFolder());
+  const { ingester, data } = harness;
+  for (let i = 0; i < 20; i++) {
+    await push(harness, i * 10, 10);
+    t.equal((await found(harness)).headSpans, (i + 1) * 10);
+  }
+  t.strictSame(await found(harness, 'other'), {
+    headSpans: 0,
+    heads: 0,
+    blockTraces: 0,
+    blocks: 0,
+    complete: true,
+  });
+  await ingester.flush();
+  t.strictSame(await found(harness), { headSpans: 0, heads: 0, blockTraces: 40, blocks: 1, complete: true });
+  t.equal(harness.uploaded.length, 1);
+  const id = harness.uploaded[0]!.blockId;
+  const names = ['bloom-0', 'data.parquet', 'index', 'meta.json'];
+  t.strictSame(fs.readdirSync(`${data}/blocks/one/${id}`).toSorted(), names);
+  t.strictSame(fs.readdirSync(`${data}/wal/blocks/one/${id}`).toSorted(), [...names, 'flushed'].toSorted());
+  t.match(fs.readFileSync(`${data}/wal/blocks/one/${id}/flushed`, 'utf8'), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+  const startSec = Number(START_NANO / 1_000_000_000n);
+  t.equal((await found(harness, 'one', { startSec: startSec + 10, endSec: startSec + 20 })).blocks, 0);
+  t.equal((await found(harness, 'one', { startSec, endSec: startSec + 20 })).blocks, 1);
+  await ingester.stop();
+  t.equal(await codeOf(push(harness, 0, 1)), 'unavailable');
+});
+
+t.test('killed at any time, started again: every acknowledged span, none twice', async (t) => {
+  const harness = await started(aFolder());
+  const copies: { readonly copy: string; readonly spans: number; readonly other: number }[] = [];
+  const snapshot = (spans: number, other: number): void =>
+    void copies.push({ copy: killedCopy(harness), spans, other });
+  await push(harness, 0, 10);
+  snapshot(10, 0);
+  await push(harness, 0, 7, 'two');
+  await push(harness, 10, 10);
+  snapshot(20, 7);
+  await harness.ingester.flush('one');
+  snapshot(20, 7);
+  await push(harness, 20, 10);
+  snapshot(30, 7);
+  await harness.ingester.flush();
+  snapshot(30, 7);
+  await harness.ingester.stop();
+  snapshot(30, 7);
+  for (const { copy, spans, other } of copies) {
+    const again = await started(copy);
+    for (const [tenant, want] of [
+      ['one', spans],
+      ['two', other],
+    ] as const) {
+      const { headSpans, blockTraces } = await found(again, tenant);
+      // Traces of five spans, whole in one place by construction.
+      t.equal(headSpans + spansOf(again, tenant, blockTraces), want, `${tenant} in ${path.basename(copy)}`);
+    }
+    await again.ingester.flush();
+    t.equal((await found(again)).headSpans, 0);
+    await again.ingester.stop();
+  }
+});
+
+/** All traces of the test have five spans, but for the last of tenant `two`. */
+function spansOf(_harness: Harness, tenant: string, traces: number): number {
+  return tenant === 'two' && traces > 0 ? 7 : traces * 5;
+}
+
+t.test('blocks on the disk when the process starts', async (t) => {
+  const first = await started(aFolder());
+  await push(first, 0, 10);
+  await first.ingester.flush();
+  await push(first, 10, 10);
+  const id = first.uploaded[0]!.blockId;
+  const copy = killedCopy(first);
+  await first.ingester.stop();
+  // A block without its meta, and a complete block that did not reach the backend.
+  const unfinished = `${copy}/wal/blocks/one/00000000-0000-0000-0000-000000000000`;
+  fs.mkdirSync(unfinished, { recursive: true });
+  fs.writeFileSync(`${unfinished}/data.parquet`, 'x');
+  fs.rmSync(`${copy}/wal/blocks/one/${id}/flushed`);
+  fs.rmSync(`${copy}/blocks`, { recursive: true });
+  const again = await started(copy);
+  t.notOk(fs.existsSync(unfinished));
+  await until('the block is uploaded', () => again.uploaded.length === 1);
+  t.ok(fs.existsSync(`${copy}/blocks/one/${id}/meta.json`));
+  t.strictSame(await found(again), { headSpans: 10, heads: 1, blockTraces: 2, blocks: 1, complete: true });
+  await again.ingester.stop();
+});
+
+t.test('a block that was finished before its record was written counts', async (t) => {
+  const data = aFolder();
+  const written = Promise.withResolvers<void>();
+  const writer = realWriter(data);
+  // Killed right after the block is complete.
+  const blockWriter: BlockWriter = {
+    write: async (job) => {
+      await writer.write(job);
+      written.resolve();
+      return new Promise(() => {});
+    },
+    stop: () => writer.stop(),
+  };
+  const first = await started(data, { blockWriter });
+  await push(first, 0, 10);
+  void first.ingester.flush().catch(() => {});
+  await written.promise;
+  const copy = killedCopy(first);
+  await first.ingester.stop();
+  const again = await started(copy);
+  t.strictSame(await found(again), { headSpans: 0, heads: 0, blockTraces: 2, blocks: 1, complete: true });
+  await again.ingester.stop();
+  const third = await started(copy);
+  t.strictSame(await found(third), { headSpans: 0, heads: 0, blockTraces: 2, blocks: 1, complete: true });
+  await third.ingester.stop();
+});
+
+function realWriter(data: string): BlockWriter {
+  const bloom = { falsePositive: 0.01, shardSizeBytes: 102_400 };
+  return new BlockWriterThread({ path: `${data}/wal/blocks`, dedicatedColumns: [], bloom });
+}
+
+t.test('a block that cannot be written is tried again, and nothing is lost meanwhile', async (t) => {
+  const data = aFolder();
+  const writer = realWriter(data);
+  let failures = 2;
+  const blockWriter: BlockWriter = {
+    write: (job) =>
+      failures-- > 0 ? Promise.reject(new TempoError('unavailable', 'disk full')) : writer.write(job),
+    stop: () => writer.stop(),
+  };
+  const harness = await started(data, { blockWriter });
+  await push(harness, 0, 10);
+  await t.rejects(harness.ingester.flush(), { code: 'unavailable', cause: { message: 'disk full' } });
+  t.strictSame(await found(harness), { headSpans: 10, heads: 1, blockTraces: 0, blocks: 0, complete: true });
+  await t.rejects(harness.ingester.flush(), { code: 'unavailable' });
+  await harness.ingester.flush();
+  t.strictSame(await found(harness), { headSpans: 0, heads: 0, blockTraces: 2, blocks: 1, complete: true });
+  t.equal(await metric(harness.metrics, 'tempo_ingester_failed_flushes_total'), 2);
+  await harness.ingester.stop();
+});
+
+t.test('a backend that fails holds the flush up, not the queries', async (t) => {
+  const data = aFolder();
+  const backend = new LocalStore(`${data}/blocks`);
+  let isDown = true;
+  const writeFile = backend.writeFile.bind(backend);
+  backend.writeFile = (key, file) =>
+    isDown ? Promise.reject(new TempoError('unavailable', 'backend is down')) : writeFile(key, file);
+  const harness = await started(data, { backend });
+  await push(harness, 0, 10);
+  await t.rejects(harness.ingester.flush(), { cause: { message: 'backend is down' } });
+  t.equal((await found(harness)).blockTraces, 2);
+  t.equal(harness.uploaded.length, 0);
+  isDown = false;
+  await harness.ingester.flush();
+  t.equal(harness.uploaded.length, 1);
+  await harness.ingester.stop();
+});
+
+t.test('a builder that crashes is started again from the log', async (t) => {
+  const harness = await started(aFolder());
+  await push(harness, 0, 20);
+  await harness.ingester.flush();
+  await push(harness, 20, 30);
+  await push(harness, 0, 10, 'two');
+  t.equal((await found(harness)).headSpans, 30);
+  const internals = harness.ingester as unknown as {
+    readonly running: { readonly builder: { readonly worker: { terminate(): Promise<number> } } };
+  };
+  await internals.running.builder.worker.terminate();
+  await push(harness, 50, 10);
+  await until('the builder has caught up', async () => (await found(harness)).complete);
+  t.equal((await found(harness)).headSpans, 40);
+  t.equal((await found(harness, 'two')).headSpans, 10);
+  t.equal(await metric(harness.metrics, 'tempo_ingester_builder_restarts_total'), 1);
+  await harness.ingester.flush();
+  t.strictSame(await found(harness), { headSpans: 0, heads: 0, blockTraces: 12, blocks: 2, complete: true });
+  await harness.ingester.stop();
+});
+
+t.test('little memory: heads are cut early, pushes wait, all is kept', async (t) => {
+  const data = aFolder();
+  const harness = await started(data, { headBytesMax: 1024 * 1024, log: { ringBytes: 128 * 1024 } });
+  const spans = 20_000;
+  for (let first = 0; first < spans; first += 100)
+    await push(harness, first, 100, 'one', 'a fairly long text');
+  // Larger than a quarter of the ring.
+  await push(harness, spans, 1000, 'one', 'a fairly long text');
+  await harness.ingester.flush();
+  const { headSpans, blockTraces, blocks } = await found(harness);
+  t.equal(headSpans, 0);
+  t.equal(blockTraces, (spans + 1000) / 5);
+  t.ok(blocks > 2, `${blocks} blocks`);
+  const cuts = await metric(harness.metrics, 'tempo_ingester_heads_cut_total{reason="memory"}');
+  t.ok(cuts > 1, `${cuts} cuts`);
+  await harness.ingester.stop();
+});
+
+t.test('replay needs no more memory than the run that wrote the log', async (t) => {
+  const data = aFolder();
+  const first = await started(data);
+  const spans = 20_000;
+  for (let at = 0; at < spans; at += 100) await push(first, at, 100, 'one', 'a fairly long text');
+  await first.ingester.stop();
+  const again = await started(data, { headBytesMax: 1024 * 1024 });
+  await again.ingester.flush();
+  t.equal((await found(again)).blockTraces, spans / 5);
+  t.ok((await found(again)).blocks > 2);
+  await again.ingester.stop();
+});
+
+t.test('heads are cut by size and by age', async (t) => {
+  const bySize = await started(aFolder(), { config: { maxBlockBytes: 300 } });
+  for (let i = 0; i < 5; i++) await push(bySize, i * 50, 50);
+  await until('five blocks', () => bySize.uploaded.length === 5);
+  await bySize.ingester.stop();
+  const byAge = await started(aFolder(), { config: { maxBlockDurationMs: 0 } });
+  await push(byAge, 0, 10);
+  await until('a block', () => byAge.uploaded.length === 1);
+  t.equal(await metric(byAge.metrics, 'tempo_ingester_heads_cut_total{reason="age"}'), 1);
+  await byAge.ingester.stop();
+});
+
+t.test('bytes that are no request stop nobody', async (t) => {
+  const harness = await started(aFolder());
+  const garbage = Uint8Array.from({ length: 500 }, (_, i) => (i * 37) ^ 0x5a);
+  await harness.ingester.push({ tenant: 'one', body: garbage, spanCount: 3 });
+  await harness.ingester.push({ tenant: 'empty', body: new Uint8Array(0), spanCount: 0 });
+  await push(harness, 0, 10);
+  t.equal((await found(harness)).headSpans, 10);
+  await harness.ingester.flush();
+  t.equal((await found(harness)).blockTraces, 2);
+  t.equal((await found(harness, 'empty')).blocks, 0);
+  await harness.ingester.stop();
+  t.strictSame(fs.readdirSync(`${harness.data}/wal/log`), [], 'the log is covered, the empty head too');
+});
+
+t.test('local blocks are deleted in time, but not under a reader', async (t) => {
+  let now = Date.now();
+  const harness = await started(aFolder(), {
+    nowMs: () => now,
+    config: { completeBlockTimeoutMs: 60_000, flushCheckPeriodMs: 5 },
+  });
+  const local = `${harness.data}/wal/blocks`;
+  await push(harness, 0, 10);
+  await harness.ingester.flush();
+  const held = await harness.ingester.recentSources('one', ALL);
+  now += 61_000;
+  await push(harness, 10, 10);
+  await harness.ingester.flush();
+  t.equal(blockFolders(local).length, 2, 'the first is open, the second is young');
+  held.release();
+  held.release();
+  await until('the first is deleted', () => blockFolders(local).length === 1);
+  t.equal(blockFolders(`${harness.data}/blocks`).length, 2, 'the backend keeps both');
+  t.equal((await found(harness)).blocks, 1);
+  await harness.ingester.stop();
+});
+
+t.test('the log is kept below its limit by cutting the heads that hold it', async (t) => {
+  const harness = await started(aFolder(), {
+    log: { ringBytes: 1024 * 1024, segmentBytes: 20_000, sizeBytesMax: 100_000 },
+  });
+  await push(harness, 0, 5, 'slow');
+  for (let i = 0; i < 100; i++) await push(harness, i * 50, 50, 'fast');
+  await until(
+    'segments are deleted',
+    async () => (await metric(harness.metrics, 'tempo_log_size_bytes')) < 100_000,
+  );
+  t.equal(harness.uploaded.filter((meta) => meta.tenantId === 'slow').length, 1);
+  await harness.ingester.stop();
+});
+
+t.test('flush and shutdown over HTTP', async (t) => {
+  const asked = Promise.withResolvers<void>();
+  const data = aFolder();
+  const backend = new LocalStore(`${data}/blocks`);
+  const harness = await started(data, { backend, requestShutdown: () => asked.resolve() });
+  const app = fastify();
+  harness.ingester.registerRoutes(app);
+  await push(harness, 0, 10);
+  await push(harness, 0, 10, 'two');
+  const call = async (url: string): Promise<string> => {
+    const { statusCode, body } = await app.inject({ url, method: 'POST' });
+    return `${statusCode} ${body}`;
+  };
+  t.equal(await call('/flush?tenant=nobody'), '404 ');
+  t.equal(await call('/flush?tenant=one'), '204 ');
+  t.strictSame(
+    harness.uploaded.map((meta) => meta.tenantId),
+    ['one'],
+  );
+  const writeFile = backend.writeFile.bind(backend);
+  backend.writeFile = () => Promise.reject(new TempoError('unavailable', 'backend is down'));
+  t.match(await call('/flush'), /^500 block .* of tenant two: upload block failed: backend is down$/);
+  backend.writeFile = writeFile;
+  t.equal(await call('/flush'), '204 ');
+  await push(harness, 10, 10);
+  t.equal(await call('/ingester/shutdown'), '200 shutdown job acknowledged');
+  await asked.promise;
+  t.equal(harness.uploaded.length, 3);
+  await harness.ingester.stop();
+  await app.close();
+});
+
+/** A file system of its own for a folder; undefined where mounting is not allowed. */
+function mountSmall(folder: string, option: string): (() => void) | undefined {
+  fs.mkdirSync(folder, { recursive: true });
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', option, 'tmpfs', folder]).status !== 0) return undefined;
+  return () => void spawnSync('umount', ['-l', folder]);
+}
+
+t.test('a full disk refuses; what was acknowledged is there when there is space again', async (t) => {
+  const data = aFolder();
+  const unmount = mountSmall(data, 'size=1m');
+  if (unmount === undefined)
+    return t.pass('no right to mount: the same with injected faults is in store-log.test.ts');
+  t.teardown(unmount);
+  const harness = await started(data);
+  let acknowledged = 0;
+  let refused = '';
+  while (refused === '') {
+    const code = await codeOf(push(harness, acknowledged, 100, 'one', 'a fairly long text'));
+    if (code === 'no error') acknowledged += 100;
+    else refused = code;
+  }
+  t.equal(refused, 'unavailable');
+  t.equal((await found(harness)).headSpans, acknowledged);
+  await t.rejects(harness.ingester.flush(), { code: 'unavailable' });
+  t.equal(await codeOf(push(harness, acknowledged, 100, 'one', 'a fairly long text')), 'unavailable');
+  await harness.ingester.stop();
+  const again = await started(data);
+  t.equal((await found(again)).headSpans, acknowledged, 'after a restart on the full disk');
+  spawnSync('mount', ['-o', 'remount,size=8m', data]);
+  await push(again, acknowledged, 100, 'one', 'a fairly long text');
+  await again.ingester.flush();
+  t.equal((await found(again)).blockTraces, (acknowledged + 100) / 5);
+  await again.ingester.stop();
+});
+
+t.test('a read-only disk is a clear error at start', async (t) => {
+  const data = aFolder();
+  const unmount = mountSmall(data, 'ro');
+  if (unmount === undefined) return t.pass('no right to mount');
+  t.teardown(unmount);
+  const { ingester } = anIngester(data);
+  await t.rejects(ingester.start(), { code: 'unavailable', message: /data folder .* cannot be written/ });
+  await ingester.stop();
+});
+
+t.test('stopping', async (t) => {
+  const kept = await started(aFolder());
+  await push(kept, 0, 10);
+  await kept.ingester.stop();
+  t.equal(kept.uploaded.length, 0, 'no flush by default: the log keeps it');
+  t.match(kept.ingester.readiness?.(), /stopping/);
+  const flushed = await started(aFolder(), { config: { flushAllOnShutdown: true } });
+  await push(flushed, 0, 10);
+  await flushed.ingester.stop();
+  t.equal(flushed.uploaded.length, 1);
+});
+
+t.test('a second ingester on the folder is refused', async (t) => {
+  const first = await started(aFolder());
+  const second = anIngester(first.data);
+  await t.rejects(second.ingester.start(), { code: 'unavailable', message: /in use by process/ });
+  await second.ingester.stop();
+  await push(first, 0, 10);
+  t.equal((await found(first)).headSpans, 10, 'the first is not disturbed');
+  await first.ingester.stop();
+});
+
+t.test('the memory budget', (t) => {
+  const gib = 1024 ** 3;
+  const cases = [
+    { name: 'a quarter of a small machine', facts: { totalBytes: 4 * gib }, want: gib },
+    { name: 'at most 2 GiB', facts: { totalBytes: 64 * gib }, want: 2 * gib },
+    { name: 'the cgroup', facts: { totalBytes: 64 * gib, constrainedBytes: 3 * gib }, want: 3 * gib },
+    { name: 'no cgroup limit', facts: { totalBytes: 4 * gib, constrainedBytes: 2 ** 63 }, want: gib },
+    { name: 'GOMEMLIMIT', facts: { totalBytes: 64 * gib, goMemLimit: '512MiB' }, want: gib / 2 },
+    {
+      name: 'the lesser',
+      facts: { totalBytes: 64 * gib, constrainedBytes: gib, goMemLimit: '2GiB' },
+      want: gib,
+    },
+    { name: 'GOMEMLIMIT off', facts: { totalBytes: 4 * gib, goMemLimit: 'off' }, want: gib },
+  ];
+  for (const { name, facts, want } of cases) {
+    t.equal(memoryBudget({ constrainedBytes: undefined, goMemLimit: undefined, ...facts }), want, name);
+  }
+  t.end();
+});
