@@ -300,7 +300,7 @@ interface RawField {
 }
 
 /** The fields of one message. Throws on anything malformed. */
-export function readFields(bytes: Uint8Array): RawField[] {
+function readFields(bytes: Uint8Array): RawField[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const fields: RawField[] = [];
   let p = 0;
@@ -338,7 +338,7 @@ function utf8(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-export function decodeValue(bytes: Uint8Array): Value {
+function decodeValue(bytes: Uint8Array): Value {
   let value: Value;
   for (const f of readFields(bytes)) {
     if (f.number === 1) value = utf8(f.payload);

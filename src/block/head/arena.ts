@@ -5,7 +5,7 @@
 export const ARENA_UNIT = 8;
 
 /** Byte offsets of strings are 32 bits. */
-export const ARENA_BYTES_MAX = 0xffff_fff8;
+const ARENA_BYTES_MAX = 0xffff_fff8;
 
 const FIRST_BYTES = 64 * 1024;
 const GROW_STEP_MAX_BYTES = 64 * 1024 * 1024;

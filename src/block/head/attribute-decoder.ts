@@ -7,7 +7,7 @@ import type { VecWriter } from './vec.ts';
 import { type WireReader, word32 } from './wire.ts';
 
 /** Arrays and key-value lists inside one another; deeper values are malformed. */
-export const ANY_VALUE_DEPTH_MAX = 100;
+const ANY_VALUE_DEPTH_MAX = 100;
 
 const MALFORMED = -1;
 

@@ -107,7 +107,7 @@ export type AttrType = (typeof AttrType)[keyof typeof AttrType];
 // Control words (int32 index)
 export const CONTROL_VERSION = 0; // publication counter; counts are in slot (version & 1)
 export const CONTROL_TRACES = 1; // odd while the changing columns of traces are being written
-export const CONTROL_WORDS = 16;
+const CONTROL_WORDS = 16;
 export const COUNTS_OFFSET_WORDS = CONTROL_WORDS;
 export const DIRECTORY_OFFSET_WORDS = CONTROL_WORDS + 2 * HEAD_VEC_NAMES.length;
 export const HEADER_BYTES = Math.ceil((DIRECTORY_OFFSET_WORDS + HEAD_VEC_NAMES.length * CHUNKS_MAX) / 2) * 8;
