@@ -1,6 +1,4 @@
 // Trace and span ids: 16 and 8 bytes in memory, hex in text.
-import { TempoError } from '../lib/errors.ts';
-
 export const TRACE_ID_BYTES = 16;
 export const SPAN_ID_BYTES = 8;
 
@@ -31,19 +29,4 @@ export function hexOfBytes(bytes: Uint8Array): string {
   let text = '';
   for (const byte of bytes) text += HEX_DIGITS[byte >> 4] + HEX_DIGITS[byte & 15];
   return text;
-}
-
-/** The text form of a trace id in Tempo's search answers: without leading zeros. */
-export function traceIdText(id: Uint8Array): string {
-  return hexOfBytes(id).replace(/^0+/, '');
-}
-
-/** Parses the trace id of a query: 1 to 32 hex digits, zeros on the left may be missing. */
-export function parseTraceId(text: string): Uint8Array {
-  const bytes =
-    text.length > 2 * TRACE_ID_BYTES ? undefined : bytesOfHex(text.padStart(2 * TRACE_ID_BYTES, '0'));
-  if (text === '' || bytes === undefined) {
-    throw new TempoError('invalid_argument', `trace id ${JSON.stringify(text)} is not 1 to 32 hex digits`);
-  }
-  return bytes;
 }

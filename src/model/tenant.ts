@@ -9,7 +9,7 @@ const TENANT_LENGTH_MAX = 150;
 const UNSUPPORTED = /[^A-Za-z0-9!_.*'()-]/;
 
 /** Throws TempoError invalid_argument unless the text may name a tenant. */
-export function checkTenant(tenant: string): void {
+function checkTenant(tenant: string): void {
   if (tenant.length > TENANT_LENGTH_MAX) {
     throw new TempoError('invalid_argument', `tenant ID is too long: max ${TENANT_LENGTH_MAX} characters`);
   }

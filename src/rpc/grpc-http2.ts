@@ -10,7 +10,7 @@ import { MessageAssembler, PREFIX_BYTES } from './grpc-message.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, percentEncode, statusOfError } from './grpc-status.ts';
 import { inflate } from './inflate.ts';
 
-export interface UnaryCall {
+interface UnaryCall {
   /** The request message, uncompressed. Must not be used after the answer. */
   readonly message: Uint8Array;
   /** Header names in lower case; a repeated one is joined by `, `. */

@@ -3,18 +3,16 @@
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { type ErrorCode, RetryLaterError, TempoError } from '../lib/errors.ts';
 
-export const GRPC_OK = 0;
-export const GRPC_CANCELLED = 1;
-export const GRPC_UNKNOWN = 2;
-export const GRPC_INVALID_ARGUMENT = 3;
-export const GRPC_DEADLINE_EXCEEDED = 4;
-export const GRPC_NOT_FOUND = 5;
-export const GRPC_RESOURCE_EXHAUSTED = 8;
-export const GRPC_UNIMPLEMENTED = 12;
+const GRPC_CANCELLED = 1;
+const GRPC_INVALID_ARGUMENT = 3;
+const GRPC_DEADLINE_EXCEEDED = 4;
+const GRPC_NOT_FOUND = 5;
+const GRPC_RESOURCE_EXHAUSTED = 8;
+const GRPC_UNIMPLEMENTED = 12;
 export const GRPC_INTERNAL = 13;
-export const GRPC_UNAVAILABLE = 14;
-export const GRPC_DATA_LOSS = 15;
-export const GRPC_UNAUTHENTICATED = 16;
+const GRPC_UNAVAILABLE = 14;
+const GRPC_DATA_LOSS = 15;
+const GRPC_UNAUTHENTICATED = 16;
 
 const STATUS_OF_CODE: Readonly<Record<ErrorCode, number>> = {
   invalid_argument: GRPC_INVALID_ARGUMENT,

@@ -10,8 +10,6 @@ import type { Metrics } from '../../telemetry/metrics.ts';
 import { Distributor, type TenantLimits } from './distributor.ts';
 import { DistributorMetrics } from './metrics.ts';
 
-export type { TenantLimits } from './distributor.ts';
-
 /** The part of the configuration that the module reads. */
 export interface DistributorSettings {
   readonly receivers: {
