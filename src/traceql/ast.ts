@@ -48,14 +48,31 @@ export type FieldExpr =
   | { readonly kind: 'unary'; readonly op: '!' | '-'; readonly operand: FieldExpr };
 
 export type StructuralOp =
-  | '>>' | '<<' | '>' | '<' | '~'
-  | '!>>' | '!<<' | '!>' | '!<' | '!~'
-  | '&>>' | '&<<' | '&>' | '&<' | '&~';
+  | '>>'
+  | '<<'
+  | '>'
+  | '<'
+  | '~'
+  | '!>>'
+  | '!<<'
+  | '!>'
+  | '!<'
+  | '!~'
+  | '&>>'
+  | '&<<'
+  | '&>'
+  | '&<'
+  | '&~';
 export type SpansetOp = LogicalOp | StructuralOp;
 
 export type SpansetExpr =
   | { readonly kind: 'filter'; readonly expr: FieldExpr }
-  | { readonly kind: 'spansets'; readonly op: SpansetOp; readonly lhs: SpansetExpr; readonly rhs: SpansetExpr }
+  | {
+      readonly kind: 'spansets';
+      readonly op: SpansetOp;
+      readonly lhs: SpansetExpr;
+      readonly rhs: SpansetExpr;
+    }
   /** A parenthesised pipeline of more than one stage. */
   | { readonly kind: 'pipeline'; readonly stages: readonly Stage[] };
 
@@ -64,7 +81,12 @@ export type AggregateName = 'count' | 'avg' | 'min' | 'max' | 'sum';
 export type ScalarExpr =
   | { readonly kind: 'literal'; readonly value: Static }
   | { readonly kind: 'aggregate'; readonly name: AggregateName; readonly arg: FieldExpr | undefined }
-  | { readonly kind: 'scalars'; readonly op: ArithmeticOp; readonly lhs: ScalarExpr; readonly rhs: ScalarExpr }
+  | {
+      readonly kind: 'scalars';
+      readonly op: ArithmeticOp;
+      readonly lhs: ScalarExpr;
+      readonly rhs: ScalarExpr;
+    }
   /** A parenthesised pipeline whose last stage is `result`. */
   | { readonly kind: 'scalarPipeline'; readonly stages: readonly Stage[]; readonly result: ScalarExpr };
 
@@ -83,9 +105,14 @@ export type Stage =
 export type FieldRef = Attribute | IntrinsicRef;
 
 export type MetricsName =
-  | 'rate' | 'count_over_time'
-  | 'min_over_time' | 'max_over_time' | 'avg_over_time' | 'sum_over_time'
-  | 'quantile_over_time' | 'histogram_over_time';
+  | 'rate'
+  | 'count_over_time'
+  | 'min_over_time'
+  | 'max_over_time'
+  | 'avg_over_time'
+  | 'sum_over_time'
+  | 'quantile_over_time'
+  | 'histogram_over_time';
 
 export type MetricsStage =
   | {

@@ -1,4 +1,5 @@
-// Evaluates expressions of constants at parse time; what does not type-check is left for validation to report.
+// Evaluates expressions of constants at parse time; what does not type-check is left for validation to
+// report.
 import type { BinaryOp, CompareOp, FieldExpr, Static } from './ast.ts';
 import { regexMatcher } from './regex.ts';
 import { isNumeric, operatorAllowed, typesMatch } from './types.ts';
@@ -8,7 +9,9 @@ type Fail = (message: string) => Error;
 /** `lhs op rhs`, folded when both are constants. */
 export function fold(op: BinaryOp, lhs: FieldExpr, rhs: FieldExpr, fail: Fail): FieldExpr {
   const value =
-    lhs.kind === 'literal' && rhs.kind === 'literal' ? foldStatics(op, lhs.value, rhs.value, fail) : undefined;
+    lhs.kind === 'literal' && rhs.kind === 'literal'
+      ? foldStatics(op, lhs.value, rhs.value, fail)
+      : undefined;
   return value ? { kind: 'literal', value } : { kind: 'binary', op, lhs, rhs };
 }
 
@@ -19,7 +22,8 @@ export function foldUnary(op: '!' | '-', operand: FieldExpr): FieldExpr {
     if (op === '-' && (value.type === 'int' || value.type === 'duration')) {
       return { kind: 'literal', value: { type: value.type, value: BigInt.asIntN(64, -value.value) } };
     }
-    if (op === '-' && value.type === 'float') return { kind: 'literal', value: { type: 'float', value: -value.value } };
+    if (op === '-' && value.type === 'float')
+      return { kind: 'literal', value: { type: 'float', value: -value.value } };
   }
   return { kind: 'unary', op, operand };
 }
@@ -29,7 +33,8 @@ function bool(value: boolean): FieldExpr {
 }
 
 function foldStatics(op: BinaryOp, a: Static, b: Static, fail: Fail): Static | undefined {
-  if (!typesMatch(a.type, b.type) || !operatorAllowed(op, a.type) || !operatorAllowed(op, b.type)) return undefined;
+  if (!typesMatch(a.type, b.type) || !operatorAllowed(op, a.type) || !operatorAllowed(op, b.type))
+    return undefined;
   switch (op) {
     case '&&':
       return { type: 'bool', value: a.type === 'bool' && b.type === 'bool' && a.value && b.value };
@@ -86,7 +91,9 @@ function arithmetic(op: BinaryOp, a: Static, b: Static, fail: Fail): Static | un
   }
   const value = floatArithmetic(op, Number(a.value), Number(b.value));
   if (a.type !== 'duration' && b.type !== 'duration') return { type: 'float', value };
-  return Number.isFinite(value) ? { type: 'duration', value: BigInt(Math.trunc(value)) } : { type: 'float', value };
+  return Number.isFinite(value)
+    ? { type: 'duration', value: BigInt(Math.trunc(value)) }
+    : { type: 'float', value };
 }
 
 function integerArithmetic(op: BinaryOp, a: bigint, b: bigint, fail: Fail): bigint {

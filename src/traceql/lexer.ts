@@ -1,10 +1,20 @@
-// Query text to tokens. Attribute names are read whole here, because their alphabet differs from everything else.
+// Query text to tokens. Attribute names are read whole here, because their alphabet differs from
+// everything else.
 import type { AttributeScope } from './source.ts';
 import { TraceqlError } from './error.ts';
 import { parseDuration } from './duration.ts';
 
 export type TokenKind =
-  | 'op' | 'keyword' | 'identifier' | 'string' | 'int' | 'float' | 'duration' | 'attribute' | 'intrinsic' | 'end';
+  | 'op'
+  | 'keyword'
+  | 'identifier'
+  | 'string'
+  | 'int'
+  | 'float'
+  | 'duration'
+  | 'attribute'
+  | 'intrinsic'
+  | 'end';
 
 export interface Token {
   readonly kind: TokenKind;
@@ -21,11 +31,14 @@ export interface Token {
 }
 
 const KEYWORDS = new Set(
-  ('true false nil ok error unset unspecified internal server client producer consumer duration childCount name ' +
-    'status statusMessage kind rootName rootServiceName rootService traceDuration nestedSetLeft nestedSetRight ' +
-    'nestedSetParent id traceID spanID parentID timeSinceStart version parent count avg max min sum by coalesce ' +
-    'select rate count_over_time min_over_time max_over_time avg_over_time sum_over_time quantile_over_time ' +
-    'histogram_over_time compare topk bottomk with').split(' '),
+  (
+    'true false nil ok error unset unspecified internal server client producer consumer duration ' +
+    'childCount name status statusMessage kind rootName rootServiceName rootService traceDuration ' +
+    'nestedSetLeft nestedSetRight nestedSetParent id traceID spanID parentID timeSinceStart version ' +
+    'parent count avg max min sum by coalesce select rate count_over_time min_over_time ' +
+    'max_over_time avg_over_time sum_over_time quantile_over_time histogram_over_time compare topk ' +
+    'bottomk with'
+  ).split(' '),
 );
 const OPERATORS = new Set(
   '{ } ( ) , = != =~ !~ > >= < <= + - / % * ^ && || ! | >> << ~ !> !< !>> !<< &> &< &>> &<< &~'.split(' '),
@@ -115,7 +128,7 @@ class Lexer {
     if (c === '"') return this.quoted(start);
     if (c === '`') return this.raw(start);
     if (c === "'") return this.singleQuoted(start);
-    const digit = c === '.' ? text[start + 1] ?? '' : c;
+    const digit = c === '.' ? (text[start + 1] ?? '') : c;
     if (digit >= '0' && digit <= '9') return this.number(start);
     if (c === '.') return this.attribute(start, start + 1, 'none', false, '.');
     WORD.lastIndex = start;
@@ -167,7 +180,8 @@ class Lexer {
     const name = WORD.exec(this.text)?.[0];
     this.position = nameStart + (name?.length ?? 0);
     if (name === undefined || !words.includes(name)) {
-      const shown = name === undefined ? this.text[nameStart] ?? '$end' : KEYWORDS.has(name) ? name : 'IDENTIFIER';
+      const shown =
+        name === undefined ? (this.text[nameStart] ?? '$end') : KEYWORDS.has(name) ? name : 'IDENTIFIER';
       const expected = words.length <= EXPECTED_SHOWN_MAX ? `, expecting ${words.join(' or ')}` : '';
       throw this.fail(`syntax error: unexpected ${shown}${expected}`, nameStart);
     }
@@ -258,7 +272,15 @@ class Lexer {
 }
 
 const SIMPLE_ESCAPES: Record<string, string> = {
-  n: '\n', t: '\t', r: '\r', a: '\x07', b: '\b', f: '\f', v: '\v', '\\': '\\', '"': '"',
+  n: '\n',
+  t: '\t',
+  r: '\r',
+  a: '\x07',
+  b: '\b',
+  f: '\f',
+  v: '\v',
+  '\\': '\\',
+  '"': '"',
 };
 const ESCAPE_DIGITS: Record<string, number> = { x: 2, u: 4, U: 8 };
 

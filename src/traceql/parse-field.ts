@@ -47,10 +47,16 @@ function parseOperand(stream: TokenStream): FieldExpr {
     return inner;
   }
   if (stream.acceptOp('!')) {
-    return foldUnary('!', stream.nested(() => parseFieldExpr(stream, NOT_PRECEDENCE + 1)));
+    return foldUnary(
+      '!',
+      stream.nested(() => parseFieldExpr(stream, NOT_PRECEDENCE + 1)),
+    );
   }
   if (stream.acceptOp('-')) {
-    return foldUnary('-', stream.nested(() => parseFieldExpr(stream, MINUS_PRECEDENCE + 1)));
+    return foldUnary(
+      '-',
+      stream.nested(() => parseFieldExpr(stream, MINUS_PRECEDENCE + 1)),
+    );
   }
   const ref = parseFieldRef(stream);
   if (ref) return ref;
@@ -64,7 +70,12 @@ export function parseFieldRef(stream: TokenStream): FieldRef | undefined {
   const token = stream.current;
   if (token.kind === 'attribute') {
     stream.take();
-    return { kind: 'attribute', scope: token.scope ?? 'none', parent: token.parent ?? false, name: token.text };
+    return {
+      kind: 'attribute',
+      scope: token.scope ?? 'none',
+      parent: token.parent ?? false,
+      name: token.text,
+    };
   }
   if (token.kind !== 'keyword' && token.kind !== 'intrinsic') return undefined;
   const intrinsic = intrinsicOf(token.text);
@@ -103,9 +114,11 @@ function staticOf(stream: TokenStream, token: Token): Static | undefined {
 }
 
 function parseInteger(stream: TokenStream, token: Token): bigint {
-  if (!/^\d+$/.test(token.text)) throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": invalid syntax`);
+  if (!/^\d+$/.test(token.text))
+    throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": invalid syntax`);
   const value = BigInt(token.text);
-  if (value > INT64_MAX) throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": value out of range`);
+  if (value > INT64_MAX)
+    throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": value out of range`);
   return value;
 }
 

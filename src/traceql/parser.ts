@@ -1,8 +1,19 @@
 // Parser of whole queries: pipelines of spanset and scalar expressions, metrics functions and hints.
 // Field expressions are in parse-field.ts, checks of meaning in validate.ts.
 import {
-  type AggregateName, type ArithmeticOp, type FieldExpr, type FieldRef, type Hint, type MetricsName,
-  type MetricsStage, type Query, type ScalarExpr, type SecondStage, type SpansetExpr, type SpansetOp, type Stage,
+  type AggregateName,
+  type ArithmeticOp,
+  type FieldExpr,
+  type FieldRef,
+  type Hint,
+  type MetricsName,
+  type MetricsStage,
+  type Query,
+  type ScalarExpr,
+  type SecondStage,
+  type SpansetExpr,
+  type SpansetOp,
+  type Stage,
   isSpansetExpr,
 } from './ast.ts';
 import { TraceqlError } from './error.ts';
@@ -12,12 +23,23 @@ import { COMPARE_OPS, STRUCTURAL_OPS, TokenStream } from './token-stream.ts';
 
 const AGGREGATES: ReadonlySet<string> = new Set(['count', 'avg', 'min', 'max', 'sum']);
 const METRICS: ReadonlySet<string> = new Set([
-  'rate', 'count_over_time', 'min_over_time', 'max_over_time', 'avg_over_time', 'sum_over_time',
-  'quantile_over_time', 'histogram_over_time', 'compare',
+  'rate',
+  'count_over_time',
+  'min_over_time',
+  'max_over_time',
+  'avg_over_time',
+  'sum_over_time',
+  'quantile_over_time',
+  'histogram_over_time',
+  'compare',
 ]);
 const ARITHMETIC_OPS: ReadonlySet<string> = new Set(['+', '-', '*', '/', '%', '^']);
 const STAGE_OPS: ReadonlySet<string> = new Set([
-  ...STRUCTURAL_OPS, ...ARITHMETIC_OPS, ...COMPARE_OPS, '&&', '||',
+  ...STRUCTURAL_OPS,
+  ...ARITHMETIC_OPS,
+  ...COMPARE_OPS,
+  '&&',
+  '||',
 ]);
 const COMPARE_TOP_N = 10;
 
@@ -35,7 +57,8 @@ export function parseIdentifier(text: string): FieldRef {
 }
 
 /** What an operand or operator gives, before it is known in which role it stands. */
-type Node = { readonly role: 'spanset'; readonly node: SpansetExpr }
+type Node =
+  | { readonly role: 'spanset'; readonly node: SpansetExpr }
   | { readonly role: 'scalar'; readonly node: ScalarExpr }
   | { readonly role: 'filter'; readonly node: Extract<Stage, { kind: 'scalarFilter' }> };
 
@@ -72,7 +95,9 @@ class Parser {
     return this.stream.current.kind === 'keyword' && METRICS.has(this.stream.current.text);
   }
 
-  /** Stages up to a metrics function, the end or a closing parenthesis; only the last may be a bare scalar. */
+  /**
+   * Stages up to a metrics function, the end or a closing parenthesis; only the last may be a bare scalar.
+   */
   private stages(): ({ role: 'stage'; node: Stage } | { role: 'scalar'; node: ScalarExpr })[] {
     const { stream } = this;
     const stages: ({ role: 'stage'; node: Stage } | { role: 'scalar'; node: ScalarExpr })[] = [];
@@ -176,7 +201,8 @@ class Parser {
     const { stream } = this;
     const negative = stream.acceptOp('-');
     const { current } = stream;
-    const isNumber = ['int', 'float', 'duration'].includes(current.kind) || /^(min|max)Int$/.test(current.text);
+    const isNumber =
+      ['int', 'float', 'duration'].includes(current.kind) || /^(min|max)Int$/.test(current.text);
     const value = isNumber ? parseStatic(stream) : undefined;
     if (!value) throw stream.unexpected();
     const literal = negative ? foldUnary('-', { kind: 'literal', value }) : undefined;
@@ -202,13 +228,15 @@ class Parser {
     const last = stages.at(-1)!;
     const before = stages.slice(0, -1).map((stage) => stage.node as Stage);
     if (last.role === 'scalar') {
-      const node = before.length === 0
-        ? last.node
-        : { kind: 'scalarPipeline' as const, stages: before, result: last.node };
+      const node =
+        before.length === 0
+          ? last.node
+          : { kind: 'scalarPipeline' as const, stages: before, result: last.node };
       return { role: 'scalar', node };
     }
     if (before.length === 0 && isSpansetExpr(last.node)) return { role: 'spanset', node: last.node };
-    if (current.kind === 'keyword' && current.text === 'by') throw stream.failAt(current, 'syntax error: unexpected by');
+    if (current.kind === 'keyword' && current.text === 'by')
+      throw stream.failAt(current, 'syntax error: unexpected by');
     return { role: 'spanset', node: { kind: 'pipeline', stages: [...before, last.node] } };
   }
 
@@ -306,7 +334,10 @@ function join(op: string, lhs: Node, rhs: Node): Node | undefined {
   }
   if (lhs.role !== 'scalar' || rhs.role !== 'scalar') return undefined;
   if (ARITHMETIC_OPS.has(op)) {
-    return { role: 'scalar', node: { kind: 'scalars', op: op as ArithmeticOp, lhs: lhs.node, rhs: rhs.node } };
+    return {
+      role: 'scalar',
+      node: { kind: 'scalars', op: op as ArithmeticOp, lhs: lhs.node, rhs: rhs.node },
+    };
   }
   return {
     role: 'filter',

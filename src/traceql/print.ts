@@ -1,6 +1,16 @@
 // The canonical text of a query: used in errors, as keys, and as names of spanset attributes.
 import type {
-  Attribute, BinaryOp, FieldExpr, FieldRef, Hint, MetricsStage, Query, ScalarExpr, SpansetExpr, Stage, Static,
+  Attribute,
+  BinaryOp,
+  FieldExpr,
+  FieldRef,
+  Hint,
+  MetricsStage,
+  Query,
+  ScalarExpr,
+  SpansetExpr,
+  Stage,
+  Static,
 } from './ast.ts';
 import { formatDuration } from './duration.ts';
 import { isBooleanOp } from './types.ts';

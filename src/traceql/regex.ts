@@ -1,4 +1,5 @@
-// RE2 patterns, fully anchored, decided on bytes. Patterns of literals, alternatives and `.*` never run a regex engine.
+// RE2 patterns, fully anchored, decided on bytes. Patterns of literals, alternatives and `.*` never run a
+// regex engine.
 import { RE2JS } from 're2js';
 
 export interface RegexMatcher {
@@ -71,7 +72,7 @@ function matchesGlob(bytes: Uint8Array, glob: Glob): boolean {
   const first = glob[0]!;
   if (glob.length === 1) return bytes.length === first.length && hasAt(bytes, first, 0);
   const last = glob[glob.length - 1]!;
-  let end = bytes.length - last.length;
+  const end = bytes.length - last.length;
   if (end < first.length || !hasAt(bytes, first, 0) || !hasAt(bytes, last, end)) return false;
   let at = first.length;
   for (let i = 1; i < glob.length - 1; i++) {

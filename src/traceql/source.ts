@@ -1,5 +1,6 @@
 // What the engine sees of stored spans: vectors of fields, whether they come from a head in memory or from a
-// row group of a block. A source is loaded in steps (I/O may happen there) and then evaluated without waiting.
+// row group of a block. A source is loaded in steps (I/O may happen there) and then evaluated without
+// waiting.
 
 /** What owns a value. Spans point at their trace, resource and scope; events and links at their span. */
 export type Owner = 'trace' | 'resource' | 'scope' | 'span' | 'event' | 'link';
@@ -20,15 +21,34 @@ export type ValueType = (typeof ValueType)[keyof typeof ValueType];
 /** Scopes of attributes as TraceQL names them. */
 export type AttributeScope = 'span' | 'resource' | 'event' | 'link' | 'instrumentation';
 
-/** Fields every span has by nature. `span:start`, `trace:start` and `trace:serviceStats` are for results only. */
+/**
+ * Fields every span has by nature. `span:start`, `trace:start` and `trace:serviceStats` are for results
+ * only.
+ */
 export type Intrinsic =
-  | 'span:duration' | 'span:name' | 'span:status' | 'span:statusMessage' | 'span:kind'
-  | 'span:id' | 'span:parentID' | 'span:childCount' | 'span:start'
-  | 'span:nestedSetLeft' | 'span:nestedSetRight' | 'span:nestedSetParent'
-  | 'trace:id' | 'trace:duration' | 'trace:rootName' | 'trace:rootService' | 'trace:start'
-  | 'event:name' | 'event:timeSinceStart'
-  | 'link:traceID' | 'link:spanID'
-  | 'instrumentation:name' | 'instrumentation:version';
+  | 'span:duration'
+  | 'span:name'
+  | 'span:status'
+  | 'span:statusMessage'
+  | 'span:kind'
+  | 'span:id'
+  | 'span:parentID'
+  | 'span:childCount'
+  | 'span:start'
+  | 'span:nestedSetLeft'
+  | 'span:nestedSetRight'
+  | 'span:nestedSetParent'
+  | 'trace:id'
+  | 'trace:duration'
+  | 'trace:rootName'
+  | 'trace:rootService'
+  | 'trace:start'
+  | 'event:name'
+  | 'event:timeSinceStart'
+  | 'link:traceID'
+  | 'link:spanID'
+  | 'instrumentation:name'
+  | 'instrumentation:version';
 
 export type Field =
   | { readonly kind: 'attribute'; readonly scope: AttributeScope; readonly name: string }
@@ -39,7 +59,10 @@ export function fieldKey(field: Field): string {
   return field.kind === 'intrinsic' ? field.name : `${field.scope}.${field.name}`;
 }
 
-/** Byte strings addressed by number. Equal numbers are equal strings; equal strings may have several numbers. */
+/**
+ * Byte strings addressed by number. Equal numbers are equal strings; equal strings may have several
+ * numbers.
+ */
 export interface StringTable {
   readonly size: number;
   /** A view; valid while the source is. */
@@ -47,7 +70,8 @@ export interface StringTable {
 }
 
 /**
- * The values of one field: entry i belongs to owner `owners[i]` (ascending; an owner may have none, one, or several
+ * The values of one field: entry i belongs to owner `owners[i]` (ascending; an owner may have none, one,
+ * or several
  * entries), or to owner i when `owners` is undefined (exactly one entry each).
  */
 export interface Vector {
@@ -126,7 +150,8 @@ export interface SpanSource {
   load(requests: readonly FieldRequest[], options?: LoadOptions): Promise<readonly Vector[]>;
 
   /**
-   * Owner relations, loaded on demand: for each span its trace / resource / scope, for each event or link its span.
+   * Owner relations, loaded on demand: for each span its trace / resource / scope, for each event or link
+   * its span.
    */
   relation(
     name: 'spanTrace' | 'spanResource' | 'spanScope' | 'eventSpan' | 'linkSpan',

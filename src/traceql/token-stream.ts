@@ -8,7 +8,16 @@ const DEPTH_MAX = 200;
 const OPERATORS_MAX = 4096;
 
 /** Binary operators by precedence, low to high; `|` (1) separates stages and is handled apart. */
-const PRECEDENCE: Record<string, number> = { '&&': 2, '||': 2, '+': 4, '-': 4, '*': 6, '/': 6, '%': 6, '^': 7 };
+const PRECEDENCE: Record<string, number> = {
+  '&&': 2,
+  '||': 2,
+  '+': 4,
+  '-': 4,
+  '*': 6,
+  '/': 6,
+  '%': 6,
+  '^': 7,
+};
 export const COMPARE_PRECEDENCE = 3;
 export const MINUS_PRECEDENCE = 4;
 export const NOT_PRECEDENCE = 5;

@@ -3,9 +3,24 @@ import type { BinaryOp, FieldExpr, StaticType } from './ast.ts';
 import { intrinsicType } from './intrinsics.ts';
 
 const NUMERIC: ReadonlySet<StaticType> = new Set<StaticType>(['int', 'float', 'duration']);
-const ORDERED: ReadonlySet<StaticType> = new Set<StaticType>(['int', 'float', 'duration', 'string', 'attribute']);
+const ORDERED: ReadonlySet<StaticType> = new Set<StaticType>([
+  'int',
+  'float',
+  'duration',
+  'string',
+  'attribute',
+]);
 const BOOLEAN_OPS: ReadonlySet<BinaryOp> = new Set<BinaryOp>([
-  '&&', '||', '=', '!=', '<', '<=', '>', '>=', '=~', '!~',
+  '&&',
+  '||',
+  '=',
+  '!=',
+  '<',
+  '<=',
+  '>',
+  '>=',
+  '=~',
+  '!~',
 ]);
 
 export function isNumeric(type: StaticType): boolean {

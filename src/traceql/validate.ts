@@ -50,7 +50,9 @@ function validateSpanset(node: SpansetExpr): void {
       validateField(node.expr);
       const type = typeOf(node.expr);
       if (type === 'bool' || type === 'attribute') return;
-      throw new TraceqlError(`span filter field expressions must resolve to a boolean: ${printSpanset(node)}`);
+      throw new TraceqlError(
+        `span filter field expressions must resolve to a boolean: ${printSpanset(node)}`,
+      );
     }
     case 'spansets':
       validateSpanset(node.lhs);
@@ -65,8 +67,10 @@ function validateScalarFilter(stage: Extract<Stage, { kind: 'scalarFilter' }>): 
   validateScalar(stage.lhs);
   validateScalar(stage.rhs);
   // "%v" is Tempo's own text
-  if (stage.lhs.kind !== 'aggregate') throw new TraceqlError('scalar filter lhs of type (%v) not yet supported');
-  if (stage.rhs.kind !== 'literal') throw new TraceqlError('scalar filter rhs of type (%v) not yet supported');
+  if (stage.lhs.kind !== 'aggregate')
+    throw new TraceqlError('scalar filter lhs of type (%v) not yet supported');
+  if (stage.rhs.kind !== 'literal')
+    throw new TraceqlError('scalar filter rhs of type (%v) not yet supported');
 }
 
 function validateScalar(node: ScalarExpr): void {
@@ -100,7 +104,8 @@ function validateScalar(node: ScalarExpr): void {
 function validateMetrics(stage: MetricsStage): void {
   if (stage.kind === 'compare') {
     validateSpanset({ kind: 'filter', expr: stage.filter });
-    if (stage.topN <= 0) throw new TraceqlError('compare() top number of values must be integer greater than 0');
+    if (stage.topN <= 0)
+      throw new TraceqlError('compare() top number of values must be integer greater than 0');
     if (stage.start !== 0n && stage.end <= stage.start) {
       throw new TraceqlError('compare() end timestamp must be greater than start timestamp');
     }
@@ -109,7 +114,8 @@ function validateMetrics(stage: MetricsStage): void {
   if (stage.arg) validateField(stage.arg);
   stage.by.forEach(validateField);
   for (const q of stage.quantiles) {
-    if (q < 0 || q > 1) throw new TraceqlError(`quantile must be between 0 and 1: ${printFloat(q).replace(/\.0$/, '')}`);
+    if (q < 0 || q > 1)
+      throw new TraceqlError(`quantile must be between 0 and 1: ${printFloat(q).replace(/\.0$/, '')}`);
   }
   const labelled = ['avg_over_time', 'quantile_over_time', 'histogram_over_time'].includes(stage.name);
   if (stage.by.length > (labelled ? GROUPS_MAX_LABELLED : GROUPS_MAX)) {
@@ -160,7 +166,9 @@ function validateNil(op: string, other: FieldExpr): void {
     throw new TraceqlError(`${other.text}=nil is not valid because intrinsics cannot be nil`);
   }
   if (other.kind === 'attribute' && other.scope === 'resource' && other.name === 'service.name') {
-    throw new TraceqlError('resource.service.name=nil is not valid because resource.service.name cannot be nil');
+    throw new TraceqlError(
+      'resource.service.name=nil is not valid because resource.service.name cannot be nil',
+    );
   }
 }
 

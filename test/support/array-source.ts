@@ -1,7 +1,9 @@
-// A SpanSource over plain test spans, written for clearness: the yardstick that the engine is tested with and that
+// A SpanSource over plain test spans, written for clearness: the yardstick that the engine is tested with
+// and that
 // heads and blocks are compared to. Spans are kept in the order given.
 import type {
-  AttributeScope, Field,
+  AttributeScope,
+  Field,
   FieldRequest,
   LoadOptions,
   Owner,

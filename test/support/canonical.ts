@@ -1,4 +1,5 @@
-// The form of a JSON answer that does not depend on order, as the golden files have it: lists sorted (but OTLP arrays
+// The form of a JSON answer that does not depend on order, as the golden files have it: lists sorted (but
+// OTLP arrays
 // and samples), query statistics and exemplars dropped.
 
 export function canonical(value: unknown, key = ''): unknown {

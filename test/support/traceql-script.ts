@@ -1,4 +1,5 @@
-// The text format of test/traceql/*.test: spans, queries and what they must find, without a word about the engine.
+// The text format of test/traceql/*.test: spans, queries and what they must find, without a word about the
+// engine.
 //
 //   load
 //     1:1 name="GET /" service="shop" dur=5ms span.a=1        trace 1, span 1
@@ -10,7 +11,8 @@
 //   eval_fail { foo }
 //     unknown identifier: foo                                 a part of the error's text
 //
-// Traces are expected newest first when they differ in start (start=10ms), as answers are. `none` = nothing is found.
+// Traces are expected newest first when they differ in start (start=10ms), as answers are. `none` =
+// nothing is found.
 import { parse } from '../../src/traceql/parser.ts';
 import { searchSource } from '../../src/traceql/engine/search.ts';
 import type { SpanSource } from '../../src/traceql/source.ts';
@@ -118,7 +120,11 @@ function setEvent(span: TestSpan, at: number, name: string, text: string): void 
 
 function setLink(span: TestSpan, at: number, name: string, text: string): void {
   span.links[at] ??= {
-    traceId: hexId(0, 16), spanId: hexId(0, 8), traceState: '', attributes: [], droppedAttributes: 0,
+    traceId: hexId(0, 16),
+    spanId: hexId(0, 8),
+    traceState: '',
+    attributes: [],
+    droppedAttributes: 0,
   };
   const link = span.links[at];
   if (name === 'trace') link.traceId = hexId(Number(text), 16);
@@ -129,7 +135,11 @@ function setLink(span: TestSpan, at: number, name: string, text: string): void {
 /** "text", true, 5 (int), 5.0 (float), [1,2]. */
 function readValue(text: string): Value {
   if (text.startsWith('[')) {
-    return text.slice(1, -1).split(',').filter((part) => part !== '').map((part) => readValue(part.trim()));
+    return text
+      .slice(1, -1)
+      .split(',')
+      .filter((part) => part !== '')
+      .map((part) => readValue(part.trim()));
   }
   if (text.startsWith('"')) return JSON.parse(text) as string;
   if (text === 'true' || text === 'false') return text === 'true';
@@ -156,7 +166,9 @@ export async function runStep(step: ScriptStep, source: SpanSource): Promise<str
     const query = parse(step.query);
     validate(query);
     const outcome = await searchSource(query, source, { limit: 1000, spansPerSpanSet: 0 });
-    const traces = outcome.found.map((found) => JSON.parse(new TextDecoder().decode(found.json)) as ShownTrace);
+    const traces = outcome.found.map(
+      (found) => JSON.parse(new TextDecoder().decode(found.json)) as ShownTrace,
+    );
     const lines = step.kind === 'eval_shown' ? traces.flatMap(shownLines) : traces.flatMap(spansetLines);
     return lines.length === 0 ? ['none'] : lines;
   } catch (error) {

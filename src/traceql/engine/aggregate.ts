@@ -1,56 +1,79 @@
-// Aggregates of spansets (count, avg, min, max, sum) and by(): the stages that look at the spans of one spanset together.
+// Aggregates of spansets (count, avg, min, max, sum) and by(): the stages that look at the spans of one
+// spanset together.
 import type { AggregateName, Static } from '../ast.ts';
 import { ValueType } from '../source.ts';
 import { type Column, isNumberType } from './column.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
 import { hexOf } from './json.ts';
-import { type SpansetAttribute, Spansets } from './spansets.ts';
+import { type SpansetAttribute, Spansets, pickAttribute } from './spansets.ts';
 import type { TextPool } from './text-pool.ts';
 
 const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as (keyof typeof STATUS_NUMBERS)[];
 const KIND_NAMES = Object.keys(KIND_NUMBERS) as (keyof typeof KIND_NUMBERS)[];
 
-/** The aggregate of each spanset; nil where no span has a number. */
-export function aggregateSpansets(spansets: Spansets, name: AggregateName, column: Column | undefined): Static[] {
-  const values: Static[] = [];
-  for (let g = 0; g < spansets.count; g++) {
-    values.push(
-      column === undefined
-        ? { type: 'int', value: BigInt(spansets.start[g + 1]! - spansets.start[g]!) }
-        : aggregate(spansets, g, name, column),
-    );
-  }
-  return values;
-}
+/** The aggregate of each spanset, as numbers; type nil where no span has one. */
+export class Aggregates {
+  readonly type: Uint8Array;
+  readonly num: Float64Array;
 
-/** Values of another type than the first are left out. */
-function aggregate(spansets: Spansets, spanset: number, name: AggregateName, column: Column): Static {
-  let type: number = ValueType.nil;
-  let count = 0;
-  let sum = 0;
-  let min = Infinity;
-  let max = -Infinity;
-  for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
-    const at = column.isConstant ? 0 : spansets.members[i]!;
-    const own = column.type[at]!;
-    if (!isNumberType(own) || (type !== ValueType.nil && own !== type)) continue;
-    type = own;
-    const value = column.num[at]!;
-    count++;
-    sum += value;
-    if (value < min) min = value;
-    if (value > max) max = value;
+  constructor(spansets: Spansets, name: AggregateName, column: Column | undefined) {
+    this.type = new Uint8Array(spansets.count);
+    this.num = new Float64Array(spansets.count);
+    if (column === undefined) this.countSpans(spansets);
+    else for (let g = 0; g < spansets.count; g++) this.aggregate(spansets, g, name, column);
   }
-  if (count === 0) return { type: 'nil' };
-  switch (name) {
-    case 'avg':
-      return numberStatic(type === ValueType.int ? ValueType.float : type, sum / count);
-    case 'min':
-      return numberStatic(type, min);
-    case 'max':
-      return numberStatic(type, max);
-    default:
-      return numberStatic(type, sum);
+
+  private countSpans(spansets: Spansets): void {
+    this.type.fill(ValueType.int);
+    for (let g = 0; g < spansets.count; g++) this.num[g] = spansets.start[g + 1]! - spansets.start[g]!;
+  }
+
+  /** Values of another type than the first are left out. */
+  private aggregate(spansets: Spansets, spanset: number, name: AggregateName, column: Column): void {
+    let type: number = ValueType.nil;
+    let count = 0;
+    let sum = 0;
+    let min = Infinity;
+    let max = -Infinity;
+    for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
+      const at = column.isConstant ? 0 : spansets.members[i]!;
+      const own = column.type[at]!;
+      if (!isNumberType(own) || (type !== ValueType.nil && own !== type)) continue;
+      type = own;
+      const value = column.num[at]!;
+      count++;
+      sum += value;
+      if (value < min) min = value;
+      if (value > max) max = value;
+    }
+    if (count === 0) return;
+    const isAverage = name === 'avg';
+    this.type[spanset] = isAverage && type === ValueType.int ? ValueType.float : type;
+    this.num[spanset] = isAverage ? sum / count : name === 'min' ? min : name === 'max' ? max : sum;
+  }
+
+  valueAt(spanset: number): Static {
+    return numberStatic(this.type[spanset]!, this.num[spanset]!);
+  }
+
+  /** `aggregate op literal`; without a value nothing passes. */
+  passes(spanset: number, op: string, literal: number): boolean {
+    const value = this.num[spanset]!;
+    if (this.type[spanset] === ValueType.nil) return false;
+    switch (op) {
+      case '=':
+        return value === literal;
+      case '!=':
+        return value !== literal;
+      case '<':
+        return value < literal;
+      case '<=':
+        return value <= literal;
+      case '>':
+        return value > literal;
+      default:
+        return value >= literal;
+    }
   }
 }
 
@@ -61,48 +84,73 @@ function numberStatic(type: number, value: number): Static {
 
 /** by(): splits each spanset by the value of its spans, in order of first appearance. */
 export function splitSpansets(spansets: Spansets, key: string, column: Column, texts: TextPool): Spansets {
-  const trace: number[] = [];
-  const sizes: number[] = [];
-  const values: Static[] = [];
+  const { members, start: oldStart } = spansets;
+  const codes = valueCodes(members, column);
+  const codeCount = codes.reduce((max, code) => Math.max(max, code), -1) + 1;
+  // The group that a value has in the spanset at hand: valid where `usedBy` says so.
+  const groupOfCode = new Int32Array(codeCount);
+  const usedBy = new Int32Array(codeCount).fill(-1);
+  const groupOf = new Int32Array(members.length);
   const parents: number[] = [];
-  const members = new Int32Array(spansets.members.length);
-  const groupOf = new Int32Array(spansets.members.length);
+  const sizes: number[] = [];
+  const firstMember: number[] = [];
   for (let g = 0; g < spansets.count; g++) {
-    const groups = new Map<string, number>();
-    for (let i = spansets.start[g]!; i < spansets.start[g + 1]!; i++) {
-      const span = spansets.members[i]!;
-      const value = groupKey(column, span);
-      let group = groups.get(value);
-      if (group === undefined) {
-        group = trace.length;
-        groups.set(value, group);
-        trace.push(spansets.trace[g]!);
+    for (let i = oldStart[g]!; i < oldStart[g + 1]!; i++) {
+      const code = codes[i]!;
+      if (usedBy[code] !== g) {
+        usedBy[code] = g;
+        groupOfCode[code] = parents.length;
         parents.push(g);
         sizes.push(0);
-        values.push(columnStatic(column, span, texts));
+        firstMember.push(members[i]!);
       }
-      sizes[group]!++;
-      groupOf[i] = group;
+      groupOf[i] = groupOfCode[code]!;
+      sizes[groupOf[i]!]!++;
     }
   }
-  const start = new Int32Array(trace.length + 1);
+  const start = new Int32Array(parents.length + 1);
   sizes.forEach((size, group) => (start[group + 1] = start[group]! + size));
   const next = start.slice();
-  for (let i = 0; i < groupOf.length; i++) members[next[groupOf[i]!]!++] = spansets.members[i]!;
-  const inherited = spansets.attributes.map((attribute): SpansetAttribute => ({
-    key: attribute.key,
-    values: parents.map((parent) => attribute.values[parent]!),
-  }));
-  const attributes = [...inherited, { key, values }];
-  return new Spansets(Int32Array.from(trace), start, members, attributes, spansets.spanCount);
+  const ordered = new Int32Array(members.length);
+  for (let i = 0; i < groupOf.length; i++) ordered[next[groupOf[i]!]!++] = members[i]!;
+  const by: SpansetAttribute = {
+    key,
+    indices: Int32Array.from(firstMember),
+    valueAt: (span) => columnStatic(column, span, texts),
+  };
+  const attributes = [...spansets.attributes.map((attribute) => pickAttribute(attribute, parents)), by];
+  const trace = Int32Array.from(parents, (parent) => spansets.trace[parent]!);
+  return new Spansets(trace, start, ordered, attributes, spansets.spanCount);
 }
 
-function groupKey(column: Column, span: number): string {
-  const type = column.type[span]!;
-  if (type === ValueType.nil) return '';
-  if (type === ValueType.string || type === ValueType.bytes) return `${type}:${column.text[span]}`;
-  if (type === ValueType.int && column.exact) return `${type}:${column.exact[span]}`;
-  return `${type}:${column.num[span]}`;
+/** Small numbers for the values of some spans: equal values of one type have equal numbers. */
+function valueCodes(spans: Int32Array, column: Column): Int32Array {
+  const codes = new Int32Array(spans.length);
+  const byType = new Map<number, Map<number | bigint, number>>();
+  let count = 0;
+  for (let i = 0; i < spans.length; i++) {
+    const span = spans[i]!;
+    const type = column.type[span]!;
+    let known = byType.get(type);
+    if (!known) {
+      known = new Map();
+      byType.set(type, known);
+    }
+    const value = codedValue(column, span, type);
+    let code = known.get(value);
+    if (code === undefined) {
+      code = count++;
+      known.set(value, code);
+    }
+    codes[i] = code;
+  }
+  return codes;
+}
+
+function codedValue(column: Column, span: number, type: number): number | bigint {
+  if (type === ValueType.nil) return 0;
+  if (type === ValueType.string || type === ValueType.bytes) return column.text[span]!;
+  return type === ValueType.int && column.exact ? column.exact[span]! : column.num[span]!;
 }
 
 function columnStatic(column: Column, span: number, texts: TextPool): Static {
@@ -126,26 +174,5 @@ function columnStatic(column: Column, span: number, texts: TextPool): Static {
       return { type: 'kind', value: KIND_NAMES[value] ?? 'unspecified' };
     default:
       return { type: 'nil' };
-  }
-}
-
-/** `aggregate op literal`; a nil aggregate passes nothing. */
-export function scalarPasses(op: string, value: Static, literal: Static): boolean {
-  if (value.type === 'nil' || literal.type === 'nil') return false;
-  const a = value.value;
-  const b = literal.value;
-  switch (op) {
-    case '=':
-      return a == b; // oxlint-disable-line eqeqeq -- bigint and number compare by value
-    case '!=':
-      return a != b; // oxlint-disable-line eqeqeq -- as above
-    case '<':
-      return a < b;
-    case '<=':
-      return a <= b;
-    case '>':
-      return a > b;
-    default:
-      return a >= b;
   }
 }

@@ -1,4 +1,5 @@
-// Expressions that are more than `field op constant`: values as dense columns over spans, joined span by span.
+// Expressions that are more than `field op constant`: values as dense columns over spans, joined span by
+// span.
 import type { BinaryOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { floatArithmetic } from '../fold.ts';
@@ -52,9 +53,10 @@ async function fill(scan: Scan, column: Column, field: Field, vector: Vector): P
   const owner = ownerOf(field);
   const up = UP[owner];
   const size = column.type.length;
-  const entrySpan: Int32Array | undefined = owner === 'event' || owner === 'link'
-    ? await scan.relation(owner === 'event' ? 'eventSpan' : 'linkSpan')
-    : undefined;
+  const entrySpan: Int32Array | undefined =
+    owner === 'event' || owner === 'link'
+      ? await scan.relation(owner === 'event' ? 'eventSpan' : 'linkSpan')
+      : undefined;
   const writer = new EntryWriter(column, vector, scan.texts);
   if (up !== undefined) {
     const relation = await scan.relation(up);
@@ -78,7 +80,8 @@ async function fill(scan: Scan, column: Column, field: Field, vector: Vector): P
 function firstEntries(vector: Vector): Int32Array {
   const { owners, count } = vector;
   const first = new Int32Array(owners === undefined ? count : owners[count - 1]! + 1).fill(-1);
-  for (let entry = count - 1; entry >= 0; entry--) first[owners === undefined ? entry : owners[entry]!] = entry;
+  for (let entry = count - 1; entry >= 0; entry--)
+    first[owners === undefined ? entry : owners[entry]!] = entry;
   return first;
 }
 
@@ -126,12 +129,17 @@ class EntryWriter {
     return Number.isInteger(value) ? base + BigInt(value) : 0n;
   }
 
-  private copy(to: { type: Uint8Array; num: Float64Array; text: Int32Array }, at: number, entry: number): void {
+  private copy(
+    to: { type: Uint8Array; num: Float64Array; text: Int32Array },
+    at: number,
+    entry: number,
+  ): void {
     const { vector, textIds } = this;
     const type = typeof vector.type === 'number' ? vector.type : vector.type[entry]!;
     to.type[at] = type;
     if (type === ValueType.string || type === ValueType.bytes) {
-      if (vector.str && vector.table && textIds) to.text[at] = this.texts.idOf(vector.table, textIds, vector.str[entry]!);
+      if (vector.str && vector.table && textIds)
+        to.text[at] = this.texts.idOf(vector.table, textIds, vector.str[entry]!);
     } else if (vector.num) to.num[at] = Number(vector.base) + vector.num[entry]!;
   }
 

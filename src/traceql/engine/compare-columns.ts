@@ -1,4 +1,5 @@
-// Comparison of two columns. Types decide per span: numbers compare as numbers, everything else only with its like.
+// Comparison of two columns. Types decide per span: numbers compare as numbers, everything else only with
+// its like.
 import type { CompareOp } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { ValueType } from '../source.ts';
@@ -12,8 +13,17 @@ interface Values {
   readonly text: Int32Array;
 }
 
-/** The spans for which any value of `lhs` and any of `rhs` satisfy `op` (of two arrays only their first values). */
-export function compareColumns(op: CompareOp, lhs: Column, rhs: Column, size: number, texts: TextPool): Bitset {
+/**
+ * The spans for which any value of `lhs` and any of `rhs` satisfy `op` (of two arrays only their first
+ * values).
+ */
+export function compareColumns(
+  op: CompareOp,
+  lhs: Column,
+  rhs: Column,
+  size: number,
+  texts: TextPool,
+): Bitset {
   const result = new Bitset(size);
   for (let i = 0; i < size; i++) {
     if (accepts(op, lhs, lhs.isConstant ? 0 : i, rhs, rhs.isConstant ? 0 : i, texts)) result.add(i);

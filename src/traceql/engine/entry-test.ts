@@ -1,4 +1,5 @@
-// A comparison of a stored value with a constant, as a test of vector entries: strings are decided once per entry of
+// A comparison of a stored value with a constant, as a test of vector entries: strings are decided once
+// per entry of
 // the string table, numbers straight over the typed array.
 import type { CompareOp, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
@@ -29,11 +30,22 @@ export type EntryTest =
     };
 
 export const STATUS_NUMBERS = { unset: 0, ok: 1, error: 2 } as const;
-export const KIND_NUMBERS = { unspecified: 0, internal: 1, server: 2, client: 3, producer: 4, consumer: 5 } as const;
+export const KIND_NUMBERS = {
+  unspecified: 0,
+  internal: 1,
+  server: 2,
+  client: 3,
+  producer: 4,
+  consumer: 5,
+} as const;
 const NEVER: EntryTest = { kind: 'never' };
 /** Bytes of an id, for the intrinsics that hold one. */
 const ID_BYTES: Partial<Record<Intrinsic | 'parent', number>> = {
-  'span:id': 8, 'span:parentID': 8, 'link:spanID': 8, 'trace:id': 16, 'link:traceID': 16,
+  'span:id': 8,
+  'span:parentID': 8,
+  'link:spanID': 8,
+  'trace:id': 16,
+  'link:traceID': 16,
 };
 const encoder = new TextEncoder();
 
@@ -70,7 +82,10 @@ function numberTest(
   integer: bigint | undefined,
 ): EntryTest {
   return {
-    kind: 'number', type, value, integer,
+    kind: 'number',
+    type,
+    value,
+    integer,
     less: op === '<' || op === '<=' || op === '!=',
     equal: op === '=' || op === '<=' || op === '>=',
     greater: op === '>' || op === '>=' || op === '!=',
@@ -93,11 +108,21 @@ function stringTest(field: FieldRef, op: CompareOp, text: string): EntryTest {
     case '<':
       return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) < 0, equals: undefined };
     case '<=':
-      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) <= 0, equals: undefined };
+      return {
+        kind: 'bytes',
+        type,
+        accepts: (bytes) => compareBytes(bytes, literal) <= 0,
+        equals: undefined,
+      };
     case '>':
       return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) > 0, equals: undefined };
     case '>=':
-      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) >= 0, equals: undefined };
+      return {
+        kind: 'bytes',
+        type,
+        accepts: (bytes) => compareBytes(bytes, literal) >= 0,
+        equals: undefined,
+      };
   }
 }
 
@@ -196,21 +221,31 @@ function markNumbers(vector: Vector, test: Extract<EntryTest, { kind: 'number' }
   if (num === undefined) return;
   const types = typeof type === 'number' ? undefined : type;
   if (types === undefined && !acceptsType(test, type as ValueType)) return;
-  const { less, equal, greater, integer } = test;
+  const { integer } = test;
   // Subtracting in integers keeps times exact: they are stored as base + small number.
   const wanted = integer === undefined ? test.value - Number(base) : Number(integer - base);
-  const wantedExact = integer === undefined ? undefined : integer - base;
-  const isNotEqual = less && greater && !equal;
+  const wantedExact = integer === undefined || exact === undefined ? undefined : integer - base;
   for (let i = 0; i < count; i++) {
     if (types !== undefined && !acceptsType(test, types[i] as ValueType)) continue;
-    const value = num[i]!;
-    let accepted = value < wanted ? less : value > wanted ? greater : value === wanted ? equal : isNotEqual;
-    if (value === wanted && exact !== undefined && wantedExact !== undefined) {
-      const stored = exact[i]!;
-      accepted = stored < wantedExact ? less : stored > wantedExact ? greater : equal;
-    }
-    if (accepted) matched.add(owners === undefined ? i : owners[i]!);
+    let order = compareNumbers(num[i]!, wanted);
+    if (order === 0 && wantedExact !== undefined) order = compareNumbers(exact![i]!, wantedExact);
+    if (acceptsOrder(test, order)) matched.add(owners === undefined ? i : owners[i]!);
   }
+}
+
+/** NaN when either is. */
+function compareNumbers(a: number | bigint, b: number | bigint): number {
+  return a < b ? -1 : a > b ? 1 : a === b ? 0 : Number.NaN;
+}
+
+function acceptsOrder(
+  { less, equal, greater }: Extract<EntryTest, { kind: 'number' }>,
+  order: number,
+): boolean {
+  if (order < 0) return less;
+  if (order > 0) return greater;
+  // NaN differs from everything
+  return order === 0 ? equal : less && greater && !equal;
 }
 
 function acceptsType(test: Extract<EntryTest, { kind: 'number' }>, type: ValueType): boolean {

@@ -3,10 +3,20 @@ import type { FieldRef } from '../ast.ts';
 import type { AttributeScope, Field, Owner } from '../source.ts';
 
 /** The order in which an unscoped attribute is looked up. */
-export const LOOKUP_ORDER: readonly AttributeScope[] = ['span', 'resource', 'event', 'link', 'instrumentation'];
+export const LOOKUP_ORDER: readonly AttributeScope[] = [
+  'span',
+  'resource',
+  'event',
+  'link',
+  'instrumentation',
+];
 
 const SCOPE_OWNER: Record<AttributeScope, Owner> = {
-  span: 'span', resource: 'resource', event: 'event', link: 'link', instrumentation: 'scope',
+  span: 'span',
+  resource: 'resource',
+  event: 'event',
+  link: 'link',
+  instrumentation: 'scope',
 };
 
 export function ownerOf(field: Field): Owner {

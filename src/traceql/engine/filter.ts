@@ -1,17 +1,31 @@
-// Evaluates a filter's expression over all spans of a source into a set of spans. Conditions of a conjunction are
+// Evaluates a filter's expression over all spans of a source into a set of spans. Conditions of a
+// conjunction are
 // tried cheapest first; what is left of the spans then limits what later ones load.
 import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { isBooleanOp } from '../types.ts';
 import {
-  type Column, arithmeticColumn, boolColumn, constantColumn, fieldColumn, isFieldRef, negatedColumn,
+  type Column,
+  arithmeticColumn,
+  boolColumn,
+  constantColumn,
+  fieldColumn,
+  isFieldRef,
+  negatedColumn,
 } from './column.ts';
 import { compareColumns } from './compare-columns.ts';
 import { type EntryTest, entryTest, matchOwners } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import type { Scan } from './scan.ts';
 
-const FLIPPED: Partial<Record<CompareOp, CompareOp>> = { '<': '>', '<=': '>=', '>': '<', '>=': '<=', '=': '=', '!=': '!=' };
+const FLIPPED: Partial<Record<CompareOp, CompareOp>> = {
+  '<': '>',
+  '<=': '>=',
+  '>': '<',
+  '>=': '<=',
+  '=': '=',
+  '!=': '!=',
+};
 
 /** The spans of `{ expr }`, at most those in `within`. */
 export async function filterSpans(scan: Scan, expr: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
@@ -169,7 +183,8 @@ async function fieldCondition(
 }
 
 /**
- * An unscoped attribute is the one of the first scope that has it. Whether a scope has it only matters when a later
+ * An unscoped attribute is the one of the first scope that has it. Whether a scope has it only matters
+ * when a later
  * scope matches, so scopes are asked from the last to the first, and usually only for what matches.
  */
 async function unscopedCondition(
@@ -213,7 +228,9 @@ function costOf(expr: FieldExpr): number {
     case 'literal':
       return 0;
     case 'attribute':
-      return expr.scope === 'none' ? 8 : ({ resource: 1, instrumentation: 2, event: 5, link: 5, span: 6 })[expr.scope];
+      return expr.scope === 'none'
+        ? 8
+        : { resource: 1, instrumentation: 2, event: 5, link: 5, span: 6 }[expr.scope];
     case 'intrinsic':
       return intrinsicCost(expr.name);
     case 'unary':

@@ -3,13 +3,14 @@ import type { SpansetExpr, Stage } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { TraceqlError, unsupported } from '../error.ts';
 import { printScalar, printStage } from '../print.ts';
-import { aggregateSpansets, scalarPasses, splitSpansets } from './aggregate.ts';
+import { Aggregates, splitSpansets } from './aggregate.ts';
 import { columnOf, filterSpans } from './filter.ts';
 import type { Scan } from './scan.ts';
 import { Spansets } from './spansets.ts';
 import { combineSpansets } from './structural.ts';
 
-const SPLIT = 'spanset operators are not supported for multiple spansets per trace. consider using coalesce()';
+const SPLIT =
+  'spanset operators are not supported for multiple spansets per trace. consider using coalesce()';
 
 /** undefined = all spans; a Bitset = for each trace its spans in it; else spansets one by one. */
 type State = undefined | Bitset | Spansets;
@@ -37,9 +38,8 @@ export class Matches {
   /** The spansets of some traces. */
   spansets(wanted: Bitset): ReturnType<Spansets['byTrace']> {
     const { state } = this;
-    const all = state instanceof Spansets
-      ? state
-      : Spansets.ofSpans(state, this.spanTrace, this.traceCount, wanted);
+    const all =
+      state instanceof Spansets ? state : Spansets.ofSpans(state, this.spanTrace, this.traceCount, wanted);
     return all.byTrace(wanted);
   }
 }
@@ -95,8 +95,13 @@ async function scalarFilter(
   if (lhs.kind !== 'aggregate' || rhs.kind !== 'literal') throw unsupported('scalar filter of this form');
   const spansets = await asSpansets(scan, state);
   const column = lhs.arg && (await columnOf(scan, lhs.arg, spansets.spans()));
-  const values = aggregateSpansets(spansets, lhs.name, column);
-  return spansets.filter((g) => scalarPasses(op, values[g]!, rhs.value), { key: printScalar(lhs), values });
+  const values = new Aggregates(spansets, lhs.name, column);
+  const literal = rhs.value.type === 'nil' ? Number.NaN : Number(rhs.value.value);
+  return spansets.filter((g) => values.passes(g, op, literal), {
+    key: printScalar(lhs),
+    indices: Int32Array.from({ length: spansets.count }, (_, g) => g),
+    valueAt: (g) => values.valueAt(g),
+  });
 }
 
 async function evaluateSpanset(scan: Scan, node: SpansetExpr, within: Bitset | undefined): Promise<Bitset> {

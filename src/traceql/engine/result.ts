@@ -11,7 +11,13 @@ const NO_ROOT = '<root span not yet received>';
 const NANOS_PER_MILLI = 1_000_000n;
 /** Never returned as attributes of a span: they have places of their own, or Tempo leaves them out. */
 const HIDDEN: ReadonlySet<string> = new Set([
-  'span:name', 'span:duration', 'span:id', 'trace:duration', 'trace:rootName', 'trace:rootService', 'trace:id',
+  'span:name',
+  'span:duration',
+  'span:id',
+  'trace:duration',
+  'trace:rootName',
+  'trace:rootService',
+  'trace:id',
 ]);
 
 export class ResultWriter {

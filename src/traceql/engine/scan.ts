@@ -1,4 +1,5 @@
-// One query's view of one source: loads vectors once, keeps the owner relations, and turns sets of owners into sets
+// One query's view of one source: loads vectors once, keeps the owner relations, and turns sets of owners
+// into sets
 // of spans.
 import { Bitset } from '../../lib/bitset.ts';
 import { type Field, type Owner, type SpanSource, type Vector, fieldKey } from '../source.ts';
@@ -8,7 +9,9 @@ export type RelationName = Parameters<SpanSource['relation']>[0];
 
 /** The relation from spans to owners above them. */
 export const UP: Partial<Record<Owner, RelationName>> = {
-  trace: 'spanTrace', resource: 'spanResource', scope: 'spanScope',
+  trace: 'spanTrace',
+  resource: 'spanResource',
+  scope: 'spanScope',
 };
 /** Loading a part of the traces pays below this share of all. */
 const PARTIAL_SHARE = 1 / 8;

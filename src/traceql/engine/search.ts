@@ -91,7 +91,8 @@ function tracesInScope(
 }
 
 /**
- * The newest `limit` traces, and those that cannot be told from the last of them at a microsecond. Ascending ordinals.
+ * The newest `limit` traces, and those that cannot be told from the last of them at a microsecond.
+ * Ascending ordinals.
  */
 function newest(traces: Int32Array, startMicros: Float64Array, limit: number): Int32Array {
   if (traces.length <= limit) return traces;

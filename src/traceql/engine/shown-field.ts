@@ -29,8 +29,14 @@ interface Mention {
 const WELL_KNOWN: Record<string, ReadonlySet<string>> = {
   span: new Set(['http.method', 'http.url', 'http.status_code']),
   resource: new Set([
-    'cluster', 'namespace', 'pod', 'container',
-    'k8s.cluster.name', 'k8s.namespace.name', 'k8s.pod.name', 'k8s.container.name',
+    'cluster',
+    'namespace',
+    'pod',
+    'container',
+    'k8s.cluster.name',
+    'k8s.namespace.name',
+    'k8s.pod.name',
+    'k8s.container.name',
   ]),
 };
 
@@ -49,7 +55,8 @@ export function shownFields(query: Query): ShownField[] {
     const key = printField(mention.ref);
     byField.set(key, [...(byField.get(key) ?? []), mention]);
   }
-  // Tempo does not choose generic attributes of spans by their value as soon as it wants one of them in any case.
+  // Tempo does not choose generic attributes of spans by their value as soon as it wants one of them in
+  // any case.
   const isAnyPlain = mentions.some((mention) => isPlainMention(mention) && isGeneric(mention.ref));
   return [...byField.values()].map((all) => {
     const isPlain = all.some(isPlainMention) || (isAnyPlain && isGeneric(all[0]!.ref));
@@ -217,7 +224,11 @@ class FieldPart {
 }
 
 const RELATION_OF = {
-  trace: 'spanTrace', resource: 'spanResource', scope: 'spanScope', event: 'eventSpan', link: 'linkSpan',
+  trace: 'spanTrace',
+  resource: 'spanResource',
+  scope: 'spanScope',
+  event: 'eventSpan',
+  link: 'linkSpan',
 } as const;
 
 function lowerBound(sorted: Int32Array, value: number): number {

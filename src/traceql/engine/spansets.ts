@@ -1,4 +1,5 @@
-// Spansets of all traces as arrays: spanset g belongs to trace[g] and holds members[start[g]] up to start[g + 1].
+// Spansets of all traces as arrays: spanset g belongs to trace[g] and holds members[start[g]] up to
+// start[g + 1].
 import type { Static } from '../ast.ts';
 import type { Bitset } from '../../lib/bitset.ts';
 import { Bitset as Bits } from '../../lib/bitset.ts';
@@ -6,8 +7,15 @@ import { groupByTrace } from './structural.ts';
 
 export interface SpansetAttribute {
   readonly key: string;
-  /** One value a spanset. */
-  readonly values: readonly Static[];
+  /** For each spanset the index that `valueAt` takes: values are only made for what is shown. */
+  readonly indices: Int32Array;
+  valueAt(index: number): Static;
+}
+
+/** The attribute for chosen spansets, in the order of `chosen`. */
+export function pickAttribute(attribute: SpansetAttribute, chosen: readonly number[]): SpansetAttribute {
+  const indices = Int32Array.from(chosen, (g) => attribute.indices[g]!);
+  return { key: attribute.key, indices, valueAt: (index) => attribute.valueAt(index) };
 }
 
 /** One spanset as the result shows it. */
@@ -75,11 +83,15 @@ export class Spansets {
     kept.forEach((g, i) => (start[i + 1] = start[i]! + this.start[g + 1]! - this.start[g]!));
     const members = new Int32Array(start[kept.length]!);
     kept.forEach((g, i) => members.set(this.membersOf(g), start[i]));
-    const attributes = (added ? [...this.attributes, added] : this.attributes).map(({ key, values }) => ({
-      key,
-      values: kept.map((g) => values[g]!),
-    }));
-    return new Spansets(Int32Array.from(kept, (g) => this.trace[g]!), start, members, attributes, this.spanCount);
+    const all = added ? [...this.attributes, added] : this.attributes;
+    const attributes = all.map((attribute) => pickAttribute(attribute, kept));
+    return new Spansets(
+      Int32Array.from(kept, (g) => this.trace[g]!),
+      start,
+      members,
+      attributes,
+      this.spanCount,
+    );
   }
 
   /** Only the spans of `spans`; what becomes empty goes. */
@@ -107,7 +119,10 @@ export class Spansets {
     for (let g = 0; g < this.count; g++) {
       const trace = this.trace[g]!;
       if (!wanted.has(trace)) continue;
-      const attributes = this.attributes.map(({ key, values }) => ({ key, value: values[g]! }));
+      const attributes = this.attributes.map((attribute) => ({
+        key: attribute.key,
+        value: attribute.valueAt(attribute.indices[g]!),
+      }));
       const spanset = { spans: this.membersOf(g), attributes };
       const others = shown.get(trace);
       if (others) others.push(spanset);

@@ -1,11 +1,17 @@
 // Spanset operators: union and intersection by trace, and the structural operators over nested-set numbers:
-// span d lies below span a when a.left < d.left and d.right < a.right; its parent is the span whose left is d.parent.
+// span d lies below span a when a.left < d.left and d.right < a.right; its parent is the span whose left
+// is d.parent.
 import type { SpansetOp, StructuralOp } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import type { Scan } from './scan.ts';
 
 /** The spans that `left op right` keeps. Takes over both sets. */
-export async function combineSpansets(scan: Scan, op: SpansetOp, left: Bitset, right: Bitset): Promise<Bitset> {
+export async function combineSpansets(
+  scan: Scan,
+  op: SpansetOp,
+  left: Bitset,
+  right: Bitset,
+): Promise<Bitset> {
   if (op === '||') return left.or(right);
   if (op === '&&') {
     const both = (await scan.tracesOf(left)).and(await scan.tracesOf(right));
@@ -42,7 +48,8 @@ async function loadSides(scan: Scan, traces: Bitset, left: Bitset, right: Bitset
     const vector = await scan.vector({ kind: 'intrinsic', name }, rows);
     const dense = new Int32Array(left.size);
     const { owners, num, count } = vector;
-    if (num !== undefined) for (let i = 0; i < count; i++) dense[owners === undefined ? i : owners[i]!] = num[i]!;
+    if (num !== undefined)
+      for (let i = 0; i < count; i++) dense[owners === undefined ? i : owners[i]!] = num[i]!;
     numbers.push(dense);
   }
   const spanTrace = await scan.relation('spanTrace');

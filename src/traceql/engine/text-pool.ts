@@ -1,4 +1,5 @@
-// Strings of several tables under one numbering, so that equal strings have equal numbers. Only what is asked for enters.
+// Strings of several tables under one numbering, so that equal strings have equal numbers. Only what is
+// asked for enters.
 import { decodeText, regexMatcher } from '../regex.ts';
 import type { StringTable } from '../source.ts';
 
