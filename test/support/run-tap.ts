@@ -1,11 +1,10 @@
-// Runs tap over the test files below the given paths and prints the true counts as the last line.
+// Runs tap over the test files below the given paths, tells what failed, and prints the true counts as the last line.
 // It fails when a test fails, when no test ran, and, with --no-skip, when a test was skipped.
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-type Counts = { readonly pass: number; readonly fail: number; readonly skip: number };
+import { readTap, type TapOutput } from './tap-output.ts';
 
 const TAP = 'node_modules/tap/dist/esm/run.mjs';
 const TAP_BUILT = 'node_modules/@tapjs/test/test-built/dist/esm/index.js';
@@ -29,12 +28,14 @@ function testFiles(path: string): string[] {
   return found.isFile() ? [path] : globSync(`${path}/**/*.test.ts`).toSorted();
 }
 
-/** Reads the summary that tap writes at the end of its TAP output. */
-function readCounts(tapText: string): Counts | undefined {
-  const summary = tapText.match(/^# \{ total: .*\}$/m)?.[0];
-  if (summary === undefined) return undefined;
-  const count = (name: string): number => Number(summary.match(new RegExp(`\\b${name}: (\\d+)`))?.[1] ?? 0);
-  return { pass: count('pass'), fail: count('fail'), skip: count('skip') + count('todo') };
+function tell({ files, failures }: TapOutput): void {
+  for (const { names, diagnostics } of failures) {
+    console.log(`FAILED ${names.join(' > ')}`);
+    if (diagnostics !== '') console.log(diagnostics.replace(/^/gm, '    '));
+  }
+  for (const { path, ok, timeMs } of files) {
+    console.log(`${ok ? 'ok    ' : 'FAILED'} ${path} ${(timeMs / 1000).toFixed(1)} s`);
+  }
 }
 
 function main(args: readonly string[]): number {
@@ -47,18 +48,20 @@ function main(args: readonly string[]): number {
   buildTapOnce();
   const folder = mkdtempSync(join(tmpdir(), 'tempo-tap-'));
   try {
-    const output = join(folder, 'output.tap');
-    const status = run([`--output-file=${output}`, ...files]);
-    const counts = readCounts(readFileSync(output, 'utf8'));
+    const path = join(folder, 'output.tap');
+    const status = run(['--reporter=silent', `--output-file=${path}`, ...files]);
+    const output = readTap(readFileSync(path, 'utf8'));
+    tell(output);
+    const { counts } = output;
     if (counts === undefined) {
       console.error('tap ended without a summary');
       return 1;
     }
-    const forbiddenSkips = noSkip ? counts.skip : 0;
-    const skipped = counts.skip > 0 ? `, ${counts.skip} skipped` : '';
-    console.log(`${counts.pass} passed, ${counts.fail} failed${skipped}`);
-    if (forbiddenSkips > 0) console.error('a skipped test counts as a failure here');
-    return status !== 0 || counts.fail > 0 || counts.pass === 0 || forbiddenSkips > 0 ? 1 : 0;
+    const forbidden = noSkip ? counts.skip : 0;
+    if (forbidden > 0) console.error('a skipped test counts as a failure here');
+    const skipped = counts.skip > 0 && !noSkip ? `, ${counts.skip} skipped` : '';
+    console.log(`${counts.pass} passed, ${counts.fail + forbidden} failed${skipped}`);
+    return status !== 0 || counts.fail + forbidden > 0 || counts.pass === 0 ? 1 : 0;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
