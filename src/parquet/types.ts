@@ -46,6 +46,8 @@ export interface ColumnChunk {
   readonly leaf: Leaf;
   readonly codec: Codec;
   readonly encodings: readonly Encoding[];
+  /** Encodings of the data pages, where the file says so (`encodings` mixes them with the dictionary's and levels'). */
+  readonly pageEncodings: readonly Encoding[] | undefined;
   /** Levels, nulls included. */
   readonly valueCount: number;
   readonly compressedBytes: number;

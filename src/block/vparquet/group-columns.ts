@@ -1,0 +1,236 @@
+// Columns of one row group: reads their bytes, whole or only the pages of some rows, and keeps what is worth keeping
+// in the thread's cache. The only file here that does I/O (through the given `readRange`).
+import { TempoError } from '../../lib/errors.ts';
+import type { ByteLru } from '../../lib/lru.ts';
+import { asBytes, ColumnPages, type PageRun } from '../../parquet/column-pages.ts';
+import { type Dictionary, readDictionary } from '../../parquet/column-reader.ts';
+import { chunkStart } from '../../parquet/footer.ts';
+import { parseOffsetIndex } from '../../parquet/page-index.ts';
+import { type ReadRange, readRanges, type WantedRange } from '../../parquet/plan.ts';
+import { type RowSlice, sliceRows } from '../../parquet/row-slice.ts';
+import type {
+  ColumnChunk, Decompressors, FileMetadata, PageLocation, RowGroup,
+} from '../../parquet/types.ts';
+import type { BlockColumns } from './block-columns.ts';
+
+/** What all row groups of an open block share. */
+export interface BlockFile {
+  readonly blockId: string;
+  readonly metadata: FileMetadata;
+  readonly columns: BlockColumns;
+  readonly readRange: ReadRange;
+  readonly decompressors: Decompressors;
+  readonly cache: ByteLru;
+}
+
+/** Some rows of a column; the dictionary is decoded when it is needed. */
+export interface ColumnRows {
+  readonly pages: ColumnPages;
+  readonly slice: RowSlice;
+  dictionary(): Dictionary | undefined;
+}
+
+interface DictionaryRange {
+  readonly range: WantedRange;
+  readonly cached: Dictionary | undefined;
+}
+
+const NO_RANGE: WantedRange = { offset: 0, length: 0 };
+
+export class GroupColumns {
+  readonly file: BlockFile;
+  readonly group: RowGroup;
+  readonly rowCount: number;
+  /** Bytes read from storage so far. */
+  bytesRead = 0;
+  private readonly key: string;
+  private offsetIndexes: Map<number, Uint8Array> | undefined;
+
+  constructor(file: BlockFile, index: number) {
+    this.file = file;
+    this.group = file.metadata.rowGroups[index];
+    this.rowCount = this.group.rowCount;
+    this.key = `${file.blockId}/${index}`;
+  }
+
+  /** The chunk of a column; undefined when the block does not have the column. */
+  chunk(name: string): ColumnChunk | undefined {
+    const ordinal = this.file.columns.ordinal(name);
+    return ordinal === undefined ? undefined : this.group.columns[ordinal];
+  }
+
+  /** False when the column is missing or surely holds nothing but nulls. */
+  hasValues(name: string): boolean {
+    const chunk = this.chunk(name);
+    return chunk !== undefined && chunk.statistics?.nullCount !== chunk.valueCount;
+  }
+
+  /** How many entries of the column are not null, as far as its statistics say; -1 = unknown. */
+  valueCount(name: string): number {
+    const chunk = this.chunk(name);
+    const nullCount = chunk?.leaf.maxDefinition === 0 ? 0 : chunk?.statistics?.nullCount;
+    return chunk === undefined || nullCount === undefined ? -1 : chunk.valueCount - nullCount;
+  }
+
+  cacheKey(what: string): string {
+    return `${this.key}/${what}`;
+  }
+
+  /** The dictionary of a column; undefined when it has none. */
+  async dictionary(name: string, signal?: AbortSignal): Promise<Dictionary | undefined> {
+    const chunk = this.needed(name);
+    const { range, cached } = this.dictionaryRange(name, chunk);
+    if (cached !== undefined || range.length === 0) return cached;
+    return this.decodeDictionary(name, chunk, await this.read(range.offset, range.length, signal));
+  }
+
+  /** All data pages of a column. With `keep` they stay in the cache. */
+  async pages(name: string, keep: boolean, signal?: AbortSignal): Promise<ColumnPages> {
+    const key = this.cacheKey(`p/${name}`);
+    const cached = this.file.cache.get<ColumnPages>(key);
+    if (cached !== undefined) return cached;
+    const chunk = this.needed(name);
+    const start = chunkStart(chunk);
+    const skipped = chunk.dataPageOffset - start;
+    const bytes = await this.read(chunk.dataPageOffset, chunk.compressedBytes - skipped, signal);
+    const pages = new ColumnPages(chunk, [{ bytes, firstRow: 0 }], this.file.decompressors);
+    if (pages.entryCount !== chunk.valueCount) throw this.damaged(name, 'lacks pages');
+    if (keep) this.file.cache.set(key, pages, pages.sizeBytes);
+    return pages;
+  }
+
+  /** Tells the cache how large kept pages have become by decompression. */
+  recount(names: Iterable<string>): void {
+    const { cache } = this.file;
+    for (const name of names) {
+      const key = this.cacheKey(`p/${name}`);
+      const pages = cache.peek<ColumnPages>(key);
+      if (pages !== undefined) cache.resize(key, pages.sizeBytes);
+    }
+  }
+
+  /** The given rows (ascending) of several columns, by few reads. Names must exist. */
+  async rows(names: readonly string[], rows: Int32Array, signal?: AbortSignal): Promise<Map<string, ColumnRows>> {
+    const chunks = names.map((name) => this.needed(name));
+    const locations = await this.locations(chunks, signal);
+    const dictionaries = names.map((name, i) => this.dictionaryRange(name, chunks[i]));
+    const runs = chunks.map((chunk, i) => pageRuns(chunk, locations[i], rows, this.rowCount));
+    const ranges = [...dictionaries.map(({ range }) => range), ...runs.flat()];
+    const bytes = await readRanges(ranges, (offset, length, abort) => this.read(offset, length, abort), signal);
+    const out = new Map<string, ColumnRows>();
+    let next = names.length;
+    names.forEach((name, i) => {
+      const parts: PageRun[] = runs[i].map((run) => ({ bytes: bytes[next++], firstRow: run.firstRow }));
+      const pages = new ColumnPages(chunks[i], parts, this.file.decompressors);
+      let dictionary = dictionaries[i].cached;
+      out.set(name, {
+        pages,
+        slice: sliceRows(pages, rows),
+        dictionary: () => {
+          if (dictionary === undefined && bytes[i].length > 0) {
+            dictionary = this.decodeDictionary(name, chunks[i], bytes[i]);
+          }
+          return dictionary;
+        },
+      });
+    });
+    return out;
+  }
+
+  /** Pages of each chunk, or undefined for a chunk without an offset index. */
+  private async locations(
+    chunks: readonly ColumnChunk[], signal?: AbortSignal,
+  ): Promise<(readonly PageLocation[] | undefined)[]> {
+    const indexes = await this.readOffsetIndexes(signal);
+    return chunks.map((chunk) => {
+      const bytes = indexes.get(chunk.dataPageOffset);
+      return bytes === undefined ? undefined : parseOffsetIndex(bytes, chunk, this.rowCount);
+    });
+  }
+
+  /** The offset indexes of all columns: they lie together, so they are one read. */
+  private async readOffsetIndexes(signal?: AbortSignal): Promise<Map<number, Uint8Array>> {
+    if (this.offsetIndexes !== undefined) return this.offsetIndexes;
+    const key = this.cacheKey('offsets');
+    let indexes = this.file.cache.get<Map<number, Uint8Array>>(key);
+    if (indexes === undefined) {
+      const having = this.group.columns.filter((chunk) => chunk.offsetIndexOffset !== undefined);
+      const ranges = having.map((chunk) => ({
+        offset: chunk.offsetIndexOffset ?? 0, length: chunk.offsetIndexBytes ?? 0,
+      }));
+      const read: ReadRange = (offset, length, abort) => this.read(offset, length, abort);
+      const bytes = await readRanges(ranges, read, signal);
+      indexes = new Map(having.map((chunk, i) => [chunk.dataPageOffset, bytes[i]]));
+      const size = ranges.reduce((sum, { length }) => sum + length + 100, 0);
+      this.file.cache.set(key, indexes, size);
+    }
+    this.offsetIndexes = indexes;
+    return indexes;
+  }
+
+  private dictionaryRange(name: string, chunk: ColumnChunk): DictionaryRange {
+    const { dictionaryPageOffset, dataPageOffset } = chunk;
+    if (dictionaryPageOffset === undefined || dictionaryPageOffset >= dataPageOffset) {
+      return { range: NO_RANGE, cached: undefined };
+    }
+    const cached = this.file.cache.get<Dictionary>(this.cacheKey(`d/${name}`));
+    if (cached !== undefined) return { range: NO_RANGE, cached };
+    return { range: { offset: dictionaryPageOffset, length: dataPageOffset - dictionaryPageOffset }, cached };
+  }
+
+  private decodeDictionary(name: string, chunk: ColumnChunk, page: Uint8Array): Dictionary {
+    const dictionary = readDictionary(chunk, page, this.file.decompressors);
+    const size = 'strings' in dictionary ? dictionary.strings.sizeBytes : dictionary.numbers.num.byteLength;
+    this.file.cache.set(this.cacheKey(`d/${name}`), dictionary, size + 200);
+    return dictionary;
+  }
+
+  private needed(name: string): ColumnChunk {
+    const chunk = this.chunk(name);
+    if (chunk === undefined) throw this.damaged(name, 'is missing');
+    return chunk;
+  }
+
+  damaged(name: string, what: string): TempoError {
+    return new TempoError('block_corrupt', `block ${this.file.blockId}: column ${name} ${what}`);
+  }
+
+  /** Every read passes here. */
+  async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    signal?.throwIfAborted();
+    if (length === 0) return new Uint8Array(0);
+    const bytes = await this.file.readRange(offset, length, signal);
+    if (bytes.length !== length) {
+      throw new TempoError('block_corrupt', `block ${this.file.blockId}: data.parquet ends too early`);
+    }
+    this.bytesRead += length;
+    return asBytes(bytes);
+  }
+}
+
+interface RunRange extends WantedRange {
+  readonly firstRow: number;
+}
+
+/** The pages that hold the rows, neighbours joined. Without locations: all pages. */
+function pageRuns(
+  chunk: ColumnChunk, locations: readonly PageLocation[] | undefined, rows: Int32Array, rowCount: number,
+): RunRange[] {
+  if (locations === undefined || locations.length === 0) {
+    const skipped = chunk.dataPageOffset - chunkStart(chunk);
+    return [{ offset: chunk.dataPageOffset, length: chunk.compressedBytes - skipped, firstRow: 0 }];
+  }
+  const runs: RunRange[] = [];
+  let at = 0;
+  for (let i = 0; i < locations.length && at < rows.length; i++) {
+    const { offset, compressedBytes, firstRow } = locations[i];
+    const endRow = locations[i + 1]?.firstRow ?? rowCount;
+    if (rows[at] >= endRow) continue;
+    while (at < rows.length && rows[at] < endRow) at++;
+    const last = runs.at(-1);
+    if (last !== undefined && last.offset + last.length === offset) {
+      runs[runs.length - 1] = { ...last, length: last.length + compressedBytes };
+    } else runs.push({ offset, length: compressedBytes, firstRow });
+  }
+  return runs;
+}

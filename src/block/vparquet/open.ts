@@ -1,0 +1,128 @@
+// Opens a block for reading: footer, columns bound by name, row groups as sources for the engine, lookup by trace id
+// behind the bloom filter. All I/O goes through what the caller gives.
+import { TempoError } from '../../lib/errors.ts';
+import type { ByteLru } from '../../lib/lru.ts';
+import { asBytes } from '../../parquet/column-pages.ts';
+import { FOOTER_TAIL_BYTES, footerLength, parseFooter } from '../../parquet/footer.ts';
+import type { ReadRange } from '../../parquet/plan.ts';
+import type { Decompressors, FileMetadata } from '../../parquet/types.ts';
+import type { BlockMeta } from '../meta.ts';
+import { bloomMayHave, bloomObjectName, bloomShardOf } from '../trace-bloom.ts';
+import { BlockColumns } from './block-columns.ts';
+import type { BlockFile } from './group-columns.ts';
+import { RowGroupSource } from './row-group.ts';
+
+export interface OpenBlockOptions {
+  readonly meta: BlockMeta;
+  /** Of data.parquet. */
+  readonly readRange: ReadRange;
+  /** Another object of the block, whole: bloom shards. Without it every lookup goes to the data. */
+  readonly readObject?: (name: string, signal?: AbortSignal) => Promise<Uint8Array>;
+  readonly decompressors: Decompressors;
+  /** Of the thread. Blocks share it, their ids keep the entries apart. */
+  readonly cache: ByteLru;
+  readonly signal?: AbortSignal;
+}
+
+export interface FoundInBlock {
+  /** Serialised OTLP TracesData; undefined = the block does not have the trace. */
+  readonly part: Uint8Array | undefined;
+  readonly bytesRead: number;
+}
+
+/** Parsed footers take about this many times their stored size. */
+const FOOTER_GROWTH = 12;
+
+export async function openBlock(options: OpenBlockOptions): Promise<Block> {
+  const { meta, cache, readRange, decompressors, signal } = options;
+  const key = `${meta.blockId}/footer`;
+  let metadata = cache.get<FileMetadata>(key);
+  let bytesRead = 0;
+  if (metadata === undefined) {
+    const footer = await readFooter(meta, readRange, signal);
+    bytesRead = footer.length + FOOTER_TAIL_BYTES;
+    metadata = inBlock(meta, () => parseFooter(footer, meta.sizeBytes));
+    cache.set(key, metadata, footer.length * FOOTER_GROWTH);
+  }
+  const columns = new BlockColumns(metadata, meta.dedicatedColumns);
+  const file: BlockFile = { blockId: meta.blockId, metadata, columns, readRange, decompressors, cache };
+  return new Block(options, file, bytesRead);
+}
+
+/** The meta says how long the footer is; a meta without that costs one read more. */
+async function readFooter(meta: BlockMeta, readRange: ReadRange, signal?: AbortSignal): Promise<Uint8Array> {
+  const { sizeBytes } = meta;
+  let wanted = meta.footerSizeBytes > 0 ? meta.footerSizeBytes : 0;
+  for (;;) {
+    const length = wanted + FOOTER_TAIL_BYTES;
+    if (length > sizeBytes) throw damaged(meta, 'data.parquet is shorter than its footer');
+    const bytes = asBytes(await readRange(sizeBytes - length, length, signal));
+    if (bytes.length !== length) throw damaged(meta, 'data.parquet ends too early');
+    const stated = inBlock(meta, () => footerLength(bytes));
+    if (stated === wanted) return bytes.subarray(0, wanted);
+    if (wanted !== 0) throw damaged(meta, `the footer has ${stated} bytes and not ${wanted}`);
+    wanted = stated;
+  }
+}
+
+function damaged(meta: BlockMeta, what: string, cause?: unknown): TempoError {
+  return new TempoError('block_corrupt', `block ${meta.blockId}: ${what}`, cause);
+}
+
+/** Adds the name of the block to what went wrong. */
+function inBlock<T>(meta: BlockMeta, work: () => T): T {
+  try {
+    return work();
+  } catch (err) {
+    if (err instanceof TempoError && err.code === 'block_corrupt') throw damaged(meta, err.message, err);
+    throw err;
+  }
+}
+
+export class Block {
+  readonly meta: BlockMeta;
+  readonly metadata: FileMetadata;
+  readonly rowGroups: readonly RowGroupSource[];
+  private readonly options: OpenBlockOptions;
+  private ownBytesRead: number;
+
+  constructor(options: OpenBlockOptions, file: BlockFile, bytesRead: number) {
+    this.options = options;
+    this.meta = options.meta;
+    this.metadata = file.metadata;
+    this.rowGroups = file.metadata.rowGroups.map((_, i) => new RowGroupSource(file, i));
+    this.ownBytesRead = bytesRead;
+  }
+
+  /** Bytes read from storage so far: footer, bloom shards and columns. */
+  get bytesRead(): number {
+    return this.rowGroups.reduce((sum, group) => sum + group.bytesRead, this.ownBytesRead);
+  }
+
+  /** False when the bloom filter says that the trace (16 bytes) is not here. */
+  async mightContain(id: Uint8Array, signal?: AbortSignal): Promise<boolean> {
+    const { readObject, cache, meta } = this.options;
+    if (readObject === undefined) return true;
+    const name = bloomObjectName(bloomShardOf(id, meta.bloomShards));
+    const key = `${meta.blockId}/${name}`;
+    let shard = cache.get<Uint8Array>(key);
+    if (shard === undefined) {
+      shard = asBytes(await readObject(name, signal));
+      this.ownBytesRead += shard.length;
+      cache.set(key, shard, shard.length);
+    }
+    return bloomMayHave(shard, id);
+  }
+
+  async findTrace(id: Uint8Array, signal?: AbortSignal): Promise<FoundInBlock> {
+    const before = this.bytesRead;
+    let part: Uint8Array | undefined;
+    if (await this.mightContain(id, signal)) {
+      for (const group of this.rowGroups) {
+        part = await group.trace(id, signal);
+        if (part !== undefined) break;
+      }
+    }
+    return { part, bytesRead: this.bytesRead - before };
+  }
+}

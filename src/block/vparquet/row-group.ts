@@ -1,0 +1,170 @@
+// One row group of a block as a source of spans for the query engine. Vectors are made from whole columns or, for a
+// few traces, from single rows; what took work is kept in the thread's cache.
+import { TempoError } from '../../lib/errors.ts';
+import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
+import {
+  fieldKey, type Field, type FieldRequest, type LoadOptions, type SpanSource, type TraceFacts, type Vector,
+} from '../../traceql/source.ts';
+import { COUNTING_COLUMN } from './block-columns.ts';
+import { traceFacts } from './facts.ts';
+import { findRow } from './find-row.ts';
+import { genericParts } from './generic-vector.ts';
+import { type BlockFile, GroupColumns } from './group-columns.ts';
+import { fieldColumns, rowVectors } from './row-vectors.ts';
+import { loadChildTree, loadSpanTree } from './span-tree.ts';
+import { storedPart } from './stored-vector.ts';
+import { TRACE_COLUMNS, writeTrace } from './trace-writer.ts';
+import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
+
+type RelationName = Parameters<SpanSource['relation']>[0];
+
+/** Reading rows apart pays below this share of all rows. */
+const ROWS_SHARE_MAX = 1 / 8;
+/** Literals longer than this (together) do not name a cached vector. */
+const LITERALS_KEY_MAX = 512;
+const ID_BYTES = 16;
+
+export class RowGroupSource implements SpanSource {
+  readonly name: string;
+  readonly traceCount: number;
+  spanCount: number;
+  readonly group: GroupColumns;
+
+  constructor(file: BlockFile, index: number) {
+    this.name = `${file.blockId}/${index}`;
+    this.group = new GroupColumns(file, index);
+    this.traceCount = this.group.rowCount;
+    this.spanCount = Math.max(0, this.group.valueCount(COUNTING_COLUMN.span));
+  }
+
+  /** Bytes read from storage: what came from the cache is not counted. */
+  get bytesRead(): number {
+    return this.group.bytesRead;
+  }
+
+  async traceIds(signal?: AbortSignal): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }> {
+    const key = this.group.cacheKey('ids');
+    const { cache } = this.group.file;
+    const cached = cache.get<{ ids: Uint8Array; sorted: boolean }>(key);
+    if (cached !== undefined) return cached;
+    const pages = await this.group.pages('TraceID', false, signal);
+    const { ids: order, table } = readStrings(pages, await this.group.dictionary('TraceID', signal));
+    if (order.length !== this.traceCount) throw this.group.damaged('TraceID', 'has not one id a row');
+    const ids = new Uint8Array(order.length * ID_BYTES);
+    let sorted = true;
+    for (let i = 0; i < order.length; i++) {
+      const start = table.offset(order[i]);
+      const length = table.length(order[i]);
+      if (length > ID_BYTES) throw this.group.damaged('TraceID', 'has an id of more than 16 bytes');
+      const bytes = table.bufferOf(order[i]);
+      const at = (i + 1) * ID_BYTES - length;
+      for (let k = 0; k < length; k++) ids[at + k] = bytes[start + k];
+      if (i > 0 && sorted) sorted = ascending(ids, (i - 1) * ID_BYTES);
+    }
+    const result = { ids, sorted };
+    cache.set(key, result, ids.length);
+    return result;
+  }
+
+  async traceTimes(signal?: AbortSignal): Promise<{ startMicros: Float64Array; endMicros: Float64Array }> {
+    const key = this.group.cacheKey('times');
+    const { cache } = this.group.file;
+    const cached = cache.get<{ startMicros: Float64Array; endMicros: Float64Array }>(key);
+    if (cached !== undefined) return cached;
+    const times = {
+      startMicros: await this.micros('StartTimeUnixNano', signal),
+      endMicros: await this.micros('EndTimeUnixNano', signal),
+    };
+    cache.set(key, times, 2 * times.startMicros.byteLength);
+    return times;
+  }
+
+  private async micros(name: string, signal?: AbortSignal): Promise<Float64Array> {
+    const pages = await this.group.pages(name, false, signal);
+    const { num, base, exact } = readNumbers(pages, await this.group.dictionary(name, signal));
+    if (num.length !== this.traceCount) throw this.group.damaged(name, 'has not one time a row');
+    const wholeMicros = Number(base / 1000n);
+    const rest = Number(base % 1000n);
+    const out = new Float64Array(num.length);
+    for (let i = 0; i < out.length; i++) {
+      out[i] = exact === undefined ? wholeMicros + (num[i] + rest) / 1000 : Number(BigInt.asUintN(64, exact[i])) / 1000;
+    }
+    return out;
+  }
+
+  async load(requests: readonly FieldRequest[], options: LoadOptions = {}): Promise<readonly Vector[]> {
+    const { rows, signal } = options;
+    await this.countSpans(signal);
+    if (rows !== undefined && rows.length <= this.traceCount * ROWS_SHARE_MAX) {
+      return rowVectors(this.group, requests.map(({ field }) => field), rows, signal);
+    }
+    const vectors: Vector[] = [];
+    for (const { field, equals } of requests) vectors.push(await this.vector(field, equals, signal));
+    return vectors;
+  }
+
+  private async vector(
+    field: Field, equals: readonly Uint8Array[] | undefined, signal?: AbortSignal,
+  ): Promise<Vector> {
+    const { cache } = this.group.file;
+    const all = this.group.cacheKey(`v/${fieldKey(field)}`);
+    const literals = equals === undefined ? '' : literalsKey(equals);
+    const key = `${all}${literals}`;
+    const cached = cache.get<Vector>(key) ?? (literals === '' ? undefined : cache.get<Vector>(all));
+    if (cached !== undefined) return cached;
+    const { owner, stored, scope, name } = fieldColumns(this.group, field);
+    const parts: VectorPart[] = [];
+    for (const column of stored) {
+      const part = await storedPart(this.group, column, equals, signal);
+      if (part !== undefined) parts.push(part);
+    }
+    if (scope !== undefined) parts.push(...(await genericParts(this.group, scope, name, equals, signal)));
+    const vector = vectorOf(owner, parts);
+    if (literals.length <= LITERALS_KEY_MAX) cache.set(key, vector, vectorBytes(vector));
+    return vector;
+  }
+
+  /** Where the footer does not say how many spans there are, the levels do. */
+  private async countSpans(signal?: AbortSignal): Promise<void> {
+    if (this.group.valueCount(COUNTING_COLUMN.span) < 0) {
+      this.spanCount = (await loadSpanTree(this.group, signal)).spanTrace.length;
+    }
+  }
+
+  async relation(name: RelationName, options: LoadOptions = {}): Promise<Int32Array> {
+    const { signal } = options;
+    switch (name) {
+      case 'eventSpan': return (await loadChildTree(this.group, 'event', signal)).span;
+      case 'linkSpan': return (await loadChildTree(this.group, 'link', signal)).span;
+      default: return (await loadSpanTree(this.group, signal))[name];
+    }
+  }
+
+  facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]> {
+    return traceFacts(this.group, traces, signal);
+  }
+
+  async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    if (id.length !== ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
+    const row = await findRow(this.group, id, signal);
+    if (row < 0) return undefined;
+    const names = TRACE_COLUMNS.filter((name) => this.group.hasValues(name));
+    for (const { column } of this.group.file.columns.allAttributeColumns()) {
+      if (this.group.hasValues(column)) names.push(column);
+    }
+    const columns = await this.group.rows(names, Int32Array.of(row), signal);
+    return writeTrace(columns, this.group.file.columns, id);
+  }
+}
+
+function ascending(ids: Uint8Array, at: number): boolean {
+  for (let k = 0; k < ID_BYTES; k++) {
+    const difference = ids[at + ID_BYTES + k] - ids[at + k];
+    if (difference !== 0) return difference > 0;
+  }
+  return false;
+}
+
+function literalsKey(equals: readonly Uint8Array[]): string {
+  return equals.map((bytes) => `=${bytes.join()}`).join('|');
+}

@@ -1,0 +1,184 @@
+// Values of fields for some traces only: the pages of those rows are read and their entries walked one by one. For
+// what is shown of the traces that were found.
+import type { ColumnRows, GroupColumns } from './group-columns.ts';
+import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
+import { type AttributeScope, type Field, type Owner, ValueType, type Vector } from '../../traceql/source.ts';
+import { INTRINSICS, OWNER_DEPTH, SCOPE_OWNER, SCOPE_PREFIX, type StoredColumn } from './block-columns.ts';
+import { TYPED_COLUMNS } from './generic-vector.ts';
+import { loadChildTree, loadSpanTree } from './span-tree.ts';
+import { elements } from './stored-vector.ts';
+import { type VectorPart, vectorOf } from './vector-parts.ts';
+
+const utf8 = new TextEncoder();
+
+/** The columns that may hold a field, dedicated ones first. */
+interface FieldColumns {
+  readonly owner: Owner;
+  readonly stored: readonly StoredColumn[];
+  /** Scope of generic attributes to look in. */
+  readonly scope: AttributeScope | undefined;
+  readonly name: string;
+}
+
+export function fieldColumns(group: GroupColumns, field: Field): FieldColumns {
+  if (field.kind === 'intrinsic') {
+    const stored = INTRINSICS[field.name];
+    return { owner: stored.owner, stored: [stored], scope: undefined, name: '' };
+  }
+  const owner = SCOPE_OWNER[field.scope];
+  const stored = group.file.columns
+    .attributeColumns(field.scope)
+    .filter(({ name }) => name === field.name)
+    .map(({ column, type }) => ({ column, owner, type: type === 'int' ? ValueType.int : ValueType.string }));
+  return { owner, stored, scope: field.scope, name: field.name };
+}
+
+/** @param rows ascending. */
+export async function rowVectors(
+  group: GroupColumns, fields: readonly Field[], rows: Int32Array, signal?: AbortSignal,
+): Promise<Vector[]> {
+  const wanted = fields.map((field) => fieldColumns(group, field));
+  const names = new Set<string>();
+  for (const { stored, scope } of wanted) {
+    for (const { column } of stored) if (group.hasValues(column)) names.add(column);
+    if (scope !== undefined) for (const name of genericColumns(group, scope)) names.add(name);
+  }
+  const columns = await group.rows([...names], rows, signal);
+  const vectors: Vector[] = [];
+  for (const { owner, stored, scope, name } of wanted) {
+    const first = await firstOwners(group, owner, rows, signal);
+    const parts: VectorPart[] = [];
+    for (const { column, type } of stored) {
+      const at = columns.get(column);
+      if (at !== undefined) parts.push(storedRows(at, first, OWNER_DEPTH[owner], type));
+    }
+    if (scope !== undefined) parts.push(...genericRows(columns, scope, name, first));
+    vectors.push(vectorOf(owner, parts));
+  }
+  return vectors;
+}
+
+function genericColumns(group: GroupColumns, scope: AttributeScope): string[] {
+  const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
+  if (!group.hasValues(`${prefix}Key`)) return [];
+  const typed = TYPED_COLUMNS.map(([suffix]) => prefix + suffix).filter((name) => group.hasValues(name));
+  return [`${prefix}Key`, ...typed];
+}
+
+/** The first owner of each row. */
+async function firstOwners(
+  group: GroupColumns, owner: Owner, rows: Int32Array, signal?: AbortSignal,
+): Promise<Int32Array> {
+  if (owner === 'trace') return rows;
+  if (owner === 'event' || owner === 'link') {
+    const { row } = await loadChildTree(group, owner, signal);
+    return rows.map((i) => row[i]);
+  }
+  const tree = await loadSpanTree(group, signal);
+  const first = owner === 'resource' ? tree.rowResource : owner === 'scope' ? tree.rowScope : tree.rowSpan;
+  return rows.map((i) => first[i]);
+}
+
+/** Owners of some values, and where the values are. */
+interface Found {
+  readonly owners: number[];
+  readonly positions: number[];
+}
+
+function partOf(at: ColumnRows, { owners, positions }: Found, type: ValueType): VectorPart {
+  const count = owners.length;
+  const ofOwners = Int32Array.from(owners);
+  const isElement = elements(ofOwners);
+  const picked = Int32Array.from(positions);
+  if (at.pages.leaf.type === 'BYTE_ARRAY') {
+    const { ids, table } = pickStrings(at.pages, count === 0 ? undefined : at.dictionary(), picked);
+    return { count, owners: ofOwners, type, ids, table, numbers: undefined, isElement };
+  }
+  const numbers = pickNumbers(at.pages, at.dictionary(), picked);
+  return { count, owners: ofOwners, type, ids: undefined, table: undefined, numbers, isElement };
+}
+
+function storedRows(at: ColumnRows, first: Int32Array, depth: number, type: ValueType): VectorPart {
+  const { rowStarts, rep, def, positions } = at.slice;
+  const { maxDefinition } = at.pages.leaf;
+  const found: Found = { owners: [], positions: [] };
+  let value = 0;
+  for (let k = 0; k < first.length; k++) {
+    let owner = first[k] - 1;
+    for (let e = rowStarts[k]; e < rowStarts[k + 1]; e++) {
+      if (rep[e] <= depth && def[e] >= depth) owner++;
+      if (def[e] !== maxDefinition) continue;
+      found.owners.push(owner);
+      found.positions.push(positions[value++]);
+    }
+  }
+  return partOf(at, found, type);
+}
+
+/** Walks the entries of one value column beside those of Key. */
+class TypedWalk {
+  readonly at: ColumnRows;
+  readonly type: ValueType;
+  readonly found: Found = { owners: [], positions: [] };
+  private entry = 0;
+  private end = 0;
+  private value = 0;
+  private readonly keyDepth: number;
+
+  constructor(at: ColumnRows, type: ValueType, keyDepth: number) {
+    this.at = at;
+    this.type = type;
+    this.keyDepth = keyDepth;
+  }
+
+  row(k: number): void {
+    this.entry = this.at.slice.rowStarts[k];
+    this.end = this.at.slice.rowStarts[k + 1];
+  }
+
+  /** Goes over the entries of one attribute, keeping its values for `owner` when it is not negative. */
+  attribute(owner: number): void {
+    const { rep, def, positions } = this.at.slice;
+    const { maxDefinition } = this.at.pages.leaf;
+    const start = this.entry;
+    while (this.entry < this.end && (this.entry === start || rep[this.entry] > this.keyDepth)) {
+      if (def[this.entry] === maxDefinition) {
+        if (owner >= 0) {
+          this.found.owners.push(owner);
+          this.found.positions.push(positions[this.value]);
+        }
+        this.value++;
+      }
+      this.entry++;
+    }
+  }
+}
+
+function genericRows(
+  columns: ReadonlyMap<string, ColumnRows>, scope: AttributeScope, name: string, first: Int32Array,
+): VectorPart[] {
+  const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
+  const keys = columns.get(`${prefix}Key`);
+  if (keys === undefined) return [];
+  const { rowStarts, rep, def, positions } = keys.slice;
+  const { maxDefinition, maxRepetition } = keys.pages.leaf;
+  const { ids, table } = pickStrings(keys.pages, keys.dictionary(), positions);
+  const wanted = new Set(table.find(utf8.encode(name)));
+  const depth = OWNER_DEPTH[SCOPE_OWNER[scope]];
+  const walks: TypedWalk[] = [];
+  for (const [suffix, type] of TYPED_COLUMNS) {
+    const at = columns.get(prefix + suffix);
+    if (at !== undefined) walks.push(new TypedWalk(at, type, maxRepetition));
+  }
+  let key = 0;
+  for (let k = 0; k < first.length; k++) {
+    let owner = first[k] - 1;
+    for (const walk of walks) walk.row(k);
+    for (let e = rowStarts[k]; e < rowStarts[k + 1]; e++) {
+      if (rep[e] <= depth && def[e] >= depth) owner++;
+      const hit = def[e] === maxDefinition && wanted.has(ids[key++]);
+      for (const walk of walks) walk.attribute(hit ? owner : -1);
+    }
+  }
+  return walks.map(({ at, found, type }) => partOf(at, found, type));
+}

@@ -1,0 +1,141 @@
+// Values of one stored column (an intrinsic, or an attribute with a column of its own) over a whole row group.
+import { BitRank } from '../../lib/bit-rank.ts';
+import type { ColumnPages } from '../../parquet/column-pages.ts';
+import {
+  type Dictionary, findValues, isDictionaryPage, pickStrings, readNumbers, readStrings,
+} from '../../parquet/column-reader.ts';
+import { type Owner, ValueType } from '../../traceql/source.ts';
+import { COUNTING_COLUMN, OWNER_DEPTH, type StoredColumn } from './block-columns.ts';
+import type { GroupColumns } from './group-columns.ts';
+import type { VectorPart } from './vector-parts.ts';
+
+/** Undefined when there is no value. With `equals` values that are none of these strings may be left out. */
+export async function storedPart(
+  group: GroupColumns, stored: StoredColumn, equals: readonly Uint8Array[] | undefined, signal?: AbortSignal,
+): Promise<VectorPart | undefined> {
+  const { column: name, owner, type } = stored;
+  if (!group.hasValues(name)) return undefined;
+  const dictionary = await group.dictionary(name, signal);
+  const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : undefined;
+  const wanted = equals === undefined ? undefined : strings && equals.flatMap((value) => strings.find(value));
+  if (wanted?.length === 0 && surelyDictionary(group, name)) return undefined;
+  const pages = await group.pages(name, wanted !== undefined, signal);
+  const part = wanted !== undefined && pages.pages.every((page) => page.valueCount === 0 || isDictionaryPage(page))
+    ? equalPart(group, stored, pages, dictionary, wanted)
+    : wholePart(group, owner, type, pages, dictionary);
+  if (wanted !== undefined) group.recount([name]);
+  return part;
+}
+
+/** Every value is in the dictionary. */
+export function surelyDictionary(group: GroupColumns, name: string): boolean {
+  const encodings = group.chunk(name)?.pageEncodings;
+  return encodings !== undefined && encodings.every((e) => e === 'RLE_DICTIONARY' || e === 'PLAIN_DICTIONARY');
+}
+
+function wholePart(
+  group: GroupColumns, owner: Owner, type: ValueType, pages: ColumnPages, dictionary: Dictionary | undefined,
+): VectorPart {
+  const { owners, isElement } = ownersOfValues(group, pages, owner);
+  const count = pages.valueCount;
+  if (pages.leaf.type === 'BYTE_ARRAY') {
+    const { ids, table } = readStrings(pages, dictionary);
+    return { count, owners, type, ids, table, numbers: undefined, isElement };
+  }
+  const numbers = readNumbers(pages, dictionary);
+  return { count, owners, type, ids: undefined, table: undefined, numbers, isElement };
+}
+
+function equalPart(
+  group: GroupColumns, { owner, type }: StoredColumn, pages: ColumnPages, dictionary: Dictionary | undefined,
+  wanted: readonly number[],
+): VectorPart | undefined {
+  if (wanted.length === 0 || dictionary === undefined || !('strings' in dictionary)) return undefined;
+  const positions = findValues(pages, wanted, dictionary.strings.size);
+  const count = positions.length;
+  const { ids, table } = pickStrings(pages, dictionary, positions);
+  const { leaf, entryCount, valueCount } = pages;
+  const values = valueCount === entryCount ? undefined : pages.valueBits();
+  const begins = ownerBegins(group, pages, owner);
+  const depth = OWNER_DEPTH[owner];
+  const owners = new Int32Array(count);
+  const isElement = leaf.maxRepetition > depth ? new Uint8Array(count) : undefined;
+  for (let i = 0; i < count; i++) {
+    const entry = values === undefined ? positions[i] : values.select(positions[i]);
+    const at = begins === undefined ? entry : begins.rank(entry + 1) - 1;
+    owners[i] = at;
+    if (isElement !== undefined && begins !== undefined) {
+      isElement[i] = begins.select(at + 1) - begins.select(at) > 1 ? 1 : 0;
+    }
+  }
+  return { count, owners, type, ids, table, numbers: undefined, isElement };
+}
+
+/**
+ * One bit an entry of a column: the entry is the first of an owner that exists. Undefined when every entry is one, so
+ * that entry i belongs to owner i.
+ */
+export function ownerBegins(group: GroupColumns, pages: ColumnPages, owner: Owner): BitRank | undefined {
+  const depth = OWNER_DEPTH[owner];
+  const { leaf, entryCount } = pages;
+  if (leaf.maxRepetition <= depth && entryCount === ownerCount(group, owner)) return undefined;
+  const begins = leaf.maxRepetition <= depth ? undefined : pages.repetitionBits(0, depth);
+  // where no entry is null, none lacks its owner
+  if (begins !== undefined && pages.valueCount === entryCount) return begins;
+  const exist = pages.definitionBits(depth, leaf.maxDefinition);
+  return begins === undefined ? exist : BitRank.and(begins, exist);
+}
+
+/** How many owners the row group has; -1 = not known from the footer. */
+export function ownerCount(group: GroupColumns, owner: Owner): number {
+  return owner === 'trace' ? group.rowCount : group.valueCount(COUNTING_COLUMN[owner]);
+}
+
+interface ValueOwners {
+  readonly owners: Int32Array | undefined;
+  readonly isElement: Uint8Array | undefined;
+}
+
+/** The owner of each value; undefined when value i belongs to owner i. */
+function ownersOfValues(group: GroupColumns, pages: ColumnPages, owner: Owner): ValueOwners {
+  const depth = OWNER_DEPTH[owner];
+  const { leaf, entryCount, valueCount } = pages;
+  const { maxDefinition, maxRepetition } = leaf;
+  if (maxRepetition <= depth && maxDefinition === depth) {
+    const expected = ownerCount(group, owner);
+    if (expected >= 0 && expected !== valueCount) throw group.damaged(pages.name, 'has not one value for each owner');
+    return { owners: undefined, isElement: undefined };
+  }
+  const def = pages.definitionLevels();
+  const owners = new Int32Array(valueCount);
+  let count = 0;
+  let at = -1;
+  if (maxRepetition <= depth) {
+    for (let e = 0; e < entryCount; e++) {
+      const level = def[e];
+      if (level >= depth) at++;
+      if (level === maxDefinition && count < valueCount) owners[count++] = at;
+    }
+    if (count !== valueCount) throw group.damaged(pages.name, 'has not the values that it states');
+    return { owners, isElement: undefined };
+  }
+  const rep = pages.repetitionLevels();
+  for (let e = 0; e < entryCount; e++) {
+    if (rep[e] <= depth && def[e] >= depth) at++;
+    if (def[e] === maxDefinition && count < valueCount) owners[count++] = at;
+  }
+  if (count !== valueCount) throw group.damaged(pages.name, 'has not the values that it states');
+  return { owners, isElement: elements(owners) };
+}
+
+/** 1 for values whose owner has several; undefined when none has. */
+export function elements(owners: Int32Array): Uint8Array | undefined {
+  let isElement: Uint8Array | undefined;
+  for (let i = 1; i < owners.length; i++) {
+    if (owners[i] !== owners[i - 1]) continue;
+    isElement ??= new Uint8Array(owners.length);
+    isElement[i - 1] = 1;
+    isElement[i] = 1;
+  }
+  return isElement;
+}

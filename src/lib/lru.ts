@@ -1,0 +1,91 @@
+// A cache bounded by bytes: what was used longest ago goes first. Its owner says how many bytes an entry takes.
+
+interface Entry {
+  readonly value: object;
+  bytes: number;
+}
+
+export class ByteLru {
+  readonly maxBytes: number;
+  private usedBytes = 0;
+  private hitCount = 0;
+  private missCount = 0;
+  private readonly entries = new Map<string, Entry>();
+
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes;
+  }
+
+  get sizeBytes(): number {
+    return this.usedBytes;
+  }
+
+  get count(): number {
+    return this.entries.size;
+  }
+
+  get hits(): number {
+    return this.hitCount;
+  }
+
+  get misses(): number {
+    return this.missCount;
+  }
+
+  /** The caller knows what kind of value it keeps under a key. */
+  get<T extends object>(key: string): T | undefined {
+    const entry = this.entries.get(key);
+    if (entry === undefined) {
+      this.missCount++;
+      return undefined;
+    }
+    this.hitCount++;
+    this.entries.delete(key);
+    this.entries.set(key, entry);
+    return entry.value as T;
+  }
+
+  /** As `get`, but not counted as a use. */
+  peek<T extends object>(key: string): T | undefined {
+    return this.entries.get(key)?.value as T | undefined;
+  }
+
+  /** Adds or replaces; what is larger than the whole cache is not kept. */
+  set(key: string, value: object, bytes: number): void {
+    this.delete(key);
+    if (bytes > this.maxBytes) return;
+    this.entries.set(key, { value, bytes });
+    this.usedBytes += bytes;
+    this.trim();
+  }
+
+  /** States anew how large an entry is; nothing happens when it is gone. */
+  resize(key: string, bytes: number): void {
+    const entry = this.entries.get(key);
+    if (entry === undefined) return;
+    this.usedBytes += bytes - entry.bytes;
+    entry.bytes = bytes;
+    if (bytes > this.maxBytes) this.delete(key);
+    this.trim();
+  }
+
+  delete(key: string): void {
+    const entry = this.entries.get(key);
+    if (entry === undefined) return;
+    this.usedBytes -= entry.bytes;
+    this.entries.delete(key);
+  }
+
+  clear(): void {
+    this.entries.clear();
+    this.usedBytes = 0;
+  }
+
+  private trim(): void {
+    for (const [key, entry] of this.entries) {
+      if (this.usedBytes <= this.maxBytes) return;
+      this.usedBytes -= entry.bytes;
+      this.entries.delete(key);
+    }
+  }
+}

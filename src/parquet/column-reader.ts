@@ -1,0 +1,186 @@
+// Decodes the values of a column into typed arrays: all of them, or those at given positions among the values.
+import { corrupt } from './corrupt.ts';
+import { asBytes, type ColumnPages, type DataPage, inflate } from './column-pages.ts';
+import { ByteTable } from './decode/byte-table.ts';
+import { decodeIndices, findIndices, IndexCursor } from './decode/indices.ts';
+import { decodeNumbers, type Numbers, plainNumbers } from './decode/numbers.ts';
+import { IntList } from '../lib/int-list.ts';
+import { readPageHeader } from './page-header.ts';
+import type { ColumnChunk, Decompressors } from './types.ts';
+
+/** The dictionary of a column chunk: strings, or numbers. */
+export type Dictionary = { readonly strings: ByteTable } | { readonly numbers: Numbers };
+
+/** Values of a byte array column: value i is string `ids[i]` of the table. */
+export interface StringValues {
+  readonly ids: Int32Array;
+  readonly table: ByteTable;
+}
+
+/** Decodes a dictionary page with its header. */
+export function readDictionary(chunk: ColumnChunk, page: Uint8Array, decompressors: Decompressors): Dictionary {
+  const header = readPageHeader(page, 0);
+  if (header.kind !== 'dictionary') throw corrupt(`column ${chunk.leaf.path.join('.')} has no dictionary`);
+  const stored = asBytes(page.subarray(header.headerBytes, header.headerBytes + header.compressedBytes));
+  const bytes = inflate(decompressors, chunk.codec, stored, header.uncompressedBytes);
+  const { valueCount } = header;
+  if (chunk.leaf.type !== 'BYTE_ARRAY') {
+    return { numbers: plainNumbers(chunk.leaf.type, { bytes, start: 0, end: bytes.length }, valueCount) };
+  }
+  if (valueCount > bytes.length / 4) throw corrupt(`column ${chunk.leaf.path.join('.')} has a damaged dictionary`);
+  const strings = new ByteTable(valueCount);
+  strings.addPlain(bytes, 0, bytes.length, valueCount);
+  return { strings };
+}
+
+export function isDictionaryPage(page: DataPage): boolean {
+  return page.encoding === 'RLE_DICTIONARY' || page.encoding === 'PLAIN_DICTIONARY';
+}
+
+/** All values of a number or bool column. */
+export function readNumbers(column: ColumnPages, dictionary: Dictionary | undefined): Numbers {
+  const numbers = dictionary !== undefined && 'numbers' in dictionary ? dictionary.numbers : undefined;
+  return decodeNumbers(column.leaf.type, column.pages, column.valueCount, numbers);
+}
+
+/** All values of a byte array column. */
+export function readStrings(column: ColumnPages, dictionary: Dictionary | undefined): StringValues {
+  const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : undefined;
+  const ids = new Int32Array(column.valueCount);
+  if (column.pages.every((page) => page.valueCount === 0 || isDictionaryPage(page))) {
+    const table = strings ?? new ByteTable(0);
+    for (const page of column.pages) decodePageIndices(page, table.size, ids, page.firstValue);
+    return { ids, table };
+  }
+  // strings of the dictionary first, so that its indices stay ids
+  const table = new ByteTable((strings?.size ?? 0) + column.valueCount);
+  if (strings !== undefined) {
+    for (let id = 0; id < strings.size; id++) {
+      const start = strings.offset(id);
+      table.addOne(strings.bufferOf(id), start, strings.length(id));
+    }
+  }
+  for (const page of column.pages) {
+    if (isDictionaryPage(page)) decodePageIndices(page, strings?.size ?? 0, ids, page.firstValue);
+    else {
+      const first = table.size;
+      addStrings(page, table);
+      for (let i = 0; i < page.valueCount; i++) ids[page.firstValue + i] = first + i;
+    }
+  }
+  return { ids, table };
+}
+
+function addStrings(page: DataPage, table: ByteTable): void {
+  const { bytes, start, end } = page.values();
+  const { valueCount } = page;
+  switch (page.encoding) {
+    case 'PLAIN': table.addPlain(bytes, start, end, valueCount); break;
+    case 'DELTA_LENGTH_BYTE_ARRAY': if (valueCount > 0) table.addDeltaLength(bytes, start, end, valueCount); break;
+    case 'DELTA_BYTE_ARRAY': if (valueCount > 0) table.addDelta(bytes, start, end, valueCount); break;
+    default: throw corrupt(`strings cannot be encoded as ${page.encoding}`);
+  }
+}
+
+function decodePageIndices(page: DataPage, size: number, out: Int32Array, at: number): void {
+  const { valueCount } = page;
+  if (valueCount === 0) return;
+  const { bytes, start, end } = page.values();
+  if (start >= end) throw corrupt('a page has no indices');
+  decodeIndices(bytes, start + 1, end, bytes[start], valueCount, out, at);
+  for (let i = at; i < at + valueCount; i++) {
+    if (out[i] >>> 0 >= size) throw corrupt('an index lies outside of its dictionary');
+  }
+}
+
+/** Positions, among the values of a dictionary column, of those that are one of `wanted` (ids, not empty). */
+export function findValues(column: ColumnPages, wanted: readonly number[], dictionarySize: number): Int32Array {
+  const hits = new IntList();
+  let flags: Uint8Array | undefined;
+  if (wanted.length > 1) {
+    flags = new Uint8Array(dictionarySize);
+    for (const id of wanted) flags[id] = 1;
+  }
+  for (const page of column.pages) {
+    if (page.valueCount === 0) continue;
+    const { bytes, start, end } = page.values();
+    if (start >= end) throw corrupt('a page has no indices');
+    findIndices(
+      bytes, start + 1, end, bytes[start], page.valueCount, wanted[0], flags, page.firstValue, hits,
+    );
+  }
+  return hits.view();
+}
+
+/** Reads ids of single values of a dictionary column, at ascending positions: pages without any stay compressed. */
+export class ValueCursor {
+  private readonly column: ColumnPages;
+  private readonly size: number;
+  private page = -1;
+  private firstValue = 0;
+  private endValue = 0;
+  private cursor: IndexCursor | undefined;
+
+  constructor(column: ColumnPages, dictionarySize: number) {
+    this.column = column;
+    this.size = dictionarySize;
+  }
+
+  idAt(value: number): number {
+    if (value >= this.endValue) this.seek(value);
+    const id = this.cursor!.at(value - this.firstValue);
+    if (id >>> 0 >= this.size) throw corrupt('an index lies outside of its dictionary');
+    return id;
+  }
+
+  private seek(value: number): void {
+    const { pages } = this.column;
+    let k = this.page + 1;
+    while (k < pages.length && pages[k].firstValue + pages[k].valueCount <= value) k++;
+    if (k >= pages.length) throw corrupt(`column ${this.column.name} has fewer values than levels say`);
+    const page = pages[k];
+    const { bytes, start, end } = page.values();
+    if (start >= end) throw corrupt('a page has no indices');
+    this.cursor = new IndexCursor(bytes, start + 1, end, bytes[start]);
+    this.page = k;
+    this.firstValue = page.firstValue;
+    this.endValue = page.firstValue + page.valueCount;
+  }
+}
+
+/** The strings at the given positions (ascending) among the values. */
+export function pickStrings(
+  column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array,
+): StringValues {
+  if (dictionary !== undefined && 'strings' in dictionary && column.pages.every(isDictionaryPage)) {
+    const table = dictionary.strings;
+    const cursor = new ValueCursor(column, table.size);
+    const ids = new Int32Array(positions.length);
+    for (let i = 0; i < positions.length; i++) ids[i] = cursor.idAt(positions[i]);
+    return { ids, table };
+  }
+  const all = readStrings(column, dictionary);
+  const ids = new Int32Array(positions.length);
+  for (let i = 0; i < positions.length; i++) ids[i] = all.ids[checked(positions[i], all.ids.length)];
+  return { ids, table: all.table };
+}
+
+/** The numbers at the given positions (ascending) among the values. */
+export function pickNumbers(
+  column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array,
+): Numbers {
+  const { num: all, base, exact: allExact } = readNumbers(column, dictionary);
+  const num = new Float64Array(positions.length);
+  const exact = allExact === undefined ? undefined : new BigInt64Array(positions.length);
+  for (let i = 0; i < positions.length; i++) {
+    const at = checked(positions[i], all.length);
+    num[i] = all[at];
+    if (exact !== undefined && allExact !== undefined) exact[i] = allExact[at];
+  }
+  return { num, base, exact };
+}
+
+function checked(position: number, count: number): number {
+  if (position >= count) throw corrupt('a column has fewer values than its levels say');
+  return position;
+}

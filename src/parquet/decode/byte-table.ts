@@ -1,0 +1,159 @@
+// Byte strings of a column as offset and length over the bytes of its pages: dictionaries (PLAIN), plain values,
+// DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY. Nothing is copied except for the last.
+import { corrupt } from '../corrupt.ts';
+import { decodeDelta32, deltaCount } from './delta.ts';
+
+export class ByteTable {
+  size = 0;
+  private offsets: Int32Array;
+  private lengths: Int32Array;
+  private readonly buffers: Uint8Array[] = [];
+  /** First id of each buffer. */
+  private readonly firstIds: number[] = [];
+  private last = 0;
+
+  constructor(capacity: number) {
+    this.offsets = new Int32Array(capacity);
+    this.lengths = new Int32Array(capacity);
+  }
+
+  /** Memory that the table keeps alive. */
+  get sizeBytes(): number {
+    let bytes = this.offsets.byteLength * 2;
+    for (const buffer of this.buffers) bytes += buffer.length;
+    return bytes;
+  }
+
+  bytes(id: number): Uint8Array {
+    const start = this.offsets[id];
+    return this.bufferOf(id).subarray(start, start + this.lengths[id]);
+  }
+
+  length(id: number): number {
+    return this.lengths[id];
+  }
+
+  offset(id: number): number {
+    return this.offsets[id];
+  }
+
+  /** The buffer that the string lies in, from `offset(id)` on. */
+  bufferOf(id: number): Uint8Array {
+    if (id >= this.size) throw corrupt(`there is no string ${id}`);
+    const { firstIds } = this;
+    let k = this.last;
+    if (firstIds[k] > id) k = 0;
+    while (k + 1 < firstIds.length && firstIds[k + 1] <= id) k++;
+    this.last = k;
+    return this.buffers[k];
+  }
+
+  /** Ids of the strings that equal `wanted`. */
+  find(wanted: Uint8Array): number[] {
+    const found: number[] = [];
+    const length = wanted.length;
+    for (let id = 0; id < this.size; id++) {
+      if (this.lengths[id] === length && equalAt(this.bufferOf(id), this.offsets[id], wanted)) found.push(id);
+    }
+    return found;
+  }
+
+  /** Adds the string at [start, start + length) of `bytes`. */
+  addOne(bytes: Uint8Array, start: number, length: number): void {
+    const same = this.buffers.length > 0 && this.buffers[this.buffers.length - 1] === bytes;
+    this.reserve(this.size + 1);
+    if (!same) this.addBuffer(bytes);
+    this.offsets[this.size] = start;
+    this.lengths[this.size] = length;
+    this.size++;
+  }
+
+  /** Adds `count` strings, each behind its 4-byte length, in [start, end). */
+  addPlain(bytes: Uint8Array, start: number, end: number, count: number): void {
+    this.begin(bytes, count, end - start, 4);
+    const { offsets, lengths } = this;
+    let pos = start;
+    for (let id = this.size - count; id < this.size; id++) {
+      if (pos + 4 > end) throw corrupt('strings end too early');
+      const length = bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24);
+      pos += 4;
+      if (length < 0 || length > end - pos) throw corrupt('a string is too long');
+      offsets[id] = pos;
+      lengths[id] = length;
+      pos += length;
+    }
+  }
+
+  addDeltaLength(bytes: Uint8Array, start: number, end: number, count: number): void {
+    if (deltaCount(bytes, start, end) !== count) throw corrupt('a page has not the strings that it states');
+    this.begin(bytes, count, end - start, 0);
+    const first = this.size - count;
+    let pos = decodeDelta32(bytes, start, end, count, this.lengths, first);
+    for (let id = first; id < this.size; id++) {
+      const length = this.lengths[id];
+      if (length < 0 || length > end - pos) throw corrupt('a string is too long');
+      this.offsets[id] = pos;
+      pos += length;
+    }
+  }
+
+  /** Prefix lengths, then suffixes as above: each string begins like the one before it. */
+  addDelta(bytes: Uint8Array, start: number, end: number, count: number): void {
+    if (deltaCount(bytes, start, end) !== count) throw corrupt('a page has not the strings that it states');
+    const prefixes = new Int32Array(count);
+    const suffixesAt = decodeDelta32(bytes, start, end, count, prefixes, 0);
+    const suffixes = new ByteTable(count);
+    suffixes.addDeltaLength(bytes, suffixesAt, end, count);
+    let total = 0;
+    for (let i = 0, before = 0; i < count; i++) {
+      if (prefixes[i] < 0 || prefixes[i] > before) throw corrupt('a string continues more than there is');
+      before = prefixes[i] + suffixes.length(i);
+      total += before;
+      if (total > 2 ** 29) throw corrupt('strings are too long');
+    }
+    const whole = new Uint8Array(total);
+    this.begin(whole, count, total, 0);
+    const first = this.size - count;
+    let pos = 0;
+    for (let i = 0; i < count; i++) {
+      const before = i === 0 ? 0 : this.offsets[first + i - 1];
+      whole.copyWithin(pos, before, before + prefixes[i]);
+      whole.set(suffixes.bytes(i), pos + prefixes[i]);
+      this.offsets[first + i] = pos;
+      this.lengths[first + i] = prefixes[i] + suffixes.length(i);
+      pos += this.lengths[first + i];
+    }
+  }
+
+  private begin(bytes: Uint8Array, count: number, length: number, leastBytes: number): void {
+    if (leastBytes > 0 && count > length / leastBytes) throw corrupt('more strings than bytes');
+    if (count === 0) return;
+    this.reserve(this.size + count);
+    this.addBuffer(bytes);
+    this.size += count;
+  }
+
+  private addBuffer(bytes: Uint8Array): void {
+    this.buffers.push(bytes);
+    this.firstIds.push(this.size);
+  }
+
+  private reserve(needed: number): void {
+    if (needed <= this.offsets.length) return;
+    this.offsets = grown(this.offsets, needed);
+    this.lengths = grown(this.lengths, needed);
+  }
+}
+
+export const EMPTY_TABLE = new ByteTable(0);
+
+function grown(items: Int32Array, needed: number): Int32Array {
+  const larger = new Int32Array(Math.max(needed, items.length * 2));
+  larger.set(items);
+  return larger;
+}
+
+function equalAt(bytes: Uint8Array, offset: number, wanted: Uint8Array): boolean {
+  for (let i = wanted.length - 1; i >= 0; i--) if (bytes[offset + i] !== wanted[i]) return false;
+  return true;
+}

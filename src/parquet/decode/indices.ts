@@ -1,0 +1,166 @@
+// Dictionary indices (and levels, where single ones are wanted): decoded as a whole, searched without decoding, or
+// read at ascending positions.
+import { corrupt } from '../corrupt.ts';
+import type { IntList } from '../../lib/int-list.ts';
+import { readRunHeader, type RunReader } from './run-reader.ts';
+
+/** Widest value that is read; no dictionary has more than 2^28 entries. */
+const WIDTH_MAX = 28;
+
+function checkWidth(width: number): void {
+  if (width > WIDTH_MAX) throw corrupt(`indices are ${width} bits wide`);
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A little-endian word at `p`, with zeros beyond the end. */
+function wordAt(bytes: Uint8Array, p: number): number {
+  return (bytes[p] ?? 0) | ((bytes[p + 1] ?? 0) << 8) | ((bytes[p + 2] ?? 0) << 16) | ((bytes[p + 3] ?? 0) << 24);
+}
+
+/** Value `i` of a packed run that begins at `start`; width up to 28. */
+function packedAt(bytes: Uint8Array, start: number, width: number, i: number): number {
+  const bit = i * width;
+  const p = start + Math.floor(bit / 8);
+  const shift = bit % 8;
+  let value = wordAt(bytes, p) >>> shift;
+  if (shift + width > 32) value |= (bytes[p + 4] ?? 0) << (32 - shift);
+  return value & ((1 << width) - 1);
+}
+
+/** Decodes `count` values in bytes [start, end) into `out` from `at`. */
+export function decodeIndices(
+  bytes: Uint8Array, start: number, end: number, width: number, count: number, out: Int32Array | Uint8Array,
+  at: number,
+): void {
+  checkWidth(width);
+  const last = at + count;
+  if (width === 0) {
+    out.fill(0, at, last);
+    return;
+  }
+  const view = viewOf(bytes);
+  const run: RunReader = { pos: start, count: 0, value: 0, packed: false };
+  let o = at;
+  while (o < last) {
+    readRunHeader(bytes, end, width, run);
+    const n = Math.min(run.count, last - o);
+    if (run.packed) {
+      unpack(bytes, view, run.pos, width, n, out, o);
+      run.pos += (run.count >>> 3) * width;
+    } else out.fill(run.value, o, o + n);
+    o += n;
+  }
+}
+
+function unpack(
+  bytes: Uint8Array, view: DataView, start: number, width: number, count: number, out: Int32Array | Uint8Array,
+  at: number,
+): void {
+  const mask = (1 << width) - 1;
+  // values that a 4-byte read inside the buffer covers
+  const fast = width > 25 ? 0 : Math.min(count, Math.floor(((bytes.length - start - 4) * 8) / width));
+  let bit = 0;
+  let i = 0;
+  for (; i < fast; i++) {
+    out[at + i] = (view.getUint32(start + (bit >>> 3), true) >>> (bit & 7)) & mask;
+    bit += width;
+  }
+  for (; i < count; i++) out[at + i] = packedAt(bytes, start, width, i);
+}
+
+/**
+ * Finds the values that equal `wanted`, or that `flags` marks when it is given, among `count` values, and appends
+ * their positions, counted from `base`.
+ */
+export function findIndices(
+  bytes: Uint8Array, start: number, end: number, width: number, count: number, wanted: number,
+  flags: Uint8Array | undefined, base: number, hits: IntList,
+): void {
+  checkWidth(width);
+  const isWanted = (value: number): boolean => (flags === undefined ? value === wanted : flags[value] === 1);
+  if (width === 0) {
+    if (isWanted(0)) for (let i = 0; i < count; i++) hits.push(base + i);
+    return;
+  }
+  const view = viewOf(bytes);
+  const run: RunReader = { pos: start, count: 0, value: 0, packed: false };
+  let i = 0;
+  while (i < count) {
+    readRunHeader(bytes, end, width, run);
+    const n = Math.min(run.count, count - i);
+    if (!run.packed) {
+      if (isWanted(run.value)) for (let k = 0; k < n; k++) hits.push(base + i + k);
+    } else {
+      if (flags === undefined) findPacked(bytes, view, run.pos, width, n, wanted, base + i, hits);
+      else findFlagged(bytes, view, run.pos, width, n, flags, base + i, hits);
+      run.pos += (run.count >>> 3) * width;
+    }
+    i += n;
+  }
+}
+
+function findPacked(
+  bytes: Uint8Array, view: DataView, start: number, width: number, count: number, wanted: number, base: number,
+  hits: IntList,
+): void {
+  const mask = (1 << width) - 1;
+  const fast = width > 25 ? 0 : Math.min(count, Math.floor(((bytes.length - start - 4) * 8) / width));
+  let bit = 0;
+  let i = 0;
+  for (; i < fast; i++) {
+    if (((view.getUint32(start + (bit >>> 3), true) >>> (bit & 7)) & mask) === wanted) hits.push(base + i);
+    bit += width;
+  }
+  for (; i < count; i++) if (packedAt(bytes, start, width, i) === wanted) hits.push(base + i);
+}
+
+function findFlagged(
+  bytes: Uint8Array, view: DataView, start: number, width: number, count: number, flags: Uint8Array, base: number,
+  hits: IntList,
+): void {
+  const mask = (1 << width) - 1;
+  const fast = width > 25 ? 0 : Math.min(count, Math.floor(((bytes.length - start - 4) * 8) / width));
+  let bit = 0;
+  let i = 0;
+  for (; i < fast; i++) {
+    if (flags[(view.getUint32(start + (bit >>> 3), true) >>> (bit & 7)) & mask] === 1) hits.push(base + i);
+    bit += width;
+  }
+  for (; i < count; i++) if (flags[packedAt(bytes, start, width, i)] === 1) hits.push(base + i);
+}
+
+/** Reads single values of a hybrid stream at ascending positions; runs in between are passed over. */
+export class IndexCursor {
+  private readonly bytes: Uint8Array;
+  private readonly end: number;
+  private readonly width: number;
+  private readonly run: RunReader;
+  private runStart = 0;
+  private runEnd = 0;
+  private packedStart = 0;
+
+  constructor(bytes: Uint8Array, start: number, end: number, width: number) {
+    checkWidth(width);
+    this.bytes = bytes;
+    this.end = end;
+    this.width = width;
+    this.run = { pos: start, count: 0, value: 0, packed: false };
+  }
+
+  /** The value at position `i`, which is not before the one asked last. */
+  at(i: number): number {
+    if (this.width === 0) return 0;
+    const { run } = this;
+    while (i >= this.runEnd) {
+      readRunHeader(this.bytes, this.end, this.width, run);
+      this.runStart = this.runEnd;
+      this.runEnd += run.count;
+      this.packedStart = run.pos;
+      if (run.packed) run.pos += (run.count >>> 3) * this.width;
+    }
+    return run.packed ? packedAt(this.bytes, this.packedStart, this.width, i - this.runStart) : run.value;
+  }
+}
