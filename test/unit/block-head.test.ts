@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import t from 'tap';
 import { type AppendResult, HeadBuilder } from '../../src/block/head/builder.ts';
+import { HEAD_VEC_NAMES } from '../../src/block/head/layout.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
 import { NestedSets } from '../../src/block/nested-set.ts';
@@ -195,6 +196,48 @@ t.test('a span counts once', async (t) => {
   t.match(append(head, encodeTraces(aTrace(2, 50))), { spans: 50, traces: 1, duplicates: 0 });
   t.equal((await traceOf(head, hexId(1, 16))).length, 51);
   t.strictSame(await traceOf(head, hexId(2, 16)), aTrace(2, 50), 'what the duplicates brought is taken back');
+});
+
+t.test('a span that is left out leaves nothing behind', async (t) => {
+  const head = aHead();
+  const rich = aSpan({
+    spanId: hexId(2, 8),
+    attributes: [
+      ['x', 1.5],
+      ['big', 2n ** 40n],
+    ],
+    events: [{ timeUnixNano: START_NANO, name: 'e', attributes: [['y', 2.5]], droppedAttributes: 0 }],
+    links: [
+      {
+        traceId: hexId(5, 16),
+        spanId: hexId(5, 8),
+        traceState: '',
+        attributes: [['z', 1n]],
+        droppedAttributes: 0,
+      },
+    ],
+    droppedEvents: 4,
+  });
+  const plain = aSpan({ spanId: hexId(1, 8) });
+  append(head, encodeTraces([rich, plain]));
+  const before = new HeadReader(head.sab).vecs;
+  const cut = Uint8Array.from([...encodeSpan({ ...rich, spanId: hexId(3, 8) }), 0x4a, 9]);
+  t.match(append(head, encodeTraces([rich])), { spans: 0, duplicates: 1, malformed: 0 });
+  t.match(append(head, field(1, field(2, field(2, cut)))), { spans: 0, duplicates: 0, malformed: 1 });
+  const after = new HeadReader(head.sab).vecs;
+  for (const name of HEAD_VEC_NAMES) {
+    if (!/^(str|resource|scope)/.test(name)) t.equal(after[name].count, before[name].count, name);
+  }
+  // 200 elements each: over the ends of chunks
+  for (let i = 0; i < 200; i++) {
+    append(head, encodeTraces([{ ...plain, spanId: hexId(100 + i, 8) }, rich]));
+  }
+  const spans = await traceOf(head, plain.traceId);
+  t.strictSame(spans[0], rich);
+  t.strictSame(
+    spans.slice(1).filter((s) => s.events.length + s.links.length + s.attributes.length > 0),
+    [],
+  );
 });
 
 t.test('malformed bytes', async (t) => {

@@ -76,15 +76,8 @@ export class VecWriter {
     if (count === this.count) return;
     this.count = count;
     this.chunk = 25 - Math.clz32(count + FIRST);
-    const view = this.chunks[this.chunk];
-    if (view === undefined) {
-      this.chunk--; // exactly at the end of the last chunk: the next push adds one
-      this.view = this.chunk < 0 ? new Int32Array(0) : this.chunks[this.chunk]!;
-      this.next = this.view.length;
-    } else {
-      this.view = view;
-      this.next = (count + FIRST - (FIRST << this.chunk)) * this.width;
-    }
+    this.view = this.chunks[this.chunk]!; // there, as element `count` was
+    this.next = (count + FIRST - (FIRST << this.chunk)) * this.width;
   }
 
   /** Bytes of the elements so far. */
