@@ -468,11 +468,13 @@ t.test('flush and shutdown over HTTP', async (t) => {
   await app.close();
 });
 
+const [MOUNT, UNMOUNT] = ['mount', 'umount'];
+
 /** A file system of its own for a folder; undefined where mounting is not allowed. */
 function mountSmall(folder: string, option: string): (() => void) | undefined {
   fs.mkdirSync(folder, { recursive: true });
-  if (spawnSync('mount', ['-t', 'tmpfs', '-o', option, 'tmpfs', folder]).status !== 0) return undefined;
-  return () => void spawnSync('umount', ['-l', folder]);
+  if (spawnSync(MOUNT, ['-t', 'tmpfs', '-o', option, 'tmpfs', folder]).status !== 0) return undefined;
+  return () => void spawnSync(UNMOUNT, ['-l', folder]);
 }
 
 t.test('a full disk refuses; what was acknowledged is there when there is space again', async (t) => {
@@ -496,7 +498,7 @@ t.test('a full disk refuses; what was acknowledged is there when there is space 
   await harness.ingester.stop();
   const again = await started(data);
   t.equal((await found(again)).headSpans, acknowledged, 'after a restart on the full disk');
-  spawnSync('mount', ['-o', 'remount,size=8m', data]);
+  spawnSync(MOUNT, ['-o', 'remount,size=8m', data]);
   await push(again, acknowledged, 100, 'one', 'a fairly long text');
   await again.ingester.flush();
   t.equal((await found(again)).blockTraces, (acknowledged + 100) / 5);
@@ -518,7 +520,7 @@ t.test('stopping', async (t) => {
   await push(kept, 0, 10);
   await kept.ingester.stop();
   t.equal(kept.uploaded.length, 0, 'no flush by default: the log keeps it');
-  t.match(kept.ingester.readiness?.(), /stopping/);
+  t.match(kept.ingester.readiness?.(), /stopped/);
   const flushed = await started(aFolder(), { config: { flushAllOnShutdown: true } });
   await push(flushed, 0, 10);
   await flushed.ingester.stop();

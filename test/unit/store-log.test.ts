@@ -8,7 +8,7 @@ import { type LogFiles, realFiles } from '../../src/store/log/files.ts';
 import { FrameType, type RangeRecord } from '../../src/store/log/frame.ts';
 import { holderText, lockFolder } from '../../src/store/log/lock.ts';
 import { openLog, type OpenedLog, type OpenLogOptions } from '../../src/store/log/open.ts';
-import { RingReader } from '../../src/store/log/ring.ts';
+import { RingReader, RingWord } from '../../src/store/log/ring.ts';
 import { listSegments, readSegment, segmentName } from '../../src/store/log/segment.ts';
 import { createLogger, type Logger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -214,7 +214,7 @@ t.test('a full ring makes pushes wait, and refuses them when nothing moves', asy
 
 /** Moves the reader without giving enough space: the wait is looked at again. */
 function takeOneSmall(harness: Harness): void {
-  Atomics.notify(new Int32Array(harness.memory.state), 2);
+  Atomics.notify(new Int32Array(harness.memory.state), RingWord.consumed);
 }
 
 t.test('a log that is cut at any byte of its last frames gives back all that is whole', async (t) => {

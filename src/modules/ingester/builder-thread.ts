@@ -31,7 +31,7 @@ export class BuilderThread {
   private stopping = false;
   private nextId = 1;
   private readonly flushes = new Map<number, PromiseWithResolvers<void>>();
-  private readonly ready = Promise.withResolvers<void>();
+  private ready = Promise.withResolvers<void>();
   private isReplaying = true;
   private crashes = 0;
   private crashedAt = -1;
@@ -51,6 +51,10 @@ export class BuilderThread {
   /** False while frames that were acknowledged are still being read from the segments. */
   get isCaughtUp(): boolean {
     return !this.isReplaying;
+  }
+
+  caughtUp(): Promise<void> {
+    return this.ready.promise;
   }
 
   /** Takes in what the builder has said so far. */
@@ -84,6 +88,7 @@ export class BuilderThread {
     const { worker } = this;
     if (worker !== undefined) await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     this.failFlushes();
+    if (this.isReplaying) this.ready.reject(new TempoError('unavailable', 'the ingester is stopping'));
     this.port?.close();
   }
 
@@ -92,6 +97,8 @@ export class BuilderThread {
     const channel = new MessageChannel();
     const { poison } = this;
     const data: BuilderData = { memory, position: ring.consumed, replay, settings, pendingBytes, poison };
+    if (!this.isReplaying) this.ready = Promise.withResolvers<void>();
+    this.ready.promise.catch(() => {});
     this.isReplaying = true;
     this.port = channel.port1;
     this.port.on('message', (message: FromBuilder) => this.received(message));

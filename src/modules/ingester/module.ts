@@ -1,6 +1,7 @@
 // The ingester: pushes go into the log, builders make heads of it, heads become blocks, blocks go to the
 // backend. This file ties the parts together; each does its work in a file of its own.
 import { totalmem } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { BlockMeta } from '../../block/meta.ts';
 import type { PushRequest, PushResult, Pusher } from '../../contracts/push.ts';
@@ -67,7 +68,7 @@ export interface IngesterOptions {
 }
 
 /** What tests turn. */
-export interface LogTuning {
+interface LogTuning {
   readonly ringBytes?: number;
   readonly ringWaitMs?: number;
   readonly segmentBytes?: number;
@@ -115,7 +116,7 @@ class LocalIngester implements Ingester {
   private readonly writer: BlockWriter;
   private readonly done: PushResult = { rejected: [] };
   private running: Running | undefined;
-  private state: 'new' | 'starting' | 'running' | 'stopping' = 'new';
+  private state: 'new' | 'starting' | 'running' | 'stopping' | 'stopped' = 'new';
 
   constructor(options: IngesterOptions) {
     this.options = options;
@@ -203,7 +204,7 @@ class LocalIngester implements Ingester {
 
   async stop(): Promise<void> {
     const { running } = this;
-    if (running === undefined || this.state === 'stopping') return;
+    if (running === undefined || this.state === 'stopping' || this.state === 'stopped') return;
     const wasRunning = this.state === 'running';
     this.state = 'stopping';
     const { opened, builder, pipeline, timer } = running;
@@ -213,6 +214,7 @@ class LocalIngester implements Ingester {
         this.logger.error('flush at shutdown failed, the log keeps the spans', { err }),
       );
     }
+    this.state = 'stopped';
     clearInterval(timer);
     pipeline.stop();
     await Promise.all([builder.stop(), this.writer.stop()]);
@@ -259,7 +261,9 @@ class LocalIngester implements Ingester {
 
   private async flushAll(tenant: string | undefined): Promise<void> {
     const running = this.running!;
-    await this.untilConsumed(running, Infinity);
+    if (!(await this.untilConsumed(running, Infinity))) {
+      throw new TempoError('unavailable', `ingester is ${this.state}`);
+    }
     if (tenant !== undefined && !this.heads.has(tenant) && !this.blocks.has(tenant)) {
       throw new TempoError('not_found', `tenant ${tenant} is not known`);
     }
@@ -277,13 +281,14 @@ class LocalIngester implements Ingester {
     const { ring } = opened;
     const position = ring.published;
     const deadlineMs = performance.now() + waitMs;
-    let isConsumed = ring.consumed >= position;
-    while (!isConsumed && performance.now() < deadlineMs && this.state !== 'stopping') {
-      await ring.progress(Math.min(deadlineMs - performance.now(), FRESHNESS_WAIT_MS));
-      isConsumed = ring.consumed >= position;
+    const isSeen = (): boolean => ring.consumed >= position && builder.isCaughtUp;
+    while (!isSeen() && performance.now() < deadlineMs && this.state !== 'stopped') {
+      const leftMs = Math.min(deadlineMs - performance.now(), FRESHNESS_WAIT_MS);
+      if (ring.consumed < position) await ring.progress(leftMs);
+      else await Promise.race([builder.caughtUp(), pause(leftMs, undefined, { ref: false })]);
     }
     builder.drain();
-    return isConsumed && builder.isCaughtUp;
+    return isSeen();
   }
 
   private handle(message: FromBuilder): void {

@@ -62,7 +62,8 @@ export function holderText({ pid, startTicks, pidNamespace }: Holder): string {
 function taken(path: string, holder: Holder): TempoError {
   return new TempoError(
     'unavailable',
-    `data folder is in use by process ${holder.pid} (lock file ${path}): stop it, or use another storage.trace.wal.path`,
+    `data folder is in use by process ${holder.pid} (lock ${path}): ` +
+      'stop it, or use another storage.trace.wal.path',
   );
 }
 

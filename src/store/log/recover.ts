@@ -10,7 +10,7 @@ import { listSegments, readSegment, type SegmentFile, type SegmentReport } from 
 /** Ascending [from, to] pairs, from < sequence <= to, by tenant. */
 export type CoveredRanges = ReadonlyMap<string, readonly (readonly [number, number])[]>;
 
-export interface RecoveredSegment extends SegmentFile {
+interface RecoveredSegment extends SegmentFile {
   readonly sizeBytes: number;
   /** Sequence numbers of push frames by tenant. */
   readonly pushes: ReadonlyMap<string, readonly number[]>;
