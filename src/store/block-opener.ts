@@ -1,16 +1,10 @@
-// Opens blocks for a scan thread, from the ingester's folder or from the backend.
+// Opens blocks for a scan thread, from the ingester's folder or from the backend, with the thread's one cache.
+import { blockDecompressors } from '../block/compression.ts';
 import type { BlockMeta } from '../block/meta.ts';
+import { type Block, openBlock } from '../block/vparquet/open.ts';
 import { TempoError } from '../lib/errors.ts';
+import { ByteLru } from '../lib/lru.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
-import type { SpanSource } from '../traceql/source.ts';
-
-export interface OpenBlock {
-  readonly rowGroups: readonly SpanSource[];
-  findTrace(
-    id: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<{ readonly part: Uint8Array | undefined; readonly bytesRead: number }>;
-}
 
 export interface BlockOpenerOptions {
   readonly local: ObjectStore;
@@ -19,13 +13,35 @@ export interface BlockOpenerOptions {
 }
 
 export class BlockOpener {
-  readonly options: BlockOpenerOptions;
+  private readonly options: BlockOpenerOptions;
+  private readonly cache: ByteLru;
+  private readonly decompressors = blockDecompressors();
 
   constructor(options: BlockOpenerOptions) {
     this.options = options;
+    this.cache = new ByteLru(options.cacheBytes);
   }
 
-  open(meta: BlockMeta, _location: 'local' | 'backend', _signal: AbortSignal): Promise<OpenBlock> {
-    return Promise.reject(new TempoError('unimplemented', `block ${meta.blockId} cannot be read yet`));
+  /** A block that has left the ingester's folder meanwhile is opened from the backend. */
+  async open(meta: BlockMeta, location: 'local' | 'backend', signal: AbortSignal): Promise<Block> {
+    if (location === 'backend') return this.openIn(this.options.backend, meta, signal);
+    try {
+      return await this.openIn(this.options.local, meta, signal);
+    } catch (err) {
+      if (!(err instanceof TempoError) || err.code !== 'not_found') throw err;
+      return this.openIn(this.options.backend, meta, signal);
+    }
+  }
+
+  private openIn(store: ObjectStore, meta: BlockMeta, signal: AbortSignal): Promise<Block> {
+    const folder = `${meta.tenantId}/${meta.blockId}`;
+    return openBlock({
+      meta,
+      readRange: (offset, length, abort) => store.readRange(`${folder}/data.parquet`, offset, length, abort),
+      readObject: (name, abort) => store.read(`${folder}/${name}`, abort),
+      decompressors: this.decompressors,
+      cache: this.cache,
+      signal,
+    });
   }
 }

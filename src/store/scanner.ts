@@ -1,5 +1,4 @@
 // What a scan thread does with a job: finds the sources, searches each, combines traces that lie in several.
-import type { BlockMeta } from '../block/meta.ts';
 import { HeadBuilder } from '../block/head/builder.ts';
 import { HeadReader } from '../block/head/reader.ts';
 import { HeadSource } from '../block/head/source.ts';
@@ -10,7 +9,7 @@ import type { FoundTrace } from '../contracts/query.ts';
 import { parse } from '../traceql/parser.ts';
 import { type SearchOptions, searchSource } from '../traceql/engine/search.ts';
 import type { SpanSource } from '../traceql/source.ts';
-import { BlockOpener, type OpenBlock } from './block-opener.ts';
+import { BlockOpener } from './block-opener.ts';
 import { IdSet } from './id-set.ts';
 import { newestFound, packFound } from './pack.ts';
 import type {
@@ -127,18 +126,14 @@ export class Scanner {
       const part = await openHead(ref.sab, ref.blockId).trace(id);
       return { part, bytesRead: part?.length ?? 0 };
     }
-    const block = await this.openBlock(ref.meta, ref.location, signal);
+    const block = await this.blocks.open(ref.meta, ref.location, signal);
     return block.findTrace(id, signal);
   }
 
   private async sourcesOf(ref: ScanSource, signal: AbortSignal): Promise<readonly SpanSource[]> {
     if (ref.kind === 'head') return [openHead(ref.sab, ref.blockId)];
-    const block = await this.openBlock(ref.meta, ref.location, signal);
+    const block = await this.blocks.open(ref.meta, ref.location, signal);
     return block.rowGroups.slice(...(ref.rowGroups ?? []));
-  }
-
-  private openBlock(meta: BlockMeta, location: 'local' | 'backend', signal: AbortSignal): Promise<OpenBlock> {
-    return this.blocks.open(meta, location, signal);
   }
 }
 
