@@ -36,6 +36,8 @@ export interface WrittenColumn {
   readonly leaf: Leaf;
   readonly codec: Codec;
   readonly encodings: readonly Encoding[];
+  /** Version of the data pages: 1 when levels are compressed too. */
+  readonly pageVersion: 1 | 2;
   readonly valueCount: number;
   readonly nullCount: number;
   readonly compressedBytes: number;
@@ -107,6 +109,7 @@ export class ColumnWriter {
       leaf,
       codec: input.compressor?.codec ?? 'UNCOMPRESSED',
       encodings: usedEncodings(encoding, leaf),
+      pageVersion: input.packLevels && input.compressor !== undefined ? 1 : 2,
       valueCount: entries.count,
       nullCount: entries.count - valueEnds[valueEnds.length - 1],
       compressedBytes,

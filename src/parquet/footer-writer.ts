@@ -4,13 +4,25 @@ import { compareBounds } from './bounds.ts';
 import type { WrittenColumn } from './column-writer.ts';
 import { ENCODING_NUMBER } from './page-writer.ts';
 import { ThriftType, ThriftWriter } from './thrift-writer.ts';
-import type { Codec, LogicalType, PhysicalType, Repetition, SchemaNode } from './types.ts';
+import type { Codec, Encoding, LogicalType, PhysicalType, Repetition, SchemaNode } from './types.ts';
 
-const TYPE_NUMBER: Readonly<Record<PhysicalType, number>> = { BOOLEAN: 0, INT32: 1, INT64: 2, DOUBLE: 5, BYTE_ARRAY: 6 };
+const TYPE_NUMBER: Readonly<Record<PhysicalType, number>> = {
+  BOOLEAN: 0,
+  INT32: 1,
+  INT64: 2,
+  DOUBLE: 5,
+  BYTE_ARRAY: 6,
+};
 const REPETITION_NUMBER: Readonly<Record<Repetition, number>> = { REQUIRED: 0, OPTIONAL: 1, REPEATED: 2 };
 const CODEC_NUMBER: Readonly<Record<Codec, number>> = { UNCOMPRESSED: 0, SNAPPY: 1, ZSTD: 6 };
 const CONVERTED_NUMBER: Readonly<Record<LogicalType, number>> = {
-  STRING: 0, MAP: 1, LIST: 3, UINT_32: 13, UINT_64: 14, INT_32: 17, INT_64: 18,
+  STRING: 0,
+  MAP: 1,
+  LIST: 3,
+  UINT_32: 13,
+  UINT_64: 14,
+  INT_32: 17,
+  INT_64: 18,
 };
 /** Field of the LogicalType union; integers are apart. */
 const LOGICAL_FIELD = { STRING: 1, MAP: 2, LIST: 3 } as const;
@@ -191,12 +203,33 @@ function columnChunk(thrift: ThriftWriter, { column, columnIndex, offsetIndex }:
   thrift.i64(9, column.dataPageOffset);
   if (column.dictionaryPageOffset !== undefined) thrift.i64(11, column.dictionaryPageOffset);
   statistics(thrift, column);
+  pageEncodings(thrift, column);
   thrift.end();
   thrift.i64(4, offsetIndex.offset);
   thrift.i32(5, offsetIndex.bytes);
   thrift.i64(6, columnIndex.offset);
   thrift.i32(7, columnIndex.bytes);
   thrift.end();
+}
+
+const DATA_PAGE = 0;
+const DICTIONARY_PAGE = 2;
+const DATA_PAGE_V2 = 3;
+
+/** How many pages have which encoding: a reader learns that every value is in the dictionary. */
+function pageEncodings(thrift: ThriftWriter, column: WrittenColumn): void {
+  const hasDictionary = column.dictionaryPageOffset !== undefined;
+  const pages = (type: number, encoding: Encoding, count: number): void => {
+    thrift.beginElement();
+    thrift.i32(1, type);
+    thrift.i32(2, ENCODING_NUMBER[encoding]);
+    thrift.i32(3, count);
+    thrift.end();
+  };
+  thrift.list(13, ThriftType.struct, hasDictionary ? 2 : 1);
+  if (hasDictionary) pages(DICTIONARY_PAGE, 'PLAIN', 1);
+  const encoding = column.encodings[column.encodings.length - 1];
+  pages(column.pageVersion === 1 ? DATA_PAGE : DATA_PAGE_V2, encoding, column.pages.length);
 }
 
 function statistics(thrift: ThriftWriter, column: WrittenColumn): void {
