@@ -72,9 +72,12 @@ export function blockDecompressors(native = true): Decompressors {
 
   function decode(codec: Codec, bytes: Uint8Array, size: number): Uint8Array {
     switch (codec) {
-      case 'UNCOMPRESSED': return bytes;
-      case 'SNAPPY': return snappyDecompress(bytes, size);
-      case 'ZSTD': return unzstd(bytes, size);
+      case 'UNCOMPRESSED':
+        return bytes;
+      case 'SNAPPY':
+        return snappyDecompress(bytes, size);
+      case 'ZSTD':
+        return unzstd(bytes, size);
     }
   }
 
@@ -87,7 +90,10 @@ export function blockDecompressors(native = true): Decompressors {
         throw new TempoError('block_corrupt', `cannot decompress a ${codec} page`, err);
       }
       if (out.length === uncompressedBytes) return out;
-      throw new TempoError('block_corrupt', `a ${codec} page has ${out.length} bytes, not ${uncompressedBytes}`);
+      throw new TempoError(
+        'block_corrupt',
+        `a ${codec} page has ${out.length} bytes, not ${uncompressedBytes}`,
+      );
     },
   };
 }

@@ -46,7 +46,9 @@ export function metaToJson(meta: BlockMeta): BlockMetaJson {
     dataEncoding: '',
     bloomShards: meta.bloomShards,
     footerSize: meta.footerSizeBytes,
-    ...(meta.dedicatedColumns.length === 0 ? {} : { dedicatedColumns: meta.dedicatedColumns.map(columnToJson) }),
+    ...(meta.dedicatedColumns.length === 0
+      ? {}
+      : { dedicatedColumns: meta.dedicatedColumns.map(columnToJson) }),
     ...(meta.replicationFactor === 0 ? {} : { replicationFactor: meta.replicationFactor }),
   };
 }
@@ -135,10 +137,14 @@ function columnList(value: unknown): DedicatedColumn[] {
     const scope = json['s'] ?? 'span';
     const type = json['t'] ?? 'string';
     const options: unknown = json['o'] ?? [];
-    if ((scope !== 'span' && scope !== 'resource' && scope !== 'event') || (type !== 'string' && type !== 'int')) {
+    if (
+      (scope !== 'span' && scope !== 'resource' && scope !== 'event') ||
+      (type !== 'string' && type !== 'int')
+    ) {
       throw new TempoError('block_corrupt', 'block meta has a dedicated column of unknown scope or type');
     }
-    if (!Array.isArray(options)) throw new TempoError('block_corrupt', 'block meta has bad dedicated column options');
+    if (!Array.isArray(options))
+      throw new TempoError('block_corrupt', 'block meta has bad dedicated column options');
     return { scope, name: text(json, 'n'), type, options: options.map(String) };
   });
 }

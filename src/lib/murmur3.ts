@@ -80,7 +80,13 @@ export function murmur3OfId(bytes: Uint8Array, offset: number, out: Uint32Array)
 }
 
 function finish(
-  aHigh: number, aLow: number, bHigh: number, bLow: number, length: number, out: Uint32Array, at: number,
+  aHigh: number,
+  aLow: number,
+  bHigh: number,
+  bLow: number,
+  length: number,
+  out: Uint32Array,
+  at: number,
 ): void {
   const b = (bLow ^ length) >>> 0;
   add(aHigh, (aLow ^ length) >>> 0, bHigh, b);
@@ -101,7 +107,12 @@ function finish(
 
 /** (h + i * step) mod 2^64 mod `m`, for numbers as halves and m < 2^37. */
 export function hashLocation(
-  hHigh: number, hLow: number, stepHigh: number, stepLow: number, i: number, m: number,
+  hHigh: number,
+  hLow: number,
+  stepHigh: number,
+  stepLow: number,
+  i: number,
+  m: number,
 ): number {
   multiply(0, i, stepHigh, stepLow);
   add(high, low, hHigh, hLow);

@@ -135,7 +135,12 @@ export class StringBounds {
 }
 
 function compareAt(
-  a: Uint8Array, aStart: number, aLength: number, b: Uint8Array, bStart: number, bLength: number,
+  a: Uint8Array,
+  aStart: number,
+  aLength: number,
+  b: Uint8Array,
+  bStart: number,
+  bLength: number,
 ): number {
   const common = Math.min(aLength, bLength);
   for (let i = 0; i < common; i++) {
@@ -163,7 +168,9 @@ export function compareBounds(leaf: Leaf, a: Uint8Array, b: Uint8Array): number 
   const y = new DataView(b.buffer, b.byteOffset, b.byteLength);
   if (leaf.type === 'DOUBLE') return x.getFloat64(0, true) - y.getFloat64(0, true);
   if (leaf.type === 'INT32') {
-    return isUnsigned(leaf) ? x.getUint32(0, true) - y.getUint32(0, true) : x.getInt32(0, true) - y.getInt32(0, true);
+    return isUnsigned(leaf)
+      ? x.getUint32(0, true) - y.getUint32(0, true)
+      : x.getInt32(0, true) - y.getInt32(0, true);
   }
   const p = isUnsigned(leaf) ? x.getBigUint64(0, true) : x.getBigInt64(0, true);
   const q = isUnsigned(leaf) ? y.getBigUint64(0, true) : y.getBigInt64(0, true);

@@ -1,13 +1,23 @@
 // Writes one column chunk: dictionary page, data pages, and its entry for the footer with both page indexes.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import {
-  type Bounds, boundsOf32, boundsOf64, boundsOfBools, boundsOfDoubles, compareBounds, StringBounds,
+  type Bounds,
+  boundsOf32,
+  boundsOf64,
+  boundsOfBools,
+  boundsOfDoubles,
+  compareBounds,
+  StringBounds,
 } from './bounds.ts';
 import { DictionaryBuilder } from './dictionary.ts';
 import { encodeDelta32, encodeDelta64 } from './encode/delta.ts';
 import { bitWidth, encodeIndices, encodeLevelRun, encodeLevels, INDEX_WIDTH_MAX } from './encode/hybrid.ts';
 import {
-  encodeBools, encodeDeltaLengthPacked, encodeDeltaLengthStrings, encodePlain32, encodePlain64,
+  encodeBools,
+  encodeDeltaLengthPacked,
+  encodeDeltaLengthStrings,
+  encodePlain32,
+  encodePlain64,
 } from './encode/plain.ts';
 import { type FileOutput, PageWriter, type WrittenPage } from './page-writer.ts';
 import type { Codec, Compressor, Encoding, Leaf, PageLocation } from './types.ts';
@@ -50,6 +60,12 @@ export interface WrittenColumn {
 
 const NO_BYTES = new Uint8Array(0);
 
+/**
+ * A column with a larger share of distinct values gets no dictionary: it would be as large without one (measured on
+ * URLs), and whoever wants one value would have to decompress all of it.
+ */
+const DISTINCT_SHARE_MAX = 0.6;
+
 export class ColumnWriter {
   private readonly pages: PageWriter;
   private readonly dictionary = new DictionaryBuilder();
@@ -63,15 +79,18 @@ export class ColumnWriter {
 
   /** @param pageRows row that each page begins with; one more element than pages. */
   write(input: ColumnInput, pageRows: Int32Array): WrittenColumn {
-    if (input.encoding !== 'RLE_DICTIONARY') return this.writePages(input, input.encoding, pageRows, undefined);
+    if (input.encoding !== 'RLE_DICTIONARY')
+      return this.writePages(input, input.encoding, pageRows, undefined);
     if (input.values.kind !== 'strings') throw new Error('dictionaries are of strings');
     const { ids, table } = input.values;
-    this.dictionary.build(ids, valueCounts(input)[input.entries.pageStarts.length - 1], table);
+    const count = valueCounts(input)[input.entries.pageStarts.length - 1];
+    this.dictionary.build(ids, count, table);
     try {
-      if (bitWidth(this.dictionary.size) > INDEX_WIDTH_MAX) {
+      const { size } = this.dictionary;
+      if (size > count * DISTINCT_SHARE_MAX || bitWidth(size) > INDEX_WIDTH_MAX) {
         return this.writePages(input, 'DELTA_LENGTH_BYTE_ARRAY', pageRows, undefined);
       }
-      const page = this.pages.dictionaryPage(this.dictionary.encode(), this.dictionary.size, input.compressor);
+      const page = this.pages.dictionaryPage(this.dictionary.encode(), size, input.compressor);
       return this.writePages(input, 'RLE_DICTIONARY', pageRows, page);
     } finally {
       this.dictionary.release();
@@ -79,7 +98,10 @@ export class ColumnWriter {
   }
 
   private writePages(
-    input: ColumnInput, encoding: Encoding, pageRows: Int32Array, dictionaryPage: WrittenPage | undefined,
+    input: ColumnInput,
+    encoding: Encoding,
+    pageRows: Int32Array,
+    dictionaryPage: WrittenPage | undefined,
   ): WrittenColumn {
     const { leaf, entries } = input;
     const pages: PageIndexEntry[] = [];
@@ -92,14 +114,23 @@ export class ColumnWriter {
       const to = valueEnds[p + 1];
       const nullCount = entryCount - (to - from);
       const rowCount = pageRows[p + 1] - pageRows[p];
-      const written = to === from && input.packLevels && input.compressor !== undefined
-        ? this.writeNullPage(input, input.compressor, encoding, p, pageRows[p])
-        : this.pages.dataPage({
-          packLevels: input.packLevels, entryCount, nullCount, rowCount, encoding,
-          repetition: this.encodeRepetition(input, p),
-          definition: this.encodeDefinition(input, p),
-          body: this.encodeValues(input, encoding, from, to),
-        }, pageRows[p], input.compressor);
+      const written =
+        to === from && input.packLevels && input.compressor !== undefined
+          ? this.writeNullPage(input, input.compressor, encoding, p, pageRows[p])
+          : this.pages.dataPage(
+              {
+                packLevels: input.packLevels,
+                entryCount,
+                nullCount,
+                rowCount,
+                encoding,
+                repetition: this.encodeRepetition(input, p),
+                definition: this.encodeDefinition(input, p),
+                body: this.encodeValues(input, encoding, from, to),
+              },
+              pageRows[p],
+              input.compressor,
+            );
       compressedBytes += written.location.compressedBytes;
       uncompressedBytes += written.uncompressedBytes;
       const bounds = to === from ? undefined : this.pageBounds(input, encoding, from, to, p);
@@ -123,18 +154,25 @@ export class ColumnWriter {
 
   /** A page without values: columns that share entries and levels write the same bytes, so they are compressed once. */
   private writeNullPage(
-    input: ColumnInput, compressor: Compressor, encoding: Encoding, page: number, firstRow: number,
+    input: ColumnInput,
+    compressor: Compressor,
+    encoding: Encoding,
+    page: number,
+    firstRow: number,
   ): WrittenPage {
     const { leaf, entries } = input;
     const key = `${encoding} ${bitWidth(leaf.maxRepetition)} ${bitWidth(leaf.maxDefinition)} ${page}`;
     const cache = entries.nullPages(input.definition);
     let packed = cache.get(key);
     if (packed === undefined) {
-      packed = this.pages.pack({
-        repetition: this.encodeRepetition(input, page),
-        definition: this.encodeDefinition(input, page),
-        body: this.encodeValues(input, encoding, 0, 0),
-      }, compressor);
+      packed = this.pages.pack(
+        {
+          repetition: this.encodeRepetition(input, page),
+          definition: this.encodeDefinition(input, page),
+          body: this.encodeValues(input, encoding, 0, 0),
+        },
+        compressor,
+      );
       packed = { stored: packed.stored.slice(), uncompressedBytes: packed.uncompressedBytes };
       cache.set(key, packed);
     }
@@ -176,22 +214,40 @@ export class ColumnWriter {
         if (delta) encodeDelta64(out, values.words, from, to);
         else encodePlain64(out, values.words, from, to);
         break;
-      case 'double': encodePlain64(out, values.words, from, to); break;
-      case 'bool': encodeBools(out, values.values, from, to); break;
-      case 'strings': encodeDeltaLengthStrings(out, values.ids, values.table, from, to); break;
-      case 'packed': encodeDeltaLengthPacked(out, values.bytes, values.starts, from, to); break;
+      case 'double':
+        encodePlain64(out, values.words, from, to);
+        break;
+      case 'bool':
+        encodeBools(out, values.values, from, to);
+        break;
+      case 'strings':
+        encodeDeltaLengthStrings(out, values.ids, values.table, from, to);
+        break;
+      case 'packed':
+        encodeDeltaLengthPacked(out, values.bytes, values.starts, from, to);
+        break;
     }
     return out.view();
   }
 
-  private pageBounds(input: ColumnInput, encoding: Encoding, from: number, to: number, page: number): Bounds | undefined {
+  private pageBounds(
+    input: ColumnInput,
+    encoding: Encoding,
+    from: number,
+    to: number,
+    page: number,
+  ): Bounds | undefined {
     const { values, leaf } = input;
     if (encoding === 'RLE_DICTIONARY') return this.dictionary.pageBounds(from, to, page);
     switch (values.kind) {
-      case 'int32': return boundsOf32(values.values, from, to, leaf);
-      case 'int64': return boundsOf64(values.words, from, to, leaf);
-      case 'double': return boundsOfDoubles(values.words, from, to);
-      case 'bool': return boundsOfBools(values.values, from, to);
+      case 'int32':
+        return boundsOf32(values.values, from, to, leaf);
+      case 'int64':
+        return boundsOf64(values.words, from, to, leaf);
+      case 'double':
+        return boundsOfDoubles(values.words, from, to);
+      case 'bool':
+        return boundsOfBools(values.values, from, to);
       case 'strings':
         this.strings.reset();
         for (let i = from; i < to; i++) this.strings.addString(values.table, values.ids[i]);

@@ -2,7 +2,13 @@
 // Nothing of the file is held in memory except what the indexes and the footer need.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { type ColumnInput, ColumnWriter, type WrittenColumn } from './column-writer.ts';
-import { encodeColumnIndex, encodeFooter, encodeOffsetIndex, type FooterRowGroup, type IndexPlace } from './footer-writer.ts';
+import {
+  encodeColumnIndex,
+  encodeFooter,
+  encodeOffsetIndex,
+  type FooterRowGroup,
+  type IndexPlace,
+} from './footer-writer.ts';
 import { FileOutput } from './page-writer.ts';
 import type { SchemaNode } from './types.ts';
 
@@ -56,7 +62,10 @@ export class ParquetFileWriter {
 
   finish(): FinishedFile {
     const scratch = new ByteWriter(1 << 16);
-    const place = (encode: (out: ByteWriter, column: WrittenColumn) => void, column: WrittenColumn): IndexPlace => {
+    const place = (
+      encode: (out: ByteWriter, column: WrittenColumn) => void,
+      column: WrittenColumn,
+    ): IndexPlace => {
       scratch.reset();
       encode(scratch, column);
       const offset = this.out.position;
@@ -65,12 +74,16 @@ export class ParquetFileWriter {
     };
     const columnIndexes = this.groups.map((g) => g.columns.map((column) => place(encodeColumnIndex, column)));
     const offsetIndexes = this.groups.map((g) => g.columns.map((column) => place(encodeOffsetIndex, column)));
-    const rowGroups = this.groups.map((group, g): FooterRowGroup => ({
-      rowCount: group.rowCount,
-      columns: group.columns.map((column, c) => ({
-        column, columnIndex: columnIndexes[g][c], offsetIndex: offsetIndexes[g][c],
-      })),
-    }));
+    const rowGroups = this.groups.map(
+      (group, g): FooterRowGroup => ({
+        rowCount: group.rowCount,
+        columns: group.columns.map((column, c) => ({
+          column,
+          columnIndex: columnIndexes[g][c],
+          offsetIndex: offsetIndexes[g][c],
+        })),
+      }),
+    );
     scratch.reset();
     encodeFooter(scratch, { schema: this.schema, createdBy: this.createdBy, rowGroups });
     const footerBytes = scratch.length;

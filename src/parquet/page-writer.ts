@@ -35,7 +35,12 @@ export class FileOutput {
 
 /** Numbers of the format's enumerations. */
 export const ENCODING_NUMBER: Readonly<Record<Encoding, number>> = {
-  PLAIN: 0, PLAIN_DICTIONARY: 2, RLE: 3, DELTA_BINARY_PACKED: 5, DELTA_LENGTH_BYTE_ARRAY: 6, DELTA_BYTE_ARRAY: 7,
+  PLAIN: 0,
+  PLAIN_DICTIONARY: 2,
+  RLE: 3,
+  DELTA_BINARY_PACKED: 5,
+  DELTA_LENGTH_BYTE_ARRAY: 6,
+  DELTA_BYTE_ARRAY: 7,
   RLE_DICTIONARY: 8,
 };
 

@@ -2,7 +2,17 @@
 import { ByteWriter } from '../lib/byte-writer.ts';
 
 /** Type codes of the compact protocol. */
-export const ThriftType = { true: 1, false: 2, i8: 3, i16: 4, i32: 5, i64: 6, binary: 8, list: 9, struct: 12 } as const;
+export const ThriftType = {
+  true: 1,
+  false: 2,
+  i8: 3,
+  i16: 4,
+  i32: 5,
+  i64: 6,
+  binary: 8,
+  list: 9,
+  struct: 12,
+} as const;
 export type ThriftType = (typeof ThriftType)[keyof typeof ThriftType];
 
 const encoder = new TextEncoder();

@@ -63,16 +63,16 @@ export class Entries {
   /** How many of `definition` equal `max` in front of each page, and in all. Asked again, it remembers. */
   valueCounts(definition: Uint8Array, max: number): Int32Array {
     let byMax = this.counts.get(definition);
-    if (byMax === undefined) this.counts.set(definition, byMax = new Map());
+    if (byMax === undefined) this.counts.set(definition, (byMax = new Map()));
     let counts = byMax.get(max);
-    if (counts === undefined) byMax.set(max, counts = countLevels(definition, max, this.pageStarts));
+    if (counts === undefined) byMax.set(max, (counts = countLevels(definition, max, this.pageStarts)));
     return counts;
   }
 
   /** Finished pages without values of columns with these definition levels, for whoever writes them to keep. */
   nullPages(definition: Uint8Array | number): Map<string, PackedPage> {
     let pages = this.packed.get(definition);
-    if (pages === undefined) this.packed.set(definition, pages = new Map());
+    if (pages === undefined) this.packed.set(definition, (pages = new Map()));
     return pages;
   }
 }

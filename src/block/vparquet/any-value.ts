@@ -26,7 +26,11 @@ function fields(bytes: Uint8Array, start: number, end: number, visit: Visit): vo
 }
 
 /** The last value of an AnyValue, as for any protobuf oneof; tag 0 when there is none. */
-function lastValue(bytes: Uint8Array, start: number, end: number): { tag: number; start: number; end: number } {
+function lastValue(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): { tag: number; start: number; end: number } {
   const found = { tag: 0, start: end, end };
   fields(bytes, start, end, (tag, from, to) => {
     if (!VALUE_TAGS.has(tag)) return;
@@ -43,7 +47,13 @@ const VALUE_TAGS: ReadonlySet<number> = new Set(Object.values(TAG));
  * Calls `visit` with each element of the array in the AnyValue [start, end): where its contents are (strings), or
  * where its number begins (bool and int: a varint; double: 8 bytes). An element of another type is left out.
  */
-export function arrayElements(bytes: Uint8Array, start: number, end: number, elementTag: number, visit: Visit): void {
+export function arrayElements(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  elementTag: number,
+  visit: Visit,
+): void {
   const array = lastValue(bytes, start, end);
   fields(bytes, array.start, array.end, (tag, from, to) => {
     if (tag !== Tag.arrayValue.values) return;
@@ -53,7 +63,10 @@ export function arrayElements(bytes: Uint8Array, start: number, end: number, ele
 }
 
 /** Both words of the varint at `start`. */
-export function varintWords(bytes: Uint8Array, start: number): { readonly low: number; readonly high: number } {
+export function varintWords(
+  bytes: Uint8Array,
+  start: number,
+): { readonly low: number; readonly high: number } {
   wire.varint64(bytes, start);
   return { low: wire.low, high: wire.high };
 }
@@ -64,7 +77,8 @@ const decoder = new TextDecoder();
 export function anyValueJson(bytes: Uint8Array, start: number, end: number): string {
   const value = lastValue(bytes, start, end);
   switch (value.tag) {
-    case TAG.string: return `{"stringValue":${quote(text(bytes, value.start, value.end))}}`;
+    case TAG.string:
+      return `{"stringValue":${quote(text(bytes, value.start, value.end))}}`;
     case TAG.bool: {
       const { low, high } = varintWords(bytes, value.start);
       return `{"boolValue":${low !== 0 || high !== 0}}`;
@@ -73,8 +87,10 @@ export function anyValueJson(bytes: Uint8Array, start: number, end: number): str
       const { low, high } = varintWords(bytes, value.start);
       return `{"intValue":"${(BigInt(high) << 32n) | BigInt(low >>> 0)}"}`;
     }
-    case TAG.double: return `{"doubleValue":${doubleJson(bytes, value.start)}}`;
-    case TAG.bytes: return `{"bytesValue":"${base64(bytes.subarray(value.start, value.end))}"}`;
+    case TAG.double:
+      return `{"doubleValue":${doubleJson(bytes, value.start)}}`;
+    case TAG.bytes:
+      return `{"bytesValue":"${base64(bytes.subarray(value.start, value.end))}"}`;
     case TAG.array: {
       const values: string[] = [];
       fields(bytes, value.start, value.end, (tag, from, to) => {
@@ -89,7 +105,8 @@ export function anyValueJson(bytes: Uint8Array, start: number, end: number): str
       });
       return values.length === 0 ? '{"kvlistValue":{}}' : `{"kvlistValue":{"values":[${values.join(',')}]}}`;
     }
-    default: return '{}';
+    default:
+      return '{}';
   }
 }
 
@@ -114,7 +131,8 @@ function text(bytes: Uint8Array, start: number, end: number): string {
 /** Go's encoder escapes what HTML would take for markup. */
 function quote(value: string): string {
   return JSON.stringify(value).replace(
-    /[<>&\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    /[<>&\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }
 

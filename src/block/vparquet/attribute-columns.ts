@@ -38,8 +38,12 @@ export interface HeadContext {
   readonly keys: HeadStrings;
 }
 
-const ARRAY_TYPES = (1 << AttrType.stringArray) | (1 << AttrType.boolArray) | (1 << AttrType.intArray) |
-  (1 << AttrType.doubleArray) | (1 << AttrType.emptyArray);
+const ARRAY_TYPES =
+  (1 << AttrType.stringArray) |
+  (1 << AttrType.boolArray) |
+  (1 << AttrType.intArray) |
+  (1 << AttrType.doubleArray) |
+  (1 << AttrType.emptyArray);
 const UNSUPPORTED_TYPES = (1 << AttrType.other) | (1 << AttrType.empty);
 
 export class AttributeColumns {
@@ -64,9 +68,13 @@ export class AttributeColumns {
     let capacity = 0;
     for (let i = 0; i < starts.length; i++) capacity += Math.max(1, ends[i] - starts[i]);
     const out = {
-      repetition: new Uint8Array(capacity), definition: new Uint8Array(capacity),
-      keyWords: new Int32Array(capacity), values: new Int32Array(capacity),
-      pageStarts: new Int32Array(owners.entries.pageStarts.length), attributes: 0, types: 0,
+      repetition: new Uint8Array(capacity),
+      definition: new Uint8Array(capacity),
+      keyWords: new Int32Array(capacity),
+      values: new Int32Array(capacity),
+      pageStarts: new Int32Array(owners.entries.pageStarts.length),
+      attributes: 0,
+      types: 0,
     };
     const count = collect(context.head, store, owners, starts, ends, promotion, out);
     this.entries = new Entries(count, out.repetition, out.pageStarts);
@@ -104,7 +112,9 @@ export class AttributeColumns {
       const ids = new Int32Array(count);
       let n = 0;
       return {
-        scalar: (_type, value) => { ids[n++] = value; },
+        scalar: (_type, value) => {
+          ids[n++] = value;
+        },
         elements: (start, end) => {
           const before = n;
           arrayElements(bytes, start, end, Tag.anyValue.string, (_tag, from, to) => {
@@ -120,29 +130,34 @@ export class AttributeColumns {
   ints(): ColumnSource {
     const { wide } = this.context.head.vecs;
     const { bytes } = this.context.head;
-    return this.typed(AttrType.int, AttrType.intArray, (count) => {
-      const words = new Int32Array(count * 2);
-      let n = 0;
-      const push = (low: number, high: number): void => {
-        words[n++] = low;
-        words[n++] = high;
-      };
-      return {
-        scalar: (type, value) => {
-          if (type === AttrType.int) push(value, value >> 31);
-          else push(wide.get(value, 0), wide.get(value, 1));
-        },
-        elements: (start, end) => {
-          const before = n;
-          arrayElements(bytes, start, end, Tag.anyValue.int, (_tag, from) => {
-            const { low, high } = varintWords(bytes, from);
-            push(low, high);
-          });
-          return (n - before) / 2;
-        },
-        values: () => ({ kind: 'int64', words: words.subarray(0, n) }),
-      };
-    }, AttrType.int64);
+    return this.typed(
+      AttrType.int,
+      AttrType.intArray,
+      (count) => {
+        const words = new Int32Array(count * 2);
+        let n = 0;
+        const push = (low: number, high: number): void => {
+          words[n++] = low;
+          words[n++] = high;
+        };
+        return {
+          scalar: (type, value) => {
+            if (type === AttrType.int) push(value, value >> 31);
+            else push(wide.get(value, 0), wide.get(value, 1));
+          },
+          elements: (start, end) => {
+            const before = n;
+            arrayElements(bytes, start, end, Tag.anyValue.int, (_tag, from) => {
+              const { low, high } = varintWords(bytes, from);
+              push(low, high);
+            });
+            return (n - before) / 2;
+          },
+          values: () => ({ kind: 'int64', words: words.subarray(0, n) }),
+        };
+      },
+      AttrType.int64,
+    );
   }
 
   doubles(): ColumnSource {
@@ -176,7 +191,9 @@ export class AttributeColumns {
       const values = new Uint8Array(count);
       let n = 0;
       return {
-        scalar: (_type, value) => { values[n++] = value; },
+        scalar: (_type, value) => {
+          values[n++] = value;
+        },
         elements: (start, end) => {
           const before = n;
           arrayElements(bytes, start, end, Tag.anyValue.bool, (_tag, from) => {
@@ -209,7 +226,11 @@ export class AttributeColumns {
     }
     const bytes = new Uint8Array(starts[starts.length - 1]);
     parts.forEach((part, i) => bytes.set(part, starts[i]));
-    return { entries: this.entries, definition, values: { kind: 'packed', bytes, starts: Int32Array.from(starts) } };
+    return {
+      entries: this.entries,
+      definition,
+      values: { kind: 'packed', bytes, starts: Int32Array.from(starts) },
+    };
   }
 
   private json(str: number): string {
@@ -224,7 +245,10 @@ export class AttributeColumns {
 
   /** A typed value column: scalars of one or two types, and arrays of them. */
   private typed(
-    scalarType: number, arrayType: number, begin: (count: number) => ValueSink, otherScalarType = scalarType,
+    scalarType: number,
+    arrayType: number,
+    begin: (count: number) => ValueSink,
+    otherScalarType = scalarType,
   ): ColumnSource {
     const wanted = (1 << scalarType) | (1 << otherScalarType);
     if ((this.types & (wanted | (1 << arrayType))) === 0) return this.source(begin(0).values());
@@ -302,8 +326,13 @@ interface Collected {
 
 /** Fills `out` and returns the number of entries. The hot loop of a block: it runs for every attribute. */
 function collect(
-  head: HeadReader, store: AttributeStore, owners: Owners, starts: Int32Array, ends: Int32Array,
-  promotion: Promotion | undefined, out: Collected,
+  head: HeadReader,
+  store: AttributeStore,
+  owners: Owners,
+  starts: Int32Array,
+  ends: Int32Array,
+  promotion: Promotion | undefined,
+  out: Collected,
 ): number {
   const { entries, level } = owners;
   const keyChunks = store.keys.chunks as readonly Int32Array[];
@@ -346,7 +375,13 @@ function collect(
   return n;
 }
 
-function promote(head: HeadReader, column: PromotedValues, owner: number, type: number, value: number): boolean {
+function promote(
+  head: HeadReader,
+  column: PromotedValues,
+  owner: number,
+  type: number,
+  value: number,
+): boolean {
   if (type !== AttrType.int64) return column.take(owner, type, value, value >> 31);
   return column.take(owner, type, head.vecs.wide.get(value, 0), head.vecs.wide.get(value, 1));
 }

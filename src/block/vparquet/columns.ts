@@ -3,7 +3,13 @@
 import { Entries, type ColumnValues } from '../../parquet/values.ts';
 import type { HeadReader } from '../head/reader.ts';
 import type { VecReader } from '../head/vec.ts';
-import { AttributeColumns, type AttributeStore, type ColumnSource, type HeadContext, type Promotion } from './attribute-columns.ts';
+import {
+  AttributeColumns,
+  type AttributeStore,
+  type ColumnSource,
+  type HeadContext,
+  type Promotion,
+} from './attribute-columns.ts';
 import { gather32, gather64, gather8, gatherNext32 } from './gather.ts';
 import { PromotedValues, type PromotedKey } from './promoted.ts';
 import type { Owners, TraceRows } from './trace-rows.ts';
@@ -98,7 +104,11 @@ type Add = (name: string, values: () => ColumnValues) => void;
 
 function ownerColumns(out: Producers, prefix: string, owners: Owners): Add {
   return (name, values) => {
-    out.set(prefix + name, () => ({ entries: owners.entries, definition: owners.definition, values: values() }));
+    out.set(prefix + name, () => ({
+      entries: owners.entries,
+      definition: owners.definition,
+      values: values(),
+    }));
   };
 }
 
@@ -113,7 +123,12 @@ function once<T>(make: () => T): () => T {
 }
 
 function attributeColumns(
-  out: Producers, prefix: string, context: HeadContext, store: AttributeStore, owners: Owners, promotion?: Promotion,
+  out: Producers,
+  prefix: string,
+  context: HeadContext,
+  store: AttributeStore,
+  owners: Owners,
+  promotion?: Promotion,
 ): () => AttributeColumns {
   const attributes = once(() => new AttributeColumns(context, store, owners, promotion));
   const element = `${prefix}Attrs.list.element.`;
@@ -129,8 +144,14 @@ function attributeColumns(
 
 /** Columns of promoted attributes; those of keys that the schema has a column for but nobody configured are null. */
 function promotedColumns(
-  out: Producers, prefix: string, context: HeadContext, owners: Owners, columns: readonly string[],
-  keys: readonly PromotedKey[], promotion: Promotion, attributes: () => AttributeColumns,
+  out: Producers,
+  prefix: string,
+  context: HeadContext,
+  owners: Owners,
+  columns: readonly string[],
+  keys: readonly PromotedKey[],
+  promotion: Promotion,
+  attributes: () => AttributeColumns,
 ): void {
   for (const name of columns) {
     const index = keys.findIndex((key) => key.column === name);
@@ -141,22 +162,39 @@ function promotedColumns(
   }
 }
 
-function promotedSource(context: HeadContext, owners: Owners, column: PromotedValues | undefined): ColumnSource {
+function promotedSource(
+  context: HeadContext,
+  owners: Owners,
+  column: PromotedValues | undefined,
+): ColumnSource {
   const { entries, level } = owners;
   if (column?.present === undefined) {
-    const values: ColumnValues = column?.isInt === true
-      ? { kind: 'int64', words: new Int32Array(0) } : strings(context, new Int32Array(0));
+    const values: ColumnValues =
+      column?.isInt === true
+        ? { kind: 'int64', words: new Int32Array(0) }
+        : strings(context, new Int32Array(0));
     return { entries, definition: level, values };
   }
   const definition = column.present.map((has) => level + has);
   const values: ColumnValues = column.isInt
-    ? { kind: 'int64', words: column.values } : strings(context, column.values);
+    ? { kind: 'int64', words: column.values }
+    : strings(context, column.values);
   return { entries, definition, values };
 }
 
-const DEDICATED = Array.from({ length: 10 }, (_, i) => `DedicatedAttributes.String${String(i + 1).padStart(2, '0')}`);
+const DEDICATED = Array.from(
+  { length: 10 },
+  (_, i) => `DedicatedAttributes.String${String(i + 1).padStart(2, '0')}`,
+);
 const RESOURCE_STATIC = [
-  'Cluster', 'Namespace', 'Pod', 'Container', 'K8sClusterName', 'K8sNamespaceName', 'K8sPodName', 'K8sContainerName',
+  'Cluster',
+  'Namespace',
+  'Pod',
+  'Container',
+  'K8sClusterName',
+  'K8sNamespaceName',
+  'K8sPodName',
+  'K8sContainerName',
 ];
 const SPAN_STATIC = ['HttpMethod', 'HttpUrl', 'HttpStatusCode'];
 
@@ -173,7 +211,10 @@ function resourceColumns(out: Producers, context: ColumnsContext, owners: Owners
   promotedColumns(out, RESOURCE, context, owners, columns, context.resourceKeys, promotion, attributes);
   const add = ownerColumns(out, RESOURCE, owners);
   add('ServiceName', () => strings(context, gather32(vecs.resourceService, owners.source)));
-  add('DroppedAttributesCount', () => ({ kind: 'int32', values: gather32(vecs.resourceDropped, owners.source) }));
+  add('DroppedAttributesCount', () => ({
+    kind: 'int32',
+    values: gather32(vecs.resourceDropped, owners.source),
+  }));
 }
 
 function scopeColumns(out: Producers, context: ColumnsContext, owners: Owners): void {
@@ -183,7 +224,10 @@ function scopeColumns(out: Producers, context: ColumnsContext, owners: Owners): 
   const add = ownerColumns(out, SCOPE, owners);
   add('Name', () => strings(context, gather32(vecs.scopeName, owners.source)));
   add('Version', () => strings(context, gather32(vecs.scopeVersion, owners.source)));
-  add('DroppedAttributesCount', () => ({ kind: 'int32', values: gather32(vecs.scopeDropped, owners.source) }));
+  add('DroppedAttributesCount', () => ({
+    kind: 'int32',
+    values: gather32(vecs.scopeDropped, owners.source),
+  }));
 }
 
 function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): void {
@@ -197,10 +241,14 @@ function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): 
   add('NestedSetLeft', () => ({ kind: 'int32', values: rows.left }));
   add('NestedSetRight', () => ({ kind: 'int32', values: rows.right }));
   add('Name', () => strings(context, gather32(vecs.spanName, source)));
-  add('Kind', () => ({ kind: 'int32', values: Int32Array.from(gather8(vecs.spanKindStatus, source), (v) => v & 15) }));
-  add('StatusCode', () => (
-    { kind: 'int32', values: Int32Array.from(gather8(vecs.spanKindStatus, source), (v) => v >>> 4) }
-  ));
+  add('Kind', () => ({
+    kind: 'int32',
+    values: Int32Array.from(gather8(vecs.spanKindStatus, source), (v) => v & 15),
+  }));
+  add('StatusCode', () => ({
+    kind: 'int32',
+    values: Int32Array.from(gather8(vecs.spanKindStatus, source), (v) => v >>> 4),
+  }));
   add('TraceState', () => strings(context, gather32(vecs.spanTraceState, source)));
   add('StatusMessage', () => strings(context, gather32(vecs.spanStatusMessage, source)));
   add('StartTimeUnixNano', () => ({ kind: 'int64', words: gather64(vecs.spanStart, source) }));
@@ -280,11 +328,15 @@ function eventColumns(out: Producers, context: ColumnsContext, spans: Owners): v
   const events = once(() => children(spans, vecs.spanEventStart, vecs.eventTime.count));
   const store = { start: vecs.eventAttrStart, keys: vecs.eventAttrKey, values: vecs.eventAttrValue };
   lazyColumns(out, EVENT, events, (add) => {
-    add('TimeSinceStartNano', (owners) => ({ kind: 'int64', words: gather64(vecs.eventTime, present(owners)) }));
+    add('TimeSinceStartNano', (owners) => ({
+      kind: 'int64',
+      words: gather64(vecs.eventTime, present(owners)),
+    }));
     add('Name', (owners) => strings(context, gather32(vecs.eventName, present(owners))));
-    add('DroppedAttributesCount', (owners) => (
-      { kind: 'int32', values: gather32(vecs.eventDropped, present(owners)) }
-    ));
+    add('DroppedAttributesCount', (owners) => ({
+      kind: 'int32',
+      values: gather32(vecs.eventDropped, present(owners)),
+    }));
   });
   lazyAttributes(out, EVENT, context, store, events);
 }
@@ -297,16 +349,22 @@ function linkColumns(out: Producers, context: ColumnsContext, spans: Owners): vo
     add('TraceID', (owners) => strings(context, gather32(vecs.linkTraceId, present(owners))));
     add('SpanID', (owners) => strings(context, gather32(vecs.linkSpanId, present(owners))));
     add('TraceState', (owners) => strings(context, gather32(vecs.linkTraceState, present(owners))));
-    add('DroppedAttributesCount', (owners) => (
-      { kind: 'int32', values: gather32(vecs.linkDropped, present(owners)) }
-    ));
+    add('DroppedAttributesCount', (owners) => ({
+      kind: 'int32',
+      values: gather32(vecs.linkDropped, present(owners)),
+    }));
   });
   lazyAttributes(out, LINK, context, store, links);
 }
 
 type AddLazy = (name: string, values: (owners: Owners) => ColumnValues) => void;
 
-function lazyColumns(out: Producers, prefix: string, owners: () => Owners, fill: (add: AddLazy) => void): void {
+function lazyColumns(
+  out: Producers,
+  prefix: string,
+  owners: () => Owners,
+  fill: (add: AddLazy) => void,
+): void {
   fill((name, values) => {
     out.set(prefix + name, () => {
       const { entries, definition } = owners();
@@ -316,7 +374,11 @@ function lazyColumns(out: Producers, prefix: string, owners: () => Owners, fill:
 }
 
 function lazyAttributes(
-  out: Producers, prefix: string, context: HeadContext, store: AttributeStore, owners: () => Owners,
+  out: Producers,
+  prefix: string,
+  context: HeadContext,
+  store: AttributeStore,
+  owners: () => Owners,
 ): void {
   const attributes = once(() => {
     const columns: Producers = new Map();
@@ -324,8 +386,13 @@ function lazyAttributes(
     return columns;
   });
   const names = [
-    'Key', 'IsArray', 'Value.list.element', 'ValueInt.list.element', 'ValueDouble.list.element',
-    'ValueBool.list.element', 'ValueUnsupported',
+    'Key',
+    'IsArray',
+    'Value.list.element',
+    'ValueInt.list.element',
+    'ValueDouble.list.element',
+    'ValueBool.list.element',
+    'ValueUnsupported',
   ];
   for (const name of names) {
     const path = `${prefix}Attrs.list.element.${name}`;

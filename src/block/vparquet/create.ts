@@ -11,7 +11,14 @@ import { canonicalResources, canonicalScopes } from './canonical.ts';
 import { type ColumnsContext, columnProducers, traceIdBytes } from './columns.ts';
 import { headKeys, headStrings } from './head-strings.ts';
 import { codesByKey, resourceKeys, spanKeys, usableDedicatedColumns } from './promoted.ts';
-import { cutPages, cutRowGroups, orderRows, type PageLimits, type RowGroupLimits, type RowOrder } from './row-order.ts';
+import {
+  cutPages,
+  cutRowGroups,
+  orderRows,
+  type PageLimits,
+  type RowGroupLimits,
+  type RowOrder,
+} from './row-order.ts';
 import { blockSchema, type BlockSchema, type ColumnEncoding } from './schema.ts';
 import { buildTraceRows, type TraceRows } from './trace-rows.ts';
 
@@ -47,23 +54,29 @@ export function defaultCreateOptions(): CreateOptions {
   return {
     rowGroupSpans: 200_000,
     rowGroupWireBytes: 64 * 1024 * 1024,
-    pageRows: 300,
-    pageSpans: 6000,
+    pageRows: 200,
+    pageSpans: 4000,
     bloom: BLOOM_DEFAULTS,
     compressor: zstdCompressor(),
   };
 }
 
 /** What real Tempo's columns dedicate when nothing is configured. */
-export const DEFAULT_DEDICATED_COLUMNS: readonly DedicatedColumn[] =
-  ['http.request.method', 'url.path', 'url.route', 'server.address', 'http.route'].map((name) => (
-    { scope: 'span', name, type: 'string', options: [] }
-  ));
+export const DEFAULT_DEDICATED_COLUMNS: readonly DedicatedColumn[] = [
+  'http.request.method',
+  'url.path',
+  'url.route',
+  'server.address',
+  'http.route',
+].map((name) => ({ scope: 'span', name, type: 'string', options: [] }));
 
 const FORMAT = 'vParquet4';
 const CREATED_BY = 'tempo (typescript)';
 const ENCODINGS: Readonly<Record<ColumnEncoding, Encoding>> = {
-  dictionary: 'RLE_DICTIONARY', delta: 'DELTA_BINARY_PACKED', bytes: 'DELTA_LENGTH_BYTE_ARRAY', plain: 'PLAIN',
+  dictionary: 'RLE_DICTIONARY',
+  delta: 'DELTA_BINARY_PACKED',
+  bytes: 'DELTA_LENGTH_BYTE_ARRAY',
+  plain: 'PLAIN',
 };
 
 /** Returns when all objects are durable. Throws what the sink throws; the block then has no meta.json. */
@@ -123,7 +136,10 @@ class RowGroupWriter {
   private readonly options: CreateOptions;
 
   constructor(
-    head: HeadReader, dedicated: readonly DedicatedColumn[], options: CreateOptions, write: (bytes: Uint8Array) => void,
+    head: HeadReader,
+    dedicated: readonly DedicatedColumn[],
+    options: CreateOptions,
+    write: (bytes: Uint8Array) => void,
   ) {
     this.schema = blockSchema(FORMAT);
     this.file = new ParquetFileWriter(this.schema.root, CREATED_BY, write);
@@ -171,16 +187,26 @@ class RowGroupWriter {
   }
 
   private addTimes({ trace }: TraceRows): void {
-    for (let i = 0; i < trace.start.length; i += 2) {
-      this.startSec = Math.min(this.startSec, unixSeconds(trace.start[i], trace.start[i + 1], 0));
-      this.endSec = Math.max(this.endSec, unixSeconds(trace.end[i], trace.end[i + 1], 999_999_999));
+    const { start, end } = trace;
+    for (let i = 0; i < start.length; i += 2) {
+      // A double is off by less than a microsecond here; only what may change the bounds is looked at exactly.
+      const first = approximate(start, i);
+      const last = approximate(end, i);
+      if (first < this.startSec + 1) this.startSec = Math.min(this.startSec, unixSeconds(start, i, 0));
+      if (last > this.endSec - 1) this.endSec = Math.max(this.endSec, unixSeconds(end, i, 999_999_999));
     }
   }
 }
 
-/** Whole seconds of (ns + round) / 1e9. Exact only near whole seconds is not enough, hence bigint for few traces. */
-function unixSeconds(low: number, high: number, roundNano: number): number {
-  return Number(((BigInt(high >>> 0) << 32n) + BigInt((low >>> 0) + roundNano)) / 1_000_000_000n);
+/** Unix seconds of the word pair at `i`. */
+function approximate(words: Int32Array, i: number): number {
+  return (words[i + 1] >>> 0) * 4.294967296 + (words[i] >>> 0) / 1e9;
+}
+
+/** Whole seconds of the word pair at `i` in nanoseconds, after adding `round`. */
+function unixSeconds(words: Int32Array, i: number, round: number): number {
+  const nanos = (BigInt(words[i + 1] >>> 0) << 32n) + BigInt(words[i] >>> 0);
+  return Number((nanos + BigInt(round)) / 1_000_000_000n);
 }
 
 function droppedIndex(head: HeadReader): Int32Array | undefined {

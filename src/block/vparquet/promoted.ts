@@ -19,15 +19,20 @@ export function usableDedicatedColumns(configured: readonly DedicatedColumn[]): 
   const count = { span: 0, resource: 0 };
   return configured.filter(({ scope, name, type, options }) => {
     if (scope === 'event' || type !== 'string' || options.length > 0) return false;
-    const isStatic = scope === 'span' ? name in SPAN_COLUMNS : name in RESOURCE_COLUMNS || name === SERVICE_NAME;
+    const isStatic =
+      scope === 'span' ? name in SPAN_COLUMNS : name in RESOURCE_COLUMNS || name === SERVICE_NAME;
     return !isStatic && count[scope]++ < DEDICATED_STRINGS;
   });
 }
 
 function dedicatedKeys(columns: readonly DedicatedColumn[], scope: 'span' | 'resource'): PromotedKey[] {
-  return columns.filter((column) => column.scope === scope).map(({ name }, i) => ({
-    column: `DedicatedAttributes.${dedicatedColumnName(i + 1)}`, key: name, type: 'string',
-  }));
+  return columns
+    .filter((column) => column.scope === scope)
+    .map(({ name }, i) => ({
+      column: `DedicatedAttributes.${dedicatedColumnName(i + 1)}`,
+      key: name,
+      type: 'string',
+    }));
 }
 
 /** @param dedicated what `usableDedicatedColumns` left. */
@@ -40,9 +45,13 @@ export function resourceKeys(dedicated: readonly DedicatedColumn[]): PromotedKey
 }
 
 export function spanKeys(dedicated: readonly DedicatedColumn[]): PromotedKey[] {
-  const fixed = Object.entries(SPAN_COLUMNS).map(([key, column]): PromotedKey => ({
-    column, key, type: column === 'HttpStatusCode' ? 'int' : 'string',
-  }));
+  const fixed = Object.entries(SPAN_COLUMNS).map(
+    ([key, column]): PromotedKey => ({
+      column,
+      key,
+      type: column === 'HttpStatusCode' ? 'int' : 'string',
+    }),
+  );
   return [...fixed, ...dedicatedKeys(dedicated, 'span')];
 }
 

@@ -25,10 +25,10 @@ export const DEDICATED_STRINGS = 10;
 
 /** Static columns of string resource attributes in vParquet4: column name by attribute key. */
 export const RESOURCE_COLUMNS: Readonly<Record<string, string>> = {
-  'cluster': 'Cluster',
-  'namespace': 'Namespace',
-  'pod': 'Pod',
-  'container': 'Container',
+  cluster: 'Cluster',
+  namespace: 'Namespace',
+  pod: 'Pod',
+  container: 'Container',
   'k8s.cluster.name': 'K8sClusterName',
   'k8s.namespace.name': 'K8sNamespaceName',
   'k8s.pod.name': 'K8sPodName',
@@ -55,7 +55,10 @@ interface LeafOptions {
 }
 
 function leaf(
-  name: string, type: PhysicalType, logical: LogicalType | undefined, encoding: ColumnEncoding,
+  name: string,
+  type: PhysicalType,
+  logical: LogicalType | undefined,
+  encoding: ColumnEncoding,
   options: LeafOptions = {},
 ): StoredLeaf {
   const repetition: Repetition = options.optional === true ? 'OPTIONAL' : 'REQUIRED';
@@ -70,22 +73,29 @@ const text = (name: string, options?: LeafOptions): StoredLeaf =>
   leaf(name, 'BYTE_ARRAY', 'STRING', 'dictionary', options);
 const longText = (name: string, options?: LeafOptions): StoredLeaf =>
   leaf(name, 'BYTE_ARRAY', 'STRING', 'bytes', options);
-const id = (name: string, options?: LeafOptions): StoredLeaf => leaf(name, 'BYTE_ARRAY', undefined, 'bytes', options);
+const id = (name: string, options?: LeafOptions): StoredLeaf =>
+  leaf(name, 'BYTE_ARRAY', undefined, 'bytes', options);
 const int32 = (name: string): StoredLeaf => leaf(name, 'INT32', 'INT_32', 'delta');
 const int64 = (name: string): StoredLeaf => leaf(name, 'INT64', 'INT_64', 'delta');
 const uint32 = (name: string): StoredLeaf => leaf(name, 'INT32', 'UINT_32', 'delta');
-const nanos = (name: string, options?: LeafOptions): StoredLeaf => leaf(name, 'INT64', 'UINT_64', 'delta', options);
+const nanos = (name: string, options?: LeafOptions): StoredLeaf =>
+  leaf(name, 'INT64', 'UINT_64', 'delta', options);
 const plainInt32 = (name: string): StoredLeaf => leaf(name, 'INT32', 'INT_32', 'plain');
 const plainInt64 = (name: string, options?: LeafOptions): StoredLeaf =>
   leaf(name, 'INT64', 'INT_64', 'plain', options);
 
-const group = (name: string, children: readonly SchemaNode[]): SchemaNode =>
-  ({ name, repetition: 'REQUIRED', children });
+const group = (name: string, children: readonly SchemaNode[]): SchemaNode => ({
+  name,
+  repetition: 'REQUIRED',
+  children,
+});
 
 /** vParquet4 wraps lists in two groups, both without an optional level: an empty list ends at its parent's level. */
 function list(name: string, element: SchemaNode): SchemaNode {
   const repeated: SchemaNode = {
-    name: 'list', repetition: 'REPEATED', children: [{ ...element, name: 'element', repetition: 'REQUIRED' }],
+    name: 'list',
+    repetition: 'REPEATED',
+    children: [{ ...element, name: 'element', repetition: 'REQUIRED' }],
   };
   return { name, repetition: 'REQUIRED', logical: 'LIST', children: [repeated] };
 }
@@ -96,15 +106,18 @@ function map(name: string, key: SchemaNode, value: SchemaNode): SchemaNode {
 }
 
 function attributes(): SchemaNode {
-  return list('Attrs', group('element', [
-    text('Key'),
-    leaf('IsArray', 'BOOLEAN', undefined, 'plain'),
-    list('Value', text('element')),
-    list('ValueInt', plainInt64('element')),
-    list('ValueDouble', leaf('element', 'DOUBLE', undefined, 'plain')),
-    list('ValueBool', leaf('element', 'BOOLEAN', undefined, 'plain')),
-    longText('ValueUnsupported', OPTIONAL),
-  ]));
+  return list(
+    'Attrs',
+    group('element', [
+      text('Key'),
+      leaf('IsArray', 'BOOLEAN', undefined, 'plain'),
+      list('Value', text('element')),
+      list('ValueInt', plainInt64('element')),
+      list('ValueDouble', leaf('element', 'DOUBLE', undefined, 'plain')),
+      list('ValueBool', leaf('element', 'BOOLEAN', undefined, 'plain')),
+      longText('ValueUnsupported', OPTIONAL),
+    ]),
+  );
 }
 
 /** Name of dedicated string column `n`, counted from 1. */
@@ -113,7 +126,9 @@ export function dedicatedColumnName(n: number): string {
 }
 
 function dedicated(): SchemaNode {
-  const columns = Array.from({ length: DEDICATED_STRINGS }, (_, i) => text(dedicatedColumnName(i + 1), OPTIONAL));
+  const columns = Array.from({ length: DEDICATED_STRINGS }, (_, i) =>
+    text(dedicatedColumnName(i + 1), OPTIONAL),
+  );
   return group('DedicatedAttributes', columns);
 }
 
@@ -132,37 +147,65 @@ function scope(): SchemaNode {
 }
 
 function event(): SchemaNode {
-  return group('element', [nanos('TimeSinceStartNano'), text('Name'), attributes(), int32('DroppedAttributesCount')]);
+  return group('element', [
+    nanos('TimeSinceStartNano'),
+    text('Name'),
+    attributes(),
+    int32('DroppedAttributesCount'),
+  ]);
 }
 
 function link(): SchemaNode {
   return group('element', [
-    id('TraceID'), id('SpanID'), longText('TraceState'), attributes(), int32('DroppedAttributesCount'),
+    id('TraceID'),
+    id('SpanID'),
+    longText('TraceState'),
+    attributes(),
+    int32('DroppedAttributesCount'),
   ]);
 }
 
 function span(): SchemaNode {
   return group('element', [
-    id('SpanID', RAW), id('ParentSpanID', RAW), int32('ParentID'), int32('NestedSetLeft'), int32('NestedSetRight'),
-    text('Name'), int64('Kind'), longText('TraceState'), nanos('StartTimeUnixNano', RAW), nanos('DurationNano', RAW),
-    int64('StatusCode'), longText('StatusMessage'), attributes(), int32('DroppedAttributesCount'),
-    list('Events', event()), plainInt32('DroppedEventsCount'),
-    list('Links', link()), plainInt32('DroppedLinksCount'),
-    text('HttpMethod', OPTIONAL), text('HttpUrl', OPTIONAL), plainInt64('HttpStatusCode', OPTIONAL),
+    id('SpanID', RAW),
+    id('ParentSpanID', RAW),
+    int32('ParentID'),
+    int32('NestedSetLeft'),
+    int32('NestedSetRight'),
+    text('Name'),
+    int64('Kind'),
+    longText('TraceState'),
+    nanos('StartTimeUnixNano', RAW),
+    nanos('DurationNano', RAW),
+    int64('StatusCode'),
+    longText('StatusMessage'),
+    attributes(),
+    int32('DroppedAttributesCount'),
+    list('Events', event()),
+    plainInt32('DroppedEventsCount'),
+    list('Links', link()),
+    plainInt32('DroppedLinksCount'),
+    text('HttpMethod', OPTIONAL),
+    text('HttpUrl', OPTIONAL),
+    plainInt64('HttpStatusCode', OPTIONAL),
     dedicated(),
   ]);
 }
 
 function traceRow(): SchemaNode {
   return group('Trace', [
-    id('TraceID', RAW), longText('TraceIDText'),
-    nanos('StartTimeUnixNano', RAW), nanos('EndTimeUnixNano', RAW), nanos('DurationNano', RAW),
-    text('RootServiceName'), text('RootSpanName'),
+    id('TraceID', RAW),
+    longText('TraceIDText'),
+    nanos('StartTimeUnixNano', RAW),
+    nanos('EndTimeUnixNano', RAW),
+    nanos('DurationNano', RAW),
+    text('RootServiceName'),
+    text('RootSpanName'),
     map('ServiceStats', longText('key'), group('value', [uint32('SpanCount'), uint32('ErrorCount')])),
-    list('rs', group('element', [
-      resource(),
-      list('ss', group('element', [scope(), list('Spans', span())])),
-    ])),
+    list(
+      'rs',
+      group('element', [resource(), list('ss', group('element', [scope(), list('Spans', span())]))]),
+    ),
   ]);
 }
 
@@ -173,7 +216,8 @@ function storedLeaves(node: SchemaNode, out: StoredLeaf[]): void {
 
 /** The schema that blocks of this format are written with. Throws `unimplemented` for formats that are only read. */
 export function blockSchema(format: BlockFormat): BlockSchema {
-  if (format !== 'vParquet4') throw new TempoError('unimplemented', `cannot write blocks of format ${format}`);
+  if (format !== 'vParquet4')
+    throw new TempoError('unimplemented', `cannot write blocks of format ${format}`);
   const root = traceRow();
   const stored: StoredLeaf[] = [];
   storedLeaves(root, stored);

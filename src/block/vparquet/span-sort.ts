@@ -114,7 +114,13 @@ export class SpanSorter {
   }
 
   /** A stable partition of order[from, to) by `key`; groups in order of their first span. Returns their number. */
-  private partition(from: number, to: number, key: Int32Array, seen: Int32Array, groupOf: Int32Array): number {
+  private partition(
+    from: number,
+    to: number,
+    key: Int32Array,
+    seen: Int32Array,
+    groupOf: Int32Array,
+  ): number {
     const { order, other, sizes } = this;
     const grouping = ++this.groupings;
     let groups = 0;

@@ -131,9 +131,13 @@ class TraceRowsBuilder {
     this.kindStatus = gather8(vecs.spanKindStatus, spans);
     const ids = gather64(vecs.spanId, spans);
     this.places = new Int32Array(count);
-    this.sorter = new SpanSorter({ start: this.start, ids, resource: this.resource, scope: this.scope }, {
-      resources: canonical.resources.length, scopes: canonical.scopes.length,
-    });
+    this.sorter = new SpanSorter(
+      { start: this.start, ids, resource: this.resource, scope: this.scope },
+      {
+        resources: canonical.resources.length,
+        scopes: canonical.scopes.length,
+      },
+    );
     this.tree = new TraceSpans({ ids, parents: this.parents, kinds: this.kindStatus });
     this.resourceSource = new Int32Array(count);
     this.resourceRep = new Uint8Array(count);
@@ -145,10 +149,17 @@ class TraceRowsBuilder {
     this.statsService = new Int32Array(count);
     this.statsSpans = new Int32Array(count);
     this.statsErrors = new Int32Array(count);
-    this.nested = { left: new Int32Array(count), right: new Int32Array(count), parent: new Int32Array(count) };
+    this.nested = {
+      left: new Int32Array(count),
+      right: new Int32Array(count),
+      parent: new Int32Array(count),
+    };
     this.trace = {
-      start: new Int32Array(rows * 2), end: new Int32Array(rows * 2), duration: new Int32Array(rows * 2),
-      rootService: new Int32Array(rows).fill(-1), rootName: new Int32Array(rows).fill(-1),
+      start: new Int32Array(rows * 2),
+      end: new Int32Array(rows * 2),
+      duration: new Int32Array(rows * 2),
+      rootService: new Int32Array(rows).fill(-1),
+      rootName: new Int32Array(rows).fill(-1),
     };
   }
 
@@ -157,8 +168,10 @@ class TraceRowsBuilder {
     const { counts, nested } = this;
     const pages = pageRows.length;
     const starts = {
-      resources: new Int32Array(pages), scopes: new Int32Array(pages),
-      spans: new Int32Array(pages), stats: new Int32Array(pages),
+      resources: new Int32Array(pages),
+      scopes: new Int32Array(pages),
+      spans: new Int32Array(pages),
+      stats: new Int32Array(pages),
     };
     for (let page = 0; page < pages; page++) {
       starts.resources[page] = counts.resources;
@@ -170,8 +183,17 @@ class TraceRowsBuilder {
         this.row(row, spanStarts[row] - spanStarts[0], spanStarts[row + 1] - spanStarts[0]);
       }
     }
-    const owners = (source: Int32Array, rep: Uint8Array, count: number, pageStarts: Int32Array, level: number) => ({
-      entries: new Entries(count, rep, pageStarts), source: source.subarray(0, count), definition: level, level,
+    const owners = (
+      source: Int32Array,
+      rep: Uint8Array,
+      count: number,
+      pageStarts: Int32Array,
+      level: number,
+    ) => ({
+      entries: new Entries(count, rep, pageStarts),
+      source: source.subarray(0, count),
+      definition: level,
+      level,
     });
     return {
       pageRows,
@@ -179,12 +201,16 @@ class TraceRowsBuilder {
       trace: this.trace,
       stats: {
         entries: new Entries(counts.stats, this.statsRep, starts.stats),
-        service: this.statsService, spanCount: this.statsSpans, errorCount: this.statsErrors,
+        service: this.statsService,
+        spanCount: this.statsSpans,
+        errorCount: this.statsErrors,
       },
       resources: owners(this.resourceSource, this.resourceRep, counts.resources, starts.resources, RS),
       scopes: owners(this.scopeSource, this.scopeRep, counts.scopes, starts.scopes, SS),
       spans: owners(this.spanSource, this.spanRep, counts.spans, starts.spans, SPAN),
-      left: nested.left, right: nested.right, parent: nested.parent,
+      left: nested.left,
+      right: nested.right,
+      parent: nested.parent,
     };
   }
 
@@ -234,7 +260,8 @@ class TraceRowsBuilder {
       this.statsSpans[stats]++;
       if (this.kindStatus[span] >>> 4 === STATUS_ERROR) this.statsErrors[stats]++;
       times.add(span);
-      if (this.parents[2 * span] === 0 && this.parents[2 * span + 1] === 0 && this.isRoot(row, span)) root = span;
+      if (this.parents[2 * span] === 0 && this.parents[2 * span + 1] === 0 && this.isRoot(row, span))
+        root = span;
     }
     times.write(this.trace, row);
     if (root >= 0) this.setRoot(row, root);

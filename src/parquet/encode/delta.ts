@@ -160,7 +160,8 @@ function packWideBlock(out: ByteWriter, words: Int32Array, start: number, count:
     const width = all === 0n ? 0 : all.toString(2).length;
     out.bytes[widthsAt + m] = width;
     let packed = 0n;
-    for (let k = to - 1; k >= from; k--) packed = (packed << BigInt(width)) | BigInt.asUintN(64, wideDeltas[k] - min);
+    for (let k = to - 1; k >= from; k--)
+      packed = (packed << BigInt(width)) | BigInt.asUintN(64, wideDeltas[k] - min);
     for (let byte = 0; byte < (MINIBLOCK * width) / 8; byte++) {
       out.bytes[out.length++] = Number(packed & 255n);
       packed >>= 8n;

@@ -22,7 +22,13 @@ export function encodeLevelRun(out: ByteWriter, level: number, count: number): v
 }
 
 /** Levels [start, end), each below 2^width, width 1 to 8. */
-export function encodeLevels(out: ByteWriter, levels: Uint8Array, start: number, end: number, width: number): void {
+export function encodeLevels(
+  out: ByteWriter,
+  levels: Uint8Array,
+  start: number,
+  end: number,
+  width: number,
+): void {
   out.reserve((end - start) * 2 + 64);
   let i = start;
   while (i < end) {
@@ -60,8 +66,15 @@ function packLevels(out: ByteWriter, levels: Uint8Array, start: number, end: num
   let i = start;
   if (width === 3) {
     for (; i < whole; i += 8) {
-      const word = levels[i] | (levels[i + 1] << 3) | (levels[i + 2] << 6) | (levels[i + 3] << 9) |
-        (levels[i + 4] << 12) | (levels[i + 5] << 15) | (levels[i + 6] << 18) | (levels[i + 7] << 21);
+      const word =
+        levels[i] |
+        (levels[i + 1] << 3) |
+        (levels[i + 2] << 6) |
+        (levels[i + 3] << 9) |
+        (levels[i + 4] << 12) |
+        (levels[i + 5] << 15) |
+        (levels[i + 6] << 18) |
+        (levels[i + 7] << 21);
       bytes[p] = word;
       bytes[p + 1] = word >>> 8;
       bytes[p + 2] = word >>> 16;
@@ -84,7 +97,13 @@ function packLevels(out: ByteWriter, levels: Uint8Array, start: number, end: num
 }
 
 /** Indices [start, end), each below 2^width, width 1 to INDEX_WIDTH_MAX. */
-export function encodeIndices(out: ByteWriter, indices: Int32Array, start: number, end: number, width: number): void {
+export function encodeIndices(
+  out: ByteWriter,
+  indices: Int32Array,
+  start: number,
+  end: number,
+  width: number,
+): void {
   out.reserve((end - start) * 4 + 64);
   const valueBytes = (width + 7) >> 3;
   let i = start;

@@ -30,7 +30,13 @@ export function encodeBools(out: ByteWriter, values: Uint8Array, start: number, 
 }
 
 /** @param wide as INT64. */
-export function encodePlain32(out: ByteWriter, values: Int32Array, start: number, end: number, wide: boolean): void {
+export function encodePlain32(
+  out: ByteWriter,
+  values: Int32Array,
+  start: number,
+  end: number,
+  wide: boolean,
+): void {
   for (let i = start; i < end; i++) {
     out.u32(values[i]);
     if (wide) out.u32(values[i] >> 31);
@@ -50,7 +56,11 @@ function lengthsOf(count: number): Int32Array {
 }
 
 export function encodeDeltaLengthStrings(
-  out: ByteWriter, ids: Int32Array, table: ByteStrings, start: number, end: number,
+  out: ByteWriter,
+  ids: Int32Array,
+  table: ByteStrings,
+  start: number,
+  end: number,
 ): void {
   const lengths = lengthsOf(end - start);
   for (let i = start; i < end; i++) lengths[i - start] = ids[i] < 0 ? 0 : table.length(ids[i]);
@@ -62,7 +72,11 @@ export function encodeDeltaLengthStrings(
 }
 
 export function encodeDeltaLengthPacked(
-  out: ByteWriter, bytes: Uint8Array, starts: Int32Array, start: number, end: number,
+  out: ByteWriter,
+  bytes: Uint8Array,
+  starts: Int32Array,
+  start: number,
+  end: number,
 ): void {
   const lengths = lengthsOf(end - start);
   for (let i = start; i < end; i++) lengths[i - start] = starts[i + 1] - starts[i];
