@@ -21,14 +21,19 @@ export async function searchIds(tempo: RunningTempo, q: string): Promise<string[
 
 /** The number of spans of a trace, 0 when it is not found. */
 export async function spansOfTrace(tempo: RunningTempo, traceId: string): Promise<number> {
+  return (await spanIdsOfTrace(tempo, traceId)).length;
+}
+
+/** The ids of the spans of a trace as the JSON has them, none when it is not found. */
+export async function spanIdsOfTrace(tempo: RunningTempo, traceId: string): Promise<string[]> {
   const response = await tempo.get(`/api/traces/${traceId}`);
   if (response.status === 404) {
     await response.body?.cancel();
-    return 0;
+    return [];
   }
-  const body = (await okJson(response)) as { batches?: { scopeSpans: { spans: unknown[] }[] }[] };
+  const body = (await okJson(response)) as { batches?: { scopeSpans: { spans: { spanId: string }[] }[] }[] };
   const scopes = (body.batches ?? []).flatMap(({ scopeSpans }) => scopeSpans);
-  return scopes.reduce((sum, { spans }) => sum + spans.length, 0);
+  return scopes.flatMap(({ spans }) => spans.map(({ spanId }) => spanId));
 }
 
 /** Asks for everything to be written to blocks. */
