@@ -99,11 +99,10 @@ export class SpanSorter {
     this.other = order;
   }
 
-  /** Brings together what shares a resource and a scope, of the first `count` spans of `order`. */
-  group(count: number): void {
-    this.count = count;
+  /** Brings together what shares a resource and a scope. */
+  group(): void {
     const { resource, scope } = this.keys;
-    const groups = this.partition(0, count, resource, this.resourceSeen, this.resourceGroup);
+    const groups = this.partition(0, this.count, resource, this.resourceSeen, this.resourceGroup);
     // The sizes of the resource groups are overwritten by the next partitions.
     for (let g = 0; g < groups; g++) this.group1[g] = this.sizes[g];
     let from = 0;

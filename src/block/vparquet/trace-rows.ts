@@ -2,8 +2,8 @@
 // repetition levels, the nested sets, and what is summed up per trace. Attribute values are not touched here.
 import { Entries } from '../../parquet/values.ts';
 import type { HeadReader } from '../head/reader.ts';
+import { NestedSets } from '../nested-set.ts';
 import { gather32, gather64, gather8 } from './gather.ts';
-import { TraceSpans } from './nested-set.ts';
 import { isChildOfLinked } from './root-span.ts';
 import { SpanSorter } from './span-sort.ts';
 
@@ -91,12 +91,15 @@ class TraceRowsBuilder {
   private readonly scope: Int32Array;
   private readonly start: Int32Array;
   private readonly duration: Int32Array;
+  private readonly ids: Int32Array;
   private readonly parents: Int32Array;
   private readonly kindStatus: Uint8Array;
-  /** Place in the trace by place in the slice. */
-  private readonly places: Int32Array;
   private readonly sorter: SpanSorter;
-  private readonly tree: TraceSpans;
+  private readonly sets = new NestedSets();
+  // of the trace at hand, in stored order
+  private traceIds = new Int32Array(0);
+  private traceParents = new Int32Array(0);
+  private traceKinds = new Uint8Array(0);
   // results
   private readonly counts: Counts = { resources: 0, scopes: 0, spans: 0, stats: 0 };
   private readonly resourceSource: Int32Array;
@@ -129,16 +132,14 @@ class TraceRowsBuilder {
     this.duration = gather64(vecs.spanDuration, spans);
     this.parents = gather64(vecs.spanParent, spans);
     this.kindStatus = gather8(vecs.spanKindStatus, spans);
-    const ids = gather64(vecs.spanId, spans);
-    this.places = new Int32Array(count);
+    this.ids = gather64(vecs.spanId, spans);
     this.sorter = new SpanSorter(
-      { start: this.start, ids, resource: this.resource, scope: this.scope },
+      { start: this.start, ids: this.ids, resource: this.resource, scope: this.scope },
       {
         resources: canonical.resources.length,
         scopes: canonical.scopes.length,
       },
     );
-    this.tree = new TraceSpans({ ids, parents: this.parents, kinds: this.kindStatus });
     this.resourceSource = new Int32Array(count);
     this.resourceRep = new Uint8Array(count);
     this.scopeSource = new Int32Array(count);
@@ -215,17 +216,36 @@ class TraceRowsBuilder {
   }
 
   private row(row: number, from: number, to: number): void {
-    const { sorter, tree } = this;
+    const { sorter } = this;
     const firstSpan = this.counts.spans;
-    tree.reset(to - from);
     sorter.sort(from, to);
-    let count = 0;
-    for (let i = 0; i < sorter.count; i++) {
-      if (tree.add(sorter.order[i])) sorter.order[count++] = sorter.order[i];
+    sorter.group();
+    this.emit(row, sorter.order, sorter.count);
+    this.number(sorter.order, sorter.count, firstSpan);
+  }
+
+  /** The nested sets of a trace whose spans are stored from `at` on. */
+  private number(order: Int32Array, count: number, at: number): void {
+    if (this.traceKinds.length < count) {
+      this.traceIds = new Int32Array(count * 4);
+      this.traceParents = new Int32Array(count * 4);
+      this.traceKinds = new Uint8Array(count * 2);
     }
-    sorter.group(count);
-    this.emit(row, sorter.order, count);
-    tree.number(sorter.order, count, this.places, this.nested, firstSpan);
+    const { traceIds, traceParents, traceKinds, sets, nested } = this;
+    for (let i = 0; i < count; i++) {
+      const span = order[i];
+      traceIds[2 * i] = this.ids[2 * span];
+      traceIds[2 * i + 1] = this.ids[2 * span + 1];
+      traceParents[2 * i] = this.parents[2 * span];
+      traceParents[2 * i + 1] = this.parents[2 * span + 1];
+      traceKinds[i] = this.kindStatus[span] & 15;
+    }
+    sets.compute(count, traceIds, traceParents, traceKinds);
+    for (let i = 0; i < count; i++) {
+      nested.left[at + i] = sets.left[i];
+      nested.right[at + i] = sets.right[i];
+      nested.parent[at + i] = sets.parent[i];
+    }
   }
 
   /** Appends the spans of a trace, given in stored order. */
@@ -256,7 +276,6 @@ class TraceRowsBuilder {
       }
       this.spanRep[counts.spans] = rep;
       this.spanSource[counts.spans++] = slice.spans[span];
-      this.places[span] = i;
       this.statsSpans[stats]++;
       if (this.kindStatus[span] >>> 4 === STATUS_ERROR) this.statsErrors[stats]++;
       times.add(span);
