@@ -1,7 +1,9 @@
 // Decoder of the raw Snappy block format (github.com/google/snappy, format_description.txt): blocks and
 // remote-write payloads of other systems arrive in it. There is no encoder: what we write is zstd.
 
-export class SnappyError extends Error {}
+export class SnappyError extends Error {
+  override readonly name = 'SnappyError';
+}
 
 /** Decompresses one Snappy block. Throws SnappyError when it is damaged or larger than `maxBytes`. */
 export function snappyDecompress(input: Uint8Array, maxBytes: number): Uint8Array {

@@ -1,0 +1,59 @@
+// The codecs of block pages: zstd by either implementation, and Snappy, which is only read.
+import t from 'tap';
+import { blockDecompressors, zstdCompressor } from '../../src/block/compression.ts';
+import { snappyDecompress } from '../../src/lib/snappy.ts';
+
+t.test('compression', async (t) => {
+  const input = Uint8Array.from({ length: 5000 }, (_, i) => (i * i) >> 5);
+  for (const native of [true, false]) {
+    for (const length of [0, 1, 5000]) {
+      const bytes = input.subarray(0, length);
+      const stored = zstdCompressor(1, native).compress(bytes).slice();
+      t.same(
+        [...blockDecompressors(!native).decompress('ZSTD', stored, length)],
+        [...bytes],
+        `native ${native} ${length}`,
+      );
+      const wrong = { code: 'block_corrupt' };
+      t.throws(() => blockDecompressors(native).decompress('ZSTD', stored, length + 1), wrong);
+      t.throws(() => blockDecompressors(native).decompress('ZSTD', Uint8Array.of(1, 2, 3), length), wrong);
+    }
+  }
+  t.throws(() => blockDecompressors().decompress('SNAPPY', Uint8Array.of(5, 0), 5), {
+    code: 'block_corrupt',
+  });
+});
+
+t.test('snappy', async (t) => {
+  const text = (s: string): number[] => [...Buffer.from(s)];
+  const cases: { name: string; input: number[]; want: string | undefined }[] = [
+    { name: 'empty', input: [0], want: '' },
+    { name: 'literal', input: [3, 2 << 2, ...text('abc')], want: 'abc' },
+    { name: 'copy that overlaps itself', input: [8, 0, ...text('a'), 1 | (3 << 2), 1], want: 'a'.repeat(8) },
+    {
+      name: 'copy with a two-byte offset',
+      input: [6, 2 << 2, ...text('abc'), 2 | (2 << 2), 3, 0],
+      want: 'abcabc',
+    },
+    {
+      name: 'literal with a length byte',
+      input: [70, 60 << 2, 69, ...text('x'.repeat(70))],
+      want: 'x'.repeat(70),
+    },
+    { name: 'no length', input: [], want: undefined },
+    { name: 'endless length', input: [255, 255, 255, 255, 255, 255], want: undefined },
+    { name: 'larger than allowed', input: [101, 0], want: undefined },
+    { name: 'literal beyond the input', input: [3, 2 << 2, 1], want: undefined },
+    { name: 'literal beyond the output', input: [1, 1 << 2, 1, 2], want: undefined },
+    { name: 'copy from before the start', input: [5, 0, 1, 1 | (0 << 2), 2], want: undefined },
+    { name: 'copy with offset 0', input: [5, 0, 1, 1 | (0 << 2), 0], want: undefined },
+    { name: 'copy beyond the output', input: [3, 0, 1, 1 | (7 << 2), 1], want: undefined },
+    { name: 'truncated offset', input: [5, 0, 1, 2 | (3 << 2), 1], want: undefined },
+    { name: 'less than stated', input: [5, 0, 1], want: undefined },
+  ];
+  for (const { name, input, want } of cases) {
+    const decode = (): string => Buffer.from(snappyDecompress(Uint8Array.from(input), 100)).toString();
+    if (want === undefined) t.throws(decode, { name: 'SnappyError' }, name);
+    else t.equal(decode(), want, name);
+  }
+});
