@@ -149,6 +149,7 @@ function addIngester(parts: Parts, store: Store, requestShutdown: () => void): I
     logger,
     metrics,
     onUploaded: (meta) => store.blockUploaded(meta),
+    onHeadReleased: (bytes) => store.pool.headReleased(bytes),
     requestShutdown,
   });
   ingester.registerRoutes(server.app);

@@ -4,9 +4,10 @@ export class BitRank {
   readonly length: number;
   /** Ones in all. */
   readonly count: number;
-  private readonly words: Int32Array;
+  /** Bit i is bit i % 32 of word i / 32; those from `length` on are 0. */
+  readonly words: Int32Array;
   /** Ones before each word; one more element than words. */
-  private readonly before: Int32Array;
+  readonly before: Int32Array;
 
   /** @param bits bit i is bit i % 8 of byte i / 8; a multiple of 4 bytes, 4-aligned, bits from `length` on ignored. */
   constructor(bits: Uint8Array, length: number) {
@@ -63,6 +64,41 @@ export class BitRank {
     let word = this.words[low];
     for (let skip = k - before[low]; skip > 0; skip--) word &= word - 1;
     return low * 32 + 31 - Math.clz32(word & -word);
+  }
+
+  /** Position of the first one at or behind `i`; the length when there is none. */
+  next(i: number): number {
+    if (i >= this.length) return this.length;
+    let at = i >>> 5;
+    let word = this.words[at] & (-1 << (i & 31));
+    while (word === 0) {
+      if (++at >= this.words.length) return this.length;
+      word = this.words[at];
+    }
+    return at * 32 + 31 - Math.clz32(word & -word);
+  }
+}
+
+/** `select` at ascending ordinals, without a search for each. */
+export class Selector {
+  private word = 0;
+  private readonly bits: BitRank;
+
+  constructor(bits: BitRank) {
+    this.bits = bits;
+  }
+
+  /** @param k not below the one asked last. */
+  at(k: number): number {
+    const { bits } = this;
+    if (k >= bits.count) return bits.length;
+    const { before, words } = bits;
+    let at = this.word;
+    while (before[at + 1] <= k) at++;
+    this.word = at;
+    let word = words[at];
+    for (let skip = k - before[at]; skip > 0; skip--) word &= word - 1;
+    return at * 32 + 31 - Math.clz32(word & -word);
   }
 }
 

@@ -2,7 +2,7 @@
 // are those of the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { TempoError } from '../lib/errors.ts';
-import { noteShortLivedBytes } from '../lib/scavenge.ts';
+import { noteShortLivedBytes } from '../lib/garbage.ts';
 import { requestOfJson } from '../model/otlp/json.ts';
 import { TENANT_HEADER } from '../model/tenant.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../rpc/grpc-status.ts';

@@ -1,7 +1,7 @@
 // Puts the one length-prefixed message of a unary gRPC call together from DATA chunks that are cut anywhere.
 // Format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message.
 import { TempoError } from '../lib/errors.ts';
-import { noteShortLivedBytes } from '../lib/scavenge.ts';
+import { noteShortLivedBytes } from '../lib/garbage.ts';
 import type { BufferPool } from './buffer-pool.ts';
 
 export const PREFIX_BYTES = 5;

@@ -78,7 +78,9 @@ export interface ScanWorkerData {
 
 export type ToScanWorker =
   | { readonly kind: 'job'; readonly id: number; readonly job: ScanJob }
-  | { readonly kind: 'cancel'; readonly id: number };
+  | { readonly kind: 'cancel'; readonly id: number }
+  /** A head of that size is gone: its memory is free when no thread holds it. */
+  | { readonly kind: 'released'; readonly bytes: number };
 
 export type FromScanWorker =
   | { readonly kind: 'done'; readonly id: number; readonly result: ScanResult; readonly cpuMicros: number }

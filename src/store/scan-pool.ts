@@ -2,6 +2,7 @@
 // columns, unless that one is busier than another.
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
+import { noteReleasedBytes } from '../lib/garbage.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter, Metrics } from '../telemetry/metrics.ts';
@@ -29,6 +30,12 @@ interface Pending {
   readonly reject: (err: Error) => void;
 }
 
+/** Until whoever handles the head right now has let go of it. */
+const RELEASE_DELAY_MS = 1000;
+
+/** Pause before a thread takes the place of one that crashed; its jobs wait. */
+const RESPAWN_MS = 500;
+
 /** Jobs given to a thread at once: the next one is there when it finishes one. */
 const IN_FLIGHT_MAX = 2;
 
@@ -36,6 +43,7 @@ class ScanThread {
   worker: Worker;
   readonly waiting: Pending[] = [];
   readonly inFlight = new Map<number, Pending>();
+  isAlive = true;
 
   constructor(worker: Worker) {
     this.worker = worker;
@@ -97,6 +105,16 @@ export class ScanPool {
     });
   }
 
+  /** A head has become a block: the threads and this one give its memory back. */
+  headReleased(bytes: number): void {
+    setTimeout(() => {
+      noteReleasedBytes(bytes);
+      for (const { worker } of this.threads) {
+        worker.postMessage({ kind: 'released', bytes } satisfies ToScanWorker);
+      }
+    }, RELEASE_DELAY_MS).unref();
+  }
+
   private load(): number {
     return this.threads.reduce((sum, thread) => sum + thread.load, 0);
   }
@@ -108,7 +126,7 @@ export class ScanPool {
   }
 
   private feed(thread: ScanThread): void {
-    while (thread.inFlight.size < IN_FLIGHT_MAX) {
+    while (thread.isAlive && thread.inFlight.size < IN_FLIGHT_MAX) {
       const pending = thread.waiting.shift();
       if (pending === undefined) return;
       thread.inFlight.set(pending.id, pending);
@@ -158,10 +176,15 @@ export class ScanPool {
       pending.reject(new TempoError('internal', 'scan thread crashed', err));
     }
     thread.inFlight.clear();
-    if (this.stopped) return;
-    thread.worker = this.spawn();
-    this.listen(thread);
-    this.feed(thread);
+    thread.isAlive = false;
+    // A thread that cannot even start must not be tried in a loop.
+    setTimeout(() => {
+      if (this.stopped) return;
+      thread.worker = this.spawn();
+      thread.isAlive = true;
+      this.listen(thread);
+      this.feed(thread);
+    }, RESPAWN_MS);
   }
 }
 

@@ -1,6 +1,7 @@
 // A scan thread: opens heads and blocks and runs the engine over them, one job after another.
 import { parentPort, workerData } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
+import { noteReleasedBytes } from '../lib/garbage.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
@@ -20,6 +21,10 @@ let turn: Promise<void> = Promise.resolve();
 port.on('message', (message: ToScanWorker) => {
   if (message.kind === 'cancel') {
     running.get(message.id)?.abort();
+    return;
+  }
+  if (message.kind === 'released') {
+    noteReleasedBytes(message.bytes);
     return;
   }
   const { id, job } = message;

@@ -55,6 +55,7 @@ function anIngester(data: string, over: Overrides = {}): Harness {
     logger: createLogger({ level: 'debug', format: 'logfmt', write: (line) => lines.push(line) }),
     metrics,
     onUploaded: (meta) => uploaded.push(meta),
+    onHeadReleased: () => {},
     requestShutdown: () => {},
     headBytesMax: 256 * 1024 * 1024,
     log: { ringBytes: 1024 * 1024 },

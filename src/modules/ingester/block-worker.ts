@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { HeadReader } from '../../block/head/reader.ts';
 import type { BlockMeta } from '../../block/meta.ts';
 import { type BlockObject, type BlockSink, createBlock } from '../../block/vparquet/create.ts';
+import { noteReleasedBytes } from '../../lib/garbage.ts';
 import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';
 
 const FOLDER_MODE = 0o700;
@@ -124,4 +125,7 @@ port.on('message', ({ id, job }: ToBlockWorker) => {
     answer = { kind: 'failed', id, message: err instanceof Error ? err.message : String(err) };
   }
   port.postMessage(answer);
+  const released = job.sab.byteLength;
+  // Once this call, which holds the head, is over.
+  setImmediate(() => noteReleasedBytes(released));
 });

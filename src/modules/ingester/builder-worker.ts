@@ -3,6 +3,7 @@
 // fetched.
 import { Buffer } from 'node:buffer';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { noteReleasedBytes } from '../../lib/garbage.ts';
 import { FRAME_HEADER_BYTES, FrameType, headerFields } from '../../store/log/frame.ts';
 import { isCovered } from '../../store/log/recover.ts';
 import { type RingFrame, RingReader } from '../../store/log/ring.ts';
@@ -132,6 +133,7 @@ class BuilderLoop {
         break;
       case 'released':
         this.builder.released(message.bytes);
+        noteReleasedBytes(message.bytes);
         break;
       case 'flush':
         this.builder.flush(message.tenant);

@@ -57,6 +57,8 @@ export interface IngesterOptions {
   readonly metrics: Metrics;
   /** A block has just come into the backend. */
   readonly onUploaded: (meta: BlockMeta) => void;
+  /** Memory of a head that became a block: whoever scanned it drops it now. */
+  readonly onHeadReleased: (bytes: number) => void;
   /** Ends the process (for /shutdown). */
   readonly requestShutdown: () => void;
   /** Memory of all heads; without it, half of the process's budget. */
@@ -196,7 +198,10 @@ class LocalIngester implements Ingester {
       nowMs,
       uploads: flushObjectStorage,
       onUploaded: options.onUploaded,
-      onReleased: (bytes) => builder.send({ kind: 'released', bytes }),
+      onReleased: (bytes) => {
+        builder.send({ kind: 'released', bytes });
+        options.onHeadReleased(bytes);
+      },
     });
     const timer = setInterval(() => void this.housekeeping(), flushCheckPeriodMs).unref();
     return { opened, builder, pipeline, timer };

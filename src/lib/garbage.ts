@@ -1,0 +1,46 @@
+// Has V8 give memory back in time. V8 sees the bytes of buffers only as a number beside its heap, so it collects
+// too often where many short-lived ones pass, and too late where few large ones end.
+import v8 from 'node:v8';
+import vm from 'node:vm';
+
+type CollectGarbage = (options: { readonly type: 'minor' | 'major' }) => void;
+
+/** Less than what V8 lets external memory grow by before it marks the heap (about 8 MiB on a small heap). */
+const SCAVENGE_EVERY_BYTES = 4 << 20;
+/** Released memory worth a full collection (5 to 20 ms on our small heaps). */
+const COLLECT_EVERY_BYTES = 32 << 20;
+
+let shortLivedBytes = 0;
+let releasedBytes = 0;
+let collect: CollectGarbage | undefined;
+
+/**
+ * Tells that so many bytes were allocated outside the heap and will soon be garbage, as bytes read from sockets are.
+ * V8 answers these with full mark-compact collections, 40 a second at 400 MB/s; a scavenge in between frees the
+ * same bytes for a tenth of the CPU (measured with 330 KB requests: 0.87 to 0.35 µs a span on the receiving thread).
+ */
+export function noteShortLivedBytes(sizeBytes: number): void {
+  shortLivedBytes += sizeBytes;
+  if (shortLivedBytes < SCAVENGE_EVERY_BYTES) return;
+  shortLivedBytes = 0;
+  collect ??= findCollector();
+  collect({ type: 'minor' });
+}
+
+/**
+ * Tells that this thread has dropped shared memory of that size, such as a head that became a block. The memory is
+ * free when every thread that held it has collected its handle; an idle thread would keep it for minutes.
+ */
+export function noteReleasedBytes(sizeBytes: number): void {
+  releasedBytes += sizeBytes;
+  if (releasedBytes < COLLECT_EVERY_BYTES) return;
+  releasedBytes = 0;
+  collect ??= findCollector();
+  collect({ type: 'major' });
+}
+
+function findCollector(): CollectGarbage {
+  v8.setFlagsFromString('--expose-gc');
+  const found: unknown = vm.runInNewContext('globalThis.gc');
+  return typeof found === 'function' ? (found as CollectGarbage) : () => {};
+}
