@@ -1,5 +1,5 @@
 // The data pages of a column chunk, located but not decoded: levels are views, values are decompressed when asked for.
-import { levelBits, bitBytes, levelMask } from './decode/level-bits.ts';
+import { bitBytes, countBits, levelBits, levelMask } from './decode/level-bits.ts';
 import { BitRank } from '../lib/bit-rank.ts';
 import { corrupt } from './corrupt.ts';
 import { decodeIndices } from './decode/indices.ts';
@@ -97,14 +97,17 @@ export class ColumnPages {
   private readonly storedBytes: number;
   private readonly bits = new Map<string, BitRank>();
 
-  constructor(chunk: ColumnChunk, runs: readonly PageRun[], decompressors: Decompressors) {
-    const parser = new PageParser(chunk, decompressors);
+  /** @param countRows give each page its first row (needed to find rows; costs a little with version 1 pages). */
+  constructor(chunk: ColumnChunk, runs: readonly PageRun[], decompressors: Decompressors, countRows: boolean) {
+    const parser = new PageParser(chunk, decompressors, countRows);
     for (const run of runs) parser.run(run);
     this.chunk = chunk;
     this.leaf = chunk.leaf;
     this.pages = parser.pages;
     this.entryCount = parser.entryCount;
     this.valueCount = parser.valueCount;
+    const { maxDefinition } = chunk.leaf;
+    parser.keepBits(this.bits, `repetition0-0`, `definition${maxDefinition}-${maxDefinition}`);
     this.storedBytes = runs.reduce((sum, run) => sum + run.bytes.length, 0);
   }
 
@@ -183,10 +186,22 @@ class PageParser {
   valueCount = 0;
   private readonly chunk: ColumnChunk;
   private readonly decompressors: Decompressors;
+  private readonly countRows: boolean;
+  /** Bits that version 1 pages had to be counted by, over all entries. */
+  private readonly rowBits = new GrowingBits();
+  private readonly valueBits = new GrowingBits();
 
-  constructor(chunk: ColumnChunk, decompressors: Decompressors) {
+  constructor(chunk: ColumnChunk, decompressors: Decompressors, countRows: boolean) {
     this.chunk = chunk;
     this.decompressors = decompressors;
+    this.countRows = countRows;
+  }
+
+  /** Leaves the bits, where there are some for all entries, under these names. */
+  keepBits(bits: Map<string, BitRank>, rowName: string, valueName: string): void {
+    const { entryCount } = this;
+    if (this.rowBits.end === entryCount) bits.set(rowName, new BitRank(this.rowBits.bytes, entryCount));
+    if (this.valueBits.end === entryCount) bits.set(valueName, new BitRank(this.valueBits.bytes, entryCount));
   }
 
   run({ bytes, firstRow }: PageRun): void {
@@ -243,19 +258,20 @@ class PageParser {
     const bytes = inflate(this.decompressors, codec, stored, header.uncompressedBytes);
     const repetition = this.levelRange(bytes, 0, leaf.maxRepetition);
     const definition = this.levelRange(bytes, repetition.end, leaf.maxDefinition);
-    const { entryCount } = place;
-    const count = (range: ByteRange, max: number, level: number): number => {
+    const { entryCount, firstEntry } = place;
+    const count = (into: GrowingBits, range: ByteRange, max: number, level: number): number => {
       if (max === 0) return entryCount;
-      const out = new Uint8Array(bitBytes(entryCount));
-      const { start, end } = range;
-      levelBits(bytes, start, end, levelWidth(max), entryCount, levelMask(level, level), out, 0);
-      return new BitRank(out, entryCount).count;
+      into.reserve(firstEntry + entryCount);
+      const mask = levelMask(level, level);
+      levelBits(bytes, range.start, range.end, levelWidth(max), entryCount, mask, into.bytes, firstEntry);
+      if (into.end === firstEntry) into.end += entryCount;
+      return countBits(into.bytes, firstEntry, firstEntry + entryCount);
     };
     return new DataPage(
       {
         ...place, repetition, definition,
-        rowCount: count(repetition, leaf.maxRepetition, 0),
-        valueCount: count(definition, leaf.maxDefinition, leaf.maxDefinition),
+        rowCount: this.countRows ? count(this.rowBits, repetition, leaf.maxRepetition, 0) : 0,
+        valueCount: count(this.valueBits, definition, leaf.maxDefinition, leaf.maxDefinition),
         body: { bytes, start: definition.end, end: bytes.length },
         stored: NO_BYTES.bytes, codec, bodyBytes: bytes.length,
       },
@@ -269,6 +285,21 @@ class PageParser {
     const length = new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0, true);
     if (length > bytes.length - at - 4) throw this.damaged('has a page without levels');
     return { bytes, start: at + 4, end: at + 4 + length };
+  }
+}
+
+/** Bits of a growing number of entries. */
+class GrowingBits {
+  bytes = new Uint8Array(0);
+  /** Entries that have their bit. */
+  end = 0;
+
+  reserve(entries: number): void {
+    const needed = bitBytes(entries);
+    if (needed <= this.bytes.length) return;
+    const larger = new Uint8Array(Math.max(needed, Math.ceil(this.bytes.length / 2) * 4));
+    larger.set(this.bytes);
+    this.bytes = larger;
   }
 }
 

@@ -96,18 +96,48 @@ function decodePageIndices(page: DataPage, size: number, out: Int32Array, at: nu
 /** Positions, among the values of a dictionary column, of those that are one of `wanted` (ids, not empty). */
 export function findValues(column: ColumnPages, wanted: readonly number[], dictionarySize: number): Int32Array {
   const hits = new IntList();
-  let flags: Uint8Array | undefined;
-  if (wanted.length > 1) {
-    flags = new Uint8Array(dictionarySize);
-    for (const id of wanted) flags[id] = 1;
+  const finder = new IndexFinder(wanted, dictionarySize);
+  for (const page of column.pages) finder.find(page, hits);
+  return hits.view();
+}
+
+class IndexFinder {
+  private readonly wanted: readonly number[];
+  private readonly flags: Uint8Array | undefined;
+
+  constructor(wanted: readonly number[], dictionarySize: number) {
+    this.wanted = wanted;
+    if (wanted.length <= 1) return;
+    this.flags = new Uint8Array(dictionarySize);
+    for (const id of wanted) this.flags[id] = 1;
   }
-  for (const page of column.pages) {
-    if (page.valueCount === 0) continue;
+
+  find(page: DataPage, hits: IntList): void {
+    if (page.valueCount === 0 || this.wanted.length === 0) return;
     const { bytes, start, end } = page.values();
     if (start >= end) throw corrupt('a page has no indices');
     findIndices(
-      bytes, start + 1, end, bytes[start], page.valueCount, wanted[0], flags, page.firstValue, hits,
+      bytes, start + 1, end, bytes[start], page.valueCount, this.wanted[0], this.flags, page.firstValue, hits,
     );
+  }
+}
+
+/** Positions (ascending), among the values of a string column, of those that are one of `wanted`. */
+export function findStrings(
+  column: ColumnPages, dictionary: Dictionary | undefined, wanted: readonly Uint8Array[],
+): Int32Array {
+  const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : new ByteTable(0);
+  const finder = new IndexFinder(wanted.flatMap((value) => strings.find(value)), strings.size);
+  const hits = new IntList();
+  const table = new ByteTable(0);
+  for (const page of column.pages) {
+    if (isDictionaryPage(page)) finder.find(page, hits);
+    else {
+      table.clear();
+      addStrings(page, table);
+      const found = wanted.flatMap((value) => table.find(value)).sort((x, y) => x - y);
+      for (const i of found) hits.push(page.firstValue + i);
+    }
   }
   return hits.view();
 }
@@ -146,6 +176,22 @@ export class ValueCursor {
     this.firstValue = page.firstValue;
     this.endValue = page.firstValue + page.valueCount;
   }
+}
+
+/** The strings at the given positions (ascending) among the values, of which each is one of a few: `known`. */
+export function pickKnown(
+  column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array, known: readonly Uint8Array[],
+): StringValues {
+  const table = new ByteTable(known.length);
+  for (const value of known) table.addOne(value, 0, value.length);
+  const ids = new Int32Array(positions.length);
+  if (known.length > 1) {
+    const picked = pickStrings(column, dictionary, positions);
+    const order = new Map<number, number>();
+    known.forEach((value, k) => picked.table.find(value).forEach((id) => order.set(id, k)));
+    for (let i = 0; i < ids.length; i++) ids[i] = order.get(picked.ids[i]) ?? 0;
+  }
+  return { ids, table };
 }
 
 /** The strings at the given positions (ascending) among the values. */

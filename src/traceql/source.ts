@@ -99,6 +99,8 @@ export interface Vector {
 export interface FieldRequest {
   readonly field: Field;
   readonly equals?: readonly Uint8Array[];
+  /** The source may leave out entries of other types: a literal only ever matches values of its own kind. */
+  readonly types?: readonly ValueType[];
 }
 
 export interface LoadOptions {

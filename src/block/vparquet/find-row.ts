@@ -17,7 +17,7 @@ export async function findRow(group: GroupColumns, id: Uint8Array, signal?: Abor
   if (!mayHold(id, chunk.statistics?.min, chunk.statistics?.max)) return -1;
   for (const { offset, compressedBytes, firstRow } of await candidatePages(group, chunk, id, signal)) {
     const bytes = await group.read(offset, compressedBytes, signal);
-    const pages = new ColumnPages(chunk, [{ bytes, firstRow }], group.file.decompressors);
+    const pages = new ColumnPages(chunk, [{ bytes, firstRow }], group.file.decompressors, true);
     const { ids, table } = readStrings(pages, await group.dictionary(NAME, signal));
     const at = searchStrings(ids.length, (i) => table.bytes(ids[i]), id);
     if (at >= 0) return firstRow + at;

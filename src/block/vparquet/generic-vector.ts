@@ -1,16 +1,17 @@
 // Values of one attribute in the generic columns of a scope (Key, Value, ValueInt, ...) over a whole row group. The
 // value side is asked first where strings are wanted, else the keys; levels are only ever seen as bits.
-import type { BitRank } from '../../lib/bit-rank.ts';
+import { type BitRank, Selector } from '../../lib/bit-rank.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
 import { corrupt } from '../../parquet/corrupt.ts';
 import {
-  type Dictionary, findValues, isDictionaryPage, pickNumbers, pickStrings, readStrings, ValueCursor,
+  type Dictionary, findStrings, findValues, isDictionaryPage, pickKnown, pickNumbers, pickStrings, readStrings,
+  ValueCursor,
 } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import { type AttributeScope, ValueType } from '../../traceql/source.ts';
 import { SCOPE_OWNER, SCOPE_PREFIX } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
-import { elements, ownerBegins, surelyDictionary } from './stored-vector.ts';
+import { dictionaryLacks, elements, ownerBegins } from './stored-vector.ts';
 import type { VectorPart } from './vector-parts.ts';
 
 /** Value columns beside Key, and the type of what they hold. */
@@ -22,36 +23,61 @@ export const TYPED_COLUMNS: readonly (readonly [string, ValueType])[] = [
 ];
 
 const utf8 = new TextEncoder();
+const NOTHING = new Int32Array(0);
+
+/** Every value is an index into the dictionary. */
+function isIndexed({ pages }: ColumnPages): boolean {
+  return pages.every((page) => page.valueCount === 0 || isDictionaryPage(page));
+}
+
+export interface AttributeRequest {
+  readonly scope: AttributeScope;
+  readonly name: string;
+  readonly equals: readonly Uint8Array[] | undefined;
+  readonly types: readonly ValueType[] | undefined;
+}
 
 /** One part for each type that occurs. */
 export async function genericParts(
-  group: GroupColumns, scope: AttributeScope, name: string, equals: readonly Uint8Array[] | undefined,
-  signal?: AbortSignal,
+  group: GroupColumns, request: AttributeRequest, signal?: AbortSignal,
 ): Promise<VectorPart[]> {
-  const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
-  const keyName = `${prefix}Key`;
+  const { scope, name, equals } = request;
+  const keyName = `${SCOPE_PREFIX[scope]}Attrs.Key`;
   if (!group.hasValues(keyName)) return [];
   const keyDictionary = await group.dictionary(keyName, signal);
-  const keys = keyDictionary !== undefined && 'strings' in keyDictionary ? keyDictionary.strings : undefined;
   const key = utf8.encode(name);
-  if (keys !== undefined && surelyDictionary(group, keyName) && keys.find(key).length === 0) return [];
+  if (dictionaryLacks(group, keyName, keyDictionary, [key])) return [];
   if (equals !== undefined) {
+    const keys = keyDictionary !== undefined && 'strings' in keyDictionary ? keyDictionary.strings : undefined;
     const part = await equalPart(group, scope, key, keys, equals, signal);
     if (part !== 'unknown') return part === undefined ? [] : [part];
   }
   const attributes = await loadKeys(group, scope, signal);
   const entries = attributes.entriesOf(key, keyDictionary);
+  return entries.length === 0 ? [] : typedParts(group, attributes, entries, request, signal);
+}
+
+/** An attribute has its value in one of the columns: when all are found, the others are not read. */
+async function typedParts(
+  group: GroupColumns, attributes: AttributeKeys, entries: Int32Array, request: AttributeRequest,
+  signal?: AbortSignal,
+): Promise<VectorPart[]> {
+  const { scope, equals, types } = request;
+  const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
   const parts: VectorPart[] = [];
-  if (entries.length === 0) return parts;
-  const names = [keyName];
+  const names = [`${prefix}Key`];
+  let missing = entries.length;
   for (const [suffix, type] of TYPED_COLUMNS) {
     const column = prefix + suffix;
+    if (missing === 0) break;
     if (!group.hasValues(column) || (equals !== undefined && type !== ValueType.string)) continue;
+    if (types !== undefined && !types.includes(type)) continue;
     names.push(column);
     const pages = await group.pages(column, true, signal);
-    const dictionary = await group.dictionary(column, signal);
-    const part = typedPart(attributes, entries, pages, dictionary, type);
-    if (part !== undefined) parts.push(part);
+    const typed = typedPart(attributes, entries, pages, await group.dictionary(column, signal), type);
+    if (typed === undefined) continue;
+    parts.push(typed.part);
+    missing -= typed.attributeCount;
   }
   group.recount(names);
   return parts;
@@ -83,16 +109,16 @@ class AttributeKeys {
     const positions = this.positionsOf(key, dictionary);
     const { pages } = this;
     if (pages.valueCount === pages.entryCount) return positions;
-    const bits = pages.valueBits();
-    return positions.map((position) => bits.select(position));
+    const selector = new Selector(pages.valueBits());
+    return positions.map((position) => selector.at(position));
   }
 
   private positionsOf(key: Uint8Array, dictionary: Dictionary | undefined): Int32Array {
     const { pages } = this;
     const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : undefined;
-    if (strings !== undefined && pages.pages.every((page) => page.valueCount === 0 || isDictionaryPage(page))) {
+    if (strings !== undefined && isIndexed(pages)) {
       const wanted = strings.find(key);
-      return wanted.length === 0 ? new Int32Array(0) : findValues(pages, wanted, strings.size);
+      return wanted.length === 0 ? NOTHING : findValues(pages, wanted, strings.size);
     }
     const { ids, table } = readStrings(pages, dictionary);
     const wanted = new Set(table.find(key));
@@ -115,16 +141,24 @@ async function loadKeys(group: GroupColumns, scope: AttributeScope, signal?: Abo
  */
 class ValueEntries {
   private readonly starts: BitRank | undefined;
+  private readonly selector: Selector | undefined;
   private readonly keyEntries: number;
 
   constructor(keys: ColumnPages, values: ColumnPages) {
     this.keyEntries = keys.entryCount;
     const aligned = values.entryCount === keys.entryCount;
     this.starts = aligned ? undefined : values.repetitionBits(0, keys.leaf.maxRepetition);
+    this.selector = this.starts === undefined ? undefined : new Selector(this.starts);
   }
 
+  /** The first entry of an attribute; attributes are asked in ascending order. */
   first(keyEntry: number): number {
-    return this.starts === undefined ? keyEntry : this.starts.select(keyEntry);
+    return this.selector === undefined ? keyEntry : this.selector.at(keyEntry);
+  }
+
+  /** The entry behind an attribute that begins at `first`. */
+  end(first: number): number {
+    return this.starts === undefined ? first + 1 : this.starts.next(first + 1);
   }
 
   keyEntryOf(entry: number): number {
@@ -134,21 +168,30 @@ class ValueEntries {
   }
 }
 
+interface TypedPart {
+  readonly part: VectorPart;
+  /** Attributes that have a value here. */
+  readonly attributeCount: number;
+}
+
 function typedPart(
   keys: AttributeKeys, entries: Int32Array, pages: ColumnPages, dictionary: Dictionary | undefined, type: ValueType,
-): VectorPart | undefined {
+): TypedPart | undefined {
   const lines = new ValueEntries(keys.pages, pages);
   const values = pages.valueBits();
   let positions = new Int32Array(entries.length);
   let attributeOf = new Int32Array(entries.length); // ordinal in `entries`
   let count = 0;
+  let attributeCount = 0;
   for (let i = 0; i < entries.length; i++) {
-    const first = values.rank(lines.first(entries[i]));
-    const end = values.rank(lines.first(entries[i] + 1));
+    const begin = lines.first(entries[i]);
+    const first = values.rank(begin);
+    const end = values.rank(lines.end(begin));
     if (count + end - first > positions.length) {
       positions = grown(positions, count + end - first);
       attributeOf = grown(attributeOf, count + end - first);
     }
+    if (end > first) attributeCount++;
     for (let position = first; position < end; position++) {
       positions[count] = position;
       attributeOf[count++] = i;
@@ -161,10 +204,10 @@ function typedPart(
   const owners = attributeOf.map((i) => keys.ownerOf(entries[i]));
   if (type === ValueType.string) {
     const { ids, table } = pickStrings(pages, dictionary, positions);
-    return { count, owners, type, ids, table, numbers: undefined, isElement };
+    return { attributeCount, part: { count, owners, type, ids, table, numbers: undefined, isElement } };
   }
   const numbers = pickNumbers(pages, dictionary, positions);
-  return { count, owners, type, ids: undefined, table: undefined, numbers, isElement };
+  return { attributeCount, part: { count, owners, type, ids: undefined, table: undefined, numbers, isElement } };
 }
 
 function grown(items: Int32Array, needed: number): Int32Array<ArrayBuffer> {
@@ -185,19 +228,12 @@ async function equalPart(
   const name = `${prefix}Value`;
   if (!group.hasValues(name)) return undefined;
   const dictionary = await group.dictionary(name, signal);
-  const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : undefined;
-  if (strings === undefined || keys === undefined) return 'unknown';
-  const wanted = equals.flatMap((value) => strings.find(value));
-  if (wanted.length === 0 && surelyDictionary(group, name)) return undefined;
+  if (dictionaryLacks(group, name, dictionary, equals)) return undefined;
   const pages = await group.pages(name, true, signal);
   const attributes = await loadKeys(group, scope, signal);
-  const indexed = [pages, attributes.pages].every((column) =>
-    column.pages.every((page) => page.valueCount === 0 || isDictionaryPage(page)),
-  );
-  if (!indexed) return 'unknown';
+  if (keys === undefined || !isIndexed(attributes.pages)) return 'unknown';
   const keyIds = keys.find(key);
-  if (wanted.length === 0 || keyIds.length === 0) return undefined;
-  const positions = findValues(pages, wanted, strings.size);
+  const positions = keyIds.length === 0 ? NOTHING : findStrings(pages, dictionary, equals);
   const lines = new ValueEntries(attributes.pages, pages);
   const values = pages.valueBits();
   const keyCursor = new ValueCursor(attributes.pages, keys.size);
@@ -210,12 +246,13 @@ async function equalPart(
     if (keyCursor.idAt(attributes.positionOf(entry)) !== keyIds[0]) continue;
     found[count] = position;
     owners[count] = attributes.ownerOf(entry);
-    const several = values.rank(lines.first(entry + 1)) - values.rank(lines.first(entry)) > 1;
+    const begin = lines.first(entry);
+    const several = values.rank(lines.end(begin)) - values.rank(begin) > 1;
     flags[count++] = several ? 1 : 0;
   }
   group.recount([name, `${prefix}Key`]);
   if (count === 0) return undefined;
-  const { ids, table } = pickStrings(pages, dictionary, found.subarray(0, count));
+  const { ids, table } = pickKnown(pages, dictionary, found.subarray(0, count), equals);
   const isElement = flags.includes(1) ? flags.subarray(0, count) : undefined;
   const type = ValueType.string;
   return { count, owners: owners.subarray(0, count), type, ids, table, numbers: undefined, isElement };

@@ -93,7 +93,7 @@ export class GroupColumns {
     const start = chunkStart(chunk);
     const skipped = chunk.dataPageOffset - start;
     const bytes = await this.read(chunk.dataPageOffset, chunk.compressedBytes - skipped, signal);
-    const pages = new ColumnPages(chunk, [{ bytes, firstRow: 0 }], this.file.decompressors);
+    const pages = new ColumnPages(chunk, [{ bytes, firstRow: 0 }], this.file.decompressors, false);
     if (pages.entryCount !== chunk.valueCount) throw this.damaged(name, 'lacks pages');
     if (keep) this.file.cache.set(key, pages, pages.sizeBytes);
     return pages;
@@ -121,7 +121,7 @@ export class GroupColumns {
     let next = names.length;
     names.forEach((name, i) => {
       const parts: PageRun[] = runs[i].map((run) => ({ bytes: bytes[next++], firstRow: run.firstRow }));
-      const pages = new ColumnPages(chunks[i], parts, this.file.decompressors);
+      const pages = new ColumnPages(chunks[i], parts, this.file.decompressors, true);
       let dictionary = dictionaries[i].cached;
       out.set(name, {
         pages,

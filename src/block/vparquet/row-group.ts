@@ -3,7 +3,7 @@
 import { TempoError } from '../../lib/errors.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import {
-  fieldKey, type Field, type FieldRequest, type LoadOptions, type SpanSource, type TraceFacts, type Vector,
+  fieldKey, type FieldRequest, type LoadOptions, type SpanSource, type TraceFacts, type Vector,
 } from '../../traceql/source.ts';
 import { COUNTING_COLUMN } from './block-columns.ts';
 import { traceFacts } from './facts.ts';
@@ -99,17 +99,16 @@ export class RowGroupSource implements SpanSource {
       return rowVectors(this.group, requests.map(({ field }) => field), rows, signal);
     }
     const vectors: Vector[] = [];
-    for (const { field, equals } of requests) vectors.push(await this.vector(field, equals, signal));
+    for (const request of requests) vectors.push(await this.vector(request, signal));
     return vectors;
   }
 
-  private async vector(
-    field: Field, equals: readonly Uint8Array[] | undefined, signal?: AbortSignal,
-  ): Promise<Vector> {
+  private async vector(request: FieldRequest, signal?: AbortSignal): Promise<Vector> {
+    const { field, equals, types } = request;
     const { cache } = this.group.file;
     const all = this.group.cacheKey(`v/${fieldKey(field)}`);
-    const literals = equals === undefined ? '' : literalsKey(equals);
-    const key = `${all}${literals}`;
+    const literals = restriction(request);
+    const key = literals === '' ? all : `${all}\0${literals}`;
     const cached = cache.get<Vector>(key) ?? (literals === '' ? undefined : cache.get<Vector>(all));
     if (cached !== undefined) return cached;
     const { owner, stored, scope, name } = fieldColumns(this.group, field);
@@ -118,7 +117,7 @@ export class RowGroupSource implements SpanSource {
       const part = await storedPart(this.group, column, equals, signal);
       if (part !== undefined) parts.push(part);
     }
-    if (scope !== undefined) parts.push(...(await genericParts(this.group, scope, name, equals, signal)));
+    if (scope !== undefined) parts.push(...(await genericParts(this.group, { scope, name, equals, types }, signal)));
     const vector = vectorOf(owner, parts);
     if (literals.length <= LITERALS_KEY_MAX) cache.set(key, vector, vectorBytes(vector));
     return vector;
@@ -165,6 +164,8 @@ function ascending(ids: Uint8Array, at: number): boolean {
   return false;
 }
 
-function literalsKey(equals: readonly Uint8Array[]): string {
-  return equals.map((bytes) => `=${bytes.join()}`).join('|');
+/** What of a request leaves values out; '' = nothing. */
+function restriction({ equals, types }: FieldRequest): string {
+  const strings = equals === undefined ? '' : equals.map((bytes) => `=${bytes.join()}`).join('|');
+  return types === undefined ? strings : `${strings}:${types.join()}`;
 }

@@ -1,34 +1,41 @@
 // Values of one stored column (an intrinsic, or an attribute with a column of its own) over a whole row group.
 import { BitRank } from '../../lib/bit-rank.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
-import {
-  type Dictionary, findValues, isDictionaryPage, pickStrings, readNumbers, readStrings,
-} from '../../parquet/column-reader.ts';
+import { type Dictionary, findStrings, pickKnown, readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import { type Owner, ValueType } from '../../traceql/source.ts';
 import { COUNTING_COLUMN, OWNER_DEPTH, type StoredColumn } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
 import type { VectorPart } from './vector-parts.ts';
 
-/** Undefined when there is no value. With `equals` values that are none of these strings may be left out. */
+/** Undefined when there is no value. With `equals` strings that are none of these are left out. */
 export async function storedPart(
   group: GroupColumns, stored: StoredColumn, equals: readonly Uint8Array[] | undefined, signal?: AbortSignal,
 ): Promise<VectorPart | undefined> {
   const { column: name, owner, type } = stored;
   if (!group.hasValues(name)) return undefined;
   const dictionary = await group.dictionary(name, signal);
-  const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : undefined;
-  const wanted = equals === undefined ? undefined : strings && equals.flatMap((value) => strings.find(value));
-  if (wanted?.length === 0 && surelyDictionary(group, name)) return undefined;
-  const pages = await group.pages(name, wanted !== undefined, signal);
-  const part = wanted !== undefined && pages.pages.every((page) => page.valueCount === 0 || isDictionaryPage(page))
-    ? equalPart(group, stored, pages, dictionary, wanted)
-    : wholePart(group, owner, type, pages, dictionary);
-  if (wanted !== undefined) group.recount([name]);
+  if (equals === undefined || group.chunk(name)?.leaf.type !== 'BYTE_ARRAY') {
+    const pages = await group.pages(name, false, signal);
+    return wholePart(group, owner, type, pages, dictionary);
+  }
+  if (dictionaryLacks(group, name, dictionary, equals)) return undefined;
+  const pages = await group.pages(name, true, signal);
+  const part = equalPart(group, stored, pages, dictionary, equals);
+  group.recount([name]);
   return part;
 }
 
+/** True when the dictionary alone tells that the column has none of the strings. */
+export function dictionaryLacks(
+  group: GroupColumns, name: string, dictionary: Dictionary | undefined, wanted: readonly Uint8Array[],
+): boolean {
+  if (dictionary === undefined || !('strings' in dictionary) || !surelyDictionary(group, name)) return false;
+  const { strings } = dictionary;
+  return wanted.every((value) => strings.find(value).length === 0);
+}
+
 /** Every value is in the dictionary. */
-export function surelyDictionary(group: GroupColumns, name: string): boolean {
+function surelyDictionary(group: GroupColumns, name: string): boolean {
   const encodings = group.chunk(name)?.pageEncodings;
   return encodings !== undefined && encodings.every((e) => e === 'RLE_DICTIONARY' || e === 'PLAIN_DICTIONARY');
 }
@@ -48,12 +55,12 @@ function wholePart(
 
 function equalPart(
   group: GroupColumns, { owner, type }: StoredColumn, pages: ColumnPages, dictionary: Dictionary | undefined,
-  wanted: readonly number[],
+  equals: readonly Uint8Array[],
 ): VectorPart | undefined {
-  if (wanted.length === 0 || dictionary === undefined || !('strings' in dictionary)) return undefined;
-  const positions = findValues(pages, wanted, dictionary.strings.size);
+  const positions = findStrings(pages, dictionary, equals);
   const count = positions.length;
-  const { ids, table } = pickStrings(pages, dictionary, positions);
+  if (count === 0) return undefined;
+  const { ids, table } = pickKnown(pages, dictionary, positions, equals);
   const { leaf, entryCount, valueCount } = pages;
   const values = valueCount === entryCount ? undefined : pages.valueBits();
   const begins = ownerBegins(group, pages, owner);

@@ -24,6 +24,14 @@ export class ByteTable {
     return bytes;
   }
 
+  /** Forgets all strings. */
+  clear(): void {
+    this.size = 0;
+    this.last = 0;
+    this.buffers.length = 0;
+    this.firstIds.length = 0;
+  }
+
   bytes(id: number): Uint8Array {
     const start = this.offsets[id];
     return this.bufferOf(id).subarray(start, start + this.lengths[id]);

@@ -30,6 +30,13 @@ function packedAt(bytes: Uint8Array, start: number, width: number, i: number): n
   return value & ((1 << width) - 1);
 }
 
+/** How many values a 4-byte read inside the buffer covers, at bit positions below 2^31. */
+function fastCount(bytes: Uint8Array, start: number, width: number, count: number): number {
+  if (width > 25) return 0;
+  const bits = Math.min((bytes.length - start - 4) * 8, 2 ** 31 - 32);
+  return Math.max(0, Math.min(count, Math.floor(bits / width)));
+}
+
 /** Decodes `count` values in bytes [start, end) into `out` from `at`. */
 export function decodeIndices(
   bytes: Uint8Array, start: number, end: number, width: number, count: number, out: Int32Array | Uint8Array,
@@ -60,13 +67,12 @@ function unpack(
   at: number,
 ): void {
   const mask = (1 << width) - 1;
-  // values that a 4-byte read inside the buffer covers
-  const fast = width > 25 ? 0 : Math.min(count, Math.floor(((bytes.length - start - 4) * 8) / width));
+  const fast = fastCount(bytes, start, width, count);
   let bit = 0;
   let i = 0;
   for (; i < fast; i++) {
-    out[at + i] = (view.getUint32(start + (bit >>> 3), true) >>> (bit & 7)) & mask;
-    bit += width;
+    out[at + i] = (view.getInt32(start + (bit >>> 3), true) >>> (bit & 7)) & mask;
+    bit = (bit + width) | 0;
   }
   for (; i < count; i++) out[at + i] = packedAt(bytes, start, width, i);
 }
@@ -107,12 +113,12 @@ function findPacked(
   hits: IntList,
 ): void {
   const mask = (1 << width) - 1;
-  const fast = width > 25 ? 0 : Math.min(count, Math.floor(((bytes.length - start - 4) * 8) / width));
+  const fast = fastCount(bytes, start, width, count);
   let bit = 0;
   let i = 0;
   for (; i < fast; i++) {
-    if (((view.getUint32(start + (bit >>> 3), true) >>> (bit & 7)) & mask) === wanted) hits.push(base + i);
-    bit += width;
+    if (((view.getInt32(start + (bit >>> 3), true) >>> (bit & 7)) & mask) === wanted) hits.push(base + i);
+    bit = (bit + width) | 0;
   }
   for (; i < count; i++) if (packedAt(bytes, start, width, i) === wanted) hits.push(base + i);
 }
@@ -122,12 +128,12 @@ function findFlagged(
   hits: IntList,
 ): void {
   const mask = (1 << width) - 1;
-  const fast = width > 25 ? 0 : Math.min(count, Math.floor(((bytes.length - start - 4) * 8) / width));
+  const fast = fastCount(bytes, start, width, count);
   let bit = 0;
   let i = 0;
   for (; i < fast; i++) {
-    if (flags[(view.getUint32(start + (bit >>> 3), true) >>> (bit & 7)) & mask] === 1) hits.push(base + i);
-    bit += width;
+    if (flags[(view.getInt32(start + (bit >>> 3), true) >>> (bit & 7)) & mask] === 1) hits.push(base + i);
+    bit = (bit + width) | 0;
   }
   for (; i < count; i++) if (flags[packedAt(bytes, start, width, i)] === 1) hits.push(base + i);
 }

@@ -102,6 +102,22 @@ function fillBits(out: Uint8Array, from: number, to: number): void {
   out[last] |= (1 << (to & 7)) - 1;
 }
 
+/** Ones among bits [from, to). */
+export function countBits(bits: Uint8Array, from: number, to: number): number {
+  let count = 0;
+  let i = from;
+  for (; i < to && (i & 7) !== 0; i++) count += (bits[i >>> 3] >>> (i & 7)) & 1;
+  for (; i + 8 <= to; i += 8) count += ONES[bits[i >>> 3]];
+  for (; i < to; i++) count += (bits[i >>> 3] >>> (i & 7)) & 1;
+  return count;
+}
+
+const ONES = Uint8Array.from({ length: 256 }, (_, byte) => {
+  let count = 0;
+  for (let rest = byte; rest > 0; rest >>>= 1) count += rest & 1;
+  return count;
+});
+
 /** Bytes that hold `count` bits for `levelBits`. */
 export function bitBytes(count: number): number {
   if (count < 0) throw corrupt('a negative number of entries');
