@@ -1,7 +1,7 @@
 // Decodes the values of a column into typed arrays: all of them, or those at given positions among the values.
 import { corrupt } from './corrupt.ts';
 import { asBytes, type ColumnPages, type DataPage, inflate } from './column-pages.ts';
-import { ByteTable } from './decode/byte-table.ts';
+import { ByteTable, EMPTY_TABLE } from './decode/byte-table.ts';
 import { decodeIndices, findIndices, IndexCursor } from './decode/indices.ts';
 import { decodeNumbers, type Numbers, plainNumbers } from './decode/numbers.ts';
 import { IntList } from '../lib/int-list.ts';
@@ -198,6 +198,7 @@ export function pickKnown(
 export function pickStrings(
   column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array,
 ): StringValues {
+  if (positions.length === 0) return { ids: positions, table: EMPTY_TABLE };
   if (dictionary !== undefined && 'strings' in dictionary && column.pages.every(isDictionaryPage)) {
     const table = dictionary.strings;
     const cursor = new ValueCursor(column, table.size);
@@ -211,10 +212,13 @@ export function pickStrings(
   return { ids, table: all.table };
 }
 
+const NO_NUMBERS: Numbers = { num: new Float64Array(0), base: 0n, exact: undefined };
+
 /** The numbers at the given positions (ascending) among the values. */
 export function pickNumbers(
   column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array,
 ): Numbers {
+  if (positions.length === 0) return NO_NUMBERS;
   const { num: all, base, exact: allExact } = readNumbers(column, dictionary);
   const num = new Float64Array(positions.length);
   const exact = allExact === undefined ? undefined : new BigInt64Array(positions.length);
