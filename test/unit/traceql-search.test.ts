@@ -45,6 +45,32 @@ await t.test('traces of one microsecond are ordered by nanosecond, then by id', 
   t.same(ids(await search(source, '{ }', { limit: 2 })), ['3', '2']);
 });
 
+await t.test('the earliest spans of a trace are shown, wherever they are stored', async (t) => {
+  const count = 300;
+  // two spans a nanosecond; 7 and 300 have no common factor, so every span comes once, in disorder
+  const spans = Array.from({ length: count }, (_, i) => {
+    const n = (i * 7) % count;
+    return aSpan({ spanId: hexId(n + 1, 8), startUnixNano: START_NANO + BigInt(n >> 1) });
+  });
+  const source = new ArraySource(spans);
+  for (const [spansPerSpanSet, want] of [
+    [3, 3],
+    [200, 200],
+    [0, count],
+  ]) {
+    const outcome = await search(source, '{ }', { spansPerSpanSet: spansPerSpanSet! });
+    const trace = JSON.parse(new TextDecoder().decode(outcome.found[0]!.json)) as {
+      spanSet: { spans: { spanID: string }[]; matched: number };
+    };
+    const shown = trace.spanSet.spans.map(({ spanID }) => spanID);
+    t.same(
+      shown,
+      Array.from({ length: want! }, (_, i) => hexId(i + 1, 8)),
+    );
+    t.equal(trace.spanSet.matched, count);
+  }
+});
+
 await t.test('a trace counts when it overlaps the range', async (t) => {
   const source = new ArraySource(oneSpanTraces(10));
   const range = { startUnixNano: START_NANO + 3n * SECOND, endUnixNano: START_NANO + 5n * SECOND };

@@ -1,6 +1,7 @@
 // Turns the chosen traces and their matched spans into Tempo's TraceSearchMetadata as JSON text.
 // Everything here is loaded for these traces only.
 import type { TraceFacts, Vector } from '../source.ts';
+import { earliestSpans } from './earliest.ts';
 import { hexOf, jsonAnyValue, jsonAttribute, jsonString, traceIdText } from './json.ts';
 import type { Rows, Scan } from './scan.ts';
 import type { ShownSpanset } from './spansets.ts';
@@ -70,9 +71,10 @@ export class ResultWriter {
 
   private spanset(spanset: ShownSpanset): string {
     const { spans } = spanset;
-    const shown = this.spansPerSet === 0 ? spans.length : Math.min(spans.length, this.spansPerSet);
+    const { start, id } = this.columns;
+    const shown = earliestSpans(spans, this.spansPerSet === 0 ? spans.length : this.spansPerSet, start, id);
     let json = '{"spans":[';
-    for (let i = 0; i < shown; i++) json += (i === 0 ? '' : ',') + this.span(spans[i]!);
+    for (let i = 0; i < shown.length; i++) json += (i === 0 ? '' : ',') + this.span(shown[i]!);
     json += `],"matched":${spans.length}`;
     if (spanset.attributes.length > 0) {
       const attributes = spanset.attributes.map(({ key, value }) => jsonAttribute(key, jsonAnyValue(value)));
