@@ -11,7 +11,7 @@ import {
   type Promotion,
 } from './attribute-columns.ts';
 import { gather32, gather64, gather8, gatherNext32 } from './gather.ts';
-import { PromotedValues, type PromotedKey } from './promoted.ts';
+import { type PromotedKey, PromotedValues, SERVICE_NAME } from './promoted.ts';
 import type { Owners, TraceRows } from './trace-rows.ts';
 
 export interface ColumnsContext extends HeadContext {
@@ -198,19 +198,29 @@ const RESOURCE_STATIC = [
 ];
 const SPAN_STATIC = ['HttpMethod', 'HttpUrl', 'HttpStatusCode'];
 
-function promotionOf(keys: readonly PromotedKey[], codes: Uint8Array, owners: Owners): Promotion {
-  return { codes, columns: keys.map(({ type }) => new PromotedValues(type === 'int', owners.entries.count)) };
+function promotionOf(
+  keys: readonly PromotedKey[],
+  codes: Uint8Array,
+  owners: Owners,
+  services?: Int32Array,
+): Promotion {
+  const columns = keys.map(
+    ({ key, type }) =>
+      new PromotedValues(type === 'int', owners.entries.count, key === SERVICE_NAME ? services : undefined),
+  );
+  return { codes, columns };
 }
 
 function resourceColumns(out: Producers, context: ColumnsContext, owners: Owners): void {
   const { vecs } = context.head;
   const store = { start: vecs.resourceAttrStart, keys: vecs.resourceAttrKey, values: vecs.resourceAttrValue };
-  const promotion = promotionOf(context.resourceKeys, context.resourceCodes, owners);
+  const services = gather32(vecs.resourceService, owners.source);
+  const promotion = promotionOf(context.resourceKeys, context.resourceCodes, owners, services);
   const attributes = attributeColumns(out, RESOURCE, context, store, owners, promotion);
   const columns = [...RESOURCE_STATIC, ...DEDICATED];
   promotedColumns(out, RESOURCE, context, owners, columns, context.resourceKeys, promotion, attributes);
   const add = ownerColumns(out, RESOURCE, owners);
-  add('ServiceName', () => strings(context, gather32(vecs.resourceService, owners.source)));
+  add('ServiceName', () => strings(context, services));
   add('DroppedAttributesCount', () => ({
     kind: 'int32',
     values: gather32(vecs.resourceDropped, owners.source),

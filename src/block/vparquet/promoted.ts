@@ -77,16 +77,19 @@ export class PromotedValues {
   values: Int32Array = new Int32Array(0);
   count = 0;
   private readonly ownerCount: number;
+  /** The one string that each owner's value must be, when something else has decided it. */
+  private readonly wanted: Int32Array | undefined;
 
-  constructor(isInt: boolean, ownerCount: number) {
+  constructor(isInt: boolean, ownerCount: number, wanted?: Int32Array) {
     this.isInt = isInt;
     this.ownerCount = ownerCount;
+    this.wanted = wanted;
   }
 
   /** False when the value is not of the column's type or the owner has one already. */
   take(owner: number, type: number, low: number, high: number): boolean {
     const fits = this.isInt ? type === AttrType.int || type === AttrType.int64 : type === AttrType.string;
-    if (!fits) return false;
+    if (!fits || (this.wanted !== undefined && this.wanted[owner] !== low)) return false;
     if (this.present === undefined) {
       this.present = new Uint8Array(this.ownerCount);
       this.values = new Int32Array(this.ownerCount * (this.isInt ? 2 : 1));
