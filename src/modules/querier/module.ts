@@ -27,7 +27,7 @@ export interface QuerierOptions {
   readonly nowMs: () => number;
 }
 
-/** Without start and end a query means the last hour of the backend, and whatever is recent. */
+/** Without start and end a search means the last hour of the backend, and whatever is recent. */
 const DEFAULT_RANGE_SEC = 3600;
 
 interface Gathered {
@@ -50,7 +50,7 @@ export class LocalQuerier implements Querier {
   }
 
   async search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer> {
-    const gathered = await this.gather(query.tenant, query.range, signal);
+    const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
       const jobs = planSearch(gathered.sources, this.options.targetBytesPerJob);
       const base = {
@@ -80,7 +80,7 @@ export class LocalQuerier implements Querier {
   }
 
   async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
-    const gathered = await this.gather(query.tenant, query.range, signal);
+    const gathered = await this.gather(query.tenant, query.range, query.range, signal);
     try {
       const jobs = planTrace(gathered.sources, this.options.scanThreads);
       if (jobs.length === 0) return { trace: undefined, inspectedBytes: 0, partial: gathered.partial };
@@ -106,12 +106,18 @@ export class LocalQuerier implements Querier {
     }
   }
 
-  private async gather(tenant: string, range: TimeRange, signal?: AbortSignal): Promise<Gathered> {
-    const recent = await this.options.recent.recentSources(tenant, range, signal);
-    const open = range.startSec === undefined && range.endSec === undefined;
-    const backendRange = open
-      ? { startSec: Math.floor(this.options.nowMs() / 1000) - DEFAULT_RANGE_SEC, endSec: undefined }
-      : range;
+  private defaultRange(range: TimeRange): TimeRange {
+    if (range.startSec !== undefined || range.endSec !== undefined) return range;
+    return { startSec: Math.floor(this.options.nowMs() / 1000) - DEFAULT_RANGE_SEC, endSec: undefined };
+  }
+
+  private async gather(
+    tenant: string,
+    recentRange: TimeRange,
+    backendRange: TimeRange,
+    signal?: AbortSignal,
+  ): Promise<Gathered> {
+    const recent = await this.options.recent.recentSources(tenant, recentRange, signal);
     return {
       sources: distinctSources(recent.sources, this.options.blocklist.overlapping(tenant, backendRange)),
       partial: recent.complete ? [] : ['recently acknowledged spans are not searchable yet'],
