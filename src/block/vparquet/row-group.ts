@@ -19,7 +19,7 @@ import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
 type RelationName = Parameters<SpanSource['relation']>[0];
 
 /** Reading rows apart pays below this share of all rows. */
-const ROWS_SHARE_MAX = 1 / 8;
+const ROWS_SHARE_MAX = 1 / 64;
 /** Literals longer than this (together) do not name a cached vector. */
 const LITERALS_KEY_MAX = 512;
 const ID_BYTES = 16;

@@ -14,7 +14,7 @@ export const UP: Partial<Record<Owner, RelationName>> = {
   scope: 'spanScope',
 };
 /** Loading a part of the traces pays below this share of all. */
-const PARTIAL_SHARE = 1 / 8;
+const PARTIAL_SHARE = 1 / 64;
 
 /** Trace ordinals (ascending) that a load is restricted to. */
 export interface Rows {
