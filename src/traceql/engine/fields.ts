@@ -2,14 +2,8 @@
 import type { FieldRef } from '../ast.ts';
 import type { AttributeScope, Field, Owner } from '../source.ts';
 
-/** The order in which an unscoped attribute is looked up. */
-export const LOOKUP_ORDER: readonly AttributeScope[] = [
-  'span',
-  'resource',
-  'event',
-  'link',
-  'instrumentation',
-];
+/** Where an unscoped attribute is looked up, in this order. Events, links and scopes have to be named. */
+export const LOOKUP_ORDER: readonly AttributeScope[] = ['span', 'resource'];
 
 const SCOPE_OWNER: Record<AttributeScope, Owner> = {
   span: 'span',

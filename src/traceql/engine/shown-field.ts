@@ -210,16 +210,19 @@ class FieldPart {
     const first = firstEntry(vector, owner);
     if (first < 0 || typeAt(vector, first) === ValueType.nil) return '';
     const end = endOfOwner(vector, first);
-    if (tests.length === 0) {
-      if (!isElementAt(vector, first)) return jsonAnyValue(staticAt(vector, first));
-      const values: string[] = [];
-      for (let i = first; i < end; i++) values.push(jsonAnyValue(staticAt(vector, i)));
-      return `{"arrayValue":{"values":[${values.join()}]}}`;
+    const isAll = tests.length === 0;
+    if (!isElementAt(vector, first)) {
+      const isShown = isAll || tests.some((test) => entryAccepted(vector, first, test));
+      return isShown ? jsonAnyValue(staticAt(vector, first)) : '';
     }
+    const values: string[] = [];
     for (let i = first; i < end; i++) {
-      if (tests.some((test) => entryAccepted(vector, i, test))) return jsonAnyValue(staticAt(vector, i));
+      if (isAll || tests.some((test) => entryAccepted(vector, i, test))) {
+        values.push(jsonAnyValue(staticAt(vector, i)));
+      }
     }
-    return '';
+    // of an array the elements that pass: one alone is shown as a plain value
+    return isAll || values.length > 1 ? `{"arrayValue":{"values":[${values.join()}]}}` : (values[0] ?? '');
   }
 }
 
