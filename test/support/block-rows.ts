@@ -93,7 +93,7 @@ function jsonOf(value: Value): unknown {
   if (Array.isArray(value)) return { arrayValue: value.length === 0 ? {} : { values: value.map(jsonOf) } };
   const values = value.kv.map(([key, v]) => ({
     ...(key === '' ? {} : { key }),
-    ...(v === undefined ? {} : { value: jsonOf(v) }),
+    value: jsonOf(v),
   }));
   return { kvlistValue: values.length === 0 ? {} : { values } };
 }

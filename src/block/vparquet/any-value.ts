@@ -112,14 +112,14 @@ export function anyValueJson(bytes: Uint8Array, start: number, end: number): str
 
 function keyValueJson(bytes: Uint8Array, start: number, end: number): string {
   let key = '';
-  let value: string | undefined;
+  let value = '{}'; // absent ones are written too, as Tempo does
   fields(bytes, start, end, (tag, from, to) => {
     if (tag === Tag.keyValue.key) key = text(bytes, from, to);
     else if (tag === Tag.keyValue.value) value = anyValueJson(bytes, from, to);
   });
   const members: string[] = [];
   if (key !== '') members.push(`"key":${quote(key)}`);
-  if (value !== undefined) members.push(`"value":${value}`);
+  members.push(`"value":${value}`);
   return `{${members.join(',')}}`;
 }
 
