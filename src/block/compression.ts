@@ -1,5 +1,5 @@
-// Codecs of block pages: zstd by the native module where it is installed, else by node:zlib; snappy is only read.
-// Contexts are kept, so an instance belongs to one thread.
+// Codecs of block pages: zstd by the native module where it is installed, else by node:zlib; snappy is only
+// read. Contexts are kept, so an instance belongs to one thread.
 import { createRequire } from 'node:module';
 import * as zlib from 'node:zlib';
 import { TempoError } from '../lib/errors.ts';
@@ -58,7 +58,10 @@ export function zstdCompressor(level = 1, native = true): Compressor {
   };
 }
 
-/** Decompressors of all codecs that blocks use. Results are fresh arrays. Damage is thrown as `block_corrupt`. */
+/**
+ * Decompressors of all codecs that blocks use. Results are fresh arrays. Damage is thrown as
+ * `block_corrupt`.
+ */
 export function blockDecompressors(native = true): Decompressors {
   const zstd = native ? nativeZstd() : undefined;
   const context = zstd === undefined ? undefined : new zstd.DCtx();

@@ -2,7 +2,7 @@
 import { TempoError } from '../lib/errors.ts';
 import type { BlockMeta, DedicatedColumn } from './meta.ts';
 
-export interface DedicatedColumnJson {
+interface DedicatedColumnJson {
   /** Scope; absent = span. */
   readonly s?: string;
   readonly n: string;
@@ -83,7 +83,7 @@ export function metaFromJson(bytes: Uint8Array): BlockMeta {
 }
 
 /** Takes the already parsed object, e.g. an entry of a tenant index. Throws `block_corrupt`. */
-export function metaFromObject(parsed: unknown): BlockMeta {
+function metaFromObject(parsed: unknown): BlockMeta {
   const json = fields(parsed, 'block meta');
   return {
     format: text(json, 'format'),

@@ -1,5 +1,5 @@
-// The bloom filter over a block's trace ids, in shards that are one object each (`bloom-<n>`): which shard, which
-// bits, and the bytes of a shard. A reader fetches one shard and asks it.
+// The bloom filter over a block's trace ids, in shards that are one object each (`bloom-<n>`): which shard,
+// which bits, and the bytes of a shard. A reader fetches one shard and asks it.
 import { TempoError } from '../lib/errors.ts';
 import { fnv1of32 } from '../lib/hash.ts';
 import { hashLocation, murmur3OfId } from '../lib/murmur3.ts';

@@ -1,5 +1,5 @@
-// MurmurHash3 x64 128 (seed 0) of 16 bytes, and of the same 16 bytes followed by 0x01: what a bloom filter of trace
-// ids needs. 64-bit arithmetic in 32-bit halves, since BigInt costs ten times as much.
+// MurmurHash3 x64 128 (seed 0) of 16 bytes, and of the same 16 bytes followed by 0x01: what a bloom filter
+// of trace ids needs. 64-bit arithmetic in 32-bit halves, since BigInt costs ten times as much.
 
 const C1_HIGH = 0x87c37b91;
 const C1_LOW = 0x114253d5;

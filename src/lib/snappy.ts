@@ -1,7 +1,7 @@
 // Decoder of the raw Snappy block format (github.com/google/snappy, format_description.txt): blocks and
 // remote-write payloads of other systems arrive in it. There is no encoder: what we write is zstd.
 
-export class SnappyError extends Error {
+class SnappyError extends Error {
   override readonly name = 'SnappyError';
 }
 

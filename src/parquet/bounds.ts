@@ -1,5 +1,5 @@
-// Smallest and largest value of a page in the stored form of Parquet's statistics, and how such forms compare.
-// Strings are cut to a prefix: the lower bound simply, the upper one with its last byte raised.
+// Smallest and largest value of a page in the stored form of Parquet's statistics, and how such forms
+// compare. Strings are cut to a prefix: the lower bound simply, the upper one with its last byte raised.
 import type { Leaf } from './types.ts';
 import type { ByteStrings } from './values.ts';
 
@@ -9,9 +9,9 @@ export interface Bounds {
 }
 
 /** Longest string bound that is stored whole. */
-export const BOUND_BYTES_MAX = 16;
+const BOUND_BYTES_MAX = 16;
 
-export function isUnsigned(leaf: Leaf): boolean {
+function isUnsigned(leaf: Leaf): boolean {
   return leaf.logical === 'UINT_32' || leaf.logical === 'UINT_64';
 }
 

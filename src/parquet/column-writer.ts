@@ -35,7 +35,7 @@ export interface ColumnInput {
   readonly values: ColumnValues;
 }
 
-export interface PageIndexEntry {
+interface PageIndexEntry {
   readonly location: PageLocation;
   readonly nullCount: number;
   /** undefined: the page has no value. */
@@ -61,8 +61,8 @@ export interface WrittenColumn {
 const NO_BYTES = new Uint8Array(0);
 
 /**
- * A column with a larger share of distinct values gets no dictionary: it would be as large without one (measured on
- * URLs), and whoever wants one value would have to decompress all of it.
+ * A column with a larger share of distinct values gets no dictionary: it would be as large without one
+ * (measured on URLs), and whoever wants one value would have to decompress all of it.
  */
 const DISTINCT_SHARE_MAX = 0.6;
 
@@ -152,7 +152,10 @@ export class ColumnWriter {
     };
   }
 
-  /** A page without values: columns that share entries and levels write the same bytes, so they are compressed once. */
+  /**
+   * A page without values: columns that share entries and levels write the same bytes, so they are
+   * compressed once.
+   */
   private writeNullPage(
     input: ColumnInput,
     compressor: Compressor,

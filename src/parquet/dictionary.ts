@@ -1,4 +1,5 @@
-// The dictionary of one column chunk: distinct strings in order of first use, and each value's index among them.
+// The dictionary of one column chunk: distinct strings in order of first use, and each value's index among
+// them.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { StringBounds, type Bounds } from './bounds.ts';
 import { copyBytes } from './encode/plain.ts';
@@ -54,7 +55,10 @@ export class DictionaryBuilder {
     this.table = undefined;
   }
 
-  /** The body of the dictionary page, PLAIN; valid until the next chunk. `pageBounds` needs it to have been made. */
+  /**
+   * The body of the dictionary page, PLAIN; valid until the next chunk. `pageBounds` needs it to have
+   * been made.
+   */
   encode(): Uint8Array {
     const { ids, ends, body } = this;
     const table = this.table!;
@@ -69,7 +73,10 @@ export class DictionaryBuilder {
     return body.view();
   }
 
-  /** Highest index of values [from, to): pages at the front are narrower than the dictionary's size asks for. */
+  /**
+   * Highest index of values [from, to): pages at the front are narrower than the dictionary's size asks
+   * for.
+   */
   maxIndex(from: number, to: number): number {
     const { indices } = this;
     let max = 0;

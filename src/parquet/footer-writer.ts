@@ -37,7 +37,7 @@ export interface IndexPlace {
   readonly bytes: number;
 }
 
-export interface FooterColumn {
+interface FooterColumn {
   readonly column: WrittenColumn;
   readonly columnIndex: IndexPlace;
   readonly offsetIndex: IndexPlace;

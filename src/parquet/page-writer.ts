@@ -1,4 +1,5 @@
-// Writes pages (header, levels, body) to the file, and keeps what the page indexes will need to know about them.
+// Writes pages (header, levels, body) to the file, and keeps what the page indexes will need to know about
+// them.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { ThriftWriter } from './thrift-writer.ts';
 import type { Compressor, Encoding, PageLocation } from './types.ts';
@@ -61,7 +62,10 @@ export interface PackedPage {
 }
 
 export interface DataPage extends PageParts {
-  /** Levels are compressed with the values (a version 1 page); else they stand before them as they are (version 2). */
+  /**
+   * Levels are compressed with the values (a version 1 page); else they stand before them as they are
+   * (version 2).
+   */
   readonly packLevels: boolean;
   readonly entryCount: number;
   readonly nullCount: number;
@@ -119,7 +123,10 @@ export class PageWriter {
     return this.finish(firstRow, levelBytes + body.length, [repetition, definition, stored]);
   }
 
-  /** Compresses levels and values as version 1 has them: each kind of level that the column has, preceded by its length. */
+  /**
+   * Compresses levels and values as version 1 has them: each kind of level that the column has, preceded
+   * by its length.
+   */
   pack(page: PageParts, compressor: Compressor): PackedPage {
     const { packed } = this;
     packed.reset();

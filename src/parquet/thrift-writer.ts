@@ -60,7 +60,10 @@ export class ThriftWriter {
     this.binaryElement(value);
   }
 
-  /** Opens a list; the caller writes `count` elements with the `...Element` methods or `beginElement`/`end`. */
+  /**
+   * Opens a list; the caller writes `count` elements with the `...Element` methods or
+   * `beginElement`/`end`.
+   */
   list(field: number, type: ThriftType, count: number): void {
     this.field(field, ThriftType.list);
     if (count < 15) {

@@ -26,8 +26,8 @@ export type ColumnValues =
   | { readonly kind: 'packed'; readonly bytes: Uint8Array; readonly starts: Int32Array };
 
 /**
- * The entries (values and nulls) of columns that share a list structure: their repetition levels and on which entry
- * each page begins. Encoded levels are kept, since several columns write the same ones.
+ * The entries (values and nulls) of columns that share a list structure: their repetition levels and on
+ * which entry each page begins. Encoded levels are kept, since several columns write the same ones.
  */
 export class Entries {
   readonly count: number;
@@ -69,7 +69,10 @@ export class Entries {
     return counts;
   }
 
-  /** Finished pages without values of columns with these definition levels, for whoever writes them to keep. */
+  /**
+   * Finished pages without values of columns with these definition levels, for whoever writes them to
+   * keep.
+   */
   nullPages(definition: Uint8Array | number): Map<string, PackedPage> {
     let pages = this.packed.get(definition);
     if (pages === undefined) this.packed.set(definition, (pages = new Map()));

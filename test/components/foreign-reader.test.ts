@@ -1,5 +1,5 @@
-// A foreign Parquet reader, pyarrow, reads every column of a block that holds a value of every kind, and finds in each
-// what the format's rules say.
+// A foreign Parquet reader, pyarrow, reads every column of a block that holds a value of every kind, and
+// finds in each what the format's rules say.
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
 import { everyAttribute, everyColumn, expectedRows, type Row, writeBlock } from '../support/block-rows.ts';

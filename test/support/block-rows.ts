@@ -1,5 +1,5 @@
-// Blocks in tests: written to memory from spans, read back by a foreign reader (hyparquet), and the rows that the
-// format's rules say there must be, worked out from the spans the slow and plain way.
+// Blocks in tests: written to memory from spans, read back by a foreign reader (hyparquet), and the rows
+// that the format's rules say there must be, worked out from the spans the slow and plain way.
 import { zstdDecompressSync } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
 import { HeadBuilder } from '../../src/block/head/builder.ts';

@@ -1,4 +1,5 @@
-// Blocks from heads: every column as the format's rules have it, the row order, and the objects beside the data.
+// Blocks from heads: every column as the format's rules have it, the row order, and the objects beside the
+// data.
 import fc from 'fast-check';
 import t from 'tap';
 import { metaFromJson, metaToBytes } from '../../src/block/meta-json.ts';
@@ -114,7 +115,7 @@ t.test('any spans', async (t) => {
             startUnixNano: START_NANO + BigInt(s.start * 100 + i),
             endUnixNano: START_NANO + BigInt(s.start * 100 + i + 50),
             status: { code: s.error ? 2 : 0, message: '' },
-            attributes: [...everyAttribute(i).slice(0, s.attributes * 4)],
+            attributes: everyAttribute(i).slice(0, s.attributes * 4),
             resource: resources[s.resource]!,
             scope: scopes[s.scope]!,
           }),
@@ -272,11 +273,11 @@ t.test('the objects of a block', async (t) => {
   t.equal(Buffer.from(data.subarray(data.length - 4)).toString(), 'PAR1');
   t.equal(
     Buffer.from(objects.get('meta.json')!).toString(),
-    `{"format":"vParquet4","blockID":"${TEST_BLOCK_ID}","tenantID":"acme","startTime":"2026-01-01T00:00:00Z",` +
-      `"endTime":"2026-01-01T00:00:01Z","totalObjects":1,"size":${data.length},"compactionLevel":0,` +
+    `{"format":"vParquet4","blockID":"${TEST_BLOCK_ID}","tenantID":"acme",` +
+      `"startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:01Z","totalObjects":1,"size":${data.length},"compactionLevel":0,` +
       `"encoding":"none","indexPageSize":0,"totalRecords":1,"dataEncoding":"","bloomShards":1,` +
-      `"footerSize":${meta.footerSizeBytes},"dedicatedColumns":[{"n":"http.request.method"},{"n":"url.path"},` +
-      '{"n":"url.route"},{"n":"server.address"},{"n":"http.route"}]}',
+      `"footerSize":${meta.footerSizeBytes},"dedicatedColumns":[{"n":"http.request.method"},` +
+      '{"n":"url.path"},{"n":"url.route"},{"n":"server.address"},{"n":"http.route"}]}',
   );
   t.same(metaFromJson(objects.get('meta.json')!), meta);
 });

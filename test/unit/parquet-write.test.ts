@@ -1,5 +1,5 @@
-// The Parquet writer, read back by a foreign reader (hyparquet): every type, encoding and level pattern, and what the
-// footer and the page indexes say about them.
+// The Parquet writer, read back by a foreign reader (hyparquet): every type, encoding and level pattern,
+// and what the footer and the page indexes say about them.
 import { zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { parquetMetadata, parquetReadObjects, readColumnIndex, readOffsetIndex } from 'hyparquet';

@@ -1,5 +1,6 @@
-// Reads the raw AnyValue messages that a head keeps for array and structured attributes: elements of homogeneous
-// arrays, and the protobuf-JSON text of everything that has no column. The head has checked that they are well-formed.
+// Reads the raw AnyValue messages that a head keeps for array and structured attributes: elements of
+// homogeneous arrays, and the protobuf-JSON text of everything that has no column. The head has checked
+// that they are well-formed.
 import { Tag } from '../../model/otlp/encode.ts';
 import { WireReader } from '../head/wire.ts';
 
@@ -44,8 +45,9 @@ function lastValue(
 const VALUE_TAGS: ReadonlySet<number> = new Set(Object.values(TAG));
 
 /**
- * Calls `visit` with each element of the array in the AnyValue [start, end): where its contents are (strings), or
- * where its number begins (bool and int: a varint; double: 8 bytes). An element of another type is left out.
+ * Calls `visit` with each element of the array in the AnyValue [start, end): where its contents are
+ * (strings), or where its number begins (bool and int: a varint; double: 8 bytes). An element of another
+ * type is left out.
  */
 export function arrayElements(
   bytes: Uint8Array,

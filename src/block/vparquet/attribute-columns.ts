@@ -1,5 +1,6 @@
-// The generic attributes of one kind of owner (resource, scope, span, event, link) in one row group, and the seven
-// columns they make. Collected once in a tight loop; each column is then derived when it is written.
+// The generic attributes of one kind of owner (resource, scope, span, event, link) in one row group, and
+// the seven columns they make. Collected once in a tight loop; each column is then derived when it is
+// written.
 import { Entries, type ColumnValues } from '../../parquet/values.ts';
 import { Tag } from '../../model/otlp/encode.ts';
 import { AttrType, FIRST } from '../head/layout.ts';

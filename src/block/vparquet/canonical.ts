@@ -1,5 +1,5 @@
-// Resources and scopes that say the same in another order of attributes are one: maps each ordinal of a head to the
-// first that equals it, so that a trace's rows name it once.
+// Resources and scopes that say the same in another order of attributes are one: maps each ordinal of a
+// head to the first that equals it, so that a trace's rows name it once.
 import { AttrType } from '../head/layout.ts';
 import type { HeadReader } from '../head/reader.ts';
 import type { VecReader } from '../head/vec.ts';
@@ -58,7 +58,10 @@ function attributeEnd(owner: AttributeOwner, i: number): number {
   return i + 1 < owner.count ? owner.attrStart.get(i + 1) : owner.keys.count;
 }
 
-/** Does not depend on the order of attributes. Wide numbers count by their type only: equal ones have several ids. */
+/**
+ * Does not depend on the order of attributes. Wide numbers count by their type only: equal ones have
+ * several ids.
+ */
 function hashOf(owner: AttributeOwner, i: number): number {
   let hash = 0;
   for (const other of owner.others) hash = Math.imul(hash, 31) + other.get(i);

@@ -1,5 +1,5 @@
-// Where the values of each column of a row group come from: a producer by column path, called when the column is
-// written, so that no more than one column's values exist at a time.
+// Where the values of each column of a row group come from: a producer by column path, called when the
+// column is written, so that no more than one column's values exist at a time.
 import { Entries, type ColumnValues } from '../../parquet/values.ts';
 import type { HeadReader } from '../head/reader.ts';
 import type { VecReader } from '../head/vec.ts';
@@ -142,7 +142,10 @@ function attributeColumns(
   return attributes;
 }
 
-/** Columns of promoted attributes; those of keys that the schema has a column for but nobody configured are null. */
+/**
+ * Columns of promoted attributes; those of keys that the schema has a column for but nobody configured
+ * are null.
+ */
 function promotedColumns(
   out: Producers,
   prefix: string,

@@ -1,5 +1,6 @@
-// Writes the block of a frozen head: data.parquet, then bloom shards and index, then meta.json. Runs in a worker
-// thread; files are made by the sink it is given. One row group is in work at a time, one column of it at once.
+// Writes the block of a frozen head: data.parquet, then bloom shards and index, then meta.json. Runs in a
+// worker thread; files are made by the sink it is given. One row group is in work at a time, one column of
+// it at once.
 import type { Compressor, Encoding } from '../../parquet/types.ts';
 import { ParquetFileWriter } from '../../parquet/file-writer.ts';
 import { zstdCompressor } from '../compression.ts';
@@ -50,7 +51,7 @@ export interface CreateRequest {
   readonly sink: BlockSink;
 }
 
-export function defaultCreateOptions(): CreateOptions {
+function defaultCreateOptions(): CreateOptions {
   return {
     rowGroupSpans: 200_000,
     rowGroupWireBytes: 64 * 1024 * 1024,
@@ -189,7 +190,8 @@ class RowGroupWriter {
   private addTimes({ trace }: TraceRows): void {
     const { start, end } = trace;
     for (let i = 0; i < start.length; i += 2) {
-      // A double is off by less than a microsecond here; only what may change the bounds is looked at exactly.
+      // A double is off by less than a microsecond here; only what may change the bounds is looked at
+      // exactly.
       const first = approximate(start, i);
       const last = approximate(end, i);
       if (first < this.startSec + 1) this.startSec = Math.min(this.startSec, unixSeconds(start, i, 0));

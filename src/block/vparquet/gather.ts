@@ -1,5 +1,5 @@
-// Takes the elements of a head's vector in another order: plain loops over one chunk type each, since they run for
-// every span of a block.
+// Takes the elements of a head's vector in another order: plain loops over one chunk type each, since they
+// run for every span of a block.
 import { FIRST } from '../head/layout.ts';
 import type { VecReader } from '../head/vec.ts';
 

@@ -1,5 +1,5 @@
-// The string tables of a head as columns take them, extended by strings that stand inside other values of the head
-// (the elements of array attributes).
+// The string tables of a head as columns take them, extended by strings that stand inside other values of
+// the head (the elements of array attributes).
 import type { ByteStrings } from '../../parquet/values.ts';
 import type { HeadReader } from '../head/reader.ts';
 import type { VecReader } from '../head/vec.ts';

@@ -1,5 +1,6 @@
-// Attributes that have a column of their own (static and dedicated ones): which keys, and their values in one row
-// group. A value of another type than the column's stays a generic attribute, and so does a repeated key.
+// Attributes that have a column of their own (static and dedicated ones): which keys, and their values in
+// one row group. A value of another type than the column's stays a generic attribute, and so does a
+// repeated key.
 import type { DedicatedColumn } from '../meta.ts';
 import { AttrType } from '../head/layout.ts';
 import type { HeadStrings } from './head-strings.ts';

@@ -1,4 +1,5 @@
-// The order of a block's rows: traces ascending by id, the spans of each, and where row groups and pages begin.
+// The order of a block's rows: traces ascending by id, the spans of each, and where row groups and pages
+// begin.
 import type { HeadReader } from '../head/reader.ts';
 
 export interface RowOrder {
@@ -98,7 +99,10 @@ export interface PageLimits {
   readonly pageSpans: number;
 }
 
-/** Pages of the row group [from, to): row, counted from `from`, that each begins with, and the row count behind them. */
+/**
+ * Pages of the row group [from, to): row, counted from `from`, that each begins with, and the row count
+ * behind them.
+ */
 export function cutPages(order: RowOrder, from: number, to: number, limits: PageLimits): Int32Array {
   const starts = [0];
   let first = from;

@@ -1,14 +1,18 @@
-// The schema of a block's data.parquet: one description with the format version as a parameter. It names every
-// leaf column, its encoding and whether it is compressed; whoever reads binds columns by name from the file itself.
+// The schema of a block's data.parquet: one description with the format version as a parameter. It names
+// every leaf column, its encoding and whether it is compressed; whoever reads binds columns by name from
+// the file itself.
 import { TempoError } from '../../lib/errors.ts';
 import { schemaLeaves } from '../../parquet/schema-levels.ts';
 import type { Leaf, LogicalType, PhysicalType, Repetition, SchemaNode } from '../../parquet/types.ts';
 import type { BlockFormat } from '../meta.ts';
 
-/** How the values of a column are encoded; `bytes` is DELTA_LENGTH_BYTE_ARRAY, `delta` is DELTA_BINARY_PACKED. */
+/**
+ * How the values of a column are encoded; `bytes` is DELTA_LENGTH_BYTE_ARRAY, `delta` is
+ * DELTA_BINARY_PACKED.
+ */
 export type ColumnEncoding = 'dictionary' | 'delta' | 'bytes' | 'plain';
 
-export interface ColumnSpec {
+interface ColumnSpec {
   readonly leaf: Leaf;
   readonly encoding: ColumnEncoding;
   readonly compressed: boolean;
@@ -90,7 +94,10 @@ const group = (name: string, children: readonly SchemaNode[]): SchemaNode => ({
   children,
 });
 
-/** vParquet4 wraps lists in two groups, both without an optional level: an empty list ends at its parent's level. */
+/**
+ * vParquet4 wraps lists in two groups, both without an optional level: an empty list ends at its
+ * parent's level.
+ */
 function list(name: string, element: SchemaNode): SchemaNode {
   const repeated: SchemaNode = {
     name: 'list',
@@ -214,7 +221,10 @@ function storedLeaves(node: SchemaNode, out: StoredLeaf[]): void {
   for (const child of node.children ?? []) storedLeaves(child, out);
 }
 
-/** The schema that blocks of this format are written with. Throws `unimplemented` for formats that are only read. */
+/**
+ * The schema that blocks of this format are written with. Throws `unimplemented` for formats that are
+ * only read.
+ */
 export function blockSchema(format: BlockFormat): BlockSchema {
   if (format !== 'vParquet4')
     throw new TempoError('unimplemented', `cannot write blocks of format ${format}`);

@@ -1,5 +1,5 @@
-// Puts the spans of one trace into stored order: by start, and so that those of one resource, and in it of one
-// scope, are neighbours; resources and scopes in order of their first span.
+// Puts the spans of one trace into stored order: by start, and so that those of one resource, and in it of
+// one scope, are neighbours; resources and scopes in order of their first span.
 
 const TWO32 = 4294967296;
 const INSERTION_MAX = 24;
@@ -112,7 +112,10 @@ export class SpanSorter {
     }
   }
 
-  /** A stable partition of order[from, to) by `key`; groups in order of their first span. Returns their number. */
+  /**
+   * A stable partition of order[from, to) by `key`; groups in order of their first span. Returns their
+   * number.
+   */
   private partition(
     from: number,
     to: number,

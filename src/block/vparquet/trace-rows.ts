@@ -17,7 +17,7 @@ export interface Owners {
   readonly level: number;
 }
 
-export interface TraceColumns {
+interface TraceColumns {
   /** Word pairs. */
   readonly start: Int32Array;
   readonly end: Int32Array;
@@ -27,7 +27,7 @@ export interface TraceColumns {
   readonly rootName: Int32Array;
 }
 
-export interface ServiceStats {
+interface ServiceStats {
   readonly entries: Entries;
   readonly service: Int32Array;
   readonly spanCount: Int32Array;
@@ -96,10 +96,12 @@ class TraceRowsBuilder {
   private readonly kindStatus: Uint8Array;
   private readonly sorter: SpanSorter;
   private readonly sets = new NestedSets();
-  // of the trace at hand, in stored order
+  // of the trace at hand, by start
   private traceIds = new Int32Array(0);
   private traceParents = new Int32Array(0);
   private traceKinds = new Uint8Array(0);
+  /** Place by start of each span of the trace at hand. */
+  private traceOrder = new Int32Array(0);
   // results
   private readonly counts: Counts = { resources: 0, scopes: 0, spans: 0, stats: 0 };
   private readonly resourceSource: Int32Array;
@@ -217,21 +219,23 @@ class TraceRowsBuilder {
 
   private row(row: number, from: number, to: number): void {
     const { sorter } = this;
-    const firstSpan = this.counts.spans;
     sorter.sort(from, to);
+    this.number(sorter.order, sorter.count, from);
+    const root = this.rootOf(row, sorter.order, sorter.count);
     sorter.group();
-    this.emit(row, sorter.order, sorter.count);
-    this.number(sorter.order, sorter.count, firstSpan);
+    this.emit(row, sorter.order, sorter.count, from);
+    if (root >= 0) this.setRoot(row, root);
   }
 
-  /** The nested sets of a trace whose spans are stored from `at` on. */
-  private number(order: Int32Array, count: number, at: number): void {
+  /** The nested sets of a trace whose spans are given by start; `from` is the first place of any of them. */
+  private number(order: Int32Array, count: number, from: number): void {
     if (this.traceKinds.length < count) {
       this.traceIds = new Int32Array(count * 4);
       this.traceParents = new Int32Array(count * 4);
       this.traceKinds = new Uint8Array(count * 2);
+      this.traceOrder = new Int32Array(count * 2);
     }
-    const { traceIds, traceParents, traceKinds, sets, nested } = this;
+    const { traceIds, traceParents, traceKinds, traceOrder } = this;
     for (let i = 0; i < count; i++) {
       const span = order[i];
       traceIds[2 * i] = this.ids[2 * span];
@@ -239,24 +243,19 @@ class TraceRowsBuilder {
       traceParents[2 * i] = this.parents[2 * span];
       traceParents[2 * i + 1] = this.parents[2 * span + 1];
       traceKinds[i] = this.kindStatus[span] & 15;
+      traceOrder[span - from] = i;
     }
-    sets.compute(count, traceIds, traceParents, traceKinds);
-    for (let i = 0; i < count; i++) {
-      nested.left[at + i] = sets.left[i];
-      nested.right[at + i] = sets.right[i];
-      nested.parent[at + i] = sets.parent[i];
-    }
+    this.sets.compute(count, traceIds, traceParents, traceKinds);
   }
 
   /** Appends the spans of a trace, given in stored order. */
-  private emit(row: number, order: Int32Array, count: number): void {
-    const { counts, resource, scope, slice } = this;
+  private emit(row: number, order: Int32Array, count: number, from: number): void {
+    const { counts, resource, scope, slice, sets, nested, traceOrder } = this;
     const firstStats = counts.stats;
     const times = new TimeRange(this.start, this.duration);
     let lastResource = -1;
     let lastScope = -1;
     let stats = 0;
-    let root = -1;
     for (let i = 0; i < count; i++) {
       const span = order[i];
       let rep = SPAN;
@@ -274,20 +273,28 @@ class TraceRowsBuilder {
         this.scopeRep[counts.scopes] = rep;
         this.scopeSource[counts.scopes++] = lastScope;
       }
+      const place = traceOrder[span - from];
+      nested.left[counts.spans] = sets.left[place];
+      nested.right[counts.spans] = sets.right[place];
+      nested.parent[counts.spans] = sets.parent[place];
       this.spanRep[counts.spans] = rep;
       this.spanSource[counts.spans++] = slice.spans[span];
       this.statsSpans[stats]++;
       if (this.kindStatus[span] >>> 4 === STATUS_ERROR) this.statsErrors[stats]++;
       times.add(span);
-      if (this.parents[2 * span] === 0 && this.parents[2 * span + 1] === 0 && this.isRoot(row, span))
-        root = span;
     }
     times.write(this.trace, row);
-    if (root >= 0) this.setRoot(row, root);
   }
 
-  private isRoot(row: number, span: number): boolean {
-    return !isChildOfLinked(this.head, this.slice.traces[row], this.slice.spans[span]);
+  /** The earliest span without a parent; -1 when there is none. */
+  private rootOf(row: number, order: Int32Array, count: number): number {
+    const { parents, slice } = this;
+    for (let i = 0; i < count; i++) {
+      const span = order[i];
+      if (parents[2 * span] !== 0 || parents[2 * span + 1] !== 0) continue;
+      if (!isChildOfLinked(this.head, slice.traces[row], slice.spans[span])) return span;
+    }
+    return -1;
   }
 
   private setRoot(row: number, span: number): void {

@@ -1,5 +1,5 @@
-// Encoder of DELTA_BINARY_PACKED: blocks of 128 values in 4 miniblocks. 64-bit values come as (low, high) pairs of
-// 32-bit words and are exact for every input, unsigned wrap-around included.
+// Encoder of DELTA_BINARY_PACKED: blocks of 128 values in 4 miniblocks. 64-bit values come as (low, high)
+// pairs of 32-bit words and are exact for every input, unsigned wrap-around included.
 import type { ByteWriter } from '../../lib/byte-writer.ts';
 
 const BLOCK = 128;

@@ -1,5 +1,5 @@
-// Encoder of the RLE / bit-packed hybrid: definition and repetition levels, and dictionary indices. Two copies of
-// one idea, since each is hot and must see one array type only.
+// Encoder of the RLE / bit-packed hybrid: definition and repetition levels, and dictionary indices. Two
+// copies of one idea, since each is hot and must see one array type only.
 import type { ByteWriter } from '../../lib/byte-writer.ts';
 
 /** Bits that hold every number up to `max`. */
@@ -10,7 +10,10 @@ export function bitWidth(max: number): number {
 /** Widest index that can be written. */
 export const INDEX_WIDTH_MAX = 24;
 
-/** A run this long is written as a run when it begins a group of 8; inside bit-packed groups only a longer one ends them. */
+/**
+ * A run this long is written as a run when it begins a group of 8; inside bit-packed groups only a
+ * longer one ends them.
+ */
 const RUN_MIN = 8;
 const RUN_BREAK = 16;
 
