@@ -8,6 +8,7 @@ import { HEAD_VEC_NAMES } from '../../src/block/head/layout.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
 import { NestedSets } from '../../src/block/nested-set.ts';
+import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
 import { type FieldRequest, ValueType, type Vector } from '../../src/traceql/source.ts';
 import type { HeadReaderData } from '../support/head-reader-worker.ts';
 import {
@@ -312,7 +313,7 @@ t.test('malformed bytes', async (t) => {
     {
       name: 'a broken status',
       bytes: request(join(plain, field(15, [0x12, 5])), good),
-      spans: 1,
+      spans: 2,
       malformed: 1,
     },
     {
@@ -387,6 +388,67 @@ t.test('malformed bytes', async (t) => {
     );
     t.strictSame(await traceOf(head, hexId(2, 16)), aTrace(2, 9), `${name}: the next request is whole`);
   }
+});
+
+t.test('what the scan lets through is taken in: no acknowledged span is left out', async (t) => {
+  const valid = encodeTraces([
+    ...aTrace(1, 5),
+    aSpan({
+      spanId: hexId(99, 8),
+      traceState: 'x'.repeat(200),
+      status: { code: 2, message: 'failed' },
+      resource: aResource('b'),
+      scope: aScope('s', '2'),
+      links: [{ traceId: hexId(9, 16), spanId: hexId(8, 8), traceState: '', attributes: [], droppedAttributes: 1 }],
+      events: [{ timeUnixNano: START_NANO, name: 'e', attributes: [['k', [1n, 'a']]], droppedAttributes: 0 }],
+    }),
+  ]);
+  const check = (bytes: Uint8Array): void => {
+    let scanned;
+    try {
+      scanned = scanRequest(bytes);
+    } catch {
+      return;
+    }
+    const good = scanned.spanCount - scanned.badTraceIds - scanned.badSpanIds;
+    const { spans, duplicates } = append(aHead(MEGABYTE), cutBadSpans(bytes));
+    if (spans + duplicates !== good) throw new Error(`${spans} + ${duplicates} of ${good} spans`);
+  };
+  // Every byte, set to values that mean much on the wire; then several anywhere.
+  for (let at = 0; at < valid.length; at++) {
+    for (const byte of [0, 1, 0x0a, 0x12, 0x7f, 0x80, 0xff]) {
+      const mutated = valid.slice();
+      mutated[at] = byte;
+      try {
+        check(mutated);
+      } catch (err) {
+        t.fail(`byte ${at} as ${byte}: ${String(err)}`);
+      }
+    }
+  }
+  const edit = fc.tuple(fc.nat(valid.length - 1), fc.nat(255));
+  fc.assert(
+    fc.property(fc.array(edit, { maxLength: 4 }), (edits) => {
+      const mutated = valid.slice();
+      for (const [at, byte] of edits) mutated[at] = byte;
+      check(mutated);
+    }),
+    { numRuns: 1000 },
+  );
+  const span = encodeSpan(aSpan());
+  const join = (...parts: (Uint8Array | number[])[]): Uint8Array => Uint8Array.from(parts.flatMap((p) => [...p]));
+  // The tag of field 1 or 2 in two bytes, which decoders read as the same.
+  const overlong = (tag: number, payload: Uint8Array): Uint8Array => join([tag | 0x80, 0, payload.length], payload);
+  const scopeSpans = field(2, span);
+  const cases: { name: string; bytes: Uint8Array }[] = [
+    { name: 'two trace ids', bytes: field(1, field(2, field(2, join(field(1, [1]), span)))) },
+    { name: 'two span ids', bytes: field(1, field(2, field(2, join(field(2, [1]), span)))) },
+    { name: 'overlong tag of a resource', bytes: overlong(0x0a, field(2, scopeSpans)) },
+    { name: 'overlong tag of a scope', bytes: field(1, overlong(0x12, scopeSpans)) },
+    { name: 'overlong tag of a span', bytes: field(1, field(2, overlong(0x12, span))) },
+    { name: 'a length with padding', bytes: join([0x0a, field(2, scopeSpans).length | 0x80, 0], field(2, scopeSpans)) },
+  ];
+  for (const { name, bytes } of cases) t.doesNotThrow(() => check(bytes), name);
 });
 
 t.test('resource and scope may follow what they own', async (t) => {

@@ -259,8 +259,8 @@ export class SpanDecoder {
         if (next > end) return false;
         if (tag === Tag.span.attributes) {
           if (!this.attributes.decode(b, p, next, this.attrKeys, this.attrValues)) wire.malformed++;
-        } else if (!this.message(b, tag, p, next)) {
-          return false;
+        } else {
+          this.message(b, tag, p, next);
         }
         p = next;
       } else if (tag === Tag.span.startTimeUnixNano) {
@@ -291,39 +291,36 @@ export class SpanDecoder {
     return next;
   }
 
-  /** A length-delimited field of a span other than an attribute. */
-  private message(b: Uint8Array, tag: number, start: number, end: number): boolean {
+  /** A length-delimited field of a span other than an attribute. Of several ids the last counts. */
+  private message(b: Uint8Array, tag: number, start: number, end: number): void {
     const length = end - start;
     switch (tag) {
       case Tag.span.traceId:
-        if (length !== TRACE_ID_BYTES) return false;
-        this.traceIdAt = start;
-        return true;
+        this.traceIdAt = length === TRACE_ID_BYTES ? start : -1;
+        break;
       case Tag.span.spanId:
-        if (length !== SPAN_ID_BYTES) return false;
-        this.hasSpanId = true;
+        this.hasSpanId = length === SPAN_ID_BYTES;
         this.idLow = word32(b, start);
         this.idHigh = word32(b, start + 4);
-        return true;
+        break;
       case Tag.span.parentSpanId:
         this.parent(b, start, length);
-        return true;
+        break;
       case Tag.span.name:
         this.name = this.strings.intern(b, start, length);
-        return true;
+        break;
       case Tag.span.traceState:
         this.traceState = this.strings.intern(b, start, length);
-        return true;
+        break;
       case Tag.span.events:
         this.events.event(b, start, end);
-        return true;
+        break;
       case Tag.span.links:
         this.events.link(b, start, end);
-        return true;
+        break;
       case Tag.span.status:
-        return this.readStatus(b, start, end);
-      default:
-        return true;
+        this.readStatus(b, start, end);
+        break;
     }
   }
 
@@ -343,11 +340,15 @@ export class SpanDecoder {
     }
   }
 
-  private readStatus(b: Uint8Array, start: number, end: number): boolean {
+  /** What cannot be read of it is left out: the span was acknowledged, so it stays. */
+  private readStatus(b: Uint8Array, start: number, end: number): void {
     for (let p = start; p < end; ) {
       const tag = b[p]!;
       const next = this.wire.skip(b, p, end);
-      if (next < 0) return false;
+      if (next < 0) {
+        this.wire.malformed++;
+        return;
+      }
       if (tag === Tag.status.message) {
         const at = this.payload(b, p);
         this.statusMessage = this.strings.intern(b, at, next - at);
@@ -357,7 +358,6 @@ export class SpanDecoder {
       }
       p = next;
     }
-    return true;
   }
 
   private beginTrace(b: Uint8Array, idAt: number): void {

@@ -59,7 +59,7 @@ class SpanScanner extends WireCursor {
   request(): void {
     const end = this.bytes.length;
     while (this.pos < end) {
-      const tag = this.tag(end);
+      const tag = this.containerTag(end, LENGTH_DELIMITED_FIELD_1);
       if (tag === LENGTH_DELIMITED_FIELD_1) this.resourceSpans(this.valueEnd(end));
       else this.other(tag, end, 1);
     }
@@ -67,7 +67,7 @@ class SpanScanner extends WireCursor {
 
   resourceSpans(end: number): void {
     while (this.pos < end) {
-      const tag = this.tag(end);
+      const tag = this.containerTag(end, LENGTH_DELIMITED_FIELD_2);
       if (tag === LENGTH_DELIMITED_FIELD_2) this.scopeSpans(this.valueEnd(end));
       else this.other(tag, end, 3);
     }
@@ -75,7 +75,7 @@ class SpanScanner extends WireCursor {
 
   scopeSpans(end: number): void {
     while (this.pos < end) {
-      const tag = this.tag(end);
+      const tag = this.containerTag(end, LENGTH_DELIMITED_FIELD_2);
       if (tag === LENGTH_DELIMITED_FIELD_2) {
         const fault = this.span(this.valueEnd(end));
         this.spanCount++;
@@ -84,6 +84,14 @@ class SpanScanner extends WireCursor {
         this.other(tag, end, 3);
       }
     }
+  }
+
+  /** A tag; that of the field which is walked into must be one byte, as later readers look for it. */
+  containerTag(end: number, into: number): number {
+    const start = this.pos;
+    const tag = this.tag(end);
+    if (tag === into && this.pos - start > 1) throw malformed(`overlong tag of field ${into >>> 3}`, start);
+    return tag;
   }
 
   /** A field that is not walked into: fields 1 to `last` of every container are length-delimited. */
