@@ -305,11 +305,12 @@ function traceRow(arrived: readonly TestSpan[], dedicated: readonly DedicatedCol
   const unique = [
     ...new Map([...arrived].reverse().map((s) => [`${s.spanId}/${s.kind}`, s])).values(),
   ].reverse();
-  const resources = groupBy(unique.toSorted(byStart), ({ resource }) => identity(resource));
+  const sorted = unique.toSorted(byStart);
+  const resources = groupBy(sorted, ({ resource }) => identity(resource));
   const grouped = resources.map((spans) => groupBy(spans, ({ scope }) => identity(scope)));
   const spans = grouped.flat(2);
-  const numbers = nestedSets(spans);
-  const root = spans.findLast((span) => span.parentSpanId === '');
+  const numbers = nestedSets(sorted);
+  const root = sorted.find((span) => span.parentSpanId === '');
   const starts = spans.map((span) => span.startUnixNano);
   const ends = spans.map((span) => span.endUnixNano);
   const start = starts.reduce((a, b) => (b < a ? b : a));

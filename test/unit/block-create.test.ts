@@ -146,10 +146,15 @@ t.test('what is summed up of a trace', async (t) => {
   const child = (n: number, parent: number): TestSpan => aSpan({ ...at(n), parentSpanId: hexId(parent, 8) });
   const cases: { name: string; spans: TestSpan[]; root?: string; left: number[] }[] = [
     {
-      name: 'two roots: the last counts',
-      spans: [aSpan({ ...at(1), name: 'a' }), aSpan({ ...at(2), name: 'b' })],
-      root: 'b',
+      name: 'two roots: the earlier counts',
+      spans: [aSpan({ ...at(2), name: 'b' }), aSpan({ ...at(1), name: 'a' })],
+      root: 'a',
       left: [1, 3],
+    },
+    {
+      name: 'children are numbered by start, whatever resource they have',
+      spans: [aSpan(at(1)), child(3, 1), { ...child(2, 1), resource: aResource('other') }, child(4, 1)],
+      left: [1, 4, 6, 2],
     },
     { name: 'no root: nothing is known', spans: [child(1, 7), child(2, 1)], root: '', left: [0, 0] },
     { name: 'an orphan stays outside', spans: [aSpan(at(1)), child(2, 7), child(3, 1)], left: [1, 0, 2] },
@@ -162,8 +167,8 @@ t.test('what is summed up of a trace', async (t) => {
     },
     {
       name: 'a child of by link is no root',
-      spans: [aSpan({ ...at(1), name: 'a' }), aSpan({ ...at(2), name: 'b', links: link(self, 'child_of') })],
-      root: 'a',
+      spans: [aSpan({ ...at(1), name: 'a', links: link(self, 'child_of') }), aSpan({ ...at(2), name: 'b' })],
+      root: 'b',
       left: [1, 3],
     },
     {
@@ -172,7 +177,7 @@ t.test('what is summed up of a trace', async (t) => {
         aSpan({ ...at(1), name: 'a', links: link(self, 'follows_from') }),
         aSpan({ ...at(2), name: 'b', links: link(hexId(2, 16), 'child_of') }),
       ],
-      root: 'b',
+      root: 'a',
       left: [1, 3],
     },
   ];

@@ -999,7 +999,7 @@ t.test('a root that says it is a child', async (t) => {
   append(
     head,
     encodeTraces([
-      aSpan({ name: 'root', spanId: hexId(1, 8) }),
+      aSpan({ name: 'root', spanId: hexId(4, 8) }),
       aSpan({ name: 'child', spanId: hexId(2, 8), links: [{ ...link, attributes: childOf }] }),
     ]),
   );
@@ -1010,10 +1010,37 @@ t.test('a root that says it is a child', async (t) => {
   ]);
   append(
     head,
-    encodeTraces([aSpan({ name: 'later', spanId: hexId(3, 8), links: [{ ...link, attributes: [] }] })]),
+    encodeTraces([
+      aSpan({ name: 'twin', spanId: hexId(3, 8), links: [{ ...link, attributes: [] }] }),
+      aSpan({ name: 'later', spanId: hexId(1, 8), startUnixNano: START_NANO + 1n }),
+    ]),
   );
-  t.equal((await sourceOf(head).facts(Int32Array.of(0)))[0]!.rootName, 'later', 'the last root counts');
+  const now = sourceOf(head);
+  const name = 'the earliest root counts, of equal start that with the smaller id';
+  t.equal((await now.facts(Int32Array.of(0)))[0]!.rootName, 'twin', name);
+  t.strictSame(entries(await vectorOf(now, { field: { kind: 'intrinsic', name: 'trace:rootName' } })), [
+    [0, 'twin'],
+  ]);
   t.equal((await source.facts(Int32Array.of(0)))[0]!.rootName, 'root', 'a snapshot stays what it was');
+});
+
+t.test('nested sets do not depend on the order of arrival', async (t) => {
+  const spans = aTrace(1, 40);
+  const want = aHead();
+  append(want, encodeTraces(spans));
+  const head = aHead();
+  // 7 and 40 have no common factor, so every span comes once, in disorder
+  const arrived = spans.map((_, i) => spans[(i * 7) % 40]!);
+  append(head, encodeTraces(arrived));
+  const left = async (source: HeadSource): Promise<number[]> => {
+    const { num } = await vectorOf(source, { field: { kind: 'intrinsic', name: 'span:nestedSetLeft' } });
+    return [...(num ?? [])];
+  };
+  const sorted = await left(sourceOf(want));
+  t.strictSame(
+    await left(sourceOf(head)),
+    arrived.map((span) => sorted[spans.indexOf(span)]),
+  );
 });
 
 t.test('nested sets', (t) => {

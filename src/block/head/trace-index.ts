@@ -56,7 +56,7 @@ export class TraceIndex {
     return spans.sort();
   }
 
-  /** For each trace its root, the last seen span without a parent, or -1. */
+  /** For each trace its root, the earliest span without a parent, or -1. */
   rootSpans(): Int32Array {
     if (this.roots !== undefined) return this.roots;
     const roots = new Int32Array(this.reader.traceCount).fill(-1);
@@ -64,7 +64,9 @@ export class TraceIndex {
     spanParent.forEachChunk((words, first, count) => {
       for (let i = 0; i < count; i++) {
         if (words[2 * i] !== 0 || words[2 * i + 1] !== 0 || this.isChildByLink(first + i)) continue;
-        roots[spanTrace.get(first + i)] = first + i;
+        const trace = spanTrace.get(first + i);
+        const root = roots[trace]!;
+        if (root < 0 || isEarlier(this.reader, first + i, root)) roots[trace] = first + i;
       }
     });
     this.roots = roots;
@@ -74,12 +76,12 @@ export class TraceIndex {
   /** The root of one trace, as `rootSpans`, given its spans. */
   rootOf(spans: Int32Array): number {
     const { spanParent } = this.reader.vecs;
-    for (let i = spans.length - 1; i >= 0; i--) {
-      const span = spans[i]!;
-      if (spanParent.get(span, 0) === 0 && spanParent.get(span, 1) === 0 && !this.isChildByLink(span))
-        return span;
+    let root = -1;
+    for (const span of spans) {
+      if (spanParent.get(span, 0) !== 0 || spanParent.get(span, 1) !== 0 || this.isChildByLink(span)) continue;
+      if (root < 0 || isEarlier(this.reader, span, root)) root = span;
     }
-    return -1;
+    return root;
   }
 
   /**
@@ -101,12 +103,11 @@ export class TraceIndex {
     const scratch = new TraceScratch();
     const count = traces?.length ?? traceCount;
     for (let t = 0; t < count; t++) {
-      const spans = this.spansOf(traces === undefined ? t : traces[t]!);
+      const spans = byStart(this.reader, this.spansOf(traces === undefined ? t : traces[t]!));
       scratch.fill(this.reader, spans);
       sets.compute(spans.length, scratch.ids, scratch.parents, scratch.kinds);
-      let at = -1;
       for (let i = 0; i < spans.length; i++) {
-        at = selected === undefined ? spans[i]! : find(selected, spans[i]!, at + 1);
+        const at = selected === undefined ? spans[i]! : find(selected, spans[i]!);
         scratch.places[i] = at;
         out.left[at] = sets.left[i]!;
         out.right[at] = sets.right[i]!;
@@ -185,9 +186,28 @@ class TraceScratch {
   }
 }
 
-/** Index of `value`, which is there, in sorted `list` at or after `from`. */
-function find(list: Int32Array, value: number, from: number): number {
-  let low = from;
+/** Spans of one trace ordered by start and id, as blocks number them: so that numbers stay what they are. */
+function byStart(reader: HeadReader, spans: Int32Array): Int32Array {
+  let isSorted = true;
+  for (let i = 1; i < spans.length && isSorted; i++) isSorted = !isEarlier(reader, spans[i]!, spans[i - 1]!);
+  return isSorted ? spans : spans.slice().sort((a, b) => (isEarlier(reader, a, b) ? -1 : 1));
+}
+
+function isEarlier({ vecs }: HeadReader, a: number, b: number): boolean {
+  const { spanStart, spanId } = vecs;
+  const high = unsigned(spanStart, a, 1) - unsigned(spanStart, b, 1);
+  const start = high || unsigned(spanStart, a, 0) - unsigned(spanStart, b, 0);
+  if (start !== 0) return start < 0;
+  return (spanId.get(a, 1) - spanId.get(b, 1) || spanId.get(a, 0) - spanId.get(b, 0)) < 0;
+}
+
+function unsigned(words: HeadReader['vecs']['spanStart'], span: number, word: 0 | 1): number {
+  return words.get(span, word) >>> 0;
+}
+
+/** Index of `value`, which is there, in sorted `list`. */
+function find(list: Int32Array, value: number): number {
+  let low = 0;
   let high = list.length - 1;
   while (low < high) {
     const middle = (low + high) >>> 1;
