@@ -279,7 +279,8 @@ t.test('the objects of a block', async (t) => {
   t.equal(
     Buffer.from(objects.get('meta.json')!).toString(),
     `{"format":"vParquet4","blockID":"${TEST_BLOCK_ID}","tenantID":"acme",` +
-      `"startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:01Z","totalObjects":1,"size":${data.length},"compactionLevel":0,` +
+      `"startTime":"2026-01-01T00:00:00Z","endTime":"2026-01-01T00:00:01Z",` +
+      `"totalObjects":1,"size":${data.length},"compactionLevel":0,` +
       `"encoding":"none","indexPageSize":0,"totalRecords":1,"dataEncoding":"","bloomShards":1,` +
       `"footerSize":${meta.footerSizeBytes},"dedicatedColumns":[{"n":"http.request.method"},` +
       '{"n":"url.path"},{"n":"url.route"},{"n":"server.address"},{"n":"http.route"}]}',
