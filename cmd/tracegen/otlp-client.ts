@@ -1,9 +1,10 @@
-// A small OTLP client over gRPC: one HTTP/2 connection, serialised ExportTraceServiceRequests in, partial success out.
+// A small OTLP client over gRPC: one HTTP/2 connection, serialised ExportTraceServiceRequests in, partial
+// success out.
 import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from 'node:http2';
 import { WireCursor } from '../../src/model/otlp/wire.ts';
 
 /** What the server says of an accepted request. */
-export type ExportResult = { readonly rejectedSpans: number; readonly message: string };
+type ExportResult = { readonly rejectedSpans: number; readonly message: string };
 
 export type OtlpClient = {
   /** Sends one request. @throws Error when it was not accepted or the server cannot be reached. */

@@ -1,4 +1,5 @@
-// Invents the traces of a small web shop: a few services that call each other, with errors and slow calls among them.
+// Invents the traces of a small web shop: a few services that call each other, with errors and slow calls
+// among them.
 import { randomBytes } from 'node:crypto';
 import { ByteWriter } from '../../src/lib/byte-writer.ts';
 import {

@@ -1,5 +1,5 @@
-// Has V8 give memory back in time. V8 sees the bytes of buffers only as a number beside its heap, so it collects
-// too often where many short-lived ones pass, and too late where few large ones end.
+// Has V8 give memory back in time. V8 sees the bytes of buffers only as a number beside its heap, so it
+// collects too often where many short-lived ones pass, and too late where few large ones end.
 import v8 from 'node:v8';
 import vm from 'node:vm';
 
@@ -15,9 +15,11 @@ let releasedBytes = 0;
 let collect: CollectGarbage | undefined;
 
 /**
- * Tells that so many bytes were allocated outside the heap and will soon be garbage, as bytes read from sockets are.
- * V8 answers these with full mark-compact collections, 40 a second at 400 MB/s; a scavenge in between frees the
- * same bytes for a tenth of the CPU (measured with 330 KB requests: 0.87 to 0.35 µs a span on the receiving thread).
+ * Tells that so many bytes were allocated outside the heap and will soon be garbage, as bytes read from
+ * sockets are.
+ * V8 answers these with full mark-compact collections, 40 a second at 400 MB/s; a scavenge in between frees
+ * the same bytes for a tenth of the CPU (measured with 330 KB requests: 0.87 to 0.35 µs a span on the
+ * receiving thread).
  */
 export function noteShortLivedBytes(sizeBytes: number): void {
   shortLivedBytes += sizeBytes;
@@ -28,8 +30,9 @@ export function noteShortLivedBytes(sizeBytes: number): void {
 }
 
 /**
- * Tells that this thread has dropped shared memory of that size, such as a head that became a block. The memory is
- * free when every thread that held it has collected its handle; an idle thread would keep it for minutes.
+ * Tells that this thread has dropped shared memory of that size, such as a head that became a block. The
+ * memory is free when every thread that held it has collected its handle; an idle thread would keep it for
+ * minutes.
  */
 export function noteReleasedBytes(sizeBytes: number): void {
   releasedBytes += sizeBytes;

@@ -1,4 +1,5 @@
-// A cache bounded by bytes: what was used longest ago goes first. Its owner says how many bytes an entry takes.
+// A cache bounded by bytes: what was used longest ago goes first. Its owner says how many bytes an entry
+// takes.
 
 interface Entry {
   readonly value: object;

@@ -68,7 +68,7 @@ export class MemoryStore implements ObjectStore {
   }
 
   deleteFolder(prefix: string): Promise<void> {
-    for (const key of [...this.objects.keys()]) if (key.startsWith(`${prefix}/`)) this.objects.delete(key);
+    for (const key of this.objects.keys()) if (key.startsWith(`${prefix}/`)) this.objects.delete(key);
     return Promise.resolve();
   }
 

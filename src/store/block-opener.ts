@@ -1,4 +1,5 @@
-// Opens blocks for a scan thread, from the ingester's folder or from the backend, with the thread's one cache.
+// Opens blocks for a scan thread, from the ingester's folder or from the backend, with the thread's one
+// cache.
 import { blockDecompressors } from '../block/compression.ts';
 import type { BlockMeta } from '../block/meta.ts';
 import { type Block, openBlock } from '../block/vparquet/open.ts';

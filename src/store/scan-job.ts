@@ -13,8 +13,7 @@ export interface SearchJob {
   readonly sources: readonly ScanSource[];
   /**
    * Only these traces (16 bytes each): those that lie in several of the sources are combined and searched
-   * as one,
-   * the others are left out of the answer.
+   * as one, the others are left out of the answer.
    */
   readonly combine?: Uint8Array;
 }

@@ -1,7 +1,7 @@
 // Structured logs: one event a line, a constant message and facts as fields. logfmt as Tempo writes it, or
 // JSON.
 
-export type Level = 'debug' | 'info' | 'warn' | 'error';
+type Level = 'debug' | 'info' | 'warn' | 'error';
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export interface Logger {

@@ -18,7 +18,7 @@ export type Static =
 /** What an expression may be at parse time; `attribute` is known per span only. */
 export type StaticType = Static['type'] | 'attribute';
 
-export type LogicalOp = '&&' | '||';
+type LogicalOp = '&&' | '||';
 export type CompareOp = '=' | '!=' | '<' | '<=' | '>' | '>=' | '=~' | '!~';
 export type ArithmeticOp = '+' | '-' | '*' | '/' | '%' | '^';
 export type BinaryOp = LogicalOp | CompareOp | ArithmeticOp;

@@ -4,7 +4,7 @@ import type { AttributeScope } from './source.ts';
 import { TraceqlError } from './error.ts';
 import { parseDuration } from './duration.ts';
 
-export type TokenKind =
+type TokenKind =
   | 'op'
   | 'keyword'
   | 'identifier'

@@ -16,7 +16,6 @@ import {
   type Stage,
   isSpansetExpr,
 } from './ast.ts';
-import { TraceqlError } from './error.ts';
 import { foldUnary } from './fold.ts';
 import { parseFieldExpr, parseFieldRef, parseFloatToken, parseStatic } from './parse-field.ts';
 import { COMPARE_OPS, STRUCTURAL_OPS, TokenStream } from './token-stream.ts';
@@ -343,9 +342,4 @@ function join(op: string, lhs: Node, rhs: Node): Node | undefined {
     role: 'filter',
     node: { kind: 'scalarFilter', op: op as '=', lhs: lhs.node, rhs: rhs.node },
   };
-}
-
-/** Is `error` one of this language (rather than a defect)? */
-export function isTraceqlError(error: unknown): error is TraceqlError {
-  return error instanceof TraceqlError;
 }

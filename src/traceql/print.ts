@@ -100,7 +100,7 @@ export function printField(expr: FieldExpr): string {
   }
 }
 
-export function printBinary(op: BinaryOp, lhs: FieldExpr, rhs: FieldExpr): string {
+function printBinary(op: BinaryOp, lhs: FieldExpr, rhs: FieldExpr): string {
   return `${printOperand(lhs, op)} ${op} ${printOperand(rhs, op)}`;
 }
 
@@ -116,7 +116,7 @@ function printUnaryOperand(expr: FieldExpr): string {
   return expr.kind === 'binary' || expr.kind === 'unary' || text.startsWith('-') ? `(${text})` : text;
 }
 
-export function printStatic(value: Static): string {
+function printStatic(value: Static): string {
   switch (value.type) {
     case 'nil':
       return 'nil';

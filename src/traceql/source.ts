@@ -70,9 +70,8 @@ export interface StringTable {
 }
 
 /**
- * The values of one field: entry i belongs to owner `owners[i]` (ascending; an owner may have none, one,
- * or several
- * entries), or to owner i when `owners` is undefined (exactly one entry each).
+ * The values of one field: entry i belongs to owner `owners[i]` (ascending; an owner may have none, one, or
+ * several entries), or to owner i when `owners` is undefined (exactly one entry each).
  */
 export interface Vector {
   readonly owner: Owner;

@@ -18,7 +18,7 @@ const PRECEDENCE: Record<string, number> = {
   '%': 6,
   '^': 7,
 };
-export const COMPARE_PRECEDENCE = 3;
+const COMPARE_PRECEDENCE = 3;
 export const MINUS_PRECEDENCE = 4;
 export const NOT_PRECEDENCE = 5;
 

@@ -1,5 +1,6 @@
 // Measures a running server, or two in turn, from outside: OTLP in, HTTP out, CPU and memory from /proc.
-// npm run bench -- --corpus DIR --url URL --otlp HOST:PORT --pid PID [--data DIR] [--against-url URL ...] [--append]
+// npm run bench -- --corpus DIR --url URL --otlp HOST:PORT --pid PID [--data DIR] [--against-url URL ...]
+// [--append]
 import { parseArgs } from 'node:util';
 import { type Corpus, readCorpus } from './corpus.ts';
 import { blocksBelow, type DiskUse } from './disk.ts';

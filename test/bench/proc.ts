@@ -41,7 +41,10 @@ export function sampleRss(pids: readonly number[]): () => number {
   };
 }
 
-/** Waits until the processes used under 0.05 cores for `quietMs`, at most `limitMs`. @returns false at the limit. */
+/**
+ * Waits until the processes used under 0.05 cores for `quietMs`, at most `limitMs`. @returns false at the
+ * limit.
+ */
 export async function untilIdle(pids: readonly number[], quietMs: number, limitMs: number): Promise<boolean> {
   const beganMs = performance.now();
   let quietSinceMs = beganMs;

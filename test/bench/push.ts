@@ -1,4 +1,5 @@
-// Sends a corpus over OTLP/gRPC: some connections, one request in flight on each, at full speed or at a given rate.
+// Sends a corpus over OTLP/gRPC: some connections, one request in flight on each, at full speed or at a
+// given rate.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectOtlp } from '../../cmd/tracegen/otlp-client.ts';
 import type { Corpus } from './corpus.ts';

@@ -129,9 +129,10 @@ export function figuresTable(all: readonly Figures[]): string {
 
 function markdownTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((cells) => (cells[at] ?? '').length)));
+  const join = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join(' | ')} |`;
-  const rule = `| ${widths.map((width, at) => (at === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`;
+    join(cells.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))));
+  const rule = join(widths.map((width, at) => (at === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)));
   const [header, ...body] = rows.map(line);
   return [header, rule, ...body].join('\n');
 }
@@ -148,16 +149,17 @@ export function provenance(corpus: Corpus): string {
   const memoryGib = (totalmem() / 2 ** 30).toFixed(0);
   return [
     `Commit ${gitText('rev-parse', '--short', 'HEAD')}${changed}, ${new Date().toISOString().slice(0, 16)}Z.`,
-    `${cores.length} x ${cores[0]?.model.trim() ?? arch()}, ${memoryGib} GiB, Linux ${release()}, Node ${process.version}.`,
-    `Corpus: ${corpus.spans} spans, ${corpus.requests.length} requests, ${(corpus.bytes / 1e6).toFixed(0)} MB.`,
+    `${cores.length} x ${cores[0]?.model.trim() ?? arch()}, ${memoryGib} GiB, Linux ${release()},`,
+    `Node ${process.version}. Corpus: ${corpus.spans} spans, ${corpus.requests.length} requests,`,
+    `${(corpus.bytes / 1e6).toFixed(0)} MB.`,
   ].join(' ');
 }
 
 const INTRODUCTION = `# Benchmarks
 
-Measured by \`npm run bench\`, newest last. Servers stand on the same machine and are measured one after the other; CPU is that of the
-whole process (user and system). *Acknowledged*: from the first request to the last answer. *Complete*: until the
-server is idle after \`/flush\`. The ratio of query CPU adds 2 ms to both sides.
+Measured by \`npm run bench\`, newest last. Servers stand on the same machine and are measured one after the
+other; CPU is that of the whole process (user and system). *Acknowledged*: from the first request to the last
+answer. *Complete*: until the server is idle after \`/flush\`. The ratio of query CPU adds 2 ms to both sides.
 `;
 
 /** Adds a section to the page of benchmarks. */

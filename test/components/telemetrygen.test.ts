@@ -1,4 +1,5 @@
-// A foreign OTLP client, OpenTelemetry's own telemetrygen: what it sends is found at once, in blocks, and after a restart.
+// A foreign OTLP client, OpenTelemetry's own telemetrygen: what it sends is found at once, in blocks, and
+// after a restart.
 import t, { type Test } from 'tap';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';

@@ -16,8 +16,8 @@ t.test('tracegen against a running server', async (t) => {
   const tempo = await startTempo(t.testdir());
   t.teardown(() => tempo.kill());
   const endpoint = `127.0.0.1:${tempo.ports.otlpGrpc}`;
-  const flags = `-otlp-endpoint ${endpoint} -otlp-insecure -traces 5 -workers 2 -rate 0 -query-url ${tempo.url}`;
-  const { code, stdout, stderr } = await tracegen(flags.split(' '));
+  const to = `-otlp-endpoint ${endpoint} -otlp-insecure -query-url ${tempo.url}`;
+  const { code, stdout, stderr } = await tracegen(`${to} -traces 5 -workers 2 -rate 0`.split(' '));
   t.equal(stderr, '');
   t.equal(code, 0);
   const address = stdout.match(/read back a trace of (\d+) spans: (\S+)/);

@@ -1,4 +1,5 @@
-// The OpenTelemetry SDK for JavaScript sends over each of its three OTLP exporters; every span comes back as it was.
+// The OpenTelemetry SDK for JavaScript sends over each of its three OTLP exporters; every span comes back
+// as it was.
 import { context, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';

@@ -1,6 +1,5 @@
 // A SpanSource over plain test spans, written for clearness: the yardstick that the engine is tested with
-// and that
-// heads and blocks are compared to. Spans are kept in the order given.
+// and that heads and blocks are compared to. Spans are kept in the order given.
 import type {
   AttributeScope,
   Field,

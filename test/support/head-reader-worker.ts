@@ -1,4 +1,5 @@
-// Takes snapshots of a head that another thread is writing, until told to stop, and reports what is not whole.
+// Takes snapshots of a head that another thread is writing, until told to stop, and reports what is not
+// whole.
 import { parentPort, workerData } from 'node:worker_threads';
 import { HEAD_VECS, type HeadVecName } from '../../src/block/head/layout.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';

@@ -1,5 +1,5 @@
-// Runs tap over the test files below the given paths, tells what failed, and prints the true counts as the last line.
-// It fails when a test fails, when no test ran, and, with --no-skip, when a test was skipped.
+// Runs tap over the test files below the given paths, tells what failed, and prints the true counts as the
+// last line. It fails when a test fails, when no test ran, and, with --no-skip, when a test was skipped.
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,8 +1,9 @@
-// Reads the raw output of a tap run: what each file gave, each failed assertion with its diagnostics, and the counts.
+// Reads the raw output of a tap run: what each file gave, each failed assertion with its diagnostics, and
+// the counts.
 
-export type Counts = { readonly pass: number; readonly fail: number; readonly skip: number };
-export type FileResult = { readonly path: string; readonly ok: boolean; readonly timeMs: number };
-export type Failure = { readonly names: readonly string[]; readonly diagnostics: string };
+type Counts = { readonly pass: number; readonly fail: number; readonly skip: number };
+type FileResult = { readonly path: string; readonly ok: boolean; readonly timeMs: number };
+type Failure = { readonly names: readonly string[]; readonly diagnostics: string };
 export type TapOutput = {
   /** Undefined when the run ended before its summary. */
   readonly counts: Counts | undefined;

@@ -69,7 +69,7 @@ const IMPORT_BARE = /^()()import\s+'([^']+)'/gm;
 const IMPORT_DYNAMIC = /()()\bimport\(\s*'([^']+)'/g;
 
 /** Finds every import of a source; relative targets are resolved to paths from the root. */
-export function importsOf({ path, text }: Source): Import[] {
+function importsOf({ path, text }: Source): Import[] {
   return [IMPORT_FROM, IMPORT_BARE, IMPORT_DYNAMIC].flatMap((pattern) =>
     [...text.matchAll(pattern)].map((match) => {
       const target = match[3] ?? '';

@@ -1,2 +1,2 @@
 // The querier module's door.
-export { LocalQuerier, type QuerierOptions } from './module.ts';
+export { LocalQuerier } from './module.ts';

@@ -1,2 +1,2 @@
 // The query-frontend module's door.
-export { QueryFrontend, type QueryFrontendOptions } from './module.ts';
+export { QueryFrontend } from './module.ts';
