@@ -399,7 +399,9 @@ t.test('what the scan lets through is taken in: no acknowledged span is left out
       status: { code: 2, message: 'failed' },
       resource: aResource('b'),
       scope: aScope('s', '2'),
-      links: [{ traceId: hexId(9, 16), spanId: hexId(8, 8), traceState: '', attributes: [], droppedAttributes: 1 }],
+      links: [
+        { traceId: hexId(9, 16), spanId: hexId(8, 8), traceState: '', attributes: [], droppedAttributes: 1 },
+      ],
       events: [{ timeUnixNano: START_NANO, name: 'e', attributes: [['k', [1n, 'a']]], droppedAttributes: 0 }],
     }),
   ]);
@@ -436,9 +438,11 @@ t.test('what the scan lets through is taken in: no acknowledged span is left out
     { numRuns: 1000 },
   );
   const span = encodeSpan(aSpan());
-  const join = (...parts: (Uint8Array | number[])[]): Uint8Array => Uint8Array.from(parts.flatMap((p) => [...p]));
+  const join = (...parts: (Uint8Array | number[])[]): Uint8Array =>
+    Uint8Array.from(parts.flatMap((p) => [...p]));
   // The tag of field 1 or 2 in two bytes, which decoders read as the same.
-  const overlong = (tag: number, payload: Uint8Array): Uint8Array => join([tag | 0x80, 0, payload.length], payload);
+  const overlong = (tag: number, payload: Uint8Array): Uint8Array =>
+    join([tag | 0x80, 0, payload.length], payload);
   const scopeSpans = field(2, span);
   const cases: { name: string; bytes: Uint8Array }[] = [
     { name: 'two trace ids', bytes: field(1, field(2, field(2, join(field(1, [1]), span)))) },
@@ -446,7 +450,10 @@ t.test('what the scan lets through is taken in: no acknowledged span is left out
     { name: 'overlong tag of a resource', bytes: overlong(0x0a, field(2, scopeSpans)) },
     { name: 'overlong tag of a scope', bytes: field(1, overlong(0x12, scopeSpans)) },
     { name: 'overlong tag of a span', bytes: field(1, field(2, overlong(0x12, span))) },
-    { name: 'a length with padding', bytes: join([0x0a, field(2, scopeSpans).length | 0x80, 0], field(2, scopeSpans)) },
+    {
+      name: 'a length with padding',
+      bytes: join([0x0a, field(2, scopeSpans).length | 0x80, 0], field(2, scopeSpans)),
+    },
   ];
   for (const { name, bytes } of cases) t.doesNotThrow(() => check(bytes), name);
 });

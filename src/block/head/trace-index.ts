@@ -78,7 +78,8 @@ export class TraceIndex {
     const { spanParent } = this.reader.vecs;
     let root = -1;
     for (const span of spans) {
-      if (spanParent.get(span, 0) !== 0 || spanParent.get(span, 1) !== 0 || this.isChildByLink(span)) continue;
+      if (spanParent.get(span, 0) !== 0 || spanParent.get(span, 1) !== 0 || this.isChildByLink(span))
+        continue;
       if (root < 0 || isEarlier(this.reader, span, root)) root = span;
     }
     return root;
