@@ -321,7 +321,7 @@ function entriesOfValue(owner: number, value: Value): Entry[] {
   if (!Array.isArray(value)) return [];
   return value
     .flatMap((element) => entriesOfValue(owner, element))
-    .map((entry) => ({ ...entry, isElement: true }));
+    .map((entry) => ({ ...entry, isElement: value.length > 1 }));
 }
 
 function ownerOf(field: Field): Owner {

@@ -194,25 +194,37 @@ class Loader {
     return low;
   }
 
-  /** Entries of an array of scalars, from its AnyValue message (checked when it was taken in). */
+  /**
+   * Entries of an array of scalars, from its AnyValue message (checked when it was taken in). One alone is
+   * a plain value, as it is in a block.
+   */
   private elements(owner: number, message: Uint8Array): void {
     const b = new Uint8Array(message.length + WIRE_PADDING);
     b.set(message);
     const wire = new WireReader();
     wire.varint(b, 1);
+    let isAlone = true;
     for (let p = wire.next; p < message.length; ) {
       const isElement = b[p] === Tag.arrayValue.values;
       const next = wire.skip(b, p, message.length);
       if (next < 0) return;
       if (isElement) {
         wire.varint(b, p + 1);
-        this.element(owner, b, wire.next, next, wire);
+        isAlone &&= next === message.length;
+        this.element(owner, b, wire.next, next, wire, !isAlone);
       }
       p = next;
     }
   }
 
-  private element(owner: number, b: Uint8Array, start: number, end: number, wire: WireReader): void {
+  private element(
+    owner: number,
+    b: Uint8Array,
+    start: number,
+    end: number,
+    wire: WireReader,
+    isElement: boolean,
+  ): void {
     let last = start; // the last known field counts
     for (let p = start; p < end; ) {
       const tag = b[p]!;
@@ -230,19 +242,19 @@ class Loader {
         const length = wire.varint(b, last + 1);
         const id = this.strings.size + this.elementStrings.length;
         this.elementStrings.push(b.subarray(wire.next, wire.next + length));
-        this.out.string(owner, id, true);
+        this.out.string(owner, id, isElement);
         break;
       }
       case Tag.anyValue.bool:
         wire.varint64(b, last + 1);
-        this.out.number(owner, ValueType.bool, wire.low === 0 && wire.high === 0 ? 0 : 1, true);
+        this.out.number(owner, ValueType.bool, wire.low === 0 && wire.high === 0 ? 0 : 1, isElement);
         break;
       case Tag.anyValue.int:
         wire.varint64(b, last + 1);
-        this.out.int64(owner, wire.low, wire.high, true);
+        this.out.int64(owner, wire.low, wire.high, isElement);
         break;
       default:
-        this.out.number(owner, ValueType.float, toDouble(word32(b, last + 1), word32(b, last + 5)), true);
+        this.out.number(owner, ValueType.float, toDouble(word32(b, last + 1), word32(b, last + 5)), isElement);
     }
   }
 }
