@@ -254,7 +254,12 @@ class Loader {
         this.out.int64(owner, wire.low, wire.high, isElement);
         break;
       default:
-        this.out.number(owner, ValueType.float, toDouble(word32(b, last + 1), word32(b, last + 5)), isElement);
+        this.out.number(
+          owner,
+          ValueType.float,
+          toDouble(word32(b, last + 1), word32(b, last + 5)),
+          isElement,
+        );
     }
   }
 }
