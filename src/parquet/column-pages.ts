@@ -254,14 +254,15 @@ class PageParser {
 
   /** In version 1 levels are compressed with the values, and nothing says how many rows and nulls there are. */
   private pageV1(header: PageHeader, stored: Uint8Array, place: PagePlace): DataPage {
-    const { codec, leaf } = this.chunk;
+    const { chunk } = this;
+    const { codec, leaf } = chunk;
     const bytes = inflate(this.decompressors, codec, stored, header.uncompressedBytes);
     const repetition = this.levelRange(bytes, 0, leaf.maxRepetition);
     const definition = this.levelRange(bytes, repetition.end, leaf.maxDefinition);
     const { entryCount, firstEntry } = place;
     const count = (into: GrowingBits, range: ByteRange, max: number, level: number): number => {
       if (max === 0) return entryCount;
-      into.reserve(firstEntry + entryCount);
+      into.reserve(firstEntry + entryCount, chunk.valueCount);
       const mask = levelMask(level, level);
       levelBits(bytes, range.start, range.end, levelWidth(max), entryCount, mask, into.bytes, firstEntry);
       if (into.end === firstEntry) into.end += entryCount;
@@ -271,7 +272,8 @@ class PageParser {
       {
         ...place, repetition, definition,
         rowCount: this.countRows ? count(this.rowBits, repetition, leaf.maxRepetition, 0) : 0,
-        valueCount: count(this.valueBits, definition, leaf.maxDefinition, leaf.maxDefinition),
+        valueCount: chunk.statistics?.nullCount === 0
+          ? entryCount : count(this.valueBits, definition, leaf.maxDefinition, leaf.maxDefinition),
         body: { bytes, start: definition.end, end: bytes.length },
         stored: NO_BYTES.bytes, codec, bodyBytes: bytes.length,
       },
@@ -294,10 +296,11 @@ class GrowingBits {
   /** Entries that have their bit. */
   end = 0;
 
-  reserve(entries: number): void {
+  /** @param most entries that there can be. */
+  reserve(entries: number, most: number): void {
     const needed = bitBytes(entries);
     if (needed <= this.bytes.length) return;
-    const larger = new Uint8Array(Math.max(needed, Math.ceil(this.bytes.length / 2) * 4));
+    const larger = new Uint8Array(Math.max(needed, Math.min(bitBytes(most), this.bytes.length * 4)));
     larger.set(this.bytes);
     this.bytes = larger;
   }

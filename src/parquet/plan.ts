@@ -14,7 +14,7 @@ export interface PlannedRead {
 }
 
 /** Reading this much in between is cheaper than another read. */
-export const GAP_BYTES_MAX = 32 * 1024;
+export const GAP_BYTES_MAX = 64 * 1024;
 /** A read is not joined beyond this, so that no buffer becomes huge. */
 export const READ_BYTES_MAX = 32 * 1024 * 1024;
 

@@ -1,5 +1,6 @@
 // Repetition and definition levels as bits: one bit an entry that says whether its level is one of some set. Eight
 // levels are decided at once, so a column of millions of entries is read without making an array of its levels.
+import { popcount } from '../../lib/bit-rank.ts';
 import { corrupt } from '../corrupt.ts';
 import { readRunHeader, type RunReader } from './run-reader.ts';
 
@@ -102,21 +103,19 @@ function fillBits(out: Uint8Array, from: number, to: number): void {
   out[last] |= (1 << (to & 7)) - 1;
 }
 
-/** Ones among bits [from, to). */
+/** Ones among bits [from, to) of a 4-aligned array with whole words. */
 export function countBits(bits: Uint8Array, from: number, to: number): number {
-  let count = 0;
-  let i = from;
-  for (; i < to && (i & 7) !== 0; i++) count += (bits[i >>> 3] >>> (i & 7)) & 1;
-  for (; i + 8 <= to; i += 8) count += ONES[bits[i >>> 3]];
-  for (; i < to; i++) count += (bits[i >>> 3] >>> (i & 7)) & 1;
+  if (from >= to) return 0;
+  const words = new Int32Array(bits.buffer, bits.byteOffset, bits.length >>> 2);
+  const first = from >>> 5;
+  const last = (to - 1) >>> 5;
+  const low = -1 << (from & 31);
+  const high = -1 >>> (31 - ((to - 1) & 31));
+  if (first === last) return popcount(words[first] & low & high);
+  let count = popcount(words[first] & low) + popcount(words[last] & high);
+  for (let i = first + 1; i < last; i++) count += popcount(words[i]);
   return count;
 }
-
-const ONES = Uint8Array.from({ length: 256 }, (_, byte) => {
-  let count = 0;
-  for (let rest = byte; rest > 0; rest >>>= 1) count += rest & 1;
-  return count;
-});
 
 /** Bytes that hold `count` bits for `levelBits`. */
 export function bitBytes(count: number): number {
