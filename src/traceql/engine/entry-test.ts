@@ -5,7 +5,7 @@ import type { CompareOp, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { TraceqlError } from '../error.ts';
 import { regexMatcher } from '../regex.ts';
-import { type Intrinsic, ValueType, type Vector } from '../source.ts';
+import { type Field, type FieldRequest, type Intrinsic, ValueType, type Vector } from '../source.ts';
 
 export type EntryTest =
   | { readonly kind: 'never' }
@@ -176,6 +176,23 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const shared = Math.min(a.length, b.length);
   for (let i = 0; i < shared; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
   return a.length - b.length;
+}
+
+/** What a source may leave out when only values that pass one of the tests matter; without tests all values do. */
+export function restrictionOf(field: Field, tests: readonly EntryTest[]): Pick<FieldRequest, 'equals' | 'types'> {
+  const types = new Set<ValueType>();
+  let equals: Uint8Array[] | undefined = [];
+  for (const test of tests) {
+    if (test.kind === 'never') continue;
+    if (test.kind === 'exists' || test.type === undefined) return {};
+    types.add(test.type);
+    if (test.kind === 'number' || test.equals === undefined) equals = undefined;
+    else equals?.push(...test.equals);
+  }
+  if (types.size === 0) return {};
+  // values of an intrinsic are of one type
+  const ofTypes = field.kind === 'intrinsic' ? {} : { types: [...types].sort() };
+  return equals === undefined ? ofTypes : { ...ofTypes, equals };
 }
 
 /** The owners that have an entry accepted by the test. */

@@ -14,7 +14,7 @@ import {
   negatedColumn,
 } from './column.ts';
 import { compareColumns } from './compare-columns.ts';
-import { type EntryTest, entryTest, matchOwners } from './entry-test.ts';
+import { type EntryTest, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import type { Scan } from './scan.ts';
 
@@ -175,7 +175,7 @@ async function fieldCondition(
   const rows = await scan.rowsOf(within);
   const spans = new Bitset(await scan.spanCount());
   for (const field of storedFields(ref)) {
-    const vector = await scan.vector(field, rows, test.kind === 'bytes' ? test.equals : undefined);
+    const vector = await scan.vector(field, rows, restrictionOf(field, [test]));
     const found = await scan.spansOf(matchOwners(vector, test), ownerOf(field), within);
     spans.or(found);
   }
@@ -199,8 +199,7 @@ async function unscopedCondition(
   for (let i = LOOKUP_ORDER.length - 1; i >= 0; i--) {
     const field = fields[i]!;
     const isShadowing = !matched.isEmpty();
-    const equals = test.kind === 'bytes' && !isShadowing ? test.equals : undefined;
-    const vector = await scan.vector(field, rows, equals);
+    const vector = await scan.vector(field, rows, restrictionOf(field, isShadowing ? [] : [test]));
     if (vector.count === 0) continue;
     if (isShadowing) {
       matched.andNot(await scan.spansOf(matchOwners(vector, { kind: 'exists' }), ownerOf(field), within));

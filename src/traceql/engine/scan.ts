@@ -2,7 +2,7 @@
 // into sets
 // of spans.
 import { Bitset } from '../../lib/bitset.ts';
-import { type Field, type Owner, type SpanSource, type Vector, fieldKey } from '../source.ts';
+import { type Field, type FieldRequest, type Owner, type SpanSource, type Vector, fieldKey } from '../source.ts';
 import { TextPool } from './text-pool.ts';
 
 export type RelationName = Parameters<SpanSource['relation']>[0];
@@ -22,6 +22,16 @@ export interface Rows {
   readonly ids: Int32Array;
 }
 
+/** Which values of a field are wanted; others may be left out. */
+export type Restriction = Omit<FieldRequest, 'field'>;
+
+const EVERYTHING: Restriction = {};
+
+function restrictionKey({ equals, types }: Restriction): string {
+  const literals = equals === undefined ? '' : equals.map((bytes) => `=${bytes.join()}`).join('');
+  return types === undefined ? literals : `${literals}:${types.join()}`;
+}
+
 export class Scan {
   readonly source: SpanSource;
   readonly signal: AbortSignal | undefined;
@@ -30,9 +40,7 @@ export class Scan {
   readonly texts = new TextPool();
   private readonly vectors = new Map<string, Promise<Vector>>();
   private readonly relations = new Map<string, Promise<Int32Array>>();
-  private readonly tableKeys = new WeakMap<Uint8Array, number>();
   private rowsMade = 0;
-  private keysMade = 0;
 
   constructor(source: SpanSource, traces: Bitset | undefined, signal: AbortSignal | undefined) {
     this.source = source;
@@ -40,31 +48,23 @@ export class Scan {
     this.signal = signal;
   }
 
-  vector(field: Field, rows?: Rows, equals?: readonly Uint8Array[]): Promise<Vector> {
-    const literals = equals === undefined ? '' : equals.map((bytes) => this.keyOf(bytes)).join();
-    const key = `${rows?.key ?? ''}|${literals}|${fieldKey(field)}`;
-    let vector = this.vectors.get(key);
+  /** What is loaded already for all traces is taken first, then what is for these. */
+  vector(field: Field, rows?: Rows, restriction: Restriction = EVERYTHING): Promise<Vector> {
+    const name = fieldKey(field);
+    const limits = restrictionKey(restriction);
+    const key = `${rows?.key ?? ''}|${limits}|${name}`;
+    let vector = this.vectors.get(`||${name}`) ?? this.vectors.get(`|${limits}|${name}`) ?? this.vectors.get(key);
     if (!vector) {
-      vector = this.load(field, rows, equals);
+      vector = this.load({ field, ...restriction }, rows);
       this.vectors.set(key, vector);
     }
     return vector;
   }
 
-  private async load(field: Field, rows: Rows | undefined, equals?: readonly Uint8Array[]): Promise<Vector> {
-    const request = equals === undefined ? { field } : { field, equals };
+  private async load(request: FieldRequest, rows: Rows | undefined): Promise<Vector> {
     const [vector] = await this.source.load([request], this.options(rows));
     this.signal?.throwIfAborted();
     return vector!;
-  }
-
-  private keyOf(bytes: Uint8Array): number {
-    let key = this.tableKeys.get(bytes);
-    if (key === undefined) {
-      key = this.keysMade++;
-      this.tableKeys.set(bytes, key);
-    }
-    return key;
   }
 
   private options(rows: Rows | undefined): { rows?: Int32Array; signal?: AbortSignal } {

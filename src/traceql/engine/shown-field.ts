@@ -3,7 +3,7 @@ import type { CompareOp, FieldExpr, FieldRef, Query, SpansetExpr, Stage } from '
 import { printField, resultKey } from '../print.ts';
 import { type Owner, ValueType, type Vector } from '../source.ts';
 import { COMPARE_OPS } from '../token-stream.ts';
-import { type EntryTest, entryAccepted, entryTest } from './entry-test.ts';
+import { type EntryTest, entryAccepted, entryTest, restrictionOf } from './entry-test.ts';
 import { ownerOf, storedFields } from './fields.ts';
 import { jsonAnyValue, jsonAttribute } from './json.ts';
 import type { Rows, Scan } from './scan.ts';
@@ -138,7 +138,7 @@ export class LoadedField {
   static async load(scan: Scan, field: ShownField, rows: Rows | undefined): Promise<LoadedField> {
     const parts: FieldPart[] = [];
     for (const stored of storedFields(field.ref)) {
-      const vector = await scan.vector(stored, rows);
+      const vector = await scan.vector(stored, rows, restrictionOf(stored, field.tests));
       if (vector.count > 0) parts.push(await FieldPart.load(scan, vector, ownerOf(stored)));
     }
     return new LoadedField(field, parts);
