@@ -136,18 +136,26 @@ class Call {
       try {
         this.#assembler.push(chunk);
       } catch (err) {
-        this.#fail(err);
+        // No message of gRPC: the client's fault, and thus no line in the log.
+        this.#refuse(statusOfError(err));
       }
     });
     this.#stream.on('end', () => {
       if (this.#isAnswered) return;
-      if (this.#assembler.isComplete()) void this.#run();
-      else this.#fail(new TempoError('internal', 'the request ended before its message was complete'));
+      const fault = this.#faultOfMessage();
+      if (fault === undefined) void this.#run();
+      else this.#refuse(statusOfError(new TempoError('internal', fault)));
     });
     this.#stream.on('close', () => {
       this.#router.callsOpen--;
       this.#settle();
     });
+  }
+
+  #faultOfMessage(): string | undefined {
+    if (!this.#assembler.isComplete()) return 'the request ended before its message was complete';
+    const isNamed = this.#headers['grpc-encoding'] === 'gzip';
+    return this.#assembler.isCompressed && !isNamed ? 'compressed message without grpc-encoding' : undefined;
   }
 
   async #run(): Promise<void> {
@@ -165,9 +173,6 @@ class Call {
 
   async #message(): Promise<Uint8Array> {
     if (!this.#assembler.isCompressed) return this.#assembler.bytes;
-    if (this.#headers['grpc-encoding'] !== 'gzip') {
-      throw new TempoError('internal', 'compressed message without grpc-encoding');
-    }
     return await inflate('gzip', this.#assembler.bytes, this.#router.options.recvMessageBytesMax);
   }
 
@@ -175,7 +180,7 @@ class Call {
     if (this.#isAnswered) return;
     this.#settle();
     const stream = this.#stream;
-    if (stream.destroyed) return;
+    if (!canRespond(stream)) return;
     const frame = Buffer.allocUnsafe(PREFIX_BYTES + response.length);
     frame[0] = 0;
     frame.writeUInt32BE(response.length, 1);
@@ -191,6 +196,10 @@ class Call {
     if (status.code === GRPC_INTERNAL) {
       this.#router.options.logger.error('grpc call failed', { path: this.#headers[':path'], err });
     }
+    this.#refuse(status);
+  }
+
+  #refuse(status: GrpcStatus): void {
     this.#settle();
     refuse(this.#stream, status);
   }
@@ -204,7 +213,14 @@ class Call {
 }
 
 function sendOkTrailers(this: ServerHttp2Stream): void {
-  this.sendTrailers(OK_TRAILERS);
+  if (!this.destroyed && !this.closed) this.sendTrailers(OK_TRAILERS);
+}
+
+/**
+ * False once the peer has reset the stream or left: a closed stream throws although it is not destroyed yet.
+ */
+function canRespond(stream: ServerHttp2Stream): boolean {
+  return !stream.destroyed && !stream.closed && !stream.headersSent;
 }
 
 /** Answers with a status and no message, and has the peer stop sending. */
@@ -229,7 +245,7 @@ function refuseHttp(stream: ServerHttp2Stream, status: number, headers: Record<s
 }
 
 function end(stream: ServerHttp2Stream, headers: Record<string, string>): void {
-  if (stream.destroyed || stream.headersSent) return;
+  if (!canRespond(stream)) return;
   stream.respond(headers, { endStream: true });
   // What still comes is dropped. RST_STREAM(NO_ERROR) tells the peer that it need not send it (RFC 9113
   // section 8.1), but only later: at once it would overtake the headers.

@@ -36,10 +36,12 @@ class Recorder implements TraceConsumer {
 async function startGrpc(t: Test, over: Partial<OtlpGrpcOptions> = {}) {
   const recorder = new Recorder();
   const config = { endpoint: '127.0.0.1:0', maxRecvMsgSizeMib: 0, maxConcurrentStreams: 0, ...over };
-  const receiver = new OtlpGrpcReceiver(config, recorder, silentLogger);
+  const errors: string[] = [];
+  const logger = { ...silentLogger, error: (msg: string) => void errors.push(msg) };
+  const receiver = new OtlpGrpcReceiver(config, recorder, logger);
   const { port } = await receiver.start();
   t.teardown(() => receiver.stop(0));
-  return { recorder, receiver, port };
+  return { recorder, receiver, port, errors };
 }
 
 async function startHttp(t: Test, over: Partial<OtlpHttpOptions> = {}) {
@@ -275,7 +277,7 @@ t.test('gRPC: a foreign client', async (t) => {
 });
 
 t.test('gRPC: raw frames', async (t) => {
-  const { recorder, port } = await startGrpc(t);
+  const { recorder, port, errors } = await startGrpc(t);
   const session = connect(t, port);
 
   t.test('a message cut anywhere', async (t) => {
@@ -362,6 +364,24 @@ t.test('gRPC: raw frames', async (t) => {
     open();
     recorder.gate = undefined;
     t.equal((await rawCall(session, {}, [framed(body)])).trailers['grpc-status'], '0');
+  });
+
+  t.test('a client that leaves in the middle of its messages', async (t) => {
+    const leaver = http2.connect(`http://127.0.0.1:${port}`);
+    leaver.on('error', () => {});
+    for (let i = 0; i < 100; i++) {
+      const stream = leaver.request({ ':method': 'POST', ':path': EXPORT, 'content-type': 'application/grpc' });
+      stream.on('error', () => {});
+      stream.write(framed(Buffer.alloc(100_000)).subarray(0, 50_000));
+    }
+    // Its streams have been seen when a later one is answered.
+    await rawCall(leaver, {}, [framed(body)]);
+    leaver.destroy();
+    await new Promise((resolve) => leaver.once('close', resolve));
+    for (let i = 0; i < 5; i++) {
+      t.equal((await rawCall(session, {}, [framed(body)])).trailers['grpc-status'], '0', 'others go on');
+    }
+    t.strictSame(errors, [], 'what clients do is no error of the server');
   });
 });
 
