@@ -1,4 +1,5 @@
 // The seam between the query API (query-frontend) and whoever executes (querier).
+import type { FoundTrace } from '../traceql/engine/search.ts';
 import type { TimeRange } from './recent-traces.ts';
 
 export interface SearchQuery {
@@ -9,14 +10,6 @@ export interface SearchQuery {
   readonly limit: number;
   /** Spans shown per span set; 0 = all. */
   readonly spansPerSpanSet: number;
-}
-
-/** One found trace: sort keys apart, the rest is the finished JSON text of Tempo's TraceSearchMetadata. */
-export interface FoundTrace {
-  /** Hex without leading zeros. */
-  readonly traceId: string;
-  readonly startUnixNano: bigint;
-  readonly json: Uint8Array;
 }
 
 export interface QueryStats {

@@ -1,29 +1,19 @@
 // The answer to an OTLP export: ExportTraceServiceResponse { partial_success { rejected_spans,
 // error_message } }.
 import { ByteWriter } from '../lib/byte-writer.ts';
+import { bytesField, textField, varintField } from '../lib/protobuf.ts';
 import type { Consumed } from './receiver.ts';
 
 const NOTHING = new Uint8Array(0);
-const encoder = new TextEncoder();
 
 /** Empty when all spans were kept. */
 export function encodeExportResponse(consumed: Consumed): Uint8Array {
   if (consumed.rejectedSpans === 0 && consumed.message === '') return NOTHING;
-  const message = encoder.encode(consumed.message);
-  const partial = new ByteWriter(message.length + 16);
-  if (consumed.rejectedSpans > 0) {
-    partial.u8(0x08);
-    partial.varint(consumed.rejectedSpans);
-  }
-  if (message.length > 0) {
-    partial.u8(0x12);
-    partial.varint(message.length);
-    partial.raw(message);
-  }
+  const partial = new ByteWriter(consumed.message.length + 16);
+  varintField(partial, 1, consumed.rejectedSpans);
+  textField(partial, 2, consumed.message);
   const out = new ByteWriter(partial.length + 8);
-  out.u8(0x0a);
-  out.varint(partial.length);
-  out.raw(partial.view());
+  bytesField(out, 1, partial.view());
   return out.copy();
 }
 

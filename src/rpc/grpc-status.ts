@@ -2,6 +2,7 @@
 // Format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md and google/rpc/status.proto.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { type ErrorCode, RetryLaterError, TempoError } from '../lib/errors.ts';
+import { bytesField, textField, varintField } from '../lib/protobuf.ts';
 
 const GRPC_CANCELLED = 1;
 const GRPC_INVALID_ARGUMENT = 3;
@@ -54,12 +55,9 @@ export function statusOfError(err: unknown): GrpcStatus {
 /** Serialises a google.rpc.Status, with a RetryInfo detail where the caller may try again. */
 export function encodeStatus(status: GrpcStatus): Uint8Array {
   const out = new ByteWriter(64 + status.message.length);
-  if (status.code !== 0) {
-    out.u8(0x08);
-    out.varint(status.code);
-  }
-  if (status.message !== '') writeField(out, 0x12, encoder.encode(status.message));
-  if (status.retryAfterMs !== undefined) writeField(out, 0x1a, encodeRetryInfo(status.retryAfterMs));
+  varintField(out, 1, status.code);
+  textField(out, 2, status.message);
+  if (status.retryAfterMs !== undefined) bytesField(out, 3, encodeRetryInfo(status.retryAfterMs));
   return out.copy();
 }
 
@@ -78,26 +76,12 @@ export function percentEncode(message: string): string {
 /** google.protobuf.Any of RetryInfo { retry_delay }. */
 function encodeRetryInfo(delayMs: number): Uint8Array {
   const duration = new ByteWriter(16);
-  const seconds = Math.floor(delayMs / 1000);
-  const nanos = (delayMs % 1000) * 1_000_000;
-  if (seconds > 0) {
-    duration.u8(0x08);
-    duration.varint(seconds);
-  }
-  if (nanos > 0) {
-    duration.u8(0x10);
-    duration.varint(nanos);
-  }
+  varintField(duration, 1, Math.floor(delayMs / 1000));
+  varintField(duration, 2, (delayMs % 1000) * 1_000_000);
   const info = new ByteWriter(32);
-  writeField(info, 0x0a, duration.view());
+  bytesField(info, 1, duration.view());
   const any = new ByteWriter(96);
-  writeField(any, 0x0a, encoder.encode(RETRY_INFO_TYPE));
-  writeField(any, 0x12, info.view());
+  textField(any, 1, RETRY_INFO_TYPE);
+  bytesField(any, 2, info.view());
   return any.copy();
-}
-
-function writeField(out: ByteWriter, tag: number, value: Uint8Array): void {
-  out.u8(tag);
-  out.varint(value.length);
-  out.raw(value);
 }

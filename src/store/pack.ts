@@ -1,15 +1,23 @@
-// Found traces packed for the way from a scan thread to the main thread.
-import type { FoundTrace } from '../contracts/query.ts';
+// Found traces: their order, and how they are packed for the way from a scan thread to the main thread.
+import { traceIdText } from '../traceql/engine/json.ts';
+import type { FoundTrace } from '../traceql/engine/search.ts';
 import type { PackedTraces } from './scan-job.ts';
 
-/** The newest `limit`, newest first; equal starts by id. */
+/** A found trace that came from a scan thread. */
+export interface UnpackedTrace extends FoundTrace {
+  /** 16 bytes. */
+  readonly id: Uint8Array;
+}
+
+/** Newest start first; equal starts by id, so that the same query gives the same answer. */
+export function newestFirst(a: FoundTrace, b: FoundTrace): number {
+  if (a.startUnixNano !== b.startUnixNano) return a.startUnixNano > b.startUnixNano ? -1 : 1;
+  return a.traceId < b.traceId ? -1 : a.traceId > b.traceId ? 1 : 0;
+}
+
+/** The newest `limit`, newest first. */
 export function newestFound(found: readonly FoundTrace[], limit: number): FoundTrace[] {
-  return [...found]
-    .sort((a, b) => {
-      if (a.startUnixNano !== b.startUnixNano) return a.startUnixNano > b.startUnixNano ? -1 : 1;
-      return a.traceId < b.traceId ? -1 : a.traceId > b.traceId ? 1 : 0;
-    })
-    .slice(0, limit);
+  return [...found].sort(newestFirst).slice(0, limit);
 }
 
 export function packFound(found: readonly FoundTrace[]): PackedTraces {
@@ -26,4 +34,17 @@ export function packFound(found: readonly FoundTrace[]): PackedTraces {
     jsonEnds[i] = end;
   });
   return { count: found.length, ids, starts, json, jsonEnds };
+}
+
+export function unpackFound(packed: PackedTraces): UnpackedTrace[] {
+  const traces: UnpackedTrace[] = [];
+  let begin = 0;
+  for (let i = 0; i < packed.count; i++) {
+    const end = packed.jsonEnds[i]!;
+    const id = packed.ids.subarray(16 * i, 16 * i + 16);
+    const json = packed.json.subarray(begin, end);
+    traces.push({ id, traceId: traceIdText(id), startUnixNano: packed.starts[i]!, json });
+    begin = end;
+  }
+  return traces;
 }

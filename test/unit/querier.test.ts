@@ -2,9 +2,10 @@
 import t from 'tap';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
-import { mergeNewest, newestFirst, shortHex, unpack } from '../../src/modules/querier/merge.ts';
+import { mergeNewest, withCombined } from '../../src/modules/querier/merge.ts';
 import { distinctSources, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
-import { packFound } from '../../src/store/pack.ts';
+import { newestFirst, packFound, unpackFound } from '../../src/store/pack.ts';
+import type { SearchJobResult } from '../../src/store/scan-job.ts';
 
 const meta = (blockId: string, sizeBytes = 100, totalRecords = 4): BlockMeta => ({
   format: 'vParquet4',
@@ -63,17 +64,18 @@ t.test('trace jobs take every source once', (t) => {
   t.end();
 });
 
+const found = (entries: readonly (readonly [string, bigint])[]) =>
+  unpackFound(
+    packFound(
+      entries.map(([traceId, startUnixNano]) => ({
+        traceId,
+        startUnixNano,
+        json: new TextEncoder().encode(traceId),
+      })),
+    ),
+  );
+
 t.test('merging: newest first, each trace once, at most the limit', (t) => {
-  const found = (entries: readonly [string, bigint][]) =>
-    unpack(
-      packFound(
-        entries.map(([traceId, startUnixNano]) => ({
-          traceId,
-          startUnixNano,
-          json: new TextEncoder().encode(traceId),
-        })),
-      ),
-    );
   const merged = mergeNewest(
     [
       found([
@@ -97,7 +99,29 @@ t.test('merging: newest first, each trace once, at most the limit', (t) => {
   );
   t.equal(mergeNewest([found([['a', 9n]]), found([['b', 8n]])], 1).length, 1);
   t.ok(newestFirst(found([['a', 1n]])[0]!, found([['b', 1n]])[0]!) < 0, 'ties by id');
-  t.equal(shortHex(Uint8Array.of(0, 0x0a, 0xbc)), 'abc');
-  t.equal(shortHex(new Uint8Array(16)), '0');
+  t.end();
+});
+
+t.test('wholes take the place of their parts, and one that matches no more is gone', (t) => {
+  const traces = found([
+    ['a', 9n],
+    ['b', 8n],
+    ['c', 7n],
+  ]);
+  const whole = found([['c', 10n]]);
+  const combined = Uint8Array.from([...traces[1]!.id, ...traces[2]!.id]);
+  const result: SearchJobResult = {
+    kind: 'search',
+    found: packFound(whole),
+    combined,
+    inspectedTraces: 0,
+    inspectedSpans: 0,
+    inspectedBytes: 0,
+    failures: [],
+  };
+  const order = (limit: number) => withCombined(traces, result, limit).map((trace) => trace.traceId);
+  t.same(order(3), ['c', 'a']);
+  t.same(order(1), ['c']);
+  t.equal(withCombined(traces, { ...result, combined: new Uint8Array(0) }, 3).length, 3);
   t.end();
 });

@@ -86,7 +86,7 @@ export class BlockPipeline {
 
   private start(tenant: string, blockId: string, steps: readonly Step[]): void {
     const { logger, metrics } = this.options;
-    const failed = (_step: string, tries: number): void => {
+    const failed = (tries: number): void => {
       metrics.failedFlushes.inc();
       metrics.flushRetries.inc();
       if (tries > 1) metrics.flushFailedRetries.inc();

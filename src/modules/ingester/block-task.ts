@@ -18,7 +18,7 @@ export interface BlockTaskOptions {
   readonly steps: readonly Step[];
   readonly logger: Logger;
   /** Called with each failure. */
-  readonly failed: (step: string, tries: number) => void;
+  readonly failed: (tries: number) => void;
 }
 
 export class BlockTask {
@@ -72,7 +72,7 @@ export class BlockTask {
       if (this.stopped) return false;
       const { tenant, blockId, logger, failed } = this.options;
       logger.error(`${step.name} failed, it is tried again`, { tenant, block: blockId, tries, err });
-      failed(step.name, tries);
+      failed(tries);
       this.fail(
         new TempoError('unavailable', `block ${blockId} of tenant ${tenant}: ${step.name} failed`, err),
       );

@@ -1,40 +1,17 @@
 // Brings the answers of several scan jobs together: newest first, each trace once, at most the limit.
-import type { FoundTrace } from '../../contracts/query.ts';
-import type { PackedTraces } from '../../store/scan-job.ts';
-
-export interface MergedTrace extends FoundTrace {
-  /** 16 bytes. */
-  readonly id: Uint8Array;
-}
-
-/** Newest start first; equal starts by id, so that the same query gives the same answer. */
-export function newestFirst(a: MergedTrace, b: MergedTrace): number {
-  if (a.startUnixNano !== b.startUnixNano) return a.startUnixNano > b.startUnixNano ? -1 : 1;
-  return a.traceId < b.traceId ? -1 : a.traceId > b.traceId ? 1 : 0;
-}
-
-export function unpack(packed: PackedTraces): MergedTrace[] {
-  const traces: MergedTrace[] = [];
-  let begin = 0;
-  for (let i = 0; i < packed.count; i++) {
-    const end = packed.jsonEnds[i]!;
-    const id = packed.ids.subarray(16 * i, 16 * i + 16);
-    const json = packed.json.subarray(begin, end);
-    traces.push({ id, traceId: shortHex(id), startUnixNano: packed.starts[i]!, json });
-    begin = end;
-  }
-  return traces;
-}
+import { newestFirst, type UnpackedTrace, unpackFound } from '../../store/pack.ts';
+import type { SearchJobResult } from '../../store/scan-job.ts';
+import { traceIdText } from '../../traceql/engine/json.ts';
 
 /**
  * The newest `limit` of all, each trace id once (of several parts, the newest stands in until they are
  * combined).
  */
-export function mergeNewest(parts: readonly (readonly MergedTrace[])[], limit: number): MergedTrace[] {
+export function mergeNewest(parts: readonly (readonly UnpackedTrace[])[], limit: number): UnpackedTrace[] {
   if (parts.length === 1) return parts[0]!.slice(0, limit);
   const all = parts.flat().sort(newestFirst);
   const seen = new Set<string>();
-  const merged: MergedTrace[] = [];
+  const merged: UnpackedTrace[] = [];
   for (const trace of all) {
     if (merged.length === limit) break;
     if (seen.has(trace.traceId)) continue;
@@ -44,16 +21,22 @@ export function mergeNewest(parts: readonly (readonly MergedTrace[])[], limit: n
   return merged;
 }
 
-export function packIds(traces: readonly MergedTrace[]): Uint8Array {
+/** The ids of the traces, 16 bytes each. */
+export function packIds(traces: readonly UnpackedTrace[]): Uint8Array {
   const ids = new Uint8Array(16 * traces.length);
   traces.forEach((trace, i) => ids.set(trace.id, 16 * i));
   return ids;
 }
 
-/** Hex without leading zeros, as search answers print trace ids. */
-export function shortHex(id: Uint8Array): string {
-  const hex = Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString('hex');
-  let zeros = 0;
-  while (zeros < hex.length - 1 && hex.charCodeAt(zeros) === 48) zeros++;
-  return hex.slice(zeros);
+/** Puts traces that were searched as a whole in the place of their parts; a whole may match no more. */
+export function withCombined(
+  traces: readonly UnpackedTrace[],
+  { combined, found }: SearchJobResult,
+  limit: number,
+): UnpackedTrace[] {
+  if (combined.length === 0) return [...traces];
+  const ids = new Set<string>();
+  for (let i = 0; i < combined.length; i += 16) ids.add(traceIdText(combined.subarray(i, i + 16)));
+  const others = traces.filter((trace) => !ids.has(trace.traceId));
+  return [...others, ...unpackFound(found)].sort(newestFirst).slice(0, limit);
 }

@@ -9,11 +9,12 @@ import type {
 } from '../../contracts/query.ts';
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
+import { unpackFound } from '../../store/pack.ts';
 import type { ScanFailure, SearchJob, SearchJobResult, TraceJobResult } from '../../store/scan-job.ts';
 import type { ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
-import { type MergedTrace, mergeNewest, newestFirst, packIds, shortHex, unpack } from './merge.ts';
+import { mergeNewest, packIds, withCombined } from './merge.ts';
 import { blockIdOf, distinctSources, planSearch, planTrace } from './plan.ts';
 
 export interface QuerierOptions {
@@ -65,7 +66,7 @@ export class LocalQuerier implements Querier {
       );
       for (const result of results) this.report(result.failures, gathered.partial);
       let traces = mergeNewest(
-        results.map((result) => unpack(result.found)),
+        results.map((result) => unpackFound(result.found)),
         query.limit,
       );
       if (gathered.sources.length > 1 && traces.length > 0) {
@@ -154,15 +155,6 @@ export class LocalQuerier implements Querier {
       partial.push(`block ${source} could not be read: ${message}`);
     }
   }
-}
-
-function withCombined(traces: readonly MergedTrace[], result: SearchJobResult, limit: number): MergedTrace[] {
-  if (result.combined.length === 0) return [...traces];
-  const combined = new Set<string>();
-  for (let i = 0; i < result.combined.length; i += 16)
-    combined.add(shortHex(result.combined.subarray(i, i + 16)));
-  const others = traces.filter((trace) => !combined.has(trace.traceId));
-  return [...others, ...unpack(result.found)].sort(newestFirst).slice(0, limit);
 }
 
 function searchStats(sources: readonly SourceRef[], results: readonly SearchJobResult[]): QueryStats {

@@ -2,6 +2,7 @@
 // form.
 import type { TraceAnswer } from '../../contracts/query.ts';
 import { ByteWriter } from '../../lib/byte-writer.ts';
+import { bytesField, textField, varintField } from '../../lib/protobuf.ts';
 
 const PARTIAL = 1;
 
@@ -26,21 +27,11 @@ export function traceV2Proto(answer: TraceAnswer): Uint8Array {
   const out = new ByteWriter(trace.length + 256);
   bytesField(out, 1, trace);
   const metrics = new ByteWriter(16);
-  if (answer.inspectedBytes > 0) {
-    metrics.varint(1 << 3);
-    metrics.varint(answer.inspectedBytes);
-  }
+  varintField(metrics, 1, answer.inspectedBytes);
   bytesField(out, 2, metrics.view());
   if (answer.partial.length > 0) {
-    out.varint(3 << 3);
-    out.varint(PARTIAL);
-    bytesField(out, 4, Buffer.from(answer.partial.join('; ')));
+    varintField(out, 3, PARTIAL);
+    textField(out, 4, answer.partial.join('; '));
   }
   return out.view();
-}
-
-function bytesField(out: ByteWriter, field: number, bytes: Uint8Array): void {
-  out.varint((field << 3) | 2);
-  out.varint(bytes.length);
-  out.raw(bytes);
 }
