@@ -109,6 +109,7 @@ export class AttributeColumns {
   strings(): ColumnSource {
     const { strings, head } = this.context;
     const { bytes } = head;
+    if ((this.types & (1 << AttrType.stringArray)) === 0) return this.scalarStrings();
     return this.typed(AttrType.string, AttrType.stringArray, (count) => {
       const ids = new Int32Array(count);
       let n = 0;
@@ -126,6 +127,26 @@ export class AttributeColumns {
         values: () => ({ kind: 'strings', ids: ids.subarray(0, n), table: strings }),
       };
     });
+  }
+
+  /** The column with the most values by far, as long as none of them is an array. */
+  private scalarStrings(): ColumnSource {
+    if ((this.types & (1 << AttrType.string)) === 0) {
+      return this.source({ kind: 'strings', ids: new Int32Array(0), table: this.context.strings });
+    }
+    const { keyWords, values, level } = this;
+    const count = this.entries.count;
+    const definition = this.definition.slice(0, count);
+    const ids = new Int32Array(this.count);
+    let n = 0;
+    for (let i = 0; i < count; i++) {
+      const word = keyWords[i];
+      if (word < 0 || (word & 15) !== AttrType.string) continue;
+      definition[i] = level + 1;
+      ids[n++] = values[i];
+    }
+    const table = this.context.strings;
+    return { entries: this.entries, definition, values: { kind: 'strings', ids: ids.subarray(0, n), table } };
   }
 
   ints(): ColumnSource {

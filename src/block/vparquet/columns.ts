@@ -114,7 +114,12 @@ function ownerColumns(out: Producers, prefix: string, owners: Owners): Add {
 
 /** The head ordinals of owners that are no nulls. */
 function present(owners: Owners): Int32Array {
-  return typeof owners.definition === 'number' ? owners.source : owners.source.filter((id) => id >= 0);
+  if (typeof owners.definition === 'number') return owners.source;
+  const { source } = owners;
+  const out = new Int32Array(source.length);
+  let n = 0;
+  for (let i = 0; i < source.length; i++) if (source[i] >= 0) out[n++] = source[i];
+  return out.subarray(0, n);
 }
 
 function once<T>(make: () => T): () => T {
@@ -254,14 +259,8 @@ function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): 
   add('NestedSetLeft', () => ({ kind: 'int32', values: rows.left }));
   add('NestedSetRight', () => ({ kind: 'int32', values: rows.right }));
   add('Name', () => strings(context, gather32(vecs.spanName, source)));
-  add('Kind', () => ({
-    kind: 'int32',
-    values: Int32Array.from(gather8(vecs.spanKindStatus, source), (v) => v & 15),
-  }));
-  add('StatusCode', () => ({
-    kind: 'int32',
-    values: Int32Array.from(gather8(vecs.spanKindStatus, source), (v) => v >>> 4),
-  }));
+  add('Kind', () => fourBits(gather8(vecs.spanKindStatus, source), 0));
+  add('StatusCode', () => fourBits(gather8(vecs.spanKindStatus, source), 4));
   add('TraceState', () => strings(context, gather32(vecs.spanTraceState, source)));
   add('StatusMessage', () => strings(context, gather32(vecs.spanStatusMessage, source)));
   add('StartTimeUnixNano', () => ({ kind: 'int64', words: gather64(vecs.spanStart, source) }));
@@ -274,6 +273,12 @@ function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): 
   const attributes = attributeColumns(out, SPAN, context, store, owners, promotion);
   const columns = [...SPAN_STATIC, ...DEDICATED];
   promotedColumns(out, SPAN, context, owners, columns, context.spanKeys, promotion, attributes);
+}
+
+function fourBits(packed: Uint8Array, shift: number): ColumnValues {
+  const values = new Int32Array(packed.length);
+  for (let i = 0; i < packed.length; i++) values[i] = (packed[i] >>> shift) & 15;
+  return { kind: 'int32', values };
 }
 
 /** 8 bytes each, or none for a root. */
