@@ -1,4 +1,5 @@
-// A bit vector with fast counting: how many ones come before a position (rank), and where the k-th one is (select).
+// A bit vector with fast counting: how many ones come before a position (rank), and where the k-th one is
+// (select).
 
 export class BitRank {
   readonly length: number;
@@ -9,7 +10,10 @@ export class BitRank {
   /** Ones before each word; one more element than words. */
   readonly before: Int32Array;
 
-  /** @param bits bit i is bit i % 8 of byte i / 8; a multiple of 4 bytes, 4-aligned, bits from `length` on ignored. */
+  /**
+   * @param bits bit i is bit i % 8 of byte i / 8; a multiple of 4 bytes, 4-aligned, bits from `length` on
+   * ignored.
+   */
   constructor(bits: Uint8Array, length: number) {
     const wordCount = (length + 31) >>> 5;
     const words = new Int32Array(bits.buffer, bits.byteOffset, wordCount);

@@ -1,4 +1,5 @@
-// The data pages of a column chunk, located but not decoded: levels are views, values are decompressed when asked for.
+// The data pages of a column chunk, located but not decoded: levels are views, values are decompressed when
+// asked for.
 import { bitBytes, countBits, levelBits, levelMask } from './decode/level-bits.ts';
 import { BitRank } from '../lib/bit-rank.ts';
 import { corrupt } from './corrupt.ts';
@@ -97,8 +98,16 @@ export class ColumnPages {
   private readonly storedBytes: number;
   private readonly bits = new Map<string, BitRank>();
 
-  /** @param countRows give each page its first row (needed to find rows; costs a little with version 1 pages). */
-  constructor(chunk: ColumnChunk, runs: readonly PageRun[], decompressors: Decompressors, countRows: boolean) {
+  /**
+   * @param countRows give each page its first row (needed to find rows; costs a little with version 1
+   * pages).
+   */
+  constructor(
+    chunk: ColumnChunk,
+    runs: readonly PageRun[],
+    decompressors: Decompressors,
+    countRows: boolean,
+  ) {
     const parser = new PageParser(chunk, decompressors, countRows);
     for (const run of runs) parser.run(run);
     this.chunk = chunk;
@@ -213,7 +222,8 @@ class PageParser {
       pos = start + header.compressedBytes;
       if (header.kind !== 'data' && header.kind !== 'data_v2') continue;
       const page = this.page(header, bytes.subarray(start, pos), row);
-      if (this.entryCount + page.entryCount > this.chunk.valueCount) throw this.damaged('has too many entries');
+      if (this.entryCount + page.entryCount > this.chunk.valueCount)
+        throw this.damaged('has too many entries');
       this.entryCount += page.entryCount;
       this.valueCount += page.valueCount;
       row += page.rowCount;
@@ -231,7 +241,9 @@ class PageParser {
     if (entryCount > this.chunk.valueCount) throw this.damaged('has too many entries');
     const { entryCount: firstEntry, valueCount: firstValue } = this;
     const place = { encoding, firstRow, firstEntry, entryCount, firstValue };
-    return header.kind === 'data_v2' ? this.pageV2(header, stored, place) : this.pageV1(header, stored, place);
+    return header.kind === 'data_v2'
+      ? this.pageV2(header, stored, place)
+      : this.pageV1(header, stored, place);
   }
 
   private pageV2(header: PageHeader, stored: Uint8Array, place: PagePlace): DataPage {
@@ -242,17 +254,23 @@ class PageParser {
     const valueCount = place.entryCount - header.nullCount;
     return new DataPage(
       {
-        ...place, rowCount: header.rowCount, valueCount,
+        ...place,
+        rowCount: header.rowCount,
+        valueCount,
         repetition: { bytes: stored, start: 0, end: repetitionBytes },
         definition: { bytes: stored, start: repetitionBytes, end: levels },
         body: valueCount === 0 ? NO_BYTES : undefined,
-        stored: body, codec, bodyBytes: codec === 'UNCOMPRESSED' ? body.length : uncompressedBytes - levels,
+        stored: body,
+        codec,
+        bodyBytes: codec === 'UNCOMPRESSED' ? body.length : uncompressedBytes - levels,
       },
       this.decompressors,
     );
   }
 
-  /** In version 1 levels are compressed with the values, and nothing says how many rows and nulls there are. */
+  /**
+   * In version 1 levels are compressed with the values, and nothing says how many rows and nulls there are.
+   */
   private pageV1(header: PageHeader, stored: Uint8Array, place: PagePlace): DataPage {
     const { chunk } = this;
     const { codec, leaf } = chunk;
@@ -270,12 +288,18 @@ class PageParser {
     };
     return new DataPage(
       {
-        ...place, repetition, definition,
+        ...place,
+        repetition,
+        definition,
         rowCount: this.countRows ? count(this.rowBits, repetition, leaf.maxRepetition, 0) : 0,
-        valueCount: chunk.statistics?.nullCount === 0
-          ? entryCount : count(this.valueBits, definition, leaf.maxDefinition, leaf.maxDefinition),
+        valueCount:
+          chunk.statistics?.nullCount === 0
+            ? entryCount
+            : count(this.valueBits, definition, leaf.maxDefinition, leaf.maxDefinition),
         body: { bytes, start: definition.end, end: bytes.length },
-        stored: NO_BYTES.bytes, codec, bodyBytes: bytes.length,
+        stored: NO_BYTES.bytes,
+        codec,
+        bodyBytes: bytes.length,
       },
       this.decompressors,
     );
@@ -316,7 +340,10 @@ interface PagePlace {
 
 /** The uncompressed bytes, as a plain Uint8Array of exactly the stated length. */
 export function inflate(
-  decompressors: Decompressors, codec: Codec, stored: Uint8Array, uncompressedBytes: number,
+  decompressors: Decompressors,
+  codec: Codec,
+  stored: Uint8Array,
+  uncompressedBytes: number,
 ): Uint8Array {
   if (codec === 'UNCOMPRESSED') return stored;
   if (uncompressedBytes === 0) return NO_BYTES.bytes;
@@ -326,5 +353,7 @@ export function inflate(
 
 /** A view without the methods of Buffer, whose `slice` does not copy. */
 export function asBytes(bytes: Uint8Array): Uint8Array {
-  return bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+  return bytes.constructor === Uint8Array
+    ? bytes
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }

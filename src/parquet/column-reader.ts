@@ -1,4 +1,5 @@
-// Decodes the values of a column into typed arrays: all of them, or those at given positions among the values.
+// Decodes the values of a column into typed arrays: all of them, or those at given positions among the
+// values.
 import { corrupt } from './corrupt.ts';
 import { asBytes, type ColumnPages, type DataPage, inflate } from './column-pages.ts';
 import { ByteTable, EMPTY_TABLE } from './decode/byte-table.ts';
@@ -18,7 +19,11 @@ export interface StringValues {
 }
 
 /** Decodes a dictionary page with its header. */
-export function readDictionary(chunk: ColumnChunk, page: Uint8Array, decompressors: Decompressors): Dictionary {
+export function readDictionary(
+  chunk: ColumnChunk,
+  page: Uint8Array,
+  decompressors: Decompressors,
+): Dictionary {
   const header = readPageHeader(page, 0);
   if (header.kind !== 'dictionary') throw corrupt(`column ${chunk.leaf.path.join('.')} has no dictionary`);
   const stored = asBytes(page.subarray(header.headerBytes, header.headerBytes + header.compressedBytes));
@@ -27,7 +32,8 @@ export function readDictionary(chunk: ColumnChunk, page: Uint8Array, decompresso
   if (chunk.leaf.type !== 'BYTE_ARRAY') {
     return { numbers: plainNumbers(chunk.leaf.type, { bytes, start: 0, end: bytes.length }, valueCount) };
   }
-  if (valueCount > bytes.length / 4) throw corrupt(`column ${chunk.leaf.path.join('.')} has a damaged dictionary`);
+  if (valueCount > bytes.length / 4)
+    throw corrupt(`column ${chunk.leaf.path.join('.')} has a damaged dictionary`);
   const strings = new ByteTable(valueCount);
   strings.addPlain(bytes, 0, bytes.length, valueCount);
   return { strings };
@@ -75,10 +81,17 @@ function addStrings(page: DataPage, table: ByteTable): void {
   const { bytes, start, end } = page.values();
   const { valueCount } = page;
   switch (page.encoding) {
-    case 'PLAIN': table.addPlain(bytes, start, end, valueCount); break;
-    case 'DELTA_LENGTH_BYTE_ARRAY': if (valueCount > 0) table.addDeltaLength(bytes, start, end, valueCount); break;
-    case 'DELTA_BYTE_ARRAY': if (valueCount > 0) table.addDelta(bytes, start, end, valueCount); break;
-    default: throw corrupt(`strings cannot be encoded as ${page.encoding}`);
+    case 'PLAIN':
+      table.addPlain(bytes, start, end, valueCount);
+      break;
+    case 'DELTA_LENGTH_BYTE_ARRAY':
+      if (valueCount > 0) table.addDeltaLength(bytes, start, end, valueCount);
+      break;
+    case 'DELTA_BYTE_ARRAY':
+      if (valueCount > 0) table.addDelta(bytes, start, end, valueCount);
+      break;
+    default:
+      throw corrupt(`strings cannot be encoded as ${page.encoding}`);
   }
 }
 
@@ -94,7 +107,11 @@ function decodePageIndices(page: DataPage, size: number, out: Int32Array, at: nu
 }
 
 /** Positions, among the values of a dictionary column, of those that are one of `wanted` (ids, not empty). */
-export function findValues(column: ColumnPages, wanted: readonly number[], dictionarySize: number): Int32Array {
+export function findValues(
+  column: ColumnPages,
+  wanted: readonly number[],
+  dictionarySize: number,
+): Int32Array {
   const hits = new IntList();
   const finder = new IndexFinder(wanted, dictionarySize);
   for (const page of column.pages) finder.find(page, hits);
@@ -117,17 +134,28 @@ class IndexFinder {
     const { bytes, start, end } = page.values();
     if (start >= end) throw corrupt('a page has no indices');
     findIndices(
-      bytes, start + 1, end, bytes[start], page.valueCount, this.wanted[0], this.flags, page.firstValue, hits,
+      bytes,
+      start + 1,
+      end,
+      bytes[start],
+      page.valueCount,
+      this.wanted[0],
+      this.flags,
+      page.firstValue,
+      hits,
     );
   }
 }
 
 /** Positions (ascending), among the values of a string column, of those that are one of `wanted`. */
 export function findStrings(
-  column: ColumnPages, dictionary: Dictionary | undefined, wanted: readonly Uint8Array[],
+  column: ColumnPages,
+  dictionary: Dictionary | undefined,
+  wanted: readonly Uint8Array[],
 ): Int32Array {
   const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : new ByteTable(0);
-  const finder = new IndexFinder(wanted.flatMap((value) => strings.find(value)), strings.size);
+  const ids = new Set(wanted.flatMap((value) => strings.find(value)));
+  const finder = new IndexFinder([...ids], strings.size);
   const hits = new IntList();
   const table = new ByteTable(0);
   for (const page of column.pages) {
@@ -135,14 +163,17 @@ export function findStrings(
     else {
       table.clear();
       addStrings(page, table);
-      const found = wanted.flatMap((value) => table.find(value)).sort((x, y) => x - y);
+      const found = [...new Set(wanted.flatMap((value) => table.find(value)))].sort((x, y) => x - y);
       for (const i of found) hits.push(page.firstValue + i);
     }
   }
   return hits.view();
 }
 
-/** Reads ids of single values of a dictionary column, at ascending positions: pages without any stay compressed. */
+/**
+ * Reads ids of single values of a dictionary column, at ascending positions: pages without any stay
+ * compressed.
+ */
 export class ValueCursor {
   private readonly column: ColumnPages;
   private readonly size: number;
@@ -178,9 +209,14 @@ export class ValueCursor {
   }
 }
 
-/** The strings at the given positions (ascending) among the values, of which each is one of a few: `known`. */
+/**
+ * The strings at the given positions (ascending) among the values, of which each is one of a few: `known`.
+ */
 export function pickKnown(
-  column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array, known: readonly Uint8Array[],
+  column: ColumnPages,
+  dictionary: Dictionary | undefined,
+  positions: Int32Array,
+  known: readonly Uint8Array[],
 ): StringValues {
   const table = new ByteTable(known.length);
   for (const value of known) table.addOne(value, 0, value.length);
@@ -196,7 +232,9 @@ export function pickKnown(
 
 /** The strings at the given positions (ascending) among the values. */
 export function pickStrings(
-  column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array,
+  column: ColumnPages,
+  dictionary: Dictionary | undefined,
+  positions: Int32Array,
 ): StringValues {
   if (positions.length === 0) return { ids: positions, table: EMPTY_TABLE };
   if (dictionary !== undefined && 'strings' in dictionary && column.pages.every(isDictionaryPage)) {
@@ -216,7 +254,9 @@ const NO_NUMBERS: Numbers = { num: new Float64Array(0), base: 0n, exact: undefin
 
 /** The numbers at the given positions (ascending) among the values. */
 export function pickNumbers(
-  column: ColumnPages, dictionary: Dictionary | undefined, positions: Int32Array,
+  column: ColumnPages,
+  dictionary: Dictionary | undefined,
+  positions: Int32Array,
 ): Numbers {
   if (positions.length === 0) return NO_NUMBERS;
   const { num: all, base, exact: allExact } = readNumbers(column, dictionary);

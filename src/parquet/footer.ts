@@ -1,10 +1,19 @@
-// Parser of a file's footer (FileMetaData of parquet.thrift). What it returns has been checked: levels worked out,
-// every column chunk inside the file and matching its leaf.
+// Parser of a file's footer (FileMetaData of parquet.thrift). What it returns has been checked: levels
+// worked out, every column chunk inside the file and matching its leaf.
 import { corrupt } from './corrupt.ts';
 import { schemaLeaves } from './schema-levels.ts';
 import { ThriftReader } from './thrift-reader.ts';
 import type {
-  Codec, ColumnChunk, Encoding, FileMetadata, Leaf, LogicalType, PhysicalType, Repetition, RowGroup, SchemaNode,
+  Codec,
+  ColumnChunk,
+  Encoding,
+  FileMetadata,
+  Leaf,
+  LogicalType,
+  PhysicalType,
+  Repetition,
+  RowGroup,
+  SchemaNode,
   Statistics,
 } from './types.ts';
 
@@ -18,18 +27,47 @@ const LEVEL_MAX = 7;
 const ENTRIES_MAX = 2 ** 27;
 
 const TYPES: readonly (PhysicalType | undefined)[] = [
-  'BOOLEAN', 'INT32', 'INT64', undefined, undefined, 'DOUBLE', 'BYTE_ARRAY', undefined,
+  'BOOLEAN',
+  'INT32',
+  'INT64',
+  undefined,
+  undefined,
+  'DOUBLE',
+  'BYTE_ARRAY',
+  undefined,
 ];
 const REPETITIONS: readonly Repetition[] = ['REQUIRED', 'OPTIONAL', 'REPEATED'];
 const CODECS: readonly (Codec | undefined)[] = [
-  'UNCOMPRESSED', 'SNAPPY', undefined, undefined, undefined, undefined, 'ZSTD', undefined,
+  'UNCOMPRESSED',
+  'SNAPPY',
+  undefined,
+  undefined,
+  undefined,
+  undefined,
+  'ZSTD',
+  undefined,
 ];
 const ENCODINGS: readonly (Encoding | undefined)[] = [
-  'PLAIN', undefined, 'PLAIN_DICTIONARY', 'RLE', undefined, 'DELTA_BINARY_PACKED', 'DELTA_LENGTH_BYTE_ARRAY',
-  'DELTA_BYTE_ARRAY', 'RLE_DICTIONARY', undefined,
+  'PLAIN',
+  undefined,
+  'PLAIN_DICTIONARY',
+  'RLE',
+  undefined,
+  'DELTA_BINARY_PACKED',
+  'DELTA_LENGTH_BYTE_ARRAY',
+  'DELTA_BYTE_ARRAY',
+  'RLE_DICTIONARY',
+  undefined,
 ];
 const CONVERTED: Readonly<Record<number, LogicalType>> = {
-  0: 'STRING', 1: 'MAP', 2: 'MAP', 3: 'LIST', 13: 'UINT_32', 14: 'UINT_64', 17: 'INT_32', 18: 'INT_64',
+  0: 'STRING',
+  1: 'MAP',
+  2: 'MAP',
+  3: 'LIST',
+  13: 'UINT_32',
+  14: 'UINT_64',
+  17: 'INT_32',
+  18: 'INT_64',
 };
 
 const text = new TextDecoder();
@@ -42,7 +80,11 @@ export function encodingOf(id: number): Encoding | undefined {
 /** Length of the footer as the last 8 bytes of the file state it. */
 export function footerLength(tail: Uint8Array): number {
   if (tail.length < FOOTER_TAIL_BYTES) throw corrupt('the file is too short');
-  const view = new DataView(tail.buffer, tail.byteOffset + tail.length - FOOTER_TAIL_BYTES, FOOTER_TAIL_BYTES);
+  const view = new DataView(
+    tail.buffer,
+    tail.byteOffset + tail.length - FOOTER_TAIL_BYTES,
+    FOOTER_TAIL_BYTES,
+  );
   if (view.getUint32(4, true) !== MAGIC) throw corrupt('the file does not end in PAR1');
   return view.getUint32(0, true);
 }
@@ -62,10 +104,17 @@ export function parseFooter(bytes: Uint8Array, fileBytes: number): FileMetadata 
         schema = readSchema(reader);
         leaves = schemaLeaves(schema);
         break;
-      case 3: rowCount = reader.count(); break;
-      case 4: rowGroups = readRowGroups(reader, leaves, fileBytes); break;
-      case 6: createdBy = text.decode(reader.binary()); break;
-      default: reader.skip();
+      case 3:
+        rowCount = reader.count();
+        break;
+      case 4:
+        rowGroups = readRowGroups(reader, leaves, fileBytes);
+        break;
+      case 6:
+        createdBy = text.decode(reader.binary());
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
@@ -112,11 +161,20 @@ function readSchemaElement(reader: ThriftReader): SchemaElement {
         type = TYPES[reader.int()];
         isLeaf = true;
         break;
-      case 3: repetition = REPETITIONS[reader.int()]; break;
-      case 4: name = text.decode(reader.binary()); break;
-      case 5: childCount = reader.count(); break;
-      case 6: converted = CONVERTED[reader.int()]; break;
-      default: reader.skip();
+      case 3:
+        repetition = REPETITIONS[reader.int()];
+        break;
+      case 4:
+        name = text.decode(reader.binary());
+        break;
+      case 5:
+        childCount = reader.count();
+        break;
+      case 6:
+        converted = CONVERTED[reader.int()];
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
@@ -148,10 +206,17 @@ function readRowGroups(reader: ThriftReader, leaves: readonly Leaf[], fileBytes:
     const outer = reader.enter();
     while (reader.next()) {
       switch (reader.field) {
-        case 1: columns = readColumns(reader, leaves, fileBytes); break;
-        case 2: totalBytes = reader.count(); break;
-        case 3: rowCount = reader.count(); break;
-        default: reader.skip();
+        case 1:
+          columns = readColumns(reader, leaves, fileBytes);
+          break;
+        case 2:
+          totalBytes = reader.count();
+          break;
+        case 3:
+          rowCount = reader.count();
+          break;
+        default:
+          reader.skip();
       }
     }
     reader.leave(outer);
@@ -179,20 +244,41 @@ type Mutable<T> = { -readonly [key in keyof T]: T[key] };
 
 function readColumnChunk(reader: ThriftReader, leaf: Leaf, fileBytes: number): ColumnChunk {
   const chunk: Mutable<ColumnChunk> = {
-    leaf, codec: 'UNCOMPRESSED', encodings: [], pageEncodings: undefined, valueCount: 0, compressedBytes: 0,
+    leaf,
+    codec: 'UNCOMPRESSED',
+    encodings: [],
+    pageEncodings: undefined,
+    valueCount: 0,
+    compressedBytes: 0,
     uncompressedBytes: 0,
-    dataPageOffset: -1, dictionaryPageOffset: undefined, columnIndexOffset: undefined, columnIndexBytes: undefined,
-    offsetIndexOffset: undefined, offsetIndexBytes: undefined, statistics: undefined,
+    dataPageOffset: -1,
+    dictionaryPageOffset: undefined,
+    columnIndexOffset: undefined,
+    columnIndexBytes: undefined,
+    offsetIndexOffset: undefined,
+    offsetIndexBytes: undefined,
+    statistics: undefined,
   };
   const outer = reader.enter();
   while (reader.next()) {
     switch (reader.field) {
-      case 3: readColumnMetadata(reader, chunk); break;
-      case 4: chunk.offsetIndexOffset = reader.count(); break;
-      case 5: chunk.offsetIndexBytes = reader.count(); break;
-      case 6: chunk.columnIndexOffset = reader.count(); break;
-      case 7: chunk.columnIndexBytes = reader.count(); break;
-      default: reader.skip();
+      case 3:
+        readColumnMetadata(reader, chunk);
+        break;
+      case 4:
+        chunk.offsetIndexOffset = reader.count();
+        break;
+      case 5:
+        chunk.offsetIndexBytes = reader.count();
+        break;
+      case 6:
+        chunk.columnIndexOffset = reader.count();
+        break;
+      case 7:
+        chunk.columnIndexBytes = reader.count();
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
@@ -206,19 +292,41 @@ function readColumnMetadata(reader: ThriftReader, chunk: Mutable<ColumnChunk>): 
   while (reader.next()) {
     switch (reader.field) {
       case 1:
-        if (TYPES[reader.int()] !== leaf.type) throw corrupt(`column ${leaf.path.join('.')} has another type`);
+        if (TYPES[reader.int()] !== leaf.type)
+          throw corrupt(`column ${leaf.path.join('.')} has another type`);
         break;
-      case 2: chunk.encodings = readEncodings(reader); break;
-      case 3: checkPath(reader, leaf); break;
-      case 4: chunk.codec = codecOf(reader.int(), leaf); break;
-      case 5: chunk.valueCount = reader.count(); break;
-      case 6: chunk.uncompressedBytes = reader.count(); break;
-      case 7: chunk.compressedBytes = reader.count(); break;
-      case 9: chunk.dataPageOffset = reader.count(); break;
-      case 11: chunk.dictionaryPageOffset = reader.count(); break;
-      case 12: chunk.statistics = readStatistics(reader); break;
-      case 13: chunk.pageEncodings = readPageEncodings(reader); break;
-      default: reader.skip();
+      case 2:
+        chunk.encodings = readEncodings(reader);
+        break;
+      case 3:
+        checkPath(reader, leaf);
+        break;
+      case 4:
+        chunk.codec = codecOf(reader.int(), leaf);
+        break;
+      case 5:
+        chunk.valueCount = reader.count();
+        break;
+      case 6:
+        chunk.uncompressedBytes = reader.count();
+        break;
+      case 7:
+        chunk.compressedBytes = reader.count();
+        break;
+      case 9:
+        chunk.dataPageOffset = reader.count();
+        break;
+      case 11:
+        chunk.dictionaryPageOffset = reader.count();
+        break;
+      case 12:
+        chunk.statistics = readStatistics(reader);
+        break;
+      case 13:
+        chunk.pageEncodings = readPageEncodings(reader);
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
@@ -259,7 +367,8 @@ function checkPath(reader: ThriftReader, leaf: Leaf): void {
   const count = reader.list();
   let path = '';
   for (let i = 0; i < count; i++) path += `${i === 0 ? '' : '.'}${text.decode(reader.binary())}`;
-  if (path !== leaf.path.join('.')) throw corrupt(`column ${path} stands where ${leaf.path.join('.')} should`);
+  if (path !== leaf.path.join('.'))
+    throw corrupt(`column ${path} stands where ${leaf.path.join('.')} should`);
 }
 
 function codecOf(id: number, leaf: Leaf): Codec {
@@ -275,10 +384,17 @@ function readStatistics(reader: ThriftReader): Statistics {
   const outer = reader.enter();
   while (reader.next()) {
     switch (reader.field) {
-      case 3: nullCount = reader.count(); break;
-      case 5: max = reader.binary().slice(); break;
-      case 6: min = reader.binary().slice(); break;
-      default: reader.skip();
+      case 3:
+        nullCount = reader.count();
+        break;
+      case 5:
+        max = reader.binary().slice();
+        break;
+      case 6:
+        min = reader.binary().slice();
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
@@ -290,10 +406,14 @@ function checkChunk(chunk: ColumnChunk, fileBytes: number): void {
   const start = Math.min(dataPageOffset, dictionaryPageOffset ?? dataPageOffset);
   const inside = (offset: number | undefined, bytes: number | undefined): boolean =>
     offset === undefined || bytes === undefined || offset + bytes <= fileBytes;
-  const ok = start >= 0 && inside(start, compressedBytes) && dataPageOffset - start <= compressedBytes &&
+  const ok =
+    start >= 0 &&
+    inside(start, compressedBytes) &&
+    dataPageOffset - start <= compressedBytes &&
     inside(chunk.offsetIndexOffset, chunk.offsetIndexBytes) &&
     inside(chunk.columnIndexOffset, chunk.columnIndexBytes) &&
-    valueCount <= ENTRIES_MAX && (statistics?.nullCount ?? 0) <= valueCount;
+    valueCount <= ENTRIES_MAX &&
+    (statistics?.nullCount ?? 0) <= valueCount;
   if (!ok) throw corrupt(`column ${leaf.path.join('.')} lies outside of the file`);
 }
 

@@ -4,7 +4,7 @@ import { encodingOf } from './footer.ts';
 import { ThriftReader } from './thrift-reader.ts';
 import type { Encoding } from './types.ts';
 
-export type PageKind = 'data' | 'data_v2' | 'dictionary' | 'other';
+type PageKind = 'data' | 'data_v2' | 'dictionary' | 'other';
 
 export interface PageHeader {
   kind: PageKind;
@@ -29,18 +29,39 @@ const KINDS: readonly PageKind[] = ['data', 'other', 'dictionary', 'data_v2'];
 export function readPageHeader(bytes: Uint8Array, pos: number): PageHeader {
   const reader = new ThriftReader(bytes, pos);
   const header: PageHeader = {
-    kind: 'other', headerBytes: 0, uncompressedBytes: -1, compressedBytes: -1, valueCount: 0, encoding: undefined,
-    nullCount: 0, rowCount: 0, definitionBytes: 0, repetitionBytes: 0, compressed: true,
+    kind: 'other',
+    headerBytes: 0,
+    uncompressedBytes: -1,
+    compressedBytes: -1,
+    valueCount: 0,
+    encoding: undefined,
+    nullCount: 0,
+    rowCount: 0,
+    definitionBytes: 0,
+    repetitionBytes: 0,
+    compressed: true,
   };
   const outer = reader.enter();
   while (reader.next()) {
     switch (reader.field) {
-      case 1: header.kind = KINDS[reader.count()] ?? 'other'; break;
-      case 2: header.uncompressedBytes = reader.count(); break;
-      case 3: header.compressedBytes = reader.count(); break;
-      case 5: case 7: readCountAndEncoding(reader, header); break;
-      case 8: readVersion2(reader, header); break;
-      default: reader.skip();
+      case 1:
+        header.kind = KINDS[reader.count()] ?? 'other';
+        break;
+      case 2:
+        header.uncompressedBytes = reader.count();
+        break;
+      case 3:
+        header.compressedBytes = reader.count();
+        break;
+      case 5:
+      case 7:
+        readCountAndEncoding(reader, header);
+        break;
+      case 8:
+        readVersion2(reader, header);
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
@@ -63,14 +84,29 @@ function readVersion2(reader: ThriftReader, header: PageHeader): void {
   const outer = reader.enter();
   while (reader.next()) {
     switch (reader.field) {
-      case 1: header.valueCount = reader.count(); break;
-      case 2: header.nullCount = reader.count(); break;
-      case 3: header.rowCount = reader.count(); break;
-      case 4: header.encoding = encodingOf(reader.count()); break;
-      case 5: header.definitionBytes = reader.count(); break;
-      case 6: header.repetitionBytes = reader.count(); break;
-      case 7: header.compressed = reader.bool(); break;
-      default: reader.skip();
+      case 1:
+        header.valueCount = reader.count();
+        break;
+      case 2:
+        header.nullCount = reader.count();
+        break;
+      case 3:
+        header.rowCount = reader.count();
+        break;
+      case 4:
+        header.encoding = encodingOf(reader.count());
+        break;
+      case 5:
+        header.definitionBytes = reader.count();
+        break;
+      case 6:
+        header.repetitionBytes = reader.count();
+        break;
+      case 7:
+        header.compressed = reader.bool();
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
@@ -82,10 +118,17 @@ const PAGE_BYTES_MAX = 2 ** 29;
 const RATIO_MAX = 50_000;
 
 function check(header: PageHeader, bytesLeft: number): void {
-  const { compressedBytes, uncompressedBytes, definitionBytes, repetitionBytes, nullCount, valueCount } = header;
+  const { compressedBytes, uncompressedBytes, definitionBytes, repetitionBytes, nullCount, valueCount } =
+    header;
   const levels = definitionBytes + repetitionBytes;
-  const ok = compressedBytes >= 0 && compressedBytes <= bytesLeft && uncompressedBytes >= 0 &&
-    uncompressedBytes <= PAGE_BYTES_MAX && uncompressedBytes <= (compressedBytes + 64) * RATIO_MAX &&
-    levels <= compressedBytes && levels <= uncompressedBytes && nullCount <= valueCount;
+  const ok =
+    compressedBytes >= 0 &&
+    compressedBytes <= bytesLeft &&
+    uncompressedBytes >= 0 &&
+    uncompressedBytes <= PAGE_BYTES_MAX &&
+    uncompressedBytes <= (compressedBytes + 64) * RATIO_MAX &&
+    levels <= compressedBytes &&
+    levels <= uncompressedBytes &&
+    nullCount <= valueCount;
   if (!ok) throw corrupt('a page header has impossible sizes');
 }

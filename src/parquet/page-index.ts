@@ -27,10 +27,17 @@ function readLocations(reader: ThriftReader): PageLocation[] {
     const outer = reader.enter();
     while (reader.next()) {
       switch (reader.field) {
-        case 1: offset = reader.count(); break;
-        case 2: compressedBytes = reader.count(); break;
-        case 3: firstRow = reader.count(); break;
-        default: reader.skip();
+        case 1:
+          offset = reader.count();
+          break;
+        case 2:
+          compressedBytes = reader.count();
+          break;
+        case 3:
+          firstRow = reader.count();
+          break;
+        default:
+          reader.skip();
       }
     }
     reader.leave(outer);
@@ -68,13 +75,21 @@ export function parseColumnIndex(bytes: Uint8Array): ColumnIndex {
   const outer = reader.enter();
   while (reader.next()) {
     switch (reader.field) {
-      case 1: for (let left = reader.list(); left > 0; left--) nullPages.push(reader.listBool()); break;
-      case 2: for (let left = reader.list(); left > 0; left--) min.push(reader.binary()); break;
-      case 3: for (let left = reader.list(); left > 0; left--) max.push(reader.binary()); break;
-      default: reader.skip();
+      case 1:
+        for (let left = reader.list(); left > 0; left--) nullPages.push(reader.listBool());
+        break;
+      case 2:
+        for (let left = reader.list(); left > 0; left--) min.push(reader.binary());
+        break;
+      case 3:
+        for (let left = reader.list(); left > 0; left--) max.push(reader.binary());
+        break;
+      default:
+        reader.skip();
     }
   }
   reader.leave(outer);
-  if (min.length !== nullPages.length || max.length !== nullPages.length) throw corrupt('a column index is uneven');
+  if (min.length !== nullPages.length || max.length !== nullPages.length)
+    throw corrupt('a column index is uneven');
   return { nullPages, min, max };
 }

@@ -1,5 +1,5 @@
-// Which bytes of a file to read, as values: wanted ranges are joined into few reads, and cut out of what came back.
-// Doing the reads is the caller's.
+// Which bytes of a file to read, as values: wanted ranges are joined into few reads, and cut out of what
+// came back. Doing the reads is the caller's.
 
 export interface WantedRange {
   readonly offset: number;
@@ -14,9 +14,9 @@ export interface PlannedRead {
 }
 
 /** Reading this much in between is cheaper than another read. */
-export const GAP_BYTES_MAX = 64 * 1024;
+const GAP_BYTES_MAX = 64 * 1024;
 /** A read is not joined beyond this, so that no buffer becomes huge. */
-export const READ_BYTES_MAX = 32 * 1024 * 1024;
+const READ_BYTES_MAX = 32 * 1024 * 1024;
 
 /** Joins ranges that are near each other. Empty ranges take part in no read. */
 export function planReads(ranges: readonly WantedRange[], gapBytesMax = GAP_BYTES_MAX): PlannedRead[] {
@@ -43,7 +43,9 @@ const NOTHING = new Uint8Array(0);
 
 /** The bytes of each range, by as few reads as the plan needs. */
 export async function readRanges(
-  ranges: readonly WantedRange[], readRange: ReadRange, signal?: AbortSignal,
+  ranges: readonly WantedRange[],
+  readRange: ReadRange,
+  signal?: AbortSignal,
 ): Promise<Uint8Array[]> {
   const out: Uint8Array[] = ranges.map(() => NOTHING);
   await Promise.all(

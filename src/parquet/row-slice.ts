@@ -1,5 +1,5 @@
-// Single rows of a column: their levels, and where their values are. For the few rows that are shown or returned
-// whole; searches never come here.
+// Single rows of a column: their levels, and where their values are. For the few rows that are shown or
+// returned whole; searches never come here.
 import { corrupt } from './corrupt.ts';
 import { type ByteRange, type ColumnPages, levelWidth } from './column-pages.ts';
 import { IndexCursor } from './decode/indices.ts';
@@ -9,7 +9,10 @@ export interface RowSlice {
   readonly rowStarts: Int32Array;
   readonly rep: Uint8Array;
   readonly def: Uint8Array;
-  /** Positions of the values among those of the pages: one for each entry whose `def` is the column's maximum. */
+  /**
+   * Positions of the values among those of the pages: one for each entry whose `def` is the column's
+   * maximum.
+   */
   readonly positions: Int32Array;
 }
 
@@ -110,7 +113,10 @@ function walkLevels(column: ColumnPages, { starts, ends }: RowSpans, rep: Uint8A
 }
 
 function valuePositions(
-  column: ColumnPages, { starts }: RowSpans, rowStarts: Int32Array, def: Uint8Array,
+  column: ColumnPages,
+  { starts }: RowSpans,
+  rowStarts: Int32Array,
+  def: Uint8Array,
 ): Int32Array {
   const { maxDefinition } = column.leaf;
   const bits = column.valueCount === column.entryCount ? undefined : column.valueBits();

@@ -1,10 +1,22 @@
-// Reader of the Thrift compact protocol, as Parquet uses it for footers, page headers and page indexes. Every read is
-// bounded and every list is no longer than the bytes that are left; damage is thrown as `block_corrupt`.
+// Reader of the Thrift compact protocol, as Parquet uses it for footers, page headers and page indexes.
+// Every read is bounded and every list is no longer than the bytes that are left; damage is thrown as
+// `block_corrupt`.
 import { corrupt } from './corrupt.ts';
 
 /** Types of the compact protocol. */
-export const ThriftType = {
-  stop: 0, true: 1, false: 2, i8: 3, i16: 4, i32: 5, i64: 6, double: 7, binary: 8, list: 9, set: 10, map: 11,
+const ThriftType = {
+  stop: 0,
+  true: 1,
+  false: 2,
+  i8: 3,
+  i16: 4,
+  i32: 5,
+  i64: 6,
+  double: 7,
+  binary: 8,
+  list: 9,
+  set: 10,
+  map: 11,
   struct: 12,
 } as const;
 
@@ -125,15 +137,35 @@ export class ThriftReader {
   private skipType(type: number, depth: number): void {
     if (depth > DEPTH_MAX) throw corrupt('the metadata is nested too deeply');
     switch (type) {
-      case ThriftType.true: case ThriftType.false: return;
-      case ThriftType.i8: this.byte(); return;
-      case ThriftType.i16: case ThriftType.i32: case ThriftType.i64: this.skipVarint(); return;
-      case ThriftType.double: this.advance(8); return;
-      case ThriftType.binary: this.binary(); return;
-      case ThriftType.list: case ThriftType.set: this.skipList(depth); return;
-      case ThriftType.map: this.skipMap(depth); return;
-      case ThriftType.struct: this.skipStruct(depth); return;
-      default: throw corrupt(`type ${type} in the metadata is unknown`);
+      case ThriftType.true:
+      case ThriftType.false:
+        return;
+      case ThriftType.i8:
+        this.byte();
+        return;
+      case ThriftType.i16:
+      case ThriftType.i32:
+      case ThriftType.i64:
+        this.skipVarint();
+        return;
+      case ThriftType.double:
+        this.advance(8);
+        return;
+      case ThriftType.binary:
+        this.binary();
+        return;
+      case ThriftType.list:
+      case ThriftType.set:
+        this.skipList(depth);
+        return;
+      case ThriftType.map:
+        this.skipMap(depth);
+        return;
+      case ThriftType.struct:
+        this.skipStruct(depth);
+        return;
+      default:
+        throw corrupt(`type ${type} in the metadata is unknown`);
     }
   }
 

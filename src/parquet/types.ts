@@ -1,13 +1,18 @@
-// The shapes of a Parquet file's metadata, shared by the reading and the writing side. Names follow the format's
-// own (github.com/apache/parquet-format, parquet.thrift).
+// The shapes of a Parquet file's metadata, shared by the reading and the writing side. Names follow the
+// format's own (github.com/apache/parquet-format, parquet.thrift).
 
 export type PhysicalType = 'BOOLEAN' | 'INT32' | 'INT64' | 'DOUBLE' | 'BYTE_ARRAY';
 export type LogicalType = 'STRING' | 'INT_32' | 'INT_64' | 'UINT_32' | 'UINT_64' | 'LIST' | 'MAP';
 export type Repetition = 'REQUIRED' | 'OPTIONAL' | 'REPEATED';
 export type Codec = 'UNCOMPRESSED' | 'SNAPPY' | 'ZSTD';
 export type Encoding =
-  | 'PLAIN' | 'RLE' | 'RLE_DICTIONARY' | 'PLAIN_DICTIONARY' | 'DELTA_BINARY_PACKED'
-  | 'DELTA_LENGTH_BYTE_ARRAY' | 'DELTA_BYTE_ARRAY';
+  | 'PLAIN'
+  | 'RLE'
+  | 'RLE_DICTIONARY'
+  | 'PLAIN_DICTIONARY'
+  | 'DELTA_BINARY_PACKED'
+  | 'DELTA_LENGTH_BYTE_ARRAY'
+  | 'DELTA_BYTE_ARRAY';
 
 /** Compression is given from outside, so that this folder needs no native module. */
 export interface Compressor {
@@ -46,7 +51,10 @@ export interface ColumnChunk {
   readonly leaf: Leaf;
   readonly codec: Codec;
   readonly encodings: readonly Encoding[];
-  /** Encodings of the data pages, where the file says so (`encodings` mixes them with the dictionary's and levels'). */
+  /**
+   * Encodings of the data pages, where the file says so (`encodings` mixes them with the dictionary's and
+   * levels').
+   */
   readonly pageEncodings: readonly Encoding[] | undefined;
   /** Levels, nulls included. */
   readonly valueCount: number;

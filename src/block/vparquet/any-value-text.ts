@@ -26,6 +26,11 @@ function field(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
 
+/** Strings and numbers as text. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+}
+
 function listOf(value: unknown, name: string): readonly unknown[] {
   const list = field(value, name);
   return Array.isArray(list) ? list : [];
@@ -36,18 +41,22 @@ function writeValue(w: ByteWriter, tag: number, value: unknown, depth: number): 
   const content = name === undefined || depth > DEPTH_MAX ? undefined : field(value, name);
   switch (content === undefined ? undefined : name) {
     case 'stringValue': {
-      const bytes = utf8.encode(String(content));
+      const bytes = utf8.encode(textOf(content));
       otlp.stringValue(w, tag, bytes, 0, bytes.length);
       return;
     }
-    case 'boolValue': otlp.boolValue(w, tag, content === true); return;
-    case 'intValue': writeInt(w, tag, String(content)); return;
+    case 'boolValue':
+      otlp.boolValue(w, tag, content === true);
+      return;
+    case 'intValue':
+      writeInt(w, tag, textOf(content));
+      return;
     case 'doubleValue':
       double[0] = Number(content); // also "NaN", "Infinity", "-Infinity"
       otlp.doubleValue(w, tag, words[0], words[1]);
       return;
     case 'bytesValue': {
-      const bytes = fromBase64(String(content));
+      const bytes = fromBase64(textOf(content));
       const mark = otlp.openField(w, tag);
       otlp.bytesField(w, Tag.anyValue.bytes, bytes, 0, bytes.length);
       otlp.closeField(w, mark);
@@ -55,7 +64,8 @@ function writeValue(w: ByteWriter, tag: number, value: unknown, depth: number): 
     }
     case 'arrayValue': {
       const mark = otlp.openArray(w, tag);
-      for (const element of listOf(content, 'values')) writeValue(w, Tag.arrayValue.values, element, depth + 1);
+      for (const element of listOf(content, 'values'))
+        writeValue(w, Tag.arrayValue.values, element, depth + 1);
       otlp.closeArray(w, mark);
       return;
     }
@@ -63,7 +73,7 @@ function writeValue(w: ByteWriter, tag: number, value: unknown, depth: number): 
       const mark = otlp.openField(w, tag);
       const list = otlp.openField(w, Tag.anyValue.kvlist);
       for (const pair of listOf(content, 'values')) {
-        const key = utf8.encode(String(field(pair, 'key') ?? ''));
+        const key = utf8.encode(textOf(field(pair, 'key')));
         // KeyValueList.values and ArrayValue.values are both field 1
         const attribute = otlp.openAttribute(w, Tag.arrayValue.values, key, 0, key.length);
         writeValue(w, Tag.keyValue.value, field(pair, 'value'), depth + 1);
@@ -73,7 +83,8 @@ function writeValue(w: ByteWriter, tag: number, value: unknown, depth: number): 
       otlp.closeField(w, mark);
       return;
     }
-    default: otlp.rawValue(w, tag, new Uint8Array(0), 0, 0);
+    default:
+      otlp.rawValue(w, tag, new Uint8Array(0), 0, 0);
   }
 }
 

@@ -1,14 +1,21 @@
-// Names of a block's columns, free of what differs between versions (list wrappers), and which of them hold an
-// attribute. Bound to each file's own footer.
+// Names of a block's columns, free of what differs between versions (list wrappers), and which of them hold
+// an attribute. Bound to each file's own footer.
 import type { FileMetadata, Leaf } from '../../parquet/types.ts';
 import type { AttributeScope, Intrinsic, Owner } from '../../traceql/source.ts';
 import { ValueType } from '../../traceql/source.ts';
 import type { DedicatedColumn } from '../meta.ts';
 import { dedicatedColumnName, RESOURCE_COLUMNS, SPAN_COLUMNS } from './schema.ts';
 
-/** Repeated groups down to an owner: the repetition level at which another one begins under the same parent. */
+/**
+ * Repeated groups down to an owner: the repetition level at which another one begins under the same parent.
+ */
 export const OWNER_DEPTH: Readonly<Record<Owner, number>> = {
-  trace: 0, resource: 1, scope: 2, span: 3, event: 4, link: 4,
+  trace: 0,
+  resource: 1,
+  scope: 2,
+  span: 3,
+  event: 4,
+  link: 4,
 };
 
 export const RESOURCE = 'rs.Resource.';
@@ -18,15 +25,26 @@ export const EVENT = 'rs.ss.Spans.Events.';
 export const LINK = 'rs.ss.Spans.Links.';
 
 export const SCOPE_OWNER: Readonly<Record<AttributeScope, Owner>> = {
-  resource: 'resource', instrumentation: 'scope', span: 'span', event: 'event', link: 'link',
+  resource: 'resource',
+  instrumentation: 'scope',
+  span: 'span',
+  event: 'event',
+  link: 'link',
 };
 export const SCOPE_PREFIX: Readonly<Record<AttributeScope, string>> = {
-  resource: RESOURCE, instrumentation: SCOPE, span: SPAN, event: EVENT, link: LINK,
+  resource: RESOURCE,
+  instrumentation: SCOPE,
+  span: SPAN,
+  event: EVENT,
+  link: LINK,
 };
 
 /** A column that every owner has exactly one value in: its entries that are not null count the owners. */
 export const COUNTING_COLUMN: Readonly<Record<Exclude<Owner, 'trace'>, string>> = {
-  resource: `${RESOURCE}ServiceName`, scope: `${SCOPE}Name`, span: `${SPAN}SpanID`, event: `${EVENT}Name`,
+  resource: `${RESOURCE}ServiceName`,
+  scope: `${SCOPE}Name`,
+  span: `${SPAN}SpanID`,
+  event: `${EVENT}Name`,
   link: `${LINK}SpanID`,
 };
 
@@ -74,7 +92,7 @@ export interface AttributeColumn {
 const WRAPPERS = new Set(['list', 'element', 'key_value', 'value']);
 
 /** The path of a leaf without the groups that only wrap lists and maps. */
-export function columnName(leaf: Leaf): string {
+function columnName(leaf: Leaf): string {
   return leaf.path.filter((part) => !WRAPPERS.has(part)).join('.');
 }
 
@@ -109,7 +127,10 @@ export class BlockColumns {
     return [...this.dedicated.resource, ...this.dedicated.span, ...this.dedicated.event];
   }
 
-  /** Columns of a scope that hold one attribute each: dedicated ones in the order of the meta, then static ones. */
+  /**
+   * Columns of a scope that hold one attribute each: dedicated ones in the order of the meta, then static
+   * ones.
+   */
   attributeColumns(scope: AttributeScope): readonly AttributeColumn[] {
     return this.dedicated[scope];
   }
@@ -117,12 +138,16 @@ export class BlockColumns {
 
 function staticColumns(prefix: string, columns: Readonly<Record<string, string>>): AttributeColumn[] {
   return Object.entries(columns).map(([name, column]) => ({
-    name, column: prefix + column, type: column === 'HttpStatusCode' ? 'int' : 'string',
+    name,
+    column: prefix + column,
+    type: column === 'HttpStatusCode' ? 'int' : 'string',
   }));
 }
 
 /** The n-th string (int) column of a scope in the meta is String0n (Int0n). */
-function ownColumns(columns: readonly DedicatedColumn[]): Record<DedicatedColumn['scope'], AttributeColumn[]> {
+function ownColumns(
+  columns: readonly DedicatedColumn[],
+): Record<DedicatedColumn['scope'], AttributeColumn[]> {
   const own: Record<DedicatedColumn['scope'], AttributeColumn[]> = { span: [], resource: [], event: [] };
   const counts = new Map<string, number>();
   for (const { scope, name, type } of columns) {

@@ -3,7 +3,13 @@ import type { ColumnRows, GroupColumns } from './group-columns.ts';
 import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
 import type { ServiceStats, TraceFacts } from '../../traceql/source.ts';
 
-const TRACE_COLUMNS = ['TraceID', 'RootServiceName', 'RootSpanName', 'StartTimeUnixNano', 'EndTimeUnixNano'] as const;
+const TRACE_COLUMNS = [
+  'TraceID',
+  'RootServiceName',
+  'RootSpanName',
+  'StartTimeUnixNano',
+  'EndTimeUnixNano',
+] as const;
 const STATS_COUNTS = ['ServiceStats.SpanCount', 'ServiceStats.ErrorCount'] as const;
 /** The service of an entry, by version. */
 const STATS_NAMES = ['ServiceStats.key', 'ServiceStats.ServiceName'] as const;
@@ -11,7 +17,9 @@ const STATS_NAMES = ['ServiceStats.key', 'ServiceStats.ServiceName'] as const;
 const text = new TextDecoder();
 
 export async function traceFacts(
-  group: GroupColumns, traces: Int32Array, signal?: AbortSignal,
+  group: GroupColumns,
+  traces: Int32Array,
+  signal?: AbortSignal,
 ): Promise<TraceFacts[]> {
   const rows = traces.slice().sort();
   const unique = rows.filter((row, i) => i === 0 || row !== rows[i - 1]);
@@ -24,16 +32,21 @@ export async function traceFacts(
   const names = stringsOf(column('RootSpanName'));
   const starts = numbersOf(column('StartTimeUnixNano'));
   const ends = numbersOf(column('EndTimeUnixNano'));
-  const ofServices = statsName === undefined ? unique.length : serviceStats(
-    column(statsName), column(STATS_COUNTS[0]), column(STATS_COUNTS[1]),
-  );
+  const ofServices =
+    statsName === undefined
+      ? unique.length
+      : serviceStats(column(statsName), column(STATS_COUNTS[0]), column(STATS_COUNTS[1]));
   const facts = new Map<number, TraceFacts>();
   unique.forEach((row, k) => {
     const rootService = text.decode(services(k));
     const rootName = text.decode(names(k));
     facts.set(row, {
-      id: paddedId(ids(k)), rootService, rootName, hasRoot: rootService !== '' || rootName !== '',
-      startUnixNano: starts(k), endUnixNano: ends(k),
+      id: paddedId(ids(k)),
+      rootService,
+      rootName,
+      hasRoot: rootService !== '' || rootName !== '',
+      startUnixNano: starts(k),
+      endUnixNano: ends(k),
       services: typeof ofServices === 'number' ? [] : ofServices[k],
     });
   });
@@ -72,7 +85,9 @@ function serviceStats(name: ColumnRows, spans: ColumnRows, errors: ColumnRows): 
     for (let e = rowStarts[k]; e < rowStarts[k + 1]; e++) {
       if (def[e] !== name.pages.leaf.maxDefinition) continue;
       services.push({
-        service: text.decode(nameOf(value)), spanCount: spanCounts[value] ?? 0, errorCount: errorCounts[value] ?? 0,
+        service: text.decode(nameOf(value)),
+        spanCount: spanCounts[value] ?? 0,
+        errorCount: errorCounts[value] ?? 0,
       });
       value++;
     }

@@ -1,4 +1,5 @@
-// The row of a trace id: bounds of the row group and of its pages first, then the ids of the pages that are left.
+// The row of a trace id: bounds of the row group and of its pages first, then the ids of the pages that are
+// left.
 import { readStrings } from '../../parquet/column-reader.ts';
 import { ColumnPages } from '../../parquet/column-pages.ts';
 import { parseColumnIndex, parseOffsetIndex } from '../../parquet/page-index.ts';
@@ -26,17 +27,26 @@ export async function findRow(group: GroupColumns, id: Uint8Array, signal?: Abor
 }
 
 async function candidatePages(
-  group: GroupColumns, chunk: ColumnChunk, id: Uint8Array, signal?: AbortSignal,
+  group: GroupColumns,
+  chunk: ColumnChunk,
+  id: Uint8Array,
+  signal?: AbortSignal,
 ): Promise<readonly PageLocation[]> {
   const { offsetIndexOffset, offsetIndexBytes, columnIndexOffset, columnIndexBytes } = chunk;
-  const skipped = chunk.dataPageOffset - Math.min(chunk.dataPageOffset, chunk.dictionaryPageOffset ?? Infinity);
+  const skipped =
+    chunk.dataPageOffset - Math.min(chunk.dataPageOffset, chunk.dictionaryPageOffset ?? Infinity);
   const whole: PageLocation = {
-    offset: chunk.dataPageOffset, compressedBytes: chunk.compressedBytes - skipped, firstRow: 0,
+    offset: chunk.dataPageOffset,
+    compressedBytes: chunk.compressedBytes - skipped,
+    firstRow: 0,
   };
   if (
-    offsetIndexOffset === undefined || offsetIndexBytes === undefined || columnIndexOffset === undefined ||
+    offsetIndexOffset === undefined ||
+    offsetIndexBytes === undefined ||
+    columnIndexOffset === undefined ||
     columnIndexBytes === undefined
-  ) return [whole];
+  )
+    return [whole];
   const [offsets, bounds] = await Promise.all([
     group.read(offsetIndexOffset, offsetIndexBytes, signal),
     group.read(columnIndexOffset, columnIndexBytes, signal),
@@ -47,7 +57,10 @@ async function candidatePages(
   return locations.filter((_, i) => mayHold(id, min[i], max[i]));
 }
 
-/** Bounds may be shortened: a prefix is below all that it begins, and an upper one is compared as far as it goes. */
+/**
+ * Bounds may be shortened: a prefix is below all that it begins, and an upper one is compared as far as it
+ * goes.
+ */
 function mayHold(id: Uint8Array, min: Uint8Array | undefined, max: Uint8Array | undefined): boolean {
   if (min === undefined || max === undefined) return true;
   return compare(min, id, false) <= 0 && compare(max, id, true) >= 0;

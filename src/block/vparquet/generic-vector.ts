@@ -1,10 +1,18 @@
-// Values of one attribute in the generic columns of a scope (Key, Value, ValueInt, ...) over a whole row group. The
-// value side is asked first where strings are wanted, else the keys; levels are only ever seen as bits.
+// Values of one attribute in the generic columns of a scope (Key, Value, ValueInt, ...) over a whole row
+// group. The value side is asked first where strings are wanted, else the keys; levels are only ever seen
+// as bits.
 import { type BitRank, Selector } from '../../lib/bit-rank.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
 import { corrupt } from '../../parquet/corrupt.ts';
 import {
-  type Dictionary, findStrings, findValues, isDictionaryPage, pickKnown, pickNumbers, pickStrings, readStrings,
+  type Dictionary,
+  findStrings,
+  findValues,
+  isDictionaryPage,
+  pickKnown,
+  pickNumbers,
+  pickStrings,
+  readStrings,
   ValueCursor,
 } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
@@ -39,7 +47,9 @@ export interface AttributeRequest {
 
 /** One part for each type that occurs. */
 export async function genericParts(
-  group: GroupColumns, request: AttributeRequest, signal?: AbortSignal,
+  group: GroupColumns,
+  request: AttributeRequest,
+  signal?: AbortSignal,
 ): Promise<VectorPart[]> {
   const { scope, name, equals } = request;
   const keyName = `${SCOPE_PREFIX[scope]}Attrs.Key`;
@@ -48,7 +58,8 @@ export async function genericParts(
   const key = utf8.encode(name);
   if (dictionaryLacks(group, keyName, keyDictionary, [key])) return [];
   if (equals !== undefined) {
-    const keys = keyDictionary !== undefined && 'strings' in keyDictionary ? keyDictionary.strings : undefined;
+    const keys =
+      keyDictionary !== undefined && 'strings' in keyDictionary ? keyDictionary.strings : undefined;
     const part = await equalPart(group, scope, key, keys, equals, signal);
     if (part !== 'unknown') return part === undefined ? [] : [part];
   }
@@ -59,7 +70,10 @@ export async function genericParts(
 
 /** An attribute has its value in one of the columns: when all are found, the others are not read. */
 async function typedParts(
-  group: GroupColumns, attributes: AttributeKeys, entries: Int32Array, request: AttributeRequest,
+  group: GroupColumns,
+  attributes: AttributeKeys,
+  entries: Int32Array,
+  request: AttributeRequest,
   signal?: AbortSignal,
 ): Promise<VectorPart[]> {
   const { scope, equals, types } = request;
@@ -130,14 +144,18 @@ class AttributeKeys {
   }
 }
 
-async function loadKeys(group: GroupColumns, scope: AttributeScope, signal?: AbortSignal): Promise<AttributeKeys> {
+async function loadKeys(
+  group: GroupColumns,
+  scope: AttributeScope,
+  signal?: AbortSignal,
+): Promise<AttributeKeys> {
   const pages = await group.pages(`${SCOPE_PREFIX[scope]}Attrs.Key`, true, signal);
   return new AttributeKeys(pages, ownerBegins(group, pages, SCOPE_OWNER[scope]));
 }
 
 /**
- * Lines the entries of a value column up with those of Key: they are the same, unless an array takes several entries
- * of the value column.
+ * Lines the entries of a value column up with those of Key: they are the same, unless an array takes
+ * several entries of the value column.
  */
 class ValueEntries {
   private readonly starts: BitRank | undefined;
@@ -175,7 +193,11 @@ interface TypedPart {
 }
 
 function typedPart(
-  keys: AttributeKeys, entries: Int32Array, pages: ColumnPages, dictionary: Dictionary | undefined, type: ValueType,
+  keys: AttributeKeys,
+  entries: Int32Array,
+  pages: ColumnPages,
+  dictionary: Dictionary | undefined,
+  type: ValueType,
 ): TypedPart | undefined {
   const lines = new ValueEntries(keys.pages, pages);
   const values = pages.valueBits();
@@ -207,7 +229,10 @@ function typedPart(
     return { attributeCount, part: { count, owners, type, ids, table, numbers: undefined, isElement } };
   }
   const numbers = pickNumbers(pages, dictionary, positions);
-  return { attributeCount, part: { count, owners, type, ids: undefined, table: undefined, numbers, isElement } };
+  return {
+    attributeCount,
+    part: { count, owners, type, ids: undefined, table: undefined, numbers, isElement },
+  };
 }
 
 function grown(items: Int32Array, needed: number): Int32Array<ArrayBuffer> {
@@ -217,12 +242,16 @@ function grown(items: Int32Array, needed: number): Int32Array<ArrayBuffer> {
 }
 
 /**
- * Strings that are among `equals`: the dictionary of values says whether there are any, their indices say where, and
- * only there keys are looked at. 'unknown' when the columns are not made for this.
+ * Strings that are among `equals`: the dictionary of values says whether there are any, their indices say
+ * where, and only there keys are looked at. 'unknown' when the columns are not made for this.
  */
 async function equalPart(
-  group: GroupColumns, scope: AttributeScope, key: Uint8Array, keys: ByteTable | undefined,
-  equals: readonly Uint8Array[], signal?: AbortSignal,
+  group: GroupColumns,
+  scope: AttributeScope,
+  key: Uint8Array,
+  keys: ByteTable | undefined,
+  equals: readonly Uint8Array[],
+  signal?: AbortSignal,
 ): Promise<VectorPart | undefined | 'unknown'> {
   const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
   const name = `${prefix}Value`;

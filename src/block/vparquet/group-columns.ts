@@ -1,5 +1,5 @@
-// Columns of one row group: reads their bytes, whole or only the pages of some rows, and keeps what is worth keeping
-// in the thread's cache. The only file here that does I/O (through the given `readRange`).
+// Columns of one row group: reads their bytes, whole or only the pages of some rows, and keeps what is
+// worth keeping in the thread's cache. The only file here that does I/O (through the given `readRange`).
 import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
 import { asBytes, ColumnPages, type PageRun } from '../../parquet/column-pages.ts';
@@ -9,7 +9,11 @@ import { parseOffsetIndex } from '../../parquet/page-index.ts';
 import { type ReadRange, readRanges, type WantedRange } from '../../parquet/plan.ts';
 import { type RowSlice, sliceRows } from '../../parquet/row-slice.ts';
 import type {
-  ColumnChunk, Decompressors, FileMetadata, PageLocation, RowGroup,
+  ColumnChunk,
+  Decompressors,
+  FileMetadata,
+  PageLocation,
+  RowGroup,
 } from '../../parquet/types.ts';
 import type { BlockColumns } from './block-columns.ts';
 
@@ -27,7 +31,7 @@ export interface BlockFile {
 export interface ColumnRows {
   readonly pages: ColumnPages;
   readonly slice: RowSlice;
-  dictionary(): Dictionary | undefined;
+  readonly dictionary: () => Dictionary | undefined;
 }
 
 interface DictionaryRange {
@@ -110,13 +114,21 @@ export class GroupColumns {
   }
 
   /** The given rows (ascending) of several columns, by few reads. Names must exist. */
-  async rows(names: readonly string[], rows: Int32Array, signal?: AbortSignal): Promise<Map<string, ColumnRows>> {
+  async rows(
+    names: readonly string[],
+    rows: Int32Array,
+    signal?: AbortSignal,
+  ): Promise<Map<string, ColumnRows>> {
     const chunks = names.map((name) => this.needed(name));
     const locations = await this.locations(chunks, signal);
     const dictionaries = names.map((name, i) => this.dictionaryRange(name, chunks[i]));
     const runs = chunks.map((chunk, i) => pageRuns(chunk, locations[i], rows, this.rowCount));
     const ranges = [...dictionaries.map(({ range }) => range), ...runs.flat()];
-    const bytes = await readRanges(ranges, (offset, length, abort) => this.read(offset, length, abort), signal);
+    const bytes = await readRanges(
+      ranges,
+      (offset, length, abort) => this.read(offset, length, abort),
+      signal,
+    );
     const out = new Map<string, ColumnRows>();
     let next = names.length;
     names.forEach((name, i) => {
@@ -137,9 +149,25 @@ export class GroupColumns {
     return out;
   }
 
+  /** Which share of a column's pages holds these rows (ascending); 1 without an offset index. */
+  async pageShare(name: string, rows: Int32Array, signal?: AbortSignal): Promise<number> {
+    const [pages] = await this.locations([this.needed(name)], signal);
+    if (pages === undefined || pages.length === 0) return 1;
+    let touched = 0;
+    let at = 0;
+    for (let i = 0; i < pages.length && at < rows.length; i++) {
+      const endRow = pages[i + 1]?.firstRow ?? this.rowCount;
+      if (rows[at] >= endRow) continue;
+      touched++;
+      while (at < rows.length && rows[at] < endRow) at++;
+    }
+    return touched / pages.length;
+  }
+
   /** Pages of each chunk, or undefined for a chunk without an offset index. */
   private async locations(
-    chunks: readonly ColumnChunk[], signal?: AbortSignal,
+    chunks: readonly ColumnChunk[],
+    signal?: AbortSignal,
   ): Promise<(readonly PageLocation[] | undefined)[]> {
     const indexes = await this.readOffsetIndexes(signal);
     return chunks.map((chunk) => {
@@ -156,7 +184,8 @@ export class GroupColumns {
     if (indexes === undefined) {
       const having = this.group.columns.filter((chunk) => chunk.offsetIndexOffset !== undefined);
       const ranges = having.map((chunk) => ({
-        offset: chunk.offsetIndexOffset ?? 0, length: chunk.offsetIndexBytes ?? 0,
+        offset: chunk.offsetIndexOffset ?? 0,
+        length: chunk.offsetIndexBytes ?? 0,
       }));
       const read: ReadRange = (offset, length, abort) => this.read(offset, length, abort);
       const bytes = await readRanges(ranges, read, signal);
@@ -214,7 +243,10 @@ interface RunRange extends WantedRange {
 
 /** The pages that hold the rows, neighbours joined. Without locations: all pages. */
 function pageRuns(
-  chunk: ColumnChunk, locations: readonly PageLocation[] | undefined, rows: Int32Array, rowCount: number,
+  chunk: ColumnChunk,
+  locations: readonly PageLocation[] | undefined,
+  rows: Int32Array,
+  rowCount: number,
 ): RunRange[] {
   if (locations === undefined || locations.length === 0) {
     const skipped = chunk.dataPageOffset - chunkStart(chunk);

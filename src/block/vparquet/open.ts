@@ -1,5 +1,5 @@
-// Opens a block for reading: footer, columns bound by name, row groups as sources for the engine, lookup by trace id
-// behind the bloom filter. All I/O goes through what the caller gives.
+// Opens a block for reading: footer, columns bound by name, row groups as sources for the engine, lookup by
+// trace id behind the bloom filter. All I/O goes through what the caller gives.
 import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
 import { asBytes } from '../../parquet/column-pages.ts';

@@ -39,7 +39,10 @@ export class RowCursor {
     return this.end > this.first;
   }
 
-  /** Takes an entry and those after it that continue its list, which lies below `depth`; true when there are values. */
+  /**
+   * Takes an entry and those after it that continue its list, which lies below `depth`; true when there are
+   * values.
+   */
   takeList(depth: number): boolean {
     this.take();
     const { first } = this;
@@ -99,7 +102,7 @@ export class RowCursor {
     if (exact === undefined && base === 0n) {
       const value = num[i];
       this.high = Math.floor(value / TWO32) | 0;
-      this.low = value % TWO32 | 0;
+      this.low = (value % TWO32) | 0;
       return;
     }
     const value = exact === undefined ? base + BigInt(num[i]) : exact[i];

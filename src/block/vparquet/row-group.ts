@@ -1,9 +1,15 @@
-// One row group of a block as a source of spans for the query engine. Vectors are made from whole columns or, for a
-// few traces, from single rows; what took work is kept in the thread's cache.
+// One row group of a block as a source of spans for the query engine. Vectors are made from whole columns
+// or, for a few traces, from single rows; what took work is kept in the thread's cache.
 import { TempoError } from '../../lib/errors.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import {
-  fieldKey, type FieldRequest, type LoadOptions, type SpanSource, type TraceFacts, type Vector,
+  fieldKey,
+  type Field,
+  type FieldRequest,
+  type LoadOptions,
+  type SpanSource,
+  type TraceFacts,
+  type Vector,
 } from '../../traceql/source.ts';
 import { COUNTING_COLUMN } from './block-columns.ts';
 import { traceFacts } from './facts.ts';
@@ -18,8 +24,11 @@ import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
 
 type RelationName = Parameters<SpanSource['relation']>[0];
 
-/** Reading rows apart pays below this share of all rows. */
-const ROWS_SHARE_MAX = 1 / 64;
+/**
+ * Reading rows apart pays while they touch less than this share of the pages; whole vectors also stay in
+ * the cache.
+ */
+const PAGES_SHARE_MAX = 1 / 4;
 /** Literals longer than this (together) do not name a cached vector. */
 const LITERALS_KEY_MAX = 512;
 const ID_BYTES = 16;
@@ -87,7 +96,10 @@ export class RowGroupSource implements SpanSource {
     const rest = Number(base % 1000n);
     const out = new Float64Array(num.length);
     for (let i = 0; i < out.length; i++) {
-      out[i] = exact === undefined ? wholeMicros + (num[i] + rest) / 1000 : Number(BigInt.asUintN(64, exact[i])) / 1000;
+      out[i] =
+        exact === undefined
+          ? wholeMicros + (num[i] + rest) / 1000
+          : Number(BigInt.asUintN(64, exact[i])) / 1000;
     }
     return out;
   }
@@ -95,18 +107,38 @@ export class RowGroupSource implements SpanSource {
   async load(requests: readonly FieldRequest[], options: LoadOptions = {}): Promise<readonly Vector[]> {
     const { rows, signal } = options;
     await this.countSpans(signal);
-    if (rows !== undefined && rows.length <= this.traceCount * ROWS_SHARE_MAX) {
-      return rowVectors(this.group, requests.map(({ field }) => field), rows, signal);
+    if (rows !== undefined && (await this.areFew(rows, requests, signal))) {
+      return rowVectors(
+        this.group,
+        requests.map(({ field }) => field),
+        rows,
+        signal,
+      );
     }
     const vectors: Vector[] = [];
     for (const request of requests) vectors.push(await this.vector(request, signal));
     return vectors;
   }
 
+  private async areFew(
+    rows: Int32Array,
+    requests: readonly FieldRequest[],
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    const { cache } = this.group.file;
+    const isKept = ({ field }: FieldRequest): boolean => cache.peek(this.vectorKey(field)) !== undefined;
+    if (requests.every(isKept)) return false;
+    return (await this.group.pageShare(COUNTING_COLUMN.span, rows, signal)) <= PAGES_SHARE_MAX;
+  }
+
+  private vectorKey(field: Field): string {
+    return this.group.cacheKey(`v/${fieldKey(field)}`);
+  }
+
   private async vector(request: FieldRequest, signal?: AbortSignal): Promise<Vector> {
     const { field, equals, types } = request;
     const { cache } = this.group.file;
-    const all = this.group.cacheKey(`v/${fieldKey(field)}`);
+    const all = this.vectorKey(field);
     const literals = restriction(request);
     const key = literals === '' ? all : `${all}\0${literals}`;
     const cached = cache.get<Vector>(key) ?? (literals === '' ? undefined : cache.get<Vector>(all));
@@ -117,7 +149,8 @@ export class RowGroupSource implements SpanSource {
       const part = await storedPart(this.group, column, equals, signal);
       if (part !== undefined) parts.push(part);
     }
-    if (scope !== undefined) parts.push(...(await genericParts(this.group, { scope, name, equals, types }, signal)));
+    if (scope !== undefined)
+      parts.push(...(await genericParts(this.group, { scope, name, equals, types }, signal)));
     const vector = vectorOf(owner, parts);
     if (literals.length <= LITERALS_KEY_MAX) cache.set(key, vector, vectorBytes(vector));
     return vector;
@@ -133,9 +166,12 @@ export class RowGroupSource implements SpanSource {
   async relation(name: RelationName, options: LoadOptions = {}): Promise<Int32Array> {
     const { signal } = options;
     switch (name) {
-      case 'eventSpan': return (await loadChildTree(this.group, 'event', signal)).span;
-      case 'linkSpan': return (await loadChildTree(this.group, 'link', signal)).span;
-      default: return (await loadSpanTree(this.group, signal))[name];
+      case 'eventSpan':
+        return (await loadChildTree(this.group, 'event', signal)).span;
+      case 'linkSpan':
+        return (await loadChildTree(this.group, 'link', signal)).span;
+      default:
+        return (await loadSpanTree(this.group, signal))[name];
     }
   }
 

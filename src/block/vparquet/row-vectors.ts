@@ -1,5 +1,5 @@
-// Values of fields for some traces only: the pages of those rows are read and their entries walked one by one. For
-// what is shown of the traces that were found.
+// Values of fields for some traces only: the pages of those rows are read and their entries walked one by
+// one. For what is shown of the traces that were found.
 import type { ColumnRows, GroupColumns } from './group-columns.ts';
 import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
 import { type AttributeScope, type Field, type Owner, ValueType, type Vector } from '../../traceql/source.ts';
@@ -35,7 +35,10 @@ export function fieldColumns(group: GroupColumns, field: Field): FieldColumns {
 
 /** @param rows ascending. */
 export async function rowVectors(
-  group: GroupColumns, fields: readonly Field[], rows: Int32Array, signal?: AbortSignal,
+  group: GroupColumns,
+  fields: readonly Field[],
+  rows: Int32Array,
+  signal?: AbortSignal,
 ): Promise<Vector[]> {
   const wanted = fields.map((field) => fieldColumns(group, field));
   const names = new Set<string>();
@@ -67,7 +70,10 @@ function genericColumns(group: GroupColumns, scope: AttributeScope): string[] {
 
 /** The first owner of each row. */
 async function firstOwners(
-  group: GroupColumns, owner: Owner, rows: Int32Array, signal?: AbortSignal,
+  group: GroupColumns,
+  owner: Owner,
+  rows: Int32Array,
+  signal?: AbortSignal,
 ): Promise<Int32Array> {
   if (owner === 'trace') return rows;
   if (owner === 'event' || owner === 'link') {
@@ -83,12 +89,18 @@ async function firstOwners(
 interface Found {
   readonly owners: number[];
   readonly positions: number[];
+  /** Values of equal number belong to one attribute. */
+  readonly attributes: number[];
 }
 
-function partOf(at: ColumnRows, { owners, positions }: Found, type: ValueType): VectorPart {
+function nothingFound(): Found {
+  return { owners: [], positions: [], attributes: [] };
+}
+
+function partOf(at: ColumnRows, { owners, positions, attributes }: Found, type: ValueType): VectorPart {
   const count = owners.length;
   const ofOwners = Int32Array.from(owners);
-  const isElement = elements(ofOwners);
+  const isElement = elements(Int32Array.from(attributes));
   const picked = Int32Array.from(positions);
   if (at.pages.leaf.type === 'BYTE_ARRAY') {
     const { ids, table } = pickStrings(at.pages, count === 0 ? undefined : at.dictionary(), picked);
@@ -101,7 +113,7 @@ function partOf(at: ColumnRows, { owners, positions }: Found, type: ValueType): 
 function storedRows(at: ColumnRows, first: Int32Array, depth: number, type: ValueType): VectorPart {
   const { rowStarts, rep, def, positions } = at.slice;
   const { maxDefinition } = at.pages.leaf;
-  const found: Found = { owners: [], positions: [] };
+  const found = nothingFound();
   let value = 0;
   for (let k = 0; k < first.length; k++) {
     let owner = first[k] - 1;
@@ -109,6 +121,7 @@ function storedRows(at: ColumnRows, first: Int32Array, depth: number, type: Valu
       if (rep[e] <= depth && def[e] >= depth) owner++;
       if (def[e] !== maxDefinition) continue;
       found.owners.push(owner);
+      found.attributes.push(owner);
       found.positions.push(positions[value++]);
     }
   }
@@ -119,7 +132,7 @@ function storedRows(at: ColumnRows, first: Int32Array, depth: number, type: Valu
 class TypedWalk {
   readonly at: ColumnRows;
   readonly type: ValueType;
-  readonly found: Found = { owners: [], positions: [] };
+  readonly found = nothingFound();
   private entry = 0;
   private end = 0;
   private value = 0;
@@ -145,6 +158,7 @@ class TypedWalk {
       if (def[this.entry] === maxDefinition) {
         if (owner >= 0) {
           this.found.owners.push(owner);
+          this.found.attributes.push(start);
           this.found.positions.push(positions[this.value]);
         }
         this.value++;
@@ -155,7 +169,10 @@ class TypedWalk {
 }
 
 function genericRows(
-  columns: ReadonlyMap<string, ColumnRows>, scope: AttributeScope, name: string, first: Int32Array,
+  columns: ReadonlyMap<string, ColumnRows>,
+  scope: AttributeScope,
+  name: string,
+  first: Int32Array,
 ): VectorPart[] {
   const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
   const keys = columns.get(`${prefix}Key`);

@@ -1,5 +1,5 @@
-// How the owners of a row group hang together: which spans, scopes, resources, events and links belong to which trace
-// and to which span. Made from repetition levels alone.
+// How the owners of a row group hang together: which spans, scopes, resources, events and links belong to
+// which trace and to which span. Made from repetition levels alone.
 import type { ColumnPages } from '../../parquet/column-pages.ts';
 import { COUNTING_COLUMN, EVENT, LINK, SPAN } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
@@ -23,7 +23,15 @@ export interface ChildTree {
 }
 
 /** Columns with one entry for each span; the smallest is read. */
-const SPAN_COLUMNS = ['StatusCode', 'Kind', 'TraceState', 'DroppedAttributesCount', 'ParentID', 'Name', 'SpanID'];
+const SPAN_COLUMNS = [
+  'StatusCode',
+  'Kind',
+  'TraceState',
+  'DroppedAttributesCount',
+  'ParentID',
+  'Name',
+  'SpanID',
+];
 const EVENT_COLUMNS = ['Name', 'TimeSinceStartNano', 'DroppedAttributesCount'];
 const LINK_COLUMNS = ['TraceState', 'DroppedAttributesCount', 'SpanID', 'TraceID'];
 
@@ -88,7 +96,8 @@ function spanTree(column: ColumnPages, group: GroupColumns): SpanTree {
       span++;
     }
   }
-  if (row !== rowCount - 1 || span !== valueCount) throw group.damaged(column.name, 'has not the rows of its group');
+  if (row !== rowCount - 1 || span !== valueCount)
+    throw group.damaged(column.name, 'has not the rows of its group');
   rowResource[rowCount] = resource + 1;
   rowScope[rowCount] = scope + 1;
   rowSpan[rowCount] = span;
@@ -98,7 +107,9 @@ function spanTree(column: ColumnPages, group: GroupColumns): SpanTree {
 const NONE = new Int32Array(0);
 
 export async function loadChildTree(
-  group: GroupColumns, kind: 'event' | 'link', signal?: AbortSignal,
+  group: GroupColumns,
+  kind: 'event' | 'link',
+  signal?: AbortSignal,
 ): Promise<ChildTree> {
   const key = group.cacheKey(kind);
   const cached = group.file.cache.get<ChildTree>(key);
@@ -132,7 +143,8 @@ function childTree(column: ColumnPages, group: GroupColumns): ChildTree {
     }
     if (def[e] >= 4 && child < valueCount) spans[child++] = span;
   }
-  if (row !== rowCount - 1 || child !== valueCount) throw group.damaged(column.name, 'has not the rows of its group');
+  if (row !== rowCount - 1 || child !== valueCount)
+    throw group.damaged(column.name, 'has not the rows of its group');
   rows[rowCount] = child;
   return { span: spans, row: rows };
 }

@@ -1,15 +1,25 @@
-// Values of one stored column (an intrinsic, or an attribute with a column of its own) over a whole row group.
+// Values of one stored column (an intrinsic, or an attribute with a column of its own) over a whole row
+// group.
 import { BitRank } from '../../lib/bit-rank.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
-import { type Dictionary, findStrings, pickKnown, readNumbers, readStrings } from '../../parquet/column-reader.ts';
-import { type Owner, ValueType } from '../../traceql/source.ts';
+import {
+  type Dictionary,
+  findStrings,
+  pickKnown,
+  readNumbers,
+  readStrings,
+} from '../../parquet/column-reader.ts';
+import type { Owner, ValueType } from '../../traceql/source.ts';
 import { COUNTING_COLUMN, OWNER_DEPTH, type StoredColumn } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
 import type { VectorPart } from './vector-parts.ts';
 
 /** Undefined when there is no value. With `equals` strings that are none of these are left out. */
 export async function storedPart(
-  group: GroupColumns, stored: StoredColumn, equals: readonly Uint8Array[] | undefined, signal?: AbortSignal,
+  group: GroupColumns,
+  stored: StoredColumn,
+  equals: readonly Uint8Array[] | undefined,
+  signal?: AbortSignal,
 ): Promise<VectorPart | undefined> {
   const { column: name, owner, type } = stored;
   if (!group.hasValues(name)) return undefined;
@@ -27,7 +37,10 @@ export async function storedPart(
 
 /** True when the dictionary alone tells that the column has none of the strings. */
 export function dictionaryLacks(
-  group: GroupColumns, name: string, dictionary: Dictionary | undefined, wanted: readonly Uint8Array[],
+  group: GroupColumns,
+  name: string,
+  dictionary: Dictionary | undefined,
+  wanted: readonly Uint8Array[],
 ): boolean {
   if (dictionary === undefined || !('strings' in dictionary) || !surelyDictionary(group, name)) return false;
   const { strings } = dictionary;
@@ -37,11 +50,17 @@ export function dictionaryLacks(
 /** Every value is in the dictionary. */
 function surelyDictionary(group: GroupColumns, name: string): boolean {
   const encodings = group.chunk(name)?.pageEncodings;
-  return encodings !== undefined && encodings.every((e) => e === 'RLE_DICTIONARY' || e === 'PLAIN_DICTIONARY');
+  return (
+    encodings !== undefined && encodings.every((e) => e === 'RLE_DICTIONARY' || e === 'PLAIN_DICTIONARY')
+  );
 }
 
 function wholePart(
-  group: GroupColumns, owner: Owner, type: ValueType, pages: ColumnPages, dictionary: Dictionary | undefined,
+  group: GroupColumns,
+  owner: Owner,
+  type: ValueType,
+  pages: ColumnPages,
+  dictionary: Dictionary | undefined,
 ): VectorPart {
   const { owners, isElement } = ownersOfValues(group, pages, owner);
   const count = pages.valueCount;
@@ -54,7 +73,10 @@ function wholePart(
 }
 
 function equalPart(
-  group: GroupColumns, { owner, type }: StoredColumn, pages: ColumnPages, dictionary: Dictionary | undefined,
+  group: GroupColumns,
+  { owner, type }: StoredColumn,
+  pages: ColumnPages,
+  dictionary: Dictionary | undefined,
   equals: readonly Uint8Array[],
 ): VectorPart | undefined {
   const positions = findStrings(pages, dictionary, equals);
@@ -79,8 +101,8 @@ function equalPart(
 }
 
 /**
- * One bit an entry of a column: the entry is the first of an owner that exists. Undefined when every entry is one, so
- * that entry i belongs to owner i.
+ * One bit an entry of a column: the entry is the first of an owner that exists. Undefined when every entry
+ * is one, so that entry i belongs to owner i.
  */
 export function ownerBegins(group: GroupColumns, pages: ColumnPages, owner: Owner): BitRank | undefined {
   const depth = OWNER_DEPTH[owner];
@@ -94,7 +116,7 @@ export function ownerBegins(group: GroupColumns, pages: ColumnPages, owner: Owne
 }
 
 /** How many owners the row group has; -1 = not known from the footer. */
-export function ownerCount(group: GroupColumns, owner: Owner): number {
+function ownerCount(group: GroupColumns, owner: Owner): number {
   return owner === 'trace' ? group.rowCount : group.valueCount(COUNTING_COLUMN[owner]);
 }
 
@@ -110,7 +132,8 @@ function ownersOfValues(group: GroupColumns, pages: ColumnPages, owner: Owner): 
   const { maxDefinition, maxRepetition } = leaf;
   if (maxRepetition <= depth && maxDefinition === depth) {
     const expected = ownerCount(group, owner);
-    if (expected >= 0 && expected !== valueCount) throw group.damaged(pages.name, 'has not one value for each owner');
+    if (expected >= 0 && expected !== valueCount)
+      throw group.damaged(pages.name, 'has not one value for each owner');
     return { owners: undefined, isElement: undefined };
   }
   const def = pages.definitionLevels();

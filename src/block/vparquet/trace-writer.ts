@@ -6,7 +6,15 @@ import { corrupt } from '../../parquet/corrupt.ts';
 import type { AttributeScope } from '../../traceql/source.ts';
 import { writeAnyValueText } from './any-value-text.ts';
 import {
-  type BlockColumns, EVENT, LINK, OWNER_DEPTH, RESOURCE, SCOPE, SCOPE_OWNER, SCOPE_PREFIX, SPAN,
+  type BlockColumns,
+  EVENT,
+  LINK,
+  OWNER_DEPTH,
+  RESOURCE,
+  SCOPE,
+  SCOPE_OWNER,
+  SCOPE_PREFIX,
+  SPAN,
 } from './block-columns.ts';
 import type { ColumnRows } from './group-columns.ts';
 import { RowCursor } from './row-cursor.ts';
@@ -21,8 +29,19 @@ export const TRACE_COLUMNS: readonly string[] = [
   ...names(RESOURCE, DROPPED),
   ...names(SCOPE, 'Name', 'Version', DROPPED),
   ...names(
-    SPAN, 'SpanID', 'ParentSpanID', 'Name', 'Kind', 'TraceState', 'StartTimeUnixNano', 'DurationNano', 'StatusCode',
-    'StatusMessage', DROPPED, 'DroppedEventsCount', 'DroppedLinksCount',
+    SPAN,
+    'SpanID',
+    'ParentSpanID',
+    'Name',
+    'Kind',
+    'TraceState',
+    'StartTimeUnixNano',
+    'DurationNano',
+    'StatusCode',
+    'StatusMessage',
+    DROPPED,
+    'DroppedEventsCount',
+    'DroppedLinksCount',
   ),
   ...names(EVENT, 'TimeSinceStartNano', 'Name', DROPPED),
   ...names(LINK, 'TraceID', 'SpanID', 'TraceState', DROPPED),
@@ -220,7 +239,8 @@ class OwnerAttributes {
   private readonly depth: number;
 
   constructor(cursors: ReadonlyMap<string, RowCursor>, bound: BlockColumns, scope: AttributeScope) {
-    const generic = (name: string): RowCursor | undefined => cursors.get(`${SCOPE_PREFIX[scope]}Attrs.${name}`);
+    const generic = (name: string): RowCursor | undefined =>
+      cursors.get(`${SCOPE_PREFIX[scope]}Attrs.${name}`);
     this.depth = OWNER_DEPTH[SCOPE_OWNER[scope]];
     this.key = generic('Key');
     this.isArray = generic('IsArray');
@@ -234,7 +254,10 @@ class OwnerAttributes {
       const cursor = cursors.get(column);
       if (cursor === undefined) continue;
       own.push({
-        key: utf8.encode(name), cursor, isInt: type === 'int', emptyIsAbsent: column === `${RESOURCE}ServiceName`,
+        key: utf8.encode(name),
+        cursor,
+        isInt: type === 'int',
+        emptyIsAbsent: column === `${RESOURCE}ServiceName`,
       });
     }
     this.own = own;

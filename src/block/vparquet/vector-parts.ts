@@ -1,5 +1,5 @@
-// Vectors for the engine from parts: the values of one field may lie in several columns (one for each type, and
-// columns for well-known attributes), each ascending by owner.
+// Vectors for the engine from parts: the values of one field may lie in several columns (one for each type,
+// and columns for well-known attributes), each ascending by owner.
 import { EMPTY_TABLE, type ByteTable } from '../../parquet/decode/byte-table.ts';
 import type { Numbers } from '../../parquet/decode/numbers.ts';
 import { type Owner, type StringTable, ValueType, type Vector } from '../../traceql/source.ts';
@@ -18,10 +18,18 @@ export interface VectorPart {
 
 const NO_OWNERS = new Int32Array(0);
 
-export function emptyVector(owner: Owner): Vector {
+function emptyVector(owner: Owner): Vector {
   return {
-    owner, count: 0, owners: NO_OWNERS, type: ValueType.nil, str: undefined, table: undefined, num: undefined,
-    base: 0n, exact: undefined, isElement: undefined,
+    owner,
+    count: 0,
+    owners: NO_OWNERS,
+    type: ValueType.nil,
+    str: undefined,
+    table: undefined,
+    num: undefined,
+    base: 0n,
+    exact: undefined,
+    isElement: undefined,
   };
 }
 
@@ -41,8 +49,16 @@ export function vectorBytes({ owners, str, num, exact, isElement, type }: Vector
 function single(owner: Owner, part: VectorPart): Vector {
   const { count, owners, type, ids, table, numbers, isElement } = part;
   return {
-    owner, count, owners, type, str: ids, table, num: numbers?.num, base: numbers?.base ?? 0n,
-    exact: numbers?.exact, isElement,
+    owner,
+    count,
+    owners,
+    type,
+    str: ids,
+    table,
+    num: numbers?.num,
+    base: numbers?.base ?? 0n,
+    exact: numbers?.exact,
+    isElement,
   };
 }
 
@@ -95,12 +111,21 @@ function merged(owner: Owner, parts: readonly VectorPart[]): Vector {
     if (num !== undefined && part.numbers !== undefined) {
       const { base, num: from, exact: wide } = part.numbers;
       num[i] = Number(base) + from[at];
-      if (exact !== undefined && part.type !== ValueType.float) exact[i] = wide?.[at] ?? base + BigInt(from[at]);
+      if (exact !== undefined && part.type !== ValueType.float)
+        exact[i] = wide?.[at] ?? base + BigInt(from[at]);
     }
     if (isElement !== undefined && part.isElement !== undefined) isElement[i] = part.isElement[at];
   }
   return {
-    owner, count, owners, type: types, str, table: str === undefined ? undefined : joined, num, base: 0n, exact,
+    owner,
+    count,
+    owners,
+    type: types,
+    str,
+    table: str === undefined ? undefined : joined,
+    num,
+    base: 0n,
+    exact,
     isElement,
   };
 }

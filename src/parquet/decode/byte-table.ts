@@ -1,5 +1,5 @@
-// Byte strings of a column as offset and length over the bytes of its pages: dictionaries (PLAIN), plain values,
-// DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY. Nothing is copied except for the last.
+// Byte strings of a column as offset and length over the bytes of its pages: dictionaries (PLAIN), plain
+// values, DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY. Nothing is copied except for the last.
 import { corrupt } from '../corrupt.ts';
 import { decodeDelta32, deltaCount } from './delta.ts';
 

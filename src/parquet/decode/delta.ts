@@ -1,5 +1,5 @@
-// Decoder of DELTA_BINARY_PACKED: INT32 and lengths into an Int32Array, INT64 into doubles relative to a base where
-// that is exact, and into pairs of 32-bit words where it is not.
+// Decoder of DELTA_BINARY_PACKED: INT32 and lengths into an Int32Array, INT64 into doubles relative to a
+// base where that is exact, and into pairs of 32-bit words where it is not.
 import { corrupt } from '../corrupt.ts';
 
 const BLOCK_MAX = 65_536;
@@ -26,7 +26,12 @@ class DeltaReader {
     this.miniblocks = this.varint();
     this.total = this.varint();
     this.perMiniblock = block / this.miniblocks;
-    if (block > BLOCK_MAX || this.miniblocks > MINIBLOCKS_MAX || !(this.perMiniblock % 8 === 0) || block === 0) {
+    if (
+      block > BLOCK_MAX ||
+      this.miniblocks > MINIBLOCKS_MAX ||
+      !(this.perMiniblock % 8 === 0) ||
+      block === 0
+    ) {
       throw corrupt('delta blocks have an impossible size');
     }
   }
@@ -111,9 +116,17 @@ function bitsAt(bytes: Uint8Array, start: number, bit: number, width: number): n
   return have > width && width < 8 - shift ? value % 2 ** width : value;
 }
 
-/** Decodes `count` INT32 values into `out` from `at`; sums wrap at 32 bits. Returns the position behind them. */
+/**
+ * Decodes `count` INT32 values into `out` from `at`; sums wrap at 32 bits. Returns the position behind
+ * them.
+ */
 export function decodeDelta32(
-  bytes: Uint8Array, start: number, end: number, count: number, out: Int32Array, at: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  count: number,
+  out: Int32Array,
+  at: number,
 ): number {
   const reader = new DeltaReader(bytes, start, end);
   if (reader.total !== count) throw corrupt('a page has not the values that it states');
@@ -164,7 +177,13 @@ export function deltaFirst(bytes: Uint8Array, start: number, end: number): bigin
  * undefined from there on, as soon as a double could be inexact: then `decodeDelta64Exact` is the way.
  */
 export function decodeDelta64(
-  bytes: Uint8Array, start: number, end: number, count: number, base: bigint, out: Float64Array, at: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  count: number,
+  base: bigint,
+  out: Float64Array,
+  at: number,
 ): boolean {
   const reader = new DeltaReader(bytes, start, end);
   if (reader.total !== count) throw corrupt('a page has not the values that it states');
@@ -206,16 +225,25 @@ export function decodeDelta64(
           out[o++] = value += min + low + high * 0x1000000;
         }
       } else {
-        for (let i = 0, bit = 0; i < n; i++, bit += width) out[o++] = value += min + bitsAt(bytes, from, bit, width);
+        for (let i = 0, bit = 0; i < n; i++, bit += width)
+          out[o++] = value += min + bitsAt(bytes, from, bit, width);
       }
     }
   }
   return true;
 }
 
-/** Decodes `count` INT64 values exactly, wrapping at 64 bits: value i is words 2i (low) and 2i + 1 (high) of `out`. */
+/**
+ * Decodes `count` INT64 values exactly, wrapping at 64 bits: value i is words 2i (low) and 2i + 1 (high) of
+ * `out`.
+ */
 export function decodeDelta64Exact(
-  bytes: Uint8Array, start: number, end: number, count: number, out: Int32Array, at: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  count: number,
+  out: Int32Array,
+  at: number,
 ): void {
   const reader = new DeltaReader(bytes, start, end);
   if (reader.total !== count) throw corrupt('a page has not the values that it states');
@@ -242,7 +270,7 @@ export function decodeDelta64Exact(
         const packedLow = bitsAt(bytes, from, bit, lowWidth);
         const packedHigh = width > 32 ? bitsAt(bytes, from, bit + 32, width - 32) : 0;
         const sum = (low >>> 0) + (minLow >>> 0) + packedLow;
-        low = sum % TWO32 | 0;
+        low = (sum % TWO32) | 0;
         high = (high + minHigh + packedHigh + Math.floor(sum / TWO32)) | 0;
         out[o++] = low;
         out[o++] = high;

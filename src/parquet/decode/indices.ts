@@ -1,5 +1,5 @@
-// Dictionary indices (and levels, where single ones are wanted): decoded as a whole, searched without decoding, or
-// read at ascending positions.
+// Dictionary indices (and levels, where single ones are wanted): decoded as a whole, searched without
+// decoding, or read at ascending positions.
 import { corrupt } from '../corrupt.ts';
 import type { IntList } from '../../lib/int-list.ts';
 import { readRunHeader, type RunReader } from './run-reader.ts';
@@ -17,7 +17,9 @@ function viewOf(bytes: Uint8Array): DataView {
 
 /** A little-endian word at `p`, with zeros beyond the end. */
 function wordAt(bytes: Uint8Array, p: number): number {
-  return (bytes[p] ?? 0) | ((bytes[p + 1] ?? 0) << 8) | ((bytes[p + 2] ?? 0) << 16) | ((bytes[p + 3] ?? 0) << 24);
+  return (
+    (bytes[p] ?? 0) | ((bytes[p + 1] ?? 0) << 8) | ((bytes[p + 2] ?? 0) << 16) | ((bytes[p + 3] ?? 0) << 24)
+  );
 }
 
 /** Value `i` of a packed run that begins at `start`; width up to 28. */
@@ -39,7 +41,12 @@ function fastCount(bytes: Uint8Array, start: number, width: number, count: numbe
 
 /** Decodes `count` values in bytes [start, end) into `out` from `at`. */
 export function decodeIndices(
-  bytes: Uint8Array, start: number, end: number, width: number, count: number, out: Int32Array | Uint8Array,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  width: number,
+  count: number,
+  out: Int32Array | Uint8Array,
   at: number,
 ): void {
   checkWidth(width);
@@ -63,7 +70,12 @@ export function decodeIndices(
 }
 
 function unpack(
-  bytes: Uint8Array, view: DataView, start: number, width: number, count: number, out: Int32Array | Uint8Array,
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  width: number,
+  count: number,
+  out: Int32Array | Uint8Array,
   at: number,
 ): void {
   const mask = (1 << width) - 1;
@@ -78,12 +90,19 @@ function unpack(
 }
 
 /**
- * Finds the values that equal `wanted`, or that `flags` marks when it is given, among `count` values, and appends
- * their positions, counted from `base`.
+ * Finds the values that equal `wanted`, or that `flags` marks when it is given, among `count` values, and
+ * appends their positions, counted from `base`.
  */
 export function findIndices(
-  bytes: Uint8Array, start: number, end: number, width: number, count: number, wanted: number,
-  flags: Uint8Array | undefined, base: number, hits: IntList,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  width: number,
+  count: number,
+  wanted: number,
+  flags: Uint8Array | undefined,
+  base: number,
+  hits: IntList,
 ): void {
   checkWidth(width);
   const isWanted = (value: number): boolean => (flags === undefined ? value === wanted : flags[value] === 1);
@@ -109,7 +128,13 @@ export function findIndices(
 }
 
 function findPacked(
-  bytes: Uint8Array, view: DataView, start: number, width: number, count: number, wanted: number, base: number,
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  width: number,
+  count: number,
+  wanted: number,
+  base: number,
   hits: IntList,
 ): void {
   const mask = (1 << width) - 1;
@@ -124,7 +149,13 @@ function findPacked(
 }
 
 function findFlagged(
-  bytes: Uint8Array, view: DataView, start: number, width: number, count: number, flags: Uint8Array, base: number,
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  width: number,
+  count: number,
+  flags: Uint8Array,
+  base: number,
   hits: IntList,
 ): void {
   const mask = (1 << width) - 1;

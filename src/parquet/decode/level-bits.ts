@@ -1,12 +1,16 @@
-// Repetition and definition levels as bits: one bit an entry that says whether its level is one of some set. Eight
-// levels are decided at once, so a column of millions of entries is read without making an array of its levels.
+// Repetition and definition levels as bits: one bit an entry that says whether its level is one of some
+// set. Eight levels are decided at once, so a column of millions of entries is read without making an array
+// of its levels.
 import { popcount } from '../../lib/bit-rank.ts';
 import { corrupt } from '../corrupt.ts';
 import { readRunHeader, type RunReader } from './run-reader.ts';
 
 const tables = new Map<number, Uint8Array>();
 
-/** For width 1: 8 levels a byte; width 2: 4 levels a byte; width 3: 4 levels of 12 bits. One result bit a level. */
+/**
+ * For width 1: 8 levels a byte; width 2: 4 levels a byte; width 3: 4 levels of 12 bits. One result bit a
+ * level.
+ */
 function tableOf(width: number, accept: number): Uint8Array {
   const key = (width << 8) | accept;
   let table = tables.get(key);
@@ -31,11 +35,17 @@ export function levelMask(from: number, to: number): number {
 }
 
 /**
- * Decodes `count` levels of `width` (1 to 3) bits in bytes [start, end) and sets bit `at + i` of `out` when level i is
- * in `accept`. Bits of `out` from `at` on must be 0, and it must have room for 2 bytes more.
+ * Decodes `count` levels of `width` (1 to 3) bits in bytes [start, end) and sets bit `at + i` of `out` when
+ * level i is in `accept`. Bits of `out` from `at` on must be 0, and it must have room for 2 bytes more.
  */
 export function levelBits(
-  bytes: Uint8Array, start: number, end: number, width: number, count: number, accept: number, out: Uint8Array,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  width: number,
+  count: number,
+  accept: number,
+  out: Uint8Array,
   at: number,
 ): void {
   const table = tableOf(width, accept);
@@ -56,7 +66,13 @@ export function levelBits(
 }
 
 function packedBits(
-  bytes: Uint8Array, start: number, width: number, count: number, table: Uint8Array, out: Uint8Array, at: number,
+  bytes: Uint8Array,
+  start: number,
+  width: number,
+  count: number,
+  table: Uint8Array,
+  out: Uint8Array,
+  at: number,
 ): void {
   const shift = at & 7;
   let o = at >>> 3;
@@ -82,9 +98,11 @@ function packedBits(
   let word = 0;
   for (let k = 0; k < width; k++) word |= bytes[p + k] << (8 * k);
   const value =
-    width === 3 ? table[word & 0xfff] | (table[word >>> 12] << 4)
-    : width === 2 ? table[word & 0xff] | (table[word >>> 8] << 4)
-    : table[word];
+    width === 3
+      ? table[word & 0xfff] | (table[word >>> 12] << 4)
+      : width === 2
+        ? table[word & 0xff] | (table[word >>> 8] << 4)
+        : table[word];
   const kept = value & ((1 << rest) - 1);
   out[o] |= kept << shift;
   out[o + 1] |= kept >>> (8 - shift);

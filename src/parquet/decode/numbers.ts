@@ -1,5 +1,5 @@
-// Numbers and bools of a column as doubles: exact where they can be, with the exact 64-bit values beside them where
-// some are not.
+// Numbers and bools of a column as doubles: exact where they can be, with the exact 64-bit values beside
+// them where some are not.
 import { corrupt } from '../corrupt.ts';
 import type { ByteRange, DataPage } from '../column-pages.ts';
 import type { PhysicalType } from '../types.ts';
@@ -29,7 +29,10 @@ export function plainNumbers(type: PhysicalType, range: ByteRange, count: number
 }
 
 export function decodeNumbers(
-  type: PhysicalType, pages: readonly DataPage[], count: number, dictionary: Numbers | undefined,
+  type: PhysicalType,
+  pages: readonly DataPage[],
+  count: number,
+  dictionary: Numbers | undefined,
 ): Numbers {
   const base = type === 'INT64' ? baseOf(pages) : 0n;
   const num = new Float64Array(count);
@@ -56,7 +59,11 @@ function baseOf(pages: readonly DataPage[]): bigint {
 }
 
 function decodeFast(
-  type: PhysicalType, pages: readonly DataPage[], base: bigint, dictionary: Numbers | undefined, out: Float64Array,
+  type: PhysicalType,
+  pages: readonly DataPage[],
+  base: bigint,
+  dictionary: Numbers | undefined,
+  out: Float64Array,
 ): boolean {
   for (const page of pages) {
     if (page.valueCount === 0) continue;
@@ -72,14 +79,16 @@ function decodeFast(
       case 'RLE':
         runs(type, range, valueCount, out, firstValue);
         break;
-      case 'RLE_DICTIONARY': case 'PLAIN_DICTIONARY': {
+      case 'RLE_DICTIONARY':
+      case 'PLAIN_DICTIONARY': {
         if (dictionary === undefined) throw corrupt('a dictionary is missing');
         if (base !== 0n || dictionary.exact !== undefined) return false;
         const ids = indices(range, valueCount, dictionary.num.length);
         for (let i = 0; i < valueCount; i++) out[firstValue + i] = dictionary.num[ids[i]];
         break;
       }
-      default: throw corrupt(`numbers cannot be encoded as ${encoding}`);
+      default:
+        throw corrupt(`numbers cannot be encoded as ${encoding}`);
     }
   }
   return true;
@@ -89,11 +98,18 @@ function indices({ bytes, start, end }: ByteRange, count: number, size: number):
   if (start >= end) throw corrupt('a page has no indices');
   const ids = new Int32Array(count);
   decodeIndices(bytes, start + 1, end, bytes[start], count, ids, 0);
-  for (let i = 0; i < count; i++) if (ids[i] >>> 0 >= size) throw corrupt('an index lies outside of its dictionary');
+  for (let i = 0; i < count; i++)
+    if (ids[i] >>> 0 >= size) throw corrupt('an index lies outside of its dictionary');
   return ids;
 }
 
-function runs(type: PhysicalType, { bytes, start, end }: ByteRange, count: number, out: Float64Array, at: number): void {
+function runs(
+  type: PhysicalType,
+  { bytes, start, end }: ByteRange,
+  count: number,
+  out: Float64Array,
+  at: number,
+): void {
   if (type !== 'BOOLEAN' || start + 4 > end) throw corrupt('only bools can be encoded as RLE');
   const bools = new Uint8Array(count);
   decodeIndices(bytes, start + 4, end, 1, count, bools, 0);
@@ -145,7 +161,12 @@ function plainExact(range: ByteRange, count: number, out: Int32Array, at: number
 }
 
 function delta(
-  type: PhysicalType, { bytes, start, end }: ByteRange, count: number, base: bigint, out: Float64Array, at: number,
+  type: PhysicalType,
+  { bytes, start, end }: ByteRange,
+  count: number,
+  base: bigint,
+  out: Float64Array,
+  at: number,
 ): boolean {
   if (type === 'INT64') return decodeDelta64(bytes, start, end, count, base, out, at);
   if (type !== 'INT32') throw corrupt(`${type} cannot be encoded as DELTA_BINARY_PACKED`);
@@ -156,7 +177,11 @@ function delta(
 }
 
 /** Only INT64 comes here. */
-function decodeExact(pages: readonly DataPage[], dictionary: Numbers | undefined, exact: BigInt64Array): void {
+function decodeExact(
+  pages: readonly DataPage[],
+  dictionary: Numbers | undefined,
+  exact: BigInt64Array,
+): void {
   const words = new Int32Array(exact.buffer);
   for (const page of pages) {
     if (page.valueCount === 0) continue;

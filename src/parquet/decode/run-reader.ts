@@ -1,4 +1,5 @@
-// Run headers of the RLE / bit-packed hybrid encoding, which levels, dictionary indices and RLE booleans share.
+// Run headers of the RLE / bit-packed hybrid encoding, which levels, dictionary indices and RLE booleans
+// share.
 import { corrupt } from '../corrupt.ts';
 
 /** A run and the position of its bytes (packed) or of the next run (not packed). */

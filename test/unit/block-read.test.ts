@@ -1,0 +1,629 @@
+// Reading blocks: those of real Tempo in two formats, ours against the head they were made of, searches
+// against Tempo's answers, damage, and what the cache spares.
+import { readdirSync, readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import t from 'tap';
+import { resourceSpansJson } from '../../src/api/trace-json.ts';
+import { blockDecompressors } from '../../src/block/compression.ts';
+import { HeadBuilder } from '../../src/block/head/builder.ts';
+import { HeadReader } from '../../src/block/head/reader.ts';
+import { HeadSource } from '../../src/block/head/source.ts';
+import { metaFromJson } from '../../src/block/meta-json.ts';
+import type { BlockMeta } from '../../src/block/meta.ts';
+import { INTRINSICS } from '../../src/block/vparquet/block-columns.ts';
+import { createBlock, DEFAULT_DEDICATED_COLUMNS } from '../../src/block/vparquet/create.ts';
+import { type Block, openBlock } from '../../src/block/vparquet/open.ts';
+import { rowVectors } from '../../src/block/vparquet/row-vectors.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { ByteLru } from '../../src/lib/lru.ts';
+import { searchSource } from '../../src/traceql/engine/search.ts';
+import { parse } from '../../src/traceql/parser.ts';
+import {
+  type Field,
+  type Intrinsic,
+  type SpanSource,
+  fieldKey,
+  ValueType,
+  type Vector,
+} from '../../src/traceql/source.ts';
+import { canonical } from '../support/canonical.ts';
+import {
+  aResource,
+  aScope,
+  aSpan,
+  aTrace,
+  decodeTraces,
+  encodeTraces,
+  hexId,
+  START_NANO,
+  type TestSpan,
+} from '../support/otlp.ts';
+
+const decompressors = blockDecompressors();
+const utf8 = new TextEncoder();
+const text = new TextDecoder();
+
+interface Objects {
+  readonly meta: BlockMeta;
+  readonly read: (name: string) => Uint8Array;
+}
+
+const golden = (path: string): URL => new URL(`../golden/${path}`, import.meta.url);
+
+function goldenBlock(name: string): Objects {
+  const read = (object: string): Uint8Array => new Uint8Array(readFileSync(golden(`${name}/${object}`)));
+  return { meta: metaFromJson(read('meta.json')), read };
+}
+
+interface Opened {
+  readonly block: Block;
+  readonly cache: ByteLru;
+  /** Objects and ranges that were read. */
+  readonly reads: string[];
+}
+
+async function opened(
+  { meta, read }: Objects,
+  cache = new ByteLru(64e6),
+  data = read('data.parquet'),
+): Promise<Opened> {
+  const reads: string[] = [];
+  const block = await openBlock({
+    meta,
+    cache,
+    decompressors,
+    readRange: async (offset, length) => {
+      reads.push(`${offset}+${length}`);
+      return data.subarray(offset, offset + length);
+    },
+    readObject: async (name) => {
+      reads.push(name);
+      return read(name);
+    },
+  });
+  return { block, cache, reads };
+}
+
+const attribute = (
+  scope: 'span' | 'resource' | 'event' | 'link' | 'instrumentation',
+  name: string,
+): Field => ({ kind: 'attribute', scope, name });
+const intrinsics = (Object.keys(INTRINSICS) as Intrinsic[]).map(
+  (name): Field => ({ kind: 'intrinsic', name }),
+);
+const GOLDEN_FIELDS: readonly Field[] = [
+  ...intrinsics,
+  ...[
+    'http.method',
+    'http.url',
+    'http.status_code',
+    'user.id',
+    'db.rows',
+    'app.flags',
+    'cache.hit',
+    'app.score',
+    'a.empty',
+    'a.one',
+    'a.mixed',
+    'dup',
+    'es',
+    'big',
+    'dbl',
+    'server.port',
+    'http.route',
+    'nowhere',
+  ].map((name) => attribute('span', name)),
+  ...['service.name', 'cluster', 'k8s.pod.name', 'host.name', 'process.pid'].map((name) =>
+    attribute('resource', name),
+  ),
+  attribute('event', 'exception.type'),
+  attribute('link', 'link.type'),
+  attribute('instrumentation', 'scope.lib'),
+];
+
+/** Entries as text, by owner. */
+function entriesOf(vector: Vector): string[] {
+  const { count, owners, type, str, table, num, base, exact, isElement } = vector;
+  return Array.from({ length: count }, (_, i) => {
+    const kind = typeof type === 'number' ? type : type[i]!;
+    const isText = kind === ValueType.string || kind === ValueType.bytes;
+    const number =
+      kind === ValueType.float
+        ? String(num?.[i])
+        : String(BigInt.asIntN(64, base + (exact?.[i] ?? BigInt(num?.[i] ?? 0))));
+    const value = isText ? JSON.stringify(text.decode(table!.bytes(str![i]!))) : number;
+    const owner = owners === undefined ? i : owners[i];
+    return `${owner} ${kind} ${value}${isElement?.[i] === 1 ? ' element' : ''}`;
+  });
+}
+
+function traceFiles(name: string): { id: Uint8Array; want: unknown }[] {
+  return readdirSync(golden(`${name}/traces`)).map((file) => ({
+    id: new Uint8Array(Buffer.from(file.replace('.json', '').padStart(32, '0'), 'hex')),
+    want: JSON.parse(readFileSync(golden(`${name}/traces/${file}`), 'utf8')).trace.resourceSpans as unknown,
+  }));
+}
+
+for (const name of ['vparquet4-odd', 'vparquet5']) {
+  await t.test(`${name}: traces by id as Tempo answers them`, async (t) => {
+    const { block } = await opened(goldenBlock(name));
+    for (const { id, want } of traceFiles(name)) {
+      t.ok(await block.mightContain(id));
+      const { part, bytesRead } = await block.findTrace(id);
+      t.same(part && JSON.parse(resourceSpansJson(part)), want);
+      t.ok(bytesRead > 0);
+    }
+    const missing = await block.findTrace(new Uint8Array(16).fill(7));
+    t.equal(missing.part, undefined);
+    t.notOk(await block.mightContain(new Uint8Array(16).fill(7)));
+  });
+}
+
+await t.test('every trace of a block is found', async (t) => {
+  const { block } = await opened(goldenBlock('vparquet4'));
+  const [group] = block.rowGroups;
+  const { ids, sorted } = await group!.traceIds();
+  t.ok(sorted);
+  const spanTrace = await group!.relation('spanTrace');
+  let spans = 0;
+  for (let row = 0; row < group!.traceCount; row += 13) {
+    const part = await group!.trace(ids.subarray(16 * row, 16 * row + 16));
+    const decoded = decodeTraces(part!);
+    t.equal(decoded.length, spanTrace.filter((trace) => trace === row).length);
+    spans += decoded.length;
+  }
+  t.ok(spans > 1000);
+});
+
+await t.test('searches answer as Tempo', async (t) => {
+  const { block } = await opened(goldenBlock('vparquet4'));
+  for (const line of readFileSync(golden('vparquet4/searches.golden.jsonl'), 'utf8').trim().split('\n')) {
+    const { name, request, want } = JSON.parse(line) as { name: string; request: string; want: object };
+    const params = new URL(request, 'http://x').searchParams;
+    const nanos = (key: string): bigint => BigInt(params.get(key)!) * 1_000_000_000n;
+    const outcome = await searchSource(parse(params.get('q')!), block.rowGroups[0]!, {
+      limit: Number(params.get('limit')),
+      spansPerSpanSet: Number(params.get('spss') ?? 3),
+      startUnixNano: nanos('start'),
+      endUnixNano: nanos('end'),
+    });
+    const traces = outcome.found.map((found) => JSON.parse(text.decode(found.json)) as unknown);
+    t.same(canonical({ traces }), canonical(want), `${name}: ${params.get('q')}`);
+  }
+});
+
+for (const name of ['vparquet4', 'vparquet4-odd', 'vparquet5']) {
+  await t.test(`${name}: parts of a load are parts of the whole`, async (t) => {
+    const { block } = await opened(goldenBlock(name));
+    const source = block.rowGroups[0]!;
+    const fresh = (await opened(goldenBlock(name))).block.rowGroups[0]!; // has no whole vector in its cache
+    const whole = await source.load(GOLDEN_FIELDS.map((field) => ({ field })));
+    const rows = Int32Array.from(name === 'vparquet4' ? [0, 3, 500, 1069] : [1, 3]);
+    const some = await rowVectors(source.group, GOLDEN_FIELDS, rows);
+    const traceOf = await ownersTrace(source);
+    for (const [i, field] of GOLDEN_FIELDS.entries()) {
+      const all = entriesOf(whole[i]!);
+      const isWanted = (entry: string): boolean =>
+        rows.includes(traceOf(whole[i]!.owner, Number.parseInt(entry)));
+      t.same(entriesOf(some[i]!), all.filter(isWanted), `${fieldKey(field)}: rows`);
+      const { str, table } = whole[i]!;
+      if (str === undefined) continue;
+      const wanted = [table!.bytes(str[str.length >> 1]!).slice(), utf8.encode('absent')];
+      const [equal] = await fresh.load([{ field, equals: wanted }]);
+      const texts = wanted.map((bytes) => JSON.stringify(text.decode(bytes)));
+      const hit = (entry: string): boolean =>
+        texts.some((value) => / [18] /.test(entry) && entry.includes(` ${value}`));
+      t.same(entriesOf(equal!).filter(hit), all.filter(hit), `${fieldKey(field)}: equals`);
+      t.ok(equal!.count < whole[i]!.count || all.every(hit), `${fieldKey(field)}: only what is wanted`);
+      const [strings] = await fresh.load([{ field, types: [ValueType.string, ValueType.bytes] }]);
+      t.same(entriesOf(strings!).filter(hit), all.filter(hit), `${fieldKey(field)}: types`);
+    }
+  });
+}
+
+/** The trace of any owner. */
+async function ownersTrace(source: SpanSource): Promise<(owner: Vector['owner'], ordinal: number) => number> {
+  const spanTrace = await source.relation('spanTrace');
+  const byOwner = new Map<Vector['owner'], Int32Array>();
+  for (const [owner, relation] of [
+    ['resource', 'spanResource'],
+    ['scope', 'spanScope'],
+  ] as const) {
+    const of = await source.relation(relation);
+    const trace = new Int32Array(of.at(-1)! + 1);
+    of.forEach((ordinal, span) => {
+      trace[ordinal] = spanTrace[span]!;
+    });
+    byOwner.set(owner, trace);
+  }
+  byOwner.set(
+    'event',
+    (await source.relation('eventSpan')).map((span) => spanTrace[span]!),
+  );
+  byOwner.set(
+    'link',
+    (await source.relation('linkSpan')).map((span) => spanTrace[span]!),
+  );
+  byOwner.set('span', spanTrace);
+  return (owner, ordinal) => (owner === 'trace' ? ordinal : byOwner.get(owner)![ordinal]!);
+}
+
+await t.test('odd attributes', async (t) => {
+  const { block } = await opened(goldenBlock('vparquet4-odd'));
+  const source = block.rowGroups[0]!;
+  const cases: { field: Field; want: string[] }[] = [
+    {
+      field: attribute('resource', 'service.name'),
+      want: ['0 1 ""', '1 1 ""', '1 3 7', '2 1 ""', '3 1 "svc"'],
+    },
+    { field: attribute('resource', 'cluster'), want: ['1 3 7'] },
+    { field: attribute('span', 'http.method'), want: ['0 3 5'] },
+    { field: attribute('span', 'http.status_code'), want: ['0 1 "x"'] },
+    { field: attribute('span', 'http.url'), want: ['0 1 ""'] },
+    { field: attribute('span', 'dup'), want: ['0 1 "1"', '0 1 "2"'] },
+    { field: attribute('span', 'a.one'), want: ['0 3 1'] },
+    { field: attribute('span', 'a.empty'), want: [] },
+    { field: attribute('span', 'a.mixed'), want: [] },
+    { field: attribute('span', 'big'), want: ['0 3 -9223372036854775808'] },
+    { field: attribute('span', 'dbl'), want: ['0 4 1.5'] },
+  ];
+  for (const { field, want } of cases)
+    t.same(entriesOf((await source.load([{ field }]))[0]!), want, fieldKey(field));
+});
+
+await t.test('facts', async (t) => {
+  const { block } = await opened(goldenBlock('vparquet5'));
+  const source = block.rowGroups[0]!;
+  const { ids } = await source.traceIds();
+  const { startMicros, endMicros } = await source.traceTimes();
+  const order = Int32Array.from([...Array(source.traceCount).keys()].reverse());
+  const facts = await source.facts(order);
+  facts.forEach((fact, k) => {
+    const row = order[k]!;
+    t.same(fact.id, ids.slice(16 * row, 16 * row + 16));
+    t.ok(Math.abs(startMicros[row]! - Number(fact.startUnixNano) / 1000) < 1);
+    t.ok(Math.abs(endMicros[row]! - Number(fact.endUnixNano) / 1000) < 1);
+  });
+  const spans = facts.reduce(
+    (sum, { services }) => sum + services.reduce((n, { spanCount }) => n + spanCount, 0),
+    0,
+  );
+  t.equal(spans, source.spanCount);
+  const named = facts.find(({ services }) => services[0]?.service === 'svc');
+  t.match(named, {
+    rootService: 'svc',
+    rootName: 'n',
+    hasRoot: true,
+    services: [{ spanCount: 1, errorCount: 0 }],
+  });
+});
+
+await t.test('the cache spares reads, and is no bigger than it may', async (t) => {
+  const objects = goldenBlock('vparquet4');
+  const { block, cache, reads } = await opened(objects);
+  const source = block.rowGroups[0]!;
+  const requests = GOLDEN_FIELDS.map((field) => ({ field }));
+  const first = (await source.load(requests)).map(entriesOf);
+  const readOnce = reads.length;
+  t.ok(readOnce > 10);
+  t.same((await source.load(requests)).map(entriesOf), first);
+  t.equal(reads.length, readOnce);
+  const again = await opened(objects, cache);
+  t.same((await again.block.rowGroups[0]!.load(requests)).map(entriesOf), first, 'another opening shares it');
+  t.equal(again.reads.length, 0);
+  const small = await opened(objects, new ByteLru(100_000));
+  t.same((await small.block.rowGroups[0]!.load(requests)).map(entriesOf), first);
+  t.ok(small.cache.sizeBytes <= 100_000);
+});
+
+async function readAll(objects: Objects, data: Uint8Array): Promise<void> {
+  const { block } = await opened(objects, new ByteLru(64e6), data);
+  for (const source of block.rowGroups) {
+    await source.traceTimes();
+    const { ids } = await source.traceIds();
+    const requests = GOLDEN_FIELDS.flatMap((field) => [{ field }, { field, equals: [utf8.encode('1')] }]);
+    for (const vector of await source.load(requests)) entriesOf(vector);
+    for (const relation of ['spanTrace', 'eventSpan', 'linkSpan'] as const) await source.relation(relation);
+    await source.load(requests, { rows: Int32Array.of(0) });
+    await source.facts(Int32Array.of(1, 0));
+    for (let at = 0; at < ids.length; at += 64) await source.trace(ids.subarray(at, at + 16));
+  }
+}
+
+await t.test('damaged blocks: an error or another value, never worse', async (t) => {
+  for (const [name, numRuns] of [
+    ['vparquet4-odd', 300],
+    ['vparquet5', 100],
+  ] as const) {
+    const objects = goldenBlock(name);
+    const data = objects.read('data.parquet');
+    const footerAt = data.length - 8 - objects.meta.footerSizeBytes;
+    const places = fc.oneof(fc.nat(data.length - 1), fc.integer({ min: footerAt, max: data.length - 1 }));
+    let errors = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        places,
+        fc.array(fc.nat(255), { minLength: 1, maxLength: 4 }),
+        fc.boolean(),
+        async (at, bytes, cut) => {
+          const damaged = cut && at % 4 === 0 ? data.slice(0, at) : data.slice();
+          if (damaged.length === data.length) damaged.set(bytes.slice(0, data.length - at), at);
+          const begin = performance.now();
+          try {
+            await readAll(objects, damaged);
+          } catch (err) {
+            if (!(err instanceof TempoError) || err.code !== 'block_corrupt') throw err;
+            errors++;
+          }
+          if (performance.now() - begin > 5000) throw new Error('took too long');
+        },
+      ),
+      { numRuns },
+    );
+    t.ok(errors > numRuns / 10, `${name}: ${errors} of ${numRuns} damages were seen`);
+  }
+});
+
+// Our own blocks
+
+function ownBlock(spans: readonly TestSpan[], rowGroupSpans: number): { objects: Objects; head: HeadSource } {
+  const builder = new HeadBuilder({ maxBytes: 64 * 1024 * 1024 });
+  const request = encodeTraces(spans);
+  builder.append(request, 0, request.length);
+  const reader = new HeadReader(builder.sab);
+  const files = new Map<string, Uint8Array[]>();
+  const meta = createBlock({
+    head: reader,
+    blockId: '0f0e0d0c-0000-4000-8000-000000000001',
+    tenant: 't',
+    dedicatedColumns: DEFAULT_DEDICATED_COLUMNS,
+    options: { rowGroupSpans, pageRows: 3, pageSpans: 20 },
+    sink: {
+      create: (name) => {
+        const parts: Uint8Array[] = [];
+        files.set(name, parts);
+        return { write: (bytes) => void parts.push(bytes.slice()), close: () => undefined };
+      },
+    },
+  });
+  const read = (name: string): Uint8Array => new Uint8Array(Buffer.concat(files.get(name)!));
+  return { objects: { meta, read }, head: new HeadSource(reader, 'head') };
+}
+
+const someValue = fc.oneof(
+  fc.string({ maxLength: 6 }),
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  fc.boolean(),
+  fc.double({ noNaN: true }),
+  fc.array(fc.string({ maxLength: 3 }), { maxLength: 3 }),
+  fc.array(fc.bigInt({ min: -5n, max: 2n ** 60n }), { minLength: 1, maxLength: 3 }),
+);
+const KEYS = [
+  'http.method',
+  'http.status_code',
+  'http.url',
+  'url.path',
+  'k',
+  'x',
+  'service.name',
+  'k8s.pod.name',
+];
+const someAttributes = fc.uniqueArray(fc.tuple(fc.constantFrom(...KEYS), someValue), {
+  maxLength: 5,
+  selector: ([key]) => key,
+});
+const someNanos = fc.oneof(
+  fc.bigInt({ min: START_NANO, max: START_NANO + 10n ** 12n }),
+  fc.constantFrom(0n, 1n, 2n ** 63n),
+);
+const someSpan = fc.record({
+  trace: fc.nat(11),
+  attributes: someAttributes,
+  name: fc.constantFrom('', 'a', 'b'),
+  kind: fc.nat(5),
+  start: someNanos,
+  duration: fc.bigInt({ min: 0n, max: 10n ** 10n }),
+  status: fc.nat(2),
+  resource: someAttributes,
+  scope: fc.nat(2),
+  events: fc.array(
+    fc.record({
+      attributes: someAttributes,
+      name: fc.constantFrom('e', 'f'),
+      after: fc.bigInt({ min: 0n, max: 10n ** 9n }),
+    }),
+    { maxLength: 3 },
+  ),
+  links: fc.array(someAttributes, { maxLength: 2 }),
+});
+
+function spansFrom(
+  described: readonly (typeof someSpan extends fc.Arbitrary<infer T> ? T : never)[],
+): TestSpan[] {
+  return described.map((d, i) =>
+    aSpan({
+      traceId: hexId(d.trace + 1, 16),
+      spanId: hexId(i + 1, 8),
+      parentSpanId: i % 3 === 0 ? '' : hexId(i, 8),
+      name: d.name,
+      kind: d.kind,
+      startUnixNano: d.start,
+      endUnixNano: d.start + d.duration,
+      attributes: d.attributes,
+      status: { code: d.status, message: d.status === 2 ? 'bad' : '' },
+      resource: { attributes: d.resource, droppedAttributes: i % 2 },
+      scope: { ...aScope(`s${d.scope}`), attributes: [['lib', `l${d.scope}`]] },
+      events: d.events.map((e) => ({
+        timeUnixNano: d.start + e.after,
+        name: e.name,
+        attributes: e.attributes,
+        droppedAttributes: 0,
+      })),
+      links: d.links.map((attributes, n) => ({
+        traceId: hexId(n + 1, 16),
+        spanId: hexId(9, 8),
+        traceState: '',
+        attributes,
+        droppedAttributes: n,
+      })),
+    }),
+  );
+}
+
+/** Attributes in one order; what a block cannot keep apart is made equal. */
+function normal(span: TestSpan): unknown {
+  const sorted = (attributes: TestSpan['attributes']): unknown[] =>
+    [...attributes].sort(([a], [b]) => (a < b ? -1 : 1));
+  const named = span.resource.attributes.filter(([key, value]) => key !== 'service.name' || value !== '');
+  return {
+    ...span,
+    attributes: sorted(span.attributes),
+    resource: { ...span.resource, attributes: sorted(named) },
+    scope: { ...span.scope, attributes: sorted(span.scope.attributes) },
+    events: span.events.map((event) => ({ ...event, attributes: sorted(event.attributes) })),
+    links: span.links.map((link) => ({ ...link, attributes: sorted(link.attributes) })),
+  };
+}
+
+async function valuesBySpan(source: SpanSource, field: Field): Promise<string[]> {
+  const [[vector], [ids]] = await Promise.all([
+    source.load([{ field }]),
+    source.load([{ field: { kind: 'intrinsic', name: 'span:id' } }]),
+  ]);
+  const spanIds = ids!.str!;
+  const idOf = (span: number): string => Buffer.from(ids!.table!.bytes(spanIds[span]!)).toString('hex');
+  const entries = entriesOf(vector!);
+  if (vector!.owner === 'span')
+    return entries.map((entry) => entry.replace(/^\d+/, (n) => idOf(Number(n)))).sort();
+  const relation = {
+    resource: 'spanResource',
+    scope: 'spanScope',
+    event: 'eventSpan',
+    link: 'linkSpan',
+    trace: 'spanTrace',
+  } as const;
+  const of = await source.relation(relation[vector!.owner as keyof typeof relation]);
+  const out: string[] = [];
+  for (const entry of entries) {
+    const owner = Number.parseInt(entry);
+    const value = entry.slice(String(owner).length);
+    if (vector!.owner === 'event' || vector!.owner === 'link') out.push(idOf(of[owner]!) + value);
+    else of.forEach((at, span) => at === owner && out.push(idOf(span) + value));
+  }
+  return out.sort();
+}
+
+const OWN_FIELDS: readonly Field[] = [
+  ...intrinsics.filter(({ name }: Field & { name: string }) => name !== 'span:childCount'),
+  ...KEYS.flatMap((name) => [
+    attribute('span', name),
+    attribute('resource', name),
+    attribute('event', name),
+    attribute('link', name),
+  ]),
+  attribute('instrumentation', 'lib'),
+];
+
+await t.test('our blocks hold what was put in, as the head has it', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(someSpan, { minLength: 1, maxLength: 60 }),
+      fc.constantFrom(8, 1000),
+      async (described, rowGroupSpans) => {
+        const spans = spansFrom(described);
+        const { objects, head } = ownBlock(spans, rowGroupSpans);
+        const { block } = await opened(objects);
+        for (const traceId of new Set(spans.map((span) => span.traceId))) {
+          const { part } = await block.findTrace(new Uint8Array(Buffer.from(traceId, 'hex')));
+          const byId = (a: TestSpan, b: TestSpan): number => (a.spanId < b.spanId ? -1 : 1);
+          const want = spans.filter((span) => span.traceId === traceId).sort(byId);
+          t.same(decodeTraces(part!).sort(byId).map(normal), want.map(normal));
+        }
+        for (const source of block.rowGroups) {
+          const rows = Int32Array.of(source.traceCount - 1);
+          const traceOf = await ownersTrace(source);
+          const whole = await source.load(OWN_FIELDS.map((field) => ({ field })));
+          const some = await rowVectors(source.group, OWN_FIELDS, rows);
+          const ofRow = ({ owner }: Vector, entry: string): boolean =>
+            traceOf(owner, Number.parseInt(entry)) === rows[0];
+          some.forEach((vector, i) =>
+            t.same(
+              entriesOf(vector),
+              entriesOf(whole[i]!).filter((entry) => ofRow(whole[i]!, entry)),
+              fieldKey(OWN_FIELDS[i]!),
+            ),
+          );
+        }
+        for (const field of OWN_FIELDS) {
+          const got: string[] = [];
+          for (const source of block.rowGroups) got.push(...(await valuesBySpan(source, field)));
+          // "" is what a block has for none
+          const missing = fieldKey(field) === 'resource.service.name' ? / 1 ""$/ : /^$/;
+          // an array of one is no array for blocks
+          const clean = (values: string[]): string[] =>
+            values
+              .map((value) => value.replace(/ element$/, ''))
+              .filter((value) => !missing.test(value))
+              .sort();
+          t.same(clean(got), clean(await valuesBySpan(head, field)), fieldKey(field));
+        }
+      },
+    ),
+    { numRuns: 25 },
+  );
+});
+
+await t.test('many row groups and pages', async (t) => {
+  const resources = [aResource('a', [['k', 1n]]), aResource('b')];
+  const spans = Array.from({ length: 48 }, (_, n) =>
+    aTrace(n + 1, 5, (i) => ({ resource: resources[i % 2]! })),
+  ).flat();
+  const { objects } = ownBlock(spans, 80);
+  const { block } = await opened(objects);
+  t.ok(block.rowGroups.length > 1);
+  let count = 0;
+  for (const source of block.rowGroups) {
+    const [vector] = await source.load([
+      { field: attribute('span', 'user.id'), equals: [utf8.encode('user-3')] },
+    ]);
+    t.equal(vector!.count, source.traceCount);
+    count += vector!.count;
+    const rows = Int32Array.of(source.traceCount - 1);
+    const [last] = await source.load([{ field: attribute('span', 'n') }], { rows });
+    t.same(
+      entriesOf(last!)
+        .map((entry) => entry.split(' ')[2])
+        .sort(),
+      ['1', '2', '3', '4', '5'],
+    );
+  }
+  t.equal(count, 48);
+  const { block: again } = await opened(objects);
+  const { part, bytesRead } = await again.findTrace(new Uint8Array(Buffer.from(hexId(20, 16), 'hex')));
+  t.equal(decodeTraces(part!).length, 5);
+  const bloomBytes = objects.read('bloom-0').length;
+  t.ok(
+    bytesRead - bloomBytes < objects.meta.sizeBytes / 4,
+    `${bytesRead - bloomBytes} bytes of ${objects.meta.sizeBytes}`,
+  );
+});
+
+await t.test('what cannot be opened', async (t) => {
+  const objects = goldenBlock('vparquet4-odd');
+  const data = objects.read('data.parquet');
+  const cases: { name: string; meta: Partial<BlockMeta>; data: Uint8Array }[] = [
+    { name: 'shorter than its footer', meta: { sizeBytes: 100 }, data },
+    { name: 'truncated', meta: {}, data: data.subarray(0, data.length - 10) },
+    { name: 'another footer length', meta: { footerSizeBytes: 77 }, data },
+    { name: 'not parquet', meta: {}, data: new Uint8Array(data.length) },
+  ];
+  for (const { name, meta, data: bytes } of cases) {
+    await t.rejects(
+      opened({ ...objects, meta: { ...objects.meta, ...meta } }, new ByteLru(1e6), bytes),
+      { code: 'block_corrupt', message: new RegExp(objects.meta.blockId) },
+      name,
+    );
+  }
+  const unknown = await opened({ ...objects, meta: { ...objects.meta, footerSizeBytes: 0 } });
+  t.equal(unknown.block.rowGroups.length, 1, 'the tail tells the length when the meta does not');
+});
