@@ -1,4 +1,5 @@
 // Reads the parameters of the query endpoints, with Tempo's limits and error texts.
+import { formatDuration } from '../lib/duration.ts';
 import { TempoError } from '../lib/errors.ts';
 
 /** Parameters as the URL has them: the first value counts when one is given twice. */
@@ -30,9 +31,9 @@ const INT32_MAX = 2147483647;
 
 /** The 16 bytes of a trace id of 1 to 32 hex digits. */
 export function parseTraceId(text: string): Uint8Array {
-  for (let i = 0; i < text.length; i++) {
-    if (/[0-9a-fA-F]/.test(text[i]!)) continue;
-    const where = `invalid character '${text[i]}' at position ${i + 1}`;
+  const bad = /[^0-9a-fA-F]/.exec(text);
+  if (bad !== null) {
+    const where = `invalid character '${bad[0]}' at position ${bad.index + 1}`;
     throw invalid(`trace IDs can only contain hex characters: ${where}`);
   }
   if (text.length === 0) throw invalid('please provide a traceID');
@@ -88,7 +89,7 @@ function searchRange(params: UrlParams, limits: SearchLimits): SecondsRange {
   if (startSec === 0 && endSec === 0) return { startSec: undefined, endSec: undefined };
   if (endSec <= startSec || startSec === 0) throw rangeError(startSec, endSec);
   if (limits.durationMaxMs > 0 && (endSec - startSec) * 1000 > limits.durationMaxMs) {
-    const max = goDuration(limits.durationMaxMs);
+    const max = formatDuration(limits.durationMaxMs);
     throw invalid(
       `range specified by start and end exceeds ${max}. received start=${startSec} end=${endSec}`,
     );
@@ -110,10 +111,4 @@ function rangeError(startSec: number, endSec: number): TempoError {
 
 function invalid(message: string): TempoError {
   return new TempoError('invalid_argument', message);
-}
-
-/** Whole hours, minutes and seconds as Go prints a duration. */
-function goDuration(ms: number): string {
-  const sec = Math.floor(ms / 1000);
-  return `${Math.floor(sec / 3600)}h${Math.floor(sec / 60) % 60}m${sec % 60}s`;
 }

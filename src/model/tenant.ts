@@ -5,6 +5,9 @@ import { TempoError } from '../lib/errors.ts';
 export const SINGLE_TENANT = 'single-tenant';
 export const TENANT_HEADER = 'x-scope-orgid';
 
+/** The header as Node hands it over. */
+export type TenantHeader = string | readonly string[] | undefined;
+
 const TENANT_LENGTH_MAX = 150;
 const UNSUPPORTED = /[^A-Za-z0-9!_.*'()-]/;
 
@@ -29,9 +32,10 @@ function checkTenant(tenant: string): void {
  * @param header value of X-Scope-OrgID; HTTP joins a repeated header by commas, and equal values are one
  * tenant.
  */
-export function tenantOfHeader(header: string | undefined, multitenancyEnabled: boolean): string {
+export function tenantOfHeader(header: TenantHeader, multitenancyEnabled: boolean): string {
   if (!multitenancyEnabled) return SINGLE_TENANT;
-  const values = new Set((header ?? '').split(',').map((value) => value.trim()));
+  const joined = typeof header === 'object' ? header.join() : (header ?? '');
+  const values = new Set(joined.split(',').map((value) => value.trim()));
   values.delete('');
   const [tenant, ...more] = values;
   if (tenant === undefined) throw new TempoError('unauthenticated', 'no org id');

@@ -27,8 +27,7 @@ export class OtlpGrpcReceiver implements Receiver {
         [
           EXPORT_PATH,
           async (call) => {
-            const header = call.metadata[TENANT_HEADER];
-            const tenantHeader = Array.isArray(header) ? header.join(',') : header;
+            const tenantHeader = call.metadata[TENANT_HEADER];
             const request = { tenantHeader, body: call.message, transport: 'grpc' } as const;
             return encodeExportResponse(await consumer.consume(request));
           },

@@ -1,11 +1,12 @@
 // What every receiver is and gives: requests of any protocol, brought into the form of OTLP protobuf.
 import type { AddressInfo } from 'node:net';
+import type { TenantHeader } from '../model/tenant.ts';
 
 export type BoundAddress = AddressInfo;
 
 export interface IncomingTraces {
   /** Value of X-Scope-OrgID as it came; undefined = none. */
-  readonly tenantHeader: string | undefined;
+  readonly tenantHeader: TenantHeader;
   /** A serialised ExportTraceServiceRequest that nobody has checked. Valid until the answer. */
   readonly body: Uint8Array;
   readonly transport: 'grpc' | 'http';

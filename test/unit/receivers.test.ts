@@ -14,13 +14,14 @@ import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts
 import { parseEndpoint } from '../../src/rpc/listen.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { aTrace, encodeTraces } from '../support/otlp.ts';
+import type { TenantHeader } from '../../src/model/tenant.ts';
 
 const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 const body = Buffer.from(encodeTraces(aTrace(1, 40)));
 
 /** Remembers copies of what it is given and answers or throws `answer`. */
 class Recorder implements TraceConsumer {
-  readonly seen: { tenantHeader: string | undefined; body: Buffer; transport: string }[] = [];
+  readonly seen: { tenantHeader: TenantHeader; body: Buffer; transport: string }[] = [];
   answer: Consumed | Error = { rejectedSpans: 0, message: '' };
   /** While set, requests wait for it. */
   gate: Promise<void> | undefined;
@@ -370,7 +371,11 @@ t.test('gRPC: raw frames', async (t) => {
     const leaver = http2.connect(`http://127.0.0.1:${port}`);
     leaver.on('error', () => {});
     for (let i = 0; i < 100; i++) {
-      const stream = leaver.request({ ':method': 'POST', ':path': EXPORT, 'content-type': 'application/grpc' });
+      const stream = leaver.request({
+        ':method': 'POST',
+        ':path': EXPORT,
+        'content-type': 'application/grpc',
+      });
       stream.on('error', () => {});
       stream.write(framed(Buffer.alloc(100_000)).subarray(0, 50_000));
     }
