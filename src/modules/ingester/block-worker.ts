@@ -11,56 +11,35 @@ import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from '
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
-const BUFFER_BYTES = 1024 * 1024;
 const META = 'meta.json';
 /** Blocks are written when nothing more urgent is to be done. */
 const NICENESS = 10;
 
-/** A file that is written in large pieces and synced when it is closed. */
+/** A file that is synced when it is closed. Whoever writes it does so in large pieces. */
 class SyncedFile implements BlockObject {
   private readonly fd: number;
-  private readonly buffer: Uint8Array;
-  private filled = 0;
 
-  constructor(path: string, buffer: Uint8Array) {
+  constructor(path: string) {
     this.fd = fs.openSync(path, 'wx', FILE_MODE);
-    this.buffer = buffer;
   }
 
   write(bytes: Uint8Array): void {
-    if (this.filled + bytes.length > this.buffer.length) this.empty();
-    if (bytes.length > this.buffer.length) {
-      writeAll(this.fd, bytes);
-      return;
-    }
-    this.buffer.set(bytes, this.filled);
-    this.filled += bytes.length;
+    for (let at = 0; at < bytes.length; ) at += fs.writeSync(this.fd, bytes, at, bytes.length - at);
   }
 
   close(): void {
-    this.empty();
     fs.fsyncSync(this.fd);
     this.abandon();
   }
 
-  /** Closes without saving what is buffered. */
+  /** Closes without syncing. */
   abandon(): void {
     fs.closeSync(this.fd);
   }
-
-  private empty(): void {
-    writeAll(this.fd, this.buffer.subarray(0, this.filled));
-    this.filled = 0;
-  }
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += fs.writeSync(fd, bytes, at, bytes.length - at);
 }
 
 class FolderSink implements BlockSink {
   private readonly folder: string;
-  private readonly buffer = new Uint8Array(BUFFER_BYTES);
   private readonly open = new Set<SyncedFile>();
 
   constructor(folder: string) {
@@ -72,7 +51,7 @@ class FolderSink implements BlockSink {
   create(name: string): BlockObject {
     // The meta says that all the rest is there.
     if (name === META) syncFolder(this.folder);
-    const file = new SyncedFile(`${this.folder}/${name}`, this.buffer);
+    const file = new SyncedFile(`${this.folder}/${name}`);
     this.open.add(file);
     return {
       write: (bytes) => file.write(bytes),
