@@ -92,11 +92,7 @@ export class ResultWriter {
     const nanos = integerAt(duration, firstEntry(duration, span));
     if (nanos !== 0n) json += `,"durationNanos":"${BigInt.asUintN(64, nanos)}"`;
     let attributes = '';
-    for (const field of this.fields) {
-      const value = field.json(span);
-      // the same attribute may be named with and without its scope
-      if (value !== '' && !attributes.includes(value)) attributes += (attributes === '' ? '' : ',') + value;
-    }
+    for (const field of this.fields) attributes = field.append(attributes, span);
     return attributes === '' ? `${json}}` : `${json},"attributes":[${attributes}]}`;
   }
 }

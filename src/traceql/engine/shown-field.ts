@@ -144,25 +144,31 @@ export class LoadedField {
     return new LoadedField(field, parts);
   }
 
-  /** The JSON of this field of a span, or '' when it is not shown. */
-  json(span: number): string {
-    const value = this.value(span);
-    return value === '' ? '' : jsonAttribute(this.key, value);
+  /** Appends the JSON of this field of a span: of each scope that has it, what is not there yet. */
+  append(attributes: string, span: number): string {
+    let all = attributes;
+    let isShown = false;
+    for (const part of this.parts) {
+      const value = part.json(span, this.field.tests);
+      if (value === '') continue;
+      isShown = true;
+      all = appended(all, jsonAttribute(this.key, value));
+    }
+    return isShown || !this.field.asNil ? all : appended(all, jsonAttribute(this.key, NIL));
   }
 
   /** The text of a string field, '' when it is not shown. */
   text(span: number): string {
     return this.parts.length === 0 ? '' : this.parts[0]!.text(span, this.field.tests);
   }
+}
 
-  /** Its AnyValue. */
-  private value(span: number): string {
-    for (const part of this.parts) {
-      const value = part.json(span, this.field.tests);
-      if (value !== '') return value;
-    }
-    return this.field.asNil ? jsonAnyValue({ type: 'nil' }) : '';
-  }
+const NIL = jsonAnyValue({ type: 'nil' });
+
+/** The same attribute may be named with and without its scope. */
+function appended(attributes: string, attribute: string): string {
+  if (attributes === '') return attribute;
+  return attributes.includes(attribute) ? attributes : `${attributes},${attribute}`;
 }
 
 /** The values of a field in one scope. */

@@ -3,8 +3,9 @@ import type { KindName, Static, StatusName } from '../ast.ts';
 import { decodeText } from '../regex.ts';
 import { ValueType, type Vector } from '../source.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
-import { hexOf } from './json.ts';
+import { hexOf, traceIdText } from './json.ts';
 
+const TRACE_ID_BYTES = 16;
 const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as StatusName[];
 const KIND_NAMES = Object.keys(KIND_NUMBERS) as KindName[];
 
@@ -49,13 +50,18 @@ export function bytesAt(vector: Vector, entry: number): Uint8Array {
   return vector.table!.bytes(vector.str![entry]!);
 }
 
+/** Trace ids are shown without leading zeros, span ids with them. */
+function idText(id: Uint8Array): string {
+  return id.length === TRACE_ID_BYTES ? traceIdText(id) : hexOf(id);
+}
+
 export function staticAt(vector: Vector, entry: number): Static {
   const type = typeAt(vector, entry);
   switch (type) {
     case ValueType.string:
       return { type: 'string', value: decodeText(bytesAt(vector, entry)) };
     case ValueType.bytes:
-      return { type: 'string', value: hexOf(bytesAt(vector, entry)) };
+      return { type: 'string', value: idText(bytesAt(vector, entry)) };
     case ValueType.bool:
       return { type: 'bool', value: vector.num![entry] !== 0 };
     case ValueType.int:
