@@ -3,8 +3,11 @@
 
 interface Entry {
   readonly value: object;
+  readonly needs: readonly string[];
   bytes: number;
 }
+
+const NONE: readonly string[] = [];
 
 export class ByteLru {
   readonly maxBytes: number;
@@ -43,7 +46,17 @@ export class ByteLru {
     this.hitCount++;
     this.entries.delete(key);
     this.entries.set(key, entry);
+    if (entry.needs.length > 0) this.touch(entry.needs);
     return entry.value as T;
+  }
+
+  private touch(keys: readonly string[]): void {
+    for (const key of keys) {
+      const entry = this.entries.get(key);
+      if (entry === undefined) continue;
+      this.entries.delete(key);
+      this.entries.set(key, entry);
+    }
   }
 
   /** As `get`, but not counted as a use. */
@@ -51,12 +64,16 @@ export class ByteLru {
     return this.entries.get(key)?.value as T | undefined;
   }
 
-  /** Adds or replaces; what is larger than the whole cache is not kept. */
-  set(key: string, value: object, bytes: number): void {
+  /**
+   * Adds or replaces; what is larger than the whole cache is not kept. `needs` are keys of entries that the value refers
+   * to: they do not go before it, so that no memory is held that is not counted.
+   */
+  set(key: string, value: object, bytes: number, needs: readonly string[] = NONE): void {
     this.delete(key);
     if (bytes > this.maxBytes) return;
-    this.entries.set(key, { value, bytes });
+    this.entries.set(key, { value, bytes, needs });
     this.usedBytes += bytes;
+    this.touch(needs);
     this.trim();
   }
 

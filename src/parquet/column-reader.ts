@@ -32,11 +32,7 @@ export function readDictionary(
   if (chunk.leaf.type !== 'BYTE_ARRAY') {
     return { numbers: plainNumbers(chunk.leaf.type, { bytes, start: 0, end: bytes.length }, valueCount) };
   }
-  if (valueCount > bytes.length / 4)
-    throw corrupt(`column ${chunk.leaf.path.join('.')} has a damaged dictionary`);
-  const strings = new ByteTable(valueCount);
-  strings.addPlain(bytes, 0, bytes.length, valueCount);
-  return { strings };
+  return { strings: ByteTable.dictionary(bytes, valueCount) };
 }
 
 export function isDictionaryPage(page: DataPage): boolean {
@@ -242,12 +238,22 @@ export function pickStrings(
     const cursor = new ValueCursor(column, table.size);
     const ids = new Int32Array(positions.length);
     for (let i = 0; i < positions.length; i++) ids[i] = cursor.idAt(positions[i]);
-    return { ids, table };
+    return pickFew(ids, table) ?? { ids, table };
   }
   const all = readStrings(column, dictionary);
   const ids = new Int32Array(positions.length);
   for (let i = 0; i < positions.length; i++) ids[i] = all.ids[checked(positions[i], all.ids.length)];
   return { ids, table: all.table };
+}
+
+/** Strings of a dictionary whose places are not known yet, when there are few of them: the rest is passed over. */
+function pickFew(ids: Int32Array, table: ByteTable): StringValues | undefined {
+  const distinct = Int32Array.from(new Set(ids)).sort();
+  const few = table.few(distinct);
+  if (few === undefined) return undefined;
+  const numbers = new Map<number, number>();
+  distinct.forEach((id, k) => numbers.set(id, k));
+  return { ids: ids.map((id) => numbers.get(id) ?? 0), table: few };
 }
 
 const NO_NUMBERS: Numbers = { num: new Float64Array(0), base: 0n, exact: undefined };
@@ -273,4 +279,38 @@ export function pickNumbers(
 function checked(position: number, count: number): number {
   if (position >= count) throw corrupt('a column has fewer values than its levels say');
   return position;
+}
+
+/** Tables of up to this many strings are small enough to be referred to. */
+const SHARED_STRINGS_MAX = 1024;
+
+/** The same values over a table of their own when theirs has many strings, most of which are others' values. */
+export function compactStrings({ ids, table }: StringValues): StringValues {
+  if (table.size <= SHARED_STRINGS_MAX) return { ids, table };
+  const codes = new Int32Array(table.size).fill(-1);
+  const own = new Int32Array(ids.length);
+  const used = new IntList();
+  let bytes = 0;
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i];
+    if (codes[id] < 0) {
+      codes[id] = used.length;
+      used.push(id);
+      bytes += table.length(id);
+    }
+    own[i] = codes[id];
+  }
+  const copy = new Uint8Array(bytes);
+  const strings = new ByteTable(used.length);
+  let end = 0;
+  for (let i = 0; i < used.length; i++) {
+    const id = used.items[i];
+    const from = table.bufferOf(id);
+    const start = table.offset(id);
+    const length = table.length(id);
+    for (let k = 0; k < length; k++) copy[end + k] = from[start + k];
+    strings.addOne(copy, end, length);
+    end += length;
+  }
+  return { ids: own, table: strings };
 }

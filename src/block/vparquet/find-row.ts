@@ -4,7 +4,6 @@ import { readStrings } from '../../parquet/column-reader.ts';
 import { ColumnPages } from '../../parquet/column-pages.ts';
 import { parseColumnIndex, parseOffsetIndex } from '../../parquet/page-index.ts';
 import type { ColumnChunk, PageLocation } from '../../parquet/types.ts';
-import { paddedId } from './facts.ts';
 import type { GroupColumns } from './group-columns.ts';
 
 const NAME = 'TraceID';
@@ -89,4 +88,12 @@ function searchStrings(count: number, at: (i: number) => Uint8Array, id: Uint8Ar
     else high = middle - 1;
   }
   return -1;
+}
+
+/** The id as 16 bytes. */
+function paddedId(id: Uint8Array): Uint8Array {
+  const padded = new Uint8Array(16);
+  const kept = id.subarray(Math.max(0, id.length - 16));
+  padded.set(kept, 16 - kept.length);
+  return padded;
 }

@@ -5,6 +5,7 @@ import { type BitRank, Selector } from '../../lib/bit-rank.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
 import { corrupt } from '../../parquet/corrupt.ts';
 import {
+  compactStrings,
   type Dictionary,
   findStrings,
   findValues,
@@ -29,6 +30,11 @@ export const TYPED_COLUMNS: readonly (readonly [string, ValueType])[] = [
   ['ValueDouble', ValueType.float],
   ['ValueBool', ValueType.bool],
 ];
+
+/** The column of string values of a scope. */
+export function valueColumn(scope: AttributeScope): string {
+  return `${SCOPE_PREFIX[scope]}Attrs.Value`;
+}
 
 const utf8 = new TextEncoder();
 const NOTHING = new Int32Array(0);
@@ -225,7 +231,7 @@ function typedPart(
   const isElement = elements(attributeOf);
   const owners = attributeOf.map((i) => keys.ownerOf(entries[i]));
   if (type === ValueType.string) {
-    const { ids, table } = pickStrings(pages, dictionary, positions);
+    const { ids, table } = compactStrings(pickStrings(pages, dictionary, positions));
     return { attributeCount, part: { count, owners, type, ids, table, numbers: undefined, isElement } };
   }
   const numbers = pickNumbers(pages, dictionary, positions);

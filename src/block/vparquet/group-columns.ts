@@ -4,6 +4,7 @@ import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
 import { asBytes, ColumnPages, type PageRun } from '../../parquet/column-pages.ts';
 import { type Dictionary, readDictionary } from '../../parquet/column-reader.ts';
+import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import { chunkStart } from '../../parquet/footer.ts';
 import { parseOffsetIndex } from '../../parquet/page-index.ts';
 import { type ReadRange, readRanges, type WantedRange } from '../../parquet/plan.ts';
@@ -39,6 +40,8 @@ interface DictionaryRange {
   readonly cached: Dictionary | undefined;
 }
 
+/** Largest share of the cache for the pages or the dictionary of one column. */
+const MATERIAL_SHARE_MAX = 1 / 32;
 const NO_RANGE: WantedRange = { offset: 0, length: 0 };
 
 export class GroupColumns {
@@ -80,6 +83,18 @@ export class GroupColumns {
     return `${this.key}/${what}`;
   }
 
+  private dictionaryKey(name: string): string {
+    return this.cacheKey(`d/${name}`);
+  }
+
+  /** Key of the cached dictionary of one of the columns when that is `table`. */
+  keyOfTable(table: ByteTable, columns: readonly string[]): string | undefined {
+    return columns.map((name) => this.dictionaryKey(name)).find((key) => {
+      const dictionary = this.file.cache.peek<Dictionary>(key);
+      return dictionary !== undefined && 'strings' in dictionary && dictionary.strings === table;
+    });
+  }
+
   /** The dictionary of a column; undefined when it has none. */
   async dictionary(name: string, signal?: AbortSignal): Promise<Dictionary | undefined> {
     const chunk = this.needed(name);
@@ -99,8 +114,14 @@ export class GroupColumns {
     const bytes = await this.read(chunk.dataPageOffset, chunk.compressedBytes - skipped, signal);
     const pages = new ColumnPages(chunk, [{ bytes, firstRow: 0 }], this.file.decompressors, false);
     if (pages.entryCount !== chunk.valueCount) throw this.damaged(name, 'lacks pages');
-    if (keep) this.file.cache.set(key, pages, pages.sizeBytes);
+    if (keep) this.keepMaterial(key, pages, pages.sizeBytes);
     return pages;
+  }
+
+  /** What vectors are made from is kept only while it is small, or it would drive out the vectors. */
+  private keepMaterial(key: string, value: object, bytes: number): void {
+    const { cache } = this.file;
+    if (bytes <= cache.maxBytes * MATERIAL_SHARE_MAX) cache.set(key, value, bytes);
   }
 
   /** Tells the cache how large kept pages have become by decompression. */
@@ -109,7 +130,9 @@ export class GroupColumns {
     for (const name of names) {
       const key = this.cacheKey(`p/${name}`);
       const pages = cache.peek<ColumnPages>(key);
-      if (pages !== undefined) cache.resize(key, pages.sizeBytes);
+      if (pages === undefined) continue;
+      cache.delete(key);
+      this.keepMaterial(key, pages, pages.sizeBytes);
     }
   }
 
@@ -202,7 +225,7 @@ export class GroupColumns {
     if (dictionaryPageOffset === undefined || dictionaryPageOffset >= dataPageOffset) {
       return { range: NO_RANGE, cached: undefined };
     }
-    const cached = this.file.cache.get<Dictionary>(this.cacheKey(`d/${name}`));
+    const cached = this.file.cache.get<Dictionary>(this.dictionaryKey(name));
     if (cached !== undefined) return { range: NO_RANGE, cached };
     return { range: { offset: dictionaryPageOffset, length: dataPageOffset - dictionaryPageOffset }, cached };
   }
@@ -210,7 +233,7 @@ export class GroupColumns {
   private decodeDictionary(name: string, chunk: ColumnChunk, page: Uint8Array): Dictionary {
     const dictionary = readDictionary(chunk, page, this.file.decompressors);
     const size = 'strings' in dictionary ? dictionary.strings.sizeBytes : dictionary.numbers.num.byteLength;
-    this.file.cache.set(this.cacheKey(`d/${name}`), dictionary, size + 200);
+    this.keepMaterial(this.dictionaryKey(name), dictionary, size + 200);
     return dictionary;
   }
 

@@ -4,7 +4,6 @@ import { TempoError } from '../../lib/errors.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import {
   fieldKey,
-  type Field,
   type FieldRequest,
   type LoadOptions,
   type SpanSource,
@@ -14,7 +13,7 @@ import {
 import { COUNTING_COLUMN } from './block-columns.ts';
 import { traceFacts } from './facts.ts';
 import { findRow } from './find-row.ts';
-import { genericParts } from './generic-vector.ts';
+import { genericParts, valueColumn } from './generic-vector.ts';
 import { type BlockFile, GroupColumns } from './group-columns.ts';
 import { fieldColumns, rowVectors } from './row-vectors.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
@@ -125,35 +124,55 @@ export class RowGroupSource implements SpanSource {
     requests: readonly FieldRequest[],
     signal?: AbortSignal,
   ): Promise<boolean> {
-    const { cache } = this.group.file;
-    const isKept = ({ field }: FieldRequest): boolean => cache.peek(this.vectorKey(field)) !== undefined;
-    if (requests.every(isKept)) return false;
+    if (requests.every((request) => this.keptVector(request) !== undefined)) return false;
     return (await this.group.pageShare(COUNTING_COLUMN.span, rows, signal)) <= PAGES_SHARE_MAX;
   }
 
-  private vectorKey(field: Field): string {
-    return this.group.cacheKey(`v/${fieldKey(field)}`);
+  /** What the cache has that answers the request. */
+  private keptVector(request: FieldRequest): Vector | undefined {
+    const { cache } = this.group.file;
+    return cache.get<Vector>(this.vectorKey(request)) ?? cache.get<Vector>(this.vectorKey({ field: request.field }));
+  }
+
+  private vectorKey(request: FieldRequest): string {
+    return this.group.cacheKey(`v/${fieldKey(request.field)}\0${restriction(request)}`);
   }
 
   private async vector(request: FieldRequest, signal?: AbortSignal): Promise<Vector> {
+    const kept = this.keptVector(request);
+    if (kept !== undefined) return kept;
     const { field, equals, types } = request;
-    const { cache } = this.group.file;
-    const all = this.vectorKey(field);
-    const literals = restriction(request);
-    const key = literals === '' ? all : `${all}\0${literals}`;
-    const cached = cache.get<Vector>(key) ?? (literals === '' ? undefined : cache.get<Vector>(all));
-    if (cached !== undefined) return cached;
     const { owner, stored, scope, name } = fieldColumns(this.group, field);
     const parts: VectorPart[] = [];
     for (const column of stored) {
+      if (scope !== undefined && types !== undefined && !types.includes(column.type)) continue;
       const part = await storedPart(this.group, column, equals, signal);
       if (part !== undefined) parts.push(part);
     }
     if (scope !== undefined)
       parts.push(...(await genericParts(this.group, { scope, name, equals, types }, signal)));
     const vector = vectorOf(owner, parts);
-    if (literals.length <= LITERALS_KEY_MAX) cache.set(key, vector, vectorBytes(vector));
+    const columns = stored.map(({ column }) => column);
+    if (scope !== undefined) columns.push(valueColumn(scope));
+    this.keepVector(request, vector, parts, columns);
     return vector;
+  }
+
+  private keepVector(
+    request: FieldRequest,
+    vector: Vector,
+    parts: readonly VectorPart[],
+    columns: readonly string[],
+  ): void {
+    if (restriction(request).length > LITERALS_KEY_MAX) return;
+    const needs: string[] = [];
+    let bytes = vectorBytes(vector);
+    for (const { table } of parts) {
+      const key = table === undefined ? undefined : this.group.keyOfTable(table, columns);
+      if (key !== undefined) needs.push(key);
+      else bytes += table?.sizeBytes ?? 0;
+    }
+    this.group.file.cache.set(this.vectorKey(request), vector, bytes, needs);
   }
 
   /** Where the footer does not say how many spans there are, the levels do. */
@@ -175,8 +194,8 @@ export class RowGroupSource implements SpanSource {
     }
   }
 
-  facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]> {
-    return traceFacts(this.group, traces, signal);
+  async facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]> {
+    return traceFacts(this.group, (await this.traceIds(signal)).ids, traces, signal);
   }
 
   async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
