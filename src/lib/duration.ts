@@ -42,22 +42,33 @@ export function parseDuration(text: string): number {
   return sign * ms;
 }
 
-/** The text Go prints for the duration: `1h30m0s`, `250ms`, `0s`. */
+/** The text Go prints for a duration in milliseconds: `1h30m0s`, `250ms`, `0s`. */
 export function formatDuration(ms: number): string {
-  if (ms === 0) return '0s';
   if (ms < 0) return `-${formatDuration(-ms)}`;
   if (ms === Infinity) return GO_MAX_TEXT;
-  if (ms < 0.001) return `${Math.round(ms * 1e6)}ns`;
-  if (ms < 1) return `${decimal(ms * 1000)}µs`;
-  if (ms < 1000) return `${decimal(ms)}ms`;
-  const hours = Math.floor(ms / 3_600_000);
-  const minutes = Math.floor((ms % 3_600_000) / 60_000);
-  const seconds = `${decimal((ms % 60_000) / 1000)}s`;
-  if (hours > 0) return `${hours}h${minutes}m${seconds}`;
-  return minutes > 0 ? `${minutes}m${seconds}` : seconds;
+  const whole = Math.floor(ms);
+  return formatNanos(BigInt(whole) * 1_000_000n + BigInt(Math.round((ms - whole) * 1e6)));
 }
 
-/** A number with at most nine decimals, no trailing zeros. */
-function decimal(value: number): string {
-  return String(Number(value.toFixed(9)));
+/** As `formatDuration`, of nanoseconds. */
+export function formatNanos(nanos: bigint): string {
+  if (nanos === 0n) return '0s';
+  const sign = nanos < 0n ? '-' : '';
+  const abs = nanos < 0n ? -nanos : nanos;
+  if (abs < 1_000n) return `${sign}${abs}ns`;
+  if (abs < 1_000_000n) return `${sign}${decimal(abs, 3)}µs`;
+  if (abs < 1_000_000_000n) return `${sign}${decimal(abs, 6)}ms`;
+  const minutes = abs / 60_000_000_000n;
+  const seconds = `${decimal(abs % 60_000_000_000n, 9)}s`;
+  if (minutes === 0n) return sign + seconds;
+  const hours = minutes / 60n;
+  return hours === 0n ? `${sign}${minutes}m${seconds}` : `${sign}${hours}h${minutes % 60n}m${seconds}`;
+}
+
+/** value / 10^digits without trailing zeros. */
+function decimal(value: bigint, digits: number): string {
+  const text = value.toString().padStart(digits + 1, '0');
+  const fraction = text.slice(-digits).replace(/0+$/, '');
+  const whole = text.slice(0, -digits);
+  return fraction === '' ? whole : `${whole}.${fraction}`;
 }

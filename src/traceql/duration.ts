@@ -1,5 +1,5 @@
-// Durations as TraceQL writes them: Prometheus style (1h30m, integers only) or Go style (1.5s), and Go's
-// text form.
+// Durations as TraceQL writes them: Prometheus style (1h30m, integers only) or Go style (1.5s). They are printed
+// by src/lib/duration.ts.
 
 const UNIT_NANOS: Record<string, bigint> = {
   ns: 1n,
@@ -35,27 +35,4 @@ export function parseDuration(text: string): bigint | undefined {
     if (total > INT64_MAX) return undefined;
   }
   return text === '' ? undefined : total;
-}
-
-/** Go's Duration.String(): 1m30s, 1.5s, 100µs, 0s. */
-export function formatDuration(nanos: bigint): string {
-  if (nanos === 0n) return '0s';
-  const sign = nanos < 0n ? '-' : '';
-  const abs = nanos < 0n ? -nanos : nanos;
-  if (abs < 1_000n) return `${sign}${abs}ns`;
-  if (abs < 1_000_000n) return `${sign}${decimal(abs, 3)}µs`;
-  if (abs < 1_000_000_000n) return `${sign}${decimal(abs, 6)}ms`;
-  const minutes = abs / 60_000_000_000n;
-  const seconds = `${decimal(abs % 60_000_000_000n, 9)}s`;
-  if (minutes === 0n) return sign + seconds;
-  const hours = minutes / 60n;
-  return hours === 0n ? `${sign}${minutes}m${seconds}` : `${sign}${hours}h${minutes % 60n}m${seconds}`;
-}
-
-/** value / 10^digits without trailing zeros. */
-function decimal(value: bigint, digits: number): string {
-  const text = value.toString().padStart(digits + 1, '0');
-  const fraction = text.slice(-digits).replace(/0+$/, '');
-  const whole = text.slice(0, -digits);
-  return fraction === '' ? whole : `${whole}.${fraction}`;
 }

@@ -158,7 +158,7 @@ class Lexer {
     if (after === '.' && (ATTRIBUTE_SCOPES as readonly string[]).includes(word)) {
       return this.attribute(start, end + 1, word as AttributeScope, false, `${word}.`);
     }
-    if (after === ':' && word in INTRINSIC_WORDS) return this.scopedIntrinsic(start, word);
+    if (after === ':' && Object.hasOwn(INTRINSIC_WORDS, word)) return this.scopedIntrinsic(start, word);
     this.position = end;
     if (KEYWORDS.has(word)) this.push('keyword', word, word, start);
     else this.push('identifier', word, 'IDENTIFIER', start);

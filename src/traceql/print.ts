@@ -12,7 +12,7 @@ import type {
   Stage,
   Static,
 } from './ast.ts';
-import { formatDuration } from './duration.ts';
+import { formatNanos } from '../lib/duration.ts';
 import { isBooleanOp } from './types.ts';
 
 export function printQuery(query: Query): string {
@@ -123,7 +123,7 @@ function printStatic(value: Static): string {
     case 'string':
       return printString(value.value);
     case 'duration':
-      return formatDuration(value.value);
+      return formatNanos(value.value);
     case 'float':
       return printFloat(value.value);
     default:

@@ -5,7 +5,8 @@ import { RE2JS } from 're2js';
 import t from 'tap';
 import { Bitset } from '../../src/lib/bitset.ts';
 import type { FieldExpr, FieldRef, Hint, Query, SpansetExpr, Stage, Static } from '../../src/traceql/ast.ts';
-import { formatDuration, parseDuration } from '../../src/traceql/duration.ts';
+import { formatNanos } from '../../src/lib/duration.ts';
+import { parseDuration } from '../../src/traceql/duration.ts';
 import { TraceqlError } from '../../src/traceql/error.ts';
 import { INTRINSIC_WORDS, intrinsicOf } from '../../src/traceql/intrinsics.ts';
 import { parse, parseIdentifier } from '../../src/traceql/parser.ts';
@@ -74,6 +75,7 @@ await t.test('errors of syntax say where and what', async (t) => {
     { input: '{ nil }', want: at(7, 'syntax error: unexpected }, expecting = or !=') },
     { input: '{ childCount = 1 }', want: at(3, 'syntax error: unexpected childCount') },
     { input: '{ span:foo = 1 }', want: at(8, 'syntax error: unexpected IDENTIFIER') },
+    { input: '{ toString:name = 1 }', want: at(3, 'unknown identifier: toString') },
     {
       input: '{ event:foo = 1 }',
       want: at(9, 'syntax error: unexpected IDENTIFIER, expecting name or timeSinceStart'),
@@ -388,7 +390,7 @@ await t.test('durations', async (t) => {
   fc.assert(
     fc.property(
       fc.bigInt({ min: 1n, max: (1n << 63n) - 1n }),
-      (nanos) => parseDuration(formatDuration(nanos)) === nanos,
+      (nanos) => parseDuration(formatNanos(nanos)) === nanos,
     ),
   );
   for (const { input, want } of [
@@ -398,7 +400,7 @@ await t.test('durations', async (t) => {
     { input: 3_600_000_000_000n, want: '1h0m0s' },
     { input: 999n, want: '999ns' },
   ])
-    t.equal(formatDuration(input), want);
+    t.equal(formatNanos(input), want);
 });
 
 await t.test('bitsets', async () => {

@@ -1,6 +1,6 @@
 // JSON text of results, built by concatenation in the form of protobuf's JSON mapping.
 import type { Static } from '../ast.ts';
-import { formatDuration } from '../duration.ts';
+import { formatNanos } from '../../lib/duration.ts';
 
 // What JSON.stringify would have to change: quotes, backslashes, control characters and lone surrogates.
 const PLAIN = /^[ !#-[\]-\ud7ff\ue000-\uffff]*$/;
@@ -25,7 +25,7 @@ export function jsonAnyValue(value: Static): string {
     case 'float':
       return `{"doubleValue":${jsonDouble(value.value)}}`;
     case 'duration':
-      return `{"stringValue":"${formatDuration(value.value)}"}`;
+      return `{"stringValue":"${formatNanos(value.value)}"}`;
   }
 }
 
