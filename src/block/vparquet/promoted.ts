@@ -20,8 +20,8 @@ export function usableDedicatedColumns(configured: readonly DedicatedColumn[]): 
   const count = { span: 0, resource: 0 };
   return configured.filter(({ scope, name, type, options }) => {
     if (scope === 'event' || type !== 'string' || options.length > 0) return false;
-    const isStatic =
-      scope === 'span' ? name in SPAN_COLUMNS : name in RESOURCE_COLUMNS || name === SERVICE_NAME;
+    const columns = scope === 'span' ? SPAN_COLUMNS : RESOURCE_COLUMNS;
+    const isStatic = Object.hasOwn(columns, name) || (scope === 'resource' && name === SERVICE_NAME);
     return !isStatic && count[scope]++ < DEDICATED_STRINGS;
   });
 }
