@@ -11,9 +11,11 @@ export interface CompactedBlock {
 export interface TenantBlocks {
   readonly live: ReadonlyMap<string, BlockMeta>;
   readonly compacted: ReadonlyMap<string, CompactedBlock>;
+  /** Blocks whose meta cannot be read, with the reason: whatever time they cover, answers lack them. */
+  readonly unreadable: ReadonlyMap<string, string>;
 }
 
-const NONE: TenantBlocks = { live: new Map(), compacted: new Map() };
+const NONE: TenantBlocks = { live: new Map(), compacted: new Map(), unreadable: new Map() };
 
 type Change =
   | { readonly kind: 'added'; readonly meta: BlockMeta }
@@ -77,6 +79,7 @@ export class Blocklist {
     const before = this.tenant(tenant);
     const live = new Map(before.live);
     const compacted = new Map(before.compacted);
+    const unreadable = new Map(before.unreadable);
     switch (change.kind) {
       case 'added':
         live.set(change.meta.blockId, change.meta);
@@ -88,8 +91,9 @@ export class Blocklist {
       case 'deleted':
         live.delete(change.blockId);
         compacted.delete(change.blockId);
+        unreadable.delete(change.blockId);
         break;
     }
-    this.tenantsById.set(tenant, { live, compacted });
+    this.tenantsById.set(tenant, { live, compacted, unreadable });
   }
 }

@@ -21,6 +21,7 @@ export interface PollerOptions {
 type Found =
   | { readonly kind: 'live'; readonly meta: BlockMeta }
   | { readonly kind: 'compacted'; readonly block: CompactedBlock }
+  | { readonly kind: 'unreadable'; readonly reason: string }
   | undefined;
 
 export class Poller {
@@ -41,9 +42,8 @@ export class Poller {
     for (const tenant of await store.listFolders('')) {
       try {
         const blocks = await this.pollTenant(tenant, blocklist.tenant(tenant));
-        if (blocks.live.size + blocks.compacted.size === 0) continue;
+        if (blocks.live.size + blocks.compacted.size + blocks.unreadable.size === 0) continue;
         polled.set(tenant, blocks);
-        await this.writeIndex(tenant, blocks);
       } catch (err) {
         logger.error('polling a tenant failed', { tenant, err });
         failedTenants.push(tenant);
@@ -51,6 +51,14 @@ export class Poller {
       }
     }
     blocklist.replace(polled);
+    // Afterwards: on a disk that takes no more, the blocks are answered all the same.
+    for (const [tenant, blocks] of polled) {
+      try {
+        await this.writeIndex(tenant, blocks);
+      } catch (err) {
+        logger.error('tenant index cannot be written', { tenant, err });
+      }
+    }
     return { failedTenants };
   }
 
@@ -58,32 +66,32 @@ export class Poller {
     const ids = (await this.options.store.listFolders(tenant)).filter((name) => UUID.test(name));
     const live = new Map<string, BlockMeta>();
     const compacted = new Map<string, CompactedBlock>();
+    const unreadable = new Map<string, string>();
     const visit = async (blockId: string): Promise<void> => {
       const found = await this.find(tenant, blockId, known);
       if (found?.kind === 'live') live.set(blockId, found.meta);
       if (found?.kind === 'compacted') compacted.set(blockId, found.block);
+      if (found?.kind === 'unreadable') unreadable.set(blockId, found.reason);
     };
     for (let i = 0; i < ids.length; i += this.options.concurrency) {
       await Promise.all(ids.slice(i, i + this.options.concurrency).map(visit));
     }
-    return { live, compacted };
+    return { live, compacted, unreadable };
   }
 
   private async find(tenant: string, blockId: string, known: TenantBlocks): Promise<Found> {
     const compacted = known.compacted.get(blockId);
     if (compacted !== undefined) return { kind: 'compacted', block: compacted };
-    const meta = known.live.get(blockId) ?? (await this.readMeta(`${tenant}/${blockId}/meta.json`));
+    const key = `${tenant}/${blockId}/meta.json`;
+    const meta = known.live.get(blockId);
     // A known live block may have been compacted by another process meanwhile.
-    if (
-      meta !== undefined &&
-      (!known.live.has(blockId) || (await this.exists(`${tenant}/${blockId}/meta.json`)))
-    ) {
-      return { kind: 'live', meta };
-    }
-    const key = `${tenant}/${blockId}/meta.compacted.json`;
-    const old = await this.readMeta(key);
-    if (old === undefined) return undefined;
-    const { modifiedMs } = await this.options.store.stat(key);
+    if (meta !== undefined && (await this.exists(key))) return { kind: 'live', meta };
+    const live = meta === undefined ? await this.readMeta(key) : undefined;
+    if (live !== undefined) return typeof live === 'string' ? unreadable(live) : { kind: 'live', meta: live };
+    const oldKey = `${tenant}/${blockId}/meta.compacted.json`;
+    const old = await this.readMeta(oldKey);
+    if (old === undefined || typeof old === 'string') return undefined;
+    const { modifiedMs } = await this.options.store.stat(oldKey);
     return { kind: 'compacted', block: { meta: old, compactedMs: modifiedMs } };
   }
 
@@ -91,15 +99,15 @@ export class Poller {
     return (await absentAsUndefined(this.options.store.stat(key))) !== undefined;
   }
 
-  /** undefined when there is none, or none that can be read (reported: the block stays out of the list). */
-  private async readMeta(key: string): Promise<BlockMeta | undefined> {
+  /** undefined when there is none, the reason when there is one that cannot be read. */
+  private async readMeta(key: string): Promise<BlockMeta | string | undefined> {
     const bytes = await absentAsUndefined(this.options.store.read(key));
     if (bytes === undefined) return undefined;
     try {
       return metaFromJson(bytes);
     } catch (err) {
       this.options.logger.error('block meta cannot be read', { key, err });
-      return undefined;
+      return `${key}: ${err instanceof Error ? err.message : String(err)}`;
     }
   }
 
@@ -111,6 +119,10 @@ export class Poller {
     await this.options.store.write(`${tenant}/${INDEX_JSON}`, tenantIndexJson(blocks, now));
     this.written.set(tenant, state);
   }
+}
+
+function unreadable(reason: string): Found {
+  return { kind: 'unreadable', reason };
 }
 
 async function absentAsUndefined<T>(work: Promise<T>): Promise<T | undefined> {

@@ -4,6 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
+import { TempoError } from '../../src/lib/errors.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { IdSet } from '../../src/store/id-set.ts';
@@ -59,12 +60,21 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   t.same(await poller.poll(), { failedTenants: [] });
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
   t.same([...blocklist.tenant('team').compacted.keys()], [ID(2)]);
+  t.same([...blocklist.tenant('team').unreadable.keys()], [ID(4)], 'and tells what it cannot read');
   const index = JSON.parse(gunzipSync(await store.read('team/index.json.gz')).toString());
   t.equal(index.meta[0].blockID, ID(1));
   t.equal(index.compacted[0].blockID, ID(2));
   await store.delete(`team/${ID(1)}/meta.json`);
   await poller.poll();
   t.equal(blocklist.tenant('team').live.size, 0, 'a block that went away is gone after the next poll');
+});
+
+t.test('an index that cannot be written hides no blocks', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  await put(aMeta(1));
+  store.write = () => Promise.reject(new TempoError('unavailable', 'no space left on device'));
+  t.same(await poller.poll(), { failedTenants: [] });
+  t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
 });
 
 t.test('what happens during a poll survives it', async (t) => {
@@ -74,7 +84,8 @@ t.test('what happens during a poll survives it', async (t) => {
   blocklist.beginPoll();
   blocklist.added(aMeta(7));
   blocklist.compacted({ meta: aMeta(1), compactedMs: 5 });
-  blocklist.replace(new Map([['team', { live: new Map([[ID(1), aMeta(1)]]), compacted: new Map() }]]));
+  const live = new Map([[ID(1), aMeta(1)]]);
+  blocklist.replace(new Map([['team', { live, compacted: new Map(), unreadable: new Map() }]]));
   t.same([...blocklist.tenant('team').live.keys()], [ID(7)]);
   t.same([...blocklist.tenant('team').compacted.keys()], [ID(1)]);
 });

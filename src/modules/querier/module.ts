@@ -119,9 +119,15 @@ export class LocalQuerier implements Querier {
     signal?: AbortSignal,
   ): Promise<Gathered> {
     const recent = await this.options.recent.recentSources(tenant, recentRange, signal);
+    const { blocklist } = this.options;
+    const partial = recent.complete ? [] : ['recently acknowledged spans are not searchable yet'];
+    for (const [block, reason] of blocklist.tenant(tenant).unreadable) {
+      this.failedSources.inc({ code: 'block_corrupt' });
+      partial.push(`block ${block} could not be read: ${reason}`);
+    }
     return {
-      sources: distinctSources(recent.sources, this.options.blocklist.overlapping(tenant, backendRange)),
-      partial: recent.complete ? [] : ['recently acknowledged spans are not searchable yet'],
+      sources: distinctSources(recent.sources, blocklist.overlapping(tenant, backendRange)),
+      partial,
       release: () => recent.release(),
     };
   }
