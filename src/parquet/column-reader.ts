@@ -246,11 +246,14 @@ export function pickStrings(
   return { ids, table: all.table };
 }
 
-/** Strings of a dictionary whose places are not known yet, when there are few of them: the rest is passed over. */
+/**
+ * Strings of a dictionary whose places are not known yet, when there are few of them: the rest is passed
+ * over.
+ */
 function pickFew(ids: Int32Array, table: ByteTable): StringValues | undefined {
+  if (!table.areFew(ids.length)) return undefined;
   const distinct = Int32Array.from(new Set(ids)).sort();
   const few = table.few(distinct);
-  if (few === undefined) return undefined;
   const numbers = new Map<number, number>();
   distinct.forEach((id, k) => numbers.set(id, k));
   return { ids: ids.map((id) => numbers.get(id) ?? 0), table: few };
@@ -281,12 +284,12 @@ function checked(position: number, count: number): number {
   return position;
 }
 
-/** Tables of up to this many strings are small enough to be referred to. */
-const SHARED_STRINGS_MAX = 1024;
+/** Tables of up to this many bytes are small enough to be referred to. */
+const SHARED_BYTES_MAX = 64 * 1024;
 
-/** The same values over a table of their own when theirs has many strings, most of which are others' values. */
+/** The same values over a table of their own when theirs holds much, most of which is others' values. */
 export function compactStrings({ ids, table }: StringValues): StringValues {
-  if (table.size <= SHARED_STRINGS_MAX) return { ids, table };
+  if (table.sizeBytes <= SHARED_BYTES_MAX) return { ids, table };
   const codes = new Int32Array(table.size).fill(-1);
   const own = new Int32Array(ids.length);
   const used = new IntList();

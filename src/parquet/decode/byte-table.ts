@@ -11,6 +11,20 @@ export class ByteTable {
   /** First id of each buffer. */
   private readonly firstIds: number[] = [];
   private last = 0;
+  /** Strings of a dictionary that nobody has needed by number yet: their places are not known. */
+  private unread: Uint8Array | undefined;
+  private walks = 0;
+  private lastWanted: Uint8Array | undefined;
+  private lastFound: readonly number[] = [];
+
+  /** A dictionary: `count` strings, each behind its 4-byte length. They are walked when they are needed. */
+  static dictionary(bytes: Uint8Array, count: number): ByteTable {
+    if (count > bytes.length / 4) throw corrupt('more strings than bytes');
+    const table = new ByteTable(0);
+    table.unread = bytes;
+    table.size = count;
+    return table;
+  }
 
   constructor(capacity: number) {
     this.offsets = new Int32Array(capacity);
@@ -19,13 +33,24 @@ export class ByteTable {
 
   /** Memory that the table keeps alive. */
   get sizeBytes(): number {
-    let bytes = this.offsets.byteLength * 2;
+    let bytes = Math.max(this.offsets.length, this.size) * 8 + (this.unread?.length ?? 0);
     for (const buffer of this.buffers) bytes += buffer.length;
     return bytes;
   }
 
+  /** Finds where each string of a dictionary is. */
+  private read(): void {
+    const bytes = this.unread;
+    if (bytes === undefined) return;
+    const { size } = this;
+    this.unread = undefined;
+    this.size = 0;
+    this.addPlain(bytes, 0, bytes.length, size);
+  }
+
   /** Forgets all strings. */
   clear(): void {
+    this.unread = undefined;
     this.size = 0;
     this.last = 0;
     this.buffers.length = 0;
@@ -33,21 +58,25 @@ export class ByteTable {
   }
 
   bytes(id: number): Uint8Array {
+    if (this.unread !== undefined) this.read();
     const start = this.offsets[id];
     return this.bufferOf(id).subarray(start, start + this.lengths[id]);
   }
 
   length(id: number): number {
+    if (this.unread !== undefined) this.read();
     return this.lengths[id];
   }
 
   offset(id: number): number {
+    if (this.unread !== undefined) this.read();
     return this.offsets[id];
   }
 
   /** The buffer that the string lies in, from `offset(id)` on. */
   bufferOf(id: number): Uint8Array {
     if (id >= this.size) throw corrupt(`there is no string ${id}`);
+    if (this.unread !== undefined) this.read();
     const { firstIds } = this;
     let k = this.last;
     if (firstIds[k] > id) k = 0;
@@ -57,13 +86,47 @@ export class ByteTable {
   }
 
   /** Ids of the strings that equal `wanted`. */
-  find(wanted: Uint8Array): number[] {
+  find(wanted: Uint8Array): readonly number[] {
     const found: number[] = [];
     const length = wanted.length;
+    if (this.unread !== undefined) {
+      if (this.lastWanted !== undefined && equalBytes(this.lastWanted, wanted)) return this.lastFound;
+      if (this.walks++ < WALKS_MAX) {
+        this.lastWanted = wanted.slice();
+        this.lastFound = findIn(this.unread, this.size, wanted);
+        return this.lastFound;
+      }
+      this.read();
+    }
     for (let id = 0; id < this.size; id++) {
       if (this.lengths[id] === length && equalAt(this.bufferOf(id), this.offsets[id], wanted)) found.push(id);
     }
     return found;
+  }
+
+  /**
+   * True when it is less work to pass over the other strings than to find where all are: then `few` is the
+   * way.
+   */
+  areFew(count: number): boolean {
+    return this.unread !== undefined && count <= this.size / FEW_SHARE;
+  }
+
+  /** The strings with these numbers (ascending, none twice) as a table of their own. */
+  few(ids: Int32Array): ByteTable {
+    const { size } = this;
+    const unread = this.unread ?? NO_BYTES;
+    const table = new ByteTable(ids.length);
+    let id = 0;
+    let pos = 0;
+    for (let k = 0; k < ids.length; k++) {
+      const wanted = ids[k];
+      if (wanted >= size) throw corrupt(`there is no string ${wanted}`);
+      for (; id < wanted; id++) pos = endOfString(unread, pos);
+      const end = endOfString(unread, pos);
+      table.addOne(unread, pos + 4, end - pos - 4);
+    }
+    return table;
   }
 
   /** Adds the string at [start, start + length) of `bytes`. */
@@ -151,6 +214,39 @@ export class ByteTable {
     this.offsets = grown(this.offsets, needed);
     this.lengths = grown(this.lengths, needed);
   }
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** Searches of a dictionary that are made before its strings are numbered for good. */
+const WALKS_MAX = 2;
+/** Fewer than one string in so many is `few`. */
+const FEW_SHARE = 32;
+
+/** The end of the string whose 4-byte length is at `pos`. */
+function endOfString(bytes: Uint8Array, pos: number): number {
+  if (pos + 4 > bytes.length) throw corrupt('strings end too early');
+  const length = bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24);
+  if (length < 0 || length > bytes.length - pos - 4) throw corrupt('a string is too long');
+  return pos + 4 + length;
+}
+
+function findIn(bytes: Uint8Array, count: number, wanted: Uint8Array): number[] {
+  const found: number[] = [];
+  const size = bytes.length;
+  const wantedLength = wanted.length;
+  let pos = 4;
+  for (let id = 0; id < count; id++) {
+    if (pos > size) throw corrupt('strings end too early');
+    const length = bytes[pos - 4] | (bytes[pos - 3] << 8) | (bytes[pos - 2] << 16) | (bytes[pos - 1] << 24);
+    if (length < 0 || length > size - pos) throw corrupt('a string is too long');
+    if (length === wantedLength && equalAt(bytes, pos, wanted)) found.push(id);
+    pos += length + 4;
+  }
+  return found;
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && equalAt(a, 0, b);
 }
 
 export const EMPTY_TABLE = new ByteTable(0);
