@@ -244,7 +244,7 @@ const SPAN_INTRINSICS: Record<string, (span: TestSpan) => Bare[]> = {
   'span:statusMessage': (span) => [text(span.status.message)],
   'span:kind': (span) => [{ type: ValueType.kind, number: span.kind }],
   'span:id': (span) => [id(span.spanId)],
-  'span:parentID': (span) => (span.parentSpanId === '' ? [] : [id(span.parentSpanId)]),
+  'span:parentID': (span) => [id(span.parentSpanId)],
   'span:start': (span) => [time(span.startUnixNano)],
 };
 

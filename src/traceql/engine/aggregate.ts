@@ -4,7 +4,7 @@ import type { AggregateName, Static } from '../ast.ts';
 import { ValueType } from '../source.ts';
 import { type Column, isNumberType } from './column.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
-import { hexOf } from './json.ts';
+import { idText } from './json.ts';
 import { type SpansetAttribute, Spansets, pickAttribute } from './spansets.ts';
 import type { TextPool } from './text-pool.ts';
 
@@ -159,7 +159,7 @@ function columnStatic(column: Column, span: number, texts: TextPool): Static {
     case ValueType.string:
       return { type: 'string', value: texts.text(column.text[span]!) };
     case ValueType.bytes:
-      return { type: 'string', value: hexOf(texts.bytes(column.text[span]!)) };
+      return { type: 'string', value: idText(texts.bytes(column.text[span]!)) };
     case ValueType.bool:
       return { type: 'bool', value: value !== 0 };
     case ValueType.int:

@@ -38,12 +38,19 @@ export function jsonAttribute(key: string, anyValue: string): string {
   return `{"key":${jsonString(key)},"value":${anyValue}}`;
 }
 
+const TRACE_ID_BYTES = 16;
+const SPAN_ID_DIGITS = 16;
 const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
 
-export function hexOf(bytes: Uint8Array): string {
+function hexOf(bytes: Uint8Array): string {
   let text = '';
   for (let i = 0; i < bytes.length; i++) text += HEX[bytes[i]!]!;
   return text;
+}
+
+/** Span ids are shown with leading zeros; the parent of a root, which is empty, is all zeros. */
+export function idText(id: Uint8Array): string {
+  return id.length === TRACE_ID_BYTES ? traceIdText(id) : hexOf(id).padStart(SPAN_ID_DIGITS, '0');
 }
 
 /** Tempo shows trace ids without leading zeros. */

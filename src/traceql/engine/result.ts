@@ -2,7 +2,7 @@
 // Everything here is loaded for these traces only.
 import type { TraceFacts, Vector } from '../source.ts';
 import { earliestSpans } from './earliest.ts';
-import { hexOf, jsonAnyValue, jsonAttribute, jsonString, traceIdText } from './json.ts';
+import { idText, jsonAnyValue, jsonAttribute, jsonString, traceIdText } from './json.ts';
 import type { Rows, Scan } from './scan.ts';
 import type { ShownSpanset } from './spansets.ts';
 import { LoadedField, type ShownField } from './shown-field.ts';
@@ -85,7 +85,7 @@ export class ResultWriter {
 
   private span(span: number): string {
     const { id, name, start, duration } = this.columns;
-    let json = `{"spanID":"${hexOf(bytesAt(id, firstEntry(id, span))).padStart(16, '0')}"`;
+    let json = `{"spanID":"${idText(bytesAt(id, firstEntry(id, span)))}"`;
     const text = name === undefined ? '' : name.text(span);
     if (text !== '') json += `,"name":${jsonString(text)}`;
     json += `,"startTimeUnixNano":"${integerAt(start, firstEntry(start, span))}"`;

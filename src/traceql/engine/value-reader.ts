@@ -3,9 +3,8 @@ import type { KindName, Static, StatusName } from '../ast.ts';
 import { decodeText } from '../regex.ts';
 import { ValueType, type Vector } from '../source.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
-import { hexOf, traceIdText } from './json.ts';
+import { idText } from './json.ts';
 
-const TRACE_ID_BYTES = 16;
 const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as StatusName[];
 const KIND_NAMES = Object.keys(KIND_NUMBERS) as KindName[];
 
@@ -48,11 +47,6 @@ export function integerAt(vector: Vector, entry: number): bigint {
 
 export function bytesAt(vector: Vector, entry: number): Uint8Array {
   return vector.table!.bytes(vector.str![entry]!);
-}
-
-/** Trace ids are shown without leading zeros, span ids with them. */
-function idText(id: Uint8Array): string {
-  return id.length === TRACE_ID_BYTES ? traceIdText(id) : hexOf(id);
 }
 
 export function staticAt(vector: Vector, entry: number): Static {
