@@ -25,6 +25,37 @@ export class Bitset {
     this.words[i >>> 5]! |= 1 << (i & 31);
   }
 
+  /** Adds what `relation` leads to from the members of `from`. */
+  addTargets(from: Bitset, relation: Int32Array): this {
+    const { words } = this;
+    const theirs = from.words;
+    for (let w = 0; w < theirs.length; w++) {
+      const base = w << 5;
+      for (let rest = theirs[w]!; rest !== 0; rest &= rest - 1) {
+        const target = relation[base + 31 - Math.clz32(rest & -rest)]!;
+        words[target >>> 5]! |= 1 << (target & 31);
+      }
+    }
+    return this;
+  }
+
+  /** Keeps the members from which `relation` leads into `targets`. */
+  keepSources(targets: Bitset, relation: Int32Array): this {
+    const { words } = this;
+    const { size, words: theirs } = targets;
+    for (let w = 0; w < words.length; w++) {
+      const base = w << 5;
+      let kept = 0;
+      for (let rest = words[w]!; rest !== 0; rest &= rest - 1) {
+        const bit = rest & -rest;
+        const target = relation[base + 31 - Math.clz32(bit)]!;
+        if (target < size && (theirs[target >>> 5]! & (1 << (target & 31))) !== 0) kept |= bit;
+      }
+      words[w] = kept;
+    }
+    return this;
+  }
+
   clone(): Bitset {
     const copy = new Bitset(this.size);
     copy.words.set(this.words);

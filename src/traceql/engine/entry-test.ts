@@ -242,11 +242,31 @@ function markNumbers(vector: Vector, test: Extract<EntryTest, { kind: 'number' }
   // Subtracting in integers keeps times exact: they are stored as base + small number.
   const wanted = integer === undefined ? test.value - Number(base) : Number(integer - base);
   const wantedExact = integer === undefined || exact === undefined ? undefined : integer - base;
+  if (types === undefined && wantedExact === undefined) return markPlain(vector, num, wanted, test, matched);
   for (let i = 0; i < count; i++) {
     if (types !== undefined && !acceptsType(test, types[i] as ValueType)) continue;
     let order = compareNumbers(num[i]!, wanted);
     if (order === 0 && wantedExact !== undefined) order = compareNumbers(exact![i]!, wantedExact);
     if (acceptsOrder(test, order)) matched.add(owners === undefined ? i : owners[i]!);
+  }
+}
+
+/** As markNumbers where all are of one type and doubles decide. */
+function markPlain(
+  { count, owners }: Vector,
+  num: Float64Array,
+  wanted: number,
+  { less, equal, greater }: Extract<EntryTest, { kind: 'number' }>,
+  matched: Bitset,
+): void {
+  const { words } = matched;
+  const unordered = less && greater && !equal; // NaN differs from everything
+  for (let i = 0; i < count; i++) {
+    const value = num[i]!;
+    if (value < wanted ? less : value > wanted ? greater : value === wanted ? equal : unordered) {
+      const owner = owners === undefined ? i : owners[i]!;
+      words[owner >>> 5]! |= 1 << (owner & 31);
+    }
   }
 }
 

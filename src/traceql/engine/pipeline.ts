@@ -31,7 +31,7 @@ export class Matches {
     const { state, spanTrace } = this;
     const traces = new Bitset(this.traceCount);
     if (state instanceof Spansets) for (let g = 0; g < state.count; g++) traces.add(state.trace[g]!);
-    else for (let i = state.next(0); i >= 0; i = state.next(i + 1)) traces.add(spanTrace[i]!);
+    else traces.addTargets(state, spanTrace);
     return traces.toArray();
   }
 

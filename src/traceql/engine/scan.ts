@@ -103,38 +103,25 @@ export class Scan {
   }
 
   async tracesOf(spans: Bitset): Promise<Bitset> {
-    const spanTrace = await this.relation('spanTrace');
-    const traces = new Bitset(this.source.traceCount);
-    for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) traces.add(spanTrace[i]!);
-    return traces;
+    return new Bitset(this.source.traceCount).addTargets(spans, await this.relation('spanTrace'));
   }
 
-  /** Keeps the spans whose trace is in `traces`. */
+  /** Keeps the spans whose trace is in `traces`. Changes the set. */
   async keepTraces(spans: Bitset, traces: Bitset): Promise<Bitset> {
-    const spanTrace = await this.relation('spanTrace');
-    const kept = new Bitset(spans.size);
-    for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) if (traces.has(spanTrace[i]!)) kept.add(i);
-    return kept;
+    return spans.keepSources(traces, await this.relation('spanTrace'));
   }
 
   /** The spans that point at one of `owners`, or that own one of them. */
   async spansOf(owners: Bitset, owner: Owner, within: Bitset | undefined): Promise<Bitset> {
     const spanCount = await this.spanCount();
-    const spans = new Bitset(spanCount);
-    if (owner === 'span') return spans.or(owners);
-    if (owners.isEmpty()) return spans;
+    if (owner === 'span') return new Bitset(spanCount).or(owners);
+    if (owners.isEmpty()) return new Bitset(spanCount);
     const up = UP[owner];
     if (up === undefined) {
       const relation = await this.relation(owner === 'event' ? 'eventSpan' : 'linkSpan');
-      for (let i = owners.next(0); i >= 0; i = owners.next(i + 1)) spans.add(relation[i]!);
-      return spans;
+      return new Bitset(spanCount).addTargets(owners, relation);
     }
-    const relation = await this.relation(up);
-    if (within === undefined) {
-      for (let i = 0; i < spanCount; i++) if (owners.has(relation[i]!)) spans.add(i);
-    } else {
-      for (let i = within.next(0); i >= 0; i = within.next(i + 1)) if (owners.has(relation[i]!)) spans.add(i);
-    }
-    return spans;
+    const spans = within === undefined ? Bitset.full(spanCount) : within.clone();
+    return spans.keepSources(owners, await this.relation(up));
   }
 }

@@ -95,12 +95,31 @@ function tracesInScope(
  * Ascending ordinals.
  */
 function newest(traces: Int32Array, startMicros: Float64Array, limit: number): Int32Array {
-  if (traces.length <= limit) return traces;
+  if (traces.length <= limit || limit <= 0) return limit <= 0 ? traces.subarray(0, 0) : traces;
   const starts = new Float64Array(traces.length);
   for (let i = 0; i < traces.length; i++) starts[i] = Math.floor(startMicros[traces[i]!]!);
-  starts.sort();
-  const oldest = starts[starts.length - limit]!;
-  return traces.filter((trace) => Math.floor(startMicros[trace]!) >= oldest);
+  const oldest = nthLargest(starts, limit);
+  return traces.filter((_, i) => starts[i]! >= oldest);
+}
+
+/** Up to this many the largest are kept in order while passing over the numbers; sorting pays above. */
+const KEPT_MAX = 128;
+
+/** @param n from 1 to the length. */
+function nthLargest(numbers: Float64Array, n: number): number {
+  if (n > KEPT_MAX) return numbers.slice().sort()[numbers.length - n]!;
+  const kept = numbers.slice(0, n).sort();
+  for (let i = n; i < numbers.length; i++) {
+    const number = numbers[i]!;
+    if (number <= kept[0]!) continue;
+    let at = 0;
+    while (at + 1 < n && kept[at + 1]! < number) {
+      kept[at] = kept[at + 1]!;
+      at++;
+    }
+    kept[at] = number;
+  }
+  return kept[0]!;
 }
 
 interface OrderedFacts {

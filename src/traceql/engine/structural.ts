@@ -70,18 +70,13 @@ export function groupByTrace(
   of: { readonly spanTrace: Int32Array; readonly traces: Bitset | undefined; readonly traceCount: number },
 ): ByTrace {
   const { spanTrace, traces, traceCount } = of;
+  const wanted = traces === undefined ? spans : spans.clone().keepSources(traces, spanTrace);
   const start = new Int32Array(traceCount + 1);
-  for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) {
-    const trace = spanTrace[i]!;
-    if (traces === undefined || traces.has(trace)) start[trace + 1]!++;
-  }
+  for (let i = wanted.next(0); i >= 0; i = wanted.next(i + 1)) start[spanTrace[i]! + 1]!++;
   for (let t = 0; t < traceCount; t++) start[t + 1]! += start[t]!;
   const next = start.slice(0, traceCount);
   const ordered = new Int32Array(start[traceCount]!);
-  for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) {
-    const trace = spanTrace[i]!;
-    if (traces === undefined || traces.has(trace)) ordered[next[trace]!++] = i;
-  }
+  for (let i = wanted.next(0); i >= 0; i = wanted.next(i + 1)) ordered[next[spanTrace[i]!]!++] = i;
   return { start, spans: ordered };
 }
 
