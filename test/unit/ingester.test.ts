@@ -11,6 +11,7 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import type { TimeRange } from '../../src/contracts/recent-traces.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { type BlockWriter, BlockWriterThread } from '../../src/modules/ingester/block-writer.ts';
+import { Heads } from '../../src/modules/ingester/heads.ts';
 import { createIngester, type Ingester, type IngesterOptions } from '../../src/modules/ingester/index.ts';
 import { memoryBudget } from '../../src/modules/ingester/memory.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
@@ -556,5 +557,38 @@ t.test('the memory budget', (t) => {
   for (const { name, facts, want } of cases) {
     t.equal(memoryBudget({ constrainedBytes: undefined, goMemLimit: undefined, ...facts }), want, name);
   }
+  t.end();
+});
+
+t.test('heads: which are scanned, and how far frames are in blocks', (t) => {
+  const heads = new Heads();
+  const sab = new SharedArrayBuffer(0);
+  const begun = (blockId: string, fromSequence: number, toSequence: number) => {
+    heads.begin('one', blockId, sab, fromSequence);
+    const head = heads.find('one', blockId)!;
+    head.toSequence = toSequence;
+    head.state = 'cut';
+    return head;
+  };
+  const [first, second] = [begun('first', 0, 5), begun('second', 5, 9)];
+  heads.begin('one', 'third', sab, 9);
+  const scanned = () => heads.scannable('one').map(({ blockId }) => blockId);
+  t.same(scanned(), ['first', 'second', 'third']);
+  second.state = 'complete';
+  t.same(scanned(), ['first', 'third'], 'its block answers instead');
+  t.equal(heads.recorded(second), undefined, 'nothing is covered past a head without a block');
+  const taken = heads.takenRanges().map(({ fromSequence, toSequence }) => [fromSequence, toSequence]);
+  t.same(taken, [
+    [0, 5],
+    [5, 9],
+  ]);
+  first.state = 'complete';
+  t.equal(heads.recorded(first), 9);
+  t.same(scanned(), ['third']);
+  heads.orphanLive();
+  t.same(scanned(), ['third'], 'answers until another builder has its frames');
+  heads.begin('one', 'fourth', sab, 9);
+  heads.dropOrphans();
+  t.same(scanned(), ['fourth']);
   t.end();
 });

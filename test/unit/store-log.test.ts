@@ -8,6 +8,7 @@ import { type LogFiles, realFiles } from '../../src/store/log/files.ts';
 import { FrameType, type RangeRecord } from '../../src/store/log/frame.ts';
 import { holderText, lockFolder } from '../../src/store/log/lock.ts';
 import { openLog, type OpenedLog, type OpenLogOptions } from '../../src/store/log/open.ts';
+import { coveredRanges, isCovered } from '../../src/store/log/recover.ts';
 import { RingReader, RingWord } from '../../src/store/log/ring.ts';
 import { listSegments, readSegment, segmentName } from '../../src/store/log/segment.ts';
 import { createLogger, type Logger, silentLogger } from '../../src/telemetry/log.ts';
@@ -514,3 +515,22 @@ t.test('sync: never and interval acknowledge what is written', async (t) => {
     await harness.close();
   }
 });
+
+t.test(
+  'a range of frames begins behind its first number, which may belong to a head without a block',
+  (t) => {
+    const record = { tenant: 'one', blockId: 'b', fromSequence: 5, toSequence: 10 };
+    const ranges = coveredRanges([{ ...record, fromSequence: 20, toSequence: 21 }, record]);
+    const cases = [
+      { sequence: 5, want: false },
+      { sequence: 6, want: true },
+      { sequence: 10, want: true },
+      { sequence: 11, want: false },
+      { sequence: 20, want: false },
+      { sequence: 21, want: true },
+    ];
+    for (const { sequence, want } of cases) t.equal(isCovered(ranges, 'one', sequence), want, `${sequence}`);
+    t.notOk(isCovered(ranges, 'two', 6));
+    t.end();
+  },
+);
