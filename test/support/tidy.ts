@@ -24,7 +24,6 @@ const LAYERS: Readonly<Record<string, number>> = {
   telemetry: 0,
   config: 0,
   model: 1,
-  proto: 1,
   traceql: 2,
   parquet: 2,
   objectstore: 2,
