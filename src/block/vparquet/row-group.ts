@@ -4,6 +4,7 @@ import { TempoError } from '../../lib/errors.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import {
   fieldKey,
+  ValueType,
   type FieldRequest,
   type LoadOptions,
   type SpanSource,
@@ -131,7 +132,10 @@ export class RowGroupSource implements SpanSource {
   /** What the cache has that answers the request. */
   private keptVector(request: FieldRequest): Vector | undefined {
     const { cache } = this.group.file;
-    return cache.get<Vector>(this.vectorKey(request)) ?? cache.get<Vector>(this.vectorKey({ field: request.field }));
+    return (
+      cache.get<Vector>(this.vectorKey(request)) ??
+      cache.get<Vector>(this.vectorKey({ field: request.field }))
+    );
   }
 
   private vectorKey(request: FieldRequest): string {
@@ -145,7 +149,7 @@ export class RowGroupSource implements SpanSource {
     const { owner, stored, scope, name } = fieldColumns(this.group, field);
     const parts: VectorPart[] = [];
     for (const column of stored) {
-      if (scope !== undefined && types !== undefined && !types.includes(column.type)) continue;
+      if (scope !== undefined && !isWanted(column.type, request)) continue;
       const part = await storedPart(this.group, column, equals, signal);
       if (part !== undefined) parts.push(part);
     }
@@ -223,4 +227,10 @@ function ascending(ids: Uint8Array, at: number): boolean {
 function restriction({ equals, types }: FieldRequest): string {
   const strings = equals === undefined ? '' : equals.map((bytes) => `=${bytes.join()}`).join('|');
   return types === undefined ? strings : `${strings}:${types.join()}`;
+}
+
+/** False when no value of this type is asked for: strings are compared with strings only. */
+function isWanted(type: ValueType, { equals, types }: FieldRequest): boolean {
+  if (equals !== undefined && type !== ValueType.string) return false;
+  return types === undefined || types.includes(type);
 }
