@@ -297,18 +297,44 @@ t.test('gRPC: raw frames', async (t) => {
   });
 
   t.test('refused', async (t) => {
+    const internal = (message: string) => ({ 'grpc-status': '13', 'grpc-message': message });
     const cases: {
       name: string;
       headers?: http2.OutgoingHttpHeaders;
       chunks?: Uint8Array[];
       want: object;
     }[] = [
-      { name: 'no message', chunks: [], want: { 'grpc-status': '13' } },
-      { name: 'half a prefix', chunks: [Buffer.alloc(3)], want: { 'grpc-status': '13' } },
-      { name: 'half a message', chunks: [framed(body).subarray(0, 50)], want: { 'grpc-status': '13' } },
-      { name: 'two messages', chunks: [framed(body), framed(body)], want: { 'grpc-status': '13' } },
-      { name: 'flag 2', chunks: [framed(body, 2)], want: { 'grpc-status': '13' } },
-      { name: 'compressed without encoding', chunks: [framed(body, 1)], want: { 'grpc-status': '13' } },
+      { name: 'no message', chunks: [], want: internal('the request ended before its message was complete') },
+      {
+        name: 'half a prefix',
+        chunks: [Buffer.alloc(3)],
+        want: internal('the request ended before its message was complete'),
+      },
+      {
+        name: 'half a message',
+        chunks: [framed(body).subarray(0, 50)],
+        want: internal('the request ended before its message was complete'),
+      },
+      {
+        name: 'two messages',
+        chunks: [framed(body), framed(body)],
+        want: internal('more than one message in a unary call'),
+      },
+      {
+        name: 'a message and a half, cut in the first',
+        chunks: [framed(body).subarray(0, 50), framed(body)],
+        want: internal('more than one message in a unary call'),
+      },
+      {
+        name: 'flag 2',
+        chunks: [framed(body, 2)],
+        want: internal('invalid compression flag 2 of a message'),
+      },
+      {
+        name: 'compressed without encoding',
+        chunks: [framed(body, 1)],
+        want: internal('compressed message without grpc-encoding'),
+      },
       {
         name: 'no gzip stream',
         headers: { 'grpc-encoding': 'gzip' },
