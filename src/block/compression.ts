@@ -13,7 +13,7 @@ interface ZstdBinding {
     compress2(target: Uint8Array, source: Uint8Array): number;
   };
   readonly DCtx: new () => { decompress(target: Uint8Array, source: Uint8Array): number };
-  readonly CParameter: { readonly compressionLevel: number };
+  readonly CParameter: { readonly compressionLevel: number; readonly checksumFlag: number };
   compressBound(sourceBytes: number): number;
 }
 
@@ -38,15 +38,20 @@ function nativeZstd(): ZstdBinding | undefined {
 
 const SCRATCH_BYTES = 256 * 1024;
 
-/** A zstd compressor. What `compress` returns is valid until its next call. `native: false` is for tests. */
+/**
+ * A zstd compressor; its frames end in a checksum, so that a damaged page is an error and not a wrong
+ * answer. What `compress` returns is valid until its next call. `native: false` is for tests.
+ */
 export function zstdCompressor(level = 1, native = true): Compressor {
   const zstd = native ? nativeZstd() : undefined;
   if (zstd === undefined) {
-    const options = { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } };
+    const { ZSTD_c_compressionLevel, ZSTD_c_checksumFlag } = zlib.constants;
+    const options = { params: { [ZSTD_c_compressionLevel]: level, [ZSTD_c_checksumFlag]: 1 } };
     return { codec: 'ZSTD', compress: (bytes) => zlib.zstdCompressSync(bytes, options) };
   }
   const context = new zstd.CCtx();
   context.setParameter(zstd.CParameter.compressionLevel, level);
+  context.setParameter(zstd.CParameter.checksumFlag, 1);
   let scratch = new Uint8Array(SCRATCH_BYTES);
   return {
     codec: 'ZSTD',

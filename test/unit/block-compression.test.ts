@@ -17,6 +17,17 @@ t.test('compression', async (t) => {
       const wrong = { code: 'block_corrupt' };
       t.throws(() => blockDecompressors(native).decompress('ZSTD', stored, length + 1), wrong);
       t.throws(() => blockDecompressors(native).decompress('ZSTD', Uint8Array.of(1, 2, 3), length), wrong);
+      for (let at = 0; at < stored.length; at++) {
+        const flipped = stored.slice();
+        flipped[at] ^= 0x10;
+        let out: Uint8Array | undefined;
+        try {
+          out = blockDecompressors(native).decompress('ZSTD', flipped, length);
+        } catch {
+          continue;
+        }
+        t.same([...out], [...bytes], `byte ${at} of ${stored.length} flipped: an error, or no difference`);
+      }
     }
   }
   t.throws(() => blockDecompressors().decompress('SNAPPY', Uint8Array.of(5, 0), 5), {
