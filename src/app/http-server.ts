@@ -41,6 +41,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: config.httpServerReadTimeoutMs,
     keepAliveTimeout: config.httpServerIdleTimeoutMs,
+    // Without it an answer that nobody reads would be held for ever.
+    connectionTimeout: config.httpServerWriteTimeoutMs,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 4096 },
     frameworkErrors: (err, request, reply) => void sendError(err, request, reply, logger),

@@ -1,5 +1,6 @@
 // OTLP over HTTP (port 4318): POST /v1/traces as protobuf or JSON, compressed or not. Statuses and texts
 // are those of the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
+import type { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { TempoError } from '../lib/errors.ts';
 import { noteShortLivedBytes } from '../lib/garbage.ts';
@@ -30,8 +31,7 @@ const TEXT = 'text/plain';
 const BODY_BYTES_MAX_DEFAULT = 20 << 20;
 const REQUEST_TIMEOUT_MS_DEFAULT = 300_000;
 const IN_FLIGHT_BYTES_MAX = 256 << 20;
-/** What a body of unknown length counts as. */
-const UNKNOWN_BODY_BYTES = 1 << 20;
+const NO_BODY = new Uint8Array(0);
 /** An empty ExportTracePartialSuccess, as the Collector answers. */
 const ALL_KEPT = Uint8Array.of(0x0a, 0x00);
 
@@ -66,7 +66,6 @@ export class OtlpHttpReceiver implements Receiver {
     this.#logger = logger;
     this.#bodyBytesMax = config.maxRequestBodySize > 0 ? config.maxRequestBodySize : BODY_BYTES_MAX_DEFAULT;
     this.app = fastify({
-      bodyLimit: this.#bodyBytesMax,
       requestTimeout: config.readTimeoutMs > 0 ? config.readTimeoutMs : REQUEST_TIMEOUT_MS_DEFAULT,
       keepAliveTimeout: config.idleTimeoutMs,
       exposeHeadRoutes: false,
@@ -95,7 +94,7 @@ export class OtlpHttpReceiver implements Receiver {
   #routes(): void {
     const { app } = this;
     app.removeAllContentTypeParsers();
-    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    app.addContentTypeParser('*', (request, payload, done) => this.#read(request, payload, done));
     app.setNotFoundHandler((_request, reply) => {
       void reply.code(404).type('text/plain; charset=utf-8').send('404 page not found\n');
     });
@@ -109,14 +108,18 @@ export class OtlpHttpReceiver implements Receiver {
   }
 
   async #export(request: FastifyRequest, reply: FastifyReply): Promise<Buffer> {
-    const header = request.headers[TENANT_HEADER];
     const isJson = mediaType(request) === JSON_TYPE;
-    const held = this.#hold(request);
+    const body = request.body instanceof Uint8Array ? request.body : NO_BODY;
+    let held = body.length;
     try {
-      const raw = await this.#inflated(request);
-      noteShortLivedBytes(held + raw.length);
+      const raw = await this.#inflated(request, body);
+      if (raw !== body) {
+        this.#hold(raw.length);
+        held += raw.length;
+      }
+      noteShortLivedBytes(body.length + raw.length);
       const consumed = await this.#consumer.consume({
-        tenantHeader: Array.isArray(header) ? header.join(',') : header,
+        tenantHeader: request.headers[TENANT_HEADER],
         body: isJson ? requestOfJson(raw) : raw,
         transport: 'http',
       });
@@ -130,21 +133,47 @@ export class OtlpHttpReceiver implements Receiver {
     }
   }
 
-  /** Counts the request against what all requests may hold. */
-  #hold(request: FastifyRequest): number {
-    const held = Number(request.headers['content-length'] ?? UNKNOWN_BODY_BYTES);
-    if (this.#bytesInFlight + held > IN_FLIGHT_BYTES_MAX) {
+  /** Reads a body within its limit and that of all requests; what it took is given back by `#export`. */
+  #read(request: FastifyRequest, payload: Readable, done: (err: Error | null, body?: Buffer) => void): void {
+    const max = this.#bodyBytesMax;
+    if (Number(request.headers['content-length'] ?? 0) > max) return done(bodyTooLarge());
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const finish = (err: Error | null): void => {
+      payload.off('data', take).off('end', end).off('close', close);
+      if (err === null) return done(null, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, length));
+      this.#bytesInFlight -= length;
+      payload.resume();
+      done(err);
+    };
+    const take = (chunk: Buffer): void => {
+      try {
+        if (length + chunk.length > max) throw bodyTooLarge();
+        this.#hold(chunk.length);
+      } catch (err) {
+        return finish(err as Error);
+      }
+      length += chunk.length;
+      chunks.push(chunk);
+    };
+    const end = (): void => finish(null);
+    const close = (): void =>
+      finish(new TempoError('cancelled', 'the client left in the middle of its request'));
+    payload.on('data', take).on('end', end).on('close', close);
+  }
+
+  /** Counts bytes against what all requests may hold. */
+  #hold(bytes: number): void {
+    if (this.#bytesInFlight + bytes > IN_FLIGHT_BYTES_MAX) {
       throw new TempoError(
         'unavailable',
         `too many bytes in flight (${this.#bytesInFlight}), try again later`,
       );
     }
-    this.#bytesInFlight += held;
-    return held;
+    this.#bytesInFlight += bytes;
   }
 
-  async #inflated(request: FastifyRequest): Promise<Uint8Array> {
-    const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
+  async #inflated(request: FastifyRequest, body: Uint8Array): Promise<Uint8Array> {
     const encoding = (request.headers['content-encoding'] ?? '').toLowerCase();
     if (encoding === '' || encoding === 'identity') return body;
     const codec = encoding === 'zlib' ? 'deflate' : encoding;
@@ -160,6 +189,8 @@ export class OtlpHttpReceiver implements Receiver {
     const status = statusOfError(err);
     if (status.code === GRPC_INTERNAL) this.#logger.error('otlp http request failed', { err });
     const isTooLarge = err instanceof TempoError && err.code === 'too_large';
+    // What is left of the body is not waited for.
+    if (!request.raw.complete) void reply.header('connection', 'close');
     if (status.retryAfterMs !== undefined) {
       void reply.header('retry-after', String(Math.ceil(status.retryAfterMs / 1000)));
     }
@@ -192,8 +223,11 @@ function mediaType(request: FastifyRequest): string {
 /** Gives fastify's own refusals the code of ours. */
 function ofFramework(err: unknown): unknown {
   if (err instanceof TempoError || !(err instanceof Error) || !('statusCode' in err)) return err;
-  if (err.statusCode === 413) return new TempoError('too_large', 'http: request body too large', err);
   return Number(err.statusCode) < 500 ? new TempoError('invalid_argument', err.message, err) : err;
+}
+
+function bodyTooLarge(): TempoError {
+  return new TempoError('too_large', 'http: request body too large');
 }
 
 function statusJson(status: GrpcStatus): string {
