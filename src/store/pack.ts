@@ -27,7 +27,7 @@ export function packFound(found: readonly FoundTrace[]): PackedTraces {
   const json = new Uint8Array(found.reduce((sum, trace) => sum + trace.json.length, 0));
   let end = 0;
   found.forEach((trace, i) => {
-    ids.set(Buffer.from(trace.traceId.padStart(32, '0'), 'hex'), 16 * i);
+    writeId(trace.traceId, ids, 16 * i);
     starts[i] = trace.startUnixNano;
     json.set(trace.json, end);
     end += trace.json.length;
@@ -47,4 +47,13 @@ export function unpackFound(packed: PackedTraces): UnpackedTrace[] {
     begin = end;
   }
   return traces;
+}
+
+/** Writes the bytes of an id whose leading zeros may be missing. */
+function writeId(hex: string, ids: Uint8Array, start: number): void {
+  for (let i = hex.length - 1, nibble = 31; i >= 0 && nibble >= 0; i--, nibble--) {
+    const code = hex.charCodeAt(i);
+    const value = code <= 57 ? code - 48 : (code & 7) + 9;
+    ids[start + (nibble >> 1)]! |= (nibble & 1) === 1 ? value : value << 4;
+  }
 }

@@ -292,25 +292,25 @@ function acceptsType(test: Extract<EntryTest, { kind: 'number' }>, type: ValueTy
 
 /** Does one entry pass? */
 export function entryAccepted(vector: Vector, entry: number, test: EntryTest): boolean {
-  const one = new Int32Array(1);
   const type = (typeof vector.type === 'number' ? vector.type : vector.type[entry]!) as ValueType;
-  const single: Vector = {
-    ...vector,
-    count: 1,
-    owners: one,
-    type,
-    str: vector.str?.subarray(entry, entry + 1),
-    num: vector.num?.subarray(entry, entry + 1),
-    exact: vector.exact?.subarray(entry, entry + 1),
-    table: vector.table,
-  };
-  return singleAccepted(single, test);
-}
-
-function singleAccepted(single: Vector, test: EntryTest): boolean {
-  if (test.kind === 'bytes') {
-    if (single.type !== test.type || single.str === undefined || single.table === undefined) return false;
-    return test.accepts(single.table.bytes(single.str[0]!));
+  const { str, table, num, base, exact } = vector;
+  switch (test.kind) {
+    case 'never':
+      return false;
+    case 'exists':
+      return type !== ValueType.nil;
+    case 'bytes':
+      if (type !== test.type || str === undefined || table === undefined) return false;
+      return test.accepts(table.bytes(str[entry]!));
+    case 'number': {
+      if (num === undefined || !acceptsType(test, type)) return false;
+      const { integer, value } = test;
+      const order = compareNumbers(
+        num[entry]!,
+        integer === undefined ? value - Number(base) : Number(integer - base),
+      );
+      const isClose = order === 0 && integer !== undefined && exact !== undefined;
+      return acceptsOrder(test, isClose ? compareNumbers(exact[entry]!, integer - base) : order);
+    }
   }
-  return matchOwners(single, test).has(0);
 }

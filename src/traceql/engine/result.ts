@@ -1,8 +1,9 @@
 // Turns the chosen traces and their matched spans into Tempo's TraceSearchMetadata as JSON text.
 // Everything here is loaded for these traces only.
-import type { TraceFacts, Vector } from '../source.ts';
+import type { ServiceStats, TraceFacts, Vector } from '../source.ts';
 import { earliestSpans } from './earliest.ts';
-import { idText, jsonAnyValue, jsonAttribute, jsonString, traceIdText } from './json.ts';
+import { jsonAnyValue, jsonAttribute, traceIdText } from './json.ts';
+import { JsonWriter } from './json-writer.ts';
 import type { Rows, Scan } from './scan.ts';
 import type { ShownSpanset } from './spansets.ts';
 import { LoadedField, type ShownField } from './shown-field.ts';
@@ -10,6 +11,8 @@ import { bytesAt, firstEntry, integerAt } from './value-reader.ts';
 
 const NO_ROOT = '<root span not yet received>';
 const NANOS_PER_MILLI = 1_000_000n;
+const BILLION = 1_000_000_000n;
+const SPAN_ID_BYTES = 8;
 /** Never returned as attributes of a span: they have places of their own, or Tempo leaves them out. */
 const HIDDEN: ReadonlySet<string> = new Set([
   'span:name',
@@ -25,11 +28,16 @@ export class ResultWriter {
   private readonly fields: readonly LoadedField[];
   private readonly columns: SpanColumns;
   private readonly spansPerSet: number;
+  private readonly starts: Decimals;
+  private readonly durations: Decimals;
+  private readonly out = new JsonWriter();
 
   private constructor(fields: readonly LoadedField[], columns: SpanColumns, spansPerSet: number) {
     this.fields = fields;
     this.columns = columns;
     this.spansPerSet = spansPerSet;
+    this.starts = new Decimals(columns.start);
+    this.durations = new Decimals(columns.duration);
   }
 
   /** Loads what is shown of the spans of these traces. `spansPerSet` 0 = all. */
@@ -49,51 +57,140 @@ export class ResultWriter {
     return new ResultWriter(fields, columns, spansPerSet);
   }
 
-  trace(facts: TraceFacts, spansets: readonly ShownSpanset[]): string {
-    const sets = spansets.map((spanset) => this.spanset(spanset));
+  trace(facts: TraceFacts, spansets: readonly ShownSpanset[]): Uint8Array {
+    const { out } = this;
+    out.begin();
     const duration = (facts.endUnixNano - facts.startUnixNano) / NANOS_PER_MILLI;
-    let json = `{"traceID":"${traceIdText(facts.id)}"`;
+    out.raw(`{"traceID":"${traceIdText(facts.id)}"`);
     const service = facts.hasRoot ? facts.rootService : NO_ROOT;
-    if (service !== '') json += `,"rootServiceName":${jsonString(service)}`;
-    if (facts.hasRoot && facts.rootName !== '') json += `,"rootTraceName":${jsonString(facts.rootName)}`;
-    if (facts.startUnixNano !== 0n) json += `,"startTimeUnixNano":"${facts.startUnixNano}"`;
-    if (duration > 0n) json += `,"durationMs":${BigInt.asUintN(32, duration)}`;
-    json += `,"spanSet":${sets[0]},"spanSets":[${sets.join()}]`;
-    if (facts.services.length > 0) {
-      const stats = facts.services.map(({ service: name, spanCount, errorCount }) => {
-        const errors = errorCount > 0 ? `,"errorCount":${errorCount}` : '';
-        return `${jsonString(name)}:{"spanCount":${spanCount}${errors}}`;
-      });
-      json += `,"serviceStats":{${stats.join()}}`;
-    }
-    return `${json}}`;
+    if (service !== '') this.member(',"rootServiceName":', service);
+    if (facts.hasRoot && facts.rootName !== '') this.member(',"rootTraceName":', facts.rootName);
+    if (facts.startUnixNano !== 0n) out.raw(`,"startTimeUnixNano":"${facts.startUnixNano}"`);
+    if (duration > 0n) out.raw(`,"durationMs":${BigInt.asUintN(32, duration)}`);
+    this.spansets(spansets);
+    this.serviceStats(facts.services);
+    out.raw('}');
+    return out.end();
   }
 
-  private spanset(spanset: ShownSpanset): string {
+  private member(key: string, text: string): void {
+    this.out.raw(key);
+    this.out.string(text);
+  }
+
+  /** The first spanset has a place of its own and is the first of the list too. */
+  private spansets(spansets: readonly ShownSpanset[]): void {
+    const { out } = this;
+    out.raw(',"spanSet":');
+    const from = out.position;
+    this.spanset(spansets[0]!);
+    const to = out.position;
+    out.raw(',"spanSets":[');
+    out.repeat(from, to);
+    for (let i = 1; i < spansets.length; i++) {
+      out.raw(',');
+      this.spanset(spansets[i]!);
+    }
+    out.raw(']');
+  }
+
+  private serviceStats(services: readonly ServiceStats[]): void {
+    const { out } = this;
+    if (services.length === 0) return;
+    out.raw(',"serviceStats":{');
+    for (let i = 0; i < services.length; i++) {
+      const { service, spanCount, errorCount } = services[i]!;
+      if (i > 0) out.raw(',');
+      out.string(service);
+      out.raw(':{"spanCount":');
+      out.decimal(0, spanCount);
+      if (errorCount > 0) {
+        out.raw(',"errorCount":');
+        out.decimal(0, errorCount);
+      }
+      out.raw('}');
+    }
+    out.raw('}');
+  }
+
+  private spanset(spanset: ShownSpanset): void {
+    const { out, columns } = this;
     const { spans } = spanset;
-    const { start, id } = this.columns;
-    const shown = earliestSpans(spans, this.spansPerSet === 0 ? spans.length : this.spansPerSet, start, id);
-    let json = '{"spans":[';
-    for (let i = 0; i < shown.length; i++) json += (i === 0 ? '' : ',') + this.span(shown[i]!);
-    json += `],"matched":${spans.length}`;
+    const limit = this.spansPerSet === 0 ? spans.length : this.spansPerSet;
+    const shown = earliestSpans(spans, limit, columns.start, columns.id);
+    out.raw('{"spans":[');
+    for (let i = 0; i < shown.length; i++) {
+      if (i > 0) out.raw(',');
+      this.span(shown[i]!);
+    }
+    out.raw(`],"matched":${spans.length}`);
     if (spanset.attributes.length > 0) {
       const attributes = spanset.attributes.map(({ key, value }) => jsonAttribute(key, jsonAnyValue(value)));
-      json += `,"attributes":[${attributes.join()}]`;
+      out.raw(`,"attributes":[${attributes.join()}]`);
     }
-    return `${json}}`;
+    out.raw('}');
   }
 
-  private span(span: number): string {
+  private span(span: number): void {
+    const { out } = this;
     const { id, name, start, duration } = this.columns;
-    let json = `{"spanID":"${idText(bytesAt(id, firstEntry(id, span)))}"`;
+    out.raw('{"spanID":"');
+    out.hex(bytesAt(id, firstEntry(id, span)), SPAN_ID_BYTES);
     const text = name === undefined ? '' : name.text(span);
-    if (text !== '') json += `,"name":${jsonString(text)}`;
-    json += `,"startTimeUnixNano":"${integerAt(start, firstEntry(start, span))}"`;
-    const nanos = integerAt(duration, firstEntry(duration, span));
-    if (nanos !== 0n) json += `,"durationNanos":"${BigInt.asUintN(64, nanos)}"`;
+    if (text === '') out.raw('","startTimeUnixNano":"');
+    else {
+      this.member('","name":', text);
+      out.raw(',"startTimeUnixNano":"');
+    }
+    this.starts.write(out, firstEntry(start, span));
+    const at = firstEntry(duration, span);
+    if (this.durations.isZero(at)) out.raw('"');
+    else {
+      out.raw('","durationNanos":"');
+      this.durations.write(out, at);
+      out.raw('"');
+    }
     let attributes = '';
     for (const field of this.fields) attributes = field.append(attributes, span);
-    return attributes === '' ? `${json}}` : `${json},"attributes":[${attributes}]}`;
+    if (attributes !== '') {
+      out.raw(',"attributes":[');
+      out.again(attributes);
+      out.raw(']');
+    }
+    out.raw('}');
+  }
+}
+
+/** Writes 64-bit numbers of a vector in decimal; where doubles suffice no bigint is made. */
+class Decimals {
+  private readonly vector: Vector;
+  /** Of the base; -1 when only bigints will do. */
+  private readonly billions: number;
+  private readonly rest: number;
+
+  constructor(vector: Vector) {
+    const { base, exact, num } = vector;
+    const isPlain = exact === undefined && num !== undefined && base >= 0n;
+    this.vector = vector;
+    this.billions = isPlain ? Number(base / BILLION) : -1;
+    this.rest = Number(base % BILLION);
+  }
+
+  isZero(entry: number): boolean {
+    return integerAt(this.vector, entry) === 0n;
+  }
+
+  write(out: JsonWriter, entry: number): void {
+    const { vector, billions } = this;
+    let high = billions;
+    let low = high < 0 ? -1 : this.rest + vector.num![entry]!;
+    if (low < 0 && high > 0) {
+      const borrowed = Math.min(high, Math.ceil(-low / 1e9));
+      high -= borrowed;
+      low += borrowed * 1e9;
+    }
+    if (low >= 0) out.decimal(high, low);
+    else out.raw(String(BigInt.asUintN(64, integerAt(vector, entry))));
   }
 }
 

@@ -10,7 +10,6 @@ import { type Rows, Scan } from './scan.ts';
 import { shownFields } from './shown-field.ts';
 
 const NANOS_PER_MICRO = 1_000;
-const encoder = new TextEncoder();
 
 /** One found trace; the same shape as FoundTrace of the query contract. */
 export interface FoundTrace {
@@ -157,6 +156,6 @@ async function materialise(
   return ordered.map(({ trace, facts }) => ({
     traceId: traceIdText(facts.id),
     startUnixNano: facts.startUnixNano,
-    json: encoder.encode(writer.trace(facts, setsOf.get(trace)!)),
+    json: writer.trace(facts, setsOf.get(trace)!),
   }));
 }

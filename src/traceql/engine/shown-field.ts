@@ -128,6 +128,8 @@ export class LoadedField {
   private readonly key: string;
   private readonly field: ShownField;
   private readonly parts: readonly FieldPart[];
+  /** By value. */
+  private readonly attributes = new Map<string, string>();
 
   private constructor(field: ShownField, parts: readonly FieldPart[]) {
     this.key = resultKey(field.ref);
@@ -152,9 +154,18 @@ export class LoadedField {
       const value = part.json(span, this.field.tests);
       if (value === '') continue;
       isShown = true;
-      all = appended(all, jsonAttribute(this.key, value));
+      all = appended(all, this.attribute(value));
     }
-    return isShown || !this.field.asNil ? all : appended(all, jsonAttribute(this.key, NIL));
+    return isShown || !this.field.asNil ? all : appended(all, this.attribute(NIL));
+  }
+
+  private attribute(value: string): string {
+    let attribute = this.attributes.get(value);
+    if (attribute === undefined) {
+      attribute = jsonAttribute(this.key, value);
+      if (this.attributes.size < MEMO_MAX) this.attributes.set(value, attribute);
+    }
+    return attribute;
   }
 
   /** The text of a string field, '' when it is not shown. */
@@ -163,6 +174,8 @@ export class LoadedField {
   }
 }
 
+/** Values and attributes that are made once. */
+const MEMO_MAX = 4096;
 const NIL = jsonAnyValue({ type: 'nil' });
 
 /** The same attribute may be named with and without its scope. */
@@ -177,6 +190,8 @@ class FieldPart {
   private readonly owner: Owner;
   /** Owner of each span, or (events, links) span of each owner. */
   private readonly relation: Int32Array | undefined;
+  /** JSON by number of the string. */
+  private readonly texts = new Map<number, string>();
 
   private constructor(vector: Vector, owner: Owner, relation: Int32Array | undefined) {
     this.vector = vector;
@@ -211,6 +226,21 @@ class FieldPart {
     return isShown ? decodeText(bytesAt(vector, entry)) : '';
   }
 
+  /** The JSON of an entry; that of a string is made once. */
+  private valueAt(entry: number): string {
+    const { vector, texts } = this;
+    if (vector.str === undefined || typeAt(vector, entry) !== ValueType.string) {
+      return jsonAnyValue(staticAt(vector, entry));
+    }
+    const id = vector.str[entry]!;
+    let json = texts.get(id);
+    if (json === undefined) {
+      json = jsonAnyValue(staticAt(vector, entry));
+      if (texts.size < MEMO_MAX) texts.set(id, json);
+    }
+    return json;
+  }
+
   private ofOwner(owner: number, tests: readonly EntryTest[]): string {
     const { vector } = this;
     const first = firstEntry(vector, owner);
@@ -219,12 +249,12 @@ class FieldPart {
     const isAll = tests.length === 0;
     if (!isElementAt(vector, first)) {
       const isShown = isAll || tests.some((test) => entryAccepted(vector, first, test));
-      return isShown ? jsonAnyValue(staticAt(vector, first)) : '';
+      return isShown ? this.valueAt(first) : '';
     }
     const values: string[] = [];
     for (let i = first; i < end; i++) {
       if (isAll || tests.some((test) => entryAccepted(vector, i, test))) {
-        values.push(jsonAnyValue(staticAt(vector, i)));
+        values.push(this.valueAt(i));
       }
     }
     // of an array the elements that pass: one alone is shown as a plain value

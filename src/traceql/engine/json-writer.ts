@@ -1,0 +1,149 @@
+// Writes JSON of many results into large buffers: no text is made of numbers and ids, and what was written can be
+// repeated without being made again.
+import { jsonString } from './json.ts';
+
+const CHUNK_BYTES = 1024 * 1024;
+/** A result begins in a chunk that has this much room left. */
+const ROOM_BYTES = 16 * 1024;
+const TEXTS_MAX = 4096;
+const BILLION = 1_000_000_000;
+const DIGITS_MAX = 20;
+
+const encoder = new TextEncoder();
+/** The two hex digits of each byte. */
+const HEX_PAIRS = new Uint8Array(512);
+for (let i = 0; i < 256; i++) encoder.encodeInto(i.toString(16).padStart(2, '0'), HEX_PAIRS.subarray(2 * i));
+
+export class JsonWriter {
+  private bytes = new Uint8Array(CHUNK_BYTES);
+  private length = 0;
+  private first = 0;
+  /** JSON strings by their text. */
+  private readonly strings = new Map<string, Uint8Array>();
+  private readonly texts = new Map<string, Uint8Array>();
+
+  /** Begins a result. */
+  begin(): void {
+    if (this.bytes.length - this.length < ROOM_BYTES) {
+      this.bytes = new Uint8Array(CHUNK_BYTES);
+      this.length = 0;
+    }
+    this.first = this.length;
+  }
+
+  /** What was written since `begin`; stays valid. */
+  end(): Uint8Array {
+    return this.bytes.subarray(this.first, this.length);
+  }
+
+  /** Position in the result, for `repeat`. */
+  get position(): number {
+    return this.length - this.first;
+  }
+
+  private reserve(bytes: number): void {
+    if (this.length + bytes <= this.bytes.length) return;
+    const written = this.end();
+    const grown = new Uint8Array(Math.max(CHUNK_BYTES, (written.length + bytes) * 2));
+    grown.set(written);
+    this.bytes = grown;
+    this.length = written.length;
+    this.first = 0;
+  }
+
+  /** Writes text as it is. */
+  raw(text: string): void {
+    const count = text.length;
+    this.reserve(count * 3);
+    const { bytes } = this;
+    let at = this.length;
+    for (let i = 0; i < count; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 127) {
+        this.length += encoder.encodeInto(text, bytes.subarray(this.length)).written;
+        return;
+      }
+      bytes[at++] = code;
+    }
+    this.length = at;
+  }
+
+  copy(source: Uint8Array): void {
+    this.reserve(source.length);
+    this.bytes.set(source, this.length);
+    this.length += source.length;
+  }
+
+  /** Writes again what was written from position `from` up to `to`. */
+  repeat(from: number, to: number): void {
+    this.reserve(to - from);
+    const { first } = this;
+    this.bytes.copyWithin(this.length, first + from, first + to);
+    this.length += to - from;
+  }
+
+  /** A JSON string; for texts that come again. */
+  string(text: string): void {
+    let encoded = this.strings.get(text);
+    if (encoded === undefined) {
+      encoded = encoder.encode(jsonString(text));
+      if (this.strings.size < TEXTS_MAX) this.strings.set(text, encoded);
+    }
+    this.copy(encoded);
+  }
+
+  /** As `raw`, for texts that come again. */
+  again(text: string): void {
+    let encoded = this.texts.get(text);
+    if (encoded === undefined) {
+      if (this.texts.size >= TEXTS_MAX) return this.raw(text);
+      encoded = encoder.encode(text);
+      this.texts.set(text, encoded);
+    }
+    this.copy(encoded);
+  }
+
+  /** The hex digits of an id, as many bytes as it should have. */
+  hex(id: Uint8Array, size: number): void {
+    const count = Math.max(size, id.length);
+    this.reserve(count * 2);
+    const { bytes } = this;
+    let at = this.length;
+    for (let i = id.length - count; i < id.length; i++) {
+      const pair = i < 0 ? 0 : id[i]! * 2;
+      bytes[at++] = HEX_PAIRS[pair]!;
+      bytes[at++] = HEX_PAIRS[pair + 1]!;
+    }
+    this.length = at;
+  }
+
+  /** billions * 10^9 + rest, both integers, neither negative; below 10^18 + 2^53. */
+  decimal(billions: number, rest: number): void {
+    const high = billions + Math.floor(rest / BILLION);
+    if (high === 0) {
+      this.digits(rest, 1);
+      return;
+    }
+    if (high < BILLION) this.digits(high, 1);
+    else {
+      this.digits(Math.floor(high / BILLION), 1);
+      this.digits(high % BILLION, 9);
+    }
+    this.digits(rest % BILLION, 9);
+  }
+
+  /** A number below 2^31 with leading zeros up to `least` digits. */
+  private digits(number: number, least: number): void {
+    let count = least;
+    for (let limit = 10 ** least; number >= limit; limit *= 10) count++;
+    this.reserve(DIGITS_MAX);
+    const { bytes } = this;
+    let rest = number | 0;
+    for (let at = this.length + count - 1; at >= this.length; at--) {
+      const next = (rest / 10) | 0;
+      bytes[at] = 48 + rest - next * 10;
+      rest = next;
+    }
+    this.length += count;
+  }
+}
