@@ -31,6 +31,12 @@ export interface ScannerOptions {
 /** Address space for the head in which the parts of one trace come together. */
 const COMBINE_HEAD_BYTES = 1024 * 1024 * 1024;
 
+/** Where a part of a trace is. */
+interface Place {
+  readonly ref: ScanSource;
+  readonly source: SpanSource;
+}
+
 export class Scanner {
   private readonly blocks: BlockOpener;
 
@@ -67,14 +73,14 @@ export class Scanner {
   private async combine(job: SearchJob, ids: Uint8Array, signal: AbortSignal): Promise<SearchJobResult> {
     const failures: ScanFailure[] = [];
     const wanted = new IdSet(ids);
-    const places: SpanSource[][] = Array.from({ length: wanted.size }, () => []);
+    const places: Place[][] = Array.from({ length: wanted.size }, () => []);
     for (const ref of job.sources) {
       await guarded(ref, failures, async () => {
         for (const source of await this.sourcesOf(ref, signal)) {
           const { ids: present } = await source.traceIds(signal);
           for (let at = 0; at < present.length; at += 16) {
             const i = wanted.indexOf(present, at);
-            if (i >= 0) places[i]!.push(source);
+            if (i >= 0) places[i]!.push({ ref, source });
           }
         }
       });
@@ -85,9 +91,11 @@ export class Scanner {
       if (places[i]!.length < 2) continue;
       const id = ids.subarray(16 * i, 16 * i + 16);
       combined.push(id);
-      for (const source of places[i]!) {
-        const part = await source.trace(id, signal);
-        if (part !== undefined) head.append(part, 0, part.length);
+      for (const { ref, source } of places[i]!) {
+        await guarded(ref, failures, async () => {
+          const part = await source.trace(id, signal);
+          if (part !== undefined) head.append(part, 0, part.length);
+        });
       }
     }
     let found: readonly FoundTrace[] = [];

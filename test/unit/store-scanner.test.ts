@@ -6,6 +6,7 @@ import { HeadReader } from '../../src/block/head/reader.ts';
 import { createBlock } from '../../src/block/vparquet/create.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
+import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
 import { unpackFound } from '../../src/store/pack.ts';
 import type { ScanSource, SearchJob, SearchJobResult, TraceJobResult } from '../../src/store/scan-job.ts';
 import { Scanner } from '../../src/store/scanner.ts';
@@ -141,4 +142,24 @@ t.test('a local block that has left the folder is read from the backend', async 
   const found = (await scanner.run(search('{ name = "leaf" }', sources), signal)) as SearchJobResult;
   t.equal(found.found.count, 1);
   t.same(found.failures, []);
+});
+
+t.test('a part that is damaged where the query did not look is told, the others are combined', async (t) => {
+  const { scanner, backend } = setUp();
+  const sources = [...(await inTwoSources(backend)), asHead('another', [SHARED])];
+  const { meta } = sources[1] as { meta: BlockMeta };
+  const key = `team/${meta.blockId}/data.parquet`;
+  const data = (await backend.read(key)).slice();
+  const footer = data.subarray(data.length - meta.footerSizeBytes - FOOTER_TAIL_BYTES, -FOOTER_TAIL_BYTES);
+  const { leaves, rowGroups } = parseFooter(footer, data.length);
+  const column = leaves.findIndex(({ path }) => path.at(-1) === 'StatusMessage');
+  const { dataPageOffset, compressedBytes } = rowGroups[0]!.columns[column]!;
+  data.fill(0xff, dataPageOffset, dataPageOffset + compressedBytes);
+  await backend.write(key, data);
+  const query = '{ name = "leaf" || name = "middle" }';
+  const apart = (await scanner.run(search(query, sources), signal)) as SearchJobResult;
+  t.same(apart.failures, []);
+  const whole = (await scanner.run(search(query, sources, idOf(1)), signal)) as SearchJobResult;
+  t.match(whole.failures, [{ source: 'block', code: 'block_corrupt' }]);
+  t.equal(whole.found.count, 1);
 });

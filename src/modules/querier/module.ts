@@ -71,7 +71,9 @@ export class LocalQuerier implements Querier {
       );
       if (gathered.sources.length > 1 && traces.length > 0) {
         const job: SearchJob = { ...base, sources: gathered.sources, combine: packIds(traces) };
-        traces = withCombined(traces, await this.runSearch(job, 0, signal), query.limit);
+        const whole = await this.runSearch(job, 0, signal);
+        this.report(whole.failures, gathered.partial);
+        traces = withCombined(traces, whole, query.limit);
       }
       const stats = searchStats(gathered.sources, results);
       return { traces, stats, partial: gathered.partial };
@@ -154,11 +156,14 @@ export class LocalQuerier implements Querier {
     return { trace: results[0]!.trace, inspectedBytes, partial };
   }
 
+  /** Tells each failure once, however many jobs of the query met it. */
   private report(failures: readonly ScanFailure[], partial: string[]): void {
     for (const { source, code, message } of failures) {
+      const text = `block ${source} could not be read: ${message}`;
+      if (partial.includes(text)) continue;
       this.failedSources.inc({ code });
       this.options.logger.error('a source could not be read', { source, code, err: message });
-      partial.push(`block ${source} could not be read: ${message}`);
+      partial.push(text);
     }
   }
 }
