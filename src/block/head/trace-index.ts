@@ -116,7 +116,7 @@ export class TraceIndex {
       }
       for (let i = 0; i < spans.length; i++) {
         const parent = sets.parentSpan[i]!;
-        if (parent >= 0) out.childCount[scratch.places[parent]!]!++;
+        if (parent >= 0 && sets.left[i] !== 0) out.childCount[scratch.places[parent]!]!++;
       }
     }
     return out;

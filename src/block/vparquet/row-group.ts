@@ -12,6 +12,7 @@ import {
   type Vector,
 } from '../../traceql/source.ts';
 import { COUNTING_COLUMN } from './block-columns.ts';
+import { childCounts, isChildCountMissing } from './child-count.ts';
 import { traceFacts } from './facts.ts';
 import { findRow } from './find-row.ts';
 import { genericParts, valueColumn } from './generic-vector.ts';
@@ -107,6 +108,11 @@ export class RowGroupSource implements SpanSource {
   async load(requests: readonly FieldRequest[], options: LoadOptions = {}): Promise<readonly Vector[]> {
     const { rows, signal } = options;
     await this.countSpans(signal);
+    if (requests.some(({ field }) => isChildCountMissing(this.group, field))) {
+      const vectors: Vector[] = [];
+      for (const request of requests) vectors.push(await this.storedOrCounted(request, options));
+      return vectors;
+    }
     if (rows !== undefined && (await this.areFew(rows, requests, signal))) {
       return rowVectors(
         this.group,
@@ -118,6 +124,14 @@ export class RowGroupSource implements SpanSource {
     const vectors: Vector[] = [];
     for (const request of requests) vectors.push(await this.vector(request, signal));
     return vectors;
+  }
+
+  private async storedOrCounted(request: FieldRequest, options: LoadOptions): Promise<Vector> {
+    if (!isChildCountMissing(this.group, request.field)) return (await this.load([request], options))[0];
+    const { signal } = options;
+    const left = await this.vector({ field: { kind: 'intrinsic', name: 'span:nestedSetLeft' } }, signal);
+    const parent = await this.vector({ field: { kind: 'intrinsic', name: 'span:nestedSetParent' } }, signal);
+    return childCounts(left, parent, (await loadSpanTree(this.group, signal)).spanTrace);
   }
 
   private async areFew(
