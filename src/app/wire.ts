@@ -1,7 +1,8 @@
 // Constructs the modules that the target needs and connects them by their contracts; nothing runs yet.
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import type { RecentTraces } from '../contracts/recent-traces.ts';
+import { memoryBudget } from '../lib/memory-budget.ts';
 import type { Service } from '../lib/service.ts';
 import { createDistributor } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester } from '../modules/ingester/index.ts';
@@ -25,8 +26,8 @@ export interface WireOptions {
   readonly requestShutdown: () => void;
 }
 
-/** Scan threads keep decoded parts of blocks up to this size each. */
-const SCAN_CACHE_BYTES = 64 * 1024 * 1024;
+/** Share of the memory budget in which scan threads together keep decoded parts of blocks. */
+const SCAN_CACHE_SHARE = 0.15;
 const SCAN_THREADS_MIN = 2;
 
 interface Parts {
@@ -95,10 +96,20 @@ function createStore({ config, logger, metrics }: Parts): Store {
     scanWorkerData: {
       localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
       backendPath,
-      cacheBytes: SCAN_CACHE_BYTES,
+      cacheBytes: scanCacheBytes(),
     },
     nowMs: Date.now,
   });
+}
+
+/** Of one thread. */
+function scanCacheBytes(): number {
+  const budget = memoryBudget({
+    constrainedBytes: process.constrainedMemory(),
+    totalBytes: totalmem(),
+    goMemLimit: process.env['GOMEMLIMIT'],
+  });
+  return Math.floor((budget * SCAN_CACHE_SHARE) / scanThreads());
 }
 
 function scanThreads(): number {

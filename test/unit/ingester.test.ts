@@ -13,7 +13,7 @@ import { TempoError } from '../../src/lib/errors.ts';
 import { type BlockWriter, BlockWriterThread } from '../../src/modules/ingester/block-writer.ts';
 import { Heads } from '../../src/modules/ingester/heads.ts';
 import { createIngester, type Ingester, type IngesterOptions } from '../../src/modules/ingester/index.ts';
-import { memoryBudget } from '../../src/modules/ingester/memory.ts';
+import { memoryBudget } from '../../src/lib/memory-budget.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';

@@ -14,6 +14,7 @@ import type {
 } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Service } from '../../lib/service.ts';
+import { memoryBudget } from '../../lib/memory-budget.ts';
 import { LocalStore } from '../../objectstore/local.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { BlockConfig } from '../../store/config.ts';
@@ -30,7 +31,6 @@ import { BuilderThread } from './builder-thread.ts';
 import type { IngesterConfig } from './config.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
-import { memoryBudget } from './memory.ts';
 import type { BlockWorkerData, FromBuilder } from './messages.ts';
 import { createIngesterMetrics, type IngesterMetrics } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';

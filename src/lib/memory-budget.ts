@@ -1,4 +1,5 @@
-// How much memory heads may use when the configuration does not say it: half of the process's budget.
+// How much memory the process may use: what heads and caches take when the configuration does not say it are shares of
+// this.
 
 const QUARTER = 4;
 const BUDGET_MAX = 2 * 1024 ** 3;
