@@ -28,6 +28,7 @@ export interface SearchParams {
 }
 
 const INT32_MAX = 2147483647;
+const SEARCH_NAMES: ReadonlySet<string> = new Set(['q', 'limit', 'spss', 'start', 'end']);
 
 /** The 16 bytes of a trace id of 1 to 32 hex digits. */
 export function parseTraceId(text: string): Uint8Array {
@@ -54,6 +55,7 @@ export function parseSearchParams(params: UrlParams, limits: SearchLimits): Sear
   if (query !== '' && params.has('tags')) {
     throw invalid("invalid request: can't specify tags and q in the same query");
   }
+  if (query === '') refuseTags(params);
   if (Buffer.byteLength(query) > limits.queryBytesMax) {
     throw invalid(`TraceQL query is too large: the maximum size is ${limits.queryBytesMax} bytes`);
   }
@@ -63,6 +65,17 @@ export function parseSearchParams(params: UrlParams, limits: SearchLimits): Sear
     spansPerSpanSet: spansPerSpanSet(params, limits),
     range: searchRange(params, limits),
   };
+}
+
+/** Without `q`, Tempo takes conditions from `tags` and durations and, without a time range, from any parameter. */
+function refuseTags(params: UrlParams): void {
+  const isAnyTag = !params.has('start') && !params.has('end');
+  for (const name of params.keys()) {
+    const isCondition = name === 'tags' || name === 'minDuration' || name === 'maxDuration';
+    if (isCondition || (isAnyTag && !SEARCH_NAMES.has(name))) {
+      throw invalid(`search by ${name} is not supported: use a TraceQL query, q`);
+    }
+  }
 }
 
 function searchLimit(params: UrlParams, limits: SearchLimits): number {

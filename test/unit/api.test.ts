@@ -33,6 +33,8 @@ t.test('search parameters', (t) => {
     range: { startSec: undefined, endSec: undefined },
   });
   t.same(parse('').query, '{ }');
+  t.same(parse('q={}&minDuration=5s&x=1').query, '{}');
+  t.same(parse('x=1&start=10&end=20').query, '{ }');
   t.same(parse('limit=5&spss=7&start=10&end=20'), {
     query: '{ }',
     limit: 5,
@@ -45,6 +47,9 @@ t.test('search parameters', (t) => {
 t.test('search parameters that are refused', (t) => {
   const cases = [
     ['q={}&tags=a', "invalid request: can't specify tags and q in the same query"],
+    ['tags=a%3Db&start=1&end=2', 'search by tags is not supported: use a TraceQL query, q'],
+    ['minDuration=5s&start=1&end=2', 'search by minDuration is not supported: use a TraceQL query, q'],
+    ['service.name=a&limit=2', 'search by service.name is not supported: use a TraceQL query, q'],
     ['limit=0', 'invalid limit: must be a positive number'],
     ['limit=-1', 'invalid limit: must be a positive number'],
     ['limit=262145', 'limit 262145 exceeds max limit 262144'],
