@@ -91,9 +91,10 @@ function hexText(ids: Uint8Array): ColumnValues {
   let n = 0;
   for (let i = 0; i < ids.length; i++) {
     if (i % 16 === 0) starts[i / 16] = n;
-    for (const digit of [ids[i] >>> 4, ids[i] & 15]) {
-      if (digit !== 0 || n > starts[i >>> 4]) bytes[n++] = digits.charCodeAt(digit);
-    }
+    const high = ids[i] >>> 4;
+    const low = ids[i] & 15;
+    if (high !== 0 || n > starts[i >>> 4]) bytes[n++] = digits.charCodeAt(high);
+    if (low !== 0 || n > starts[i >>> 4]) bytes[n++] = digits.charCodeAt(low);
   }
   starts[starts.length - 1] = n;
   return { kind: 'packed', bytes, starts };
