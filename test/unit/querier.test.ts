@@ -2,10 +2,15 @@
 import t from 'tap';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { LocalQuerier } from '../../src/modules/querier/index.ts';
 import { mergeNewest, withCombined } from '../../src/modules/querier/merge.ts';
 import { distinctSources, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
+import { Blocklist } from '../../src/store/blocklist.ts';
 import { newestFirst, packFound, unpackFound } from '../../src/store/pack.ts';
-import type { SearchJobResult } from '../../src/store/scan-job.ts';
+import type { ScanJob, ScanResult, SearchJobResult } from '../../src/store/scan-job.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 
 const meta = (blockId: string, sizeBytes = 100, totalRecords = 4): BlockMeta => ({
   format: 'vParquet4',
@@ -124,4 +129,79 @@ t.test('wholes take the place of their parts, and one that matches no more is go
   t.same(order(1), ['c']);
   t.equal(withCombined(traces, { ...result, combined: new Uint8Array(0) }, 3).length, 3);
   t.end();
+});
+
+const ANY = { startSec: undefined, endSec: undefined };
+
+/** A querier over one head and two blocks of the backend, with an invented scan. */
+function aQuerier(scan: (job: ScanJob) => ScanResult) {
+  const metrics = new Metrics();
+  const jobs: ScanJob[] = [];
+  const counts = { released: 0 };
+  const sab = new SharedArrayBuffer(0);
+  const blocklist = new Blocklist();
+  for (const blockId of ['one', 'two']) blocklist.added(meta(blockId));
+  const querier = new LocalQuerier({
+    blocklist,
+    pool: {
+      run: (job) => {
+        jobs.push(job);
+        return new Promise((resolve) => resolve(scan(job)));
+      },
+    },
+    recent: {
+      recentSources: () =>
+        Promise.resolve({
+          sources: [{ kind: 'head', blockId: 'head', sab }],
+          complete: false,
+          release: () => void counts.released++,
+        }),
+    },
+    logger: silentLogger,
+    metrics,
+    targetBytesPerJob: 1000,
+    scanThreads: 2,
+    nowMs: () => 0,
+  });
+  return { querier, jobs, counts, metrics };
+}
+
+t.test('a querier tells each source that failed once, and lets go of all of them', async (t) => {
+  const failures = [{ source: 'two', code: 'block_corrupt', message: 'bad page' }];
+  const stats = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
+  const { querier, jobs, counts, metrics } = aQuerier((job) => {
+    if (job.kind === 'trace') return { kind: 'trace', trace: undefined, inspectedBytes: 5, failures };
+    const combined = new Uint8Array(0);
+    return { kind: 'search', found: packFound(found([['a', 1n]])), combined, ...stats, failures };
+  });
+  const query = { tenant: 'team', query: '{ }', range: ANY, limit: 5, spansPerSpanSet: 3 };
+  const answer = await querier.search(query);
+  const lag = 'recently acknowledged spans are not searchable yet';
+  t.same(answer.partial, [lag, 'block two could not be read: bad page']);
+  t.same(
+    answer.traces.map(({ traceId }) => traceId),
+    ['a'],
+    'found by three jobs, answered once',
+  );
+  t.match(answer.stats, { inspectedTraces: 3, inspectedBytes: 9, totalBlocks: 3, completedJobs: 3 });
+  t.match(jobs.at(-1), { kind: 'search', combine: Uint8Array }, 'what was found is looked for everywhere');
+  const trace = await querier.findTrace({
+    tenant: 'team',
+    id: new Uint8Array(16),
+    range: ANY,
+    format: 'proto',
+  });
+  t.match(trace, { trace: undefined, inspectedBytes: 5 });
+  t.equal(counts.released, 2);
+  t.match(await metrics.text(), /failed_sources_total\{code="block_corrupt"\} 2/);
+});
+
+t.test('a query that fails lets go of its sources too', async (t) => {
+  const { querier, counts } = aQuerier(() => {
+    throw new TempoError('cancelled', 'gone');
+  });
+  const query = { tenant: 'team', query: '{ }', range: ANY, limit: 5, spansPerSpanSet: 3 };
+  await t.rejects(querier.search(query), { code: 'cancelled' });
+  await t.rejects(querier.findTrace({ tenant: 'team', id: new Uint8Array(16), range: ANY, format: 'json' }));
+  t.equal(counts.released, 2);
 });

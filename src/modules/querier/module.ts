@@ -10,7 +10,13 @@ import type {
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import { unpackFound } from '../../store/pack.ts';
-import type { ScanFailure, SearchJob, SearchJobResult, TraceJobResult } from '../../store/scan-job.ts';
+import type {
+  ScanFailure,
+  SearchJob,
+  SearchJobResult,
+  TraceJob,
+  TraceJobResult,
+} from '../../store/scan-job.ts';
 import type { ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
@@ -19,7 +25,7 @@ import { blockIdOf, distinctSources, planSearch, planTrace } from './plan.ts';
 
 export interface QuerierOptions {
   readonly blocklist: Blocklist;
-  readonly pool: ScanPool;
+  readonly pool: Pick<ScanPool, 'run'>;
   readonly recent: RecentTraces;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -140,11 +146,7 @@ export class LocalQuerier implements Querier {
     return result;
   }
 
-  private async runTrace(
-    job: Parameters<ScanPool['run']>[0],
-    signal?: AbortSignal,
-    affinity = 0,
-  ): Promise<TraceJobResult> {
+  private async runTrace(job: TraceJob, signal?: AbortSignal, affinity = 0): Promise<TraceJobResult> {
     const result = await this.options.pool.run(job, { affinity, signal });
     if (result.kind !== 'trace') throw new Error('a trace job answered as something else');
     return result;
