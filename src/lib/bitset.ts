@@ -31,7 +31,12 @@ export class Bitset {
     const theirs = from.words;
     for (let w = 0; w < theirs.length; w++) {
       const base = w << 5;
-      for (let rest = theirs[w]!; rest !== 0; rest &= rest - 1) {
+      let rest = theirs[w]!;
+      if (rest === -1) {
+        for (let i = base; i < base + 32; i++) words[relation[i]! >>> 5]! |= 1 << (relation[i]! & 31);
+        continue;
+      }
+      for (; rest !== 0; rest &= rest - 1) {
         const target = relation[base + 31 - Math.clz32(rest & -rest)]!;
         words[target >>> 5]! |= 1 << (target & 31);
       }
@@ -46,7 +51,16 @@ export class Bitset {
     for (let w = 0; w < words.length; w++) {
       const base = w << 5;
       let kept = 0;
-      for (let rest = words[w]!; rest !== 0; rest &= rest - 1) {
+      let rest = words[w]!;
+      if (rest === -1) {
+        for (let i = 0; i < 32; i++) {
+          const target = relation[base + i]!;
+          if (target < size) kept |= ((theirs[target >>> 5]! >>> (target & 31)) & 1) << i;
+        }
+        words[w] = kept;
+        continue;
+      }
+      for (; rest !== 0; rest &= rest - 1) {
         const bit = rest & -rest;
         const target = relation[base + 31 - Math.clz32(bit)]!;
         if (target < size && (theirs[target >>> 5]! & (1 << (target & 31))) !== 0) kept |= bit;

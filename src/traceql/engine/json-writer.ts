@@ -2,10 +2,12 @@
 // repeated without being made again.
 import { jsonString } from './json.ts';
 
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES_MIN = 64 * 1024;
+const CHUNK_BYTES_MAX = 1024 * 1024;
 /** A result begins in a chunk that has this much room left. */
 const ROOM_BYTES = 16 * 1024;
-const TEXTS_MAX = 4096;
+const QUOTE = 34;
+const BACKSLASH = 92;
 const BILLION = 1_000_000_000;
 const DIGITS_MAX = 20;
 
@@ -15,17 +17,14 @@ const HEX_PAIRS = new Uint8Array(512);
 for (let i = 0; i < 256; i++) encoder.encodeInto(i.toString(16).padStart(2, '0'), HEX_PAIRS.subarray(2 * i));
 
 export class JsonWriter {
-  private bytes = new Uint8Array(CHUNK_BYTES);
+  private bytes = new Uint8Array(CHUNK_BYTES_MIN);
   private length = 0;
   private first = 0;
-  /** JSON strings by their text. */
-  private readonly strings = new Map<string, Uint8Array>();
-  private readonly texts = new Map<string, Uint8Array>();
 
   /** Begins a result. */
   begin(): void {
     if (this.bytes.length - this.length < ROOM_BYTES) {
-      this.bytes = new Uint8Array(CHUNK_BYTES);
+      this.bytes = new Uint8Array(Math.min(CHUNK_BYTES_MAX, this.bytes.length * 2));
       this.length = 0;
     }
     this.first = this.length;
@@ -44,7 +43,7 @@ export class JsonWriter {
   private reserve(bytes: number): void {
     if (this.length + bytes <= this.bytes.length) return;
     const written = this.end();
-    const grown = new Uint8Array(Math.max(CHUNK_BYTES, (written.length + bytes) * 2));
+    const grown = new Uint8Array((written.length + bytes) * 2);
     grown.set(written);
     this.bytes = grown;
     this.length = written.length;
@@ -68,12 +67,6 @@ export class JsonWriter {
     this.length = at;
   }
 
-  copy(source: Uint8Array): void {
-    this.reserve(source.length);
-    this.bytes.set(source, this.length);
-    this.length += source.length;
-  }
-
   /** Writes again what was written from position `from` up to `to`. */
   repeat(from: number, to: number): void {
     this.reserve(to - from);
@@ -82,25 +75,23 @@ export class JsonWriter {
     this.length += to - from;
   }
 
-  /** A JSON string; for texts that come again. */
+  /** A JSON string. */
   string(text: string): void {
-    let encoded = this.strings.get(text);
-    if (encoded === undefined) {
-      encoded = encoder.encode(jsonString(text));
-      if (this.strings.size < TEXTS_MAX) this.strings.set(text, encoded);
+    const count = text.length;
+    this.reserve(count + 2);
+    const { bytes } = this;
+    let at = this.length;
+    bytes[at++] = QUOTE;
+    for (let i = 0; i < count; i++) {
+      const code = text.charCodeAt(i);
+      if (code < 32 || code > 126 || code === QUOTE || code === BACKSLASH) {
+        this.raw(jsonString(text));
+        return;
+      }
+      bytes[at++] = code;
     }
-    this.copy(encoded);
-  }
-
-  /** As `raw`, for texts that come again. */
-  again(text: string): void {
-    let encoded = this.texts.get(text);
-    if (encoded === undefined) {
-      if (this.texts.size >= TEXTS_MAX) return this.raw(text);
-      encoded = encoder.encode(text);
-      this.texts.set(text, encoded);
-    }
-    this.copy(encoded);
+    bytes[at++] = QUOTE;
+    this.length = at;
   }
 
   /** The hex digits of an id, as many bytes as it should have. */

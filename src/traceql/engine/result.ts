@@ -154,7 +154,7 @@ export class ResultWriter {
     for (const field of this.fields) attributes = field.append(attributes, span);
     if (attributes !== '') {
       out.raw(',"attributes":[');
-      out.again(attributes);
+      out.raw(attributes);
       out.raw(']');
     }
     out.raw('}');
