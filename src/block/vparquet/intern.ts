@@ -10,6 +10,7 @@ export interface Interned {
 }
 
 const SLOTS_MIN = 64;
+const COPIES_BYTES = 1024;
 
 export function internStrings(ids: Int32Array, table: ByteTable): Interned {
   const byId = new Int32Array(table.size).fill(-1);
@@ -25,7 +26,12 @@ export function internStrings(ids: Int32Array, table: ByteTable): Interned {
 
 class Slots {
   private readonly table: ByteTable;
+  /** By code: an id of the string in the table. */
   private readonly ids: number[] = [];
+  /** By code: where a copy of the string ends in `copies`, so that comparing does not go to and fro between pages. */
+  private readonly ends: number[] = [];
+  private copies = new Uint8Array(COPIES_BYTES);
+  private readonly hashes: number[] = [];
   /** code + 1, 0 = free; a power of two of them, at most half full. */
   private slots = new Int32Array(SLOTS_MIN);
 
@@ -38,46 +44,59 @@ class Slots {
   }
 
   codeOf(id: number): number {
-    if (this.ids.length * 2 >= this.slots.length) this.grow();
-    const at = this.find(id);
-    if (this.slots[at] === 0) {
-      this.ids.push(id);
-      this.slots[at] = this.ids.length;
+    const { table, slots } = this;
+    const bytes = table.bufferOf(id);
+    const start = table.offset(id);
+    const end = start + table.length(id);
+    const hash = hashOf(bytes, start, end);
+    const mask = slots.length - 1;
+    let at = hash & mask;
+    while (slots[at] !== 0) {
+      if (this.hashes[slots[at] - 1] === hash && this.isEqual(slots[at] - 1, bytes, start, end)) return slots[at] - 1;
+      at = (at + 1) & mask;
     }
-    return this.slots[at] - 1;
+    this.add(id, bytes.subarray(start, end), hash);
+    slots[at] = this.ids.length;
+    if (this.ids.length * 2 > slots.length) this.grow();
+    return this.ids.length - 1;
   }
 
-  /** The slot of an equal string, or the free one where it belongs. */
-  private find(id: number): number {
-    const mask = this.slots.length - 1;
-    let at = this.hash(id) & mask;
-    while (this.slots[at] !== 0 && !this.isEqual(this.ids[this.slots[at] - 1], id)) at = (at + 1) & mask;
-    return at;
+  private add(id: number, text: Uint8Array, hash: number): void {
+    const from = this.ends.at(-1) ?? 0;
+    const end = from + text.length;
+    if (end > this.copies.length) {
+      const larger = new Uint8Array(end * 2);
+      larger.set(this.copies);
+      this.copies = larger;
+    }
+    this.copies.set(text, from);
+    this.ids.push(id);
+    this.ends.push(end);
+    this.hashes.push(hash);
   }
 
   private grow(): void {
-    this.slots = new Int32Array(this.slots.length * 2);
-    for (let code = 0; code < this.ids.length; code++) this.slots[this.find(this.ids[code])] = code + 1;
+    const slots = new Int32Array(this.slots.length * 2);
+    const mask = slots.length - 1;
+    for (let code = 0; code < this.ids.length; code++) {
+      let at = this.hashes[code] & mask;
+      while (slots[at] !== 0) at = (at + 1) & mask;
+      slots[at] = code + 1;
+    }
+    this.slots = slots;
   }
 
-  private hash(id: number): number {
-    const bytes = this.table.bufferOf(id);
-    const start = this.table.offset(id);
-    const end = start + this.table.length(id);
-    let hash = 0x811c9dc5;
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
-    return hash ^ (hash >>> 15);
-  }
-
-  private isEqual(a: number, b: number): boolean {
-    const { table } = this;
-    const length = table.length(a);
-    if (length !== table.length(b)) return false;
-    const bytes = table.bufferOf(a);
-    const others = table.bufferOf(b);
-    const start = table.offset(a);
-    const other = table.offset(b);
-    for (let i = 0; i < length; i++) if (bytes[start + i] !== others[other + i]) return false;
+  private isEqual(code: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const { copies } = this;
+    const from = code === 0 ? 0 : this.ends[code - 1];
+    if (this.ends[code] - from !== end - start) return false;
+    for (let i = start, k = from; i < end; i++, k++) if (bytes[i] !== copies[k]) return false;
     return true;
   }
+}
+
+function hashOf(bytes: Uint8Array, start: number, end: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
+  return hash ^ (hash >>> 15);
 }
