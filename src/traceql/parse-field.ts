@@ -1,5 +1,6 @@
 // Parser of what stands inside braces: field expressions, and the constants that other places take as well.
 import type { BinaryOp, FieldExpr, FieldRef, Static } from './ast.ts';
+import { identifierHint } from './hint.ts';
 import { intrinsicOf } from './intrinsics.ts';
 import type { Token } from './lexer.ts';
 import { fold, foldUnary } from './fold.ts';
@@ -106,8 +107,11 @@ function staticOf(stream: TokenStream, token: Token): Static | undefined {
     case 'identifier':
       if (token.text === 'minInt') return { type: 'int', value: -(1n << 63n) };
       if (token.text === 'maxInt') return { type: 'int', value: INT64_MAX };
-      if (/^[\p{L}_']/u.test(token.text)) throw stream.failAt(token, `unknown identifier: ${token.text}`);
-      return undefined;
+      if (!/^[\p{L}_']/u.test(token.text)) return undefined;
+      throw stream.failAt(
+        token,
+        `unknown identifier: ${token.text}${identifierHint(token.text, stream.next)}`,
+      );
     default:
       return undefined;
   }

@@ -1,5 +1,6 @@
 // A cursor over tokens with the error texts of the grammar, and the limits that keep hostile queries cheap.
 import { TraceqlError } from './error.ts';
+import { syntaxHint } from './hint.ts';
 import { type Token, tokenize } from './lexer.ts';
 
 const TEXT_LENGTH_MAX = 1 << 20;
@@ -42,6 +43,11 @@ export class TokenStream {
     return this.tokens[this.position]!;
   }
 
+  /** The token after the current one. */
+  get next(): Token {
+    return this.tokens[Math.min(this.position + 1, this.tokens.length - 1)]!;
+  }
+
   take(): Token {
     const token = this.current;
     if (token.kind !== 'end') this.position++;
@@ -68,7 +74,8 @@ export class TokenStream {
 
   unexpected(...expected: string[]): TraceqlError {
     const tail = expected.length === 0 ? '' : `, expecting ${expected.join(' or ')}`;
-    return this.failAt(this.current, `syntax error: unexpected ${this.current.shown}${tail}`);
+    const hint = syntaxHint(this.current, this.tokens[this.position - 1]);
+    return this.failAt(this.current, `syntax error: unexpected ${this.current.shown}${tail}${hint}`);
   }
 
   failAt(token: Token, message: string): TraceqlError {

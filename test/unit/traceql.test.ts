@@ -27,6 +27,8 @@ function outcome(text: string): string {
 
 await t.test('errors of syntax say where and what', async (t) => {
   const at = (column: number, what: string): string => `parse error at line 1, col ${column}: ${what}`;
+  const meant = (column: number, word: string, text: string): string =>
+    at(column, `unknown identifier: ${word}, did you mean ${text}?`);
   const cases = [
     { input: '', want: at(1, 'syntax error: unexpected $end') },
     { input: '{', want: at(2, 'syntax error: unexpected $end') },
@@ -35,8 +37,22 @@ await t.test('errors of syntax say where and what', async (t) => {
     { input: '{ .a = }', want: at(8, 'syntax error: unexpected }') },
     { input: '{ foo }', want: at(3, 'unknown identifier: foo') },
     { input: '{ .a = foo }', want: at(8, 'unknown identifier: foo') },
-    { input: '{ .a == 1 }', want: at(7, 'syntax error: unexpected =') },
-    { input: "{ .a = 'x' }", want: at(8, "unknown identifier: 'x'") },
+    { input: '{ .a == 1 }', want: at(7, 'syntax error: unexpected =, did you mean =?') },
+    { input: "{ .a = 'x' }", want: at(8, "unknown identifier: 'x', strings stand in double quotes") },
+    { input: '{ service.name = "a" }', want: meant(3, 'service', 'resource.service.name') },
+    { input: '{ http.status_code = 1 }', want: meant(3, 'http', 'span.http.status_code') },
+    { input: '{ sapn.foo = 1 }', want: meant(3, 'sapn', 'span.foo') },
+    { input: '{ nmae = "x" }', want: meant(3, 'nmae', 'name') },
+    { input: '{ status = eror }', want: meant(12, 'eror', 'error') },
+    { input: '{ kind = sever }', want: meant(10, 'sever', 'server') },
+    { input: '{ .a = constructor }', want: at(8, 'unknown identifier: constructor') },
+    { input: '{ .a = 1 AND .b = 2 }', want: at(10, 'syntax error: unexpected IDENTIFIER, did you mean &&?') },
+    { input: '{ .a = 1 constructor }', want: at(10, 'syntax error: unexpected IDENTIFIER') },
+    {
+      input: 'name = "a"',
+      want: at(1, 'syntax error: unexpected name, conditions stand in braces: { ... }'),
+    },
+    { input: '.a = 1', want: at(1, 'syntax error: unexpected ., conditions stand in braces: { ... }') },
     { input: '{ .a = "x }', want: at(8, 'literal not terminated') },
     { input: '{ .a = `x }', want: at(8, 'literal not terminated') },
     { input: '{ .a = "\\q" }', want: at(8, 'invalid char escape') },
