@@ -4,6 +4,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { TempoError } from '../lib/errors.ts';
+import { makeFolder } from './make-folder.ts';
 import type { ObjectInfo, ObjectStore } from './objectstore.ts';
 
 const FOLDER_MODE = 0o700;
@@ -14,6 +15,15 @@ export class LocalStore implements ObjectStore {
 
   constructor(root: string) {
     this.root = root;
+  }
+
+  async prepare(): Promise<void> {
+    try {
+      makeFolder(this.root);
+      await fs.access(this.root, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
+    } catch (err) {
+      throw new TempoError('unavailable', `folder of blocks ${this.root} cannot be written`, err);
+    }
   }
 
   async listFolders(prefix: string): Promise<string[]> {
@@ -42,7 +52,8 @@ export class LocalStore implements ObjectStore {
         let filled = 0;
         while (filled < lengthBytes) {
           const count = readSync(file, bytes, filled, lengthBytes - filled, offset + filled);
-          if (count === 0) throw new TempoError('block_corrupt', `${key} ends before byte ${offset + lengthBytes}`);
+          if (count === 0)
+            throw new TempoError('block_corrupt', `${key} ends before byte ${offset + lengthBytes}`);
           filled += count;
         }
         return bytes;
@@ -103,7 +114,7 @@ export class LocalStore implements ObjectStore {
       return await fs.readdir(this.file(prefix), { withFileTypes: true });
     } catch (err) {
       if (errorCode(err) === 'ENOENT') return [];
-      throw storeError(prefix, err);
+      throw storeError(prefix === '' ? this.root : prefix, err);
     }
   }
 

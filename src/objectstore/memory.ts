@@ -21,6 +21,10 @@ export class MemoryStore implements ObjectStore {
     this.readLocal = readLocal;
   }
 
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
   listFolders(prefix: string): Promise<string[]> {
     const found = new Set<string>();
     for (const rest of this.under(prefix))

@@ -12,6 +12,8 @@ export interface ObjectInfo {
  * not exist, `unavailable` for what may work later, `internal` for the rest. Calls may run concurrently.
  */
 export interface ObjectStore {
+  /** Called once, before anything else: rejects when nothing can be stored. */
+  prepare(): Promise<void>;
   /**
    * Names of the folders directly under `prefix` ('' = top), in no order; none when the prefix does not
    * exist.

@@ -40,10 +40,16 @@ export async function applyRetention(options: RetentionOptions): Promise<Retenti
     const blocks = blocklist.tenant(tenant);
     for (const block of expiredCompacted(blocks.compacted.values(), options)) {
       const id = block.meta.blockId;
-      if (await attempt(tenant, id, () => deleteBlock(options, tenant, id))) result.deleted++;
+      if (!(await attempt(tenant, id, () => deleteBlock(options, tenant, id)))) continue;
+      result.deleted++;
+      logger.info('block is deleted', { tenant, block: id });
     }
     for (const meta of expired(blocks.live.values(), options)) {
-      if (await attempt(tenant, meta.blockId, () => markCompacted(options, meta))) result.marked++;
+      const id = meta.blockId;
+      if (!(await attempt(tenant, id, () => markCompacted(options, meta)))) continue;
+      result.marked++;
+      const last = new Date(meta.endSec * 1000).toISOString();
+      logger.info('block is older than block_retention', { tenant, block: id, last });
     }
   }
   return result;

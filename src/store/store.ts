@@ -80,6 +80,7 @@ export class Store implements Service {
   }
 
   async start(): Promise<void> {
+    await this.options.objectStore.prepare();
     this.pool.start();
     await this.tick();
     this.schedule();

@@ -82,6 +82,22 @@ t.test('local: a key cannot leave the store', async (t) => {
   t.equal(await codeOf(store.write('a/../../x', bytes('x'))), 'invalid_argument');
 });
 
+t.test('local: a folder that cannot be is told at once', async (t) => {
+  const root = path.join(scratch, 'new', 'deeper');
+  await new LocalStore(root).prepare();
+  await new LocalStore(root).prepare();
+  t.equal(fs.statSync(path.dirname(root)).mode & 0o777, 0o700);
+  fs.writeFileSync(path.join(scratch, 'plain'), '');
+  fs.symlinkSync(path.join(scratch, 'gone'), path.join(scratch, 'dangling'));
+  // The last is one where Node's recursive mkdir never returns.
+  const hopeless = ['plain', 'plain/below', 'dangling', 'dangling/below'].map((name) =>
+    path.join(scratch, name),
+  );
+  if (process.platform === 'linux') hopeless.push('/proc/none/blocks');
+  for (const folder of hopeless)
+    t.equal(await codeOf(new LocalStore(folder).prepare()), 'unavailable', folder);
+});
+
 t.test('local: a failed write leaves nothing behind and tells the reason', async (t) => {
   const root = path.join(scratch, 'readonly');
   fs.mkdirSync(root);

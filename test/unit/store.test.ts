@@ -11,7 +11,7 @@ import { IdSet } from '../../src/store/id-set.ts';
 import { newestFound, packFound } from '../../src/store/pack.ts';
 import { Poller } from '../../src/store/poller.ts';
 import { applyRetention } from '../../src/store/retention.ts';
-import { silentLogger } from '../../src/telemetry/log.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 
 const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
 
@@ -113,22 +113,27 @@ t.test('retention marks what is old and deletes what was marked long ago', async
   await put(aMeta(1, { endSec: 5_000 }));
   await put(aMeta(2, { endSec: 9_500 }));
   await poller.poll();
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => lines.push(line) });
   const options = {
     store,
     blocklist,
-    logger: silentLogger,
+    logger,
     blockRetentionMs: 1_000_000,
     compactedBlockRetentionMs: 60_000,
     nowMs: () => clock.nowMs,
   };
   t.same(await applyRetention(options), { marked: 1, deleted: 0, failed: 0 });
+  t.match(lines.splice(0).join(''), /^.* level=info msg="block is older than block_retention" .*\n$/);
   t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
   t.same(await store.listObjects(`team/${ID(1)}`), ['meta.compacted.json']);
   clock.nowMs += 59_999;
   const later = { ...options, blockRetentionMs: 0 };
   t.same(await applyRetention(later), { marked: 0, deleted: 0, failed: 0 }, 'queries may still read it');
   clock.nowMs += 2;
+  t.same(lines, []);
   t.same(await applyRetention(later), { marked: 0, deleted: 1, failed: 0 });
+  t.match(lines.join(''), / level=info msg="block is deleted" tenant=team block=/);
   t.same(await store.listObjects(`team/${ID(1)}`), []);
   t.same(await store.listObjects(`team/${ID(2)}`), ['meta.json']);
 });

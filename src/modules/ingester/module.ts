@@ -123,7 +123,7 @@ class LocalIngester implements Ingester {
   constructor(options: IngesterOptions) {
     this.options = options;
     this.tuning = { ...LOG_DEFAULTS, ...options.log };
-    this.logger = options.logger.child({ component: 'ingester' });
+    this.logger = options.logger.child({ module: 'ingester' });
     this.nowMs = options.nowMs ?? Date.now;
     this.metrics = createIngesterMetrics(options.metrics);
     const path = `${options.wal.path}/blocks`;

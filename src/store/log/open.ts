@@ -1,6 +1,6 @@
 // Opens the log of a data folder: locks it, finds out what it holds, and makes the ring and the writing end.
-import * as fs from 'node:fs';
 import { TempoError } from '../../lib/errors.ts';
+import { makeFolder } from '../../objectstore/make-folder.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { type LogFiles, realFiles } from './files.ts';
@@ -51,12 +51,10 @@ export interface ReplayPlan {
   readonly untilSequence: number;
 }
 
-const FOLDER_MODE = 0o700;
-
 export async function openLog(options: OpenLogOptions): Promise<OpenedLog> {
   const folder = `${options.path}/log`;
   try {
-    fs.mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
+    makeFolder(folder);
   } catch (err) {
     throw new TempoError('unavailable', `data folder ${options.path} cannot be written`, err);
   }
