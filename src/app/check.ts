@@ -2,6 +2,7 @@
 // (warnings).
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
+import { parseEndpoint } from '../rpc/listen.ts';
 import { targetProblem } from './graph.ts';
 
 export interface Findings {
@@ -19,7 +20,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkStorage(config, fail, warn);
   checkFrontend(config, fail);
   checkListeners(config, fail);
-  checkUpkeep(config, warn);
+  checkUpkeep(config, fail, warn);
   for (const name of ['jaeger', 'zipkin', 'opencensus', 'kafka'] as const) {
     if (config.distributor.receivers[name] === undefined) continue;
     warn(`distributor.receivers.${name}`, 'receiver is not available yet, it is not started');
@@ -31,14 +32,14 @@ type Report = (path: string, text: string) => void;
 
 function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, warn: Report): void {
   const { backend, local, wal, block } = trace;
-  if (backend === '') fail('storage.trace.backend', 'no backend is set: local');
+  if (backend === '') fail('storage.trace.backend', 'no backend is set, use local');
   else if (backend !== 'local')
-    fail('storage.trace.backend', `backend "${backend}" is not available yet: local`);
+    fail('storage.trace.backend', `backend "${backend}" is not available yet, use local`);
   else if (local.path === '') fail('storage.trace.local.path', 'is needed for the local backend');
   if (wal.path === '') fail('storage.trace.wal.path', 'is needed');
   const { version } = block;
   if (version !== '' && version !== 'vParquet4') {
-    fail('storage.trace.block.version', `blocks of version ${version} cannot be written: vParquet4`);
+    fail('storage.trace.block.version', `blocks of version ${version} cannot be written, use vParquet4`);
   }
   if (trace.blocklistPollConcurrency === 0)
     warn('storage.trace.blocklist_poll_concurrency', 'is 0, 1 is used');
@@ -73,23 +74,34 @@ function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
   }
 }
 
-function checkListeners({ server }: TempoConfig, fail: Report): void {
+function checkListeners({ distributor, server }: TempoConfig, fail: Report): void {
   for (const key of ['httpListenPort', 'grpcListenPort'] as const) {
     const path = key === 'httpListenPort' ? 'server.http_listen_port' : 'server.grpc_listen_port';
     if (server[key] < 0 || server[key] > 65_535) fail(path, `is ${server[key]}, no port`);
+  }
+  for (const name of ['grpc', 'http'] as const) {
+    const protocol = distributor.receivers.otlp?.protocols[name];
+    if (protocol === undefined) continue;
+    try {
+      parseEndpoint(protocol.endpoint);
+    } catch (err) {
+      fail(`distributor.receivers.otlp.protocols.${name}.endpoint`, (err as Error).message);
+    }
   }
   if (server.httpTlsConfig.certFile !== '' || server.httpTlsConfig.cert !== '') {
     fail('server.http_tls_config', 'TLS is not available yet');
   }
 }
 
-function checkUpkeep(config: TempoConfig, warn: Report): void {
+function checkUpkeep(config: TempoConfig, fail: Report, warn: Report): void {
   const { compactor, distributor, ingester, queryFrontend, storage } = config;
   const pollMs = storage.trace.blocklistPollMs;
   if (ingester.completeBlockTimeoutMs < pollMs) {
     warn('ingester.complete_block_timeout', 'is less than storage.trace.blocklist_poll');
   }
-  if (compactor.compaction.blockRetentionMs < pollMs) {
+  if (compactor.compaction.blockRetentionMs < 0) {
+    fail('compactor.compaction.block_retention', 'is negative: every block would be deleted');
+  } else if (compactor.compaction.blockRetentionMs < pollMs) {
     warn('compactor.compaction.block_retention', 'is less than storage.trace.blocklist_poll');
   }
   if (compactor.compaction.retentionConcurrency === 0) {

@@ -2,6 +2,7 @@
 // alone.
 import { Command, CommanderError, Option } from 'commander';
 import type { FlagSpec } from '../config/flags.ts';
+import { nearest } from '../lib/nearest.ts';
 
 /** A command line that cannot be understood: usage, exit code 2. */
 export class UsageError extends Error {}
@@ -46,7 +47,11 @@ function doubleDashed(args: readonly string[], byName: ReadonlyMap<string, FlagS
     }
     const [, name, attached] = match as unknown as [string, string, string | undefined];
     const flag = byName.get(name);
-    if (flag === undefined) throw new UsageError(`flag provided but not defined: -${name}`);
+    if (flag === undefined) {
+      const near = nearest(name, [...byName.keys()]);
+      const proposal = near === undefined ? '' : `, did you mean -${near}?`;
+      throw new UsageError(`flag provided but not defined: -${name}${proposal}`);
+    }
     let value = attached;
     const next = args[i + 1];
     if (flag.type === 'bool') {

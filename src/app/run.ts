@@ -53,7 +53,8 @@ export async function run(host: Host): Promise<number> {
     given = parseCommandLine(host.args, flags);
   } catch (err) {
     if (!(err instanceof UsageError)) throw err;
-    host.err(`${err.message}\n${usageText(flags)}`);
+    // Again below the flags, which fill more than a screen.
+    host.err(`${err.message}\n${usageText(flags)}\n${err.message}\n`);
     return EXIT_USAGE;
   }
   const isOn = (name: string): boolean => given.get(name)?.at(-1) === 'true';
@@ -71,6 +72,8 @@ export async function run(host: Host): Promise<number> {
   } catch (err) {
     if (!(err instanceof ConfigError)) throw err;
     for (const problem of err.problems) host.err(`failed parsing config: ${problemLine(problem)}\n`);
+    const isUnexpanded = !isOn('config.expand-env') && err.problems.some(({ text }) => text.includes('${'));
+    if (isUnexpanded) host.err('${NAME} and ${NAME:-default} are replaced with -config.expand-env=true\n');
     return err.problems.every(({ at }) => at.startsWith('-')) ? EXIT_USAGE : EXIT_FAILED;
   }
   if (isOn('config.verify')) {

@@ -44,6 +44,7 @@ t.test('command lines as Go reads them', (t) => {
     { input: ['-target=a', '-target=b'], want: { target: ['a', 'b'] } },
     { input: ['-s3.key_a=1'], want: { 's3.key_a': ['1'] } },
     { input: ['-nope'], want: 'flag provided but not defined: -nope' },
+    { input: ['-traget=x'], want: 'flag provided but not defined: -traget, did you mean -target?' },
     { input: ['--target'], want: 'flag needs an argument: -target' },
     { input: ['-on=maybe'], want: 'invalid boolean value "maybe" for -on: parse error' },
     { input: ['all'], want: 'unexpected argument: all' },
@@ -184,6 +185,17 @@ t.test('what a readable configuration can have wrong', (t) => {
     'ingester.complete_block_timeout',
     'distributor.receivers.zipkin',
   ]);
+  for (const endpoint of ['127.0.0.1', 'http://127.0.0.1:4317', ':99999']) {
+    const otlp = `otlp: {protocols: {http: , grpc: {endpoint: '${endpoint}'}}}`;
+    t.same(
+      problems(`${LOCAL}distributor: {receivers: {${otlp}}}`),
+      ['distributor.receivers.otlp.protocols.grpc.endpoint'],
+      endpoint,
+    );
+  }
+  t.same(problems(`${LOCAL}compactor: {compaction: {block_retention: -1h}}`), [
+    'compactor.compaction.block_retention',
+  ]);
   t.end();
 });
 
@@ -249,6 +261,11 @@ t.test('ends without starting', async (t) => {
   const usage = new FakeHost('-nope');
   t.equal(await run(usage), 2);
   t.match(usage.stderr, /^flag provided but not defined: -nope\nUsage of tempo:\n/);
+  t.match(usage.stderr, /\n\nflag provided but not defined: -nope\n$/, 'again where the screen ends');
+  const unexpanded = new FakeHost(`-config.file=${configFile(folder, 'shutdown_delay: ${DELAY:-1s}')}`);
+  t.equal(await run(unexpanded), 1);
+  t.match(unexpanded.stderr, /shutdown_delay: .* is no duration.*\n.* -config\.expand-env=true\n$/);
+  configFile(folder);
   const version = new FakeHost('--version');
   t.equal(await run(version), 0);
   t.match(version.stdout, /^tempo, version \d/);
@@ -316,6 +333,15 @@ t.test('cannot start: one line that names what is in the way', async (t) => {
   t.equal(await run(noFolder), 1);
   t.match(noFolder.stderr, /^error running tempo: .*\/dev\/null/);
   t.equal(noFolder.stderr.trimEnd().split('\n').length, 1, noFolder.stderr);
+
+  const noBlocks = new FakeHost(
+    `-config.file=${configFile(folder)}`,
+    '-storage.trace.local.path=/dev/null/blocks',
+    '-log.level=error',
+  );
+  t.equal(await run(noBlocks), 1);
+  t.match(noBlocks.stderr, /^error running tempo: folder of blocks \/dev\/null\/blocks cannot be written: /);
+  t.equal(noBlocks.stderr.trimEnd().split('\n').length, 1, noBlocks.stderr);
 });
 
 t.test('log lines', (t) => {
