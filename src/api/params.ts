@@ -67,7 +67,10 @@ export function parseSearchParams(params: UrlParams, limits: SearchLimits): Sear
   };
 }
 
-/** Without `q`, Tempo takes conditions from `tags` and durations and, without a time range, from any parameter. */
+/**
+ * Without `q`, Tempo takes conditions from `tags` and durations and, without a time range, from any
+ * parameter.
+ */
 function refuseTags(params: UrlParams): void {
   const isAnyTag = !params.has('start') && !params.has('end');
   for (const name of params.keys()) {

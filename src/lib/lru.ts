@@ -65,8 +65,8 @@ export class ByteLru {
   }
 
   /**
-   * Adds or replaces; what is larger than the whole cache is not kept. `needs` are keys of entries that the value refers
-   * to: they do not go before it, so that no memory is held that is not counted.
+   * Adds or replaces; what is larger than the whole cache is not kept. `needs` are keys of entries that the
+   * value refers to: they do not go before it, so that no memory is held that is not counted.
    */
   set(key: string, value: object, bytes: number, needs: readonly string[] = NONE): void {
     this.delete(key);

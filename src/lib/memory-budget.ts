@@ -1,5 +1,5 @@
-// How much memory the process may use: what heads and caches take when the configuration does not say it are shares of
-// this.
+// How much memory the process may use: what heads and caches take when the configuration does not say it
+// are shares of this.
 
 const QUARTER = 4;
 const BUDGET_MAX = 2 * 1024 ** 3;

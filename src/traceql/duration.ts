@@ -1,5 +1,5 @@
-// Durations as TraceQL writes them: Prometheus style (1h30m, integers only) or Go style (1.5s). They are printed
-// by src/lib/duration.ts.
+// Durations as TraceQL writes them: Prometheus style (1h30m, integers only) or Go style (1.5s). They are
+// printed by src/lib/duration.ts.
 
 const UNIT_NANOS: Record<string, bigint> = {
   ns: 1n,

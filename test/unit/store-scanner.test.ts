@@ -1,5 +1,5 @@
-// What a scan thread answers, without the thread: a trace whose parts lie in several sources is one, and a source
-// that cannot be read is told while the others are read.
+// What a scan thread answers, without the thread: a trace whose parts lie in several sources is one, and a
+// source that cannot be read is told while the others are read.
 import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';

@@ -1,4 +1,5 @@
-// How many children each span has, from nested sets: for blocks without a column of its own (before vParquet5).
+// How many children each span has, from nested sets: for blocks without a column of its own (before
+// vParquet5).
 import { ValueType, type Field, type Vector } from '../../traceql/source.ts';
 import { INTRINSICS } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';

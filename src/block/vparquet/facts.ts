@@ -1,5 +1,5 @@
-// Facts of traces of a row group, for search results. The small columns that they come from are decoded once, whole, and
-// kept in the thread's cache.
+// Facts of traces of a row group, for search results. The small columns that they come from are decoded
+// once, whole, and kept in the thread's cache.
 import type { GroupColumns } from './group-columns.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
@@ -38,7 +38,10 @@ interface FactsTable {
 
 /** @param ids 16 bytes a trace. */
 export async function traceFacts(
-  group: GroupColumns, ids: Uint8Array, traces: Int32Array, signal?: AbortSignal,
+  group: GroupColumns,
+  ids: Uint8Array,
+  traces: Int32Array,
+  signal?: AbortSignal,
 ): Promise<TraceFacts[]> {
   const key = group.cacheKey('facts');
   let table = group.file.cache.get<FactsTable>(key);
@@ -51,8 +54,12 @@ export async function traceFacts(
     const rootService = services.texts[services.codes[row]];
     const rootName = names.texts[names.codes[row]];
     return {
-      id: ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), rootService, rootName,
-      hasRoot: rootService !== '' || rootName !== '', startUnixNano: starts[row], endUnixNano: ends[row],
+      id: ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES),
+      rootService,
+      rootName,
+      hasRoot: rootService !== '' || rootName !== '',
+      startUnixNano: starts[row],
+      endUnixNano: ends[row],
       services: stats === undefined ? [] : servicesOf(stats, row),
     };
   });
@@ -78,7 +85,16 @@ async function loadFacts(group: GroupColumns, ids: Uint8Array, signal?: AbortSig
 }
 
 function tableBytes({ services, names, starts, stats }: FactsTable): number {
-  const arrays = [services.codes, names.codes, starts, starts, stats?.codes, stats?.starts, stats?.spans, stats?.errors];
+  const arrays = [
+    services.codes,
+    names.codes,
+    starts,
+    starts,
+    stats?.codes,
+    stats?.starts,
+    stats?.spans,
+    stats?.errors,
+  ];
   const strings = services.texts.length + names.texts.length + (stats?.texts.length ?? 0);
   return arrays.reduce((sum, array) => sum + (array?.byteLength ?? 0), strings * 50);
 }

@@ -89,10 +89,12 @@ export class GroupColumns {
 
   /** Key of the cached dictionary of one of the columns when that is `table`. */
   keyOfTable(table: ByteTable, columns: readonly string[]): string | undefined {
-    return columns.map((name) => this.dictionaryKey(name)).find((key) => {
-      const dictionary = this.file.cache.peek<Dictionary>(key);
-      return dictionary !== undefined && 'strings' in dictionary && dictionary.strings === table;
-    });
+    return columns
+      .map((name) => this.dictionaryKey(name))
+      .find((key) => {
+        const dictionary = this.file.cache.peek<Dictionary>(key);
+        return dictionary !== undefined && 'strings' in dictionary && dictionary.strings === table;
+      });
   }
 
   /** The dictionary of a column; undefined when it has none. */

@@ -1,5 +1,5 @@
-// Which spans of a spanset are shown, and in which order: the earliest, so that the same spans are shown wherever they
-// are stored.
+// Which spans of a spanset are shown, and in which order: the earliest, so that the same spans are shown
+// wherever they are stored.
 import type { Vector } from '../source.ts';
 import { compareBytes } from './entry-test.ts';
 import { bytesAt, firstEntry } from './value-reader.ts';

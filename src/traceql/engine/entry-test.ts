@@ -1,6 +1,5 @@
-// A comparison of a stored value with a constant, as a test of vector entries: strings are decided once
-// per entry of
-// the string table, numbers straight over the typed array.
+// A comparison of a stored value with a constant, as a test of vector entries: strings are decided once per
+// entry of the string table, numbers straight over the typed array.
 import type { CompareOp, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { TraceqlError } from '../error.ts';
@@ -166,7 +165,7 @@ function equalIds(bytes: Uint8Array, wanted: Uint8Array): boolean {
   return true;
 }
 
-export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
@@ -178,8 +177,14 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length;
 }
 
-/** What a source may leave out when only values that pass one of the tests matter; without tests all values do. */
-export function restrictionOf(field: Field, tests: readonly EntryTest[]): Pick<FieldRequest, 'equals' | 'types'> {
+/**
+ * What a source may leave out when only values that pass one of the tests matter; without tests all values
+ * do.
+ */
+export function restrictionOf(
+  field: Field,
+  tests: readonly EntryTest[],
+): Pick<FieldRequest, 'equals' | 'types'> {
   const types = new Set<ValueType>();
   let equals: Uint8Array[] | undefined = [];
   for (const test of tests) {
@@ -191,7 +196,7 @@ export function restrictionOf(field: Field, tests: readonly EntryTest[]): Pick<F
   }
   if (types.size === 0) return {};
   // values of an intrinsic are of one type
-  const ofTypes = field.kind === 'intrinsic' ? {} : { types: [...types].sort() };
+  const ofTypes = field.kind === 'intrinsic' ? {} : { types: [...types].sort((a, b) => (a < b ? -1 : 1)) };
   return equals === undefined ? ofTypes : { ...ofTypes, equals };
 }
 

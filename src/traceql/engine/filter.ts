@@ -1,6 +1,5 @@
 // Evaluates a filter's expression over all spans of a source into a set of spans. Conditions of a
-// conjunction are
-// tried cheapest first; what is left of the spans then limits what later ones load.
+// conjunction are tried cheapest first; what is left of the spans then limits what later ones load.
 import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { isBooleanOp } from '../types.ts';
@@ -162,7 +161,7 @@ async function condition(
 }
 
 /** Spans that have the field at all. */
-export function existingSpans(scan: Scan, ref: FieldRef, within: Bitset | undefined): Promise<Bitset> {
+function existingSpans(scan: Scan, ref: FieldRef, within: Bitset | undefined): Promise<Bitset> {
   return fieldCondition(scan, ref, { kind: 'exists' }, within);
 }
 
@@ -183,9 +182,8 @@ async function fieldCondition(
 }
 
 /**
- * An unscoped attribute is the one of the first scope that has it. Whether a scope has it only matters
- * when a later
- * scope matches, so scopes are asked from the last to the first, and usually only for what matches.
+ * An unscoped attribute is the one of the first scope that has it. Whether a scope has it only matters when
+ * a later scope matches, so scopes are asked from the last to the first, and usually only for what matches.
  */
 async function unscopedCondition(
   scan: Scan,

@@ -1,5 +1,5 @@
-// Writes JSON of many results into large buffers: no text is made of numbers and ids, and what was written can be
-// repeated without being made again.
+// Writes JSON of many results into large buffers: no text is made of numbers and ids, and what was written
+// can be repeated without being made again.
 import { jsonString } from './json.ts';
 
 const CHUNK_BYTES_MIN = 64 * 1024;

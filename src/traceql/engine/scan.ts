@@ -1,8 +1,14 @@
 // One query's view of one source: loads vectors once, keeps the owner relations, and turns sets of owners
-// into sets
-// of spans.
+// into sets of spans.
 import { Bitset } from '../../lib/bitset.ts';
-import { type Field, type FieldRequest, type Owner, type SpanSource, type Vector, fieldKey } from '../source.ts';
+import {
+  type Field,
+  type FieldRequest,
+  type Owner,
+  type SpanSource,
+  type Vector,
+  fieldKey,
+} from '../source.ts';
 import { TextPool } from './text-pool.ts';
 
 export type RelationName = Parameters<SpanSource['relation']>[0];
@@ -53,7 +59,8 @@ export class Scan {
     const name = fieldKey(field);
     const limits = restrictionKey(restriction);
     const key = `${rows?.key ?? ''}|${limits}|${name}`;
-    let vector = this.vectors.get(`||${name}`) ?? this.vectors.get(`|${limits}|${name}`) ?? this.vectors.get(key);
+    let vector =
+      this.vectors.get(`||${name}`) ?? this.vectors.get(`|${limits}|${name}`) ?? this.vectors.get(key);
     if (!vector) {
       vector = this.load({ field, ...restriction }, rows);
       this.vectors.set(key, vector);
