@@ -1,6 +1,5 @@
 // The form of a JSON answer that does not depend on order, as the golden files have it: lists sorted (but
-// OTLP arrays
-// and samples), query statistics and exemplars dropped.
+// OTLP arrays and samples), query statistics and exemplars dropped, traces as a flat list of spans.
 
 export function canonical(value: unknown, key = ''): unknown {
   if (Array.isArray(value)) {
@@ -19,8 +18,39 @@ export function canonical(value: unknown, key = ''): unknown {
   return out;
 }
 
+/** Trace by id, v1 or v2. */
+export function canonicalTrace(body: unknown): unknown {
+  const { trace, ...rest } = body as { trace?: unknown };
+  if (trace !== undefined) return { ...(canonical(rest) as object), trace: flatTrace(trace) };
+  return { trace: flatTrace(body) };
+}
+
+interface Spans {
+  readonly scope?: unknown;
+  readonly spans?: readonly { readonly spanId?: string }[];
+}
+
+interface ResourceSpans {
+  readonly resource?: unknown;
+  readonly scopeSpans?: readonly Spans[];
+}
+
+/** Each span with its scope and resource, whatever groups they came in. */
+function flatTrace(trace: unknown): unknown {
+  const { batches, resourceSpans } = trace as {
+    batches?: readonly ResourceSpans[];
+    resourceSpans?: readonly ResourceSpans[];
+  };
+  const flat = (batches ?? resourceSpans ?? []).flatMap(({ resource, scopeSpans }) =>
+    (scopeSpans ?? []).flatMap(({ scope, spans }) =>
+      (spans ?? []).map((span) => ({ spanID: span.spanId, span, scope, resource })),
+    ),
+  );
+  return canonical(flat);
+}
+
 /** JSON text with sorted keys. */
-export function stable(value: unknown): string {
+function stable(value: unknown): string {
   return JSON.stringify(value);
 }
 

@@ -1,5 +1,5 @@
-// Starts the server as a process of its own, on free ports of loopback, for end-to-end tests. TEMPO_BINARY names
-// another program with the same flags, so that the same tests run against real Tempo.
+// Starts the server as a process of its own, on free ports of loopback, for end-to-end tests. TEMPO_BINARY
+// names another program with the same flags, so that the same tests run against real Tempo.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
@@ -34,6 +34,11 @@ export type StartOptions = {
   readonly args?: readonly string[];
   /** Those of an earlier process, to come back at the same address. */
   readonly ports?: Ports;
+  /** Another program with the same flags. */
+  readonly program?: string;
+  /** A configuration in place of the usual one; it finds DATA and its ports in the environment. */
+  readonly configFile?: string;
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 const READY_LIMIT_MS = 30_000;
@@ -78,6 +83,17 @@ usage_report: { reporting_enabled: false }
 `;
 }
 
+async function configVariables(data: string, ports: Ports): Promise<Record<string, string>> {
+  return {
+    DATA: data,
+    HTTP_PORT: String(ports.http),
+    GRPC_PORT: String(ports.grpc),
+    OTLP_GRPC_PORT: String(ports.otlpGrpc),
+    OTLP_HTTP_PORT: String(ports.otlpHttp),
+    GOSSIP_PORT: String(await freePort()),
+  };
+}
+
 async function untilReady(child: ChildProcess, url: string, output: () => string): Promise<void> {
   const endsAtMs = performance.now() + READY_LIMIT_MS;
   while (performance.now() < endsAtMs) {
@@ -97,13 +113,14 @@ async function untilReady(child: ChildProcess, url: string, output: () => string
 export async function startTempo(data: string, options: StartOptions = {}): Promise<RunningTempo> {
   const ports = options.ports ?? (await freePorts());
   mkdirSync(data, { recursive: true });
-  const configPath = join(data, 'tempo.yaml');
-  writeFileSync(configPath, configText(data, ports) + (options.yaml ?? ''));
-  const flags = [`-config.file=${configPath}`, '-target=all', ...(options.args ?? [])];
-  const binary = process.env['TEMPO_BINARY'];
+  const config = options.configFile ?? join(data, 'tempo.yaml');
+  if (options.configFile === undefined) writeFileSync(config, configText(data, ports) + (options.yaml ?? ''));
+  const flags = [`-config.file=${config}`, '-target=all', ...(options.args ?? [])];
+  const program = options.program ?? process.env['TEMPO_BINARY'];
   const [command, ...args] =
-    binary === undefined ? [process.execPath, 'cmd/tempo/main.ts', ...flags] : [binary, ...flags];
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    program === undefined ? [process.execPath, 'cmd/tempo/main.ts', ...flags] : [program, ...flags];
+  const env = { ...process.env, ...(await configVariables(data, ports)), ...options.env };
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const chunks: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
