@@ -1,5 +1,12 @@
-// The tempo program: binds the process to src/app/run.ts.
-import { run, EXIT_FAILED } from '../../src/app/run.ts';
+// The tempo program: binds the process to src/app/run.ts. Compiled code is kept between runs, which takes
+// a third off the time of a start; hence the late import.
+import module from 'node:module';
+import path from 'node:path';
+
+// By the environment, because the threads look there.
+process.env['NODE_COMPILE_CACHE'] ??= path.join(import.meta.dirname, '../../node_modules/.cache/tempo');
+module.enableCompileCache(process.env['NODE_COMPILE_CACHE']);
+const { run, EXIT_FAILED } = await import('../../src/app/run.ts');
 
 const fatal = (err: unknown): void => {
   process.stderr.write(`fatal: ${err instanceof Error ? (err.stack ?? err.message) : String(err)}\n`);

@@ -1,4 +1,5 @@
 // Command line, module graph, start and stop, the HTTP server, and the whole program with an invented host.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -294,6 +295,14 @@ t.test('ends without starting', async (t) => {
     t.match(host.stderr, want);
     t.equal(host.stderr.trimEnd().split('\n').length, 1, 'one line');
   }
+});
+
+t.test('compiled code is kept beside the dependencies', (t) => {
+  const { NODE_COMPILE_CACHE: _, ...env } = { ...process.env, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
+  const { stderr } = spawnSync(process.execPath, ['cmd/tempo/main.ts', '-version'], { env, encoding: 'utf8' });
+  t.match(stderr, /node_modules\/\.cache\/tempo\//);
+  t.match(stderr, /cache for .*src\/app\/run\.ts/);
+  t.end();
 });
 
 t.test('starts, answers, stops at a signal', async (t) => {
