@@ -28,6 +28,8 @@ export interface SearchParams {
 }
 
 const INT32_MAX = 2147483647;
+const ONLY_ONE_OF_RANGE =
+  'error parsing date range: only one of start and end provided: must provide both or neither';
 const SEARCH_NAMES: ReadonlySet<string> = new Set(['q', 'limit', 'spss', 'start', 'end']);
 
 /** The 16 bytes of a trace id of 1 to 32 hex digits. */
@@ -44,8 +46,8 @@ export function parseTraceId(text: string): Uint8Array {
 
 /** `start` and `end` of trace by id: each may be missing. */
 export function parseTraceRange(params: UrlParams): SecondsRange {
-  const startSec = integer(params, 'start') ?? 0;
-  const endSec = integer(params, 'end') ?? 0;
+  const startSec = seconds(params, 'start') ?? 0;
+  const endSec = seconds(params, 'end') ?? 0;
   if (startSec !== 0 && endSec !== 0 && endSec <= startSec) throw rangeError(startSec, endSec);
   return { startSec: startSec || undefined, endSec: endSec || undefined };
 }
@@ -82,7 +84,7 @@ function refuseTags(params: UrlParams): void {
 }
 
 function searchLimit(params: UrlParams, limits: SearchLimits): number {
-  const limit = integer(params, 'limit') ?? limits.defaultLimit;
+  const limit = integer(params, 'limit', 'Atoi', Number.MAX_SAFE_INTEGER) ?? limits.defaultLimit;
   if (limit <= 0) throw invalid('invalid limit: must be a positive number');
   if (limits.limitMax > 0 && limit > limits.limitMax) {
     throw invalid(`limit ${limit} exceeds max limit ${limits.limitMax}`);
@@ -91,7 +93,7 @@ function searchLimit(params: UrlParams, limits: SearchLimits): number {
 }
 
 function spansPerSpanSet(params: UrlParams, limits: SearchLimits): number {
-  const wanted = integer(params, 'spss') ?? limits.defaultSpansPerSpanSet;
+  const wanted = integer(params, 'spss', 'Atoi', Number.MAX_SAFE_INTEGER) ?? limits.defaultSpansPerSpanSet;
   if (wanted < 0) throw invalid('invalid spss: must be a non-negative number');
   const max = limits.spansPerSpanSetMax;
   if (max > 0 && (wanted > max || wanted === 0))
@@ -100,10 +102,12 @@ function spansPerSpanSet(params: UrlParams, limits: SearchLimits): number {
 }
 
 function searchRange(params: UrlParams, limits: SearchLimits): SecondsRange {
-  const startSec = integer(params, 'start') ?? 0;
-  const endSec = integer(params, 'end') ?? 0;
+  const start = seconds(params, 'start');
+  const startSec = start ?? 0;
+  const endSec = seconds(params, 'end') ?? 0;
   if (startSec === 0 && endSec === 0) return { startSec: undefined, endSec: undefined };
-  if (endSec <= startSec || startSec === 0) throw rangeError(startSec, endSec);
+  if (start === undefined) throw invalid(ONLY_ONE_OF_RANGE);
+  if (endSec <= startSec || startSec < 0) throw rangeError(startSec, endSec);
   if (limits.durationMaxMs > 0 && (endSec - startSec) * 1000 > limits.durationMaxMs) {
     const max = formatDuration(limits.durationMaxMs);
     throw invalid(
@@ -113,12 +117,20 @@ function searchRange(params: UrlParams, limits: SearchLimits): SecondsRange {
   return { startSec, endSec };
 }
 
-function integer(params: UrlParams, name: string): number | undefined {
+/** Milliseconds and nanoseconds, the usual mistake, are out of its range. */
+function seconds(params: UrlParams, name: string): number | undefined {
+  return integer(params, name, 'ParseInt', INT32_MAX);
+}
+
+/** @param parser of Go, named in its error. */
+function integer(params: UrlParams, name: string, parser: string, max: number): number | undefined {
   const text = params.get(name);
   if (text === null || text === '') return undefined;
   const value = Number(text);
-  if (/^[+-]?\d+$/.test(text) && Math.abs(value) <= INT32_MAX) return value;
-  throw invalid(`invalid ${name}: strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+  const isNumber = /^[+-]?\d+$/.test(text);
+  if (isNumber && Math.abs(value) <= max) return value;
+  const why = isNumber ? 'value out of range' : 'invalid syntax';
+  throw invalid(`invalid ${name}: strconv.${parser}: parsing ${JSON.stringify(text)}: ${why}`);
 }
 
 function rangeError(startSec: number, endSec: number): TempoError {

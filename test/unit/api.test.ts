@@ -45,6 +45,8 @@ t.test('search parameters', (t) => {
 });
 
 t.test('search parameters that are refused', (t) => {
+  const ONLY_ONE =
+    'error parsing date range: only one of start and end provided: must provide both or neither';
   const cases = [
     ['q={}&tags=a', "invalid request: can't specify tags and q in the same query"],
     ['tags=a%3Db&start=1&end=2', 'search by tags is not supported: use a TraceQL query, q'],
@@ -53,10 +55,17 @@ t.test('search parameters that are refused', (t) => {
     ['limit=0', 'invalid limit: must be a positive number'],
     ['limit=-1', 'invalid limit: must be a positive number'],
     ['limit=262145', 'limit 262145 exceeds max limit 262144'],
-    ['limit=x', 'invalid limit: strconv.ParseInt: parsing "x": invalid syntax'],
+    ['limit=x', 'invalid limit: strconv.Atoi: parsing "x": invalid syntax'],
+    ['limit=3000000000', 'limit 3000000000 exceeds max limit 262144'],
+    ['spss=x', 'invalid spss: strconv.Atoi: parsing "x": invalid syntax'],
+    ['start=x', 'invalid start: strconv.ParseInt: parsing "x": invalid syntax'],
+    ['end=1795212987000', 'invalid end: strconv.ParseInt: parsing "1795212987000": value out of range'],
     ['spss=101', 'spans per span set exceeds 100. received 101'],
     ['start=10', 'http parameter start must be before end. received start=10 end=0'],
-    ['end=10', 'http parameter start must be before end. received start=0 end=10'],
+    ['end=10', ONLY_ONE],
+    ['start=&end=10', ONLY_ONE],
+    ['start=-5&end=10', 'http parameter start must be before end. received start=-5 end=10'],
+    ['start=0&end=700000', 'range specified by start and end exceeds 168h0m0s. received start=0 end=700000'],
     ['start=5&end=5', 'http parameter start must be before end. received start=5 end=5'],
     ['start=1&end=700000', 'range specified by start and end exceeds 168h0m0s. received start=1 end=700000'],
     [`q=${'x'.repeat(131073)}`, 'TraceQL query is too large: the maximum size is 131072 bytes'],
