@@ -156,8 +156,24 @@ function validateBinary(expr: Extract<FieldExpr, { kind: 'binary' }>): void {
   if (!operatorAllowed(expr.op, left) || !operatorAllowed(expr.op, right)) {
     throw new TraceqlError(`illegal operation for the given types: ${printField(expr)}`);
   }
+  if (ORDER_OPS.has(expr.op) && (isId(expr.lhs) || isId(expr.rhs))) {
+    throw new TraceqlError(`operator not supported for IDs: ${expr.op}`);
+  }
   if (left === 'nil' || right === 'nil') validateNil(expr.op, left === 'nil' ? expr.rhs : expr.lhs);
   if (expr.op === '=~' || expr.op === '!~') validateRegex(expr.rhs);
+}
+
+const ORDER_OPS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=']);
+const IDS: ReadonlySet<string> = new Set([
+  'span:id',
+  'span:parentID',
+  'trace:id',
+  'link:spanID',
+  'link:traceID',
+]);
+
+function isId(expr: FieldExpr): boolean {
+  return expr.kind === 'intrinsic' && IDS.has(expr.name);
 }
 
 function validateNil(op: string, other: FieldExpr): void {

@@ -127,6 +127,8 @@ await t.test('errors of meaning', async (t) => {
     { input: '{ name =~ "[" }', want: 'invalid regex: `[`' },
     { input: '{ name =~ 1 }', want: 'binary operations must operate on the same type: name =~ 1' },
     { input: '{ name = nil }', want: 'name=nil is not valid because intrinsics cannot be nil' },
+    { input: '{ span:id > "a" }', want: 'operator not supported for IDs: >' },
+    { input: '{ "a" <= link:traceID }', want: 'operator not supported for IDs: <=' },
     { input: '{ nil = name }', want: 'name=nil is not valid because intrinsics cannot be nil' },
     {
       input: '{ resource.service.name = nil }',

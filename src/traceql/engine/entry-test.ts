@@ -3,6 +3,7 @@
 import type { CompareOp, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { TraceqlError } from '../error.ts';
+import { idText } from './json.ts';
 import { regexMatcher } from '../regex.ts';
 import { type Field, type FieldRequest, type Intrinsic, ValueType, type Vector } from '../source.ts';
 
@@ -136,12 +137,20 @@ function regexTest(op: '=~' | '!~', pattern: string): EntryTest {
 }
 
 /** Ids are equal whatever zeros lead them. */
+/** Ids are compared as bytes, and match patterns as they are shown; `validate` refuses other operators. */
 function idTest(op: CompareOp, text: string, size: number): EntryTest {
-  if (op !== '=' && op !== '!=') throw new TraceqlError(`operator not supported for IDs: ${op}`);
+  const type = ValueType.bytes;
+  if (op === '=~' || op === '!~') {
+    const matcher = regexMatcher(text);
+    if (!matcher) throw new TraceqlError(`invalid regex: \`${text}\``);
+    const isWanted = op === '=~';
+    const accepts = (bytes: Uint8Array): boolean => matcher.matchesText(idText(bytes)) === isWanted;
+    return { kind: 'bytes', type, accepts, equals: undefined };
+  }
   const wanted = idBytesOf(text, size);
   return {
     kind: 'bytes',
-    type: ValueType.bytes,
+    type,
     accepts: (bytes) => (wanted !== undefined && equalIds(bytes, wanted)) === (op === '='),
     equals: undefined,
   };
