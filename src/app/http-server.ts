@@ -29,6 +29,9 @@ const STOP_GRACE_MS = 3000;
 /** Bodies are not read by any route here: parameters are in the URL. */
 const BODY_BYTES_MAX = 1_048_576;
 
+/** As Go's servers have it: queries are in the URL, and Node's 16 KB would refuse long ones. */
+const HEADER_BYTES_MAX = 1_048_576;
+
 export interface HttpServer extends Service {
   /** Where modules add their routes, before start. */
   readonly app: FastifyInstance;
@@ -43,6 +46,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     keepAliveTimeout: config.httpServerIdleTimeoutMs,
     // Without it an answer that nobody reads would be held for ever.
     connectionTimeout: config.httpServerWriteTimeoutMs,
+    http: { maxHeaderSize: HEADER_BYTES_MAX },
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 4096 },
     frameworkErrors: (err, request, reply) => void sendError(err, request, reply, logger),
