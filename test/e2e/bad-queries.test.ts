@@ -1,0 +1,110 @@
+// Queries of an enemy: what is no TraceQL, what is absurdly large or deep, patterns that make backtracking
+// engines hang. Each gets its status soon, and others are answered meanwhile.
+import t from 'tap';
+import { figuresOf, httpExport } from '../support/hostile.ts';
+import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
+import { flush, spansOfTrace } from '../support/read-api.ts';
+import { startTempo } from '../support/server.ts';
+
+const ANSWER_MS_MAX = 5000;
+const RSS_GROWTH_MIB_MAX = 250;
+
+const deep = (open: string, inner: string, close: string, depth: number): string =>
+  open.repeat(depth) + inner + close.repeat(depth);
+
+t.test('bad queries', { timeout: 100_000 }, async (t) => {
+  const tempo = await startTempo(t.testdir());
+  t.teardown(() => tempo.kill());
+  const startUnixNano = BigInt(Date.now()) * 1_000_000n;
+  for (let id = 1; id <= 20; id++) {
+    const spans = aTrace(id, 100, () => ({
+      startUnixNano,
+      endUnixNano: startUnixNano,
+      attributes: [['long', `${'a'.repeat(5_000)}!`]],
+    }));
+    t.equal((await httpExport(tempo, encodeTraces(spans))).status, 200);
+    if (id === 10) await flush(tempo);
+  }
+  const before = figuresOf(tempo.pid);
+  const cases: { name: string; q: string; status: number; text?: RegExp }[] = [
+    { name: 'no end', q: '{ name = "a"', status: 400, text: /line 1, col(?:umn)? 13/ },
+    {
+      name: 'an error on the second line',
+      q: '{ name = "a" }\n  && }',
+      status: 400,
+      text: /line 2, col(?:umn)? 6/,
+    },
+    { name: 'not closed', q: '{ name = "a }', status: 400, text: /line 1, col(?:umn)? \d+/ },
+    { name: 'garbage', q: '\u0000\u0001\uffff{{{', status: 400, text: /line 1, col(?:umn)? 1/ },
+    { name: 'a type error', q: '{ name > 5ms }', status: 400 },
+    { name: 'an attribute that is none', q: '{ span. = 1 }', status: 400, text: /line 1, col(?:umn)? \d+/ },
+    { name: 'a bad pattern', q: '{ name =~ "(" }', status: 400 },
+    { name: 'a pattern of another engine', q: '{ name =~ "(?=a)" }', status: 400 },
+    { name: 'a repetition that explodes', q: '{ name =~ "((a{100}){100}){100}" }', status: 400 },
+    { name: '1,000 parentheses', q: `{ ${deep('(', 'name = "a"', ')', 1000)} }`, status: 400 },
+    { name: '1,500 minus signs', q: `{ ${'-'.repeat(1500)}1 = 1 }`, status: 400 },
+    { name: '1,500 not signs', q: `{ ${'!'.repeat(1500)}(true) }`, status: 400 },
+    { name: '1,500 braces', q: deep('(', '{}', ')', 1500), status: 400 },
+    { name: 'backtracking', q: '{ span.long =~ "(a+)+$" }', status: 200 },
+    { name: 'more backtracking', q: '{ span.long =~ "(a|aa)+b|(a*)*c" }', status: 200 },
+    {
+      name: 'many alternatives',
+      q: `{ span.long =~ "${Array.from({ length: 300 }, (_, i) => `x${i}`).join('|')}" }`,
+      status: 200,
+    },
+    {
+      name: '200 conditions',
+      q: `{ ${Array.from({ length: 200 }, (_, i) => `span.a${i} = ${i}`).join(' || ')} }`,
+      status: 200,
+    },
+    { name: 'a long chain of structures', q: Array(30).fill('{}').join(' >> '), status: 200 },
+    { name: 'everything', q: '{} >> {} | select(span.long, name)', status: 200 },
+  ];
+  for (const { name, q, status, text } of cases) {
+    const begin = performance.now();
+    const answer = await tempo.get(`/api/search?limit=1000&q=${encodeURIComponent(q)}`);
+    const body = await answer.text();
+    const tookMs = Math.round(performance.now() - begin);
+    t.equal(answer.status, status, `${name}: ${body.slice(0, 200)}`);
+    if (text !== undefined) t.match(body, text, name);
+    t.ok(tookMs < ANSWER_MS_MAX, `${name}: ${tookMs} ms`);
+  }
+  const large = '{ name = "' + 'a'.repeat(2 << 20) + '" }';
+  const answer = await tempo.get(`/api/search?q=${encodeURIComponent(large)}`);
+  t.ok([400, 414, 431].includes(answer.status), `a query of 2 MB: ${answer.status}`);
+  await answer.body?.cancel();
+  const beyond = `{ name = "${'a'.repeat(200_000)}" }`;
+  const refused = await tempo.get(`/api/search?q=${encodeURIComponent(beyond)}`);
+  t.equal(refused.status, 400);
+  t.match(await refused.text(), /TraceQL query is too large: the maximum size is \d+ bytes/);
+  const medium = '{ name = "' + 'a'.repeat(100_000) + '" }';
+  const fits = await tempo.get(`/api/search?q=${encodeURIComponent(medium)}`);
+  t.equal(fits.status, 200, 'a query of 100 kB is within max_query_expression_size_bytes');
+  await fits.body?.cancel();
+  const urls: [string, number][] = [
+    ['/api/search?q={}&limit=-1', 400],
+    ['/api/search?q={}&limit=99999999999999999999', 400],
+    ['/api/search?q={}&start=5&end=4', 400],
+    ['/api/search?q={}&spss=-1', 400],
+    ['/api/search?q=%ff%fe', 400],
+    ['/api/search?q=%', 400],
+    ['/api/traces/xyz', 400],
+    [`/api/traces/${'a'.repeat(33)}`, 400],
+    [`/api/traces/${'a'.repeat(3000)}`, 400],
+    ['/api/traces/%00', 400],
+    ['/api/traces/..%2f..%2fetc%2fpasswd', 400],
+    ['/api/v2/traces/', 400],
+    ['/../../etc/passwd', 404],
+    ['/nothing', 404],
+  ];
+  for (const [url, status] of urls) {
+    const response = await tempo.get(url);
+    t.equal(response.status, status, `${url.slice(0, 60)}: ${(await response.text()).slice(0, 100)}`);
+  }
+  t.equal(await spansOfTrace(tempo, hexId(3, 16)), 100, 'the data is still answered');
+  const after = figuresOf(tempo.pid);
+  t.comment(`before ${JSON.stringify(before)} after ${JSON.stringify(after)}`);
+  t.ok(after.rssMib < before.rssMib + RSS_GROWTH_MIB_MAX, `${before.rssMib} to ${after.rssMib} MiB`);
+  t.notMatch(tempo.output(), /scan thread crashed|level=error/, 'no error of ours');
+  t.equal(await tempo.stop(), 0);
+});

@@ -1,0 +1,193 @@
+// Clients that misbehave: thousands of idle connections, bodies that never end, answers that nobody reads,
+// streams that are reset at once. Others are served meanwhile, and afterwards the process holds what it
+// held before.
+import http2 from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import {
+  type Figures,
+  figuresOf,
+  framed,
+  grpcExport,
+  grpcSession,
+  httpExport,
+  metric,
+  openCall,
+  until,
+} from '../support/hostile.ts';
+import { aSpan, aTrace, encodeTraces, hexId } from '../support/otlp.ts';
+import { flush, spansOfTrace } from '../support/read-api.ts';
+import { type RunningTempo, startTempo } from '../support/server.ts';
+
+const CONNECTIONS = Number(process.env['HOSTILE_CONNECTIONS'] ?? 1000);
+const RESETS = Number(process.env['HOSTILE_RESETS'] ?? 2000);
+const RSS_GROWTH_MIB_MAX = 150;
+const IDLE_MS = 500;
+
+let lastTrace = 0;
+
+async function pushOne(tempo: RunningTempo): Promise<string> {
+  const traceId = hexId(++lastTrace, 16);
+  const startUnixNano = BigInt(Date.now()) * 1_000_000n;
+  const body = encodeTraces([aSpan({ traceId, startUnixNano, endUnixNano: startUnixNano + 1n })]);
+  const { status } = await httpExport(tempo, body);
+  if (status !== 200) throw new Error(`a good span was refused: ${status}`);
+  return traceId;
+}
+
+function open(port: number, text = ''): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.off('error', reject);
+      socket.on('error', () => {});
+      if (text !== '') socket.write(text);
+      resolve(socket);
+    });
+    socket.once('error', reject);
+  });
+}
+
+/** Others get their answers while the clients are there; then nothing stays of them. */
+async function servedMeanwhile(
+  t: Test,
+  tempo: RunningTempo,
+  before: Figures,
+  leave: () => void,
+): Promise<void> {
+  const during = figuresOf(tempo.pid);
+  const begin = performance.now();
+  const traceId = await pushOne(tempo);
+  t.equal(await spansOfTrace(tempo, traceId), 1, 'another client is served');
+  const session = await grpcSession(tempo);
+  t.equal(
+    (await grpcExport(session, framed(encodeTraces([aSpan({ traceId: hexId(++lastTrace, 16) })])))).status,
+    0,
+  );
+  session.destroy();
+  const tookMs = performance.now() - begin;
+  t.ok(tookMs < 5000, `in ${Math.round(tookMs)} ms`);
+  const idleFrom = figuresOf(tempo.pid).cpuMs;
+  await pause(IDLE_MS);
+  const idleMs = figuresOf(tempo.pid).cpuMs - idleFrom;
+  t.ok(idleMs < IDLE_MS / 4, `${idleMs} ms of CPU in ${IDLE_MS} ms of waiting`);
+  leave();
+  t.ok(
+    await until(() => figuresOf(tempo.pid).descriptors <= before.descriptors + 2),
+    'descriptors are given back',
+  );
+  const after = figuresOf(tempo.pid);
+  t.comment(
+    `before ${JSON.stringify(before)} during ${JSON.stringify(during)} after ${JSON.stringify(after)}`,
+  );
+  t.ok(after.rssMib < before.rssMib + RSS_GROWTH_MIB_MAX, `${before.rssMib} to ${after.rssMib} MiB`);
+}
+
+t.test('clients that misbehave', { timeout: 120_000 }, async (t) => {
+  const tempo = await startTempo(t.testdir());
+  t.teardown(() => tempo.kill());
+  for (let i = 0; i < 20; i++) await pushOne(tempo);
+  const { otlpGrpc, otlpHttp, http } = tempo.ports;
+
+  await t.test(`${CONNECTIONS} idle connections on each port`, async (t) => {
+    const before = figuresOf(tempo.pid);
+    const sockets: Socket[] = [];
+    for (const port of [otlpGrpc, otlpHttp, http]) {
+      for (let i = 0; i < CONNECTIONS; i++) sockets.push(await open(port));
+    }
+    await servedMeanwhile(t, tempo, before, () => sockets.forEach((socket) => socket.destroy()));
+  });
+
+  await t.test('bodies that never end', async (t) => {
+    const before = figuresOf(tempo.pid);
+    const head = 'POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n';
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 100; i++) {
+      sockets.push(await open(otlpHttp, `${head}Content-Length: 1000000\r\n\r\nab`));
+      sockets.push(await open(otlpHttp, `${head}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n`));
+      sockets.push(await open(otlpHttp, 'POST /v1/traces HTTP/1.1\r\nHo'));
+    }
+    const drip = setInterval(() => sockets.forEach((socket) => socket.write('a')), 200);
+    const session = await grpcSession(tempo);
+    for (let i = 0; i < 100; i++) openCall(session).write(framed(Buffer.alloc(100_000)).subarray(0, 50_000));
+    await servedMeanwhile(t, tempo, before, () => {
+      clearInterval(drip);
+      session.destroy();
+      sockets.forEach((socket) => socket.destroy());
+    });
+  });
+
+  await t.test('large bodies that stop just before their end', async (t) => {
+    const before = figuresOf(tempo.pid);
+    const bytes = 15 << 20;
+    const head = `POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Length: ${bytes}\r\n`;
+    const type = 'Content-Type: application/x-protobuf\r\n\r\n';
+    const almost = Buffer.alloc(bytes - 1, 1);
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 30; i++) {
+      const socket = await open(otlpHttp, head + type);
+      socket.write(almost);
+      sockets.push(socket);
+    }
+    await until(() => sockets.every((socket) => socket.bufferSize === 0 || socket.destroyed), 8000);
+    const { rssMib } = figuresOf(tempo.pid);
+    t.ok(rssMib < before.rssMib + 350, `memory is bounded: ${before.rssMib} to ${rssMib} MiB`);
+    sockets.forEach((socket) => socket.destroy());
+    t.ok(
+      await until(() => figuresOf(tempo.pid).descriptors <= before.descriptors + 2),
+      'descriptors are given back',
+    );
+    await pushOne(tempo);
+  });
+
+  await t.test('answers that nobody reads', async (t) => {
+    const big = hexId(0xb16, 16);
+    t.equal((await httpExport(tempo, encodeTraces(aTrace(0xb16, 10_000)))).status, 200);
+    await flush(tempo);
+    // The same answers, read: what threads and heaps then keep is theirs.
+    await Promise.all(Array.from({ length: 10 }, () => spansOfTrace(tempo, big)));
+    const before = figuresOf(tempo.pid);
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 10; i++) {
+      const socket = await open(http, `GET /api/traces/${big} HTTP/1.1\r\nHost: a\r\n\r\n`);
+      socket.pause();
+      sockets.push(socket);
+    }
+    const session = http2.connect(`http://127.0.0.1:${otlpGrpc}`, { settings: { initialWindowSize: 0 } });
+    session.on('error', () => {});
+    const body = framed(encodeTraces([aSpan({ traceId: hexId(++lastTrace, 16) })]));
+    for (let i = 0; i < 100; i++) openCall(session).end(body);
+    await until(async () => (await metric(tempo, 'tempo_scan_queue_length')) === 0);
+    await servedMeanwhile(t, tempo, before, () => {
+      session.destroy();
+      sockets.forEach((socket) => socket.destroy());
+    });
+  });
+
+  await t.test(`${RESETS} streams reset at once`, async (t) => {
+    const before = figuresOf(tempo.pid);
+    const body = framed(encodeTraces([aSpan({ traceId: hexId(++lastTrace, 16) })]));
+    let session = await grpcSession(tempo);
+    for (let i = 0; i < RESETS; i++) {
+      if (session.destroyed || session.closed) session = await grpcSession(tempo);
+      const stream = openCall(session);
+      if (i % 2 === 0) stream.write(body);
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+      if (i % 100 === 99) await pause(1);
+    }
+    await servedMeanwhile(t, tempo, before, () => session.destroy());
+  });
+
+  await t.test('queries that are cancelled at once', async (t) => {
+    const before = figuresOf(tempo.pid);
+    const path = `/api/search?q=${encodeURIComponent('{ name =~ "(a+)+$" } >> {}')}&limit=1000`;
+    for (let i = 0; i < 200; i++) {
+      const socket = await open(http, `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+      if (i % 2 === 0) await pause(2);
+      socket.destroy();
+    }
+    await servedMeanwhile(t, tempo, before, () => {});
+  });
+
+  t.equal(await tempo.stop(), 0);
+});
