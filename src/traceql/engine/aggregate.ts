@@ -4,10 +4,12 @@ import type { AggregateName, Static } from '../ast.ts';
 import { ValueType } from '../source.ts';
 import { type Column, isNumberType } from './column.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
-import { idText } from './json.ts';
+import { idText, jsonAnyValues } from './json.ts';
 import { type SpansetAttribute, Spansets, pickAttribute } from './spansets.ts';
 import type { TextPool } from './text-pool.ts';
 
+/** In place of the type of a value, for arrays. */
+const ARRAY = -1;
 const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as (keyof typeof STATUS_NUMBERS)[];
 const KIND_NAMES = Object.keys(KIND_NUMBERS) as (keyof typeof KIND_NUMBERS)[];
 
@@ -85,7 +87,7 @@ function numberStatic(type: number, value: number): Static {
 /** by(): splits each spanset by the value of its spans, in order of first appearance. */
 export function splitSpansets(spansets: Spansets, key: string, column: Column, texts: TextPool): Spansets {
   const { members, start: oldStart } = spansets;
-  const codes = valueCodes(members, column);
+  const codes = valueCodes(members, column, texts);
   const codeCount = codes.reduce((max, code) => Math.max(max, code), -1) + 1;
   // The group that a value has in the spanset at hand: valid where `usedBy` says so.
   const groupOfCode = new Int32Array(codeCount);
@@ -116,7 +118,7 @@ export function splitSpansets(spansets: Spansets, key: string, column: Column, t
   const by: SpansetAttribute = {
     key,
     indices: Int32Array.from(firstMember),
-    valueAt: (span) => columnStatic(column, span, texts),
+    valueAt: (span) => column.arrays.get(span) ?? columnStatic(column, span, texts),
   };
   const attributes = [...spansets.attributes.map((attribute) => pickAttribute(attribute, parents)), by];
   const trace = Int32Array.from(parents, (parent) => spansets.trace[parent]!);
@@ -124,19 +126,20 @@ export function splitSpansets(spansets: Spansets, key: string, column: Column, t
 }
 
 /** Small numbers for the values of some spans: equal values of one type have equal numbers. */
-function valueCodes(spans: Int32Array, column: Column): Int32Array {
+function valueCodes(spans: Int32Array, column: Column, texts: TextPool): Int32Array {
   const codes = new Int32Array(spans.length);
   const byType = new Map<number, Map<number | bigint, number>>();
   let count = 0;
   for (let i = 0; i < spans.length; i++) {
     const span = spans[i]!;
-    const type = column.type[span]!;
+    const array = column.arrays.get(span);
+    const type = array === undefined ? column.type[span]! : ARRAY;
     let known = byType.get(type);
     if (!known) {
       known = new Map();
       byType.set(type, known);
     }
-    const value = codedValue(column, span, type);
+    const value = array === undefined ? codedValue(column, span, type) : texts.idOfText(jsonAnyValues(array));
     let code = known.get(value);
     if (code === undefined) {
       code = count++;

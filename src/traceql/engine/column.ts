@@ -8,6 +8,7 @@ import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
 import { ownerOf, storedFields } from './fields.ts';
 import { type Rows, type Scan, UP } from './scan.ts';
 import type { TextPool } from './text-pool.ts';
+import { endOfOwner, isElementAt, staticAt } from './value-reader.ts';
 
 /** The value of each span (index 0 of all spans when `isConstant`); type nil = none. */
 export class Column {
@@ -21,6 +22,8 @@ export class Column {
   exact: BigInt64Array | undefined;
   /** Values beyond the first, of arrays and of several events or links. */
   readonly extra: Extra[] = [];
+  /** Whole arrays of spans whose value is one. */
+  readonly arrays = new Map<number, readonly Static[]>();
 
   constructor(size: number, isConstant = false) {
     this.isConstant = isConstant;
@@ -154,6 +157,21 @@ class EntryWriter {
     };
     for (let i = 0; i < count; i++) this.copy(extra, i, this.extraEntries[i]!);
     this.column.extra.push(extra);
+    if (this.vector.isElement) this.keepArrays();
+  }
+
+  /** The elements of an array are neighbours: the first is dense, the others are extra. */
+  private keepArrays(): void {
+    const { extraSpans, extraEntries, vector, column } = this;
+    for (let i = 0; i < extraSpans.length; i++) {
+      const span = extraSpans[i]!;
+      const entry = extraEntries[i]!;
+      if (!isElementAt(vector, entry) || column.arrays.has(span)) continue;
+      const end = endOfOwner(vector, entry);
+      const elements: Static[] = [];
+      for (let e = entry - 1; e < end; e++) elements.push(staticAt(vector, e));
+      column.arrays.set(span, elements);
+    }
   }
 }
 

@@ -9,6 +9,11 @@ export function jsonString(text: string): string {
   return PLAIN.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
+/** The AnyValue of an array. */
+export function jsonAnyValues(values: readonly Static[]): string {
+  return `{"arrayValue":{"values":[${values.map(jsonAnyValue).join()}]}}`;
+}
+
 /** An AnyValue. Statuses, kinds and durations are strings. */
 export function jsonAnyValue(value: Static): string {
   switch (value.type) {

@@ -2,7 +2,7 @@
 // Everything here is loaded for these traces only.
 import type { ServiceStats, TraceFacts, Vector } from '../source.ts';
 import { earliestSpans } from './earliest.ts';
-import { jsonAnyValue, jsonAttribute, traceIdText } from './json.ts';
+import { jsonAnyValue, jsonAnyValues, jsonAttribute, traceIdText } from './json.ts';
 import { JsonWriter } from './json-writer.ts';
 import type { Rows, Scan } from './scan.ts';
 import type { ShownSpanset } from './spansets.ts';
@@ -125,7 +125,9 @@ export class ResultWriter {
     }
     out.raw(`],"matched":${spans.length}`);
     if (spanset.attributes.length > 0) {
-      const attributes = spanset.attributes.map(({ key, value }) => jsonAttribute(key, jsonAnyValue(value)));
+      const attributes = spanset.attributes.map(({ key, value }) =>
+        jsonAttribute(key, 'type' in value ? jsonAnyValue(value) : jsonAnyValues(value)),
+      );
       out.raw(`,"attributes":[${attributes.join()}]`);
     }
     out.raw('}');

@@ -5,11 +5,14 @@ import type { Bitset } from '../../lib/bitset.ts';
 import { Bitset as Bits } from '../../lib/bitset.ts';
 import { groupByTrace } from './structural.ts';
 
+/** A value, or the elements of an array. */
+export type AttributeValue = Static | readonly Static[];
+
 export interface SpansetAttribute {
   readonly key: string;
   /** For each spanset the index that `valueAt` takes: values are only made for what is shown. */
   readonly indices: Int32Array;
-  valueAt(index: number): Static;
+  valueAt(index: number): AttributeValue;
 }
 
 /** The attribute for chosen spansets, in the order of `chosen`. */
@@ -21,7 +24,7 @@ export function pickAttribute(attribute: SpansetAttribute, chosen: readonly numb
 /** One spanset as the result shows it. */
 export interface ShownSpanset {
   readonly spans: Int32Array;
-  readonly attributes: readonly { readonly key: string; readonly value: Static }[];
+  readonly attributes: readonly { readonly key: string; readonly value: AttributeValue }[];
 }
 
 export class Spansets {
