@@ -1,6 +1,6 @@
 // The local backend: objects are files under one folder, as Tempo lays them out.
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, type Dirent, openSync, readSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import { TempoError } from '../lib/errors.ts';
@@ -43,7 +43,10 @@ export class LocalStore implements ObjectStore {
     return this.attempt(key, () => fs.readFile(this.file(key)));
   }
 
-  /** Not by libuv's threads: it is called in scan threads, for many small ranges, and a hand-over costs ten reads. */
+  /**
+   * Not by libuv's threads: it is called in scan threads, for many small ranges, and a hand-over costs ten
+   * reads.
+   */
   readRange(key: string, offset: number, lengthBytes: number): Promise<Uint8Array> {
     return this.attempt(key, async () => {
       const file = openSync(this.file(key), 'r');
@@ -109,7 +112,7 @@ export class LocalStore implements ObjectStore {
     return path.join(this.root, key);
   }
 
-  private async entries(prefix: string): Promise<import('node:fs').Dirent[]> {
+  private async entries(prefix: string): Promise<Dirent[]> {
     try {
       return await fs.readdir(this.file(prefix), { withFileTypes: true });
     } catch (err) {

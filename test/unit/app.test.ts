@@ -298,8 +298,12 @@ t.test('ends without starting', async (t) => {
 });
 
 t.test('compiled code is kept beside the dependencies', (t) => {
-  const { NODE_COMPILE_CACHE: _, ...env } = { ...process.env, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
-  const { stderr } = spawnSync(process.execPath, ['cmd/tempo/main.ts', '-version'], { env, encoding: 'utf8' });
+  const env: NodeJS.ProcessEnv = { ...process.env, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
+  delete env['NODE_COMPILE_CACHE'];
+  const { stderr } = spawnSync(process.execPath, ['cmd/tempo/main.ts', '-version'], {
+    env,
+    encoding: 'utf8',
+  });
   t.match(stderr, /node_modules\/\.cache\/tempo\//);
   t.match(stderr, /cache for .*src\/app\/run\.ts/);
   t.end();

@@ -1,5 +1,5 @@
-// Equal strings of a table under one small number, by a hash table over their bytes: for columns that repeat few strings
-// without having a dictionary.
+// Equal strings of a table under one small number, by a hash table over their bytes: for columns that
+// repeat few strings without having a dictionary.
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 
 export interface Interned {
@@ -28,7 +28,10 @@ class Slots {
   private readonly table: ByteTable;
   /** By code: an id of the string in the table. */
   private readonly ids: number[] = [];
-  /** By code: where a copy of the string ends in `copies`, so that comparing does not go to and fro between pages. */
+  /**
+   * By code: where a copy of the string ends in `copies`, so that comparing does not go to and fro between
+   * pages.
+   */
   private readonly ends: number[] = [];
   private copies = new Uint8Array(COPIES_BYTES);
   private readonly hashes: number[] = [];
@@ -52,7 +55,8 @@ class Slots {
     const mask = slots.length - 1;
     let at = hash & mask;
     while (slots[at] !== 0) {
-      if (this.hashes[slots[at] - 1] === hash && this.isEqual(slots[at] - 1, bytes, start, end)) return slots[at] - 1;
+      if (this.hashes[slots[at] - 1] === hash && this.isEqual(slots[at] - 1, bytes, start, end))
+        return slots[at] - 1;
       at = (at + 1) & mask;
     }
     this.add(id, bytes.subarray(start, end), hash);
