@@ -3,11 +3,11 @@
 import { connect } from 'node:net';
 import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import t from 'tap';
+import { scanRequest } from '../../src/model/otlp/scan.ts';
 import { figuresOf, framed, grpcExport, grpcSession, httpExport, metric, until } from '../support/hostile.ts';
 import {
   aSpan,
   aTrace,
-  decodeTraces,
   encodeSpan,
   encodeTraces,
   field,
@@ -335,6 +335,6 @@ t.test('a trace of 100,000 spans', { timeout: 120_000 }, async (t) => {
   const proto = await fetch(`${second.url}/api/traces/${traceId}`, {
     headers: { accept: 'application/protobuf' },
   });
-  t.equal(decodeTraces(new Uint8Array(await proto.arrayBuffer())).length, LARGE_SPANS, 'protobuf');
+  t.equal(scanRequest(new Uint8Array(await proto.arrayBuffer())).spanCount, LARGE_SPANS, 'protobuf');
   t.equal(await second.stop(), 0);
 });
