@@ -24,8 +24,11 @@ export interface TraceJob {
   readonly sources: readonly ScanSource[];
   /** Parts of the trace found elsewhere (serialised TracesData). */
   readonly parts?: readonly Uint8Array[];
-  /** `json`: the text of the resourceSpans array as Tempo's JSON prints it. */
-  readonly format: 'proto' | 'json';
+  /**
+   * `json`: the text of the resourceSpans array as Tempo's JSON prints it. `part`: TracesData for another
+   * job's `parts`.
+   */
+  readonly format: 'proto' | 'json' | 'part';
 }
 
 export type ScanJob = SearchJob | TraceJob;

@@ -5,6 +5,7 @@ import { HeadSource } from '../block/head/source.ts';
 import { resourceSpansJson } from '../api/trace-json.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
+import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
 import { parse } from '../traceql/parser.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
 import type { SpanSource } from '../traceql/source.ts';
@@ -120,7 +121,7 @@ export class Scanner {
       });
     }
     const whole = parts.length > 1 ? await combineParts(parts, job.id) : parts[0];
-    const trace = whole !== undefined && job.format === 'json' ? encodeText(resourceSpansJson(whole)) : whole;
+    const trace = whole === undefined ? undefined : formatted(whole, job.format);
     return { kind: 'trace', trace, inspectedBytes, failures };
   }
 
@@ -153,6 +154,12 @@ async function combineParts(parts: readonly Uint8Array[], id: Uint8Array): Promi
   const head = new HeadBuilder({ maxBytes: COMBINE_HEAD_BYTES });
   for (const part of parts) head.append(part, 0, part.length);
   return new HeadSource(new HeadReader(head.sab), 'combined').trace(id);
+}
+
+function formatted(trace: Uint8Array, format: TraceJob['format']): Uint8Array {
+  if (format === 'part') return trace;
+  const separated = separateSharedIds(trace);
+  return format === 'json' ? encodeText(resourceSpansJson(separated)) : separated;
 }
 
 function searchOptions(job: SearchJob, signal: AbortSignal): SearchOptions {

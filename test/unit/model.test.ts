@@ -6,6 +6,7 @@ import { TempoError } from '../../src/lib/errors.ts';
 import { bytesOfHex, hexOfBytes } from '../../src/model/ids.ts';
 import { requestOfJson } from '../../src/model/otlp/json.ts';
 import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
+import { separateSharedIds } from '../../src/model/otlp/shared-span-ids.ts';
 import { SINGLE_TENANT, tenantOfHeader } from '../../src/model/tenant.ts';
 import {
   type Attribute,
@@ -460,6 +461,77 @@ t.test('ids as text', (t) => {
   t.same(bytesOfHex('000AfF'), Uint8Array.of(0, 10, 255));
   t.equal(bytesOfHex('0g'), undefined);
   t.equal(bytesOfHex('0ä'), undefined);
+  t.end();
+});
+
+t.test('a server that shares the id of its client', (t) => {
+  const span = (n: number, parent: number, kind: number, start = n): TestSpan =>
+    aSpan({
+      spanId: hexId(n, 8),
+      parentSpanId: parent === 0 ? '' : hexId(parent, 8),
+      kind,
+      startUnixNano: START_NANO + BigInt(start),
+      traceState: 'a=1',
+      attributes: [['n', BigInt(start)]],
+    });
+  const cases: { name: string; input: TestSpan[]; want: [id: number, parent: number][] }[] = [
+    {
+      name: 'nothing is shared',
+      input: [span(7, 0, 2), span(8, 7, 3)],
+      want: [
+        [7, 0],
+        [8, 7],
+      ],
+    },
+    {
+      name: 'the server moves below its client, and its children with it',
+      input: [span(9, 1, 1), span(8, 7, 2), span(7, 1, 2), span(7, 1, 3), span(1, 0, 2)],
+      want: [
+        [9, 1],
+        [8, 2],
+        [2, 7],
+        [7, 1],
+        [1, 0],
+      ],
+    },
+    {
+      name: 'a server without a parent gets one',
+      input: [span(7, 0, 2), span(7, 0, 3)],
+      want: [
+        [1, 7],
+        [7, 0],
+      ],
+    },
+    {
+      name: 'the earlier server gets the smaller id',
+      input: [span(7, 5, 2, 20), span(7, 5, 3), span(8, 5, 3), span(8, 5, 2, 10)],
+      want: [
+        [2, 7],
+        [7, 5],
+        [8, 5],
+        [1, 8],
+      ],
+    },
+    {
+      name: 'servers alone',
+      input: [span(7, 5, 2), span(7, 5, 1)],
+      want: [
+        [7, 5],
+        [7, 5],
+      ],
+    },
+  ];
+  for (const { name, input, want } of cases) {
+    const bytes = encodeTraces(input);
+    const got = separateSharedIds(bytes);
+    const renamed = input.map((given, i) => ({
+      ...given,
+      spanId: hexId(want[i]![0], 8),
+      parentSpanId: want[i]![1] === 0 ? '' : hexId(want[i]![1], 8),
+    }));
+    t.same(decodeTraces(got), renamed, name);
+    if (name === 'nothing is shared') t.equal(got, bytes, 'the same bytes');
+  }
   t.end();
 });
 

@@ -100,7 +100,7 @@ export class LocalQuerier implements Querier {
       }
       const found = await Promise.all(
         jobs.map(({ sources, affinity }) =>
-          this.runTrace({ kind: 'trace', id, sources, format: 'proto' }, signal, affinity),
+          this.runTrace({ kind: 'trace', id, sources, format: 'part' }, signal, affinity),
         ),
       );
       const parts = found.flatMap((result) => (result.trace === undefined ? [] : [result.trace]));
