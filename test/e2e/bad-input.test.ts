@@ -108,7 +108,11 @@ const garbageBelow: readonly Case[] = [
 
 t.test('bad input', { timeout: 120_000 }, async (t) => {
   const tempo = await startTempo(t.testdir(), {
-    yaml: 'overrides: { defaults: { ingestion: { rate_limit_bytes: 99999999, burst_size_bytes: 99999999 } } }',
+    yaml: [
+      'overrides:',
+      '  defaults:',
+      '    ingestion: { rate_limit_bytes: 99999999, burst_size_bytes: 99999999 }',
+    ].join('\n'),
   });
   t.teardown(() => tempo.kill());
   const kept: string[] = [];

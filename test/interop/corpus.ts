@@ -247,7 +247,8 @@ function makeTrace(startUnixNano: bigint, number: number): TestSpan[] {
     const parent = isRoot ? undefined : spans[below(spans.length)]!;
     const shape = SHAPES[i === 0 ? 1 : below(SHAPES.length)]!;
     // a client and its server may share an id
-    const twin: TestSpan | undefined = !hasTwin && shape.kind === 2 && parent?.kind === 3 && isRare(2) ? parent : undefined;
+    const twin: TestSpan | undefined =
+      !hasTwin && shape.kind === 2 && parent?.kind === 3 && isRare(2) ? parent : undefined;
     hasTwin ||= twin !== undefined;
     const ownId = number === 0 && i === 0 ? ZERO_SPAN_ID : id(8);
     const start = (parent?.startUnixNano ?? startUnixNano) + BigInt(below(9_000_000));

@@ -6,7 +6,7 @@ import { Bitset as Bits } from '../../lib/bitset.ts';
 import { groupByTrace } from './structural.ts';
 
 /** A value, or the elements of an array. */
-export type AttributeValue = Static | readonly Static[];
+type AttributeValue = Static | readonly Static[];
 
 export interface SpansetAttribute {
   readonly key: string;
