@@ -9,7 +9,7 @@ import { DEVIATIONS, SEARCHES } from './searches.ts';
 const queries = [...SEARCHES, ...Object.values(DEVIATIONS).flat()];
 /** Most searches must find something, or nothing is compared. */
 const FOUND_MIN = 150;
-const TIMEOUT_MS = 110_000;
+const TIMEOUT_MS = 900_000;
 t.setTimeout(TIMEOUT_MS);
 
 await t.test('head, blocks and a restart answer alike', { timeout: TIMEOUT_MS }, async (t) => {

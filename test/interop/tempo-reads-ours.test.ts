@@ -9,7 +9,7 @@ import { loadCorpus } from './corpus.ts';
 import { copyBlocks, push, startOurs, startReal, untilBlocksHold, untilPolled } from './programs.ts';
 import { DEVIATIONS, SEARCHES } from './searches.ts';
 
-const TIMEOUT_MS = 110_000;
+const TIMEOUT_MS = 900_000;
 t.setTimeout(TIMEOUT_MS);
 
 const corpus = loadCorpus();

@@ -1,5 +1,6 @@
 // Runs tap over the test files below the given paths, tells what failed, and prints the true counts as the
 // last line. It fails when a test fails, when no test ran, and, with --no-skip, when a test was skipped.
+// --timeout=N is for tap: seconds that a file may take.
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -49,7 +50,8 @@ function main(args: readonly string[]): number {
   const folder = mkdtempSync(join(tmpdir(), 'tempo-tap-'));
   try {
     const path = join(folder, 'output.tap');
-    const status = run(['--reporter=silent', `--output-file=${path}`, ...files]);
+    const timeout = args.filter((arg) => arg.startsWith('--timeout='));
+    const status = run(['--reporter=silent', `--output-file=${path}`, ...timeout, ...files]);
     const output = readTap(readFileSync(path, 'utf8'));
     tell(output);
     const { counts } = output;
