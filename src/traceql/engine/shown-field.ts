@@ -1,10 +1,10 @@
 // Which fields of a span a result shows, and with which of its values.
 import type { CompareOp, FieldExpr, FieldRef, Query, SpansetExpr, Stage } from '../ast.ts';
 import { printField, resultKey } from '../print.ts';
-import { type Owner, ValueType, type Vector } from '../source.ts';
+import { type AttributeScope, type Owner, ValueType, type Vector } from '../source.ts';
 import { COMPARE_OPS } from '../token-stream.ts';
 import { type EntryTest, entryAccepted, entryTest, restrictionOf } from './entry-test.ts';
-import { ownerOf, storedFields } from './fields.ts';
+import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import { jsonAnyValue, jsonAttribute } from './json.ts';
 import type { Rows, Scan } from './scan.ts';
 import { decodeText } from '../regex.ts';
@@ -15,6 +15,8 @@ export interface ShownField {
   readonly ref: FieldRef;
   /** The conditions on it; empty when it is shown whatever its value (select, by, aggregates, arithmetic). */
   readonly tests: readonly EntryTest[];
+  /** Scopes of which it is shown whatever its value, in spite of the conditions. */
+  readonly plainScopes: ReadonlySet<AttributeScope>;
   /** Shown as `nil` when absent: compared with `= nil`, or selected and well known. */
   readonly asNil: boolean;
 }
@@ -23,6 +25,7 @@ interface Mention {
   readonly ref: FieldRef;
   readonly op?: CompareOp;
   readonly literal?: Extract<FieldExpr, { kind: 'literal' }>;
+  readonly isSelected?: boolean;
 }
 
 /** Attributes with columns of their own in vParquet4: Tempo shows their absence. */
@@ -40,10 +43,13 @@ const WELL_KNOWN: Record<string, ReadonlySet<string>> = {
   ]),
 };
 
+function scopesOf(ref: FieldRef): readonly AttributeScope[] {
+  if (ref.kind === 'intrinsic') return [];
+  return ref.scope === 'none' ? LOOKUP_ORDER : [ref.scope];
+}
+
 function isWellKnown(ref: FieldRef): boolean {
-  if (ref.kind === 'intrinsic') return false;
-  const scopes = ref.scope === 'none' ? ['span', 'resource'] : [ref.scope];
-  return scopes.some((scope) => WELL_KNOWN[scope]?.has(ref.name));
+  return scopesOf(ref).some((scope) => WELL_KNOWN[scope]?.has(ref.name));
 }
 
 /** The fields of a query in order of their first mention. */
@@ -51,29 +57,37 @@ export function shownFields(query: Query): ShownField[] {
   const mentions: Mention[] = [];
   query.stages.forEach((stage) => mentionsOfStage(stage, mentions));
   const byField = new Map<string, Mention[]>();
+  // Tempo does not choose generic attributes of a scope by their value as soon as it wants one of them in
+  // any case; what is selected it fetches apart.
+  const plainScopes = new Set<AttributeScope>();
   for (const mention of mentions) {
     const key = printField(mention.ref);
     byField.set(key, [...(byField.get(key) ?? []), mention]);
+    if (!isPlain(mention) || mention.isSelected) continue;
+    for (const scope of genericScopes(mention.ref)) plainScopes.add(scope);
   }
-  // Tempo does not choose generic attributes of spans by their value as soon as it wants one of them in
-  // any case.
-  const isAnyPlain = mentions.some((mention) => isPlainMention(mention) && isGeneric(mention.ref));
   return [...byField.values()].map((all) => {
-    const isPlain = all.some(isPlainMention) || (isAnyPlain && isGeneric(all[0]!.ref));
-    const tests = isPlain ? [] : all.map(({ ref, op, literal }) => entryTest(ref, op!, literal!.value));
+    const { ref } = all[0]!;
+    const isAnyPlain = all.some((mention) => mention.literal === undefined);
+    const tests = isAnyPlain ? [] : all.map(({ op, literal }) => entryTest(ref, op!, literal!.value));
     const isNilCompared = all.some(({ op, literal }) => literal?.value.type === 'nil' && op === '=');
-    const asNil = isNilCompared || (all.some(({ op }) => op === undefined) && isWellKnown(all[0]!.ref));
-    return { ref: all[0]!.ref, tests, asNil };
+    const asNil = isNilCompared || (isAnyPlain && isWellKnown(ref));
+    const own = genericScopes(ref).filter((scope) => plainScopes.has(scope));
+    return { ref, tests, plainScopes: new Set(own), asNil };
   });
 }
 
-function isPlainMention({ literal }: Mention): boolean {
-  return literal === undefined || literal.value.type === 'nil';
+/** Wanted whatever its value is. */
+function isPlain({ op, literal }: Mention): boolean {
+  return literal === undefined || (literal.value.type === 'nil' && op === '!=');
 }
 
-/** An attribute of spans without a column of its own. */
-function isGeneric(ref: FieldRef): boolean {
-  return ref.kind === 'attribute' && ref.scope === 'span' && !isWellKnown(ref);
+/** Scopes in which it has no column of its own. */
+function genericScopes(ref: FieldRef): readonly AttributeScope[] {
+  return scopesOf(ref).filter((scope) => {
+    const isService = scope === 'resource' && ref.name === 'service.name';
+    return !isService && WELL_KNOWN[scope]?.has(ref.name) !== true;
+  });
 }
 
 function mentionsOfStage(stage: Stage, out: Mention[]): void {
@@ -86,7 +100,7 @@ function mentionsOfStage(stage: Stage, out: Mention[]): void {
     case 'coalesce':
       return;
     case 'select':
-      for (const ref of stage.fields) out.push({ ref });
+      for (const ref of stage.fields) out.push({ ref, isSelected: true });
       return;
     default:
       mentionsOfSpanset(stage, out);
@@ -127,21 +141,25 @@ function mentionsOfField(expr: FieldExpr, out: Mention[]): void {
 export class LoadedField {
   private readonly key: string;
   private readonly field: ShownField;
-  private readonly parts: readonly FieldPart[];
+  private readonly parts: readonly TestedPart[];
   /** By value. */
   private readonly attributes = new Map<string, string>();
 
-  private constructor(field: ShownField, parts: readonly FieldPart[]) {
+  private constructor(field: ShownField, parts: readonly TestedPart[]) {
     this.key = resultKey(field.ref);
     this.field = field;
     this.parts = parts;
   }
 
   static async load(scan: Scan, field: ShownField, rows: Rows | undefined): Promise<LoadedField> {
-    const parts: FieldPart[] = [];
+    const parts: TestedPart[] = [];
     for (const stored of storedFields(field.ref)) {
-      const vector = await scan.vector(stored, rows, restrictionOf(stored, field.tests));
-      if (vector.count > 0) parts.push(await FieldPart.load(scan, vector, ownerOf(stored)));
+      const isPlainHere = stored.kind === 'attribute' && field.plainScopes.has(stored.scope);
+      const tests = isPlainHere ? [] : field.tests;
+      // whether it is absent is seen in all of it only
+      const restriction = restrictionOf(stored, field.asNil ? [] : tests);
+      const vector = await scan.vector(stored, rows, restriction);
+      if (vector.count > 0) parts.push({ part: await FieldPart.load(scan, vector, ownerOf(stored)), tests });
     }
     return new LoadedField(field, parts);
   }
@@ -150,13 +168,18 @@ export class LoadedField {
   append(attributes: string, span: number): string {
     let all = attributes;
     let isShown = false;
-    for (const part of this.parts) {
-      const value = part.json(span, this.field.tests);
+    for (const { part, tests } of this.parts) {
+      const value = part.json(span, tests);
       if (value === '') continue;
       isShown = true;
       all = appended(all, this.attribute(value));
     }
-    return isShown || !this.field.asNil ? all : appended(all, this.attribute(NIL));
+    const isNil = !isShown && this.field.asNil && this.isAbsent(span);
+    return isNil ? appended(all, this.attribute(NIL)) : all;
+  }
+
+  private isAbsent(span: number): boolean {
+    return this.parts.every(({ part }) => part.json(span, []) === '');
   }
 
   private attribute(value: string): string {
@@ -170,7 +193,8 @@ export class LoadedField {
 
   /** The text of a string field, '' when it is not shown. */
   text(span: number): string {
-    return this.parts.length === 0 ? '' : this.parts[0]!.text(span, this.field.tests);
+    const [first] = this.parts;
+    return first === undefined ? '' : first.part.text(span, first.tests);
   }
 }
 
@@ -182,6 +206,12 @@ const NIL = jsonAnyValue({ type: 'nil' });
 function appended(attributes: string, attribute: string): string {
   if (attributes === '') return attribute;
   return attributes.includes(attribute) ? attributes : `${attributes},${attribute}`;
+}
+
+interface TestedPart {
+  readonly part: FieldPart;
+  /** Empty = shown whatever its value. */
+  readonly tests: readonly EntryTest[];
 }
 
 /** The values of a field in one scope. */
