@@ -1,5 +1,10 @@
 // Tag names and values: one job for each part of the sources, their answers merged.
-import type { TagNamesAnswer, TagNamesQuery, TagValuesAnswer, TagValuesQuery } from '../../contracts/query.ts';
+import type {
+  TagNamesAnswer,
+  TagNamesQuery,
+  TagValuesAnswer,
+  TagValuesQuery,
+} from '../../contracts/query.ts';
 import type { ScanFailure } from '../../store/scan-job.ts';
 import type { ScanPool } from '../../store/scan-pool.ts';
 import { mergeValues } from '../../traceql/engine/value-set.ts';

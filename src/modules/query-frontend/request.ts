@@ -1,4 +1,4 @@
-// What the handlers of the query API share: reading a request's parameters, telling that an answer is partial.
+// What the handlers of the query API share: reading parameters, telling that an answer is partial.
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 export type Handler = (

@@ -9,7 +9,7 @@ export interface ScopeNames {
   readonly tags: readonly string[];
 }
 
-/** v1 of both: SearchTagsResponse {1 tagNames, 2 metrics}, SearchTagValuesResponse {1 tagValues, 2 metrics}. */
+/** v1, names and values alike: SearchTags[Values]Response {1 tagNames or tagValues, 2 metrics}. */
 export function listJson(key: string, texts: readonly string[], inspectedBytes: number): string {
   return `{"${key}":[${texts.map(jsonString).join()}],"metrics":${metricsJson(inspectedBytes)}}`;
 }

@@ -116,7 +116,8 @@ function cut(types: readonly TypedValues[], bytesMax: number): OrderedValues {
   for (const { type, values } of types) {
     let count = 0;
     while (count < values.length && left >= byteLength(values[count]!)) left -= byteLength(values[count++]!);
-    if (count > 0) kept.push(count === values.length ? { type, values } : { type, values: values.slice(0, count) });
+    if (count > 0)
+      kept.push(count === values.length ? { type, values } : { type, values: values.slice(0, count) });
     if (count < values.length) return { types: kept, isCut: true };
   }
   return { types: kept, isCut: false };
