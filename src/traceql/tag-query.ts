@@ -49,8 +49,10 @@ export type TagFilter =
 
 const ALL: TagFilter = { kind: 'all' };
 const ONE_SPANSET = /^\{[^{}]*\}$/;
-const MATCHER =
-  /[\p{L}\p{N}._:-][\p{L}\p{N}._\-:" ]*?(?:=~|!~|!=|>=|<=|=|>|<)\s*(?:"(?:[^"\\]|\\.)*"|[a-z]+|\d+(?:\.\d+)?[a-zµ]*)/gu;
+const WORD = '[\\p{L}\\p{N}._:-]';
+const OPERATOR = '(?:=~|!~|!=|>=|<=|=|>|<)';
+const LITERAL = '(?:"(?:[^"\\\\]|\\\\.)*"|[a-z]+|\\d+(?:\\.\\d+)?[a-zµ]*)';
+const MATCHER = new RegExp(`${WORD}[\\p{L}\\p{N}._\\-:" ]*?${OPERATOR}\\s*${LITERAL}`, 'gu');
 
 /** A query that does not parse is read for the conditions in it that do; without any it filters nothing. */
 export function tagFilter(text: string): TagFilter {

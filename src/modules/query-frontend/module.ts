@@ -147,12 +147,13 @@ export class QueryFrontend {
     signal: AbortSignal,
   ): Promise<FastifyReply> {
     const tenant = this.tenant(request);
-    const params = parseSearchParams(paramsOf(request), this.options.searchLimits);
+    const { isTagSearch, ...params } = parseSearchParams(paramsOf(request), this.options.searchLimits);
     checkQuery(params.query);
-    const answer = await this.options.querier.search({ tenant, ...params }, signal);
+    const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
+    const answer = await this.options.querier.search({ tenant, ...params, spansPerSpanSet }, signal);
     this.bytes.inc({ op: 'search' }, answer.stats.inspectedBytes);
     tellPartial(reply, answer.partial);
-    return reply.type(JSON_TYPE).send(searchResponseJson(answer));
+    return reply.type(JSON_TYPE).send(searchResponseJson(answer, isTagSearch));
   }
 
   private tenant(request: FastifyRequest): string {
