@@ -9,7 +9,9 @@ const CONDITIONS: Readonly<Record<string, (value: string) => string>> = {
   'status.code': (value) => `status = ${value === 'ok' || value === 'error' ? value : 'unset'}`,
 };
 
-/** Tempo looks for parts of the values of these, which have columns of their own; of others for whole values. */
+/**
+ * Attributes with columns of their own: Tempo looks for parts of their values, and of others for whole values.
+ */
 const SEARCHED_IN: Readonly<Record<string, 'span' | 'resource'>> = {
   'service.name': 'resource',
   cluster: 'resource',

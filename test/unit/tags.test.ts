@@ -1,6 +1,7 @@
 // Tag names and values: of every kind of source, with and without a filter, against a plain reading of the
 // spans; what is kept of too many; and the endpoints with their texts.
 import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import fastify from 'fastify';
 import t from 'tap';
 import { blockDecompressors } from '../../src/block/compression.ts';
@@ -307,7 +308,7 @@ interface Asked {
 
 const NOW_MS = 1_800_000_000_000;
 
-function frontendOf(asked: Asked, isCut = false) {
+function frontendOf(asked: Asked, isCut = false, strings: readonly string[] = ['', 'a"\u{1f600}']) {
   const partial = isCut ? ['more than there is room for\n'] : [];
   const querier: Querier = {
     search: async () => Promise.reject(new Error('not asked')),
@@ -320,7 +321,7 @@ function frontendOf(asked: Asked, isCut = false) {
       asked.values = query;
       const types = [
         { type: 'int', values: ['9', '10'] },
-        { type: 'string', values: ['', 'a"\u{1f600}'] },
+        { type: 'string', values: strings },
       ] as const;
       return { values: { types, isCut }, inspectedBytes: 0, partial };
     },
@@ -418,6 +419,32 @@ await t.test('other forms', async (t) => {
     'application/vnd.grafana.llm+json',
     '{"tagValues":{"int":["9","10"],"string":[""]},"metrics":{}}',
   ]);
+});
+
+await t.test('large bodies are compressed for who takes gzip', async (t) => {
+  const app = frontendOf(
+    {},
+    false,
+    Array.from({ length: 500 }, (_, i) => `value ${i}`),
+  );
+  const plain = await app.inject('/p/api/search/tag/a/values');
+  for (const [accepted, isGzip] of [
+    ['gzip', true],
+    ['deflate, GZIP;q=0.5, br', true],
+    ['gzip;q=0', false],
+    ['gzip; q=0.00, br', false],
+    ['br', false],
+  ] as const) {
+    const url = '/p/api/search/tag/a/values';
+    const { headers, rawPayload } = await app.inject({ url, headers: { 'accept-encoding': accepted } });
+    t.equal(headers['content-encoding'], isGzip ? 'gzip' : undefined, accepted);
+    t.equal(headers['content-length'], String(rawPayload.length), accepted);
+    t.equal(headers.vary, 'Accept-Encoding');
+    t.equal((isGzip ? gunzipSync(rawPayload) : rawPayload).toString(), plain.body, accepted);
+  }
+  const url = '/p/api/search/tag/a/values?limit=3';
+  const small = await app.inject({ url, headers: { 'accept-encoding': 'gzip' } });
+  t.equal(small.headers['content-encoding'], undefined, 'a small body');
 });
 
 await t.test('what is asked of the querier', async (t) => {

@@ -8,6 +8,7 @@ import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
 import { parse } from '../../traceql/parser.ts';
 import { TraceqlError } from '../../traceql/error.ts';
 import { validate } from '../../traceql/validate.ts';
+import { compressAnswer } from './compress.ts';
 import { type Handler, paramsOf, tellPartial } from './request.ts';
 import { searchResponseJson } from './search-response.ts';
 import { TagEndpoints } from './tags.ts';
@@ -59,7 +60,9 @@ export class QueryFrontend {
   registerRoutes(app: FastifyInstance): void {
     const prefix = this.options.httpApiPrefix;
     const route = (path: string, op: string, handler: Handler): void => {
-      app.all(prefix + path, (request, reply) => this.handle(op, handler, request, reply));
+      const answer = (request: FastifyRequest, reply: FastifyReply) =>
+        this.handle(op, handler, request, reply);
+      app.all(prefix + path, { onSend: compressAnswer }, answer);
     };
     route('/api/traces/:traceID', 'traces', (request, reply, signal) => this.traceV1(request, reply, signal));
     route('/api/v2/traces/:traceID', 'traces', (request, reply, signal) =>
