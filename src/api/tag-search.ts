@@ -10,7 +10,7 @@ const CONDITIONS: Readonly<Record<string, (value: string) => string>> = {
 };
 
 /**
- * Attributes with columns of their own: Tempo looks for parts of their values, and of others for whole values.
+ * Attributes with columns of their own: Tempo looks for parts of their values, of others for whole values.
  */
 const SEARCHED_IN: Readonly<Record<string, 'span' | 'resource'>> = {
   'service.name': 'resource',
