@@ -1,6 +1,7 @@
 // Reads the parameters of the query endpoints, with Tempo's limits and error texts.
 import { formatDuration } from '../lib/duration.ts';
 import { TempoError } from '../lib/errors.ts';
+import { tagSearchQuery } from './tag-search.ts';
 
 /** Parameters as the URL has them: the first value counts when one is given twice. */
 export type UrlParams = URLSearchParams;
@@ -22,6 +23,8 @@ export interface SearchLimits {
 
 export interface SearchParams {
   readonly query: string;
+  /** The query was made of tags and durations: its answer names traces, without spans. */
+  readonly isTagSearch: boolean;
   readonly limit: number;
   readonly spansPerSpanSet: number;
   readonly range: SecondsRange;
@@ -30,7 +33,16 @@ export interface SearchParams {
 const INT32_MAX = 2147483647;
 const ONLY_ONE_OF_RANGE =
   'error parsing date range: only one of start and end provided: must provide both or neither';
-const SEARCH_NAMES: ReadonlySet<string> = new Set(['q', 'limit', 'spss', 'start', 'end']);
+const SEARCH_NAMES: ReadonlySet<string> = new Set([
+  'q',
+  'limit',
+  'spss',
+  'start',
+  'end',
+  'tags',
+  'minDuration',
+  'maxDuration',
+]);
 
 /** The 16 bytes of a trace id of 1 to 32 hex digits. */
 export function parseTraceId(text: string): Uint8Array {
@@ -54,33 +66,20 @@ export function parseTraceRange(params: UrlParams): SecondsRange {
 
 export function parseSearchParams(params: UrlParams, limits: SearchLimits): SearchParams {
   const query = params.get('q') ?? '';
-  if (query !== '' && params.has('tags')) {
+  const isTagSearch = query === '';
+  if (!isTagSearch && (params.get('tags') ?? '') !== '') {
     throw invalid("invalid request: can't specify tags and q in the same query");
   }
-  if (query === '') refuseTags(params);
   if (Buffer.byteLength(query) > limits.queryBytesMax) {
     throw invalid(`TraceQL query is too large: the maximum size is ${limits.queryBytesMax} bytes`);
   }
   return {
-    query: query === '' ? '{ }' : query,
+    query: isTagSearch ? tagSearchQuery(params, (name) => SEARCH_NAMES.has(name)) : query,
+    isTagSearch,
     limit: searchLimit(params, limits),
     spansPerSpanSet: spansPerSpanSet(params, limits),
     range: searchRange(params, limits),
   };
-}
-
-/**
- * Without `q`, Tempo takes conditions from `tags` and durations and, without a time range, from any
- * parameter.
- */
-function refuseTags(params: UrlParams): void {
-  const isAnyTag = !params.has('start') && !params.has('end');
-  for (const name of params.keys()) {
-    const isCondition = name === 'tags' || name === 'minDuration' || name === 'maxDuration';
-    if (isCondition || (isAnyTag && !SEARCH_NAMES.has(name))) {
-      throw invalid(`search by ${name} is not supported: use a TraceQL query, q`);
-    }
-  }
 }
 
 function searchLimit(params: UrlParams, limits: SearchLimits): number {

@@ -1,4 +1,6 @@
 // The seam between the query API (query-frontend) and whoever executes (querier).
+import type { OrderedValues } from '../traceql/engine/value-set.ts';
+import type { AttributeScope, Field } from '../traceql/source.ts';
 import type { FoundTrace } from '../traceql/engine/search.ts';
 import type { TimeRange } from './recent-traces.ts';
 
@@ -46,7 +48,40 @@ export interface TraceAnswer {
   readonly partial: readonly string[];
 }
 
+export interface TagNamesQuery {
+  readonly tenant: string;
+  readonly scopes: readonly AttributeScope[];
+  /** Valid TraceQL: only names that spans have which it finds. */
+  readonly query: string | undefined;
+  readonly range: TimeRange;
+}
+
+export interface TagNamesAnswer {
+  /** For each scope asked its names, sorted. */
+  readonly names: readonly (readonly string[])[];
+  readonly inspectedBytes: number;
+  readonly partial: readonly string[];
+}
+
+export interface TagValuesQuery {
+  readonly tenant: string;
+  /** The values of all of them together. */
+  readonly fields: readonly Field[];
+  readonly query: string | undefined;
+  readonly range: TimeRange;
+  /** The answer has the first values in order, of at most so many bytes. */
+  readonly bytesMax: number;
+}
+
+export interface TagValuesAnswer {
+  readonly values: OrderedValues;
+  readonly inspectedBytes: number;
+  readonly partial: readonly string[];
+}
+
 export interface Querier {
+  tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer>;
+  tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer>;
   search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer>;
   findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer>;
 }

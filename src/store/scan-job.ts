@@ -1,5 +1,7 @@
 // What the main thread asks of scan threads and what they answer: plain data that survives a message.
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
+import type { OrderedValues } from '../traceql/engine/value-set.ts';
+import type { AttributeScope, Field } from '../traceql/source.ts';
 
 /** A source of a job; `rowGroups` limits a block to [from, to). */
 export type ScanSource = SourceRef & { readonly rowGroups?: readonly [number, number] };
@@ -31,7 +33,24 @@ export interface TraceJob {
   readonly format: 'proto' | 'json' | 'part';
 }
 
-export type ScanJob = SearchJob | TraceJob;
+export interface TagNamesJob {
+  readonly kind: 'tagNames';
+  readonly scopes: readonly AttributeScope[];
+  /** Only of spans that it finds. */
+  readonly query: string | undefined;
+  readonly sources: readonly ScanSource[];
+}
+
+export interface TagValuesJob {
+  readonly kind: 'tagValues';
+  readonly fields: readonly Field[];
+  readonly query: string | undefined;
+  /** Of all values together; the first in order are kept. */
+  readonly bytesMax: number;
+  readonly sources: readonly ScanSource[];
+}
+
+export type ScanJob = SearchJob | TraceJob | TagNamesJob | TagValuesJob;
 
 export interface ScanFailure {
   readonly source: string;
@@ -67,7 +86,22 @@ export interface TraceJobResult {
   readonly failures: readonly ScanFailure[];
 }
 
-export type ScanResult = SearchJobResult | TraceJobResult;
+export interface TagNamesJobResult {
+  readonly kind: 'tagNames';
+  /** For each scope of the job its names, in no order. */
+  readonly names: readonly (readonly string[])[];
+  readonly inspectedBytes: number;
+  readonly failures: readonly ScanFailure[];
+}
+
+export interface TagValuesJobResult {
+  readonly kind: 'tagValues';
+  readonly values: OrderedValues;
+  readonly inspectedBytes: number;
+  readonly failures: readonly ScanFailure[];
+}
+
+export type ScanResult = SearchJobResult | TraceJobResult | TagNamesJobResult | TagValuesJobResult;
 
 /** What a scan thread is told when it begins. */
 export interface ScanWorkerData {

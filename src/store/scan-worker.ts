@@ -51,7 +51,12 @@ function send(message: FromScanWorker, transfer: ArrayBuffer[]): void {
 
 /** Large results move to the main thread rather than being copied. */
 function buffersOf(result: ScanResult): ArrayBuffer[] {
-  const arrays = result.kind === 'search' ? [result.found.json, result.found.ids] : [result.trace];
+  const arrays =
+    result.kind === 'search'
+      ? [result.found.json, result.found.ids]
+      : result.kind === 'trace'
+        ? [result.trace]
+        : [];
   return arrays.flatMap((array) =>
     array !== undefined && array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength
       ? [array.buffer]

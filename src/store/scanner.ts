@@ -22,6 +22,7 @@ import type {
   TraceJob,
   TraceJobResult,
 } from './scan-job.ts';
+import { scanTagNames, scanTagValues, type VisitSources } from './tag-scan.ts';
 
 export interface ScannerOptions {
   readonly local: ObjectStore;
@@ -47,6 +48,8 @@ export class Scanner {
 
   run(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
     if (job.kind === 'trace') return this.trace(job, signal);
+    if (job.kind === 'tagNames') return scanTagNames(job, this.visitor(job, signal), signal);
+    if (job.kind === 'tagValues') return scanTagValues(job, this.visitor(job, signal), signal);
     return job.combine === undefined ? this.search(job, signal) : this.combine(job, job.combine, signal);
   }
 
@@ -136,6 +139,19 @@ export class Scanner {
     }
     const block = await this.blocks.open(ref.meta, ref.location, signal);
     return block.findTrace(id, signal);
+  }
+
+  /** Calls its argument for every source that can be opened; what cannot be read is told. */
+  private visitor(job: ScanJob, signal: AbortSignal): VisitSources {
+    return async (visit) => {
+      const failures: ScanFailure[] = [];
+      for (const ref of job.sources) {
+        await guarded(ref, failures, async () => {
+          for (const source of await this.sourcesOf(ref, signal)) await visit(source);
+        });
+      }
+      return failures;
+    };
   }
 
   private async sourcesOf(ref: ScanSource, signal: AbortSignal): Promise<readonly SpanSource[]> {

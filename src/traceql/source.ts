@@ -2,6 +2,8 @@
 // row group of a block. A source is loaded in steps (I/O may happen there) and then evaluated without
 // waiting.
 
+import type { Bitset } from '../lib/bitset.ts';
+
 /** What owns a value. Spans point at their trace, resource and scope; events and links at their span. */
 export type Owner = 'trace' | 'resource' | 'scope' | 'span' | 'event' | 'link';
 
@@ -158,6 +160,19 @@ export interface SpanSource {
     name: 'spanTrace' | 'spanResource' | 'spanScope' | 'eventSpan' | 'linkSpan',
     options?: LoadOptions,
   ): Promise<Int32Array>;
+
+  /**
+   * Names of the attributes that owners of a scope have, each once; with `owners` (by their ordinals) those
+   * that one of these has.
+   */
+  attributeNames(
+    scope: AttributeScope,
+    owners: Bitset | undefined,
+    signal?: AbortSignal,
+  ): Promise<readonly string[]>;
+
+  /** Every value of the field at least once: a vector whose owners mean nothing. */
+  distinct(field: Field, signal?: AbortSignal): Promise<Vector>;
 
   /** Facts of the traces, in the order asked. */
   facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]>;

@@ -1,5 +1,6 @@
 // A SpanSource over plain test spans, written for clearness: the yardstick that the engine is tested with
 // and that heads and blocks are compared to. Spans are kept in the order given.
+import type { Bitset } from '../../src/lib/bitset.ts';
 import type {
   AttributeScope,
   Field,
@@ -140,6 +141,15 @@ export class ArraySource implements SpanSource {
     if (name === 'spanScope') return Int32Array.from(this.spans, (span) => scopeOf.get(span.scope)!);
     const owned: readonly { readonly span: number }[] = name === 'eventSpan' ? this.events : this.links;
     return Int32Array.from(owned, ({ span }) => span);
+  }
+
+  async attributeNames(scope: AttributeScope, owners: Bitset | undefined): Promise<readonly string[]> {
+    const having = this.attributeOwners(scope).filter((_, i) => owners === undefined || owners.has(i));
+    return [...new Set(having.flatMap(({ attributes }) => attributes.map(([name]) => name)))];
+  }
+
+  async distinct(field: Field): Promise<Vector> {
+    return toVector(ownerOf(field), this.entriesOf(field));
   }
 
   async facts(traces: Int32Array): Promise<readonly TraceFacts[]> {

@@ -3,6 +3,8 @@ import t from 'tap';
 import { parseSearchParams, parseTraceId, parseTraceRange, type SearchLimits } from '../../src/api/params.ts';
 import { resourceSpansJson } from '../../src/api/trace-json.ts';
 import { TempoError } from '../../src/lib/errors.ts';
+import { parse as parseTraceql } from '../../src/traceql/parser.ts';
+import { validate } from '../../src/traceql/validate.ts';
 import { aResource, aScope, aSpan, encodeTraces } from '../support/otlp.ts';
 
 const LIMITS: SearchLimits = {
@@ -28,6 +30,7 @@ t.test('search parameters', (t) => {
   const parse = (query: string) => parseSearchParams(new URLSearchParams(query), LIMITS);
   t.same(parse('q={}'), {
     query: '{}',
+    isTagSearch: false,
     limit: 20,
     spansPerSpanSet: 3,
     range: { startSec: undefined, endSec: undefined },
@@ -37,10 +40,75 @@ t.test('search parameters', (t) => {
   t.same(parse('x=1&start=10&end=20').query, '{ }');
   t.same(parse('limit=5&spss=7&start=10&end=20'), {
     query: '{ }',
+    isTagSearch: true,
     limit: 5,
     spansPerSpanSet: 7,
     range: { startSec: 10, endSec: 20 },
   });
+  t.end();
+});
+
+t.test('searches by tags and durations', (t) => {
+  const name = 'span."a" = "x" || resource."a" = "x"';
+  const cases = [
+    ['', '{ }'],
+    ['start=1&end=2&foo=bar', '{ }'],
+    ['q=&tags=', '{ }'],
+    ['foo=x&limit=3&spss=1', `{ ${name.replaceAll('"a"', '"foo"')} }`],
+    ['a=x&a=y', `{ ${name} }`],
+    ['tags=a%3Dx&b=y', `{ ${name} }`],
+    [
+      'tags=a%3D"x"%20service.name%3D"c.a%2B\\"t"',
+      `{ ${name} } && { resource."service.name" =~ ".*c\\\\.a\\\\+"t.*" }`,
+    ],
+    ['tags=http.method', '{ span."http.method" =~ ".*.*" }'],
+    ['tags=http.status_code%3D500', '{ span.http.status_code = 500 }'],
+    [
+      'tags=name%3DGET%09root.name%3Da%20root.service.name%3Db',
+      '{ name =~ ".*GET.*" } && { rootName =~ ".*a.*" } && { rootServiceName =~ ".*b.*" }',
+    ],
+    ['tags=status.code%3Derror', '{ status = error }'],
+    ['tags=status.code%3DERROR', '{ status = unset }'],
+    ['tags=constructor%3D1', '{ span."constructor" = "1" || resource."constructor" = "1" }'],
+    ['minDuration=1m1.5s', '{ trace:duration >= 61500000000ns }'],
+    [
+      'minDuration=5ms&maxDuration=5ms&start=1&end=2',
+      '{ trace:duration >= 5000000ns && trace:duration <= 5000000ns }',
+    ],
+    ['maxDuration=0&tags=a%3Dx', `{ ${name} }`],
+  ] as const;
+  for (const [query, want] of cases) {
+    const got = parseSearchParams(new URLSearchParams(query), LIMITS);
+    t.equal(got.query.replaceAll('\\"', '"'), want.replaceAll('\\"', '"'), query);
+    t.equal(got.isTagSearch, true);
+    t.doesNotThrow(() => validate(parseTraceql(got.query)), query);
+  }
+  t.equal(parseSearchParams(new URLSearchParams('q={}&tags=&minDuration=5s'), LIMITS).query, '{}');
+  t.end();
+});
+
+t.test('tags and durations that are refused', (t) => {
+  const cases = [
+    ['tags=a%3D1%20a%3D2', 'invalid tags: tag a has been set twice'],
+    ['tags="', "invalid tags: unexpected '\"' at pos 1"],
+    ['tags=a"b%3Dc', "invalid tags: unexpected '\"' at pos 2"],
+    ['tags=a%3D"x', 'invalid tags: unterminated quoted value at pos 5'],
+    ['tags=a%3D"b%5Cq"', 'invalid tags: invalid quoted value at pos 8'],
+    ['tags=%3Db', "invalid tags: unexpected '=' at pos 1"],
+    ['tags=a%3Db%3Dc', "invalid tags: unexpected '=' at pos 4"],
+    ['tags=a%20%3D%20b', "invalid tags: unexpected '=' at pos 3"],
+    ['minDuration=xx', 'invalid minDuration: time: invalid duration "xx"'],
+    ['minDuration=5', 'invalid minDuration: time: missing unit in duration "5"'],
+    ['maxDuration=1d', 'invalid maxDuration: time: unknown unit "d" in duration "1d"'],
+    ['minDuration=5ms&maxDuration=1ms', 'invalid maxDuration: must be greater than minDuration'],
+  ] as const;
+  for (const [query, want] of cases) {
+    t.equal(
+      messageOf(() => parseSearchParams(new URLSearchParams(query), LIMITS)),
+      want,
+      query,
+    );
+  }
   t.end();
 });
 
@@ -49,9 +117,6 @@ t.test('search parameters that are refused', (t) => {
     'error parsing date range: only one of start and end provided: must provide both or neither';
   const cases = [
     ['q={}&tags=a', "invalid request: can't specify tags and q in the same query"],
-    ['tags=a%3Db&start=1&end=2', 'search by tags is not supported: use a TraceQL query, q'],
-    ['minDuration=5s&start=1&end=2', 'search by minDuration is not supported: use a TraceQL query, q'],
-    ['service.name=a&limit=2', 'search by service.name is not supported: use a TraceQL query, q'],
     ['limit=0', 'invalid limit: must be a positive number'],
     ['limit=-1', 'invalid limit: must be a positive number'],
     ['limit=262145', 'limit 262145 exceeds max limit 262144'],

@@ -46,8 +46,13 @@ function setUp(multitenancyEnabled = false) {
         asked.push(query);
         return Promise.resolve(answers.trace);
       },
+      tagNames: () => Promise.reject(new Error('not asked')),
+      tagValues: () => Promise.reject(new Error('not asked')),
     },
     searchLimits: LIMITS,
+    tagValueBytesMax: () => 1_000_000,
+    recentMs: 0,
+    nowMs: () => 0,
     multitenancyEnabled,
     httpApiPrefix: '',
     metrics,

@@ -1,6 +1,8 @@
 // A head as the query engine sees it: a snapshot whose vectors are made when a query asks for them.
+import type { Bitset } from '../../lib/bitset.ts';
 import type {
   AttributeScope,
+  Field,
   FieldRequest,
   LoadOptions,
   ServiceStats,
@@ -8,6 +10,7 @@ import type {
   TraceFacts,
   Vector,
 } from '../../traceql/source.ts';
+import { attributeKeys } from './attribute-keys.ts';
 import { type AttributeStore, attributeVector } from './attribute-vector.ts';
 import { type Selection, intrinsicVector } from './intrinsic-vector.ts';
 import type { HeadReader } from './reader.ts';
@@ -102,6 +105,16 @@ export class HeadSource implements SpanSource {
       this.bytesRead += relation.byteLength;
     }
     return relation;
+  }
+
+  async attributeNames(scope: AttributeScope, owners: Bitset | undefined): Promise<readonly string[]> {
+    const keys = attributeKeys(this.reader, this.stores[scope], owners);
+    return keys.map((key) => text.decode(this.reader.key(key).slice()));
+  }
+
+  async distinct(field: Field): Promise<Vector> {
+    const [vector] = await this.load([{ field }]);
+    return vector!;
   }
 
   async facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]> {

@@ -1,8 +1,11 @@
 // One row group of a block as a source of spans for the query engine. Vectors are made from whole columns
 // or, for a few traces, from single rows; what took work is kept in the thread's cache.
+import type { Bitset } from '../../lib/bitset.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import {
+  type AttributeScope,
+  type Field,
   fieldKey,
   ValueType,
   type FieldRequest,
@@ -11,8 +14,10 @@ import {
   type TraceFacts,
   type Vector,
 } from '../../traceql/source.ts';
+import { attributeNames } from './attribute-names.ts';
 import { COUNTING_COLUMN } from './block-columns.ts';
 import { childCounts, isChildCountMissing } from './child-count.ts';
+import { distinctVector } from './distinct-vector.ts';
 import { traceFacts } from './facts.ts';
 import { findRow } from './find-row.ts';
 import { genericParts, valueColumn } from './generic-vector.ts';
@@ -210,6 +215,18 @@ export class RowGroupSource implements SpanSource {
       default:
         return (await loadSpanTree(this.group, signal))[name];
     }
+  }
+
+  attributeNames(
+    scope: AttributeScope,
+    owners: Bitset | undefined,
+    signal?: AbortSignal,
+  ): Promise<readonly string[]> {
+    return attributeNames(this.group, scope, owners, signal);
+  }
+
+  distinct(field: Field, signal?: AbortSignal): Promise<Vector> {
+    return distinctVector(this.group, field, signal);
   }
 
   async facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]> {

@@ -48,7 +48,7 @@ export function dictionaryLacks(
 }
 
 /** Every value is in the dictionary. */
-function surelyDictionary(group: GroupColumns, name: string): boolean {
+export function surelyDictionary(group: GroupColumns, name: string): boolean {
   const encodings = group.chunk(name)?.pageEncodings;
   return (
     encodings !== undefined && encodings.every((e) => e === 'RLE_DICTIONARY' || e === 'PLAIN_DICTIONARY')
@@ -126,7 +126,7 @@ interface ValueOwners {
 }
 
 /** The owner of each value; undefined when value i belongs to owner i. */
-function ownersOfValues(group: GroupColumns, pages: ColumnPages, owner: Owner): ValueOwners {
+export function ownersOfValues(group: GroupColumns, pages: ColumnPages, owner: Owner): ValueOwners {
   const depth = OWNER_DEPTH[owner];
   const { leaf, entryCount, valueCount } = pages;
   const { maxDefinition, maxRepetition } = leaf;

@@ -4,6 +4,10 @@ import type {
   QueryStats,
   SearchAnswer,
   SearchQuery,
+  TagNamesAnswer,
+  TagNamesQuery,
+  TagValuesAnswer,
+  TagValuesQuery,
   TraceAnswer,
   TraceQuery,
 } from '../../contracts/query.ts';
@@ -22,6 +26,7 @@ import type { Logger } from '../../telemetry/log.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 import { mergeNewest, packIds, withCombined } from './merge.ts';
 import { blockIdOf, distinctSources, planSearch, planTrace } from './plan.ts';
+import { findTagNames, findTagValues } from './tags.ts';
 
 export interface QuerierOptions {
   readonly blocklist: Blocklist;
@@ -110,6 +115,35 @@ export class LocalQuerier implements Querier {
         signal,
       );
       return this.traceAnswer([combined, ...found], gathered.partial);
+    } finally {
+      gathered.release();
+    }
+  }
+
+  async tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer> {
+    const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
+    try {
+      const { pool, targetBytesPerJob } = this.options;
+      const jobs = planSearch(gathered.sources, targetBytesPerJob);
+      const { answer, failures } = await findTagNames(query, { pool, jobs, signal });
+      this.report(failures, gathered.partial);
+      return { ...answer, partial: gathered.partial };
+    } finally {
+      gathered.release();
+    }
+  }
+
+  async tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer> {
+    const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
+    try {
+      const { pool, targetBytesPerJob } = this.options;
+      const jobs = planSearch(gathered.sources, targetBytesPerJob);
+      const { answer, failures } = await findTagValues(query, { pool, jobs, signal });
+      this.report(failures, gathered.partial);
+      if (answer.values.isCut) {
+        gathered.partial.push(`more values than ${query.bytesMax} bytes: the first of them are here`);
+      }
+      return { ...answer, partial: gathered.partial };
     } finally {
       gathered.release();
     }

@@ -8,12 +8,20 @@ import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
 import { parse } from '../../traceql/parser.ts';
 import { TraceqlError } from '../../traceql/error.ts';
 import { validate } from '../../traceql/validate.ts';
+import { compressAnswer } from './compress.ts';
+import { type Handler, paramsOf, tellPartial } from './request.ts';
 import { searchResponseJson } from './search-response.ts';
+import { TagEndpoints } from './tags.ts';
 import { traceV1Json, traceV2Json, traceV2Proto } from './trace-response.ts';
 
 export interface QueryFrontendOptions {
   readonly querier: Querier;
   readonly searchLimits: SearchLimits;
+  /** Of the tag values of one answer. */
+  readonly tagValueBytesMax: (tenant: string) => number;
+  /** How far back recent spans are asked at all. */
+  readonly recentMs: number;
+  readonly nowMs: () => number;
   readonly multitenancyEnabled: boolean;
   readonly httpApiPrefix: string;
   readonly metrics: Metrics;
@@ -22,12 +30,7 @@ export interface QueryFrontendOptions {
 const PROTOBUF = 'application/protobuf';
 const JSON_TYPE = 'application/json';
 
-/** Tells why an answer is not complete, where Tempo's body has no place for it. */
-const PARTIAL_HEADER = 'x-tempo-partial';
-
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50];
-
-type Handler = (request: FastifyRequest, reply: FastifyReply, signal: AbortSignal) => Promise<FastifyReply>;
 
 export class QueryFrontend {
   private readonly options: QueryFrontendOptions;
@@ -57,13 +60,31 @@ export class QueryFrontend {
   registerRoutes(app: FastifyInstance): void {
     const prefix = this.options.httpApiPrefix;
     const route = (path: string, op: string, handler: Handler): void => {
-      app.all(prefix + path, (request, reply) => this.handle(op, handler, request, reply));
+      const answer = (request: FastifyRequest, reply: FastifyReply) =>
+        this.handle(op, handler, request, reply);
+      app.all(prefix + path, { onSend: compressAnswer }, answer);
     };
     route('/api/traces/:traceID', 'traces', (request, reply, signal) => this.traceV1(request, reply, signal));
     route('/api/v2/traces/:traceID', 'traces', (request, reply, signal) =>
       this.traceV2(request, reply, signal),
     );
     route('/api/search', 'search', (request, reply, signal) => this.search(request, reply, signal));
+    this.tagEndpoints().register(route);
+  }
+
+  private tagEndpoints(): TagEndpoints {
+    const { querier, searchLimits, tagValueBytesMax, recentMs, nowMs } = this.options;
+    const { durationMaxMs, queryBytesMax } = searchLimits;
+    return new TagEndpoints({
+      querier,
+      durationMaxMs,
+      queryBytesMax,
+      valueBytesMax: tagValueBytesMax,
+      recentMs,
+      tenantOf: (request) => this.tenant(request),
+      onRead: (op, bytes) => this.bytes.inc({ op }, bytes),
+      nowMs,
+    });
   }
 
   private async handle(
@@ -95,7 +116,7 @@ export class QueryFrontend {
     signal: AbortSignal,
   ): Promise<FastifyReply> {
     const { wantsProto, answer } = await this.findTrace(request, signal);
-    if (answer.partial.length > 0) reply.header(PARTIAL_HEADER, headerText(answer.partial));
+    tellPartial(reply, answer.partial);
     if (answer.trace === undefined) return reply.code(404).send();
     if (wantsProto) return reply.type(PROTOBUF).send(Buffer.from(answer.trace));
     return reply.type(JSON_TYPE).send(traceV1Json(answer.trace));
@@ -129,12 +150,13 @@ export class QueryFrontend {
     signal: AbortSignal,
   ): Promise<FastifyReply> {
     const tenant = this.tenant(request);
-    const params = parseSearchParams(paramsOf(request), this.options.searchLimits);
+    const { isTagSearch, ...params } = parseSearchParams(paramsOf(request), this.options.searchLimits);
     checkQuery(params.query);
-    const answer = await this.options.querier.search({ tenant, ...params }, signal);
+    const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
+    const answer = await this.options.querier.search({ tenant, ...params, spansPerSpanSet }, signal);
     this.bytes.inc({ op: 'search' }, answer.stats.inspectedBytes);
-    if (answer.partial.length > 0) reply.header(PARTIAL_HEADER, headerText(answer.partial));
-    return reply.type(JSON_TYPE).send(searchResponseJson(answer));
+    tellPartial(reply, answer.partial);
+    return reply.type(JSON_TYPE).send(searchResponseJson(answer, isTagSearch));
   }
 
   private tenant(request: FastifyRequest): string {
@@ -159,18 +181,4 @@ function checkQuery(text: string): void {
     if (!(err instanceof TraceqlError)) throw err;
     throw new TempoError('invalid_argument', `invalid TraceQL query: ${err.message}`, err);
   }
-}
-
-function paramsOf(request: FastifyRequest): URLSearchParams {
-  const { url } = request;
-  const mark = url.indexOf('?');
-  return new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
-}
-
-/** Header values are one line of printable ASCII. */
-function headerText(reasons: readonly string[]): string {
-  return reasons
-    .join('; ')
-    .replace(/[^\x20-\x7e]/g, '?')
-    .slice(0, 1000);
 }

@@ -3,15 +3,26 @@ import type { SearchAnswer } from '../../contracts/query.ts';
 
 const OPEN = Buffer.from('{"traces":[');
 const COMMA = Buffer.from(',');
+const CLOSE = Buffer.from('}');
+/** Inside a string the quotes would be escaped. */
+const SPANS_BEGIN = ',"spanSet":';
 
-export function searchResponseJson(answer: SearchAnswer): Buffer {
+/** @param withoutSpans leaves the spans out, and all that is told of services. */
+export function searchResponseJson(answer: SearchAnswer, withoutSpans: boolean): Buffer {
   const parts: Uint8Array[] = [OPEN];
   for (const trace of answer.traces) {
     if (parts.length > 1) parts.push(COMMA);
-    parts.push(trace.json);
+    if (withoutSpans) parts.push(headOf(trace.json), CLOSE);
+    else parts.push(trace.json);
   }
   parts.push(Buffer.from(`],"metrics":${metricsJson(answer)}}`));
   return Buffer.concat(parts);
+}
+
+/** A trace up to its spans. */
+function headOf(json: Uint8Array): Uint8Array {
+  const end = Buffer.from(json.buffer, json.byteOffset, json.length).indexOf(SPANS_BEGIN);
+  return end < 0 ? json.subarray(0, -1) : json.subarray(0, end);
 }
 
 /** Zero values are left out and 64-bit numbers are strings, as in all of Tempo's JSON. */

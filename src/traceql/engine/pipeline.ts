@@ -35,6 +35,11 @@ export class Matches {
     return traces.toArray();
   }
 
+  /** All spans in a spanset. */
+  spans(): Bitset {
+    return this.state instanceof Spansets ? this.state.spans() : this.state;
+  }
+
   /** The spansets of some traces. */
   spansets(wanted: Bitset): ReturnType<Spansets['byTrace']> {
     const { state } = this;

@@ -1,0 +1,102 @@
+// Reads the parameters of the tag endpoints, with Tempo's error texts.
+import { formatDuration } from '../lib/duration.ts';
+import { TempoError } from '../lib/errors.ts';
+import { TraceqlError } from '../traceql/error.ts';
+import type { AttributeScope, Field } from '../traceql/source.ts';
+import { listedFields, parseTagIdentifier, type TagFilter, tagFilter } from '../traceql/tag-query.ts';
+import type { SecondsRange, UrlParams } from './params.ts';
+
+export interface TagLimits {
+  readonly durationMaxMs: number;
+  readonly queryBytesMax: number;
+  readonly nowMs: number;
+}
+
+export interface TagParams {
+  readonly filter: TagFilter;
+  readonly range: SecondsRange;
+  /** Names (of each scope) or values to answer with; 0 = all. */
+  readonly limit: number;
+}
+
+export type TagScope = AttributeScope | 'intrinsic';
+
+const UINT32_SIZE = 2 ** 32;
+const SCOPES: readonly TagScope[] = ['resource', 'span', 'event', 'link', 'instrumentation', 'intrinsic'];
+
+/** What both names and values take. `maxStaleValues` would only let an answer end early: it is not needed. */
+export function parseTagParams(params: UrlParams, limits: TagLimits): TagParams {
+  const query = params.get('q') ?? '';
+  if (Buffer.byteLength(query) > limits.queryBytesMax) {
+    throw invalid(`TraceQL query is too large: the maximum size is ${limits.queryBytesMax} bytes`);
+  }
+  return { filter: tagFilter(query), range: tagRange(params, limits), limit: uint32(params, 'limit') };
+}
+
+/** undefined = no scope was asked for. */
+export function parseTagScope(params: UrlParams): readonly TagScope[] | undefined {
+  const text = params.get('scope') ?? '';
+  if (text === '' || text === 'none') return undefined;
+  const scope = SCOPES.find((name) => name === text);
+  if (scope === undefined) throw invalid(`invalid scope: ${text}`);
+  return [scope];
+}
+
+export const ALL_TAG_SCOPES: readonly TagScope[] = SCOPES;
+
+/** v2: the stored fields behind a TraceQL identifier; none when its values are not listed. */
+export function fieldsOfIdentifier(name: string): readonly Field[] {
+  try {
+    return listedFields(parseTagIdentifier(name));
+  } catch (err) {
+    if (!(err instanceof TraceqlError)) throw err;
+    const why = `failed to parse identifier ${name}: ${err.message}`;
+    throw new TempoError('invalid_argument', `please provide a valid tagName: ${why}`, err);
+  }
+}
+
+const V1_INTRINSICS: Readonly<Record<string, Field>> = {
+  name: { kind: 'intrinsic', name: 'span:name' },
+  'status.code': { kind: 'intrinsic', name: 'span:status' },
+  'root.name': { kind: 'intrinsic', name: 'trace:rootName' },
+  rootName: { kind: 'intrinsic', name: 'trace:rootName' },
+  'root.service.name': { kind: 'intrinsic', name: 'trace:rootService' },
+  rootServiceName: { kind: 'intrinsic', name: 'trace:rootService' },
+};
+
+/** v1: the plain name of an attribute of any scope, or one of a few words. */
+export function fieldsOfName(name: string): readonly Field[] {
+  const intrinsic = Object.hasOwn(V1_INTRINSICS, name) ? V1_INTRINSICS[name] : undefined;
+  if (intrinsic !== undefined) return [intrinsic];
+  return listedFields({ kind: 'attribute', scope: 'none', parent: false, name });
+}
+
+/** Numbers that are none count as not given. */
+function uint32(params: UrlParams, name: string): number {
+  const text = params.get(name) ?? '';
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : 0;
+  return value < UINT32_SIZE ? value : 0;
+}
+
+function tagRange(params: UrlParams, { durationMaxMs, nowMs }: TagLimits): SecondsRange {
+  const isGiven = (name: string): boolean => (params.get(name) ?? '') !== '';
+  if (isGiven('start') !== isGiven('end')) {
+    const why = 'only one of start and end provided: must provide both or neither';
+    throw invalid(`error parsing date range: ${why}`);
+  }
+  const startSec = uint32(params, 'start');
+  const endSec = uint32(params, 'end');
+  if (startSec === 0 && endSec === 0) return { startSec: undefined, endSec: undefined };
+  const seconds = Math.min(endSec, Math.ceil(nowMs / 1000)) - startSec;
+  if (endSec < startSec || (durationMaxMs > 0 && seconds * 1000 > durationMaxMs)) {
+    const max = formatDuration(durationMaxMs);
+    throw invalid(
+      `range specified by start and end exceeds ${max}. received start=${startSec} end=${endSec}`,
+    );
+  }
+  return { startSec, endSec };
+}
+
+function invalid(message: string): TempoError {
+  return new TempoError('invalid_argument', message);
+}

@@ -1,0 +1,87 @@
+// Names of attributes and values of fields in one source: of all spans, or of those that a query finds.
+import type { Query } from '../ast.ts';
+import { Bitset } from '../../lib/bitset.ts';
+import type { AttributeScope, Field, Owner, SpanSource } from '../source.ts';
+import { ownerOf } from './fields.ts';
+import { runStages } from './pipeline.ts';
+import { Scan, UP } from './scan.ts';
+import type { ValueSet } from './value-set.ts';
+
+const SCOPE_OWNER: Readonly<Record<AttributeScope, Owner>> = {
+  span: 'span',
+  resource: 'resource',
+  event: 'event',
+  link: 'link',
+  instrumentation: 'scope',
+};
+
+/** Calls `found` for the names of each scope; a name may come again. Throws TraceqlError like a search. */
+export async function tagNames(
+  source: SpanSource,
+  scopes: readonly AttributeScope[],
+  query: Query | undefined,
+  found: (scope: AttributeScope, names: readonly string[]) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (source.traceCount === 0) return;
+  const matching = query && (await matchingSpans(source, query, signal));
+  if (matching?.spans.isEmpty()) return;
+  for (const scope of scopes) {
+    const owners = matching && (await ownersOf(matching.scan, matching.spans, SCOPE_OWNER[scope]));
+    found(scope, await source.attributeNames(scope, owners, signal));
+  }
+}
+
+/** Adds the values of some fields. Throws TraceqlError like a search. */
+export async function tagValues(
+  source: SpanSource,
+  fields: readonly Field[],
+  query: Query | undefined,
+  values: ValueSet,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (source.traceCount === 0) return;
+  if (query === undefined) {
+    for (const field of fields) values.addVector(await source.distinct(field, signal));
+    return;
+  }
+  const { scan, spans } = await matchingSpans(source, query, signal);
+  if (spans.isEmpty()) return;
+  const rows = await scan.rowsOf(spans);
+  for (const field of fields) {
+    const vector = await scan.vector(field, rows);
+    if (vector.count > 0) values.addVector(vector, await ownersOf(scan, spans, ownerOf(field)));
+  }
+}
+
+interface MatchingSpans {
+  readonly scan: Scan;
+  readonly spans: Bitset;
+}
+
+async function matchingSpans(
+  source: SpanSource,
+  query: Query,
+  signal: AbortSignal | undefined,
+): Promise<MatchingSpans> {
+  const scan = new Scan(source, undefined, signal);
+  return { scan, spans: (await runStages(scan, query.stages)).spans() };
+}
+
+/** What the spans point at, or own. */
+async function ownersOf(scan: Scan, spans: Bitset, owner: Owner): Promise<Bitset> {
+  if (owner === 'span') return spans;
+  const up = UP[owner];
+  if (up === undefined) {
+    const spanOf = await scan.relation(owner === 'event' ? 'eventSpan' : 'linkSpan');
+    const owned = new Bitset(spanOf.length);
+    for (let i = 0; i < spanOf.length; i++) if (spans.has(spanOf[i]!)) owned.add(i);
+    return owned;
+  }
+  const relation = await scan.relation(up);
+  let last = -1;
+  for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) if (relation[i]! > last) last = relation[i]!;
+  const above = new Bitset(last + 1);
+  for (let i = spans.next(0); i >= 0; i = spans.next(i + 1)) above.add(relation[i]!);
+  return above;
+}

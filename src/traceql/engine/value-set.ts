@@ -1,0 +1,133 @@
+// Distinct values of fields as the tag values API names them: a type and a text. Sets of several sources are
+// merged in one order, so that an answer that is cut is always the same.
+import { printFloat } from '../print.ts';
+import { decodeText } from '../regex.ts';
+import { ValueType, type Vector } from '../source.ts';
+import type { Bitset } from '../../lib/bitset.ts';
+import { integerAt } from './value-reader.ts';
+
+export type TagValueType = 'bool' | 'float' | 'int' | 'keyword' | 'string';
+
+/** Values of one type in their order: numbers by size, the others by text. */
+export interface TypedValues {
+  readonly type: TagValueType;
+  readonly values: readonly string[];
+}
+
+export interface OrderedValues {
+  /** By type, each type once. */
+  readonly types: readonly TypedValues[];
+  /** There were more than `bytesMax` bytes: what is here is the beginning of them. */
+  readonly isCut: boolean;
+}
+
+const TYPE_NAMES: Partial<Record<ValueType, TagValueType>> = {
+  [ValueType.string]: 'string',
+  [ValueType.bool]: 'bool',
+  [ValueType.int]: 'int',
+  [ValueType.float]: 'float',
+  [ValueType.duration]: 'int',
+  [ValueType.status]: 'int',
+  [ValueType.kind]: 'int',
+};
+
+export class ValueSet {
+  private readonly byType = new Map<TagValueType, Set<string>>();
+
+  add(type: TagValueType, value: string): void {
+    let values = this.byType.get(type);
+    if (values === undefined) this.byType.set(type, (values = new Set()));
+    values.add(value);
+  }
+
+  /** With `owners` only what belongs to these. */
+  addVector(vector: Vector, owners?: Bitset): void {
+    const seen = new Uint8Array(vector.table?.size ?? 0);
+    const numbers = new Map<ValueType, Set<number>>();
+    for (let i = 0; i < vector.count; i++) {
+      if (owners !== undefined && !owners.has(vector.owners === undefined ? i : vector.owners[i]!)) continue;
+      const type = (typeof vector.type === 'number' ? vector.type : vector.type[i]!) as ValueType;
+      if (type === ValueType.string) {
+        const id = vector.str![i]!;
+        if (seen[id] === 1) continue;
+        seen[id] = 1;
+        this.add('string', decodeText(vector.table!.bytes(id)));
+        continue;
+      }
+      const name = TYPE_NAMES[type];
+      if (name === undefined) continue;
+      if (vector.exact === undefined || type === ValueType.float) {
+        let known = numbers.get(type);
+        if (known === undefined) numbers.set(type, (known = new Set()));
+        const number = vector.num![i]!;
+        if (known.has(number)) continue;
+        known.add(number);
+      }
+      this.add(name, numberText(vector, i, type));
+    }
+  }
+
+  /** In order, as many as have at most `bytesMax` bytes together. */
+  ordered(bytesMax: number): OrderedValues {
+    const types = [...this.byType].map(([type, values]) => ({ type, values: sorted(type, [...values]) }));
+    return cut(types.sort(byType), bytesMax);
+  }
+}
+
+function numberText(vector: Vector, entry: number, type: ValueType): string {
+  if (type === ValueType.bool) return vector.num![entry] === 0 ? 'false' : 'true';
+  if (type === ValueType.float) return printFloat(Number(vector.base) + vector.num![entry]!);
+  return String(integerAt(vector, entry));
+}
+
+/** The values of several answers, each once. What each of them left out is behind what is taken here. */
+export function mergeValues(parts: readonly OrderedValues[], bytesMax: number): OrderedValues {
+  if (parts.length === 1) return parts[0]!;
+  const byName = new Map<TagValueType, string[][]>();
+  for (const { type, values } of parts.flatMap((part) => part.types)) {
+    byName.set(type, [...(byName.get(type) ?? []), [...values]]);
+  }
+  const types = [...byName].map(([type, lists]) => ({
+    type,
+    values: lists.length === 1 ? lists[0]! : sorted(type, [...new Set(lists.flat())]),
+  }));
+  const merged = cut(types.sort(byType), bytesMax);
+  return { types: merged.types, isCut: merged.isCut || parts.some((part) => part.isCut) };
+}
+
+function byType(a: TypedValues, b: TypedValues): number {
+  return a.type < b.type ? -1 : 1;
+}
+
+function sorted(type: TagValueType, values: string[]): string[] {
+  if (type === 'int') return values.sort((a, b) => Number(a) - Number(b) || byInteger(a, b));
+  return type === 'float' ? values.sort((a, b) => Number(a) - Number(b)) : values.sort();
+}
+
+/** Of integers that a double does not tell apart. */
+function byInteger(a: string, b: string): number {
+  const difference = BigInt(a) - BigInt(b);
+  return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+}
+
+function cut(types: readonly TypedValues[], bytesMax: number): OrderedValues {
+  let left = bytesMax;
+  const kept: TypedValues[] = [];
+  for (const { type, values } of types) {
+    let count = 0;
+    while (count < values.length && left >= byteLength(values[count]!)) left -= byteLength(values[count++]!);
+    if (count > 0)
+      kept.push(count === values.length ? { type, values } : { type, values: values.slice(0, count) });
+    if (count < values.length) return { types: kept, isCut: true };
+  }
+  return { types: kept, isCut: false };
+}
+
+function byteLength(text: string): number {
+  let bytes = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    bytes += unit < 0x80 ? 1 : unit < 0x800 ? 2 : unit >= 0xd800 && unit < 0xe000 ? 2 : 3;
+  }
+  return bytes;
+}
