@@ -123,6 +123,14 @@ export const SEARCHES: readonly string[] = [
   '{ span.http.url !~ ".*login.*" }',
   '{ span.http.url =~ "https://shop\\\\.example/(login|graphql)\\\\?id=1[0-9]" }',
   '{ resource.service.name =~ "c.*" && span.http.method =~ "P(OST|UT)" }',
+  // attributes that are shown beside those that match
+  '{ resource.cloud.region = "us-east-1" || span.peer.id != "7" }',
+  '{ resource.cloud.region = "us-east-1" || span.peer.id != "7" } | select(span.db.rows)',
+  '{ resource.cloud.region = "us-east-1" || span.peer.id != "7" } | by(span.db.rows)',
+  '{ resource.cloud.region = "us-east-1" || span.peer.id != "7" || span.db.rows + 1 > 5 }',
+  '{ resource.cloud.region = "us-east-1" || span.peer.id != "7" || .db.rows != nil }',
+  '{ resource.cloud.region = "us-east-1" || span.peer.id != "7" || span.http.route != nil }',
+  '{ resource.cloud.region = "us-east-1" || span.peer.id != "7" } && { span.db.rows != nil }',
   // and, or, not
   '{ span.db.system = "redis" && duration > 150ms || status = error && name = "rank" }',
   '{ status = error || span.db.rows > 950 }',
@@ -216,6 +224,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ span.user.id = nil && kind = server }',
     '{ .no.such.attribute = nil && name = "rank" }',
     '{ span.http.status_code = span.http.status_code }',
+    '{ span.http.method != "GET" }',
   ],
   'Events and links that are not there': [
     '{ event:timeSinceStart < 1ms || status = error }',

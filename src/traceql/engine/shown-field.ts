@@ -43,6 +43,12 @@ const WELL_KNOWN: Record<string, ReadonlySet<string>> = {
   ]),
 };
 
+/** More attributes with columns of their own: the service, and Tempo's default dedicated columns. */
+const OWN_COLUMNS: Record<string, ReadonlySet<string>> = {
+  span: new Set(['http.request.method', 'url.path', 'url.route', 'server.address', 'http.route']),
+  resource: new Set(['service.name']),
+};
+
 function scopesOf(ref: FieldRef): readonly AttributeScope[] {
   if (ref.kind === 'intrinsic') return [];
   return ref.scope === 'none' ? LOOKUP_ORDER : [ref.scope];
@@ -84,10 +90,9 @@ function isPlain({ op, literal }: Mention): boolean {
 
 /** Scopes in which it has no column of its own. */
 function genericScopes(ref: FieldRef): readonly AttributeScope[] {
-  return scopesOf(ref).filter((scope) => {
-    const isService = scope === 'resource' && ref.name === 'service.name';
-    return !isService && WELL_KNOWN[scope]?.has(ref.name) !== true;
-  });
+  return scopesOf(ref).filter(
+    (scope) => !WELL_KNOWN[scope]?.has(ref.name) && !OWN_COLUMNS[scope]?.has(ref.name),
+  );
 }
 
 function mentionsOfStage(stage: Stage, out: Mention[]): void {
