@@ -20,6 +20,7 @@ import { type RunningTempo, startTempo } from '../support/server.ts';
 
 const INVALID_ARGUMENT = 3;
 const RESOURCE_EXHAUSTED = 8;
+const KEPT_CONNECTIONS_MAX = 8;
 const RSS_GROWTH_MIB_MAX = 400;
 
 const LARGE_SPANS = 100_000;
@@ -268,7 +269,9 @@ t.test('bad input', { timeout: 120_000 }, async (t) => {
     session.destroy();
     for (const id of kept) if ((await spansOfTrace(tempo, id)) !== 1) t.fail(`trace ${id} is lost`);
     t.equal(await metric(tempo, 'tempo_ingester_builder_restarts_total'), 0, 'no thread ended');
-    t.ok(await until(() => figuresOf(tempo.pid).descriptors <= before.descriptors), 'descriptors');
+    // the test's own client keeps a few connections open
+    const descriptorsMax = before.descriptors + KEPT_CONNECTIONS_MAX;
+    t.ok(await until(() => figuresOf(tempo.pid).descriptors <= descriptorsMax), 'descriptors');
     const after = figuresOf(tempo.pid);
     t.comment(`before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
     t.ok(after.threads <= before.threads + 4, 'threads');
