@@ -10,7 +10,7 @@ import { metricsGeneratorFields } from '../modules/metrics-generator/config.ts';
 import { querierFields } from '../modules/querier/config.ts';
 import { queryFrontendFields } from '../modules/query-frontend/config.ts';
 import { cacheFields } from '../objectstore/config.ts';
-import { OVERRIDES_ALIASES, overridesFields } from '../overrides/config.ts';
+import { overridesFields, overridesOptions } from '../overrides/config.ts';
 import { memberlistFields } from '../ring/config.ts';
 import { storageFields } from '../store/config.ts';
 import { internalServerFields, serverFields } from './server-config.ts';
@@ -73,7 +73,7 @@ const rootFields = {
   }),
   block_builder: block(blockBuilderFields, 'makes blocks of what Kafka holds'),
   storage: block(storageFields, 'where blocks are'),
-  overrides: block(overridesFields, 'limits', { aliases: OVERRIDES_ALIASES }),
+  overrides: block(overridesFields, 'limits', overridesOptions),
   memberlist: block(memberlistFields, 'gossip between instances'),
   usage_report: block({
     reporting_enabled: bool(true, 'nothing is reported, whatever this says', { flag: 'reporting.enabled' }),

@@ -5,7 +5,8 @@ import { nearest } from '../lib/nearest.ts';
 /** A module -> what must run before it. */
 const NEEDS = {
   server: [],
-  store: ['server'],
+  overrides: ['server'],
+  store: ['overrides'],
   ingester: ['store'],
   querier: ['store', 'ingester'],
   'query-frontend': ['querier'],

@@ -45,6 +45,11 @@ const PROGRAM_FLAGS: readonly FlagSpec[] = [
   programFlag('h', 'bool', 'print the flags and end'),
 ];
 
+interface LoadedConfig {
+  readonly config: TempoConfig;
+  readonly warnings: readonly Problem[];
+}
+
 /** Runs until the process may end. @returns the exit code. */
 export async function run(host: Host): Promise<number> {
   const flags = [...PROGRAM_FLAGS, ...flagsOf(rootBlock), ...IGNORED_FLAGS];
@@ -66,7 +71,7 @@ export async function run(host: Host): Promise<number> {
     host.out(versionText());
     return EXIT_OK;
   }
-  let loaded: { readonly config: TempoConfig; readonly warnings: readonly Problem[] };
+  let loaded: LoadedConfig;
   try {
     loaded = load(host, given, flags);
   } catch (err) {
@@ -80,14 +85,14 @@ export async function run(host: Host): Promise<number> {
     for (const warning of loaded.warnings) host.err(`warning: ${problemLine(warning)}\n`);
     return loaded.warnings.length === 0 ? EXIT_OK : EXIT_FAILED;
   }
-  return serve(host, loaded.config, loaded.warnings);
+  return serve(host, loaded, isOn('config.expand-env') ? host.env : undefined);
 }
 
 function load(
   host: Host,
   given: ReadonlyMap<string, readonly string[]>,
   flags: readonly FlagSpec[],
-): { readonly config: TempoConfig; readonly warnings: readonly Problem[] } {
+): LoadedConfig {
   const name = given.get('config.file')?.at(-1);
   const env = given.get('config.expand-env')?.at(-1) === 'true' ? host.env : undefined;
   const values = flags.flatMap(({ name: flag, path, isList }): FlagValue[] => {
@@ -110,7 +115,8 @@ function readConfigFile(name: string): string {
   }
 }
 
-async function serve(host: Host, config: TempoConfig, warnings: readonly Problem[]): Promise<number> {
+/** @param env expands `${NAME}` in files that are read while running; undefined = no expansion. */
+async function serve(host: Host, { config, warnings }: LoadedConfig, env: Host['env'] | undefined) {
   const { logLevel: level, logFormat: format } = config.server;
   const logger = createLogger({ level, format, write: (line) => host.err(line) });
   for (const warning of warnings) logger.warn('configuration warning', { detail: problemLine(warning) });
@@ -121,7 +127,8 @@ async function serve(host: Host, config: TempoConfig, warnings: readonly Problem
     logger.info('starting tempo', { version: VERSION, target: config.target, node: process.version });
     const begin = performance.now();
     const requestShutdown = (): void => stop('request');
-    await app.start(wire(config, { logger, readiness: () => app.readiness(), requestShutdown }));
+    const readiness = (): string | undefined => app.readiness();
+    await app.start(wire(config, { env, logger, readiness, requestShutdown }));
     logger.info('tempo started', { duration_ms: Math.round(performance.now() - begin) });
   } catch (err) {
     host.err(`error running tempo: ${errorLine(err)}\n`);

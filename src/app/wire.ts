@@ -1,6 +1,7 @@
 // Constructs the modules that the target needs and connects them by their contracts; nothing runs yet.
 import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
+import type { Environment } from '../config/expand-env.ts';
 import type { RecentTraces } from '../contracts/recent-traces.ts';
 import { memoryBudget } from '../lib/memory-budget.ts';
 import type { Service } from '../lib/service.ts';
@@ -9,6 +10,7 @@ import { createIngester, type Ingester } from '../modules/ingester/index.ts';
 import { LocalQuerier } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
+import { Overrides } from '../overrides/overrides.ts';
 import { Store } from '../store/store.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { observeProcess } from '../telemetry/process-metrics.ts';
@@ -16,9 +18,13 @@ import type { Logger } from '../telemetry/log.ts';
 import type { TempoConfig } from './config.ts';
 import { startOrder, type ModuleName } from './graph.ts';
 import { createHttpServer, type HttpServer } from './http-server.ts';
+import { registerOverridesRoutes } from './overrides-routes.ts';
+import { createOverridesService, type OverridesService } from './overrides-service.ts';
 import { REVISION, VERSION } from './version.ts';
 
 export interface WireOptions {
+  /** Expands `${NAME}` in further files; undefined = no expansion. */
+  readonly env: Environment | undefined;
   readonly logger: Logger;
   /** What /ready answers. */
   readonly readiness: () => string | undefined;
@@ -35,6 +41,7 @@ interface Parts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly server: HttpServer;
+  readonly overrides: Overrides;
 }
 
 /** @returns the services in the order in which they start. */
@@ -44,17 +51,20 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const stopProbe = observeProcess(metrics, VERSION, REVISION);
   const { httpApiPrefix } = config;
   const server = createHttpServer({ config: config.server, httpApiPrefix, logger, metrics, readiness });
-  const parts: Parts = { config, logger, metrics, server };
+  const overrides = new Overrides({
+    defaults: config.overrides.defaults,
+    inline: config.overrides.inlineTenants,
+    metrics,
+  });
+  registerOverridesRoutes(server.app, overrides);
+  const parts: Parts = { config, logger, metrics, server, overrides };
   const store = createStore(parts);
   const ingester = addIngester(parts, store, options.requestShutdown);
   const querier = createQuerier(parts, store, ingester);
   addFrontend(parts, querier);
   const distributor = createDistributor({
     config: config.distributor,
-    limits: () => {
-      const { rateLimitBytes, burstSizeBytes } = config.overrides.defaults.ingestion;
-      return { ingestionRateLimitBytes: rateLimitBytes, ingestionBurstSizeBytes: burstSizeBytes };
-    },
+    limits: (tenant) => overrides.ingestionOf(tenant),
     multitenancyEnabled: isMultitenant(config),
     pusher: ingester,
     logger: logger.child({ module: 'distributor' }),
@@ -64,6 +74,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   // threads.
   const services: Readonly<Record<ModuleName, Service | undefined>> = {
     server: { ...server, stop: () => server.stop().finally(stopProbe) },
+    overrides: createOverrides(parts, options.env),
     store,
     ingester,
     querier: undefined,
@@ -73,6 +84,17 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   return startOrder(config.target)
     .map((name) => services[name])
     .filter((service) => service !== undefined);
+}
+
+function createOverrides(parts: Parts, env: Environment | undefined): OverridesService {
+  const { perTenantOverrideConfig, perTenantOverridePeriodMs } = parts.config.overrides;
+  return createOverridesService({
+    ...parts,
+    path: perTenantOverrideConfig,
+    periodMs: perTenantOverridePeriodMs,
+    env,
+    logger: parts.logger.child({ module: 'overrides' }),
+  });
 }
 
 function isMultitenant(config: TempoConfig): boolean {
@@ -146,6 +168,7 @@ function addFrontend({ config, metrics, server }: Parts, querier: LocalQuerier):
     recentMs: search.queryIngestersUntilMs,
     nowMs: Date.now,
     multitenancyEnabled: isMultitenant(config),
+    multiTenantQueriesEnabled: config.queryFrontend.multiTenantQueriesEnabled,
     httpApiPrefix: config.httpApiPrefix,
     metrics,
   });
@@ -153,10 +176,11 @@ function addFrontend({ config, metrics, server }: Parts, querier: LocalQuerier):
 }
 
 function addIngester(parts: Parts, store: Store, requestShutdown: () => void): Ingester {
-  const { config, logger, metrics, server } = parts;
+  const { config, logger, metrics, overrides, server } = parts;
   const { wal, block } = config.storage.trace;
   const ingester = createIngester({
     config: config.ingester,
+    limits: (tenant) => overrides.ingestionOf(tenant),
     wal: { path: path.resolve(wal.path), sync: wal.sync },
     block,
     backend: store.objectStore,

@@ -1,13 +1,8 @@
 // Old keys: moved to where they are read today, or dropped, each with a warning. Works on the tree before it
 // is decoded.
-import type { Problem } from './errors.ts';
+import type { Notes } from './errors.ts';
 import type { BlockField, Field, Shape } from './field.ts';
 import type { YamlEntry, YamlMap, YamlNode } from './yaml.ts';
-
-export interface Notes {
-  readonly problems: Problem[];
-  readonly warnings: Problem[];
-}
 
 export function moveOldKeys(field: Field, node: YamlNode, path: string, notes: Notes): void {
   if (field.kind === 'optional') return moveOldKeys(field.field, node, path, notes);
@@ -40,6 +35,7 @@ function moveInBlock(field: BlockField<Shape>, node: YamlMap, path: string, note
       notes.problems.push({ at: entry.at, path: joinPath(path, old), text });
     }
   }
+  field.rearrange?.(node, path, notes);
 }
 
 function remove(node: YamlMap, keys: readonly string[]): YamlEntry | undefined {

@@ -9,6 +9,12 @@ export interface Problem {
   readonly text: string;
 }
 
+/** Where those who look at a configuration write down what they find. */
+export interface Notes {
+  readonly problems: Problem[];
+  readonly warnings: Problem[];
+}
+
 export function problemLine(problem: Problem): string {
   return [problem.at, problem.path, problem.text].filter((part) => part !== '').join(': ');
 }

@@ -2,6 +2,8 @@
 // The TypeScript type of the loaded block is derived from the description, so the two cannot differ.
 import { parseDuration } from '../lib/duration.ts';
 import { parseSize } from '../lib/size.ts';
+import type { Notes } from './errors.ts';
+import type { YamlMap } from './yaml.ts';
 
 export interface FieldOptions {
   /**
@@ -94,6 +96,8 @@ export interface BlockOptions {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Dotted keys that once existed: ignored, with a warning. */
   readonly obsolete?: readonly string[];
+  /** Other shapes that users write: brought into the described one, after aliases and before it is decoded. */
+  readonly rearrange?: (node: YamlMap, path: string, notes: Notes) => void;
 }
 
 type ValueOf<F> = F extends { readonly kind: 'block'; readonly shape: infer S }

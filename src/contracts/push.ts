@@ -1,4 +1,5 @@
 // The seam between whoever takes spans in (distributor) and whoever keeps them (ingester).
+import type { TraceRuns } from '../model/otlp/trace-runs.ts';
 
 export interface PushRequest {
   readonly tenant: string;
@@ -8,6 +9,11 @@ export interface PushRequest {
    */
   readonly body: Uint8Array;
   readonly spanCount: number;
+  /**
+   * The traces of `body`, when the tenant has limits on traces. Read before `push` returns its promise: it is
+   * used again for the next request.
+   */
+  readonly traces?: TraceRuns | undefined;
 }
 
 export interface PushResult {

@@ -5,6 +5,7 @@ import type { FoundTrace } from '../traceql/engine/search.ts';
 import type { TimeRange } from './recent-traces.ts';
 
 export interface SearchQuery {
+  /** Several are joined by `|`: their sources are read as if they were one tenant's. */
   readonly tenant: string;
   /** TraceQL text, already parsed and validated once by the frontend. */
   readonly query: string;
@@ -33,6 +34,7 @@ export interface SearchAnswer {
 }
 
 export interface TraceQuery {
+  /** As in a search. */
   readonly tenant: string;
   /** 16 bytes. */
   readonly id: Uint8Array;

@@ -9,22 +9,27 @@ export const TENANT_HEADER = 'x-scope-orgid';
 export type TenantHeader = string | readonly string[] | undefined;
 
 const TENANT_LENGTH_MAX = 150;
+/** Between the tenants of one read. */
+const SEPARATOR = '|';
+/** How Node joins the values of a header that came several times. */
+const REPEATED = ', ';
+const NO_TENANT = 'no org id';
+const SEVERAL_TENANTS = 'multiple org IDs present';
 const UNSUPPORTED = /[^A-Za-z0-9!_.*'()-]/;
 
 /** Throws TempoError invalid_argument unless the text may name a tenant. */
 function checkTenant(tenant: string): void {
-  if (tenant.length > TENANT_LENGTH_MAX) {
-    throw new TempoError('invalid_argument', `tenant ID is too long: max ${TENANT_LENGTH_MAX} characters`);
-  }
-  if (tenant === '.' || tenant === '..') {
-    throw new TempoError('invalid_argument', `tenant ID '${tenant}' is not allowed`);
-  }
+  if (tenant === '') throw new TempoError('invalid_argument', NO_TENANT);
+  if (tenant === '.' || tenant === '..') throw new TempoError('invalid_argument', "tenant ID is '.' or '..'");
   const bad = UNSUPPORTED.exec(tenant);
-  if (bad === null) return;
-  throw new TempoError(
-    'invalid_argument',
-    `tenant ID '${tenant}' contains unsupported character '${bad[0]}'`,
-  );
+  if (bad !== null) {
+    throw new TempoError(
+      'invalid_argument',
+      `tenant ID '${tenant}' contains unsupported character '${bad[0]}'`,
+    );
+  }
+  if (tenant.length <= TENANT_LENGTH_MAX) return;
+  throw new TempoError('invalid_argument', `tenant ID is too long: max ${TENANT_LENGTH_MAX} characters`);
 }
 
 /**
@@ -34,14 +39,43 @@ function checkTenant(tenant: string): void {
  */
 export function tenantOfHeader(header: TenantHeader, multitenancyEnabled: boolean): string {
   if (!multitenancyEnabled) return SINGLE_TENANT;
-  const joined = typeof header === 'object' ? header.join() : (header ?? '');
-  const values = new Set(joined.split(',').map((value) => value.trim()));
-  values.delete('');
-  const [tenant, ...more] = values;
-  if (tenant === undefined) throw new TempoError('unauthenticated', 'no org id');
-  if (more.length > 0 || tenant.includes('|')) {
-    throw new TempoError('invalid_argument', 'multiple org IDs present');
+  const text = valueOf(header);
+  if (!text.includes(SEPARATOR)) {
+    checkTenant(text);
+    return text;
   }
+  const [tenant = '', ...more] = new Set(text.split(SEPARATOR));
   checkTenant(tenant);
+  if (more.length > 0) throw new TempoError('invalid_argument', SEVERAL_TENANTS);
   return tenant;
+}
+
+/**
+ * Finds the tenants of a read, sorted, each once, as one text: `a|b`.
+ * @param severalAllowed `query_frontend.multi_tenant_queries_enabled`.
+ */
+export function tenantsOfHeader(
+  header: TenantHeader,
+  multitenancyEnabled: boolean,
+  severalAllowed: boolean,
+): string {
+  if (!multitenancyEnabled) return SINGLE_TENANT;
+  if (!severalAllowed) return tenantOfHeader(header, multitenancyEnabled);
+  const tenants = splitTenants(valueOf(header));
+  for (const tenant of tenants) checkTenant(tenant);
+  return [...new Set(tenants)].toSorted().join(SEPARATOR);
+}
+
+/** The tenants of a text that `tenantsOfHeader` gave. */
+export function splitTenants(tenants: string): string[] {
+  return tenants.split(SEPARATOR);
+}
+
+/** The header as one text; values that differ are refused. */
+function valueOf(header: TenantHeader): string {
+  const joined = typeof header === 'object' ? header.join(REPEATED) : (header ?? '');
+  const [text = '', ...more] = new Set(joined.split(REPEATED).map((value) => value.trim()));
+  if (more.length > 0) throw new TempoError('invalid_argument', SEVERAL_TENANTS);
+  if (text === '') throw new TempoError('unauthenticated', NO_TENANT);
+  return text;
 }

@@ -1,11 +1,13 @@
 // The overrides block: limits of all tenants, the file with those of some, and the API by which tenants set
 // their own.
-import { block, bool, duration, oneOf, text } from '../config/field.ts';
+import { block, bool, duration, map, oneOf, text, type BlockOptions } from '../config/field.ts';
 import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
-import { LEGACY_LIMIT_KEYS, LIMIT_ALIASES, limitsFields } from './limits.ts';
+import { defaultsBlock, inlineTenantBlock, moveInlineTenants } from './inline.ts';
+import { LEGACY_LIMIT_KEYS } from './limits.ts';
 
 export const overridesFields = {
-  defaults: block(limitsFields, 'limits of tenants that have none of their own', { aliases: LIMIT_ALIASES }),
+  defaults: defaultsBlock,
+  inline_tenants: map(inlineTenantBlock, {}, 'tenants that stand inside this block', { hidden: true }),
   per_tenant_override_config: text('', 'file with the limits of some tenants, read again when it changes', {
     flag: 'config.per-user-override-config',
   }),
@@ -31,8 +33,13 @@ export const overridesFields = {
 };
 
 /** Flat form -> scoped form, below `overrides`. */
-export const OVERRIDES_ALIASES: Readonly<Record<string, string>> = Object.fromEntries([
+const OVERRIDES_ALIASES: Readonly<Record<string, string>> = Object.fromEntries([
   ...Object.entries(LEGACY_LIMIT_KEYS).map(([key, path]) => [key, `defaults.${path}`]),
   ['forwarders', 'defaults.forwarders'],
   ['cost_attribution', 'defaults.cost_attribution'],
 ]);
+
+export const overridesOptions: BlockOptions = {
+  aliases: OVERRIDES_ALIASES,
+  rearrange: (node, path, notes) => moveInlineTenants(node, path, Object.keys(overridesFields), notes),
+};

@@ -11,7 +11,10 @@ import {
   optional,
   raw,
   text,
+  type ConfigOf,
+  type Field,
   type FieldOptions,
+  type Shape,
 } from '../config/field.ts';
 
 /** Keys that Tempo does not print while they are unset. */
@@ -177,6 +180,40 @@ export const limitsFields = {
     unset(),
   ),
 };
+
+/** What holds for one tenant. */
+export type Limits = ConfigOf<typeof limitsFields>;
+
+/** Printed by Tempo even when it is 0. */
+const PRINTED = new Set(['generate_native_histograms', 'ingestion_time_range_slack']);
+
+const EMPTY: Readonly<Partial<Record<Field['kind'], unknown>>> = {
+  text: '',
+  enum: '',
+  bool: false,
+  int: 0,
+  float: 0,
+  duration: 0,
+  size: 0,
+  list: [],
+  map: {},
+};
+
+function emptied<S extends Shape>(shape: S): S {
+  const fields = Object.entries(shape).map(([key, field]): [string, Field] => {
+    const hidden = !PRINTED.has(key);
+    if (field.kind === 'block') return [key, { ...field, hidden, shape: emptied(field.shape) }];
+    const empty = field.kind in EMPTY ? { default: EMPTY[field.kind] } : {};
+    return [key, { ...field, ...empty, hidden } as Field];
+  });
+  return Object.fromEntries(fields) as unknown as S;
+}
+
+/**
+ * The same keys as a tenant of the overrides file has them: nothing is inherited, what is not set is 0 or
+ * empty, and what is 0 is not printed.
+ */
+export const tenantLimitsFields: typeof limitsFields = emptied(limitsFields);
 
 /** Keys users write in the wrong place. */
 export const LIMIT_ALIASES: Readonly<Record<string, string>> = {

@@ -2,6 +2,7 @@
 // boundary down to a span's fields. Decodes no attribute and allocates nothing per span. Format:
 // opentelemetry/proto/collector/trace/v1/trace_service.proto and trace/v1/trace.proto.
 import { ByteWriter } from '../../lib/byte-writer.ts';
+import { RUN_WORDS, RunWord, type TraceRuns } from './trace-runs.ts';
 import { BYTES, FIXED32, FIXED64, malformed, VARINT, WireCursor } from './wire.ts';
 
 export interface ScanResult {
@@ -54,6 +55,16 @@ class SpanScanner extends WireCursor {
   message = '';
   /** Length of the id that the last bad span was judged by. */
   badIdLength = 0;
+  /** Where the trace id of the last span is. */
+  traceAt = 0;
+  readonly runs: TraceRuns | undefined;
+  /** What the resource that is walked says of itself, in bytes. */
+  private resourceBytes = 0;
+
+  constructor(bytes: Uint8Array, runs?: TraceRuns) {
+    super(bytes);
+    this.runs = runs;
+  }
 
   /** Walks the request, or what `cut` leaves of it. */
   request(): void {
@@ -66,22 +77,33 @@ class SpanScanner extends WireCursor {
   }
 
   resourceSpans(end: number): void {
+    this.resourceBytes = 0;
     while (this.pos < end) {
+      const start = this.pos;
       const tag = this.containerTag(end, LENGTH_DELIMITED_FIELD_2);
-      if (tag === LENGTH_DELIMITED_FIELD_2) this.scopeSpans(this.valueEnd(end));
-      else this.other(tag, end, 3);
+      if (tag === LENGTH_DELIMITED_FIELD_2) {
+        this.scopeSpans(this.valueEnd(end));
+      } else {
+        this.other(tag, end, 3);
+        this.resourceBytes += this.pos - start;
+      }
     }
   }
 
   scopeSpans(end: number): void {
+    const { runs } = this;
+    runs?.beginGroup(this.resourceBytes);
     while (this.pos < end) {
+      const start = this.pos;
       const tag = this.containerTag(end, LENGTH_DELIMITED_FIELD_2);
       if (tag === LENGTH_DELIMITED_FIELD_2) {
         const fault = this.span(this.valueEnd(end));
         this.spanCount++;
         if (fault !== SPAN_OK) this.countFault(fault);
+        else if (runs !== undefined) runs.addSpan(this.bytes, this.traceAt, this.pos - start);
       } else {
         this.other(tag, end, 3);
+        runs?.addToGroup(this.pos - start);
       }
     }
   }
@@ -146,6 +168,7 @@ class SpanScanner extends WireCursor {
       }
     }
     this.pos = end;
+    this.traceAt = traceAt;
     if (traceLength !== 16 || isZero(bytes, traceAt, 16)) {
       this.badIdLength = traceLength;
       return BAD_TRACE_ID;
@@ -178,9 +201,13 @@ class SpanScanner extends WireCursor {
   }
 }
 
-/** Scans a request. Throws TempoError invalid_argument when it is malformed. */
-export function scanRequest(body: Uint8Array): ScanResult {
-  const scanner = new SpanScanner(body);
+/**
+ * Scans a request. Throws TempoError invalid_argument when it is malformed.
+ * @param runs filled with the traces of the good spans.
+ */
+export function scanRequest(body: Uint8Array, runs?: TraceRuns): ScanResult {
+  runs?.clear();
+  const scanner = new SpanScanner(body, runs);
   scanner.request();
   const { spanCount, badTraceIds, badSpanIds, message } = scanner;
   return { spanCount, badTraceIds, badSpanIds, message };
@@ -191,9 +218,29 @@ export function scanRequest(body: Uint8Array): ScanResult {
  * no other.
  */
 export function cutBadSpans(body: Uint8Array): Uint8Array {
+  return cutSpans(body, (fault) => fault === SPAN_OK);
+}
+
+/**
+ * Copies a request of good spans without the spans of some runs.
+ * @param runs what its scan told.
+ * @param isDropped one entry a run, not 0 = left out.
+ */
+export function cutRuns(body: Uint8Array, runs: TraceRuns, isDropped: Uint8Array): Uint8Array {
+  let run = -1;
+  let spansLeft = 0;
+  return cutSpans(body, () => {
+    if (spansLeft === 0) spansLeft = runs.words[++run * RUN_WORDS + RunWord.spans]!;
+    spansLeft--;
+    return isDropped[run] === 0;
+  });
+}
+
+/** @param keeps asked for each span in order. */
+function cutSpans(body: Uint8Array, keeps: (fault: number) => boolean): Uint8Array {
   const scanner = new SpanScanner(body);
   const out = new ByteWriter(body.length);
-  cutMessage(scanner, body.length, out, [LENGTH_DELIMITED_FIELD_1, LENGTH_DELIMITED_FIELD_2]);
+  cutMessage(scanner, body.length, out, [LENGTH_DELIMITED_FIELD_1, LENGTH_DELIMITED_FIELD_2], keeps);
   return out.copy();
 }
 
@@ -206,6 +253,7 @@ function cutMessage(
   end: number,
   out: ByteWriter,
   path: readonly number[],
+  keeps: (fault: number) => boolean,
 ): { kept: number; dropped: number } {
   const { bytes } = scanner;
   const [into = LENGTH_DELIMITED_FIELD_2, ...deeper] = path;
@@ -221,14 +269,14 @@ function cutMessage(
     }
     const valueEnd = scanner.valueEnd(end);
     if (path.length === 0) {
-      const fault = scanner.span(valueEnd);
-      if (fault === SPAN_OK) out.raw(bytes.subarray(start, valueEnd));
-      if (fault === SPAN_OK) kept++;
+      const isKept = keeps(scanner.span(valueEnd));
+      if (isKept) out.raw(bytes.subarray(start, valueEnd));
+      if (isKept) kept++;
       else dropped++;
       continue;
     }
     const inner = new ByteWriter(valueEnd - scanner.pos);
-    const below = cutMessage(scanner, valueEnd, inner, deeper);
+    const below = cutMessage(scanner, valueEnd, inner, deeper, keeps);
     kept += below.kept;
     dropped += below.dropped;
     if (below.kept === 0 && below.dropped > 0) continue;

@@ -1,8 +1,9 @@
 // The way of a request through the distributor: tenant, byte rate, wire scan, push. Whole requests are
 // refused with an error, single spans by partial success.
-import type { Pusher, PushResult } from '../../contracts/push.ts';
+import type { Pusher, PushRequest, PushResult } from '../../contracts/push.ts';
 import { RetryLaterError, TempoError } from '../../lib/errors.ts';
 import { cutBadSpans, scanRequest } from '../../model/otlp/scan.ts';
+import { TraceRuns } from '../../model/otlp/trace-runs.ts';
 import { tenantOfHeader } from '../../model/tenant.ts';
 import type { Consumed, IncomingTraces, TraceConsumer } from '../../receivers/receiver.ts';
 import type { DistributorMetrics } from './metrics.ts';
@@ -11,6 +12,11 @@ import { type RateLimit, RateLimiter } from './rate-limiter.ts';
 export interface TenantLimits {
   readonly ingestionRateLimitBytes: number;
   readonly ingestionBurstSizeBytes: number;
+  /** The rate is meant for all distributors together; this one is all there are. */
+  readonly isRateGlobal: boolean;
+  readonly retryInfoEnabled: boolean;
+  /** Whoever keeps the spans limits traces, so it needs to know which a request holds. */
+  readonly limitsTraces: boolean;
 }
 
 export interface DistributorOptions {
@@ -35,6 +41,7 @@ const ALL_KEPT: Consumed = { rejectedSpans: 0, message: '' };
 export class Distributor implements TraceConsumer {
   readonly #options: DistributorOptions;
   readonly #limiter: RateLimiter;
+  readonly #runs = new TraceRuns();
 
   constructor(options: DistributorOptions) {
     this.#options = options;
@@ -58,8 +65,10 @@ export class Distributor implements TraceConsumer {
     const { metrics, nowMs } = this.#options;
     const counters = metrics.ofTenant(tenant);
     counters.ingressBytes.inc(body.length);
-    this.#limit(tenant, body);
-    const { spanCount, badTraceIds, badSpanIds, message } = scanRequest(body);
+    const limits = this.#options.limits(tenant);
+    this.#limit(tenant, limits, body);
+    const runs = limits.limitsTraces ? this.#runs : undefined;
+    const { spanCount, badTraceIds, badSpanIds, message } = scanRequest(body, runs);
     if (spanCount === 0) return ALL_KEPT;
     metrics.discard(tenant, 'invalid_trace_id', badTraceIds);
     metrics.discard(tenant, 'invalid_span_id', badSpanIds);
@@ -67,18 +76,19 @@ export class Distributor implements TraceConsumer {
     if (badCount === spanCount) throw new TempoError('invalid_argument', message);
     const goodBody = badCount === 0 ? body : cutBadSpans(body);
     const goodCount = spanCount - badCount;
+    if (badCount > 0 && runs !== undefined) scanRequest(goodBody, runs);
     counters.bytesReceived.inc(goodBody.length);
     counters.spansReceived.inc(goodCount);
     const startMs = nowMs();
-    const result = await this.#push(tenant, goodBody, goodCount);
+    const result = await this.#push({ tenant, body: goodBody, spanCount: goodCount, traces: runs });
     metrics.pushSeconds.observe((nowMs() - startMs) / 1000);
     metrics.receivers[transport].accepted.inc(goodCount);
     return this.#consumed(tenant, badCount, message, result);
   }
 
-  async #push(tenant: string, body: Uint8Array, spanCount: number): Promise<PushResult> {
+  async #push(request: PushRequest): Promise<PushResult> {
     try {
-      return await this.#options.pusher.push({ tenant, body, spanCount });
+      return await this.#options.pusher.push(request);
     } catch (err) {
       const isBusy = err instanceof TempoError && err.code === 'resource_exhausted';
       if (!isBusy || err instanceof RetryLaterError) throw err;
@@ -99,8 +109,7 @@ export class Distributor implements TraceConsumer {
   }
 
   /** Throws when the tenant sends more than its rate. */
-  #limit(tenant: string, body: Uint8Array): void {
-    const limits = this.#options.limits(tenant);
+  #limit(tenant: string, limits: TenantLimits, body: Uint8Array): void {
     const limit: RateLimit = {
       rateBytes: limits.ingestionRateLimitBytes,
       burstBytes: limits.ingestionBurstSizeBytes,
@@ -108,20 +117,21 @@ export class Distributor implements TraceConsumer {
     if (this.#limiter.take(tenant, limit, body.length)) return;
     this.#options.metrics.discard(tenant, 'rate_limited', spanCountOf(body));
     const { rateBytes, burstBytes } = limit;
+    const local = `local: ${rateBytes} bytes/s, global: ${limits.isRateGlobal ? rateBytes : 0} bytes/s`;
+    const known = `(${local}, burst: ${burstBytes} bytes)`;
     const adding = `while adding ${body.length} bytes for user ${tenant}`;
-    const hint = 'consider reducing batch size or increasing rate limit.';
     if (body.length > burstBytes) {
       throw new TempoError(
         'resource_exhausted',
-        `RATE_LIMITED: batch size (${body.length} bytes) exceeds ingestion limit ` +
-          `(local: ${rateBytes} bytes/s, global: 0 bytes/s, burst: ${burstBytes} bytes) ${adding}. ${hint}`,
+        `RATE_LIMITED: batch size (${body.length} bytes) exceeds ingestion limit ${known} ${adding}. ` +
+          'consider reducing batch size or increasing rate limit.',
       );
     }
     const message =
-      `RATE_LIMITED: ingestion rate limit (local: ${rateBytes} bytes/s, global: 0 bytes/s, ` +
-      `burst: ${burstBytes} bytes) exceeded ${adding}. ${hint}`;
+      `RATE_LIMITED: ingestion rate limit ${known} exceeded ${adding}. ` +
+      'consider increasing the limit or reducing ingestion rate.';
     const { retryAfterMs } = this.#options;
-    if (retryAfterMs > 0) throw new RetryLaterError('resource_exhausted', message, retryAfterMs);
+    if (retryAfterMs > 0 && limits.retryInfoEnabled) throw new RetryLaterError('resource_exhausted', message, retryAfterMs);
     throw new TempoError('resource_exhausted', message);
   }
 }

@@ -34,6 +34,7 @@ import { LocalBlocks } from './local-blocks.ts';
 import type { BlockWorkerData, FromBuilder } from './messages.ts';
 import { createIngesterMetrics, type IngesterMetrics } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
+import { TraceLimiter, type TraceLimits } from './trace-limiter.ts';
 
 export interface IngesterOptions {
   readonly config: Pick<
@@ -44,7 +45,10 @@ export interface IngesterOptions {
     | 'flushCheckPeriodMs'
     | 'flushAllOnShutdown'
     | 'flushObjectStorage'
+    | 'traceIdlePeriodMs'
+    | 'traceLivePeriodMs'
   >;
+  readonly limits: (tenant: string) => TraceLimits;
   /** `storage.trace.wal`. */
   readonly wal: { readonly path: string; readonly sync: SyncMode };
   /** `storage.trace.block`. */
@@ -116,6 +120,7 @@ class LocalIngester implements Ingester {
   private readonly heads = new Heads();
   private readonly blocks: LocalBlocks;
   private readonly writer: BlockWriter;
+  private readonly traceLimiter: TraceLimiter;
   private readonly done: PushResult = { rejected: [] };
   private running: Running | undefined;
   private state: 'new' | 'starting' | 'running' | 'stopping' | 'stopped' = 'new';
@@ -126,6 +131,13 @@ class LocalIngester implements Ingester {
     this.logger = options.logger.child({ module: 'ingester' });
     this.nowMs = options.nowMs ?? Date.now;
     this.metrics = createIngesterMetrics(options.metrics);
+    const { traceIdlePeriodMs, traceLivePeriodMs } = options.config;
+    this.traceLimiter = new TraceLimiter({
+      limits: options.limits,
+      traceIdlePeriodMs,
+      traceLivePeriodMs,
+      nowMs: options.nowMs ?? (() => performance.now()),
+    });
     const path = `${options.wal.path}/blocks`;
     this.writer = options.blockWriter ?? new BlockWriterThread(writerData(path, options.block));
     this.blocks = new LocalBlocks({
@@ -230,8 +242,23 @@ class LocalIngester implements Ingester {
     return this.state === 'running' ? undefined : `Ingester not ready: ${this.state}`;
   }
 
-  async push({ tenant, body, spanCount }: PushRequest): Promise<PushResult> {
+  async push(request: PushRequest): Promise<PushResult> {
     if (this.state !== 'running') throw new TempoError('unavailable', `ingester is ${this.state}`);
+    const { tenant, traces } = request;
+    if (traces === undefined) return this.append(tenant, request.body, request.spanCount);
+    const rest = this.traceLimiter.admit(tenant, request.body, traces);
+    if (rest?.spanCount === 0) return rest;
+    const { body, spanCount } = rest ?? request;
+    try {
+      await this.append(tenant, body, spanCount);
+    } catch (err) {
+      this.traceLimiter.release(tenant, body);
+      throw err;
+    }
+    return rest ?? this.done;
+  }
+
+  private async append(tenant: string, body: Uint8Array, spanCount: number): Promise<PushResult> {
     await this.running!.opened.log.push(tenant, body, spanCount);
     this.metrics.bytesReceived.inc({ tenant, data_type: 'trace' }, body.length);
     return this.done;
@@ -345,6 +372,7 @@ class LocalIngester implements Ingester {
     head.toSequence = message.toSequence;
     head.usedBytes = message.usedBytes;
     head.spanCount = message.spanCount;
+    this.traceLimiter.headCut(message.tenant);
     this.metrics.headsCut.inc({ reason: message.reason });
     this.running!.pipeline.cut(head);
   }
@@ -361,6 +389,7 @@ class LocalIngester implements Ingester {
   }
 
   private async housekeeping(): Promise<void> {
+    this.traceLimiter.sweep();
     const deleted = await this.blocks.deleteExpired();
     this.metrics.blocksCleared.inc(deleted);
     const { running } = this;

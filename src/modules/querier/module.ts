@@ -12,6 +12,7 @@ import type {
   TraceQuery,
 } from '../../contracts/query.ts';
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
+import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import { unpackFound } from '../../store/pack.ts';
 import type {
@@ -160,18 +161,27 @@ export class LocalQuerier implements Querier {
     backendRange: TimeRange,
     signal?: AbortSignal,
   ): Promise<Gathered> {
-    const recent = await this.options.recent.recentSources(tenant, recentRange, signal);
-    const { blocklist } = this.options;
-    const partial = recent.complete ? [] : ['recently acknowledged spans are not searchable yet'];
-    for (const [block, reason] of blocklist.tenant(tenant).unreadable) {
+    const { recent, blocklist } = this.options;
+    const tenants = splitTenants(tenant);
+    const asked = await Promise.allSettled(
+      tenants.map((one) => recent.recentSources(one, recentRange, signal)),
+    );
+    const parts = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const release = (): void => parts.forEach((part) => part.release());
+    for (const one of asked) {
+      if (one.status === 'fulfilled') continue;
+      release();
+      throw one.reason;
+    }
+    const isComplete = parts.every((part) => part.complete);
+    const partial = isComplete ? [] : ['recently acknowledged spans are not searchable yet'];
+    for (const [block, reason] of tenants.flatMap((one) => [...blocklist.tenant(one).unreadable])) {
       this.failedSources.inc({ code: 'block_corrupt' });
       partial.push(`block ${block} could not be read: ${reason}`);
     }
-    return {
-      sources: distinctSources(recent.sources, blocklist.overlapping(tenant, backendRange)),
-      partial,
-      release: () => recent.release(),
-    };
+    const sources = parts.flatMap((part) => part.sources);
+    const blocks = tenants.flatMap((one) => blocklist.overlapping(one, backendRange));
+    return { sources: distinctSources(sources, blocks), partial, release };
   }
 
   private async runSearch(job: SearchJob, affinity: number, signal?: AbortSignal): Promise<SearchJobResult> {

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { parseSearchParams, parseTraceId, parseTraceRange, type SearchLimits } from '../../api/params.ts';
 import type { Querier } from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
-import { tenantOfHeader, TENANT_HEADER } from '../../model/tenant.ts';
+import { tenantsOfHeader, TENANT_HEADER } from '../../model/tenant.ts';
 import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
 import { parse } from '../../traceql/parser.ts';
 import { TraceqlError } from '../../traceql/error.ts';
@@ -23,6 +23,7 @@ export interface QueryFrontendOptions {
   readonly recentMs: number;
   readonly nowMs: () => number;
   readonly multitenancyEnabled: boolean;
+  readonly multiTenantQueriesEnabled: boolean;
   readonly httpApiPrefix: string;
   readonly metrics: Metrics;
 }
@@ -160,7 +161,9 @@ export class QueryFrontend {
   }
 
   private tenant(request: FastifyRequest): string {
-    return tenantOfHeader(request.headers[TENANT_HEADER], this.options.multitenancyEnabled);
+    const { multitenancyEnabled, multiTenantQueriesEnabled } = this.options;
+    const header = request.headers[TENANT_HEADER];
+    return tenantsOfHeader(header, multitenancyEnabled, multiTenantQueriesEnabled);
   }
 
   /** For metrics: whatever is no tenant counts as none, so that it cannot make up time series. */

@@ -1,0 +1,99 @@
+// Reads the file of `overrides.per_tenant_override_config` at the start and again and again: a good one
+// replaces the limits of all tenants, a bad one is told of and changes nothing.
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { ConfigError, problemLine } from '../config/errors.ts';
+import type { Environment } from '../config/expand-env.ts';
+import type { Service } from '../lib/service.ts';
+import type { Overrides } from '../overrides/overrides.ts';
+import { loadTenants } from '../overrides/tenants.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Gauge, Metrics } from '../telemetry/metrics.ts';
+
+export interface OverridesServiceOptions {
+  readonly overrides: Overrides;
+  /** Empty = no file. */
+  readonly path: string;
+  readonly periodMs: number;
+  readonly env: Environment | undefined;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface OverridesService extends Service {
+  /** Looks at the file now. Never rejects. */
+  reload(): Promise<void>;
+}
+
+/** The one file that Tempo's metrics name. */
+const CONFIG = 'overrides';
+
+export function createOverridesService(options: OverridesServiceOptions): OverridesService {
+  return new OverridesFile(options);
+}
+
+class OverridesFile implements OverridesService {
+  readonly name = 'overrides';
+  readonly #options: OverridesServiceOptions;
+  readonly #isGood: Gauge | undefined;
+  readonly #hash: Gauge | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #text: string | undefined;
+
+  constructor(options: OverridesServiceOptions) {
+    this.#options = options;
+    if (options.path === '') return;
+    this.#isGood = options.metrics.gauge(
+      'tempo_runtime_config_last_reload_successful',
+      'Whether the last runtime-config reload attempt was successful.',
+      ['config'],
+    );
+    this.#hash = options.metrics.gauge(
+      'tempo_runtime_config_hash',
+      'Hash of the currently active runtime configuration.',
+      ['config', 'sha256'],
+    );
+  }
+
+  /** Rejects when the file is bad: only later ones have a good one before them. */
+  async start(): Promise<void> {
+    const { path, periodMs } = this.#options;
+    if (path === '') return;
+    await this.#load();
+    if (periodMs > 0) this.#timer = setInterval(() => void this.reload(), periodMs).unref();
+  }
+
+  stop(): Promise<void> {
+    clearInterval(this.#timer);
+    return Promise.resolve();
+  }
+
+  async reload(): Promise<void> {
+    try {
+      await this.#load();
+    } catch (err) {
+      this.#isGood?.set({ config: CONFIG }, 0);
+      const detail = err instanceof ConfigError ? err.problems.map(problemLine).join('; ') : undefined;
+      const facts = detail === undefined ? { err } : { err: detail };
+      this.#options.logger.error('failed to load config, the limits stay as they are', facts);
+    }
+  }
+
+  async #load(): Promise<void> {
+    const { path, env, overrides, logger } = this.#options;
+    const text = await readFile(path, 'utf8');
+    if (text !== this.#text) {
+      const { tenants, warnings } = loadTenants({ name: path, text, env });
+      overrides.replace(tenants);
+      this.#text = text;
+      for (const warning of warnings) {
+        logger.warn('configuration warning', { detail: problemLine(warning) });
+      }
+      const sha256 = createHash('sha256').update(text).digest('hex');
+      this.#hash?.reset();
+      this.#hash?.set({ config: CONFIG, sha256 }, 1);
+      logger.info('limits of tenants are loaded', { path, tenants: tenants.size });
+    }
+    this.#isGood?.set({ config: CONFIG }, 1);
+  }
+}

@@ -1,0 +1,116 @@
+// The limits that hold now: those of each tenant that has its own, else those of `*`, else the defaults.
+import type { Gauge, Metrics } from '../telemetry/metrics.ts';
+import type { Limits } from './limits.ts';
+import { ANY_TENANT } from './tenants.ts';
+
+export type TenantsLimits = ReadonlyMap<string, Limits>;
+
+export interface OverridesOptions {
+  readonly defaults: Limits;
+  /** Tenants inside the configuration; those of the file win over them. */
+  readonly inline: Readonly<Record<string, Limits>>;
+  readonly metrics: Metrics;
+}
+
+/** What the write path asks for with every request. */
+export interface IngestionLimits {
+  readonly ingestionRateLimitBytes: number;
+  readonly ingestionBurstSizeBytes: number;
+  readonly isRateGlobal: boolean;
+  readonly retryInfoEnabled: boolean;
+  readonly limitsTraces: boolean;
+  readonly maxTracesPerUser: number;
+  readonly maxGlobalTracesPerUser: number;
+  readonly maxBytesPerTrace: number;
+}
+
+/** Tempo's names in the metrics, and what they show. */
+const LIMIT_VALUES: Readonly<Record<string, (limits: Limits) => number>> = {
+  max_local_traces_per_user: ({ ingestion }) => ingestion.maxTracesPerUser,
+  max_global_traces_per_user: ({ ingestion }) => ingestion.maxGlobalTracesPerUser,
+  max_bytes_per_trace: ({ global }) => global.maxBytesPerTrace,
+  max_bytes_per_tag_values_query: ({ read }) => read.maxBytesPerTagValuesQuery,
+  max_blocks_per_tag_values_query: ({ read }) => read.maxBlocksPerTagValuesQuery,
+  ingestion_rate_limit_bytes: ({ ingestion }) => ingestion.rateLimitBytes,
+  ingestion_burst_size_bytes: ({ ingestion }) => ingestion.burstSizeBytes,
+  block_retention: ({ compaction }) => compaction.blockRetentionMs * 1e6,
+  metrics_generator_max_active_series: (limits) => limits.metricsGenerator.maxActiveSeries,
+};
+
+/** Not shown by tenant, as in Tempo. */
+const DEFAULTS_ONLY = new Set(['max_bytes_per_tag_values_query', 'max_blocks_per_tag_values_query']);
+
+export class Overrides {
+  readonly defaults: Limits;
+  #tenants: TenantsLimits;
+  readonly #inline: TenantsLimits;
+  /** One object for each set of limits. */
+  readonly #ingestion = new WeakMap<Limits, IngestionLimits>();
+
+  constructor({ defaults, inline, metrics }: OverridesOptions) {
+    this.defaults = defaults;
+    this.#inline = new Map(Object.entries(inline));
+    this.#tenants = this.#inline;
+    const showDefaults = (gauge: Gauge): void => {
+      for (const [limit_name, valueOf] of Object.entries(LIMIT_VALUES)) {
+        gauge.set({ limit_name }, valueOf(defaults));
+      }
+    };
+    metrics.gauge('tempo_limits_defaults', 'Default resource limits', ['limit_name'], showDefaults);
+    const help = 'Resource limit overrides applied to tenants';
+    metrics.gauge('tempo_limits_overrides', help, ['limit_name', 'user'], (gauge) => {
+      gauge.reset();
+      for (const [user, limits] of this.#tenants) {
+        for (const [limit_name, valueOf] of Object.entries(LIMIT_VALUES)) {
+          if (!DEFAULTS_ONLY.has(limit_name)) gauge.set({ limit_name, user }, valueOf(limits));
+        }
+      }
+    });
+  }
+
+  /** Who has limits of their own, and which. */
+  get tenants(): TenantsLimits {
+    return this.#tenants;
+  }
+
+  /** Puts the tenants of the overrides file in place of what it held before. */
+  replace(tenants: TenantsLimits): void {
+    this.#tenants = new Map([...this.#inline, ...tenants]);
+  }
+
+  of(tenant: string): Limits {
+    const tenants = this.#tenants;
+    return tenants.get(tenant) ?? tenants.get(ANY_TENANT) ?? this.defaults;
+  }
+
+  ingestionOf(tenant: string): IngestionLimits {
+    const limits = this.of(tenant);
+    let ingestion = this.#ingestion.get(limits);
+    if (ingestion === undefined) {
+      ingestion = ingestionLimits(limits);
+      this.#ingestion.set(limits, ingestion);
+    }
+    return ingestion;
+  }
+
+  /** Whose limits the tenant has: its own name, `*`, or `default`. */
+  sourceOf(tenant: string): string {
+    if (this.#tenants.has(tenant)) return tenant;
+    return this.#tenants.has(ANY_TENANT) ? ANY_TENANT : 'default';
+  }
+}
+
+function ingestionLimits({ ingestion, global }: Limits): IngestionLimits {
+  const { maxTracesPerUser, maxGlobalTracesPerUser } = ingestion;
+  const { maxBytesPerTrace } = global;
+  return {
+    ingestionRateLimitBytes: ingestion.rateLimitBytes,
+    ingestionBurstSizeBytes: ingestion.burstSizeBytes,
+    isRateGlobal: ingestion.rateStrategy === 'global',
+    retryInfoEnabled: ingestion.retryInfoEnabled,
+    limitsTraces: maxTracesPerUser > 0 || maxGlobalTracesPerUser > 0 || maxBytesPerTrace > 0,
+    maxTracesPerUser,
+    maxGlobalTracesPerUser,
+    maxBytesPerTrace,
+  };
+}

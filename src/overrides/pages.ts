@@ -1,0 +1,102 @@
+// The texts of /status/overrides, /status/overrides/{tenant} and /status/runtime_config, as Tempo shows them.
+import { stringify } from 'yaml';
+import { block } from '../config/field.ts';
+import { plainConfig } from '../config/print.ts';
+import { type Limits, limitsFields, tenantLimitsFields } from './limits.ts';
+import type { Overrides } from './overrides.ts';
+
+type Plain = Readonly<Record<string, unknown>>;
+
+const defaultsBlock = block(limitsFields);
+const tenantBlock = block(tenantLimitsFields);
+
+/** YAML of all limits. @param mode `diff` = only what tenants have other than the defaults. */
+export function runtimeConfigText(overrides: Overrides, mode: string | undefined): string {
+  const defaults = plainConfig(defaultsBlock, overrides.defaults) as Plain;
+  const tenants = sortedByKey(overrides.tenants).map(([name, limits]): [string, Plain] => [
+    name,
+    plainTenant(limits),
+  ]);
+  return `GET /status/runtime_config\n---\n${yaml(
+    mode === 'diff' ? differences(defaults, tenants) : { defaults, ...overridesOf(tenants) },
+  )}`;
+}
+
+function overridesOf(tenants: readonly (readonly [string, unknown])[]): Plain {
+  return tenants.length === 0 ? {} : { overrides: Object.fromEntries(tenants) };
+}
+
+function differences(defaults: Plain, tenants: readonly (readonly [string, Plain])[]): Plain {
+  const differing = tenants.map(([name, limits]) => [name, difference(limits, defaults)] as const);
+  return overridesOf(differing.filter(([, limits]) => limits !== undefined));
+}
+
+/** What of `value` is not in `base`, keys sorted; undefined = nothing. */
+function difference(value: unknown, base: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return JSON.stringify(value) === JSON.stringify(base) ? undefined : value;
+  }
+  const entries = sortedByKey(Object.entries(value)).flatMap(([key, item]): [string, unknown][] => {
+    const rest = difference(item, (base as Plain | undefined)?.[key]);
+    return rest === undefined ? [] : [[key, rest]];
+  });
+  return entries.length === 0 ? undefined : Object.fromEntries(entries);
+}
+
+export function overridesPage(overrides: Overrides, now: Date): string {
+  const rows = sortedByKey(overrides.tenants).map(([name]) => {
+    const link = `<a href="overrides/${encodeURIComponent(name)}">${escapeHtml(name)}</a>`;
+    return `<tr><td>${link}</td><td>x</td><td></td></tr>\n`;
+  });
+  const heads = ['Tenant', 'Runtime overrides', 'User-configurable overrides'];
+  const head = heads.map((text) => `<th>${text}</th>`).join('');
+  const table = `<table border="1"><thead><tr>${head}</tr></thead>\n<tbody>\n${rows.join('')}</tbody></table>`;
+  return page('Overrides: tenants', now, table);
+}
+
+export function tenantPage(overrides: Overrides, tenant: string, now: Date): string {
+  const source = overrides.sourceOf(tenant);
+  const limits = overrides.of(tenant);
+  const shown =
+    limits === overrides.defaults ? plainConfig(defaultsBlock, limits) : (plainTenant(limits) as unknown);
+  return page(
+    'Overrides: tenant',
+    now,
+    `<p>Showing overrides for tenant: <strong>${escapeHtml(tenant)}</strong></p>
+<h3>User-configurable overrides</h3>
+<pre><code>User-configurable overrides are not enabled</code></pre>
+<h3>Runtime overrides</h3>
+<p>Source of runtime overrides: <strong>${escapeHtml(source)}</strong></p>
+<pre><code>${escapeHtml(yaml(shown))}</code></pre>`,
+  );
+}
+
+function page(title: string, now: Date, content: string): string {
+  return `<!DOCTYPE html>
+<html>
+<head><meta charset="UTF-8"><title>${title}</title></head>
+<body>
+<h1>${title}</h1>
+<p>Current time: ${now.toISOString()}</p>
+${content}
+</body>
+</html>
+`;
+}
+
+/** Empty blocks are left out, so that only what is set is shown. */
+function plainTenant(limits: Limits): Plain {
+  return plainConfig(tenantBlock, limits) as Plain;
+}
+
+function yaml(value: unknown): string {
+  return stringify(value, { indent: 2, lineWidth: 0, indentSeq: false, singleQuote: true });
+}
+
+function sortedByKey<T>(entries: Iterable<readonly [string, T]>): (readonly [string, T])[] {
+  return [...entries].toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
