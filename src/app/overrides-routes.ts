@@ -10,10 +10,7 @@ const POLICY = "default-src 'none'";
 
 export function registerOverridesRoutes(app: FastifyInstance, overrides: Overrides): void {
   app.get('/status/overrides', (_request, reply) =>
-    reply
-      .header('content-security-policy', POLICY)
-      .type(HTML)
-      .send(overridesPage(overrides, new Date())),
+    reply.header('content-security-policy', POLICY).type(HTML).send(overridesPage(overrides, new Date())),
   );
   app.get('/status/overrides/:tenant', (request, reply) => {
     const { tenant } = request.params as { readonly tenant: string };

@@ -96,7 +96,7 @@ export interface BlockOptions {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Dotted keys that once existed: ignored, with a warning. */
   readonly obsolete?: readonly string[];
-  /** Other shapes that users write: brought into the described one, after aliases and before it is decoded. */
+  /** Other shapes that users write: brought into the described one, after aliases. */
   readonly rearrange?: (node: YamlMap, path: string, notes: Notes) => void;
 }
 

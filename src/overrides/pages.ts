@@ -50,8 +50,12 @@ export function overridesPage(overrides: Overrides, now: Date): string {
   });
   const heads = ['Tenant', 'Runtime overrides', 'User-configurable overrides'];
   const head = heads.map((text) => `<th>${text}</th>`).join('');
-  const table = `<table border="1"><thead><tr>${head}</tr></thead>\n<tbody>\n${rows.join('')}</tbody></table>`;
-  return page('Overrides: tenants', now, table);
+  const body = `<tbody>\n${rows.join('')}</tbody>`;
+  return page(
+    'Overrides: tenants',
+    now,
+    `<table border="1"><thead><tr>${head}</tr></thead>\n${body}</table>`,
+  );
 }
 
 export function tenantPage(overrides: Overrides, tenant: string, now: Date): string {

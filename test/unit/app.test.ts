@@ -62,7 +62,7 @@ t.test('command lines as Go reads them', (t) => {
 
 t.test('the module graph', (t) => {
   const order = startOrder('all');
-  t.same(order, ['server', 'store', 'ingester', 'querier', 'query-frontend', 'distributor']);
+  t.same(order, ['server', 'overrides', 'store', 'ingester', 'querier', 'query-frontend', 'distributor']);
   t.equal(targetProblem('all'), undefined);
   t.match(targetProblem('querier'), 'target "querier" is not available yet');
   t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');

@@ -2,8 +2,9 @@
 import t, { type Test } from 'tap';
 import type { Pusher, PushResult } from '../../src/contracts/push.ts';
 import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
-import { Distributor } from '../../src/modules/distributor/distributor.ts';
+import { Distributor, type TenantLimits } from '../../src/modules/distributor/distributor.ts';
 import { createDistributor, type DistributorSettings } from '../../src/modules/distributor/index.ts';
+import type { TraceRuns } from '../../src/model/otlp/trace-runs.ts';
 import { DistributorMetrics } from '../../src/modules/distributor/metrics.ts';
 import { RateLimiter } from '../../src/modules/distributor/rate-limiter.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
@@ -14,21 +15,32 @@ interface Pushed {
   tenant: string;
   body: Uint8Array;
   spanCount: number;
+  traces?: TraceRuns | undefined;
 }
+
+const NO_LIMITS = { isRateGlobal: false, retryInfoEnabled: true, limitsTraces: false };
 
 class RecordingPusher implements Pusher {
   readonly pushed: Pushed[] = [];
   answer: PushResult | Error = { rejected: [] };
+  onPush: (request: Pushed) => void = () => {};
 
   async push(request: Pushed): Promise<PushResult> {
     this.pushed.push({ ...request, body: request.body.slice() });
+    this.onPush(request);
     if (this.answer instanceof Error) throw this.answer;
     return this.answer;
   }
 }
 
 function start(
-  over: { multitenancyEnabled?: boolean; rate?: number; burst?: number; retryAfterMs?: number } = {},
+  over: {
+    multitenancyEnabled?: boolean;
+    rate?: number;
+    burst?: number;
+    retryAfterMs?: number;
+    limits?: Partial<TenantLimits>;
+  } = {},
 ) {
   const metrics = new Metrics();
   const pusher = new RecordingPusher();
@@ -37,6 +49,8 @@ function start(
     limits: () => ({
       ingestionRateLimitBytes: over.rate ?? 15_000_000,
       ingestionBurstSizeBytes: over.burst ?? 20_000_000,
+      ...NO_LIMITS,
+      ...over.limits,
     }),
     multitenancyEnabled: over.multitenancyEnabled ?? false,
     pusher,
@@ -73,7 +87,7 @@ t.test('a request goes through', async (t) => {
   const { metrics, pusher, consume } = start();
   const body = encodeTraces(aTrace(1, 10));
   t.same(await consume(body), { rejectedSpans: 0, message: '' });
-  t.same(pusher.pushed, [{ tenant: 'single-tenant', body, spanCount: 10 }]);
+  t.same(pusher.pushed, [{ tenant: 'single-tenant', body, spanCount: 10, traces: undefined }]);
   t.same(await consume(new Uint8Array(0)), { rejectedSpans: 0, message: '' }, 'no spans, no push');
   t.equal(pusher.pushed.length, 1);
   await sameSamples(t, metrics, {
@@ -139,11 +153,12 @@ t.test('rate limit', async (t) => {
   await consume(body, 'a');
   await consume(body, 'a');
   const texts = `(local: ${size} bytes/s, global: 0 bytes/s, burst: ${size * 2} bytes)`;
-  const tail = (bytes: number): string =>
-    `while adding ${bytes} bytes for user a. consider reducing batch size or increasing rate limit.`;
+  const adding = (bytes: number): string => `while adding ${bytes} bytes for user a.`;
   const refused = await t.rejects(consume(body, 'a'), {
     code: 'resource_exhausted',
-    message: `RATE_LIMITED: ingestion rate limit ${texts} exceeded ${tail(size)}`,
+    message:
+      `RATE_LIMITED: ingestion rate limit ${texts} exceeded ${adding(size)} ` +
+      'consider increasing the limit or reducing ingestion rate.',
   });
   t.notOk(refused instanceof RetryLaterError, 'no RetryInfo by default');
   await consume(body, 'b');
@@ -155,7 +170,8 @@ t.test('rate limit', async (t) => {
   await t.rejects(consume(big, 'a'), {
     code: 'resource_exhausted',
     message:
-      `RATE_LIMITED: batch size (${big.length} bytes) exceeds ingestion limit ${texts} ` + tail(big.length),
+      `RATE_LIMITED: batch size (${big.length} bytes) exceeds ingestion limit ${texts} ` +
+      `${adding(big.length)} consider reducing batch size or increasing rate limit.`,
   });
   t.equal(pusher.pushed.length, 4);
   await sameSamples(t, metrics, {
@@ -168,6 +184,28 @@ t.test('rate limit', async (t) => {
   t.match(await t.rejects(retry.consume(body)), { retryAfterMs: 5000 });
   const tooBig = await t.rejects(retry.consume(big), { code: 'resource_exhausted' });
   t.notOk(tooBig instanceof RetryLaterError, 'what can never succeed must not be tried again');
+});
+
+t.test('what else a tenant sets', async (t) => {
+  const body = encodeTraces(aTrace(1, 10));
+  const size = body.length;
+  const limits = { isRateGlobal: true, retryInfoEnabled: false };
+  const { consume } = start({ rate: size, burst: size, retryAfterMs: 5000, limits });
+  await consume(body);
+  const refused = await t.rejects(consume(body), {
+    message: new RegExp(`\\(local: ${size} bytes/s, global: ${size} bytes/s, burst`),
+  });
+  t.notOk(refused instanceof RetryLaterError);
+});
+
+t.test('whoever limits traces is told of them', async (t) => {
+  const { pusher, consume } = start({ limits: { limitsTraces: true } });
+  const runs: number[] = [];
+  pusher.onPush = ({ traces }) => void runs.push(traces?.count ?? -1);
+  await consume(encodeTraces([...aTrace(1, 3), ...aTrace(2, 3)]));
+  const spans = [...aTrace(1, 3), aSpan({ traceId: 'ab' }), ...aTrace(2, 3), ...aTrace(3, 1)];
+  await consume(encodeTraces(spans));
+  t.same(runs, [2, 3], 'bad spans have no trace');
 });
 
 t.test('token buckets', (t) => {
@@ -239,7 +277,7 @@ t.test('the module', async (t) => {
     const pusher = new RecordingPusher();
     const service = createDistributor({
       config: { receivers, retryAfterOnResourceExhaustedMs: 0 },
-      limits: () => ({ ingestionRateLimitBytes: 1e9, ingestionBurstSizeBytes: 1e9 }),
+      limits: () => ({ ...NO_LIMITS, ingestionRateLimitBytes: 1e9, ingestionBurstSizeBytes: 1e9 }),
       multitenancyEnabled: true,
       pusher,
       logger: silentLogger,

@@ -14,6 +14,8 @@ import { type BlockWriter, BlockWriterThread } from '../../src/modules/ingester/
 import { Heads } from '../../src/modules/ingester/heads.ts';
 import { createIngester, type Ingester, type IngesterOptions } from '../../src/modules/ingester/index.ts';
 import { memoryBudget } from '../../src/lib/memory-budget.ts';
+import { scanRequest } from '../../src/model/otlp/scan.ts';
+import { TraceRuns } from '../../src/model/otlp/trace-runs.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -57,6 +59,7 @@ function anIngester(data: string, over: Overrides = {}): Harness {
     metrics,
     onUploaded: (meta) => uploaded.push(meta),
     onHeadReleased: () => {},
+    limits: () => ({ maxTracesPerUser: 2, maxGlobalTracesPerUser: 0, maxBytesPerTrace: 0 }),
     requestShutdown: () => {},
     headBytesMax: 256 * 1024 * 1024,
     log: { ringBytes: 1024 * 1024 },
@@ -68,6 +71,8 @@ function anIngester(data: string, over: Overrides = {}): Harness {
       flushCheckPeriodMs: 10,
       flushAllOnShutdown: false,
       flushObjectStorage: true,
+      traceIdlePeriodMs: 5000,
+      traceLivePeriodMs: 30_000,
       ...config,
     },
   });
@@ -591,4 +596,21 @@ t.test('heads: which are scanned, and how far frames are in blocks', (t) => {
   heads.dropOrphans();
   t.same(scanned(), ['fourth']);
   t.end();
+});
+
+t.test('spans beyond the limits of traces are refused before the log', async (t) => {
+  const harness = await started(t.testdir());
+  t.teardown(() => harness.ingester.stop());
+  const body = aRequest(0, 15);
+  const traces = new TraceRuns();
+  scanRequest(body, traces);
+  const { rejected } = await harness.ingester.push({ tenant: 'one', body, spanCount: 15, traces });
+  t.match(rejected, [{ reason: 'live_traces_exceeded', spanCount: 5 }]);
+  t.equal((await found(harness)).headSpans, 10);
+  const more = aRequest(15, 5);
+  scanRequest(more, traces);
+  t.match(await harness.ingester.push({ tenant: 'one', body: more, spanCount: 5, traces }), {
+    rejected: [{ spanCount: 5 }],
+  });
+  t.equal((await found(harness)).headSpans, 10, 'nothing is written when nothing is left');
 });

@@ -7,7 +7,7 @@ import { bytesOfHex, hexOfBytes } from '../../src/model/ids.ts';
 import { requestOfJson } from '../../src/model/otlp/json.ts';
 import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
 import { separateSharedIds } from '../../src/model/otlp/shared-span-ids.ts';
-import { SINGLE_TENANT, tenantOfHeader } from '../../src/model/tenant.ts';
+import { SINGLE_TENANT, tenantOfHeader, tenantsOfHeader } from '../../src/model/tenant.ts';
 import {
   type Attribute,
   aResource,
@@ -531,6 +531,30 @@ t.test('a server that shares the id of its client', (t) => {
     }));
     t.same(decodeTraces(got), renamed, name);
     if (name === 'nothing is shared') t.equal(got, bytes, 'the same bytes');
+
+const SEVERAL = 'invalid_argument: multiple org IDs present';
+
+t.test('the tenants of a read', (t) => {
+  const cases: { name: string; header: string; want: string; alone?: string }[] = [
+    { name: 'one', header: 'a', want: 'a' },
+    { name: 'sorted, each once', header: 'b|a|b', want: 'a|b', alone: SEVERAL },
+    { name: 'twice the same', header: 'a|a', want: 'a' },
+    { name: 'an empty one', header: 'a||b', want: 'invalid_argument: no org id', alone: SEVERAL },
+    { name: 'none', header: '', want: 'unauthenticated: no org id' },
+    { name: 'dots', header: 'a|..', want: `invalid_argument: tenant ID is '.' or '..'`, alone: SEVERAL },
+    { name: 'two headers', header: 'a, b', want: SEVERAL },
+  ];
+  const got = (header: string, severalAllowed: boolean): string => {
+    try {
+      return tenantsOfHeader(header, true, severalAllowed);
+    } catch (err) {
+      return err instanceof TempoError ? `${err.code}: ${err.message}` : String(err);
+    }
+  };
+  for (const { name, header, want, alone } of cases) {
+    t.equal(got(header, true), want, name);
+    t.equal(got(header, false), alone ?? want, `${name}, several are not allowed`);
+    t.equal(tenantsOfHeader(header, false, true), SINGLE_TENANT, `${name}: without multitenancy`);
   }
   t.end();
 });
@@ -548,7 +572,15 @@ t.test('the tenant of a write', (t) => {
       header: '../x',
       want: `invalid_argument: tenant ID '../x' contains unsupported character '/'`,
     },
-    { name: 'dots', header: '..', want: `invalid_argument: tenant ID '..' is not allowed` },
+    { name: 'dots', header: '..', want: `invalid_argument: tenant ID is '.' or '..'` },
+    {
+      name: 'comma',
+      header: 'a,b',
+      want: `invalid_argument: tenant ID 'a,b' contains unsupported character ','`,
+    },
+    { name: 'the same for reads', header: 'a|a', want: 'a' },
+    { name: 'bars', header: '|', want: 'invalid_argument: no org id' },
+    { name: 'a bar', header: 'a|', want: 'invalid_argument: multiple org IDs present' },
     {
       name: 'long',
       header: 'a'.repeat(151),

@@ -40,6 +40,15 @@ export interface HeadBuilderOptions {
 /** Bytes of a vParquet4 block for each byte of OTLP, as measured. */
 const BLOCK_BYTES_PER_WIRE_BYTE = 0.34;
 
+/**
+ * What a head takes whatever it holds, as measured with a thousand of them: objects, and pages that are used
+ * in part.
+ */
+const OBJECT_BYTES = 64 * 1024;
+
+/** The request that is being decoded: one for all heads of a thread, as it decodes one at a time. */
+let frame = new Uint8Array(64 * 1024);
+
 export class HeadBuilder {
   /** The head: what readers in other threads open. */
   readonly sab: SharedArrayBuffer;
@@ -52,7 +61,6 @@ export class HeadBuilder {
     HeadVecWriters,
     'traceId' | 'traceLastSpan' | 'traceSpans' | 'traceStart' | 'traceEnd' | 'traceBytes'
   >;
-  private frame: Uint8Array = new Uint8Array(64 * 1024);
   private full = false;
   private publishedSpans = 0;
   private publishedTraces = 0;
@@ -82,15 +90,15 @@ export class HeadBuilder {
   append(bytes: Uint8Array, start: number, end: number): AppendResult {
     if (this.full) throw new ArenaFullError('head is full');
     const length = end - start;
-    if (this.frame.length < length + WIRE_PADDING) this.frame = new Uint8Array(length * 1.5 + WIRE_PADDING);
+    if (frame.length < length + WIRE_PADDING) frame = new Uint8Array(length * 1.5 + WIRE_PADDING);
     // A private copy: the input may lie in memory that others write, and reads a little past its end must
     // be harmless.
-    this.frame.set(bytes.subarray(start, end));
-    this.frame.fill(0, length, length + WIRE_PADDING);
+    frame.set(bytes.subarray(start, end));
+    frame.fill(0, length, length + WIRE_PADDING);
     const decoder = this.decoder;
     const { spanCount, traceCount } = this;
     this.full = true; // unless all goes well
-    decoder.request(this.frame, length, this.now());
+    decoder.request(frame, length, this.now());
     this.publish();
     this.full = false;
     return {
@@ -127,9 +135,9 @@ export class HeadBuilder {
     return Math.round(this.decoder.wireBytes * BLOCK_BYTES_PER_WIRE_BYTE);
   }
 
-  /** Memory that is in use: the filled part of the shared buffer and the private tables. */
+  /** Memory in use: the filled part of the shared buffer, the private tables, and the objects around. */
   get usedBytes(): number {
-    let sum = HEADER_BYTES + this.frame.length + this.decoder.sizeBytes;
+    let sum = OBJECT_BYTES + HEADER_BYTES + this.decoder.sizeBytes;
     for (const vec of this.vecs) sum += vec.sizeBytes;
     return sum;
   }

@@ -6,7 +6,7 @@
 import type { Arena } from './arena.ts';
 import type { VecWriter } from './vec.ts';
 
-const SLOTS_MIN = 1024;
+const SLOTS_MIN = 64;
 const LOAD_MAX = 0.625;
 const PAGE_MIN_BYTES = 4 * 1024;
 const PAGE_MAX_BYTES = 256 * 1024;

@@ -2,7 +2,7 @@
 // that compares with the head's own columns.
 import type { VecWriter } from './vec.ts';
 
-const SLOTS_MIN = 1024;
+const SLOTS_MIN = 64;
 
 export class SpanSet {
   private readonly spanTrace: VecWriter;

@@ -2,7 +2,7 @@
 // shared columns follow at the end of each frame, so that readers never see half a frame.
 import { word32 } from './wire.ts';
 
-const SLOTS_MIN = 256;
+const SLOTS_MIN = 32;
 
 /** Words of a trace in `words`. */
 export const TraceWord = {

@@ -12,11 +12,14 @@ function chunkView(sab: SharedArrayBuffer, kind: VecKind, unit: number, k: numbe
   return kind === 'u8' ? new Uint8Array(sab, offset, words) : new Int32Array(sab, offset, words);
 }
 
+/** What a vector without elements shows. */
+const NOTHING = new Int32Array(0);
+
 /** The writing end. `count` is in elements; words of wide kinds are pushed one after another. */
 export class VecWriter {
   /** Elements appended so far (not yet published). */
   count = 0;
-  private view: Words = new Int32Array(0);
+  private view: Words = NOTHING;
   private chunk = -1; // the one that `view` shows
   private readonly chunks: Words[] = [];
   private next = 0; // word index in `view`

@@ -131,7 +131,8 @@ export class Distributor implements TraceConsumer {
       `RATE_LIMITED: ingestion rate limit ${known} exceeded ${adding}. ` +
       'consider increasing the limit or reducing ingestion rate.';
     const { retryAfterMs } = this.#options;
-    if (retryAfterMs > 0 && limits.retryInfoEnabled) throw new RetryLaterError('resource_exhausted', message, retryAfterMs);
+    if (retryAfterMs > 0 && limits.retryInfoEnabled)
+      throw new RetryLaterError('resource_exhausted', message, retryAfterMs);
     throw new TempoError('resource_exhausted', message);
   }
 }

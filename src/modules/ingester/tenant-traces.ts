@@ -71,9 +71,11 @@ export class TenantTraces {
       if (found < 0) found = this.add(~found);
       this.enliven(found, now);
     }
+    const { words, lives } = this;
     const at = found * WORDS;
-    if (now - this.words[at + Word.since]! >= this.lives.live) this.words[at + Word.since] = now;
-    this.words[at + Word.last] = now;
+    const isOver = now - words[at + Word.since]! >= lives.live || now - words[at + Word.last]! >= lives.idle;
+    if (isOver) words[at + Word.since] = now;
+    words[at + Word.last] = now;
     return found;
   }
 
@@ -112,7 +114,8 @@ export class TenantTraces {
   /** @param keepsBytes false = nobody asks for the bytes of traces that are not live. */
   sweep(now: number, keepsBytes: boolean): void {
     this.markDead(now);
-    if (!keepsBytes && this.count > 2 * this.liveCount + SLOTS_MIN) this.keepLive();
+    const isMostlyDead = this.liveCount === 0 || this.count > 2 * this.liveCount + SLOTS_MIN;
+    if (!keepsBytes && isMostlyDead) this.keepLive();
   }
 
   /** Looking at every live trace is worth it once a tick. */
