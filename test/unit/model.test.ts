@@ -531,6 +531,9 @@ t.test('a server that shares the id of its client', (t) => {
     }));
     t.same(decodeTraces(got), renamed, name);
     if (name === 'nothing is shared') t.equal(got, bytes, 'the same bytes');
+  }
+  t.end();
+});
 
 const SEVERAL = 'invalid_argument: multiple org IDs present';
 
