@@ -5,6 +5,7 @@ import type { Environment } from '../config/expand-env.ts';
 import type { RecentTraces } from '../contracts/recent-traces.ts';
 import { memoryBudget } from '../lib/memory-budget.ts';
 import type { Service } from '../lib/service.ts';
+import { splitTenants } from '../model/tenant.ts';
 import { createDistributor } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester } from '../modules/ingester/index.ts';
 import { LocalQuerier } from '../modules/querier/index.ts';
@@ -152,7 +153,7 @@ function createQuerier({ config, logger, metrics }: Parts, store: Store, recent:
 }
 
 /** Its routes are on the server before that listens. */
-function addFrontend({ config, metrics, server }: Parts, querier: LocalQuerier): void {
+function addFrontend({ config, metrics, overrides, server }: Parts, querier: LocalQuerier): void {
   const { search, maxQueryExpressionSizeBytes } = config.queryFrontend;
   const frontend = new QueryFrontend({
     querier,
@@ -164,7 +165,10 @@ function addFrontend({ config, metrics, server }: Parts, querier: LocalQuerier):
       durationMaxMs: search.maxDurationMs,
       queryBytesMax: maxQueryExpressionSizeBytes,
     },
-    tagValueBytesMax: () => config.overrides.defaults.read.maxBytesPerTagValuesQuery,
+    tagValueBytesMax: (tenants) =>
+      overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxBytesPerTagValuesQuery),
+    searchDurationMaxMs: (tenants) =>
+      overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxSearchDurationMs),
     recentMs: search.queryIngestersUntilMs,
     nowMs: Date.now,
     multitenancyEnabled: isMultitenant(config),

@@ -93,6 +93,12 @@ export class Overrides {
     return ingestion;
   }
 
+  /** The strictest limit of several tenants; 0 = none of them has one. */
+  leastOf(tenants: readonly string[], valueOf: (limits: Limits) => number): number {
+    const values = tenants.map((tenant) => valueOf(this.of(tenant))).filter((value) => value > 0);
+    return values.length === 0 ? 0 : Math.min(...values);
+  }
+
   /** Whose limits the tenant has: its own name, `*`, or `default`. */
   sourceOf(tenant: string): string {
     if (this.#tenants.has(tenant)) return tenant;

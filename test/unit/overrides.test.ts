@@ -135,6 +135,10 @@ t.test('which limits hold', async (t) => {
   });
   t.equal(overrides.ingestionOf('nobody').limitsTraces, false);
   t.equal(overrides.ingestionOf('nobody'), overrides.ingestionOf('nobody too'), 'one object for all');
+  const range = (...tenants: string[]): number =>
+    overrides.leastOf(tenants, ({ read }) => read.maxSearchDurationMs);
+  t.equal(range('flat', 'scoped'), 0);
+  t.equal(range('flat', 'nobody'), 86_400_000, 'the strictest of those that have one');
   const text = await metrics.text();
   t.match(text, 'tempo_limits_defaults{limit_name="max_local_traces_per_user"} 10000');
   t.match(text, 'tempo_limits_overrides{limit_name="ingestion_burst_size_bytes",user="flat"} 6');

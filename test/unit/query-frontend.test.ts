@@ -54,6 +54,8 @@ function setUp(multitenancyEnabled = false) {
     recentMs: 0,
     nowMs: () => 0,
     multitenancyEnabled,
+    multiTenantQueriesEnabled: true,
+    searchDurationMaxMs: () => 0,
     httpApiPrefix: '',
     metrics,
   }).registerRoutes(app);

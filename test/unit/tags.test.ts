@@ -342,6 +342,8 @@ function frontendOf(asked: Asked, isCut = false, strings: readonly string[] = ['
     recentMs: 1_800_000,
     nowMs: () => NOW_MS,
     multitenancyEnabled: false,
+    multiTenantQueriesEnabled: true,
+    searchDurationMaxMs: () => 0,
     httpApiPrefix: '/p',
     metrics: new Metrics(),
   }).registerRoutes(app);

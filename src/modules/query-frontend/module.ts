@@ -17,6 +17,8 @@ import { traceV1Json, traceV2Json, traceV2Proto } from './trace-response.ts';
 export interface QueryFrontendOptions {
   readonly querier: Querier;
   readonly searchLimits: SearchLimits;
+  /** Longest range of a tenant's searches; 0 = that of `searchLimits`. */
+  readonly searchDurationMaxMs: (tenant: string) => number;
   /** Of the tag values of one answer. */
   readonly tagValueBytesMax: (tenant: string) => number;
   /** How far back recent spans are asked at all. */
@@ -151,7 +153,10 @@ export class QueryFrontend {
     signal: AbortSignal,
   ): Promise<FastifyReply> {
     const tenant = this.tenant(request);
-    const { isTagSearch, ...params } = parseSearchParams(paramsOf(request), this.options.searchLimits);
+    const { searchLimits, searchDurationMaxMs } = this.options;
+    const ownMaxMs = searchDurationMaxMs(tenant);
+    const limits = ownMaxMs > 0 ? { ...searchLimits, durationMaxMs: ownMaxMs } : searchLimits;
+    const { isTagSearch, ...params } = parseSearchParams(paramsOf(request), limits);
     checkQuery(params.query);
     const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
     const answer = await this.options.querier.search({ tenant, ...params, spansPerSpanSet }, signal);
