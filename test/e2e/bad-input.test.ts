@@ -316,7 +316,8 @@ function talk(port: number, text: Buffer, leaves: boolean): Promise<{ text: stri
 
 t.test('a trace of 100,000 spans', { timeout: 120_000 }, async (t) => {
   const data = t.testdir();
-  const first = await startTempo(data);
+  const yaml = 'overrides: { defaults: { global: { max_bytes_per_trace: 0 } } }';
+  const first = await startTempo(data, { yaml });
   t.teardown(() => first.kill());
   const startUnixNano = BigInt(Date.now()) * 1_000_000n;
   const over = { startUnixNano, endUnixNano: startUnixNano + 1000n };
@@ -336,7 +337,7 @@ t.test('a trace of 100,000 spans', { timeout: 120_000 }, async (t) => {
   await flush(first);
   await check(first, 'in a block');
   await first.kill();
-  const second = await startTempo(data);
+  const second = await startTempo(data, { yaml });
   t.teardown(() => second.kill());
   await check(second, 'after a restart');
   const proto = await fetch(`${second.url}/api/traces/${traceId}`, {
