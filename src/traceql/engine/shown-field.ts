@@ -15,8 +15,8 @@ export interface ShownField {
   readonly ref: FieldRef;
   /** The conditions on it; empty when it is shown whatever its value (select, by, aggregates, arithmetic). */
   readonly tests: readonly EntryTest[];
-  /** Scopes of which it is shown whatever its value, in spite of the conditions. */
-  readonly plainScopes: ReadonlySet<AttributeScope>;
+  /** In their place, the conditions of scopes in which it has no column of its own. */
+  readonly scopeTests: ReadonlyMap<AttributeScope, readonly EntryTest[]>;
   /** Shown as `nil` when absent: compared with `= nil`, or selected and well known. */
   readonly asNil: boolean;
 }
@@ -63,24 +63,47 @@ export function shownFields(query: Query): ShownField[] {
   const mentions: Mention[] = [];
   query.stages.forEach((stage) => mentionsOfStage(stage, mentions));
   const byField = new Map<string, Mention[]>();
-  // Tempo does not choose generic attributes of a scope by their value as soon as it wants one of them in
-  // any case; what is selected it fetches apart.
-  const plainScopes = new Set<AttributeScope>();
   for (const mention of mentions) {
     const key = printField(mention.ref);
     byField.set(key, [...(byField.get(key) ?? []), mention]);
-    if (!isPlain(mention) || mention.isSelected) continue;
-    for (const scope of genericScopes(mention.ref)) plainScopes.add(scope);
   }
+  const scopeTests = genericTests(mentions);
   return [...byField.values()].map((all) => {
     const { ref } = all[0]!;
     const isAnyPlain = all.some((mention) => mention.literal === undefined);
-    const tests = isAnyPlain ? [] : all.map(({ op, literal }) => entryTest(ref, op!, literal!.value));
+    const tests = isAnyPlain ? [] : all.map(testOf);
     const isNilCompared = all.some(({ op, literal }) => literal?.value.type === 'nil' && op === '=');
     const asNil = isNilCompared || (isAnyPlain && isWellKnown(ref));
-    const own = genericScopes(ref).filter((scope) => plainScopes.has(scope));
-    return { ref, tests, plainScopes: new Set(own), asNil };
+    const own = isAnyPlain ? [] : genericScopes(ref);
+    return {
+      ref,
+      tests,
+      scopeTests: new Map(own.map((scope) => [scope, scopeTests.get(scope) ?? []])),
+      asNil,
+    };
   });
+}
+
+/**
+ * Tempo reads the generic attributes of a scope together: a value is kept when it satisfies a condition on
+ * any of them, and all are when one is wanted in any case. What is selected is read apart.
+ */
+function genericTests(mentions: readonly Mention[]): Map<AttributeScope, readonly EntryTest[]> {
+  const tests = new Map<AttributeScope, EntryTest[]>();
+  const plain = new Set<AttributeScope>();
+  for (const mention of mentions) {
+    if (mention.isSelected) continue;
+    for (const scope of genericScopes(mention.ref)) {
+      if (isPlain(mention)) plain.add(scope);
+      else tests.set(scope, [...(tests.get(scope) ?? []), testOf(mention)]);
+    }
+  }
+  for (const scope of plain) tests.set(scope, []);
+  return tests;
+}
+
+function testOf({ ref, op, literal }: Mention): EntryTest {
+  return entryTest(ref, op!, literal!.value);
 }
 
 /** Wanted whatever its value is. */
@@ -159,8 +182,8 @@ export class LoadedField {
   static async load(scan: Scan, field: ShownField, rows: Rows | undefined): Promise<LoadedField> {
     const parts: TestedPart[] = [];
     for (const stored of storedFields(field.ref)) {
-      const isPlainHere = stored.kind === 'attribute' && field.plainScopes.has(stored.scope);
-      const tests = isPlainHere ? [] : field.tests;
+      const scopeTests = stored.kind === 'attribute' ? field.scopeTests.get(stored.scope) : undefined;
+      const tests = scopeTests ?? field.tests;
       // whether it is absent is seen in all of it only
       const restriction = restrictionOf(stored, field.asNil ? [] : tests);
       const vector = await scan.vector(stored, rows, restriction);
