@@ -235,5 +235,6 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   'Relations in traces without a root': ['{ } !>> { }', '{ } !~ { }'],
   'Child count': ['{ span:childCount > 2 }', '{ kind = server } || { span:childCount > 2 }'],
   Powers: ['{ 2 ^ 3 = 8 }', '{ span.http.status_code ^ 2 = 40000 }'],
+  'Arithmetic with arrays': ['{ span.app.shards * 2 > 0 }'],
   'Ids that begin with zeros': [`{ span:id = "${ZERO_SPAN_ID}" }`],
 };
