@@ -6,6 +6,8 @@ const BLOCK_MAX = 65_536;
 const MINIBLOCKS_MAX = 512;
 const TWO32 = 4294967296;
 const EXACT_MAX = 2 ** 53;
+/** Beyond this, base + double may leave 64 bits where the stored differences wrap. */
+const BASE_MAX = 2n ** 63n - BigInt(EXACT_MAX);
 
 /** Cursor over the varints of a page; a 64-bit number is left in `low` and `high`. */
 class DeltaReader {
@@ -191,7 +193,7 @@ export function decodeDelta64(
   if (count === 0) return true;
   const first = ((BigInt(reader.high) << 32n) | BigInt(reader.low >>> 0)) - base;
   let value = Number(first);
-  if (Math.abs(value) >= EXACT_MAX) return false;
+  if (Math.abs(value) >= EXACT_MAX || base > BASE_MAX || base < -BASE_MAX) return false;
   let o = at;
   const stop = at + count;
   out[o++] = value;
