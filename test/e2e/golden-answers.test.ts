@@ -1,0 +1,153 @@
+// Recorded answers of real Tempo, asked of the running server: over the blocks that Tempo wrote of the same
+// spans in three formats, and over our own head and block of them.
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import t, { type Test } from 'tap';
+import { canonical, canonicalTrace } from '../support/canonical.ts';
+import { flush } from '../support/read-api.ts';
+import { startTempo, type RunningTempo } from '../support/server.ts';
+
+interface Golden {
+  readonly name: string;
+  readonly request: string;
+  readonly status: number;
+  readonly want: Answer;
+}
+
+interface Answer {
+  readonly traces?: readonly { readonly traceID: string; readonly startTimeUnixNano: string }[];
+}
+
+/** By tenant, the folder of the block that it has. */
+const BLOCKS: Readonly<Record<string, string>> = {
+  v4: 'vparquet4',
+  v5: 'vparquet5-2.10',
+  'v5-of-3': 'vparquet5-3.0',
+};
+const OURS = 'ours';
+
+const NOT_NIL = '`= nil` inside a larger query';
+const CHILD_COUNT = 'span:childCount works on every block';
+const PROMOTED = 'attributes with a column of their own have names too';
+/** Where we answer otherwise on purpose: docs/decisions/deviations.md. */
+const DEVIATIONS: Readonly<Record<string, string>> = {
+  'tags-v1': PROMOTED,
+  'tags-v2': PROMOTED,
+  'tags-v2-span': PROMOTED,
+  'tag-values-v2-method-filter': 'filtered values are all there',
+  'fuzz-11-36': CHILD_COUNT,
+  'fuzz-11-39': CHILD_COUNT,
+  'fuzz-11-48': NOT_NIL,
+  'fuzz-11-57': CHILD_COUNT,
+  'fuzz-11-75': CHILD_COUNT,
+  'fuzz-11-76': 'event:name shown as "" on spans without a matching event',
+  'fuzz-11-77': NOT_NIL,
+  'fuzz-11-79': NOT_NIL,
+  'fuzz-11-105': NOT_NIL,
+  'fuzz-11-111': 'event:timeSinceStart shown as 0s on spans without a matching event',
+  'fuzz-11-137': CHILD_COUNT,
+  'fuzz-11-184': CHILD_COUNT,
+  'fuzz-11-185': CHILD_COUNT,
+  'fuzz-11-222': 'http.status_code shown as nil though compared with a number',
+  'fuzz-11-228': NOT_NIL,
+  'fuzz-11-252': CHILD_COUNT,
+};
+/** Their limit is below the number of matches: Tempo answers with any, we with the newest. */
+const LIMITED = /-20$/;
+
+function goldens(): Golden[] {
+  const texts = ['read', 'random-search'].map((name) =>
+    gunzipSync(readFileSync(new URL(`../golden/answers/${name}.jsonl.gz`, import.meta.url))).toString(),
+  );
+  return texts
+    .join('')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Golden);
+}
+
+function copyBlocks(data: string): void {
+  for (const [tenant, name] of Object.entries(BLOCKS)) {
+    const from = fileURLToPath(new URL(`../golden/${name}`, import.meta.url));
+    const meta = JSON.parse(readFileSync(join(from, 'meta.json'), 'utf8')) as { readonly blockID: string };
+    const to = join(data, 'blocks', tenant, meta.blockID);
+    mkdirSync(to, { recursive: true });
+    for (const object of ['data.parquet', 'bloom-0']) copyFileSync(join(from, object), join(to, object));
+    writeFileSync(join(to, 'meta.json'), JSON.stringify({ ...meta, tenantID: tenant }));
+  }
+}
+
+/** The answer in the form of the recorded ones. */
+async function ask(tempo: RunningTempo, tenant: string, request: string): Promise<Answer> {
+  const response = await fetch(tempo.url + request, { headers: { 'x-scope-orgid': tenant } });
+  const text = await response.text();
+  const partial = response.headers.get('x-tempo-partial');
+  if (response.status !== 200 || partial !== null)
+    throw new Error(`${request}: ${response.status} ${partial} ${text}`);
+  const body = JSON.parse(text) as unknown;
+  return (request.includes('/traces/') ? canonicalTrace(body) : canonical(body)) as Answer;
+}
+
+/** What an answer with a limit must be: the newest of all. */
+async function newest(tempo: RunningTempo, tenant: string, request: string): Promise<Answer> {
+  const limit = Number(/limit=(\d+)/.exec(request)?.[1]);
+  const { traces = [] } = await ask(tempo, tenant, request.replace(/limit=\d+/, 'limit=100000'));
+  const byStart = traces.toSorted((a, b) =>
+    BigInt(a.startTimeUnixNano) < BigInt(b.startTimeUnixNano) ? 1 : -1,
+  );
+  return canonical({ traces: byStart.slice(0, limit) }) as Answer;
+}
+
+async function compare(t: Test, tempo: RunningTempo, tenant: string): Promise<void> {
+  for (const { name, request, want } of goldens()) {
+    const got = JSON.stringify(await ask(tempo, tenant, request));
+    const recorded = JSON.stringify(canonical(want));
+    if (LIMITED.test(name)) t.equal(got, JSON.stringify(await newest(tempo, tenant, request)), name);
+    else if (name in DEVIATIONS) t.not(got, recorded, `${name}: no deviation any more`);
+    else t.equal(got, recorded, `${name}: ${request}`);
+  }
+}
+
+/** Pushes the traces of another tenant. */
+async function copyTraces(tempo: RunningTempo, from: string, to: string): Promise<void> {
+  const all = '/api/search?q=%7B%7D&limit=100000&start=1795212987&end=1795213468';
+  const { traces = [] } = await ask(tempo, from, all);
+  for (const { traceID } of traces) {
+    const accept = 'application/protobuf';
+    const found = await fetch(`${tempo.url}/api/traces/${traceID}`, {
+      headers: { accept, 'x-scope-orgid': from },
+    });
+    const pushed = await fetch(`http://127.0.0.1:${tempo.ports.otlpHttp}/v1/traces`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-protobuf', 'x-scope-orgid': to },
+      body: await found.arrayBuffer(),
+    });
+    if (!pushed.ok) throw new Error(`push: ${pushed.status} ${await pushed.text()}`);
+    await pushed.body?.cancel();
+  }
+}
+
+t.setTimeout(300_000);
+
+await t.test('answers as recorded', { timeout: 300_000 }, async (t) => {
+  const data = t.testdir();
+  copyBlocks(data);
+  const tempo = await startTempo(data, {
+    yaml: `
+multitenancy_enabled: true
+compactor: { compaction: { block_retention: 876000h } }
+query_frontend: { search: { max_duration: 0s } }
+`,
+  });
+  t.teardown(() => tempo.stop());
+  for (const [tenant, block] of Object.entries(BLOCKS)) {
+    await t.test(`over the block ${block}`, (t) => compare(t, tempo, tenant));
+  }
+  await copyTraces(tempo, 'v4', OURS);
+  await t.test('over our head', (t) => compare(t, tempo, OURS));
+  await flush(tempo);
+  await t.test('over our block', (t) => compare(t, tempo, OURS));
+  t.notMatch(tempo.output(), /level=error/);
+});
