@@ -4,10 +4,22 @@ import type { Logger } from '../telemetry/log.ts';
 
 type State = 'new' | 'starting' | 'running' | 'stopping' | 'stopped';
 
+/** As Tempo calls it. */
+export type ServiceState = 'New' | 'Starting' | 'Running' | 'Stopping' | 'Terminated';
+
+const STATE_NAMES: Readonly<Record<State, ServiceState>> = {
+  new: 'New',
+  starting: 'Starting',
+  running: 'Running',
+  stopping: 'Stopping',
+  stopped: 'Terminated',
+};
+
 export class App {
   readonly #logger: Logger;
   #services: readonly Service[] = [];
   readonly #started: Service[] = [];
+  readonly #states = new Map<string, State>();
   #state: State = 'new';
   #stopping: Promise<void> | undefined;
 
@@ -22,6 +34,7 @@ export class App {
     for (const service of services) {
       if (this.#stopping !== undefined) return;
       const begin = performance.now();
+      this.#states.set(service.name, 'starting');
       try {
         await service.start();
       } catch (err) {
@@ -29,6 +42,7 @@ export class App {
         throw err;
       }
       this.#started.push(service);
+      this.#states.set(service.name, 'running');
       const duration_ms = Math.round(performance.now() - begin);
       this.#logger.debug('module started', { module: service.name, duration_ms });
     }
@@ -48,15 +62,23 @@ export class App {
       const service = this.#started.pop();
       if (service === undefined) break;
       const begin = performance.now();
+      this.#states.set(service.name, 'stopping');
       try {
         await service.stop();
       } catch (err) {
         this.#logger.error('module did not stop cleanly', { module: service.name, err });
       }
+      this.#states.set(service.name, 'stopped');
       const duration_ms = Math.round(performance.now() - begin);
       this.#logger.debug('module stopped', { module: service.name, duration_ms });
     }
     this.#state = 'stopped';
+  }
+
+  /** Of a module; one that has nothing to start is in the state of the whole. */
+  stateOf(name: string): ServiceState {
+    const isService = this.#services.some((service) => service.name === name);
+    return STATE_NAMES[this.#states.get(name) ?? (isService ? 'new' : this.#state)];
   }
 
   /** undefined = ready, else the text that /ready answers. */

@@ -8,8 +8,9 @@ import type { Service } from '../lib/service.ts';
 import { cannotListen, resolveHost } from '../rpc/listen.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { watchRoutes, type Route } from './routes.ts';
 import type { ServerConfig } from './server-config.ts';
-import { REVISION, VERSION, versionText } from './version.ts';
+import { REVISION, VERSION } from './version.ts';
 
 export interface HttpServerOptions {
   readonly config: ServerConfig;
@@ -35,6 +36,7 @@ const HEADER_BYTES_MAX = 1_048_576;
 export interface HttpServer extends Service {
   /** Where modules add their routes, before start. */
   readonly app: FastifyInstance;
+  readonly routes: () => readonly Route[];
 }
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
@@ -56,11 +58,13 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setNotFoundHandler((_request, reply) => reply.code(404).type(TEXT).send('404 page not found\n'));
   app.setErrorHandler((err, request, reply) => sendError(err, request, reply, logger));
+  const routes = watchRoutes(app);
   measureRequests(app, options.metrics);
   operationalRoutes(app, options);
   return {
     name: 'server',
     app,
+    routes,
     async start() {
       const address = {
         host: config.httpListenAddress === '' ? undefined : config.httpListenAddress,
@@ -106,9 +110,6 @@ function operationalRoutes(
   });
   app.get('/metrics', async (_request, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.text()),
-  );
-  app.get('/status/version', (_request, reply) =>
-    reply.type(TEXT).send(`GET /status/version\n${versionText()}`),
   );
   app.all(`${httpApiPrefix}/api/status/buildinfo`, (_request, reply) =>
     reply.type('application/json').send({

@@ -1,8 +1,7 @@
-// The pages that show which limits hold: /status/overrides, /status/overrides/{tenant},
-// /status/runtime_config.
+// The pages that show which limits hold: /status/overrides and /status/overrides/{tenant}.
 import type { FastifyInstance } from 'fastify';
 import type { Overrides } from '../overrides/overrides.ts';
-import { overridesPage, runtimeConfigText, tenantPage } from '../overrides/pages.ts';
+import { overridesPage, tenantPage } from '../overrides/pages.ts';
 
 const HTML = 'text/html; charset=utf-8';
 /** Tenants are escaped; this is the second line. */
@@ -18,9 +17,5 @@ export function registerOverridesRoutes(app: FastifyInstance, overrides: Overrid
       .header('content-security-policy', POLICY)
       .type(HTML)
       .send(tenantPage(overrides, tenant, new Date()));
-  });
-  app.get('/status/runtime_config', (request, reply) => {
-    const mode = new URLSearchParams(request.url.split('?', 2)[1]).get('mode') ?? undefined;
-    return reply.type('text/plain; charset=utf-8').send(runtimeConfigText(overrides, mode));
   });
 }

@@ -5,7 +5,7 @@ import { ConfigError, problemLine, type Problem } from '../config/errors.ts';
 import { flagsOf, type FlagSpec } from '../config/flags.ts';
 import { loadConfig, type FlagValue } from '../config/load.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
-import { App } from './app.ts';
+import { App, type ServiceState } from './app.ts';
 import { checkConfig } from './check.ts';
 import { parseCommandLine, UsageError, usageText } from './command-line.ts';
 import { rootBlock, type TempoConfig } from './config.ts';
@@ -128,7 +128,8 @@ async function serve(host: Host, { config, warnings }: LoadedConfig, env: Host['
     const begin = performance.now();
     const requestShutdown = (): void => stop('request');
     const readiness = (): string | undefined => app.readiness();
-    await app.start(wire(config, { env, logger, readiness, requestShutdown }));
+    const stateOf = (module: string): ServiceState => app.stateOf(module);
+    await app.start(wire(config, { env, logger, readiness, stateOf, requestShutdown }));
     logger.info('tempo started', { duration_ms: Math.round(performance.now() - begin) });
   } catch (err) {
     host.err(`error running tempo: ${errorLine(err)}\n`);

@@ -16,11 +16,14 @@ import { Store } from '../store/store.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
+import type { ServiceState } from './app.ts';
 import type { TempoConfig } from './config.ts';
 import { startOrder, type ModuleName } from './graph.ts';
 import { createHttpServer, type HttpServer } from './http-server.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import { createOverridesService, type OverridesService } from './overrides-service.ts';
+import { registerRingPages } from './ring-pages.ts';
+import { registerStatusPages } from './status-pages.ts';
 import { REVISION, VERSION } from './version.ts';
 
 export interface WireOptions {
@@ -29,6 +32,8 @@ export interface WireOptions {
   readonly logger: Logger;
   /** What /ready answers. */
   readonly readiness: () => string | undefined;
+  /** Of a module, for /status/services. */
+  readonly stateOf: (module: string) => ServiceState;
   /** Stops the program, as a signal does. */
   readonly requestShutdown: () => void;
 }
@@ -58,6 +63,9 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     metrics,
   });
   registerOverridesRoutes(server.app, overrides);
+  const { routes } = server;
+  registerStatusPages(server.app, { config, overrides, routes, stateOf: options.stateOf });
+  registerRingPages(server.app, config);
   const parts: Parts = { config, logger, metrics, server, overrides };
   const store = createStore(parts);
   const ingester = addIngester(parts, store, options.requestShutdown);

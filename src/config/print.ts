@@ -4,9 +4,36 @@ import { formatDuration } from '../lib/duration.ts';
 import { formatSize } from '../lib/size.ts';
 import { decode } from './decode.ts';
 import { propertyName, type BlockField, type ConfigOf, type Field, type Shape } from './field.ts';
+import { SECRET, withoutSecrets } from './secrets.ts';
 
 export function printConfig<S extends Shape>(root: BlockField<S>, config: ConfigOf<S>): string {
   return stringify(plainConfig(root, config), { indent: 4, lineWidth: 0 });
+}
+
+/** Only what differs from `base`, keys sorted. */
+export function diffConfig<S extends Shape>(
+  root: BlockField<S>,
+  config: ConfigOf<S>,
+  base: ConfigOf<S>,
+): string {
+  const changed = difference(plain(root, config), plain(root, base)) ?? {};
+  return stringify(changed, { indent: 4, lineWidth: 0 });
+}
+
+/** What of a plain value is not in `base`, keys sorted; undefined = nothing. */
+export function difference(value: unknown, base: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return JSON.stringify(value) === JSON.stringify(base) ? undefined : value;
+  }
+  const entries = Object.entries(value)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([key, item]): [string, unknown][] => {
+      const rest = difference(item, (base as Readonly<Record<string, unknown>> | undefined)?.[key]);
+      return rest === undefined ? [] : [[key, rest]];
+    });
+  // An empty map that was set is something, too.
+  if (entries.length === 0) return base === undefined ? {} : undefined;
+  return Object.fromEntries(entries);
 }
 
 /** The configuration as a plain object with YAML keys. */
@@ -28,7 +55,7 @@ function plain(field: Field, value: unknown): unknown {
       return Object.fromEntries(
         Object.entries(value as object).map(([key, item]) => [
           key,
-          field.secret === true ? '<secret>' : plain(field.value, item),
+          field.secret === true ? SECRET : plain(field.value, item),
         ]),
       );
     case 'duration':
@@ -36,7 +63,8 @@ function plain(field: Field, value: unknown): unknown {
     case 'size':
       return formatSize(value as number);
     default:
-      return field.secret === true && value !== field.default ? '<secret>' : value;
+      if (field.secret === true) return value === field.default ? value : SECRET;
+      return field.kind === 'raw' || field.kind === 'text' ? withoutSecrets(value) : value;
   }
 }
 

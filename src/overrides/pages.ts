@@ -1,7 +1,8 @@
 // The texts of /status/overrides, /status/overrides/{tenant} and /status/runtime_config, as Tempo shows them.
 import { stringify } from 'yaml';
 import { block } from '../config/field.ts';
-import { plainConfig } from '../config/print.ts';
+import { difference, plainConfig } from '../config/print.ts';
+import { escapeHtml } from '../lib/html.ts';
 import { type Limits, limitsFields, tenantLimitsFields } from './limits.ts';
 import type { Overrides } from './overrides.ts';
 
@@ -18,29 +19,14 @@ export function runtimeConfigText(overrides: Overrides, mode: string | undefined
     plainTenant(limits),
   ]);
   return `GET /status/runtime_config\n---\n${yaml(
-    mode === 'diff' ? differences(defaults, tenants) : { defaults, ...overridesOf(tenants) },
+    mode === 'diff' ? differences(defaults, tenants) : { defaults, overrides: Object.fromEntries(tenants) },
   )}`;
-}
-
-function overridesOf(tenants: readonly (readonly [string, unknown])[]): Plain {
-  return tenants.length === 0 ? {} : { overrides: Object.fromEntries(tenants) };
 }
 
 function differences(defaults: Plain, tenants: readonly (readonly [string, Plain])[]): Plain {
   const differing = tenants.map(([name, limits]) => [name, difference(limits, defaults)] as const);
-  return overridesOf(differing.filter(([, limits]) => limits !== undefined));
-}
-
-/** What of `value` is not in `base`, keys sorted; undefined = nothing. */
-function difference(value: unknown, base: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return JSON.stringify(value) === JSON.stringify(base) ? undefined : value;
-  }
-  const entries = sortedByKey(Object.entries(value)).flatMap(([key, item]): [string, unknown][] => {
-    const rest = difference(item, (base as Plain | undefined)?.[key]);
-    return rest === undefined ? [] : [[key, rest]];
-  });
-  return entries.length === 0 ? undefined : Object.fromEntries(entries);
+  const shown = differing.filter(([, limits]) => limits !== undefined);
+  return shown.length === 0 ? {} : { overrides: Object.fromEntries(shown) };
 }
 
 export function overridesPage(overrides: Overrides, now: Date): string {
@@ -99,8 +85,4 @@ function yaml(value: unknown): string {
 
 function sortedByKey<T>(entries: Iterable<readonly [string, T]>): (readonly [string, T])[] {
   return [...entries].toSorted(([a], [b]) => (a < b ? -1 : 1));
-}
-
-function escapeHtml(text: string): string {
-  return text.replaceAll(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }

@@ -1,0 +1,194 @@
+// The pages that tell about the process, against what Tempo 2.10.8 answers in one process.
+import t from 'tap';
+import { parse } from 'yaml';
+import { rootBlock, type TempoConfig } from '../../src/app/config.ts';
+import { createHttpServer } from '../../src/app/http-server.ts';
+import { registerRingPages } from '../../src/app/ring-pages.ts';
+import { registerStatusPages } from '../../src/app/status-pages.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { Overrides } from '../../src/overrides/overrides.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+
+const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } }).config;
+
+function pagesOf(config: TempoConfig) {
+  const metrics = new Metrics();
+  const { app, routes } = createHttpServer({
+    config: config.server,
+    httpApiPrefix: '',
+    logger: silentLogger,
+    metrics,
+    readiness: () => undefined,
+  });
+  const { defaults, inlineTenants } = config.overrides;
+  const overrides = new Overrides({ defaults, inline: inlineTenants, metrics });
+  const stateOf = (name: string) => (name === 'store' ? 'Starting' : 'Running');
+  registerStatusPages(app, { config, overrides, routes, stateOf });
+  registerRingPages(app, config, () => new Date(1_500));
+  app.all('/api/traces/:traceID', () => '');
+  app.all('/api/search/tag/*', () => '');
+  return app;
+}
+
+const LOCAL = 'storage: {trace: {backend: local, local: {path: /b}, wal: {path: /w}}}\n';
+
+t.test('status pages', async (t) => {
+  const app = pagesOf(configOf(LOCAL));
+  const services = `GET /status/services
++----------------+----------+--------------+
+| SERVICE NAME   |   STATUS | FAILURE CASE |
++----------------+----------+--------------+
+| distributor    |  Running |              |
+| ingester       |  Running |              |
+| overrides      |  Running |              |
+| querier        |  Running |              |
+| query-frontend |  Running |              |
+| server         |  Running |              |
+| store          | Starting |              |
++----------------+----------+--------------+
+`;
+  const table = [
+    { url: '/status/version', body: /^GET \/status\/version\ntempo, version \d+\.\d+\.\d+ \(branch: / },
+    { url: '/status/services', body: services },
+    { url: '/status/endpoints', body: /^GET \/status\/endpoints\n\+-+\+-+\+\n\| NAME +\| REGEX +\|\n/ },
+    { url: '/status/endpoints', body: '| /api/traces/{traceID} ' },
+    { url: '/status/endpoints', body: '| ^/api/traces/(?P<v0>[^/]+)$ ' },
+    { url: '/status/endpoints', body: '| ^/api/search/tag/(?P<v0>.*)$ ' },
+    { url: '/status/endpoints', body: /\+\n\nAPI documentation: https:.*\n\n$/ },
+    {
+      url: '/status/runtime_config',
+      body: /^GET \/status\/runtime_config\n---\ndefaults:\n[^]*\noverrides: {}\n$/,
+    },
+    { url: '/status/runtime_config?mode=diff', body: 'GET /status/runtime_config\n---\n{}\n' },
+    { url: '/status/usage-stats', body: 'usage-stats is not enabled\n' },
+    { url: '/memberlist', body: "This instance doesn't use memberlist." },
+  ];
+  for (const { url, body } of table) {
+    const answer = await app.inject(url);
+    t.equal(answer.statusCode, 200, url);
+    t.match(answer.headers['content-type'], /^text\/plain/, url);
+    if (typeof body === 'string') t.ok(answer.body.includes(body), `body of ${url}`);
+    else t.match(answer.body, body, url);
+  }
+  const all = (await app.inject('/status')).body;
+  const heads = [...all.matchAll(/^GET (.*)$/gm)].map(([, path]) => path);
+  t.same(
+    heads,
+    ['version', 'services', 'endpoints', 'runtime_config', 'config'].map((name) => `/status/${name}`),
+  );
+  t.equal((await app.inject('/status/nope')).statusCode, 404);
+  t.equal((await app.inject({ method: 'POST', url: '/status/version' })).statusCode, 405);
+});
+
+t.test('the configuration: as it is, what differs, and the defaults', async (t) => {
+  const config = configOf(`${LOCAL}server: {log_level: warn}\nmultitenancy_enabled: true\n`);
+  const app = pagesOf(config);
+  const documentOf = (body: string): unknown => {
+    t.match(body, /^GET \/status\/config\n---\n/);
+    return parse(body.slice(body.indexOf('---')));
+  };
+  const whole = documentOf((await app.inject('/status/config')).body);
+  t.match(whole, {
+    target: 'all',
+    multitenancy_enabled: true,
+    server: { log_level: 'warn', http_listen_port: 3200 },
+  });
+  t.same(documentOf((await app.inject('/status/config?mode=diff')).body), {
+    multitenancy_enabled: true,
+    server: { log_level: 'warn' },
+    storage: { trace: { backend: 'local', local: { path: '/b' }, wal: { path: '/w' } } },
+  });
+  t.match(documentOf((await app.inject('/status/config?mode=defaults')).body), {
+    server: { log_level: 'info' },
+  });
+  const bad = await app.inject('/status/config?mode=x');
+  t.equal(bad.statusCode, 500);
+  t.equal(bad.body, 'unknown value for mode query parameter: x\nGET /status/config\n');
+  const badInAll = await app.inject('/status?mode=x');
+  t.equal(badInAll.statusCode, 500);
+  t.match(badInAll.body, /^unknown value .*: x\nGET \/status\/version\n[^]*GET \/status\/config\n$/);
+});
+
+/** Every place where a secret may stand, described or not. */
+const SECRETS = `${LOCAL}
+server: {http_tls_config: {key: hush-pem}}
+ingester: {lifecycler: {ring: {kvstore: {consul: {acl_token: hush-1}, etcd: {password: hush-2}}}}}
+ingest: {kafka: {sasl_username: me, sasl_password: hush-3}}
+cache:
+  caches:
+    - roles: [bloom]
+      redis: {endpoint: 'redis:6379', password: hush-4, tls-password-file: /kept}
+distributor:
+  receivers:
+    otlp:
+      protocols:
+        http:
+          response_headers: {Authorization: hush-5}
+          auth: {token: hush-6}
+          tls: {key_pem: hush-7, key_file: /kept}
+    kafka: {auth: {plain_text: {username: me, password: hush-8}}}
+  forwarders:
+    - {name: f, backend: otlpgrpc, otlpgrpc: {endpoints: ['a:1'], headers: {x-api-key: hush-9}}}
+metrics_generator:
+  storage:
+    remote_write:
+      - url: https://me:hush-10@prometheus/write
+        basic_auth: {username: me, password: hush-11, password_file: /kept}
+        authorization: {type: Bearer, credentials: hush-12}
+        headers: {X-Scope-OrgID: hush-13}
+        sigv4: {access_key: hush-14, secret_key: hush-15}
+overrides:
+  user_configurable_overrides: {client: {s3: {secret_key: hush-16}}}
+  defaults: {metrics_generator: {remote_write_headers: {authorization: hush-17}}}
+querier: {trace_by_id: {external: {endpoint: 'http://me:hush-18@other'}}}
+`;
+const STORAGE_SECRETS = `storage:
+  trace:
+    backend: local
+    s3: {access_key: hush-20, secret_key: hush-21, session_token: hush-22, sse: {encryption_key: hush-23}}
+    azure: {storage_account_key: hush-24}
+    redis: {password: hush-25}
+    memcached: {host: kept}
+`;
+
+t.test('secrets are not shown', async (t) => {
+  for (const text of [SECRETS, STORAGE_SECRETS]) {
+    const app = pagesOf(configOf(text));
+    for (const url of ['/status/config', '/status/config?mode=diff', '/status', '/status/runtime_config']) {
+      const { body, statusCode } = await app.inject(url);
+      t.equal(statusCode, 200);
+      t.notMatch(body, 'hush', url);
+      t.match(body, url.endsWith('runtime_config') ? 'defaults' : '<secret>', url);
+    }
+    t.match((await app.inject('/status/config')).body, 'kept', 'files that hold secrets are named');
+  }
+});
+
+t.test('rings of one process', async (t) => {
+  const config = configOf(`${LOCAL}ingester: {lifecycler: {id: '<one>', availability_zone: z}}\n`);
+  const app = pagesOf(config);
+  const shard = {
+    id: '<one>',
+    state: 'ACTIVE',
+    address: '127.0.0.1:9095',
+    timestamp: '1970-01-01T00:00:01Z',
+    registered_timestamp: '1970-01-01T00:00:01Z',
+    read_only: false,
+    read_only_updated_timestamp: '0001-01-01T00:00:00Z',
+    zone: 'z',
+    tokens: [],
+  };
+  const now = '1970-01-01T00:00:01.500Z';
+  const json = { headers: { accept: '*/*' } };
+  t.same((await app.inject({ url: '/ingester/ring', ...json })).json(), { shards: [shard], now });
+  t.same((await app.inject({ url: '/metrics-generator/ring', ...json })).json(), { shards: [], now });
+  const browser = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
+  const page = await app.inject({ url: '/ingester/ring', headers: { accept: browser } });
+  t.match(page.headers['content-type'], /^text\/html/);
+  t.match(page.body, '<td>&#60;one&#62;</td><td>z</td><td>ACTIVE</td>');
+  t.equal((await app.inject({ method: 'POST', url: '/ingester/ring' })).statusCode, 302);
+  for (const url of ['/distributor/ring', '/compactor/ring', '/partition/ring']) {
+    t.equal((await app.inject(url)).statusCode, 404, url);
+  }
+});
