@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { parseDuration } from '../../src/lib/duration.ts';
-import { connectOtlp, type OtlpClient } from './otlp-client.ts';
+import { connectOtlp, type OtlpClient } from '../../src/rpc/otlp-client.ts';
 import { type GeneratedTrace, generateTrace } from './traces.ts';
 
 type Options = {
@@ -80,7 +80,7 @@ function reasonOf(err: unknown): string {
 
 async function connectOrExplain(url: string, tenant: string | undefined): Promise<OtlpClient> {
   try {
-    return await connectOtlp(url, tenant);
+    return await connectOtlp(url, { tenant });
   } catch (err) {
     throw new PlainError(`cannot reach OTLP at ${url}: ${reasonOf(err)} (is the server running?)`);
   }

@@ -6,17 +6,17 @@ import {
   bytesField,
   bytesFieldIfAny,
   closeField,
-  fixed64Field,
-  intValue,
-  openAttribute,
   openField,
-  stringValue,
   Tag,
   uintField,
 } from '../../src/model/otlp/encode.ts';
+import {
+  attributesField,
+  type PlainAttributes,
+  textField,
+  timeField,
+} from '../../src/model/otlp/plain-fields.ts';
 import { hexOfBytes, SPAN_ID_BYTES, TRACE_ID_BYTES } from '../../src/model/ids.ts';
-
-type Attributes = Readonly<Record<string, string | number>>;
 
 /** One operation of the shop; `calls` are made one after the other. */
 type Operation = {
@@ -24,7 +24,7 @@ type Operation = {
   readonly name: string;
   readonly kind: number;
   readonly ownMs: number;
-  readonly attributes: () => Attributes;
+  readonly attributes: () => PlainAttributes;
   readonly calls: readonly Operation[];
 };
 
@@ -57,7 +57,7 @@ const oneOf = (values: readonly string[]): string => values[Math.floor(Math.rand
 const below = (limit: number): number => Math.floor(Math.random() * limit);
 
 function http(service: string, method: string, route: string, calls: readonly Operation[]): Operation {
-  const attributes = (): Attributes => ({
+  const attributes = (): PlainAttributes => ({
     'http.method': method,
     'http.route': route,
     'http.status_code': 200,
@@ -67,7 +67,7 @@ function http(service: string, method: string, route: string, calls: readonly Op
 }
 
 function query(service: string, table: string, verb: string): Operation {
-  const attributes = (): Attributes => ({
+  const attributes = (): PlainAttributes => ({
     'db.system': 'postgresql',
     'db.name': service,
     'db.statement': `${verb} ${table} WHERE id = ${below(10_000)}`,
@@ -77,7 +77,9 @@ function query(service: string, table: string, verb: string): Operation {
 }
 
 function step(service: string, name: string, calls: readonly Operation[]): Operation {
-  const attributes = (): Attributes => ({ 'app.region': oneOf(['eu-west-1', 'us-east-1', 'ap-south-1']) });
+  const attributes = (): PlainAttributes => ({
+    'app.region': oneOf(['eu-west-1', 'us-east-1', 'ap-south-1']),
+  });
   return { service, name, kind: KIND_INTERNAL, ownMs: 3, attributes, calls };
 }
 
@@ -116,46 +118,22 @@ function layOut(operation: Operation, parentId: Uint8Array, startMs: number, spa
   return endMs;
 }
 
-function writeText(w: ByteWriter, tag: number, text: string): void {
-  const bytes = Buffer.from(text);
-  bytesField(w, tag, bytes, 0, bytes.length);
-}
-
-function writeAttributes(w: ByteWriter, tag: number, attributes: Attributes): void {
-  for (const [name, value] of Object.entries(attributes)) {
-    const key = Buffer.from(name);
-    const mark = openAttribute(w, tag, key, 0, key.length);
-    if (typeof value === 'number') {
-      intValue(w, Tag.keyValue.value, value, 0);
-    } else {
-      const bytes = Buffer.from(value);
-      stringValue(w, Tag.keyValue.value, bytes, 0, bytes.length);
-    }
-    closeField(w, mark);
-  }
-}
-
-function writeTime(w: ByteWriter, tag: number, timeMs: number): void {
-  const nano = BigInt(Math.round(timeMs * 1000)) * 1000n;
-  fixed64Field(w, tag, Number(nano & 0xffffffffn), Number(nano >> 32n));
-}
-
 function writeSpan(w: ByteWriter, traceId: Uint8Array, span: Span): void {
   const { operation, failed } = span;
   const mark = openField(w, Tag.scopeSpans.spans);
   bytesField(w, Tag.span.traceId, traceId, 0, TRACE_ID_BYTES);
   bytesField(w, Tag.span.spanId, span.spanId, 0, SPAN_ID_BYTES);
   bytesFieldIfAny(w, Tag.span.parentSpanId, span.parentId, 0, span.parentId.length);
-  writeText(w, Tag.span.name, operation.name);
+  textField(w, Tag.span.name, operation.name);
   uintField(w, Tag.span.kind, operation.kind);
-  writeTime(w, Tag.span.startTimeUnixNano, span.startMs);
-  writeTime(w, Tag.span.endTimeUnixNano, span.endMs);
+  timeField(w, Tag.span.startTimeUnixNano, span.startMs);
+  timeField(w, Tag.span.endTimeUnixNano, span.endMs);
   const attributes = operation.attributes();
   const isServer = failed && operation.kind === KIND_SERVER;
-  writeAttributes(w, Tag.span.attributes, isServer ? { ...attributes, 'http.status_code': 500 } : attributes);
+  attributesField(w, Tag.span.attributes, isServer ? { ...attributes, 'http.status_code': 500 } : attributes);
   if (failed) {
     const status = openField(w, Tag.span.status);
-    writeText(w, Tag.status.message, `${operation.name} failed`);
+    textField(w, Tag.status.message, `${operation.name} failed`);
     uintField(w, Tag.status.code, STATUS_ERROR);
     closeField(w, status);
   }
@@ -165,7 +143,7 @@ function writeSpan(w: ByteWriter, traceId: Uint8Array, span: Span): void {
 function writeService(w: ByteWriter, service: string, traceId: Uint8Array, spans: readonly Span[]): void {
   const resourceSpans = openField(w, Tag.tracesData.resourceSpans);
   const resource = openField(w, Tag.resourceSpans.resource);
-  writeAttributes(w, Tag.resource.attributes, {
+  attributesField(w, Tag.resource.attributes, {
     'service.name': service,
     'service.version': '1.0.0',
     'deployment.environment': 'tracegen',
@@ -173,7 +151,7 @@ function writeService(w: ByteWriter, service: string, traceId: Uint8Array, spans
   closeField(w, resource);
   const scopeSpans = openField(w, Tag.resourceSpans.scopeSpans);
   const scope = openField(w, Tag.scopeSpans.scope);
-  writeText(w, Tag.scope.name, 'tracegen');
+  textField(w, Tag.scope.name, 'tracegen');
   closeField(w, scope);
   for (const span of spans) writeSpan(w, traceId, span);
   closeField(w, scopeSpans);

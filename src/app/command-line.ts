@@ -77,12 +77,12 @@ function boolText(name: string, value: string): string {
 }
 
 /** All flags, sorted, as Go prints them. */
-export function usageText(flags: readonly FlagSpec[]): string {
+export function usageText(flags: readonly FlagSpec[], program = 'tempo'): string {
   const lines = flags
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
     .map(({ name, type, doc, default: value }) => {
       const suffix = value === '' ? '' : ` (default ${value})`;
       return `  -${name}${type === 'bool' ? '' : ` ${type}`}\n    \t${doc}${suffix}\n`;
     });
-  return `Usage of tempo:\n${lines.join('')}`;
+  return `Usage of ${program}:\n${lines.join('')}`;
 }

@@ -1,7 +1,7 @@
 // Sends a corpus over OTLP/gRPC: some connections, one request in flight on each, at full speed or at a
 // given rate.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectOtlp } from '../../cmd/tracegen/otlp-client.ts';
+import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import type { Corpus } from './corpus.ts';
 import { quantile } from './quantile.ts';
 
@@ -41,7 +41,7 @@ export async function push(corpus: Corpus, options: PushOptions): Promise<PushRe
   let next = 0;
   let lostSpans = 0;
   const opening = Array.from({ length: options.connections }, () =>
-    connectOtlp(`http://${options.otlp}`, options.tenant),
+    connectOtlp(`http://${options.otlp}`, { tenant: options.tenant }),
   );
   const clients = await Promise.all(opening);
   const beganMs = performance.now();

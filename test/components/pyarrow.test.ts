@@ -1,7 +1,7 @@
 // A foreign Parquet reader, pyarrow, reads every column of the blocks that the server writes.
 import { globSync } from 'node:fs';
 import t from 'tap';
-import { connectOtlp } from '../../cmd/tracegen/otlp-client.ts';
+import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import { generateTrace } from '../../cmd/tracegen/traces.ts';
 import { type Attribute, aTrace, encodeTraces } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
-import { connectOtlp } from '../../cmd/tracegen/otlp-client.ts';
+import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { startTempo } from '../support/server.ts';
 
@@ -25,7 +25,7 @@ overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 2
   });
   t.teardown(() => tempo.stop());
   const send = async (tenant: string | undefined, ...spans: ReturnType<typeof span>[]): Promise<string> => {
-    const client = await connectOtlp(`http://127.0.0.1:${tempo.ports.otlpGrpc}`, tenant);
+    const client = await connectOtlp(`http://127.0.0.1:${tempo.ports.otlpGrpc}`, { tenant });
     try {
       const { rejectedSpans, message } = await client.send(encodeTraces(spans));
       return message === '' ? 'ok' : `${rejectedSpans} rejected: ${message}`;

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { createServer, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
-import { connectOtlp } from '../../cmd/tracegen/otlp-client.ts';
+import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import { generateTrace } from '../../cmd/tracegen/traces.ts';
 import { decodeTraces } from '../support/otlp.ts';
 

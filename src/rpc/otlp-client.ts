@@ -1,7 +1,7 @@
 // A small OTLP client over gRPC: one HTTP/2 connection, serialised ExportTraceServiceRequests in, partial
 // success out.
 import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from 'node:http2';
-import { WireCursor } from '../../src/model/otlp/wire.ts';
+import { WireCursor } from '../model/otlp/wire.ts';
 
 /** What the server says of an accepted request. */
 type ExportResult = { readonly rejectedSpans: number; readonly message: string };
@@ -19,8 +19,19 @@ const FIELD_PARTIAL_SUCCESS = 0x0a;
 const FIELD_REJECTED_SPANS = 0x08;
 const FIELD_ERROR_MESSAGE = 0x12;
 
+export interface OtlpClientOptions {
+  /** Empty or undefined = no tenant is named. */
+  readonly tenant?: string | undefined;
+  readonly authorization?: string | undefined;
+}
+
 /** Opens a connection; `url` is http://host:port for plain text, https://host:port for TLS. */
-export async function connectOtlp(url: string, tenant?: string): Promise<OtlpClient> {
+export async function connectOtlp(url: string, options: OtlpClientOptions = {}): Promise<OtlpClient> {
+  const { tenant = '', authorization } = options;
+  const headers = {
+    ...(tenant === '' ? {} : { 'x-scope-orgid': tenant }),
+    ...(authorization === undefined ? {} : { authorization }),
+  };
   const session = await new Promise<ClientHttp2Session>((resolve, reject) => {
     const opening = connect(url);
     opening.once('error', reject);
@@ -31,19 +42,23 @@ export async function connectOtlp(url: string, tenant?: string): Promise<OtlpCli
   });
   session.on('error', () => undefined); // each stream in flight is told of it too
   return {
-    send: (request) => sendOne(session, request, tenant),
+    send: (request) => sendOne(session, request, headers),
     close: () => session.close(),
   };
 }
 
-function sendOne(session: ClientHttp2Session, request: Uint8Array, tenant?: string): Promise<ExportResult> {
+function sendOne(
+  session: ClientHttp2Session,
+  request: Uint8Array,
+  extraHeaders: Readonly<Record<string, string>>,
+): Promise<ExportResult> {
   return new Promise((resolve, reject) => {
     const stream = session.request({
       [constants.HTTP2_HEADER_METHOD]: 'POST',
       [constants.HTTP2_HEADER_PATH]: EXPORT_PATH,
       [constants.HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc',
       [constants.HTTP2_HEADER_TE]: 'trailers',
-      ...(tenant === undefined ? {} : { 'x-scope-orgid': tenant }),
+      ...extraHeaders,
     });
     const chunks: Buffer[] = [];
     let headers: IncomingHttpHeaders = {};
