@@ -1,8 +1,15 @@
 // Decoder of the raw Snappy block format (github.com/google/snappy, format_description.txt): blocks and
 // remote-write payloads of other systems arrive in it. There is no encoder: what we write is zstd.
 
-class SnappyError extends Error {
+/** Also for what is larger than allowed, then with `isTooLarge`. */
+export class SnappyError extends Error {
   override readonly name = 'SnappyError';
+  readonly isTooLarge: boolean;
+
+  constructor(message: string, isTooLarge = false) {
+    super(message);
+    this.isTooLarge = isTooLarge;
+  }
 }
 
 /** Decompresses one Snappy block. Throws SnappyError when it is damaged or larger than `maxBytes`. */
@@ -15,7 +22,7 @@ export function snappyDecompress(input: Uint8Array, maxBytes: number): Uint8Arra
     size += (byte & 127) * 2 ** shift;
     if (byte < 128) break;
   }
-  if (size > maxBytes) throw new SnappyError('block is larger than allowed');
+  if (size > maxBytes) throw new SnappyError('block is larger than allowed', true);
   const out = new Uint8Array(size);
   decodeElements(input, pos, out);
   return out;

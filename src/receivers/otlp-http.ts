@@ -7,7 +7,8 @@ import { noteShortLivedBytes } from '../lib/garbage.ts';
 import { requestOfJson } from '../model/otlp/json.ts';
 import { TENANT_HEADER } from '../model/tenant.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../rpc/grpc-status.ts';
-import { canInflate, inflate } from '../rpc/inflate.ts';
+import { bodyThreads } from '../rpc/body-threads.ts';
+import { ENCODINGS, inflate } from '../rpc/inflate.ts';
 import { listen, parseEndpoint } from '../rpc/listen.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { OtlpHttpConfig } from './config.ts';
@@ -30,6 +31,8 @@ const JSON_TYPE = 'application/json';
 const TEXT = 'text/plain';
 const BODY_BYTES_MAX_DEFAULT = 20 << 20;
 const REQUEST_TIMEOUT_MS_DEFAULT = 300_000;
+/** Larger ones are read on another thread: this much takes a few milliseconds. */
+const JSON_SYNC_BYTES_MAX = 64 << 10;
 const IN_FLIGHT_BYTES_MAX = 256 << 20;
 const NO_BODY = new Uint8Array(0);
 /** An empty ExportTracePartialSuccess, as the Collector answers. */
@@ -117,10 +120,11 @@ export class OtlpHttpReceiver implements Receiver {
         this.#hold(raw.length);
         held += raw.length;
       }
+      const message = isJson ? await protobufOf(raw) : raw;
       noteShortLivedBytes(body.length + raw.length);
       const consumed = await this.#consumer.consume({
         tenantHeader: request.headers[TENANT_HEADER],
-        body: isJson ? requestOfJson(raw) : raw,
+        body: message,
         transport: 'http',
       });
       if (this.#isStopping) void reply.header('connection', 'close');
@@ -176,12 +180,11 @@ export class OtlpHttpReceiver implements Receiver {
   async #inflated(request: FastifyRequest, body: Uint8Array): Promise<Uint8Array> {
     const encoding = (request.headers['content-encoding'] ?? '').toLowerCase();
     if (encoding === '' || encoding === 'identity') return body;
-    const codec = encoding === 'zlib' ? 'deflate' : encoding;
     const allowed = this.#config.compressionAlgorithms;
-    if (!canInflate(codec) || (allowed.length > 0 && !allowed.includes(encoding))) {
+    if (!ENCODINGS.includes(encoding) || (allowed.length > 0 && !allowed.includes(encoding))) {
       throw new TempoError('invalid_argument', `unsupported Content-Encoding: ${encoding}`);
     }
-    return await inflate(codec, body, this.#bodyBytesMax);
+    return await inflate(encoding, body, this.#bodyBytesMax);
   }
 
   #sendError(request: FastifyRequest, reply: FastifyReply, thrown: unknown): void {
@@ -213,6 +216,11 @@ function refuseForm(request: FastifyRequest, reply: FastifyReply): boolean {
   const text = `415 unsupported media type, supported: [${JSON_TYPE}, ${PROTOBUF}]`;
   void reply.code(415).type(TEXT).send(text);
   return true;
+}
+
+async function protobufOf(json: Uint8Array): Promise<Uint8Array> {
+  if (json.length <= JSON_SYNC_BYTES_MAX) return requestOfJson(json);
+  return await bodyThreads.run({ kind: 'otlpJson', bytes: json });
 }
 
 function mediaType(request: FastifyRequest): string {

@@ -32,13 +32,16 @@ export interface GrpcRouterOptions {
   readonly logger: Logger;
 }
 
+/** As Tempo's receiver, and `deflate`, which grpc-js can send. */
+const ENCODINGS: readonly string[] = ['gzip', 'snappy', 'zstd', 'deflate'];
+const ACCEPTED = `identity,${ENCODINGS.join(',')}`;
 const OK_HEADERS: readonly string[] = [
   ':status',
   '200',
   'content-type',
   'application/grpc',
   'grpc-accept-encoding',
-  'identity,gzip',
+  ACCEPTED,
 ];
 const OK_TRAILERS = { 'grpc-status': '0' };
 const TRAILERS_FOLLOW = { waitForTrailers: true };
@@ -82,7 +85,7 @@ export class GrpcRouter {
     const handler = this.options.methods.get(path);
     if (handler === undefined) return refuse(stream, statusOfError(this.#unknownMethod(path)));
     const encoding = headers['grpc-encoding'] ?? 'identity';
-    if (encoding !== 'identity' && encoding !== 'gzip') {
+    if (encoding !== 'identity' && !ENCODINGS.includes(String(encoding))) {
       const message = `grpc: Decompressor is not installed for grpc-encoding "${String(encoding)}"`;
       return refuse(stream, statusOfError(new TempoError('unimplemented', message)));
     }
@@ -154,7 +157,7 @@ class Call {
 
   #faultOfMessage(): string | undefined {
     if (!this.#assembler.isComplete()) return 'the request ended before its message was complete';
-    const isNamed = this.#headers['grpc-encoding'] === 'gzip';
+    const isNamed = this.#encoding !== 'identity';
     return this.#assembler.isCompressed && !isNamed ? 'compressed message without grpc-encoding' : undefined;
   }
 
@@ -171,9 +174,13 @@ class Call {
     }
   }
 
+  get #encoding(): string {
+    return String(this.#headers['grpc-encoding'] ?? 'identity');
+  }
+
   async #message(): Promise<Uint8Array> {
     if (!this.#assembler.isCompressed) return this.#assembler.bytes;
-    return await inflate('gzip', this.#assembler.bytes, this.#router.options.recvMessageBytesMax);
+    return await inflate(this.#encoding, this.#assembler.bytes, this.#router.options.recvMessageBytesMax);
   }
 
   #succeed(response: Uint8Array): void {
@@ -228,7 +235,7 @@ function refuse(stream: ServerHttp2Stream, status: GrpcStatus): void {
   const headers: Record<string, string> = {
     ':status': '200',
     'content-type': 'application/grpc',
-    'grpc-accept-encoding': 'identity,gzip',
+    'grpc-accept-encoding': ACCEPTED,
     'grpc-status': String(status.code),
     'grpc-message': percentEncode(status.message),
   };

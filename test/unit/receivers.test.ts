@@ -193,6 +193,19 @@ t.test('gRPC: a foreign client', async (t) => {
     t.equal(recorder.seen.length, 0, 'the bomb never arrives');
   });
 
+  t.test('other compressions', async (t) => {
+    const session = connect(t, port);
+    const cases = { zstd: zlib.zstdCompressSync, deflate: zlib.deflateSync, snappy: snappyBlock };
+    for (const [encoding, compress] of Object.entries(cases)) {
+      recorder.seen.length = 0;
+      const got = await rawCall(session, { 'grpc-encoding': encoding }, [framed(compress(body), 1)]);
+      t.equal(got.trailers['grpc-status'], '0', encoding);
+      t.same(recorder.seen[0]?.body, body, encoding);
+      const plain = await rawCall(session, { 'grpc-encoding': encoding }, [framed(body)]);
+      t.equal(plain.trailers['grpc-status'], '0', `${encoding}: a message may be sent as it is`);
+    }
+  });
+
   t.test('too large', async (t) => {
     const answer = await call(client, Buffer.alloc((1 << 20) + 1));
     t.equal(answer.code, grpc.status.RESOURCE_EXHAUSTED);
@@ -290,7 +303,7 @@ t.test('gRPC: raw frames', async (t) => {
       );
       const got = await rawCall(session, {}, chunks);
       t.equal(got.trailers['grpc-status'], '0', `chunks of ${size}`);
-      t.equal(got.headers['grpc-accept-encoding'], 'identity,gzip');
+      t.equal(got.headers['grpc-accept-encoding'], 'identity,gzip,snappy,zstd,deflate');
       t.same(got.data, Buffer.alloc(5));
       t.same(recorder.seen[0]?.body, body);
     }
@@ -343,8 +356,8 @@ t.test('gRPC: raw frames', async (t) => {
       },
       {
         name: 'unknown encoding',
-        headers: { 'grpc-encoding': 'snappy' },
-        want: { 'grpc-status': '12', 'grpc-accept-encoding': 'identity,gzip' },
+        headers: { 'grpc-encoding': 'br' },
+        want: { 'grpc-status': '12', 'grpc-accept-encoding': 'identity,gzip,snappy,zstd,deflate' },
       },
       {
         name: '4 GiB promised',
@@ -560,6 +573,13 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
   });
 });
 
+/** One literal: what needs no encoder. */
+function snappyBlock(content: Uint8Array): Buffer {
+  const size = [(content.length & 127) | 128, (content.length >>> 7) & 127];
+  const last = content.length - 1;
+  return Buffer.concat([Buffer.from([...size, 61 << 2, last & 255, last >>> 8]), content]);
+}
+
 const PROTOBUF = { 'content-type': 'application/x-protobuf' };
 const JSON_TYPE = { 'content-type': 'application/json' };
 const bytesOf = async (response: Response): Promise<Buffer> => Buffer.from(await response.arrayBuffer());
@@ -575,7 +595,9 @@ t.test('HTTP: bodies', async (t) => {
       { name: 'identity', headers: { 'content-encoding': 'identity' }, body },
       { name: 'gzip', headers: { 'content-encoding': 'gzip' }, body: zlib.gzipSync(body) },
       { name: 'deflate', headers: { 'content-encoding': 'deflate' }, body: zlib.deflateSync(body) },
+      { name: 'zlib', headers: { 'content-encoding': 'zlib' }, body: zlib.deflateSync(body) },
       { name: 'zstd', headers: { 'content-encoding': 'zstd' }, body: zlib.zstdCompressSync(body) },
+      { name: 'snappy', headers: { 'content-encoding': 'snappy' }, body: snappyBlock(body) },
     ];
     for (const { name, headers, body: sent } of cases) {
       const got = await post({ headers: { ...PROTOBUF, ...headers, 'X-Scope-OrgID': name }, body: sent });
