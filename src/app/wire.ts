@@ -40,6 +40,9 @@ export interface WireOptions {
 
 /** Share of the memory budget in which scan threads together keep decoded parts of blocks. */
 const SCAN_CACHE_SHARE = 0.15;
+/** Share of the memory budget that the heaps of scan threads may take together, and the least of one. */
+const SCAN_HEAP_SHARE = 0.3;
+const SCAN_HEAP_BYTES_MIN = 256 * 1024 * 1024;
 const SCAN_THREADS_MIN = 2;
 
 interface Parts {
@@ -124,23 +127,24 @@ function createStore({ config, logger, metrics }: Parts): Store {
     compactedBlockRetentionMs: compaction.compactedBlockRetentionMs,
     scanThreads: scanThreads(),
     scanQueueLengthMax: trace.pool.queueDepth,
+    scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, shareOfScanThread(SCAN_HEAP_SHARE)),
     scanWorkerData: {
       localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
       backendPath,
-      cacheBytes: scanCacheBytes(),
+      cacheBytes: shareOfScanThread(SCAN_CACHE_SHARE),
     },
     nowMs: Date.now,
   });
 }
 
-/** Of one thread. */
-function scanCacheBytes(): number {
+/** What one scan thread may take of the part of the memory budget that belongs to all of them. */
+function shareOfScanThread(share: number): number {
   const budget = memoryBudget({
     constrainedBytes: process.constrainedMemory(),
     totalBytes: totalmem(),
     goMemLimit: process.env['GOMEMLIMIT'],
   });
-  return Math.floor((budget * SCAN_CACHE_SHARE) / scanThreads());
+  return Math.floor((budget * share) / scanThreads());
 }
 
 function scanThreads(): number {

@@ -3,7 +3,7 @@
 import { TempoError } from '../lib/errors.ts';
 
 /** Buffers are powers of two from this size on, so that few sizes serve all messages. */
-const SIZE_MIN = 64 << 10;
+const SIZE_MIN = 4 << 10;
 
 export class BufferPool {
   /** Bytes of buffers that are out. */
@@ -27,26 +27,59 @@ export class BufferPool {
    * out.
    */
   take(length: number): Uint8Array {
-    let size = SIZE_MIN;
-    while (size < length) size *= 2;
-    if (this.bytesHeld + size > this.#bytesMax) {
-      throw new TempoError('unavailable', `requests hold ${this.bytesHeld} bytes, try again later`);
-    }
-    this.bytesHeld += size;
+    const size = sizeFor(length);
+    this.hold(size);
+    return this.#fresh(size);
+  }
+
+  /** A larger buffer in place of one, with its first `filledBytes`. Throws as `take` does. */
+  grow(buffer: Uint8Array, filledBytes: number, length: number): Uint8Array {
+    const size = sizeFor(length);
+    this.hold(size - buffer.length);
+    const larger = this.#fresh(size);
+    larger.set(buffer.subarray(0, filledBytes));
+    this.#keep(buffer);
+    return larger;
+  }
+
+  #fresh(size: number): Uint8Array {
     const idle = this.#idle.get(size)?.pop();
     if (idle === undefined) return new Uint8Array(Buffer.allocUnsafeSlow(size).buffer);
     this.#idleBytes -= size;
     return idle;
   }
 
+  /** Counts bytes that lie elsewhere. Throws as `take` does. */
+  hold(sizeBytes: number): void {
+    if (this.bytesHeld + sizeBytes > this.#bytesMax) {
+      throw new TempoError('unavailable', `requests hold ${this.bytesHeld} bytes, try again later`);
+    }
+    this.bytesHeld += sizeBytes;
+  }
+
+  /** Takes back what `hold` counted. */
+  drop(sizeBytes: number): void {
+    this.bytesHeld -= sizeBytes;
+  }
+
   /** Takes a buffer back, which nobody may use from now on. */
   give(buffer: Uint8Array): void {
+    this.bytesHeld -= buffer.length;
+    this.#keep(buffer);
+  }
+
+  #keep(buffer: Uint8Array): void {
     const size = buffer.length;
-    this.bytesHeld -= size;
     if (this.#idleBytes + size > this.#idleBytesMax) return;
     this.#idleBytes += size;
     const idle = this.#idle.get(size);
     if (idle === undefined) this.#idle.set(size, [buffer]);
     else idle.push(buffer);
   }
+}
+
+function sizeFor(length: number): number {
+  let size = SIZE_MIN;
+  while (size < length) size *= 2;
+  return size;
 }

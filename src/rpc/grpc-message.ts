@@ -6,6 +6,8 @@ import type { BufferPool } from './buffer-pool.ts';
 
 export const PREFIX_BYTES = 5;
 const NOTHING = new Uint8Array(0);
+/** A buffer is at most so many times what has come: a length that is only declared takes no memory. */
+const GROWTH = 4;
 
 export class MessageAssembler {
   /** The message; complete once `isComplete()`. A view of the only chunk where there was only one. */
@@ -19,6 +21,8 @@ export class MessageAssembler {
   #length = -1;
   #filled = 0;
   #buffer: Uint8Array | undefined;
+  /** Bytes of a chunk that is the whole message, counted by the pool. */
+  #heldBytes = 0;
 
   constructor(sizeMax: number, pool: BufferPool) {
     this.#sizeMax = sizeMax;
@@ -40,14 +44,15 @@ export class MessageAssembler {
       at = Math.min(PREFIX_BYTES - this.#prefixLength, chunk.length);
       for (let i = 0; i < at; i++) this.#prefix[this.#prefixLength++] = chunk[i];
       if (this.#prefixLength < PREFIX_BYTES) return;
-      this.#open(chunk.length - at);
+      this.#open();
     }
     const rest = chunk.length - at;
     if (rest > this.#length - this.#filled)
       throw new TempoError('internal', 'more than one message in a unary call');
     if (rest === 0) return;
-    if (rest === this.#length) this.bytes = chunk.subarray(at);
-    else this.bytes.set(at === 0 ? chunk : chunk.subarray(at), this.#filled);
+    const part = at === 0 ? chunk : chunk.subarray(at);
+    if (rest === this.#length) this.#keep(part);
+    else this.#append(part);
     this.#filled += rest;
   }
 
@@ -55,11 +60,31 @@ export class MessageAssembler {
   release(): void {
     if (this.#buffer !== undefined) this.#pool.give(this.#buffer);
     this.#buffer = undefined;
+    this.#pool.drop(this.#heldBytes);
+    this.#heldBytes = 0;
     this.bytes = NOTHING;
   }
 
-  /** Reads the prefix and makes room, unless the first chunk holds the whole message. */
-  #open(bytesHere: number): void {
+  /** The whole message is one chunk: it stays where it is. */
+  #keep(chunk: Uint8Array): void {
+    this.#pool.hold(chunk.length);
+    this.#heldBytes = chunk.length;
+    this.bytes = chunk;
+  }
+
+  #append(part: Uint8Array): void {
+    const filled = this.#filled + part.length;
+    let buffer = this.#buffer;
+    if (buffer === undefined || buffer.length < filled) {
+      const size = Math.min(filled * GROWTH, this.#length);
+      buffer = buffer === undefined ? this.#pool.take(size) : this.#pool.grow(buffer, this.#filled, size);
+      this.#buffer = buffer;
+    }
+    buffer.set(part, this.#filled);
+    if (filled === this.#length) this.bytes = buffer.subarray(0, filled);
+  }
+
+  #open(): void {
     const [flag, a, b, c, d] = this.#prefix;
     if (flag > 1) throw new TempoError('internal', `invalid compression flag ${flag} of a message`);
     this.isCompressed = flag === 1;
@@ -71,8 +96,5 @@ export class MessageAssembler {
       );
     }
     this.#length = length;
-    if (bytesHere >= length) return;
-    this.#buffer = this.#pool.take(length);
-    this.bytes = this.#buffer.subarray(0, length);
   }
 }

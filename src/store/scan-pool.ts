@@ -1,18 +1,23 @@
 // The scan threads and the queue in front of them. A job goes to the thread that has likely cached its
 // columns, unless that one is busier than another.
-import { Worker } from 'node:worker_threads';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter, Metrics } from '../telemetry/metrics.ts';
-import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
+import { crashedResult } from './crashed-job.ts';
+import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData } from './scan-job.ts';
+import { type Pending, ScanThread } from './scan-thread.ts';
 
 export interface ScanPoolOptions {
   readonly threads: number;
   /** Jobs waiting over all threads; more are refused. */
   readonly queueLengthMax: number;
   readonly workerData: ScanWorkerData;
+  /** JavaScript heap of one thread: a job that needs more ends its thread, not the process. */
+  readonly heapBytesMax: number;
+  /** The code of the threads, in place of the usual one. */
+  readonly worker?: URL;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -23,42 +28,21 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface Pending {
-  readonly id: number;
-  readonly job: ScanJob;
-  readonly resolve: (result: ScanResult) => void;
-  readonly reject: (err: Error) => void;
-}
-
 /** Until whoever handles the head right now has let go of it. */
 const RELEASE_DELAY_MS = 1000;
-
-/** Pause before a thread takes the place of one that crashed; its jobs wait. */
-const RESPAWN_MS = 500;
 
 /** Jobs given to a thread at once: the next one is there when it finishes one. */
 const IN_FLIGHT_MAX = 2;
 
-class ScanThread {
-  worker: Worker;
-  readonly waiting: Pending[] = [];
-  readonly inFlight = new Map<number, Pending>();
-  isAlive = true;
-
-  constructor(worker: Worker) {
-    this.worker = worker;
-  }
-
-  get load(): number {
-    return this.waiting.length + this.inFlight.size;
-  }
-}
+/** Threads that a job may end before it is given up. */
+const CRASHES_MAX = 2;
 
 export class ScanPool {
   private readonly options: ScanPoolOptions;
   private readonly threads: ScanThread[] = [];
   private readonly jobs: Counter;
   private readonly cpuSeconds: Counter;
+  private readonly restarts: Counter;
   private nextId = 1;
   private stopped = false;
 
@@ -67,27 +51,35 @@ export class ScanPool {
     const { metrics } = options;
     this.jobs = metrics.counter('tempo_scan_jobs_total', 'Jobs of scan threads.', ['kind', 'result']);
     this.cpuSeconds = metrics.counter('tempo_scan_cpu_seconds_total', 'CPU time of scan jobs.', ['kind']);
+    this.restarts = metrics.counter('tempo_scan_thread_restarts_total', 'Scan threads that ended unasked.');
     metrics.gauge('tempo_scan_queue_length', 'Jobs waiting for or running in scan threads.', [], (gauge) =>
       gauge.set(this.load()),
     );
   }
 
   start(): void {
-    for (let i = 0; i < this.options.threads; i++) {
-      const thread = new ScanThread(this.spawn());
-      this.listen(thread);
+    const { threads, workerData, heapBytesMax, worker } = this.options;
+    for (let i = 0; i < threads; i++) {
+      const thread = new ScanThread({
+        url: worker ?? workerUrl('scan-worker', import.meta.url),
+        workerData,
+        heapBytesMax,
+        received: (message) => this.received(thread, message),
+        ended: (err) => this.ended(thread, err),
+        started: () => this.feed(thread),
+      });
       this.threads.push(thread);
     }
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
-    for (const thread of this.threads) {
-      for (const pending of [...thread.waiting, ...thread.inFlight.values()]) pending.reject(stopping());
-      thread.waiting.length = 0;
-      thread.inFlight.clear();
-    }
-    await Promise.all(this.threads.map((thread) => thread.worker.terminate()));
+    await Promise.all(
+      this.threads.map((thread) => {
+        for (const pending of thread.takeAll()) pending.reject(stopping());
+        return thread.stop();
+      }),
+    );
   }
 
   run(job: ScanJob, { affinity, signal }: RunOptions = {}): Promise<ScanResult> {
@@ -98,9 +90,9 @@ export class ScanPool {
     }
     return new Promise((resolve, reject) => {
       const thread = this.choose(affinity);
-      const pending: Pending = { id: this.nextId++, job, resolve, reject };
+      const pending: Pending = { id: this.nextId++, job, resolve, reject, thread, crashes: 0 };
       thread.waiting.push(pending);
-      signal?.addEventListener('abort', () => this.cancel(thread, pending), { once: true });
+      signal?.addEventListener('abort', () => this.cancel(pending), { once: true });
       this.feed(thread);
     });
   }
@@ -109,9 +101,7 @@ export class ScanPool {
   headReleased(bytes: number): void {
     setTimeout(() => {
       noteReleasedBytes(bytes);
-      for (const { worker } of this.threads) {
-        worker.postMessage({ kind: 'released', bytes } satisfies ToScanWorker);
-      }
+      for (const thread of this.threads) thread.send({ kind: 'released', bytes });
     }, RELEASE_DELAY_MS).unref();
   }
 
@@ -119,10 +109,13 @@ export class ScanPool {
     return this.threads.reduce((sum, thread) => sum + thread.load, 0);
   }
 
+  /** A thread that is down is chosen only when all are. */
   private choose(affinity: number | undefined): ScanThread {
-    const idle = this.threads.reduce((best, thread) => (thread.load < best.load ? thread : best));
+    const running = this.threads.filter((thread) => thread.isAlive);
+    const threads = running.length > 0 ? running : this.threads;
+    const idle = threads.reduce((best, thread) => (thread.load < best.load ? thread : best));
     const liked = affinity === undefined ? idle : this.threads[affinity % this.threads.length]!;
-    return liked.load <= idle.load + IN_FLIGHT_MAX ? liked : idle;
+    return liked.isAlive && liked.load <= idle.load + IN_FLIGHT_MAX ? liked : idle;
   }
 
   private feed(thread: ScanThread): void {
@@ -130,29 +123,17 @@ export class ScanPool {
       const pending = thread.waiting.shift();
       if (pending === undefined) return;
       thread.inFlight.set(pending.id, pending);
-      thread.worker.postMessage({ kind: 'job', id: pending.id, job: pending.job } satisfies ToScanWorker);
+      thread.send({ kind: 'job', id: pending.id, job: pending.job });
     }
   }
 
-  private cancel(thread: ScanThread, pending: Pending): void {
+  private cancel(pending: Pending): void {
+    const { thread } = pending;
     const at = thread.waiting.indexOf(pending);
     if (at >= 0) thread.waiting.splice(at, 1);
-    else if (thread.inFlight.has(pending.id)) {
-      thread.worker.postMessage({ kind: 'cancel', id: pending.id } satisfies ToScanWorker);
-    } else return;
+    else if (thread.inFlight.has(pending.id)) thread.send({ kind: 'cancel', id: pending.id });
+    else return;
     pending.reject(cancelled());
-  }
-
-  private spawn(): Worker {
-    return new Worker(workerUrl('scan-worker', import.meta.url), {
-      workerData: this.options.workerData,
-      name: 'scan',
-    });
-  }
-
-  private listen(thread: ScanThread): void {
-    thread.worker.on('message', (message: FromScanWorker) => this.received(thread, message));
-    thread.worker.on('error', (err) => this.crashed(thread, err));
   }
 
   private received(thread: ScanThread, message: FromScanWorker): void {
@@ -168,23 +149,29 @@ export class ScanPool {
     } else pending.reject(new TempoError(message.code as ErrorCode, message.message));
   }
 
-  /** The jobs it held fail; a new thread takes its place. */
-  private crashed(thread: ScanThread, err: unknown): void {
-    this.options.logger.error('scan thread crashed', { err });
-    for (const pending of thread.inFlight.values()) {
-      this.jobs.inc({ kind: pending.job.kind, result: 'crashed' });
-      pending.reject(new TempoError('internal', 'scan thread crashed', err));
+  /** Its jobs go to other threads; the one that was running may have ended it. */
+  private ended(thread: ScanThread, err: unknown): void {
+    this.restarts.inc();
+    const { logger } = this.options;
+    const [running] = thread.inFlight.values();
+    logger.error('scan thread ended, another takes its place', { job: running?.job.kind, err });
+    if (running !== undefined) running.crashes++;
+    for (const pending of thread.takeAll()) {
+      if (pending.crashes >= CRASHES_MAX) {
+        this.giveUp(pending);
+        continue;
+      }
+      pending.thread = this.choose(undefined);
+      pending.thread.waiting.push(pending);
+      this.feed(pending.thread);
     }
-    thread.inFlight.clear();
-    thread.isAlive = false;
-    // A thread that cannot even start must not be tried in a loop.
-    setTimeout(() => {
-      if (this.stopped) return;
-      thread.worker = this.spawn();
-      thread.isAlive = true;
-      this.listen(thread);
-      this.feed(thread);
-    }, RESPAWN_MS);
+  }
+
+  private giveUp({ job, resolve, reject }: Pending): void {
+    this.jobs.inc({ kind: job.kind, result: 'crashed' });
+    const result = crashedResult(job);
+    if (result === undefined) reject(new TempoError('internal', 'the job ended its scan threads'));
+    else resolve(result);
   }
 }
 

@@ -21,6 +21,8 @@ export interface StoreOptions {
   readonly compactedBlockRetentionMs: number;
   readonly scanThreads: number;
   readonly scanQueueLengthMax: number;
+  /** JavaScript heap of one scan thread. */
+  readonly scanHeapBytesMax: number;
   readonly scanWorkerData: ScanWorkerData;
   readonly nowMs: () => number;
 }
@@ -48,6 +50,7 @@ export class Store implements Service {
     this.pool = new ScanPool({
       threads: options.scanThreads,
       queueLengthMax: options.scanQueueLengthMax,
+      heapBytesMax: options.scanHeapBytesMax,
       workerData: options.scanWorkerData,
       logger,
       metrics,

@@ -288,7 +288,10 @@ t.test('a block that was finished before its record was written counts', async (
 
 function realWriter(data: string): BlockWriter {
   const bloom = { falsePositive: 0.01, shardSizeBytes: 102_400 };
-  return new BlockWriterThread({ path: `${data}/wal/blocks`, dedicatedColumns: [], bloom });
+  return new BlockWriterThread({
+    workerData: { path: `${data}/wal/blocks`, dedicatedColumns: [], bloom },
+    ended: () => {},
+  });
 }
 
 t.test('a block that cannot be written is tried again, and nothing is lost meanwhile', async (t) => {
@@ -329,8 +332,31 @@ t.test('a backend that fails holds the flush up, not the queries', async (t) => 
   await harness.ingester.stop();
 });
 
+t.test('a head that ends the block writer takes no other with it', async (t) => {
+  let ends = 0;
+  const writer = new BlockWriterThread({
+    workerData: undefined,
+    worker: new URL('../support/crashing-block-worker.ts', import.meta.url),
+    ended: () => ends++,
+  });
+  const write = async (blockId: string): Promise<string> => {
+    const job = { tenant: 'one', blockId, sab: new SharedArrayBuffer(8) };
+    return writer.write(job).then(
+      (meta) => meta.blockId,
+      (err: Error) => err.message,
+    );
+  };
+  const ended = 'block writer thread ended';
+  const written = await Promise.all(['a', 'fatal', 'b', 'fatal', 'fatal', 'c'].map(write));
+  t.strictSame(written, ['a', ended, 'b', ended, ended, 'c']);
+  t.equal(ends, 3);
+  await writer.stop();
+  t.equal(await write('d'), 'the ingester is stopping');
+  t.equal(ends, 3, 'an end that was asked for is none');
+});
+
 t.test('a builder that crashes is started again from the log', async (t) => {
-  const harness = await started(aFolder());
+  const harness = await started(aFolder(), { log: { ringBytes: 128 * 1024 } });
   await push(harness, 0, 20);
   await harness.ingester.flush();
   await push(harness, 20, 30);
@@ -339,11 +365,15 @@ t.test('a builder that crashes is started again from the log', async (t) => {
   const internals = harness.ingester as unknown as {
     readonly running: { readonly builder: { readonly worker: { terminate(): Promise<number> } } };
   };
-  await internals.running.builder.worker.terminate();
+  const ended = internals.running.builder.worker.terminate();
+  // Larger than a quarter of the ring: its bytes were on their way to the builder that ends.
+  await push(harness, 50, 1000, 'large', 'a fairly long text');
+  await ended;
   await push(harness, 50, 10);
   await until('the builder has caught up', async () => (await found(harness)).complete);
   t.equal((await found(harness)).headSpans, 40);
   t.equal((await found(harness, 'two')).headSpans, 10);
+  t.equal((await found(harness, 'large')).headSpans, 1000);
   t.equal(await metric(harness.metrics, 'tempo_ingester_builder_restarts_total'), 1);
   await harness.ingester.flush();
   t.strictSame(await found(harness), { headSpans: 0, heads: 0, blockTraces: 12, blocks: 2, complete: true });

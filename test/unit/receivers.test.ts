@@ -485,6 +485,29 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
     t.equal(server.router.pool.bytesHeld, 0, 'all is given back');
   });
 
+  t.test('lengths that are only declared take no memory', async (t) => {
+    const { server, port } = await startServer(t, {
+      recvMessageBytesMax: 64 << 20,
+      inFlightBytesMax: 66 << 20,
+      methods: new Map([[EXPORT, async ({ message }) => Buffer.from(String(message.length))]]),
+    });
+    const declared = framed(Buffer.alloc(64 << 20));
+    const liar = connect(t, port);
+    for (const sent of [5, 5, 6, 100, 20_000]) {
+      const stream = liar.request({ ':method': 'POST', ':path': EXPORT, 'content-type': 'application/grpc' });
+      stream.on('error', () => {});
+      stream.write(declared.subarray(0, sent));
+    }
+    const large = Buffer.alloc(3_000_000, 7);
+    const got = await rawCall(liar, {}, [framed(large)]);
+    t.equal(got.trailers['grpc-status'], '0', 'there is room for a large message');
+    t.equal(got.data.subarray(5).toString(), String(large.length));
+    t.ok(server.router.pool.bytesHeld < 128 << 10, `${server.router.pool.bytesHeld} bytes are held`);
+    liar.destroy();
+    while (server.router.pool.bytesHeld > 0) await nextTurn();
+    t.equal(server.router.pool.bytesHeld, 0, 'and given back');
+  });
+
   t.test('connections', async (t) => {
     const { port } = await startServer(t, { sessionsMax: 1, methods: new Map([[EXPORT, async () => body]]) });
     const session = connect(t, port);

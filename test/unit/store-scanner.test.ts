@@ -7,9 +7,19 @@ import { createBlock } from '../../src/block/vparquet/create.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
+import { crashedResult } from '../../src/store/crashed-job.ts';
 import { unpackFound } from '../../src/store/pack.ts';
-import type { ScanSource, SearchJob, SearchJobResult, TraceJobResult } from '../../src/store/scan-job.ts';
+import type {
+  ScanJob,
+  ScanSource,
+  SearchJob,
+  SearchJobResult,
+  TraceJobResult,
+} from '../../src/store/scan-job.ts';
+import { ScanPool } from '../../src/store/scan-pool.ts';
 import { Scanner } from '../../src/store/scanner.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aSpan, decodeTraces, encodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 
 const SECOND = 1_000_000_000n;
@@ -162,4 +172,67 @@ t.test('a part that is damaged where the query did not look is told, the others 
   const whole = (await scanner.run(search(query, sources, idOf(1)), signal)) as SearchJobResult;
   t.match(whole.failures, [{ source: 'block', code: 'block_corrupt' }]);
   t.equal(whole.found.count, 1);
+});
+
+t.test("scan threads that end: the others' jobs are done, and no job ends more than two", async (t) => {
+  const metrics = new Metrics();
+  const pool = new ScanPool({
+    threads: 2,
+    queueLengthMax: 100,
+    workerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
+    heapBytesMax: 32 << 20,
+    worker: new URL('../support/crashing-scan-worker.ts', import.meta.url),
+    logger: silentLogger,
+    metrics,
+  });
+  pool.start();
+  t.teardown(() => pool.stop());
+  const source = asHead('the-head', [aSpan()]);
+  const search = async (query: string): Promise<SearchJobResult> => {
+    const job: SearchJob = {
+      kind: 'search',
+      query,
+      range: { startSec: undefined, endSec: undefined },
+      limit: 1,
+      spansPerSpanSet: 1,
+      sources: [source],
+    };
+    return (await pool.run(job)) as SearchJobResult;
+  };
+  for (const fatal of ['throw', 'exit', 'memory']) {
+    const good = Array.from({ length: 6 }, () => search('fine'));
+    const bad = search(fatal);
+    const more = Array.from({ length: 6 }, () => search('fine'));
+    t.strictSame((await bad).failures, [
+      { source: 'the-head', code: 'internal', message: 'the scan thread that read it ended' },
+    ]);
+    for (const { inspectedTraces } of await Promise.all([...good, ...more]))
+      t.equal(inspectedTraces, 1, fatal);
+  }
+  const text = await metrics.text();
+  t.match(text, /tempo_scan_thread_restarts_total 6\n/);
+  t.match(text, /tempo_scan_jobs_total\{kind="search",result="crashed"\} 3\n/);
+  t.match(text, /tempo_scan_jobs_total\{kind="search",result="done"\} 36\n/);
+  const parts: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part' };
+  t.equal(crashedResult(parts), undefined, 'without sources nothing is partial');
+});
+
+t.test('a scan thread that cannot start is not tried in a loop', async (t) => {
+  const metrics = new Metrics();
+  const pool = new ScanPool({
+    threads: 1,
+    queueLengthMax: 100,
+    workerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
+    heapBytesMax: 32 << 20,
+    worker: new URL('../support/no-such-worker.ts', import.meta.url),
+    logger: silentLogger,
+    metrics,
+  });
+  pool.start();
+  const job: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part' };
+  await t.rejects(pool.run(job), { code: 'internal', message: 'the job ended its scan threads' });
+  const waiting = t.rejects(pool.run(job), { code: 'unavailable' });
+  await pool.stop();
+  await waiting;
+  t.match(await metrics.text(), /tempo_scan_thread_restarts_total 2\n/);
 });

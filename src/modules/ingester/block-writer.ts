@@ -11,36 +11,61 @@ export interface BlockWriter {
   stop(): Promise<void>;
 }
 
-/** @param workerData what the thread is told when it begins. */
+interface Pending {
+  readonly id: number;
+  readonly job: WriteJob;
+  readonly done: PromiseWithResolvers<BlockMeta>;
+}
+
+export interface BlockWriterOptions {
+  /** What the thread is told when it begins. */
+  readonly workerData: unknown;
+  /** The thread ended unasked. */
+  readonly ended: (cause: unknown) => void;
+  /** The code of the thread, in place of the usual one. */
+  readonly worker?: URL;
+}
+
+/** The thread has one head at a time, so that one which ends it takes no other with it. */
 export class BlockWriterThread implements BlockWriter {
-  private readonly workerData: unknown;
-  private readonly pending = new Map<number, PromiseWithResolvers<BlockMeta>>();
+  private readonly options: BlockWriterOptions;
+  private readonly waiting: Pending[] = [];
+  private running: Pending | undefined;
   private worker: Worker | undefined;
   private nextId = 1;
   private stopped = false;
 
-  constructor(workerData: unknown) {
-    this.workerData = workerData;
+  constructor(options: BlockWriterOptions) {
+    this.options = options;
   }
 
   write(job: WriteJob): Promise<BlockMeta> {
-    if (this.stopped) return Promise.reject(new TempoError('unavailable', 'the ingester is stopping'));
+    if (this.stopped) return Promise.reject(stopping());
     const done = Promise.withResolvers<BlockMeta>();
-    const id = this.nextId++;
-    this.pending.set(id, done);
-    this.worker ??= this.spawn();
-    this.worker.postMessage({ id, job } satisfies ToBlockWorker);
+    this.waiting.push({ id: this.nextId++, job, done });
+    this.next();
     return done.promise;
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
+    for (const { done } of this.waiting.splice(0)) done.reject(stopping());
     await this.worker?.terminate();
   }
 
+  private next(): void {
+    if (this.running !== undefined) return;
+    this.running = this.waiting.shift();
+    if (this.running === undefined) return;
+    const { id, job } = this.running;
+    this.worker ??= this.spawn();
+    this.worker.postMessage({ id, job } satisfies ToBlockWorker);
+  }
+
   private spawn(): Worker {
-    const worker = new Worker(workerUrl('block-worker', import.meta.url), {
-      workerData: this.workerData,
+    const { worker: url, workerData } = this.options;
+    const worker = new Worker(url ?? workerUrl('block-worker', import.meta.url), {
+      workerData,
       name: 'block-writer',
     });
     let cause: unknown;
@@ -51,18 +76,27 @@ export class BlockWriterThread implements BlockWriter {
   }
 
   private received(message: FromBlockWorker): void {
-    const done = this.pending.get(message.id);
-    this.pending.delete(message.id);
-    if (message.kind === 'written') done?.resolve(message.meta);
-    else done?.reject(new TempoError('internal', message.message));
+    const { running } = this;
+    if (running?.id !== message.id) return;
+    this.running = undefined;
+    if (message.kind === 'written') running.done.resolve(message.meta);
+    else running.done.reject(new TempoError('internal', message.message));
+    this.next();
   }
 
-  /** What it was given fails; the next block starts another thread. */
+  /** The head it had fails, and is tried again later; the next one starts another thread. */
   private exited(cause: unknown): void {
     this.worker = undefined;
-    for (const done of this.pending.values()) {
-      done.reject(new TempoError('internal', 'block writer thread ended', cause));
-    }
-    this.pending.clear();
+    const { running } = this;
+    this.running = undefined;
+    if (!this.stopped) this.options.ended(cause);
+    running?.done.reject(
+      this.stopped ? stopping() : new TempoError('internal', 'block writer thread ended', cause),
+    );
+    if (!this.stopped) this.next();
   }
+}
+
+function stopping(): TempoError {
+  return new TempoError('unavailable', 'the ingester is stopping');
 }

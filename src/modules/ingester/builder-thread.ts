@@ -24,6 +24,10 @@ export interface BuilderThreadOptions {
 /** Crashes at the same frame after which it is left out. */
 const CRASHES_MAX = 2;
 
+/** The first crash at a frame is answered by another builder at once, the next ones ever later. */
+const RESTART_FIRST_MS = 100;
+const RESTART_MAX_MS = 30_000;
+
 export class BuilderThread {
   private readonly options: BuilderThreadOptions;
   private worker: Worker | undefined;
@@ -36,6 +40,9 @@ export class BuilderThread {
   private crashes = 0;
   private crashedAt = -1;
   private readonly poison: number[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  /** Images of frames that no builder has consumed yet, by sequence number: the next one needs them too. */
+  private readonly handedOver = new Map<number, SharedArrayBuffer>();
 
   constructor(options: BuilderThreadOptions) {
     this.options = options;
@@ -73,6 +80,14 @@ export class BuilderThread {
     this.options.ring.signal();
   }
 
+  /** Gives the builder the image of a frame that is too large for the ring. */
+  handOver(sequence: number, image: SharedArrayBuffer): void {
+    const consumed = this.options.ring.consumedSequence;
+    for (const known of this.handedOver.keys()) if (known <= consumed) this.handedOver.delete(known);
+    this.handedOver.set(sequence, image);
+    this.send({ kind: 'handOver', sequence, image });
+  }
+
   /** Resolves when the heads that were live have been cut. */
   flush(tenant: string | undefined): Promise<void> {
     const done = Promise.withResolvers<void>();
@@ -84,6 +99,7 @@ export class BuilderThread {
 
   async stop(): Promise<void> {
     this.stopping = true;
+    clearTimeout(this.timer);
     this.options.ring.stop();
     const { worker } = this;
     if (worker !== undefined) await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
@@ -96,10 +112,11 @@ export class BuilderThread {
     const { memory, ring, settings } = this.options;
     const channel = new MessageChannel();
     const { poison } = this;
+    for (const [sequence, image] of this.handedOver) {
+      channel.port1.postMessage({ kind: 'handOver', sequence, image } satisfies ToBuilder);
+    }
     const data: BuilderData = { memory, position: ring.consumed, replay, settings, pendingBytes, poison };
-    if (!this.isReplaying) this.ready = Promise.withResolvers<void>();
-    this.ready.promise.catch(() => {});
-    this.isReplaying = true;
+    this.notCaughtUp();
     this.port = channel.port1;
     this.port.on('message', (message: FromBuilder) => this.received(message));
     this.worker = new Worker(workerUrl('builder-worker', import.meta.url), {
@@ -127,14 +144,26 @@ export class BuilderThread {
     if (this.stopping) return;
     this.drain();
     this.port?.close();
+    this.port = undefined;
     this.failFlushes();
+    this.notCaughtUp();
     const sequence = this.options.ring.consumedSequence;
     this.crashes = sequence === this.crashedAt ? this.crashes + 1 : 1;
     this.crashedAt = sequence;
     if (this.crashes >= CRASHES_MAX) this.leaveOutNext();
-    const { replay, pendingBytes } = this.options.restart();
-    this.options.logger.warn('builder thread is started again', { sequence });
-    this.spawn(replay, pendingBytes);
+    const laterMs = this.crashes === 1 ? 0 : RESTART_FIRST_MS * 2 ** (this.crashes - 2);
+    const delayMs = Math.min(laterMs, RESTART_MAX_MS);
+    this.options.logger.warn('builder thread is started again', { sequence, delay_ms: delayMs });
+    this.timer = setTimeout(() => {
+      const { replay, pendingBytes } = this.options.restart();
+      this.spawn(replay, pendingBytes);
+    }, delayMs);
+  }
+
+  private notCaughtUp(): void {
+    if (!this.isReplaying) this.ready = Promise.withResolvers<void>();
+    this.ready.promise.catch(() => {});
+    this.isReplaying = true;
   }
 
   /** The frame behind the last one that was taken in ends every builder. */

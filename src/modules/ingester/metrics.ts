@@ -20,6 +20,7 @@ export interface IngesterMetrics {
   readonly malformedSpans: Counter;
   readonly refusedFrames: Counter;
   readonly builderRestarts: Counter;
+  readonly blockWriterRestarts: Counter;
 }
 
 const exponential = (start: number, count: number): number[] =>
@@ -68,5 +69,9 @@ export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
       'tenant',
     ]),
     builderRestarts: counter('tempo_ingester_builder_restarts_total', 'Builder threads that ended unasked.'),
+    blockWriterRestarts: counter(
+      'tempo_ingester_block_writer_restarts_total',
+      'Block writer threads that ended unasked.',
+    ),
   };
 }

@@ -139,7 +139,15 @@ class LocalIngester implements Ingester {
       nowMs: options.nowMs ?? (() => performance.now()),
     });
     const path = `${options.wal.path}/blocks`;
-    this.writer = options.blockWriter ?? new BlockWriterThread(writerData(path, options.block));
+    this.writer =
+      options.blockWriter ??
+      new BlockWriterThread({
+        workerData: writerData(path, options.block),
+        ended: (err) => {
+          this.metrics.blockWriterRestarts.inc();
+          this.logger.error('block writer thread ended, another takes its place', { err });
+        },
+      });
     this.blocks = new LocalBlocks({
       store: new LocalStore(path),
       path,
@@ -166,7 +174,7 @@ class LocalIngester implements Ingester {
       logger,
       metrics: options.metrics,
       nowMs,
-      handOver: (sequence, image) => this.running?.builder.send({ kind: 'handOver', sequence, image }),
+      handOver: (sequence, image) => this.running?.builder.handOver(sequence, image),
       isComplete: (cut) => this.blocks.isComplete(cut.tenant, cut.blockId),
     });
     const running = this.begin(opened);

@@ -1,0 +1,100 @@
+// The main thread's end of one scan thread: its jobs, and a new thread when it ends unasked. Threads that end
+// again and again without finishing a job are started ever later.
+import { Worker } from 'node:worker_threads';
+import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
+
+export interface Pending {
+  readonly id: number;
+  readonly job: ScanJob;
+  readonly resolve: (result: ScanResult) => void;
+  readonly reject: (err: Error) => void;
+  /** Where it waits or runs. */
+  thread: ScanThread;
+  /** Threads that ended while they ran it. */
+  crashes: number;
+}
+
+export interface ScanThreadOptions {
+  readonly url: URL;
+  readonly workerData: ScanWorkerData;
+  readonly heapBytesMax: number;
+  readonly received: (message: FromScanWorker) => void;
+  /** The thread is gone; another is on its way. */
+  readonly ended: (cause: unknown) => void;
+  readonly started: () => void;
+}
+
+const RESTART_FIRST_MS = 100;
+const RESTART_MAX_MS = 30_000;
+const MIB = 1024 * 1024;
+
+export class ScanThread {
+  readonly waiting: Pending[] = [];
+  /** In the order in which they run. */
+  readonly inFlight = new Map<number, Pending>();
+  private readonly options: ScanThreadOptions;
+  private worker: Worker | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private failures = 0;
+  private stopped = false;
+
+  constructor(options: ScanThreadOptions) {
+    this.options = options;
+    this.spawn();
+  }
+
+  get load(): number {
+    return this.waiting.length + this.inFlight.size;
+  }
+
+  get isAlive(): boolean {
+    return this.worker !== undefined;
+  }
+
+  send(message: ToScanWorker): void {
+    this.worker?.postMessage(message);
+  }
+
+  /** Its jobs are somebody else's from now on, those that ran first. */
+  takeAll(): Pending[] {
+    const all = [...this.inFlight.values(), ...this.waiting];
+    this.inFlight.clear();
+    this.waiting.length = 0;
+    return all;
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.worker?.terminate();
+  }
+
+  private spawn(): void {
+    const { url, workerData, heapBytesMax } = this.options;
+    const worker = new Worker(url, {
+      workerData,
+      name: 'scan',
+      resourceLimits: { maxOldGenerationSizeMb: Math.ceil(heapBytesMax / MIB) },
+    });
+    let cause: unknown;
+    worker.on('message', (message: FromScanWorker) => {
+      this.failures = 0;
+      this.options.received(message);
+    });
+    worker.on('error', (err) => (cause = err));
+    worker.on('exit', () => this.exited(cause));
+    this.worker = worker;
+  }
+
+  private exited(cause: unknown): void {
+    this.worker = undefined;
+    if (this.stopped) return;
+    const delayMs = Math.min(RESTART_FIRST_MS * 2 ** this.failures, RESTART_MAX_MS);
+    this.failures++;
+    this.timer = setTimeout(() => {
+      this.spawn();
+      this.options.started();
+    }, delayMs);
+    this.options.ended(cause);
+  }
+}
