@@ -21,6 +21,9 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aSpan, encodeTraces, hexId, START_NANO } from '../support/otlp.ts';
 
+// Threads are started and disks synced: on a busy machine that takes longer than tap's 30 s.
+t.setTimeout(120_000);
+
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'ingester-'));
 t.teardown(() => fs.rmSync(scratch, { recursive: true, force: true }));
 const alive = setInterval(() => {}, 1000);
