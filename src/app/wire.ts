@@ -11,6 +11,7 @@ import { createIngester, type Ingester } from '../modules/ingester/index.ts';
 import { LocalQuerier } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
+import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import { Overrides } from '../overrides/overrides.ts';
 import { Store } from '../store/store.ts';
 import { Metrics } from '../telemetry/metrics.ts';
@@ -197,7 +198,8 @@ function addIngester(parts: Parts, store: Store, requestShutdown: () => void): I
   const ingester = createIngester({
     config: config.ingester,
     limits: (tenant) => overrides.ingestionOf(tenant),
-    wal: { path: path.resolve(wal.path), sync: wal.sync },
+    attributeLimits: attributeLimitsOf(overrides, config.distributor.maxAttributeBytes),
+    wal: { ...wal, path: path.resolve(wal.path) },
     block,
     backend: store.objectStore,
     logger,

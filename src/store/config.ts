@@ -60,7 +60,10 @@ const baseWalFields = {
   path: text('', 'folder'),
   v2_encoding: text('none', 'not read'),
   search_encoding: text('none', 'not read'),
-  ingestion_time_range_slack: duration('2m', 'spans outside now plus and minus this do not widen a block'),
+  ingestion_time_range_slack: duration(
+    '2m',
+    'spans that start or end further from their arrival are counted',
+  ),
   version: oneOf(BLOCK_VERSIONS, 'vParquet4', 'not read'),
 };
 

@@ -1,8 +1,9 @@
 // The process's metric registry: a thin door to prom-client, so that modules declare theirs in one table
 // each.
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type Metric, Registry } from 'prom-client';
+import { CountedHistogram } from './counted-histogram.ts';
 
-export type { Counter, Gauge, Histogram };
+export type { Counter, CountedHistogram, Gauge, Histogram };
 
 export class Metrics {
   readonly registry = new Registry();
@@ -41,6 +42,18 @@ export class Metrics {
       labelNames: [...labelNames],
       registers: [this.registry],
     });
+  }
+
+  /** A histogram of one label to which counts are added. */
+  countedHistogram(
+    name: string,
+    help: string,
+    bounds: readonly number[],
+    labelName: string,
+  ): CountedHistogram {
+    const histogram = new CountedHistogram(name, help, bounds, labelName);
+    this.registry.registerMetric(histogram as unknown as Metric);
+    return histogram;
   }
 
   /** The exposition text. */

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 
-export type Component = 'TELEMETRYGEN' | 'PYARROW_PYTHON';
+export type Component = 'TELEMETRYGEN' | 'PYARROW_PYTHON' | 'COLLECTOR';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 function componentPath(name: Component): string {

@@ -10,7 +10,7 @@ import {
   createBlock,
   DEFAULT_DEDICATED_COLUMNS,
 } from '../../src/block/vparquet/create.ts';
-import { type Attribute, encodeTraces, START_NANO, type TestSpan, type Value } from './otlp.ts';
+import { type Attribute, encodeTraces, type TestSpan, type Value } from './otlp.ts';
 
 export interface WrittenBlock {
   readonly meta: BlockMeta;
@@ -26,7 +26,7 @@ export const TEST_BLOCK_ID = '11111111-2222-4333-8444-555555555555';
 
 /** Each element of `requests` comes in a request of its own. */
 export function headOf(requests: readonly (readonly TestSpan[])[]): HeadReader {
-  const builder = new HeadBuilder({ maxBytes: 2 ** 29, now: () => Number(START_NANO / 1_000_000n) });
+  const builder = new HeadBuilder({ maxBytes: 2 ** 29 });
   for (const spans of requests) {
     const bytes = encodeTraces(spans);
     builder.append(bytes, 0, bytes.length);

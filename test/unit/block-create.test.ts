@@ -2,9 +2,12 @@
 // data.
 import fc from 'fast-check';
 import t from 'tap';
+import { HeadBuilder } from '../../src/block/head/builder.ts';
+import { HeadReader } from '../../src/block/head/reader.ts';
 import { metaFromJson, metaToBytes } from '../../src/block/meta-json.ts';
 import type { DedicatedColumn } from '../../src/block/meta.ts';
 import { BLOOM_DEFAULTS, bloomMayHave, bloomShardOf, TraceBloom } from '../../src/block/trace-bloom.ts';
+import { blockTimes } from '../../src/block/vparquet/block-times.ts';
 import { createBlock } from '../../src/block/vparquet/create.ts';
 import { blockSchema } from '../../src/block/vparquet/schema.ts';
 import {
@@ -16,7 +19,16 @@ import {
   TEST_BLOCK_ID,
   writeBlock,
 } from '../support/block-rows.ts';
-import { aResource, aScope, aSpan, aTrace, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
+import {
+  aResource,
+  aScope,
+  aSpan,
+  aTrace,
+  encodeTraces,
+  hexId,
+  START_NANO,
+  type TestSpan,
+} from '../support/otlp.ts';
 
 function unhex(hex: string): Uint8Array {
   return Uint8Array.from(Buffer.from(hex, 'hex'));
@@ -226,7 +238,46 @@ t.test('times at the edges of 64 bits', async (t) => {
   ];
   const block = writeBlock([spans]);
   t.strictSame(await readRows(block), expectedRows(spans));
-  t.match(block.meta, { startSec: 0, endSec: 18_446_744_074 });
+  const atSec = Number(START_NANO / 1_000_000_000n);
+  t.match(block.meta, { startSec: atSec - 1, endSec: atSec }, 'only sane times count');
+});
+
+t.test('the time range of a block', (t) => {
+  const nowSec = Number(START_NANO / 1_000_000_000n);
+  const at = (seconds: number): bigint => BigInt(Math.round(seconds * 10)) * 100_000_000n;
+  const cases: { name: string; times: [number, number][]; want: [number, number] }[] = [
+    { name: 'floor and ceiling', times: [[nowSec + 0.1, nowSec + 0.2]], want: [nowSec, nowSec + 1] },
+    { name: 'whole seconds', times: [[nowSec, nowSec + 2]], want: [nowSec, nowSec + 2] },
+    { name: 'late ones', times: [[nowSec - 4e7, nowSec - 4e7 + 1]], want: [nowSec - 4e7, nowSec - 4e7 + 1] },
+    {
+      name: 'zero, 1999 and 2262 beside a sane one',
+      times: [
+        [0, 0],
+        [946_684_799, nowSec - 7],
+        [nowSec - 3.5, 9_223_372_036.8],
+        [nowSec + 86_401, nowSec + 86_402],
+      ],
+      want: [nowSec - 7, nowSec - 3],
+    },
+    {
+      name: 'hours ahead',
+      times: [[nowSec + 50_000, nowSec + 50_001]],
+      want: [nowSec + 50_000, nowSec + 50_001],
+    },
+    { name: 'inverted', times: [[nowSec + 5, nowSec - 5]], want: [nowSec - 5, nowSec + 5] },
+    { name: 'nothing sane', times: [[0, 9_223_372_036.8]], want: [nowSec, nowSec] },
+  ];
+  for (const { name, times, want } of cases) {
+    const spans = times.map(([start, end], i) =>
+      aSpan({ spanId: hexId(i + 1, 8), startUnixNano: at(start), endUnixNano: at(end) }),
+    );
+    const head = new HeadBuilder({ maxBytes: 64 * 1024 * 1024 });
+    const bytes = encodeTraces(spans);
+    head.append(bytes, 0, bytes.length);
+    const { startSec, endSec } = blockTimes(new HeadReader(head.sab), nowSec * 1000);
+    t.same([startSec, endSec], want, name);
+  }
+  t.end();
 });
 
 t.test('dedicated columns', async (t) => {

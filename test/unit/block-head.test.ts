@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import t from 'tap';
+import { Arrivals } from '../../src/block/head/arrivals.ts';
 import { type AppendResult, HeadBuilder } from '../../src/block/head/builder.ts';
 import { HEAD_VEC_NAMES } from '../../src/block/head/layout.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
@@ -15,6 +16,7 @@ import {
   type Attribute,
   START_NANO,
   type TestSpan,
+  type Value,
   aResource,
   aScope,
   aSpan,
@@ -31,7 +33,7 @@ import {
 const MEGABYTE = 1024 * 1024;
 
 function aHead(maxBytes = 512 * MEGABYTE): HeadBuilder {
-  return new HeadBuilder({ maxBytes, now: () => Number(START_NANO / 1_000_000n) });
+  return new HeadBuilder({ maxBytes });
 }
 
 function append(head: HeadBuilder, bytes: Uint8Array): AppendResult {
@@ -164,7 +166,7 @@ t.test('every field of a span comes back', async (t) => {
   const buffer = new Uint8Array(request.length + 20).fill(0xff);
   buffer.set(request, 10);
   const result = head.append(buffer, 10, 10 + request.length);
-  t.same(result, { spans: spans.length, traces: spans.length, duplicates: 0, malformed: 0 });
+  t.same(result, { spans: spans.length, traces: spans.length, duplicates: 0, malformed: 0, truncated: 0 });
   for (const [i, { name }] of cases.entries()) {
     t.strictSame(await traceOf(head, hexId(i + 1, 16)), [spans[i]], name);
   }
@@ -612,10 +614,85 @@ t.test('a trace of 100,000 spans', async (t) => {
   t.equal(head.bytesOfTrace(0), template.length * count);
 });
 
+t.test('long attributes are cut', async (t) => {
+  const LIMIT = 100;
+  const cases: { name: string; value: Value; want?: Value }[] = [
+    { name: 'at the limit', value: 'a'.repeat(LIMIT) },
+    { name: 'no longer than the mark', value: 'a'.repeat(LIMIT + 24) },
+    { name: 'longer', value: 'a'.repeat(LIMIT + 25), want: `${'a'.repeat(LIMIT)}...[+25 bytes]` },
+    { name: '10 MB', value: 'b'.repeat(10_000_000), want: `${'b'.repeat(LIMIT)}...[+9999900 bytes]` },
+    // The cut would be in the middle of a character of two, three and four bytes.
+    { name: 'é', value: `x${'é'.repeat(LIMIT)}`, want: `x${'é'.repeat(49)}...[+102 bytes]` },
+    { name: '漢', value: `xx${'漢'.repeat(LIMIT)}`, want: `xx${'漢'.repeat(32)}...[+204 bytes]` },
+    { name: '𝄞', value: `xxx${'𝄞'.repeat(LIMIT)}`, want: `xxx${'𝄞'.repeat(24)}...[+304 bytes]` },
+    { name: 'a list is left whole', value: ['c'.repeat(LIMIT * 2)] },
+    { name: 'bytes are left whole', value: new Uint8Array(LIMIT * 2) },
+    { name: 'a number', value: 5n },
+  ];
+  const attributes = cases.map(({ name, value }): Attribute => [name, value]);
+  const wanted = cases.map(({ name, value, want }): Attribute => [name, want ?? value]);
+  const cuts = cases.filter(({ want }) => want !== undefined).length;
+  const event = { timeUnixNano: START_NANO, name: 'e', droppedAttributes: 0 };
+  const link = { traceId: hexId(2, 16), spanId: hexId(2, 8), traceState: '', droppedAttributes: 0 };
+  const spanWith = (given: Attribute[], over: Partial<TestSpan> = {}): TestSpan =>
+    aSpan({
+      attributes: given,
+      events: [{ ...event, attributes: given }],
+      links: [{ ...link, attributes: given }],
+      resource: aResource('shop', given),
+      scope: { ...aScope(), attributes: given },
+      ...over,
+    });
+
+  const head = aHead();
+  head.attributeBytesMax = LIMIT;
+  const sent = spanWith(attributes);
+  t.match(append(head, encodeTraces([sent])), { spans: 1, truncated: 5 * cuts, malformed: 0 });
+  t.strictSame(await traceOf(head, hexId(1, 16)), [spanWith(wanted)], 'in every place');
+  t.match(append(head, encodeTraces([sent])), { duplicates: 1, truncated: 0 }, 'what is there already');
+
+  const invalid = Buffer.alloc(LIMIT + 50, 0x80).toString('latin1');
+  const longKey = 'k'.repeat(LIMIT + 50);
+  const bytes = encodeTraces([aSpan({ spanId: hexId(2, 8), attributes: [[longKey, invalid]] })]);
+  t.match(append(head, bytes), { spans: 1, truncated: 2 }, 'keys as well');
+  const [, odd] = await traceOf(head, hexId(1, 16));
+  t.equal(odd!.attributes[0]![0], `${'k'.repeat(LIMIT)}...[+50 bytes]`);
+
+  const whole = aHead();
+  t.match(append(whole, encodeTraces([sent])), { truncated: 0 });
+  t.strictSame(await traceOf(whole, hexId(1, 16)), [sent], 'without a limit');
+});
+
+t.test('how far spans are from their arrival', (t) => {
+  const arrivals = new Arrivals();
+  const head = new HeadBuilder({ maxBytes: 64 * MEGABYTE, arrivals });
+  arrivals.begin(Number(START_NANO / 1_000_000n), 120_000);
+  const spanAt = (i: number, startSec: number, endSec: number): TestSpan => {
+    const at = (seconds: number): bigint => START_NANO + BigInt(seconds * 1e9);
+    return aSpan({ spanId: hexId(i, 8), startUnixNano: at(startSec), endUnixNano: at(endSec) });
+  };
+  const ranges: [number, number][] = [
+    [-100, -90],
+    [-121, -100],
+    [0, 121],
+    [10, 5],
+    [-400, -300],
+    [-400, -301],
+    [-5000, -2000],
+    [-9000, -4000],
+    [2000, 4000],
+  ];
+  append(head, encodeTraces(ranges.map(([start, end], i) => spanAt(i + 1, start, end))));
+  t.equal(arrivals.outsideSlack, 8, 'all but the first');
+  t.strictSame([...arrivals.past].map(Math.round), [3, 1, 1, 1, 90 + 100 + 300 + 301 + 2000 + 4000]);
+  t.strictSame([...arrivals.future].map(Math.round), [2, 0, 0, 1, 121 + 5 + 4000]);
+  arrivals.clear();
+  t.same([arrivals.outsideSlack, ...arrivals.past, ...arrivals.future], Array(11).fill(0));
+  t.end();
+});
+
 t.test('what a head says of itself', (t) => {
   const head = aHead();
-  t.equal(head.firstSpanNano, undefined);
-  t.equal(head.lastSpanNano, undefined);
   const empty = head.usedBytes;
   const spans = [
     aSpan({ spanId: hexId(1, 8) }),
@@ -624,8 +701,6 @@ t.test('what a head says of itself', (t) => {
     aSpan({ spanId: hexId(4, 8), startUnixNano: START_NANO + 5n, endUnixNano: START_NANO * 2n }),
   ];
   append(head, encodeTraces(spans));
-  t.equal(head.firstSpanNano, START_NANO - 10n);
-  t.equal(head.lastSpanNano, START_NANO + 1_000_000n);
   t.equal(head.spanCount, 4);
   t.equal(head.traceCount, 1);
   const wire = spans.reduce((sum, span) => sum + encodeSpan(span).length, 0);

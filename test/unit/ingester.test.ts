@@ -31,6 +31,7 @@ t.teardown(() => clearInterval(alive));
 
 let folders = 0;
 const aFolder = (): string => path.join(scratch, `data-${folders++}`);
+const NO_ATTRIBUTE_LIMITS = { byTenant: new Map<string, number>(), otherwise: 0 };
 const ALL: TimeRange = { startSec: undefined, endSec: undefined };
 
 interface Harness {
@@ -51,7 +52,8 @@ function anIngester(data: string, over: Overrides = {}): Harness {
   const lines: string[] = [];
   const { config, ...rest } = over;
   const ingester = createIngester({
-    wal: { path: `${data}/wal`, sync: 'always' },
+    wal: { path: `${data}/wal`, sync: 'always', ingestionTimeRangeSlackMs: 120_000 },
+    attributeLimits: () => NO_ATTRIBUTE_LIMITS,
     block: {
       bloomFilterFalsePositive: 0.01,
       bloomFilterShardSizeBytes: 102_400,
@@ -424,6 +426,46 @@ t.test('heads are cut by size and by age', async (t) => {
   await until('a block', () => byAge.uploaded.length === 1);
   t.equal(await metric(byAge.metrics, 'tempo_ingester_heads_cut_total{reason="age"}'), 1);
   await byAge.ingester.stop();
+});
+
+t.test('attributes are cut as their tenant wants it', async (t) => {
+  const all = (bytes: number) => ({ byTenant: new Map([['own', bytes]]), otherwise: 100 });
+  let attributeLimits = all(1000);
+  const data = aFolder();
+  const harness = await started(data, { attributeLimits: () => attributeLimits });
+  const long = 'x'.repeat(500);
+  const longest = async ({ ingester }: Harness, tenant: string): Promise<number> => {
+    const recent = await ingester.recentSources(tenant, ALL);
+    const [source] = recent.sources;
+    if (source?.kind !== 'head') throw new Error('no head');
+    const { strLength } = new HeadReader(source.sab).vecs;
+    recent.release();
+    // The first strings are whole resources and spans' names; those are short here.
+    return Math.max(...strLength.toArray());
+  };
+  await push(harness, 0, 5, 'one', long);
+  await push(harness, 0, 5, 'own', long);
+  t.equal(await longest(harness, 'one'), 100 + '...[+401 bytes]'.length);
+  t.equal(await longest(harness, 'own'), 501);
+  const cut = 'tempo_distributor_attributes_truncated_total{tenant="one"}';
+  await until('it is counted', async () => (await metric(harness.metrics, cut)) === 5);
+  const late = 'tempo_warnings_total{tenant="one",reason="outside_ingestion_time_slack"}';
+  t.equal(await metric(harness.metrics, late), 5, 'spans of long ago');
+  t.equal(await metric(harness.metrics, 'tempo_spans_distance_in_past_seconds_count{tenant="one"}'), 5);
+  const bucket = 'tempo_spans_distance_in_past_seconds_bucket{le="3600",tenant="one"}';
+  t.match(
+    (await harness.metrics.text()).replaceAll('tenant="one",le="3600"', 'le="3600",tenant="one"'),
+    `${bucket} 0`,
+  );
+  attributeLimits = all(0);
+  await push(harness, 5, 5, 'own', 'y'.repeat(3000));
+  t.equal(await longest(harness, 'own'), 3001, 'as soon as limits change');
+  const copy = killedCopy(harness);
+  await harness.ingester.stop();
+  const again = await started(copy, { attributeLimits: () => attributeLimits });
+  t.equal(await longest(again, 'one'), 100 + '...[+401 bytes]'.length, 'the same after a crash');
+  t.equal(await longest(again, 'own'), 3001);
+  await again.ingester.stop();
 });
 
 t.test('bytes that are no request stop nobody', async (t) => {

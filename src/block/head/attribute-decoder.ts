@@ -11,7 +11,15 @@ const ANY_VALUE_DEPTH_MAX = 100;
 
 const MALFORMED = -1;
 
+/** What is longer than its limit by no more than this stays whole: the mark of the cut would take as much. */
+const MARK_BYTES_MAX = 24;
+const marks = new TextEncoder();
+
 export class AttributeDecoder {
+  /** Keys and strings are cut there; arrays, lists and bytes are not. */
+  bytesMax = Infinity;
+  /** Keys and strings that were cut in the request at hand, counted by whoever reads with this. */
+  truncated = 0;
   private readonly keys: Dictionary;
   private readonly strings: Dictionary;
   private readonly wide: VecWriter;
@@ -59,6 +67,7 @@ export class AttributeDecoder {
       }
     }
     if (p !== end) return false;
+    if (keyLength > this.bytesMax) keyLength = this.cut(b, keyStart, keyLength);
     const key = this.keys.intern(b, keyStart, keyLength);
     if (this.type === AttrType.int64 || this.type === AttrType.double) {
       this.value = this.wide.count;
@@ -89,7 +98,8 @@ export class AttributeDecoder {
           if (fieldEnd > end) return false;
           if (tag === Tag.anyValue.string) {
             this.type = AttrType.string;
-            this.value = this.strings.intern(b, p, length);
+            const kept = length > this.bytesMax ? this.cut(b, p, length) : length;
+            this.value = this.strings.intern(b, p, kept);
           } else {
             const type = this.compositeType(b, tag, p, fieldEnd, 1);
             if (type === MALFORMED) return false;
@@ -115,6 +125,21 @@ export class AttributeDecoder {
       }
     }
     return p === end;
+  }
+
+  /**
+   * Cuts a text in place, between two characters, and writes behind it how many bytes are missing.
+   * @returns its new length.
+   */
+  private cut(b: Uint8Array, start: number, length: number): number {
+    const { bytesMax } = this;
+    if (length - bytesMax <= MARK_BYTES_MAX) return length;
+    let kept = bytesMax;
+    while (bytesMax - kept < 4 && isContinuation(b[start + kept]!)) kept--;
+    if (bytesMax - kept > 3) kept = bytesMax;
+    this.truncated++;
+    const mark = `...[+${length - kept} bytes]`;
+    return kept + marks.encodeInto(mark, b.subarray(start + kept, start + kept + MARK_BYTES_MAX)).written;
   }
 
   private varintValue(b: Uint8Array, tag: number, p: number): number {
@@ -207,6 +232,11 @@ export class AttributeDecoder {
     }
     return AttrType.other;
   }
+}
+
+/** Whether a byte goes on with a character of UTF-8. */
+function isContinuation(byte: number): boolean {
+  return (byte & 0xc0) === 0x80;
 }
 
 /**

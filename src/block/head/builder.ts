@@ -1,6 +1,7 @@
 // The one writer of a head: decodes OTLP requests into the vectors of layout.ts and publishes them a
 // frame at a time.
 import { Arena, ArenaFullError } from './arena.ts';
+import type { Arrivals } from './arrivals.ts';
 import {
   CONTROL_TRACES,
   CONTROL_VERSION,
@@ -28,13 +29,15 @@ export interface AppendResult {
    * they should be.
    */
   readonly malformed: number;
+  /** Keys and strings of attributes that were cut. */
+  readonly truncated: number;
 }
 
 export interface HeadBuilderOptions {
   /** Most bytes of shared memory (at most 4 GiB); memory is only taken as it is used. */
   readonly maxBytes: number;
-  /** Unix ms, for telling absurd times. */
-  readonly now?: () => number;
+  /** Counts how far the spans are from now. */
+  readonly arrivals?: Arrivals;
 }
 
 /** Bytes of a vParquet4 block for each byte of OTLP, as measured. */
@@ -55,7 +58,6 @@ export class HeadBuilder {
   private readonly arena: Arena;
   private readonly vecs: readonly VecWriter[];
   private readonly decoder: SpanDecoder;
-  private readonly now: () => number;
   private readonly control: Int32Array;
   private readonly traceVecs: Pick<
     HeadVecWriters,
@@ -68,7 +70,6 @@ export class HeadBuilder {
   constructor(options: HeadBuilderOptions) {
     this.arena = new Arena(options.maxBytes);
     this.sab = this.arena.sab;
-    this.now = options.now ?? Date.now;
     this.arena.allocate(HEADER_BYTES);
     this.control = new Int32Array(this.sab, 0, HEADER_BYTES / 4);
     const byName = new Map<HeadVecName, VecWriter>(
@@ -78,6 +79,7 @@ export class HeadBuilder {
     this.vecs = [...byName.values()];
     this.traceVecs = vecs;
     this.decoder = new SpanDecoder(this.arena, vecs);
+    this.decoder.arrivals = options.arrivals;
     this.publish();
   }
 
@@ -98,7 +100,7 @@ export class HeadBuilder {
     const decoder = this.decoder;
     const { spanCount, traceCount } = this;
     this.full = true; // unless all goes well
-    decoder.request(frame, length, this.now());
+    decoder.request(frame, length);
     this.publish();
     this.full = false;
     return {
@@ -106,7 +108,13 @@ export class HeadBuilder {
       traces: this.publishedTraces - traceCount,
       duplicates: decoder.duplicates,
       malformed: decoder.malformed,
+      truncated: decoder.truncated,
     };
+  }
+
+  /** Keys and strings of attributes that come from now on are cut when they are longer. */
+  set attributeBytesMax(bytes: number) {
+    this.decoder.attributeBytesMax = bytes;
   }
 
   /**
@@ -148,19 +156,6 @@ export class HeadBuilder {
    */
   get reservedBytes(): number {
     return this.arena.usedBytes;
-  }
-
-  /**
-   * First start of all spans, in unix ns. Times before 2000 or more than a year ahead do not count;
-   * undefined when there is no other.
-   */
-  get firstSpanNano(): bigint | undefined {
-    return this.decoder.firstNano;
-  }
-
-  /** Last end of all spans, as `firstSpanNano`. */
-  get lastSpanNano(): bigint | undefined {
-    return this.decoder.lastNano;
   }
 
   private publish(): void {

@@ -3,6 +3,7 @@
 // on.
 import { Tag } from '../../model/otlp/encode.ts';
 import type { Arena } from './arena.ts';
+import type { Arrivals } from './arrivals.ts';
 import { AttributeDecoder } from './attribute-decoder.ts';
 import { Dictionary } from './dictionary.ts';
 import { EventDecoder } from './event-decoder.ts';
@@ -18,13 +19,11 @@ export type HeadVecWriters = Record<HeadVecName, VecWriter>;
 const TRACE_ID_BYTES = 16;
 const SPAN_ID_BYTES = 8;
 const EMPTY = new Uint8Array(0);
-/** High words of unix ns: a step is 4.3 s. */
-const HIGH_WORD_NANO = 0x1_0000_0000;
-const SANE_HIGH_MIN = Math.floor((Date.UTC(2000, 0) * 1e6) / HIGH_WORD_NANO);
-const YEAR_MS = 365 * 86_400_000;
 
 export class SpanDecoder {
   readonly traces = new TraceTable();
+  /** Set where arrivals count. */
+  arrivals: Arrivals | undefined;
   /** Spans of the request at hand that the head has already. */
   duplicates = 0;
   /** Bytes of all spans that were taken. */
@@ -39,12 +38,6 @@ export class SpanDecoder {
   private readonly vecs: HeadVecWriters;
   private readonly attrKeys: VecWriter;
   private readonly attrValues: VecWriter;
-  // Range of all sane times, as words of unix ns; none yet when first is above last.
-  private saneHighMax = 0;
-  private firstLow = -1;
-  private firstHigh = -1;
-  private lastLow = 0;
-  private lastHigh = 0;
   // the span at hand
   private resource = 0;
   private scope = 0;
@@ -89,10 +82,10 @@ export class SpanDecoder {
    * Decodes the ExportTraceServiceRequest in b[0, end), which is followed by WIRE_PADDING zeros.
    * Throws ArenaFullError.
    */
-  request(b: Uint8Array, end: number, nowMs: number): void {
+  request(b: Uint8Array, end: number): void {
     this.duplicates = 0;
     this.wire.malformed = 0;
-    this.saneHighMax = Math.floor(((nowMs + YEAR_MS) * 1e6) / HIGH_WORD_NANO);
+    this.attributes.truncated = 0;
     for (let p = 0; p < end; ) {
       const isResourceSpans = b[p] === Tag.tracesData.resourceSpans;
       const next = this.wire.skip(b, p, end);
@@ -114,23 +107,19 @@ export class SpanDecoder {
     return this.vecs.spanTrace.count;
   }
 
-  /** Unix ns of the first sane start, if any. */
-  get firstNano(): bigint | undefined {
-    return this.hasTimes() ? nanos(this.firstLow, this.firstHigh) : undefined;
+  /** Keys and strings of attributes longer than this are cut. */
+  set attributeBytesMax(bytes: number) {
+    this.attributes.bytesMax = bytes;
   }
 
-  /** Unix ns of the last sane end, if any. */
-  get lastNano(): bigint | undefined {
-    return this.hasTimes() ? nanos(this.lastLow, this.lastHigh) : undefined;
+  /** Keys and strings of the request at hand that were cut. */
+  get truncated(): number {
+    return this.attributes.truncated;
   }
 
   /** Bytes of the strings and of all private tables. */
   get sizeBytes(): number {
     return this.keys.sizeBytes + this.strings.sizeBytes + this.spanSet.sizeBytes + this.traces.sizeBytes;
-  }
-
-  private hasTimes(): boolean {
-    return !isBefore(this.lastLow, this.lastHigh, this.firstLow, this.firstHigh);
   }
 
   /** Where the payload of the length-delimited field at `p` begins. */
@@ -190,10 +179,12 @@ export class SpanDecoder {
 
   private span(b: Uint8Array, start: number, end: number): void {
     const malformedBefore = this.wire.malformed;
+    const truncatedBefore = this.attributes.truncated;
     this.begin();
     if (!this.fields(b, start, end) || this.traceIdAt < 0 || !this.hasSpanId) {
       this.rollback();
       this.wire.malformed = malformedBefore + 1;
+      this.attributes.truncated = truncatedBefore;
       return;
     }
     const { traces } = this;
@@ -202,6 +193,7 @@ export class SpanDecoder {
     if (!this.spanSet.add(trace, this.idLow, this.idHigh, this.kind)) {
       this.rollback();
       this.wire.malformed = malformedBefore;
+      this.attributes.truncated = truncatedBefore;
       this.duplicates++;
       return;
     }
@@ -418,26 +410,11 @@ export class SpanDecoder {
     if (this.droppedAttributes !== 0 || this.droppedEvents !== 0 || this.droppedLinks !== 0) {
       vecs.spanDropped.push4(span, this.droppedAttributes, this.droppedEvents, this.droppedLinks);
     }
-    if (this.isSane(startHigh) && isBefore(startLow, startHigh, this.firstLow, this.firstHigh)) {
-      this.firstLow = startLow;
-      this.firstHigh = startHigh;
-    }
-    if (this.isSane(endHigh) && isBefore(this.lastLow, this.lastHigh, endLow, endHigh)) {
-      this.lastLow = endLow;
-      this.lastHigh = endHigh;
-    }
-  }
-
-  private isSane(high: number): boolean {
-    return high >>> 0 >= SANE_HIGH_MIN && high >>> 0 <= this.saneHighMax;
+    this.arrivals?.note(startLow, startHigh, endLow, endHigh);
   }
 }
 
 /** a < b as unsigned 64-bit numbers. */
 function isBefore(aLow: number, aHigh: number, bLow: number, bHigh: number): boolean {
   return aHigh === bHigh ? aLow >>> 0 < bLow >>> 0 : aHigh >>> 0 < bHigh >>> 0;
-}
-
-function nanos(low: number, high: number): bigint {
-  return BigInt(high >>> 0) * 0x1_0000_0000n + BigInt(low >>> 0);
 }

@@ -8,6 +8,7 @@ import type { HeadReader } from '../head/reader.ts';
 import { metaToBytes } from '../meta-json.ts';
 import type { BlockMeta, DedicatedColumn } from '../meta.ts';
 import { BLOOM_DEFAULTS, bloomObjectName, type BloomOptions, TraceBloom } from '../trace-bloom.ts';
+import { blockTimes } from './block-times.ts';
 import { canonicalResources, canonicalScopes } from './canonical.ts';
 import { type ColumnsContext, columnProducers, traceIdBytes } from './columns.ts';
 import { headKeys, headStrings } from './head-strings.ts';
@@ -21,7 +22,7 @@ import {
   type RowOrder,
 } from './row-order.ts';
 import { blockSchema, type BlockSchema, type ColumnEncoding } from './schema.ts';
-import { buildTraceRows, type TraceRows } from './trace-rows.ts';
+import { buildTraceRows } from './trace-rows.ts';
 
 /** One object of the block while it is written. */
 export interface BlockObject {
@@ -48,6 +49,8 @@ export interface CreateRequest {
   /** As configured; those that the format cannot hold are left out. */
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly options?: Partial<CreateOptions>;
+  /** Unix ms, for telling absurd times; now when it is not given. */
+  readonly nowMs?: number;
   readonly sink: BlockSink;
 }
 
@@ -111,8 +114,7 @@ export function createBlock(request: CreateRequest): BlockMeta {
     format: FORMAT,
     blockId: request.blockId,
     tenantId: request.tenant,
-    startSec: writer.startSec,
-    endSec: writer.endSec,
+    ...blockTimes(head, request.nowMs ?? Date.now()),
     totalObjects: head.traceCount,
     sizeBytes,
     compactionLevel: 0,
@@ -128,9 +130,6 @@ export function createBlock(request: CreateRequest): BlockMeta {
 
 class RowGroupWriter {
   readonly file: ParquetFileWriter;
-  /** Unix seconds over all rows so far. */
-  startSec = Infinity;
-  endSec = 0;
   private readonly schema: BlockSchema;
   private readonly context: ColumnsContext;
   private readonly canonical: { readonly resources: Int32Array; readonly scopes: Int32Array };
@@ -170,7 +169,6 @@ class RowGroupWriter {
       spans: order.spans.subarray(spanStarts[0], spanStarts[to - from]),
       pageRows: cutPages(order, from, to, this.options),
     });
-    this.addTimes(rows);
     const producers = columnProducers(this.context, rows);
     this.file.beginRowGroup(rows.pageRows);
     for (const spec of this.schema.columns) {
@@ -186,29 +184,6 @@ class RowGroupWriter {
       });
     }
   }
-
-  private addTimes({ trace }: TraceRows): void {
-    const { start, end } = trace;
-    for (let i = 0; i < start.length; i += 2) {
-      // A double is off by less than a microsecond here; only what may change the bounds is looked at
-      // exactly.
-      const first = approximate(start, i);
-      const last = approximate(end, i);
-      if (first < this.startSec + 1) this.startSec = Math.min(this.startSec, unixSeconds(start, i, 0));
-      if (last > this.endSec - 1) this.endSec = Math.max(this.endSec, unixSeconds(end, i, 999_999_999));
-    }
-  }
-}
-
-/** Unix seconds of the word pair at `i`. */
-function approximate(words: Int32Array, i: number): number {
-  return (words[i + 1] >>> 0) * 4.294967296 + (words[i] >>> 0) / 1e9;
-}
-
-/** Whole seconds of the word pair at `i` in nanoseconds, after adding `round`. */
-function unixSeconds(words: Int32Array, i: number, round: number): number {
-  const nanos = (BigInt(words[i + 1] >>> 0) << 32n) + BigInt(words[i] >>> 0);
-  return Number((nanos + BigInt(round)) / 1_000_000_000n);
 }
 
 function droppedIndex(head: HeadReader): Int32Array | undefined {

@@ -3,6 +3,7 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { TempoError } from '../../lib/errors.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
+import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { ReplayPlan } from '../../store/log/open.ts';
 import type { RingMemory, RingWriter } from '../../store/log/ring.ts';
 import type { Logger } from '../../telemetry/log.ts';
@@ -12,6 +13,8 @@ export interface BuilderThreadOptions {
   readonly memory: RingMemory;
   readonly ring: RingWriter;
   readonly settings: BuilderSettings;
+  /** Answers with the same object until they change. */
+  readonly attributeLimits: () => AttributeLimits;
   readonly logger: Logger;
   readonly handle: (message: FromBuilder) => void;
   /**
@@ -43,6 +46,7 @@ export class BuilderThread {
   private timer: NodeJS.Timeout | undefined;
   /** Images of frames that no builder has consumed yet, by sequence number: the next one needs them too. */
   private readonly handedOver = new Map<number, SharedArrayBuffer>();
+  private limitsKnown: AttributeLimits | undefined;
 
   constructor(options: BuilderThreadOptions) {
     this.options = options;
@@ -88,6 +92,14 @@ export class BuilderThread {
     this.send({ kind: 'handOver', sequence, image });
   }
 
+  /** Tells the builder when limits have changed; it looks at messages at least every half second. */
+  tellLimits(): void {
+    const limits = this.options.attributeLimits();
+    if (limits === this.limitsKnown || this.port === undefined) return;
+    this.limitsKnown = limits;
+    this.send({ kind: 'attributeLimits', limits });
+  }
+
   /** Resolves when the heads that were live have been cut. */
   flush(tenant: string | undefined): Promise<void> {
     const done = Promise.withResolvers<void>();
@@ -115,7 +127,10 @@ export class BuilderThread {
     for (const [sequence, image] of this.handedOver) {
       channel.port1.postMessage({ kind: 'handOver', sequence, image } satisfies ToBuilder);
     }
-    const data: BuilderData = { memory, position: ring.consumed, replay, settings, pendingBytes, poison };
+    const attributeLimits = this.options.attributeLimits();
+    this.limitsKnown = attributeLimits;
+    const position = ring.consumed;
+    const data: BuilderData = { memory, position, replay, settings, attributeLimits, pendingBytes, poison };
     this.notCaughtUp();
     this.port = channel.port1;
     this.port.on('message', (message: FromBuilder) => this.received(message));

@@ -28,7 +28,7 @@ class BuilderLoop {
     this.data = data;
     this.port = port;
     this.ring = new RingReader(data.memory, data.position);
-    this.builder = new Builder(data.settings, data.pendingBytes, (message) => this.post(message));
+    this.builder = new Builder(data, (message) => this.post(message));
     this.poison = new Set(data.poison);
   }
 
@@ -134,6 +134,9 @@ class BuilderLoop {
       case 'released':
         this.builder.released(message.bytes);
         noteReleasedBytes(message.bytes);
+        break;
+      case 'attributeLimits':
+        this.builder.limitAttributes(message.limits);
         break;
       case 'flush':
         this.builder.flush(message.tenant);

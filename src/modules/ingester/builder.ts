@@ -2,8 +2,12 @@
 // is cut.
 import { randomUUID } from 'node:crypto';
 import { ArenaFullError } from '../../block/head/arena.ts';
+import { Arrivals } from '../../block/head/arrivals.ts';
 import { HeadBuilder } from '../../block/head/builder.ts';
-import type { BuilderSettings, CutReason, FromBuilder, TenantStats } from './messages.ts';
+import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
+import type { BuilderData, BuilderSettings, CutReason, FromBuilder, TenantStats } from './messages.ts';
+
+export type BuilderStart = Pick<BuilderData, 'settings' | 'attributeLimits' | 'pendingBytes'>;
 
 export interface PushFrame {
   readonly tenant: string;
@@ -31,6 +35,8 @@ class Tenant {
   traces = 0;
   duplicates = 0;
   malformed = 0;
+  truncated = 0;
+  readonly arrivals = new Arrivals();
   changed = false;
 
   constructor(name: string) {
@@ -48,16 +54,24 @@ const PRESSURE_SHARE = 0.6;
 
 export class Builder {
   private readonly settings: BuilderSettings;
+  private attributeLimits: AttributeLimits;
+  /** Of the frame at hand: one that has to be taken in twice counts once. */
+  private readonly arrivals = new Arrivals();
   private readonly post: (message: FromBuilder) => void;
   private readonly tenants = new Map<string, Tenant>();
   private liveBytes = 0;
   /** Memory of heads that were cut and are no blocks yet. */
   private pendingBytes: number;
 
-  constructor(settings: BuilderSettings, pendingBytes: number, post: (message: FromBuilder) => void) {
-    this.settings = settings;
-    this.pendingBytes = pendingBytes;
+  constructor(data: BuilderStart, post: (message: FromBuilder) => void) {
+    this.settings = data.settings;
+    this.attributeLimits = data.attributeLimits;
+    this.pendingBytes = data.pendingBytes;
     this.post = post;
+  }
+
+  limitAttributes(limits: AttributeLimits): void {
+    this.attributeLimits = limits;
   }
 
   take(frame: PushFrame): void {
@@ -96,7 +110,13 @@ export class Builder {
   }
 
   private appendTo(tenant: Tenant, head: LiveHead, frame: PushFrame): void {
+    const { byTenant, otherwise } = this.attributeLimits;
+    head.builder.attributeBytesMax = (byTenant.get(tenant.name) ?? otherwise) || Infinity;
+    this.arrivals.clear();
+    this.arrivals.begin(frame.arrivalMs, this.settings.timeSlackMs);
     const result = head.builder.append(frame.bytes, frame.start, frame.end);
+    tenant.arrivals.add(this.arrivals);
+    tenant.truncated += result.truncated;
     tenant.traces += result.traces;
     tenant.duplicates += result.duplicates;
     tenant.malformed += result.malformed;
@@ -107,7 +127,7 @@ export class Builder {
 
   private begin(tenant: Tenant, frame: PushFrame): LiveHead {
     const reserve = Math.min(this.settings.headBytesMax * HEAD_RESERVE_FACTOR, HEAD_RESERVE_MAX);
-    const builder = new HeadBuilder({ maxBytes: reserve });
+    const builder = new HeadBuilder({ maxBytes: reserve, arrivals: this.arrivals });
     const head = { blockId: randomUUID(), builder, firstArrivalMs: frame.arrivalMs, usedBytes: 0 };
     tenant.head = head;
     // Not the tenant's last frame: in between may be frames that an earlier head holds.
@@ -194,17 +214,22 @@ export class Builder {
     const tenants: TenantStats[] = [];
     for (const tenant of this.tenants.values()) {
       if (!tenant.changed) continue;
-      const { name, traces, duplicates, malformed, head } = tenant;
+      const { name, traces, duplicates, malformed, truncated, arrivals, head } = tenant;
       const liveTraces = head?.builder.traceCount ?? 0;
       tenants.push({
         tenant: name,
         traces,
         duplicates,
         malformed,
+        truncated,
+        outsideSlack: arrivals.outsideSlack,
+        past: arrivals.past.slice(),
+        future: arrivals.future.slice(),
         liveTraces,
         liveBytes: head?.usedBytes ?? 0,
       });
-      tenant.traces = tenant.duplicates = tenant.malformed = 0;
+      tenant.traces = tenant.duplicates = tenant.malformed = tenant.truncated = 0;
+      arrivals.clear();
       tenant.changed = false;
     }
     const headBytes = this.liveBytes + this.pendingBytes;

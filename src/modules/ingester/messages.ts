@@ -1,6 +1,8 @@
 // What the main thread and the ingester's threads say to each other: plain data that survives a message.
+import type { Distances } from '../../block/head/arrivals.ts';
 import type { BlockMeta, DedicatedColumn } from '../../block/meta.ts';
 import type { BloomOptions } from '../../block/trace-bloom.ts';
+import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { ReplayPlan } from '../../store/log/open.ts';
 import type { RingMemory } from '../../store/log/ring.ts';
 import type { SegmentReport } from '../../store/log/segment.ts';
@@ -12,6 +14,8 @@ export interface BuilderSettings {
   readonly maxBlockDurationMs: number;
   /** Memory of all heads, live and being written: above it the builder waits. */
   readonly headBytesMax: number;
+  /** Spans further than that from their arrival are counted. */
+  readonly timeSlackMs: number;
 }
 
 export interface BuilderData {
@@ -20,6 +24,7 @@ export interface BuilderData {
   readonly position: number;
   readonly replay: ReplayPlan;
   readonly settings: BuilderSettings;
+  readonly attributeLimits: AttributeLimits;
   /** Memory of heads that are being written already. */
   readonly pendingBytes: number;
   /** Push frames that ended a builder more than once: left out. */
@@ -64,6 +69,13 @@ export interface TenantStats {
   readonly traces: number;
   readonly duplicates: number;
   readonly malformed: number;
+  /** Keys and strings of attributes that were cut. */
+  readonly truncated: number;
+  /** Spans with times far from their arrival. */
+  readonly outsideSlack: number;
+  /** How far the ends of spans were from their arrival. */
+  readonly past: Distances;
+  readonly future: Distances;
   /** Of the live head now. */
   readonly liveTraces: number;
   readonly liveBytes: number;
@@ -73,6 +85,7 @@ export type ToBuilder =
   | { readonly kind: 'handOver'; readonly sequence: number; readonly image: SharedArrayBuffer }
   /** Cut the heads of this tenant, or all; answered by `flushed` when the id is not 0. */
   | { readonly kind: 'flush'; readonly id: number; readonly tenant: string | undefined }
+  | { readonly kind: 'attributeLimits'; readonly limits: AttributeLimits }
   /** Heads of that size have become blocks. */
   | { readonly kind: 'released'; readonly bytes: number };
 

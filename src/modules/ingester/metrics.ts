@@ -1,5 +1,7 @@
 // Metrics of the ingester: Tempo's names, then our own.
-import type { Counter, Gauge, Histogram, Metrics } from '../../telemetry/metrics.ts';
+import { DISTANCE_BOUNDS_SECONDS } from '../../block/head/arrivals.ts';
+import type { TenantStats } from './messages.ts';
+import type { CountedHistogram, Counter, Gauge, Histogram, Metrics } from '../../telemetry/metrics.ts';
 
 export interface IngesterMetrics {
   readonly blocksFlushed: Counter;
@@ -19,6 +21,10 @@ export interface IngesterMetrics {
   readonly duplicateSpans: Counter;
   readonly malformedSpans: Counter;
   readonly refusedFrames: Counter;
+  readonly attributesTruncated: Counter;
+  readonly warnings: Counter;
+  readonly distanceInPast: CountedHistogram;
+  readonly distanceInFuture: CountedHistogram;
   readonly builderRestarts: Counter;
   readonly blockWriterRestarts: Counter;
 }
@@ -68,10 +74,47 @@ export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
     refusedFrames: counter('tempo_ingester_refused_frames_total', 'Requests that no head could take in.', [
       'tenant',
     ]),
+    attributesTruncated: counter(
+      'tempo_distributor_attributes_truncated_total',
+      'The total number of attribute keys or values truncated per tenant',
+      ['tenant'],
+    ),
+    warnings: counter('tempo_warnings_total', 'The total number of warnings per tenant with reason.', [
+      'tenant',
+      'reason',
+    ]),
+    distanceInPast: metrics.countedHistogram(
+      'tempo_spans_distance_in_past_seconds',
+      'The number of seconds in the past of the span end time in relation to the ingestion time.',
+      DISTANCE_BOUNDS_SECONDS,
+      'tenant',
+    ),
+    distanceInFuture: metrics.countedHistogram(
+      'tempo_spans_distance_in_future_seconds',
+      'The number of seconds in the future of the span end time in relation to the ingestion time.',
+      DISTANCE_BOUNDS_SECONDS,
+      'tenant',
+    ),
     builderRestarts: counter('tempo_ingester_builder_restarts_total', 'Builder threads that ended unasked.'),
     blockWriterRestarts: counter(
       'tempo_ingester_block_writer_restarts_total',
       'Block writer threads that ended unasked.',
     ),
   };
+}
+
+/** Takes in what the builder has counted for a tenant since the last time. */
+export function noteStats(metrics: IngesterMetrics, stats: TenantStats): void {
+  const { tenant } = stats;
+  metrics.tracesCreated.inc({ tenant }, stats.traces);
+  metrics.duplicateSpans.inc({ tenant }, stats.duplicates);
+  metrics.malformedSpans.inc({ tenant }, stats.malformed);
+  metrics.attributesTruncated.inc({ tenant }, stats.truncated);
+  if (stats.outsideSlack > 0) {
+    metrics.warnings.inc({ tenant, reason: 'outside_ingestion_time_slack' }, stats.outsideSlack);
+  }
+  metrics.distanceInPast.add(tenant, stats.past);
+  metrics.distanceInFuture.add(tenant, stats.future);
+  metrics.liveTraces.set({ tenant }, stats.liveTraces);
+  metrics.liveTraceBytes.set({ tenant }, stats.liveBytes);
 }

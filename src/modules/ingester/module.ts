@@ -17,6 +17,7 @@ import type { Service } from '../../lib/service.ts';
 import { memoryBudget } from '../../lib/memory-budget.ts';
 import { LocalStore } from '../../objectstore/local.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
+import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { BlockConfig } from '../../store/config.ts';
 import type { LogFiles } from '../../store/log/files.ts';
 import { FrameType, type RangeRecord } from '../../store/log/frame.ts';
@@ -32,7 +33,7 @@ import type { IngesterConfig } from './config.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
 import type { BlockWorkerData, FromBuilder } from './messages.ts';
-import { createIngesterMetrics, type IngesterMetrics } from './metrics.ts';
+import { createIngesterMetrics, type IngesterMetrics, noteStats } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
 import { TraceLimiter, type TraceLimits } from './trace-limiter.ts';
 
@@ -49,8 +50,14 @@ export interface IngesterOptions {
     | 'traceLivePeriodMs'
   >;
   readonly limits: (tenant: string) => TraceLimits;
+  /** Answers with the same object until they change. */
+  readonly attributeLimits: () => AttributeLimits;
   /** `storage.trace.wal`. */
-  readonly wal: { readonly path: string; readonly sync: SyncMode };
+  readonly wal: {
+    readonly path: string;
+    readonly sync: SyncMode;
+    readonly ingestionTimeRangeSlackMs: number;
+  };
   /** `storage.trace.block`. */
   readonly block: Pick<
     BlockConfig,
@@ -203,7 +210,9 @@ class LocalIngester implements Ingester {
         maxBlockBytes,
         maxBlockDurationMs,
         headBytesMax: options.headBytesMax ?? defaultHeadBytes(),
+        timeSlackMs: options.wal.ingestionTimeRangeSlackMs,
       },
+      attributeLimits: options.attributeLimits,
       logger,
       handle: (message) => this.handle(message),
       restart: () => this.builderEnded(opened),
@@ -267,7 +276,9 @@ class LocalIngester implements Ingester {
   }
 
   private async append(tenant: string, body: Uint8Array, spanCount: number): Promise<PushResult> {
-    await this.running!.opened.log.push(tenant, body, spanCount);
+    const { opened, builder } = this.running!;
+    builder.tellLimits();
+    await opened.log.push(tenant, body, spanCount);
     this.metrics.bytesReceived.inc({ tenant, data_type: 'trace' }, body.length);
     return this.done;
   }
@@ -341,14 +352,7 @@ class LocalIngester implements Ingester {
         this.cut(message);
         break;
       case 'stats':
-        for (const stats of message.tenants) {
-          const { tenant } = stats;
-          metrics.tracesCreated.inc({ tenant }, stats.traces);
-          metrics.duplicateSpans.inc({ tenant }, stats.duplicates);
-          metrics.malformedSpans.inc({ tenant }, stats.malformed);
-          metrics.liveTraces.set({ tenant }, stats.liveTraces);
-          metrics.liveTraceBytes.set({ tenant }, stats.liveBytes);
-        }
+        for (const stats of message.tenants) noteStats(metrics, stats);
         metrics.headBytes.set(message.headBytes);
         break;
       case 'refused':
