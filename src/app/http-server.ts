@@ -1,15 +1,19 @@
-// The HTTP server: operational endpoints of every target, routes of the modules, plain-text errors, request
-// metrics.
+// The HTTP server: operational endpoints of every target, routes of the modules, plain-text errors. One port
+// for HTTP/1.1, HTTP/2 and gRPC.
 import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { httpStatusOf } from '../api/errors.ts';
 import { RetryLaterError, TempoError } from '../lib/errors.ts';
 import type { Service } from '../lib/service.ts';
+import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import { cannotListen, resolveHost } from '../rpc/listen.ts';
+import { sharePort } from '../rpc/shared-port.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { createHttp2Front } from './http2-front.ts';
 import { watchRoutes, type Route } from './routes.ts';
 import type { ServerConfig } from './server-config.ts';
+import type { ServerMetrics } from './server-metrics.ts';
 import { REVISION, VERSION } from './version.ts';
 
 export interface HttpServerOptions {
@@ -17,12 +21,14 @@ export interface HttpServerOptions {
   readonly httpApiPrefix: string;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly serverMetrics: ServerMetrics;
+  /** gRPC on the same port; undefined = none. */
+  readonly grpc?: GrpcRouterOptions | undefined;
   /** undefined = ready, else the text of the 503. */
   readonly readiness: () => string | undefined;
 }
 
 const TEXT = 'text/plain; charset=utf-8';
-const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 25, 50, 100];
 
 /** Running requests may take that long when the server stops. */
 const STOP_GRACE_MS = 3000;
@@ -59,8 +65,19 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.setNotFoundHandler((_request, reply) => reply.code(404).type(TEXT).send('404 page not found\n'));
   app.setErrorHandler((err, request, reply) => sendError(err, request, reply, logger));
   const routes = watchRoutes(app);
-  measureRequests(app, options.metrics);
+  options.serverMetrics.observe(app);
   operationalRoutes(app, options);
+  const front = createHttp2Front({
+    app,
+    grpc: options.grpc,
+    sessions: {
+      logger,
+      streamsPerSessionMax: config.grpcServerMaxConcurrentStreams,
+      idleMsMax: config.httpServerIdleTimeoutMs,
+    },
+    streamIdleMsMax: config.httpServerWriteTimeoutMs,
+  });
+  sharePort(app.server, { http2: front.server, firstBytesMsMax: config.httpServerReadTimeoutMs });
   return {
     name: 'server',
     app,
@@ -80,7 +97,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       logger.info('server listens', { address: bound?.address, port: bound?.port });
     },
     async stop() {
-      const late = setTimeout(() => app.server.closeAllConnections(), STOP_GRACE_MS);
+      front.sessions.close();
+      const late = setTimeout(() => {
+        app.server.closeAllConnections();
+        front.sessions.destroy();
+      }, STOP_GRACE_MS);
       await app.close().finally(() => clearTimeout(late));
     },
   };
@@ -122,25 +143,4 @@ function operationalRoutes(
     }),
   );
   app.all(`${httpApiPrefix}/api/echo`, (_request, reply) => reply.type(TEXT).send('echo\n'));
-}
-
-function measureRequests(app: FastifyInstance, metrics: Metrics): void {
-  const labels = ['method', 'route', 'status_code', 'ws'];
-  const help = 'Time spent serving HTTP requests.';
-  const seconds = metrics.histogram('tempo_request_duration_seconds', help, REQUEST_BUCKETS, labels);
-  app.addHook('onResponse', async (request, reply) => {
-    const route = routeName(request.routeOptions.url);
-    const status_code = String(reply.statusCode);
-    seconds.observe({ method: request.method, route, status_code, ws: 'false' }, reply.elapsedTime / 1000);
-  });
-}
-
-/** `/api/traces/:traceID` -> `api_traces_traceid`. */
-function routeName(url: string | undefined): string {
-  if (url === undefined) return 'other';
-  return url
-    .replace(/^\//, '')
-    .replaceAll(/[:*{}]/g, '')
-    .replaceAll(/[^A-Za-z0-9]+/g, '_')
-    .toLowerCase();
 }

@@ -13,6 +13,7 @@ import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import { Overrides } from '../overrides/overrides.ts';
+import { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { Store } from '../store/store.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { observeProcess } from '../telemetry/process-metrics.ts';
@@ -20,11 +21,12 @@ import type { Logger } from '../telemetry/log.ts';
 import type { ServiceState } from './app.ts';
 import type { TempoConfig } from './config.ts';
 import { startOrder, type ModuleName } from './graph.ts';
-import { createHttpServer, type HttpServer } from './http-server.ts';
+import type { HttpServer } from './http-server.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import { createOverridesService, type OverridesService } from './overrides-service.ts';
 import { registerRingPages } from './ring-pages.ts';
 import { registerStatusPages } from './status-pages.ts';
+import { createServers } from './servers.ts';
 import { REVISION, VERSION } from './version.ts';
 
 export interface WireOptions {
@@ -51,6 +53,8 @@ interface Parts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly server: HttpServer;
+  /** Where modules add their gRPC methods: served on the gRPC port, and on the HTTP port where that is on. */
+  readonly grpcMethods: GrpcMethods;
   readonly overrides: Overrides;
 }
 
@@ -59,8 +63,14 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const { logger, readiness } = options;
   const metrics = new Metrics();
   const stopProbe = observeProcess(metrics, VERSION, REVISION);
-  const { httpApiPrefix } = config;
-  const server = createHttpServer({ config: config.server, httpApiPrefix, logger, metrics, readiness });
+  const grpcMethods = new GrpcMethods();
+  const { http: server, service: serverService } = createServers({
+    config,
+    logger,
+    metrics,
+    readiness,
+    grpcMethods,
+  });
   const overrides = new Overrides({
     defaults: config.overrides.defaults,
     inline: config.overrides.inlineTenants,
@@ -70,7 +80,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const { routes } = server;
   registerStatusPages(server.app, { config, overrides, routes, stateOf: options.stateOf });
   registerRingPages(server.app, config);
-  const parts: Parts = { config, logger, metrics, server, overrides };
+  const parts: Parts = { config, logger, metrics, server, grpcMethods, overrides };
   const store = createStore(parts);
   const ingester = addIngester(parts, store, options.requestShutdown);
   const querier = createQuerier(parts, store, ingester);
@@ -86,7 +96,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   // The querier and the query-frontend have nothing to start: their work is done in requests and scan
   // threads.
   const services: Readonly<Record<ModuleName, Service | undefined>> = {
-    server: { ...server, stop: () => server.stop().finally(stopProbe) },
+    server: { ...serverService, stop: () => serverService.stop().finally(stopProbe) },
     overrides: createOverrides(parts, options.env),
     store,
     ingester,

@@ -1,5 +1,6 @@
 // OTLP over gRPC (port 4317): TraceService/Export, raw bytes handed on.
 import { TENANT_HEADER } from '../model/tenant.ts';
+import { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { GrpcServer } from '../rpc/grpc-server.ts';
 import { parseEndpoint } from '../rpc/listen.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -23,16 +24,11 @@ export class OtlpGrpcReceiver implements Receiver {
       recvMessageBytesMax: sizeMib << 20,
       logger,
       ...(config.maxConcurrentStreams > 0 ? { streamsPerSessionMax: config.maxConcurrentStreams } : {}),
-      methods: new Map([
-        [
-          EXPORT_PATH,
-          async (call) => {
-            const tenantHeader = call.metadata[TENANT_HEADER];
-            const request = { tenantHeader, body: call.message, transport: 'grpc' } as const;
-            return encodeExportResponse(await consumer.consume(request));
-          },
-        ],
-      ]),
+      methods: new GrpcMethods().unary(EXPORT_PATH, async (call) => {
+        const tenantHeader = call.metadata[TENANT_HEADER];
+        const request = { tenantHeader, body: call.message, transport: 'grpc' } as const;
+        return encodeExportResponse(await consumer.consume(request));
+      }),
     });
   }
 

@@ -4,7 +4,8 @@ import { ByteWriter } from '../lib/byte-writer.ts';
 import { type ErrorCode, RetryLaterError, TempoError } from '../lib/errors.ts';
 import { bytesField, textField, varintField } from '../lib/protobuf.ts';
 
-const GRPC_CANCELLED = 1;
+export const GRPC_OK = 0;
+export const GRPC_CANCELLED = 1;
 const GRPC_INVALID_ARGUMENT = 3;
 const GRPC_DEADLINE_EXCEEDED = 4;
 const GRPC_NOT_FOUND = 5;

@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import { rootBlock, type TempoConfig } from '../../src/app/config.ts';
 import { createHttpServer } from '../../src/app/http-server.ts';
 import { registerRingPages } from '../../src/app/ring-pages.ts';
+import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { registerStatusPages } from '../../src/app/status-pages.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { Overrides } from '../../src/overrides/overrides.ts';
@@ -19,6 +20,7 @@ function pagesOf(config: TempoConfig) {
     httpApiPrefix: '',
     logger: silentLogger,
     metrics,
+    serverMetrics: new ServerMetrics(metrics),
     readiness: () => undefined,
   });
   const { defaults, inlineTenants } = config.overrides;

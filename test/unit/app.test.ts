@@ -11,6 +11,7 @@ import { checkConfig } from '../../src/app/check.ts';
 import { parseCommandLine, UsageError } from '../../src/app/command-line.ts';
 import { rootBlock } from '../../src/app/config.ts';
 import { startOrder, targetProblem } from '../../src/app/graph.ts';
+import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { createHttpServer } from '../../src/app/http-server.ts';
 import { run, type Host } from '../../src/app/run.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -108,6 +109,7 @@ t.test('the HTTP server', async (t) => {
     httpApiPrefix: '/tempo',
     logger: silentLogger,
     metrics,
+    serverMetrics: new ServerMetrics(metrics),
     readiness: () => state.reason,
   });
   app.all('/fails/:kind', (request) => {
@@ -239,7 +241,8 @@ class FakeHost implements Host {
 /** A configuration file that listens on free loopback ports and writes below the folder. */
 function configFile(folder: string, more = '', httpPort = 0): string {
   const path = join(folder, 'tempo.yaml');
-  const text = `server: {http_listen_address: 127.0.0.1, http_listen_port: ${httpPort}}
+  const text = `server: {http_listen_address: 127.0.0.1, http_listen_port: ${httpPort},
+  grpc_listen_address: 127.0.0.1, grpc_listen_port: 0}
 distributor: {receivers: {otlp: {protocols: {grpc: {endpoint: '127.0.0.1:0'}}}}}
 storage: {trace: {backend: local, local: {path: ${folder}/blocks}, wal: {path: ${folder}/wal}}}
 ${more}`;

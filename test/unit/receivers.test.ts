@@ -10,6 +10,7 @@ import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
 import { type OtlpGrpcOptions, OtlpGrpcReceiver } from '../../src/receivers/otlp-grpc.ts';
 import { type OtlpHttpOptions, OtlpHttpReceiver } from '../../src/receivers/otlp-http.ts';
 import type { Consumed, IncomingTraces, TraceConsumer } from '../../src/receivers/receiver.ts';
+import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
 import { parseEndpoint } from '../../src/rpc/listen.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
@@ -432,7 +433,7 @@ t.test('gRPC: raw frames', async (t) => {
 async function startServer(t: Test, over: Partial<GrpcServerOptions>) {
   const server = new GrpcServer({
     address: { host: '127.0.0.1', port: 0 },
-    methods: new Map(),
+    methods: new GrpcMethods(),
     recvMessageBytesMax: 1 << 20,
     logger: silentLogger,
     ...over,
@@ -444,7 +445,9 @@ async function startServer(t: Test, over: Partial<GrpcServerOptions>) {
 
 t.test('gRPC server: deadlines, limits, stopping', async (t) => {
   t.test('deadline', async (t) => {
-    const { port } = await startServer(t, { methods: new Map([[EXPORT, () => new Promise(() => {})]]) });
+    const { port } = await startServer(t, {
+      methods: new GrpcMethods().unary(EXPORT, () => new Promise(() => {})),
+    });
     const got = await rawCall(connect(t, port), { 'grpc-timeout': '10m' }, [framed(body)]);
     t.match(got.headers, { 'grpc-status': '4', 'grpc-message': 'context deadline exceeded' });
     const slow = connect(t, port).request({
@@ -463,15 +466,10 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
     const gate = new Promise<void>((resolve) => (open = resolve));
     const { server, port } = await startServer(t, {
       inFlightBytesMax: 2 << 20,
-      methods: new Map([
-        [
-          EXPORT,
-          async () => {
-            await gate;
-            return new Uint8Array(0);
-          },
-        ],
-      ]),
+      methods: new GrpcMethods().unary(EXPORT, async () => {
+        await gate;
+        return new Uint8Array(0);
+      }),
     });
     const session = connect(t, port);
     const first = rawCall(session, {}, [framed(Buffer.alloc(1 << 20))]);
@@ -489,7 +487,7 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
     const { server, port } = await startServer(t, {
       recvMessageBytesMax: 64 << 20,
       inFlightBytesMax: 66 << 20,
-      methods: new Map([[EXPORT, async ({ message }) => Buffer.from(String(message.length))]]),
+      methods: new GrpcMethods().unary(EXPORT, async ({ message }) => Buffer.from(String(message.length))),
     });
     const declared = framed(Buffer.alloc(64 << 20));
     const liar = connect(t, port);
@@ -509,7 +507,10 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
   });
 
   t.test('connections', async (t) => {
-    const { port } = await startServer(t, { sessionsMax: 1, methods: new Map([[EXPORT, async () => body]]) });
+    const { port } = await startServer(t, {
+      sessionsMax: 1,
+      methods: new GrpcMethods().unary(EXPORT, async () => body),
+    });
     const session = connect(t, port);
     t.equal((await rawCall(session, {}, [framed(body)])).trailers['grpc-status'], '0');
     const second = connect(t, port);
@@ -526,17 +527,13 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
     let entered = 0;
     const gate = new Promise<void>((resolve) => (open = resolve));
     const { server, port } = await startServer(t, {
-      methods: new Map([
-        [
-          EXPORT,
-          async () => {
-            entered++;
-            await gate;
-            return new Uint8Array(0);
-          },
-        ],
-        ['/a.B/Never', () => new Promise(() => {})],
-      ]),
+      methods: new GrpcMethods()
+        .unary(EXPORT, async () => {
+          entered++;
+          await gate;
+          return new Uint8Array(0);
+        })
+        .unary('/a.B/Never', () => new Promise(() => {})),
     });
     const session = connect(t, port);
     const goaway = new Promise<void>((resolve) => session.on('goaway', () => resolve()));
@@ -548,7 +545,7 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
     t.equal((await pending).trailers['grpc-status'], '0', 'the open call is answered');
     await stopped;
     const { server: other, port: otherPort } = await startServer(t, {
-      methods: new Map([['/a.B/Never', () => new Promise(() => {})]]),
+      methods: new GrpcMethods().unary('/a.B/Never', () => new Promise(() => {})),
     });
     const cut = rawCall(connect(t, otherPort), { ':path': '/a.B/Never' }, [framed(body)]).catch(
       () => undefined,

@@ -1,0 +1,81 @@
+// What the servers tell of their requests, HTTP and gRPC, in Tempo's names.
+import type { FastifyInstance } from 'fastify';
+import type { CallObserver } from '../rpc/grpc-call.ts';
+import { GRPC_CANCELLED, GRPC_OK } from '../rpc/grpc-status.ts';
+import type { Gauge, Histogram, Metrics } from '../telemetry/metrics.ts';
+
+const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 25, 50, 100];
+const MIB = 1 << 20;
+const MESSAGE_BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250].map((size) => size * MIB);
+
+export class ServerMetrics implements CallObserver {
+  readonly #seconds: Histogram;
+  readonly #inflight: Gauge;
+  readonly #bytesIn: Histogram;
+  readonly #bytesOut: Histogram;
+
+  constructor(metrics: Metrics) {
+    const labels = ['method', 'route'];
+    const help = 'Time spent serving HTTP requests.';
+    this.#seconds = metrics.histogram('tempo_request_duration_seconds', help, REQUEST_BUCKETS, [
+      ...labels,
+      'status_code',
+      'ws',
+    ]);
+    this.#inflight = metrics.gauge('tempo_inflight_requests', 'Requests that are being served.', labels);
+    this.#bytesIn = metrics.histogram(
+      'tempo_request_message_bytes',
+      'Size of requests that were received.',
+      MESSAGE_BUCKETS,
+      labels,
+    );
+    this.#bytesOut = metrics.histogram(
+      'tempo_response_message_bytes',
+      'Size of answers that were sent.',
+      MESSAGE_BUCKETS,
+      labels,
+    );
+  }
+
+  /** Measures the HTTP requests of a server. */
+  observe(app: FastifyInstance): void {
+    app.addHook('onRequest', async (request) => {
+      this.#inflight.inc({ method: request.method, route: routeName(request.routeOptions.url) });
+    });
+    app.addHook('onResponse', async (request, reply) => {
+      const labels = { method: request.method, route: routeName(request.routeOptions.url) };
+      this.#inflight.dec(labels);
+      const status_code = String(reply.statusCode);
+      this.#seconds.observe({ ...labels, status_code, ws: 'false' }, reply.elapsedTime / 1000);
+      this.#bytesIn.observe(labels, Number(request.headers['content-length'] ?? 0));
+      this.#bytesOut.observe(labels, Number(reply.getHeader('content-length') ?? 0));
+    });
+  }
+
+  started(path: string): void {
+    this.#inflight.inc({ method: 'gRPC', route: path });
+  }
+
+  ended(path: string, code: number, seconds: number, bytesIn: number, bytesOut: number): void {
+    const labels = { method: 'gRPC', route: path };
+    this.#inflight.dec(labels);
+    this.#seconds.observe({ ...labels, status_code: statusName(code), ws: 'false' }, seconds);
+    this.#bytesIn.observe(labels, bytesIn);
+    this.#bytesOut.observe(labels, bytesOut);
+  }
+}
+
+function statusName(code: number): string {
+  if (code === GRPC_OK) return 'success';
+  return code === GRPC_CANCELLED ? 'cancel' : 'error';
+}
+
+/** `/api/traces/:traceID` -> `api_traces_traceid`. */
+function routeName(url: string | undefined): string {
+  if (url === undefined) return 'other';
+  return url
+    .replace(/^\//, '')
+    .replaceAll(/[:*{}]/g, '')
+    .replaceAll(/[^A-Za-z0-9]+/g, '_')
+    .toLowerCase();
+}

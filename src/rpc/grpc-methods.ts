@@ -1,0 +1,57 @@
+// What a gRPC listener serves: handlers by full path. Modules add theirs before listeners start. Handlers
+// get and give serialised messages; nothing here knows protobuf.
+import type { IncomingHttpHeaders } from 'node:http2';
+
+export interface GrpcCall {
+  /** The request message, uncompressed. Its bytes must not be used once the handler is done. */
+  readonly message: Uint8Array;
+  /** Header names in lower case; a repeated one is joined by `, `. */
+  readonly metadata: IncomingHttpHeaders;
+  /** Aborted when the caller leaves and when its deadline passes; nobody waits for the answer then. */
+  readonly signal: AbortSignal;
+}
+
+/** Answers the response message; what it throws becomes the call's status (TempoError by its code). */
+export type UnaryHandler = (call: GrpcCall) => Promise<Uint8Array>;
+
+/**
+ * Answers response messages one by one, as an async generator does. The next one is asked for when the
+ * caller has room for it, and none any more once `signal` is aborted (the generator is returned). What it
+ * throws becomes the call's status, also after messages.
+ */
+export type StreamHandler = (call: GrpcCall) => AsyncIterable<Uint8Array>;
+
+export type GrpcMethod =
+  | { readonly kind: 'unary'; readonly handle: UnaryHandler }
+  | { readonly kind: 'stream'; readonly handle: StreamHandler };
+
+/** Handlers by full path: `/package.Service/Method`. */
+export class GrpcMethods {
+  readonly #methods = new Map<string, GrpcMethod>();
+
+  /** Adds a method with one request and one response message. */
+  unary(path: string, handle: UnaryHandler): this {
+    return this.#add(path, { kind: 'unary', handle });
+  }
+
+  /** Adds a method with one request message and any number of response messages. */
+  serverStream(path: string, handle: StreamHandler): this {
+    return this.#add(path, { kind: 'stream', handle });
+  }
+
+  find(path: string): GrpcMethod | undefined {
+    return this.#methods.get(path);
+  }
+
+  /** @param service as in paths: `package.Service`. */
+  hasService(service: string): boolean {
+    const prefix = `/${service}/`;
+    return [...this.#methods.keys()].some((path) => path.startsWith(prefix));
+  }
+
+  #add(path: string, method: GrpcMethod): this {
+    if (this.#methods.has(path)) throw new Error(`gRPC method ${path} is registered twice`);
+    this.#methods.set(path, method);
+    return this;
+  }
+}
