@@ -6,6 +6,7 @@ const HTTP_STATUS: Readonly<Record<ErrorCode, number>> = {
   unauthenticated: 401,
   not_found: 404,
   too_large: 413,
+  unprocessable: 422,
   resource_exhausted: 429,
   unavailable: 503,
   deadline_exceeded: 504,

@@ -1,7 +1,7 @@
 // Reads the parameters of the query endpoints, with Tempo's limits and error texts.
 import { formatDuration } from '../lib/duration.ts';
 import { TempoError } from '../lib/errors.ts';
-import { tagSearchQuery } from './tag-search.ts';
+import { durationCondition, tagSearchQuery } from './tag-search.ts';
 
 /** Parameters as the URL has them: the first value counts when one is given twice. */
 export type UrlParams = URLSearchParams;
@@ -30,7 +30,20 @@ export interface SearchParams {
   readonly range: SecondsRange;
 }
 
+export interface TraceParams {
+  readonly range: SecondsRange;
+  readonly from: 'all' | 'ingesters' | 'blocks';
+  /** Ids of blocks, both included; undefined = all. */
+  readonly blocks: { readonly first: string; readonly last: string } | undefined;
+}
+
 const INT32_MAX = 2147483647;
+/** As exact as a number is. */
+const INT64_MAX = 2 ** 63;
+const FIRST_UUID = '00000000-0000-0000-0000-000000000000';
+const LAST_UUID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i;
 const ONLY_ONE_OF_RANGE =
   'error parsing date range: only one of start and end provided: must provide both or neither';
 const SEARCH_NAMES: ReadonlySet<string> = new Set([
@@ -42,6 +55,7 @@ const SEARCH_NAMES: ReadonlySet<string> = new Set([
   'tags',
   'minDuration',
   'maxDuration',
+  'rf1After',
 ]);
 
 /** The 16 bytes of a trace id of 1 to 32 hex digits. */
@@ -56,12 +70,45 @@ export function parseTraceId(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text.padStart(32, '0'), 'hex'));
 }
 
-/** `start` and `end` of trace by id: each may be missing. */
-export function parseTraceRange(params: UrlParams): SecondsRange {
-  const startSec = seconds(params, 'start') ?? 0;
-  const endSec = seconds(params, 'end') ?? 0;
+/** `start`, `end` (each may be missing), `mode`, `blockStart`, `blockEnd` and `rf1After` of trace by id. */
+export function parseTraceParams(params: UrlParams): TraceParams {
+  const startSec = integer(params, 'start', 'ParseInt', INT64_MAX) ?? 0;
+  const endSec = integer(params, 'end', 'ParseInt', INT64_MAX) ?? 0;
   if (startSec !== 0 && endSec !== 0 && endSec <= startSec) throw rangeError(startSec, endSec);
-  return { startSec: startSec || undefined, endSec: endSec || undefined };
+  const first = uuid(params, 'blockStart') ?? FIRST_UUID;
+  const last = uuid(params, 'blockEnd') ?? LAST_UUID;
+  checkRf1After(params);
+  return {
+    range: { startSec: startSec || undefined, endSec: endSec || undefined },
+    from: sourceChoice(params),
+    blocks: first === FIRST_UUID && last === LAST_UUID ? undefined : { first, last },
+  };
+}
+
+function sourceChoice(params: UrlParams): TraceParams['from'] {
+  const mode = params.get('mode') ?? '';
+  if (mode === '') return 'all';
+  if (mode === 'all' || mode === 'ingesters' || mode === 'blocks') return mode;
+  throw invalid(mode === 'external' ? 'external mode is not enabled' : `invalid value for mode ${mode}`);
+}
+
+function uuid(params: UrlParams, name: string): string | undefined {
+  const text = params.get(name) ?? '';
+  if (text === '') return undefined;
+  if (text.length !== FIRST_UUID.length) {
+    throw invalid(`invalid value for ${name}: invalid UUID length: ${text.length}`);
+  }
+  if (!UUID.test(text)) throw invalid(`invalid value for ${name}: invalid UUID format`);
+  return text.toLowerCase();
+}
+
+/** From when on blocks of one replica count. It is checked only: ours are read by their ids, each once. */
+export function checkRf1After(params: UrlParams): void {
+  const text = params.get('rf1After') ?? '';
+  if (text === '' || (RFC3339.test(text) && !Number.isNaN(Date.parse(text)))) return;
+  throw invalid(
+    `invalid rf1After: cannot parse ${JSON.stringify(text)} as a time, write 2006-01-02T15:04:05Z`,
+  );
 }
 
 export function parseSearchParams(params: UrlParams, limits: SearchLimits): SearchParams {
@@ -73,8 +120,10 @@ export function parseSearchParams(params: UrlParams, limits: SearchLimits): Sear
   if (Buffer.byteLength(query) > limits.queryBytesMax) {
     throw invalid(`TraceQL query is too large: the maximum size is ${limits.queryBytesMax} bytes`);
   }
+  const duration = durationCondition(params);
+  checkRf1After(params);
   return {
-    query: isTagSearch ? tagSearchQuery(params, (name) => SEARCH_NAMES.has(name)) : query,
+    query: isTagSearch ? tagSearchQuery(params, duration, (name) => SEARCH_NAMES.has(name)) : query,
     isTagSearch,
     limit: searchLimit(params, limits),
     spansPerSpanSet: spansPerSpanSet(params, limits),

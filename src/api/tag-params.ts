@@ -4,7 +4,7 @@ import { TempoError } from '../lib/errors.ts';
 import { TraceqlError } from '../traceql/error.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 import { listedFields, parseTagIdentifier, type TagFilter, tagFilter } from '../traceql/tag-query.ts';
-import type { SecondsRange, UrlParams } from './params.ts';
+import { checkRf1After, type SecondsRange, type UrlParams } from './params.ts';
 
 export interface TagLimits {
   readonly durationMaxMs: number;
@@ -30,6 +30,7 @@ export function parseTagParams(params: UrlParams, limits: TagLimits): TagParams 
   if (Buffer.byteLength(query) > limits.queryBytesMax) {
     throw invalid(`TraceQL query is too large: the maximum size is ${limits.queryBytesMax} bytes`);
   }
+  checkRf1After(params);
   return { filter: tagFilter(query), range: tagRange(params, limits), limit: uint32(params, 'limit') };
 }
 
@@ -83,6 +84,12 @@ function tagRange(params: UrlParams, { durationMaxMs, nowMs }: TagLimits): Secon
   if (isGiven('start') !== isGiven('end')) {
     const why = 'only one of start and end provided: must provide both or neither';
     throw invalid(`error parsing date range: ${why}`);
+  }
+  for (const name of ['start', 'end']) {
+    const text = params.get(name) ?? '';
+    if (/^([+-]?\d+)?$/.test(text)) continue;
+    const why = `strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`;
+    throw invalid(`error parsing date range: could not parse '${name}' parameter: ${why}`);
   }
   const startSec = uint32(params, 'start');
   const endSec = uint32(params, 'end');

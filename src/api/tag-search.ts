@@ -31,11 +31,17 @@ const SEARCHED_IN: Readonly<Record<string, 'span' | 'resource'>> = {
   'server.address': 'span',
 };
 
-/** The query of a search without `q`. `isParameter` tells which names are not tags. */
-export function tagSearchQuery(params: URLSearchParams, isParameter: (name: string) => boolean): string {
+/**
+ * The query of a search without `q`. `isParameter` tells which names are not tags.
+ * @param duration the condition on durations, empty for none.
+ */
+export function tagSearchQuery(
+  params: URLSearchParams,
+  duration: string,
+  isParameter: (name: string) => boolean,
+): string {
   const tags = tagsOf(params, isParameter);
   const spansets = [...tags].map(([name, value]) => `{ ${condition(name, value)} }`);
-  const duration = durations(params);
   if (duration !== '') spansets.push(`{ ${duration} }`);
   return spansets.length === 0 ? '{ }' : spansets.join(' && ');
 }
@@ -69,7 +75,8 @@ function quote(text: string): string {
   return `"${text.replaceAll(/["\\]/g, '\\$&').replaceAll('\n', '\\n')}"`;
 }
 
-function durations(params: URLSearchParams): string {
+/** What `minDuration` and `maxDuration` say, empty for nothing. */
+export function durationCondition(params: URLSearchParams): string {
   const min = duration(params, 'minDuration');
   const max = duration(params, 'maxDuration');
   if (min !== undefined && max !== undefined && max !== 0 && max < min) {

@@ -3,6 +3,7 @@
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
 import { parseEndpoint } from '../rpc/listen.ts';
+import { regexMatcher } from '../traceql/regex.ts';
 import { targetProblem } from './graph.ts';
 
 export interface Findings {
@@ -62,6 +63,11 @@ function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
   ];
   for (const [key, value] of positive) {
     if (value <= 0) fail(`query_frontend.${key}`, 'must be more than 0');
+  }
+  for (const pattern of queryFrontend.urlDenyList) {
+    if (regexMatcher(pattern) === undefined) {
+      fail('query_frontend.url_deny_list', `${JSON.stringify(pattern)} is no regular expression`);
+    }
   }
   const { queryShards } = queryFrontend.traceById;
   if (queryShards < 2 || queryShards > 100_000) {

@@ -1,6 +1,7 @@
 // The HTTP server: operational endpoints of every target, routes of the modules, plain-text errors. One port
 // for HTTP/1.1, HTTP/2 and gRPC.
 import type { AddressInfo } from 'node:net';
+import { posix } from 'node:path';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { httpStatusOf } from '../api/errors.ts';
 import { RetryLaterError, TempoError } from '../lib/errors.ts';
@@ -62,7 +63,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   if (config.httpListenConnLimit > 0) app.server.maxConnections = config.httpListenConnLimit;
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  app.setNotFoundHandler((_request, reply) => reply.code(404).type(TEXT).send('404 page not found\n'));
+  app.setNotFoundHandler((request, reply) => {
+    const clean = cleanUrl(request.url);
+    if (clean !== undefined) return reply.redirect(clean, 301);
+    return reply.code(404).type(TEXT).send('404 page not found\n');
+  });
   app.setErrorHandler((err, request, reply) => sendError(err, request, reply, logger));
   const routes = watchRoutes(app);
   options.serverMetrics.observe(app);
@@ -107,6 +112,14 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   };
 }
 
+/** The URL without empty and dot segments in its path; undefined when it has none. */
+function cleanUrl(url: string): string | undefined {
+  const mark = url.indexOf('?');
+  const path = mark < 0 ? url : url.slice(0, mark);
+  const clean = posix.normalize(path.replace(/^\/+/, '/'));
+  return clean === path || !clean.startsWith('/') ? undefined : clean + (mark < 0 ? '' : url.slice(mark));
+}
+
 function sendError(err: unknown, request: FastifyRequest, reply: FastifyReply, logger: Logger): FastifyReply {
   const status = httpStatusOf(err);
   if (status === 500) logger.error('request failed', { method: request.method, url: request.url, err });
@@ -133,14 +146,18 @@ function operationalRoutes(
     reply.type(metrics.registry.contentType).send(await metrics.text()),
   );
   app.all(`${httpApiPrefix}/api/status/buildinfo`, (_request, reply) =>
-    reply.type('application/json').send({
-      version: VERSION,
-      revision: REVISION,
-      branch: '',
-      buildUser: '',
-      buildDate: '',
-      goVersion: process.version,
-    }),
+    reply.type('application/json').send(
+      Buffer.from(
+        `${JSON.stringify({
+          version: VERSION,
+          revision: REVISION,
+          branch: '',
+          buildUser: '',
+          buildDate: '',
+          goVersion: process.version,
+        })}\n`,
+      ),
+    ),
   );
   app.all(`${httpApiPrefix}/api/echo`, (_request, reply) => reply.type(TEXT).send('echo\n'));
 }

@@ -176,8 +176,9 @@ function createQuerier({ config, logger, metrics }: Parts, store: Store, recent:
 }
 
 /** Its routes are on the server before that listens. */
-function addFrontend({ config, metrics, overrides, server }: Parts, querier: LocalQuerier): void {
-  const { search, maxQueryExpressionSizeBytes } = config.queryFrontend;
+function addFrontend({ config, logger, metrics, overrides, server }: Parts, querier: LocalQuerier): void {
+  const { search, maxQueryExpressionSizeBytes, apiTimeoutMs, urlDenyList, logQueryRequestHeaders } =
+    config.queryFrontend;
   const frontend = new QueryFrontend({
     querier,
     searchLimits: {
@@ -192,11 +193,17 @@ function addFrontend({ config, metrics, overrides, server }: Parts, querier: Loc
       overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxBytesPerTagValuesQuery),
     searchDurationMaxMs: (tenants) =>
       overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxSearchDurationMs),
+    traceBytesMax: (tenants) =>
+      overrides.leastOf(splitTenants(tenants), ({ global }) => global.maxBytesPerTrace),
     recentMs: search.queryIngestersUntilMs,
     nowMs: Date.now,
     multitenancyEnabled: isMultitenant(config),
     multiTenantQueriesEnabled: config.queryFrontend.multiTenantQueriesEnabled,
     httpApiPrefix: config.httpApiPrefix,
+    apiTimeoutMs,
+    urlDenyList,
+    logHeaders: logQueryRequestHeaders,
+    logger: logger.child({ module: 'query-frontend' }),
     metrics,
   });
   frontend.registerRoutes(server.app);

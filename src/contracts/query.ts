@@ -1,8 +1,10 @@
 // The seam between the query API (query-frontend) and whoever executes (querier).
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
-import type { FoundTrace } from '../traceql/engine/search.ts';
 import type { TimeRange } from './recent-traces.ts';
+
+/** Form of a trace in an answer: protobuf, its JSON, or a short JSON for language models. */
+export type TraceFormat = 'proto' | 'json' | 'llm';
 
 export interface SearchQuery {
   /** Several are joined by `|`: their sources are read as if they were one tenant's. */
@@ -13,6 +15,7 @@ export interface SearchQuery {
   readonly limit: number;
   /** Spans shown per span set; 0 = all. */
   readonly spansPerSpanSet: number;
+  readonly format: 'proto' | 'json';
 }
 
 export interface QueryStats {
@@ -25,12 +28,29 @@ export interface QueryStats {
   readonly completedJobs: number;
 }
 
+export interface AnsweredTrace {
+  /** Hex without leading zeros. */
+  readonly traceId: string;
+  readonly startUnixNano: bigint;
+  /** TraceSearchMetadata in the wanted form. */
+  readonly body: Uint8Array;
+}
+
 export interface SearchAnswer {
   /** Newest first, at most `limit`. */
-  readonly traces: readonly FoundTrace[];
+  readonly traces: readonly AnsweredTrace[];
   readonly stats: QueryStats;
   /** Why the answer may lack something; empty when it is complete. */
   readonly partial: readonly string[];
+}
+
+/** What is asked: what ingesters have, blocks of the backend, or both. */
+type SourceChoice = 'all' | 'ingesters' | 'blocks';
+
+/** Ids of blocks, both ends included. */
+export interface BlockRange {
+  readonly first: string;
+  readonly last: string;
 }
 
 export interface TraceQuery {
@@ -39,13 +59,23 @@ export interface TraceQuery {
   /** 16 bytes. */
   readonly id: Uint8Array;
   readonly range: TimeRange;
-  /** `proto`: serialised OTLP TracesData. `json`: text of the array of ResourceSpans as Tempo prints it. */
-  readonly format: 'proto' | 'json';
+  readonly from: SourceChoice;
+  /** Of the backend's blocks only these; undefined = all. */
+  readonly blocks: BlockRange | undefined;
+  /** Of the trace as protobuf; what is beyond it is left out. 0 = no limit. */
+  readonly bytesMax: number;
+  /**
+   * `proto`: serialised OTLP TracesData. `json`: text of the array of ResourceSpans as Tempo prints it.
+   * `llm`: text of the whole trace.
+   */
+  readonly format: TraceFormat;
 }
 
 export interface TraceAnswer {
   /** The combined trace, each span once; undefined = not found. */
   readonly trace: Uint8Array | undefined;
+  /** The trace is larger than `bytesMax`: this is a part of it. */
+  readonly isCut: boolean;
   readonly inspectedBytes: number;
   readonly partial: readonly string[];
 }

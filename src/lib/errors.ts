@@ -6,6 +6,7 @@ export type ErrorCode =
   | 'unauthenticated'
   | 'not_found'
   | 'too_large'
+  | 'unprocessable'
   | 'resource_exhausted'
   | 'unavailable'
   | 'deadline_exceeded'

@@ -10,6 +10,7 @@ const GRPC_INVALID_ARGUMENT = 3;
 const GRPC_DEADLINE_EXCEEDED = 4;
 const GRPC_NOT_FOUND = 5;
 const GRPC_RESOURCE_EXHAUSTED = 8;
+const GRPC_FAILED_PRECONDITION = 9;
 const GRPC_UNIMPLEMENTED = 12;
 export const GRPC_INTERNAL = 13;
 const GRPC_UNAVAILABLE = 14;
@@ -21,6 +22,7 @@ const STATUS_OF_CODE: Readonly<Record<ErrorCode, number>> = {
   unauthenticated: GRPC_UNAUTHENTICATED,
   not_found: GRPC_NOT_FOUND,
   too_large: GRPC_RESOURCE_EXHAUSTED,
+  unprocessable: GRPC_FAILED_PRECONDITION,
   resource_exhausted: GRPC_RESOURCE_EXHAUSTED,
   unavailable: GRPC_UNAVAILABLE,
   deadline_exceeded: GRPC_DEADLINE_EXCEEDED,

@@ -1,16 +1,20 @@
 // Found traces: their order, and how they are packed for the way from a scan thread to the main thread.
 import { traceIdText } from '../traceql/engine/json.ts';
+import { foundTraceProto } from '../api/search-proto.ts';
+import type { AnsweredTrace } from '../contracts/query.ts';
 import type { FoundTrace } from '../traceql/engine/search.ts';
 import type { PackedTraces } from './scan-job.ts';
 
 /** A found trace that came from a scan thread. */
-export interface UnpackedTrace extends FoundTrace {
+export interface UnpackedTrace extends AnsweredTrace {
   /** 16 bytes. */
   readonly id: Uint8Array;
 }
 
+type Ordered = Pick<FoundTrace, 'traceId' | 'startUnixNano'>;
+
 /** Newest start first; equal starts by id, so that the same query gives the same answer. */
-export function newestFirst(a: FoundTrace, b: FoundTrace): number {
+export function newestFirst(a: Ordered, b: Ordered): number {
   if (a.startUnixNano !== b.startUnixNano) return a.startUnixNano > b.startUnixNano ? -1 : 1;
   return a.traceId < b.traceId ? -1 : a.traceId > b.traceId ? 1 : 0;
 }
@@ -20,30 +24,31 @@ export function newestFound(found: readonly FoundTrace[], limit: number): FoundT
   return [...found].sort(newestFirst).slice(0, limit);
 }
 
-export function packFound(found: readonly FoundTrace[]): PackedTraces {
+export function packFound(found: readonly FoundTrace[], format: 'proto' | 'json'): PackedTraces {
   const ids = new Uint8Array(16 * found.length);
   const starts = new BigInt64Array(found.length);
-  const jsonEnds = new Float64Array(found.length);
-  const json = new Uint8Array(found.reduce((sum, trace) => sum + trace.json.length, 0));
+  const bodyEnds = new Float64Array(found.length);
+  const all = found.map(({ json }) => (format === 'json' ? json : foundTraceProto(json)));
+  const bodies = new Uint8Array(all.reduce((sum, body) => sum + body.length, 0));
   let end = 0;
   found.forEach((trace, i) => {
     writeId(trace.traceId, ids, 16 * i);
     starts[i] = trace.startUnixNano;
-    json.set(trace.json, end);
-    end += trace.json.length;
-    jsonEnds[i] = end;
+    bodies.set(all[i]!, end);
+    end += all[i]!.length;
+    bodyEnds[i] = end;
   });
-  return { count: found.length, ids, starts, json, jsonEnds };
+  return { count: found.length, ids, starts, bodies, bodyEnds };
 }
 
 export function unpackFound(packed: PackedTraces): UnpackedTrace[] {
   const traces: UnpackedTrace[] = [];
   let begin = 0;
   for (let i = 0; i < packed.count; i++) {
-    const end = packed.jsonEnds[i]!;
+    const end = packed.bodyEnds[i]!;
     const id = packed.ids.subarray(16 * i, 16 * i + 16);
-    const json = packed.json.subarray(begin, end);
-    traces.push({ id, traceId: traceIdText(id), startUnixNano: packed.starts[i]!, json });
+    const body = packed.bodies.subarray(begin, end);
+    traces.push({ id, traceId: traceIdText(id), startUnixNano: packed.starts[i]!, body });
     begin = end;
   }
   return traces;

@@ -1,4 +1,5 @@
 // What the main thread asks of scan threads and what they answer: plain data that survives a message.
+import type { TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
@@ -12,6 +13,7 @@ export interface SearchJob {
   readonly range: TimeRange;
   readonly limit: number;
   readonly spansPerSpanSet: number;
+  readonly format: 'proto' | 'json';
   readonly sources: readonly ScanSource[];
   /**
    * Only these traces (16 bytes each): those that lie in several of the sources are combined and searched
@@ -26,11 +28,10 @@ export interface TraceJob {
   readonly sources: readonly ScanSource[];
   /** Parts of the trace found elsewhere (serialised TracesData). */
   readonly parts?: readonly Uint8Array[];
-  /**
-   * `json`: the text of the resourceSpans array as Tempo's JSON prints it. `part`: TracesData for another
-   * job's `parts`.
-   */
-  readonly format: 'proto' | 'json' | 'part';
+  /** As in a TraceQuery. `part`: TracesData for another job's `parts`, whole. */
+  readonly format: TraceFormat | 'part';
+  /** As in a TraceQuery; 0 = no limit. */
+  readonly bytesMax: number;
 }
 
 export interface TagNamesJob {
@@ -58,13 +59,13 @@ export interface ScanFailure {
   readonly message: string;
 }
 
-/** Found traces, packed: id i is at 16 i, its JSON text ends at jsonEnds[i]. */
+/** Found traces, packed: id i is at 16 i, its body ends at bodyEnds[i]. */
 export interface PackedTraces {
   readonly count: number;
   readonly ids: Uint8Array;
   readonly starts: BigInt64Array;
-  readonly json: Uint8Array;
-  readonly jsonEnds: Float64Array;
+  readonly bodies: Uint8Array;
+  readonly bodyEnds: Float64Array;
 }
 
 export interface SearchJobResult {
@@ -82,6 +83,7 @@ export interface SearchJobResult {
 export interface TraceJobResult {
   readonly kind: 'trace';
   readonly trace: Uint8Array | undefined;
+  readonly isCut: boolean;
   readonly inspectedBytes: number;
   readonly failures: readonly ScanFailure[];
 }

@@ -53,7 +53,7 @@ function send(message: FromScanWorker, transfer: ArrayBuffer[]): void {
 function buffersOf(result: ScanResult): ArrayBuffer[] {
   const arrays =
     result.kind === 'search'
-      ? [result.found.json, result.found.ids]
+      ? [result.found.bodies, result.found.ids]
       : result.kind === 'trace'
         ? [result.trace]
         : [];

@@ -3,8 +3,10 @@ import { HeadBuilder } from '../block/head/builder.ts';
 import { HeadReader } from '../block/head/reader.ts';
 import { HeadSource } from '../block/head/source.ts';
 import { resourceSpansJson } from '../api/trace-json.ts';
+import { traceLlmJson } from '../api/trace-llm.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
+import { cutTrace } from '../model/otlp/cut-trace.ts';
 import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
 import { parse } from '../traceql/parser.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
@@ -70,7 +72,13 @@ export class Scanner {
       });
     }
     const newest = newestFound(found, job.limit);
-    return { kind: 'search', found: packFound(newest), combined: new Uint8Array(0), ...totals, failures };
+    return {
+      kind: 'search',
+      found: packFound(newest, job.format),
+      combined: new Uint8Array(0),
+      ...totals,
+      failures,
+    };
   }
 
   /** Of the given traces, those that lie in several sources: their parts in one head, searched there. */
@@ -109,7 +117,7 @@ export class Scanner {
     }
     const totals = { inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
     const bytes = new Uint8Array(Buffer.concat(combined));
-    return { kind: 'search', found: packFound(found), combined: bytes, ...totals, failures };
+    return { kind: 'search', found: packFound(found, job.format), combined: bytes, ...totals, failures };
   }
 
   private async trace(job: TraceJob, signal: AbortSignal): Promise<TraceJobResult> {
@@ -124,8 +132,10 @@ export class Scanner {
       });
     }
     const whole = parts.length > 1 ? await combineParts(parts, job.id) : parts[0];
-    const trace = whole === undefined ? undefined : formatted(whole, job.format);
-    return { kind: 'trace', trace, inspectedBytes, failures };
+    if (whole === undefined) return { kind: 'trace', trace: whole, isCut: false, inspectedBytes, failures };
+    const isCut = job.bytesMax > 0 && whole.length > job.bytesMax;
+    const kept = isCut ? cutTrace(whole, job.bytesMax) : whole;
+    return { kind: 'trace', trace: formatted(kept, job.format), isCut, inspectedBytes, failures };
   }
 
   private async findIn(
@@ -175,7 +185,8 @@ async function combineParts(parts: readonly Uint8Array[], id: Uint8Array): Promi
 function formatted(trace: Uint8Array, format: TraceJob['format']): Uint8Array {
   if (format === 'part') return trace;
   const separated = separateSharedIds(trace);
-  return format === 'json' ? encodeText(resourceSpansJson(separated)) : separated;
+  if (format === 'proto') return separated;
+  return encodeText(format === 'json' ? resourceSpansJson(separated) : traceLlmJson(separated));
 }
 
 function searchOptions(job: SearchJob, signal: AbortSignal): SearchOptions {

@@ -1,11 +1,19 @@
 // Request parameters with Tempo's texts, and a trace's JSON.
 import t from 'tap';
-import { parseSearchParams, parseTraceId, parseTraceRange, type SearchLimits } from '../../src/api/params.ts';
+import {
+  parseSearchParams,
+  parseTraceId,
+  parseTraceParams,
+  type SearchLimits,
+} from '../../src/api/params.ts';
+import { foundTraceProto, headOfFoundTrace } from '../../src/api/search-proto.ts';
 import { resourceSpansJson } from '../../src/api/trace-json.ts';
+import { traceLlmJson } from '../../src/api/trace-llm.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { parse as parseTraceql } from '../../src/traceql/parser.ts';
 import { validate } from '../../src/traceql/validate.ts';
-import { aResource, aScope, aSpan, encodeTraces } from '../support/otlp.ts';
+import { aResource, aScope, aSpan, encodeTraces, hexId, START_NANO } from '../support/otlp.ts';
+import { decodeMessage, SearchResponse } from '../support/tempopb.ts';
 
 const LIMITS: SearchLimits = {
   defaultLimit: 20,
@@ -125,6 +133,8 @@ t.test('search parameters that are refused', (t) => {
     ['spss=x', 'invalid spss: strconv.Atoi: parsing "x": invalid syntax'],
     ['start=x', 'invalid start: strconv.ParseInt: parsing "x": invalid syntax'],
     ['end=1795212987000', 'invalid end: strconv.ParseInt: parsing "1795212987000": value out of range'],
+    ['q={}&minDuration=x', 'invalid minDuration: time: invalid duration "x"'],
+    ['rf1After=2020', 'invalid rf1After: cannot parse "2020" as a time, write 2006-01-02T15:04:05Z'],
     ['spss=101', 'spans per span set exceeds 100. received 101'],
     ['start=10', 'http parameter start must be before end. received start=10 end=0'],
     ['end=10', ONLY_ONE],
@@ -155,10 +165,31 @@ t.test('trace ids and ranges', (t) => {
     "trace IDs can only contain hex characters: invalid character 'z' at position 1",
   );
   t.equal(
-    messageOf(() => parseTraceRange(new URLSearchParams('start=5&end=2'))),
+    messageOf(() => parseTraceParams(new URLSearchParams('start=5&end=2'))),
     'http parameter start must be before end. received start=5 end=2',
   );
-  t.same(parseTraceRange(new URLSearchParams('start=5')), { startSec: 5, endSec: undefined });
+  const parse = (query: string) => parseTraceParams(new URLSearchParams(query));
+  t.same(parse('start=5'), {
+    range: { startSec: 5, endSec: undefined },
+    from: 'all',
+    blocks: undefined,
+  });
+  t.same(parse('end=1795212987000&mode=ingesters').range.endSec, 1795212987000, 'as far as 64 bits go');
+  t.same(parse('mode=blocks&blockStart=80000000-0000-0000-0000-00000000000A'), {
+    range: { startSec: undefined, endSec: undefined },
+    from: 'blocks',
+    blocks: { first: '80000000-0000-0000-0000-00000000000a', last: 'ffffffff-ffff-ffff-ffff-ffffffffffff' },
+  });
+  t.same(parse('rf1After=2020-01-01T00:00:00.5%2B02:00&mode=all').from, 'all');
+  const refused = [
+    ['mode=foo', 'invalid value for mode foo'],
+    ['mode=external', 'external mode is not enabled'],
+    ['blockStart=foo', 'invalid value for blockStart: invalid UUID length: 3'],
+    ['blockEnd=g0000000-0000-0000-0000-000000000000', 'invalid value for blockEnd: invalid UUID format'],
+    ['rf1After=foo', 'invalid rf1After: cannot parse "foo" as a time, write 2006-01-02T15:04:05Z'],
+    ['start=99999999999999999999', 'value out of range'],
+  ] as const;
+  for (const [query, want] of refused) t.ok(messageOf(() => parse(query)).includes(want), query);
   t.end();
 });
 
@@ -211,5 +242,108 @@ t.test('a trace as JSON', (t) => {
     empty: { arrayValue: {} },
     none: {},
   });
+  t.end();
+});
+
+t.test('a found trace as protobuf is its JSON', (t) => {
+  const attribute = (key: string, value: object) => ({ key, value });
+  const spans = [
+    {
+      spanID: '00000000000000ff',
+      name: 'é',
+      startTimeUnixNano: '18446744073709551615',
+      durationNanos: '9007199254740993',
+      attributes: [
+        attribute('text', { stringValue: '' }),
+        attribute('no', { boolValue: false }),
+        attribute('int', { intValue: '-9223372036854775808' }),
+        attribute('double', { doubleValue: -0.5 }),
+        attribute('list', { arrayValue: { values: [{ stringValue: 'a' }, { intValue: '0' }] } }),
+      ],
+    },
+    { spanID: '0000000000000001', startTimeUnixNano: '1' },
+  ];
+  const spanSet = { spans, matched: 300, attributes: [attribute('count()', { intValue: '300' })] };
+  const head = {
+    traceID: 'abc',
+    rootServiceName: 'x'.repeat(200),
+    rootTraceName: 'GET /',
+    startTimeUnixNano: '1795212987000000001',
+    durationMs: 4294967295,
+  };
+  const trace = {
+    ...head,
+    spanSet,
+    spanSets: [spanSet, { spans: [{ spanID: '2' }], matched: 1 }],
+    serviceStats: { shop: { spanCount: 3, errorCount: 1 }, cart: { spanCount: 1 }, '': {} },
+  };
+  const proto = foundTraceProto(Buffer.from(JSON.stringify(trace)));
+  const read = (bytes: Uint8Array) =>
+    decodeMessage(SearchResponse, Buffer.concat([Buffer.from([0x0a, ...varintOf(bytes.length)]), bytes]));
+  t.same(read(proto)['traces'], [trace]);
+  t.same(read(headOfFoundTrace(proto))['traces'], [head]);
+  const small = Buffer.from('{"traceID":"1","startTimeUnixNano":"5"}');
+  t.same(read(headOfFoundTrace(foundTraceProto(small)))['traces'], [
+    { traceID: '1', startTimeUnixNano: '5' },
+  ]);
+  t.end();
+});
+
+function varintOf(value: number): number[] {
+  return value < 128 ? [value] : [(value & 127) | 128, ...varintOf(value >> 7)];
+}
+
+t.test('a trace for language models', (t) => {
+  const bytes = encodeTraces([
+    aSpan({
+      traceId: hexId(0xabd, 16),
+      name: 'root',
+      kind: 2,
+      endUnixNano: START_NANO + 1_500_000n,
+      resource: aResource('shop', [
+        ['z', 'last'],
+        ['by', Uint8Array.of(1, 255)],
+        ['none', undefined],
+      ]),
+      attributes: [
+        ['b', 2n ** 62n],
+        ['a', Infinity],
+        ['f', 0.5],
+        ['list', ['p', { kv: [['k', false]] }]],
+      ],
+      events: [{ timeUnixNano: 7n, name: 'ev', attributes: [['e', 1n]], droppedAttributes: 2 }],
+      links: [
+        { traceId: hexId(1, 16), spanId: hexId(2, 8), traceState: 's', attributes: [], droppedAttributes: 0 },
+      ],
+      status: { code: 2, message: 'bad' },
+    }),
+    aSpan({
+      spanId: hexId(2, 8),
+      parentSpanId: hexId(1, 8),
+      name: '',
+      kind: 0,
+      endUnixNano: START_NANO - 1n,
+      resource: { attributes: [], droppedAttributes: 0 },
+      scope: aScope('', ''),
+    }),
+  ]);
+  const start = String(START_NANO);
+  t.equal(
+    traceLlmJson(bytes),
+    `{"traceId":"${hexId(0xabd, 16)}","services":[` +
+      '{"serviceName":"shop","resource":{"by":"01ff","none":null,"z":"last"},"scopes":[' +
+      '{"name":"lib","version":"1.0","spans":[{"spanId":"0000000000000001","name":"root",' +
+      `"kind":"SPAN_KIND_SERVER","startTimeUnixNano":"${start}",` +
+      `"endTimeUnixNano":"${START_NANO + 1_500_000n}",` +
+      '"durationMs":1.5,"attributes":{"a":"Infinity","b":4611686018427387904,"f":0.5,' +
+      '"list":["p",{"k":false}]},' +
+      '"events":[{"name":"ev","timeUnixNano":"7","attributes":{"e":1}}],' +
+      `"links":[{"traceId":"${hexId(1, 16)}","spanId":"0000000000000002"}],` +
+      '"status":{"code":"STATUS_CODE_ERROR","message":"bad"}}]}]},' +
+      '{"scopes":[{"spans":[{"spanId":"0000000000000002","name":"","parentSpanId":"0000000000000001",' +
+      `"startTimeUnixNano":"${start}","endTimeUnixNano":"${START_NANO - 1n}",` +
+      '"status":{"code":"STATUS_CODE_UNSET","message":""}}]}]}]}',
+  );
+  t.equal(traceLlmJson(new Uint8Array(0)), '{}');
   t.end();
 });

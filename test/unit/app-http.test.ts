@@ -153,3 +153,29 @@ t.test('the HTTP server: long queries, and clients that never read', async (t) =
   t.ok((await open()) <= 1, 'its answer is not held for ever');
   socket.destroy();
 });
+
+t.test('unknown paths, and paths that say the same otherwise', async (t) => {
+  const { app } = createHttpServer({
+    config: configOf('').server,
+    httpApiPrefix: '/p',
+    logger: silentLogger,
+    metrics: new Metrics(),
+    readiness: () => undefined,
+  });
+  const cases = [
+    ['/p/api/echo', 200, 'echo\n', ''],
+    ['//p/api/echo', 301, '', '/p/api/echo'],
+    ['/p//api/./echo?x=//a', 301, '', '/p/api/echo?x=//a'],
+    ['/p/api/echo/', 404, '404 page not found\n', ''],
+    ['/api/echo', 404, '404 page not found\n', ''],
+  ] as const;
+  for (const [url, status, body, location] of cases) {
+    const answer = await app.inject(url);
+    t.equal(answer.statusCode, status, url);
+    t.equal(answer.body, body, url);
+    t.equal(answer.headers.location ?? '', location, url);
+  }
+  const build = await app.inject('/p/api/status/buildinfo');
+  t.equal(build.headers['content-type'], 'application/json');
+  t.match(build.json(), { version: /^2\.\d+\.\d+$/, goVersion: String });
+});

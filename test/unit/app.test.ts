@@ -183,6 +183,7 @@ t.test('what a readable configuration can have wrong', (t) => {
   t.same(problems(`${LOCAL}query_frontend: {search: {query_backend_after: 1h}}`), [
     'query_frontend.search.query_backend_after',
   ]);
+  t.same(problems(`${LOCAL}query_frontend: {url_deny_list: [ok.*, '(']}`), ['query_frontend.url_deny_list']);
   t.same(warnings(`${LOCAL}ingester: {complete_block_timeout: 1m}\ndistributor: {receivers: {zipkin: }}`), [
     'ingester.complete_block_timeout',
     'distributor.receivers.zipkin',

@@ -6,6 +6,7 @@ import { TempoError } from '../../src/lib/errors.ts';
 import { bytesOfHex, hexOfBytes } from '../../src/model/ids.ts';
 import { requestOfJson } from '../../src/model/otlp/json.ts';
 import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
+import { cutTrace } from '../../src/model/otlp/cut-trace.ts';
 import { separateSharedIds } from '../../src/model/otlp/shared-span-ids.ts';
 import { SINGLE_TENANT, tenantOfHeader, tenantsOfHeader } from '../../src/model/tenant.ts';
 import {
@@ -600,6 +601,30 @@ t.test('the tenant of a write', (t) => {
     }
     t.equal(got, want, name);
     t.equal(tenantOfHeader(header, false), SINGLE_TENANT, `${name}: without multitenancy`);
+  }
+  t.end();
+});
+
+t.test('a trace cut to a size: whole spans, nothing around none', (t) => {
+  const all = aTrace(1, 40, (i) => ({
+    resource: aResource(`service-${i % 4}`),
+    attributes: i === 7 ? [['large', 'x'.repeat(5000)]] : [],
+  }));
+  const whole = encodeTraces(all);
+  t.same(cutTrace(whole, whole.length), whole);
+  for (const bytesMax of [0, 1, 50, 500, 2000, 4000]) {
+    const cut = cutTrace(whole, bytesMax);
+    t.ok(cut.length <= bytesMax + 20, `${cut.length} of ${bytesMax} bytes`);
+    const kept = decodeTraces(cut);
+    const ids = kept.map(({ spanId }) => spanId);
+    t.same(
+      kept,
+      decodeTraces(whole).filter(({ spanId }) => ids.includes(spanId)),
+      'with their resources and scopes',
+    );
+    t.equal(kept.length === 0, bytesMax < 100);
+    t.notOk(ids.includes(hexId(7, 8)), 'one that is too large is passed over');
+    if (kept.length === 0) t.equal(cut.length, 0);
   }
   t.end();
 });

@@ -69,16 +69,16 @@ t.test('trace jobs take every source once', (t) => {
   t.end();
 });
 
-const found = (entries: readonly (readonly [string, bigint])[]) =>
-  unpackFound(
-    packFound(
-      entries.map(([traceId, startUnixNano]) => ({
-        traceId,
-        startUnixNano,
-        json: new TextEncoder().encode(traceId),
-      })),
-    ),
+const packed = (entries: readonly (readonly [string, bigint])[]) =>
+  packFound(
+    entries.map(([traceId, startUnixNano]) => ({
+      traceId,
+      startUnixNano,
+      json: new TextEncoder().encode(traceId),
+    })),
+    'json',
   );
+const found = (entries: readonly (readonly [string, bigint])[]) => unpackFound(packed(entries));
 
 t.test('merging: newest first, each trace once, at most the limit', (t) => {
   const merged = mergeNewest(
@@ -95,7 +95,7 @@ t.test('merging: newest first, each trace once, at most the limit', (t) => {
     3,
   );
   t.same(
-    merged.map((trace) => [trace.traceId, new TextDecoder().decode(trace.json)]),
+    merged.map((trace) => [trace.traceId, new TextDecoder().decode(trace.body)]),
     [
       ['a', 'a'],
       ['c', 'c'],
@@ -113,11 +113,11 @@ t.test('wholes take the place of their parts, and one that matches no more is go
     ['b', 8n],
     ['c', 7n],
   ]);
-  const whole = found([['c', 10n]]);
+  const whole = packed([['c', 10n]]);
   const combined = Uint8Array.from([...traces[1]!.id, ...traces[2]!.id]);
   const result: SearchJobResult = {
     kind: 'search',
-    found: packFound(whole),
+    found: whole,
     combined,
     inspectedTraces: 0,
     inspectedSpans: 0,
@@ -131,6 +131,7 @@ t.test('wholes take the place of their parts, and one that matches no more is go
   t.end();
 });
 
+const WHOLE = { from: 'all', blocks: undefined, bytesMax: 0 } as const;
 const ANY = { startSec: undefined, endSec: undefined };
 
 /** A querier over one head and two blocks of the backend, with an invented scan. */
@@ -170,11 +171,19 @@ t.test('a querier tells each source that failed once, and lets go of all of them
   const failures = [{ source: 'two', code: 'block_corrupt', message: 'bad page' }];
   const stats = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
   const { querier, jobs, counts, metrics } = aQuerier((job) => {
-    if (job.kind === 'trace') return { kind: 'trace', trace: undefined, inspectedBytes: 5, failures };
+    if (job.kind === 'trace')
+      return { kind: 'trace', trace: undefined, isCut: false, inspectedBytes: 5, failures };
     const combined = new Uint8Array(0);
-    return { kind: 'search', found: packFound(found([['a', 1n]])), combined, ...stats, failures };
+    return { kind: 'search', found: packed([['a', 1n]]), combined, ...stats, failures };
   });
-  const query = { tenant: 'team', query: '{ }', range: ANY, limit: 5, spansPerSpanSet: 3 };
+  const query = {
+    tenant: 'team',
+    query: '{ }',
+    range: ANY,
+    limit: 5,
+    spansPerSpanSet: 3,
+    format: 'json',
+  } as const;
   const answer = await querier.search(query);
   const lag = 'recently acknowledged spans are not searchable yet';
   t.same(answer.partial, [lag, 'block two could not be read: bad page']);
@@ -190,6 +199,7 @@ t.test('a querier tells each source that failed once, and lets go of all of them
     id: new Uint8Array(16),
     range: ANY,
     format: 'proto',
+    ...WHOLE,
   });
   t.match(trace, { trace: undefined, inspectedBytes: 5 });
   t.equal(counts.released, 2);
@@ -200,8 +210,17 @@ t.test('a query that fails lets go of its sources too', async (t) => {
   const { querier, counts } = aQuerier(() => {
     throw new TempoError('cancelled', 'gone');
   });
-  const query = { tenant: 'team', query: '{ }', range: ANY, limit: 5, spansPerSpanSet: 3 };
+  const query = {
+    tenant: 'team',
+    query: '{ }',
+    range: ANY,
+    limit: 5,
+    spansPerSpanSet: 3,
+    format: 'json',
+  } as const;
   await t.rejects(querier.search(query), { code: 'cancelled' });
-  await t.rejects(querier.findTrace({ tenant: 'team', id: new Uint8Array(16), range: ANY, format: 'json' }));
+  await t.rejects(
+    querier.findTrace({ tenant: 'team', id: new Uint8Array(16), range: ANY, format: 'json', ...WHOLE }),
+  );
   t.equal(counts.released, 2);
 });

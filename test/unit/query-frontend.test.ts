@@ -1,10 +1,15 @@
 // The query API over an invented querier: what it asks for, the bodies of its answers, and what it counts.
+import { type AddressInfo, connect } from 'node:net';
 import fastify from 'fastify';
 import t from 'tap';
 import { httpStatusOf } from '../../src/api/errors.ts';
+import { foundTraceProto } from '../../src/api/search-proto.ts';
 import type { SearchAnswer, SearchQuery, TraceAnswer, TraceQuery } from '../../src/contracts/query.ts';
-import { QueryFrontend } from '../../src/modules/query-frontend/index.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { QueryFrontend, type QueryFrontendOptions } from '../../src/modules/query-frontend/index.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { decodeMessage, SearchResponse } from '../support/tempopb.ts';
 
 const LIMITS = {
   defaultLimit: 20,
@@ -25,11 +30,15 @@ const NO_STATS = {
 };
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-function setUp(multitenancyEnabled = false) {
+type Over = Partial<QueryFrontendOptions> & {
+  readonly search?: (signal: AbortSignal) => Promise<SearchAnswer>;
+};
+
+function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
   const asked: (SearchQuery | TraceQuery)[] = [];
   const answers: { search: SearchAnswer; trace: TraceAnswer } = {
     search: { traces: [], stats: NO_STATS, partial: [] },
-    trace: { trace: undefined, inspectedBytes: 0, partial: [] },
+    trace: { trace: undefined, inspectedBytes: 0, partial: [], isCut: false },
   };
   const metrics = new Metrics();
   const app = fastify();
@@ -38,9 +47,9 @@ function setUp(multitenancyEnabled = false) {
   );
   new QueryFrontend({
     querier: {
-      search: (query) => {
+      search: (query, signal) => {
         asked.push(query);
-        return Promise.resolve(answers.search);
+        return search === undefined ? Promise.resolve(answers.search) : search(signal!);
       },
       findTrace: (query) => {
         asked.push(query);
@@ -57,10 +66,16 @@ function setUp(multitenancyEnabled = false) {
     multiTenantQueriesEnabled: true,
     searchDurationMaxMs: () => 0,
     httpApiPrefix: '',
+    traceBytesMax: () => 5000,
+    apiTimeoutMs: 0,
+    urlDenyList: [],
+    logHeaders: '',
+    logger: silentLogger,
     metrics,
+    ...over,
   }).registerRoutes(app);
   const get = (url: string, headers: Record<string, string> = {}) => app.inject({ url, headers });
-  return { asked, answers, metrics, get };
+  return { app, asked, answers, metrics, get };
 }
 
 t.test(
@@ -71,7 +86,7 @@ t.test(
     const found = (traceId: string) => ({
       traceId,
       startUnixNano: 1n,
-      json: utf8(`{"traceID":"${traceId}"}`),
+      body: utf8(`{"traceID":"${traceId}"}`),
     });
     const stats = { ...NO_STATS, inspectedBytes: 2 ** 40, completedJobs: 3, totalJobs: 3 };
     answers.search = { traces: [found('a'), found('b')], stats, partial: ['one\nthing', 'another'] };
@@ -88,6 +103,7 @@ t.test(
       limit: 7,
       spansPerSpanSet: 3,
       range: { startSec: 1, endSec: 9 },
+      format: 'json',
     });
   },
 );
@@ -114,18 +130,18 @@ t.test('trace by id: both versions, both forms, found, absent and partial', asyn
   t.same((await get('/api/v2/traces/abc')).json(), { trace: {}, metrics: {} });
   const empty = await get('/api/v2/traces/abc', proto);
   t.same([...empty.rawPayload], [0x0a, 0, 0x12, 0]);
-  answers.trace = { trace: utf8('[1]'), inspectedBytes: 300, partial: [] };
+  answers.trace = { trace: utf8('[1]'), inspectedBytes: 300, partial: [], isCut: false };
   t.equal((await get('/api/traces/abc')).body, '{"batches":[1]}');
   t.same((await get('/api/v2/traces/abc')).json(), {
     trace: { resourceSpans: [1] },
     metrics: { inspectedBytes: '300' },
   });
-  answers.trace = { trace: Uint8Array.of(7), inspectedBytes: 300, partial: ['x'] };
+  answers.trace = { trace: Uint8Array.of(7), inspectedBytes: 300, partial: ['x'], isCut: false };
   t.same([...(await get('/api/traces/abc', proto)).rawPayload], [7]);
   const partial = await get('/api/v2/traces/abc', proto);
   t.equal(partial.headers['content-type'], 'application/protobuf');
   t.same([...partial.rawPayload], [0x0a, 1, 7, 0x12, 3, 0x08, 0xac, 2, 0x18, 1, 0x22, 1, 120]);
-  answers.trace = { trace: undefined, inspectedBytes: 0, partial: ['block gone'] };
+  answers.trace = { trace: undefined, inspectedBytes: 0, partial: ['block gone'], isCut: false };
   const missing = (await get('/api/v2/traces/abc')).json();
   t.same(missing, { trace: {}, metrics: {}, status: 'PARTIAL', message: 'block gone' });
   const { id, format } = asked.at(-1) as TraceQuery;
@@ -153,4 +169,108 @@ t.test('tenants: each query is of one, and metrics know no others', async (t) =>
   t.match(text, /queries_total\{tenant="team",op="search",result="completed"\} 1/);
   t.match(text, /queries_total\{tenant="",op="search",result="error"\} 2/);
   t.notMatch(text, /no such/);
+});
+
+t.test('what exceeds a size: v1 refuses, v2 answers a part and says so', async (t) => {
+  const { answers, get, asked } = setUp();
+  answers.trace = { trace: utf8('[1]'), isCut: true, inspectedBytes: 1, partial: ['block gone'] };
+  const v1 = await get('/api/traces/abc');
+  t.equal(v1.statusCode, 422);
+  t.equal(v1.body, 'trace exceeds max size (max bytes: 5000)');
+  const v2 = await get('/api/v2/traces/abc');
+  t.equal(v2.statusCode, 200);
+  t.match(v2.json(), {
+    status: 'PARTIAL',
+    message: /^trace exceeds max size \(max bytes: 5000\).*; block gone$/,
+  });
+  t.match(asked.at(-1), { bytesMax: 5000, from: 'all', blocks: undefined });
+  await get('/api/v2/traces/abc?mode=ingesters');
+  t.match(asked.at(-1), { from: 'ingesters' });
+});
+
+t.test('forms of answers by Accept', async (t) => {
+  const { asked, answers, get } = setUp();
+  const llm = { accept: 'application/vnd.grafana.llm' };
+  const none = await get('/api/v2/traces/abc', llm);
+  t.equal(none.headers['content-type'], 'application/vnd.grafana.llm+json');
+  t.equal(none.body, '{}');
+  answers.trace = { trace: utf8('{"traceId":"abc"}'), isCut: false, inspectedBytes: 7, partial: [] };
+  const found = await get('/api/v2/traces/abc', llm);
+  t.equal(found.body, '{"trace":{"traceId":"abc"},"metrics":{"inspectedBytes":7}}');
+  t.equal((asked.at(-1) as TraceQuery).format, 'llm');
+  t.equal((await get('/api/traces/abc', llm)).headers['content-type'], 'application/json');
+  t.equal((asked.at(-1) as TraceQuery).format, 'json');
+
+  const json = '{"traceID":"a","rootTraceName":"r","spanSet":{},"spanSets":[{"matched":1}]}';
+  const body = foundTraceProto(utf8(json));
+  const stats = { ...NO_STATS, inspectedBytes: 2 ** 40, totalBlocks: 2, completedJobs: 3, totalJobs: 3 };
+  answers.search = { traces: [{ traceId: 'a', startUnixNano: 1n, body }], stats, partial: [] };
+  const metrics = { inspectedBytes: String(2 ** 40), totalBlocks: 2, completedJobs: 3, totalJobs: 3 };
+  const search = await get('/api/search?q={}', { accept: 'application/protobuf' });
+  t.equal(search.headers['content-type'], 'application/protobuf');
+  t.same(decodeMessage(SearchResponse, search.rawPayload), {
+    traces: [{ traceID: 'a', rootTraceName: 'r', spanSet: { matched: 1 }, spanSets: [{ matched: 1 }] }],
+    metrics,
+  });
+  const tags = await get('/api/search?x=y', { accept: 'application/protobuf' });
+  t.same(decodeMessage(SearchResponse, tags.rawPayload), {
+    traces: [{ traceID: 'a', rootTraceName: 'r' }],
+    metrics,
+  });
+});
+
+t.test('paths without an id are none', async (t) => {
+  const { get } = setUp();
+  for (const path of ['/api/traces/', '/api/v2/traces/', '/api/traces/a%2Fb', '/api/traces']) {
+    t.equal((await get(path)).statusCode, 404, path);
+  }
+});
+
+t.test('requests that are denied, that take too long, and that nobody waits for', async (t) => {
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) });
+  const signals: AbortSignal[] = [];
+  /** Ends with the call's signal, as a querier does. */
+  const never = (signal: AbortSignal): Promise<never> =>
+    new Promise((_, reject) => {
+      signals.push(signal);
+      signal.addEventListener('abort', () => reject(new TempoError('cancelled', 'cancelled')));
+    });
+  const { app, metrics, get } = setUp(false, {
+    apiTimeoutMs: 30,
+    urlDenyList: ['foo=\\d', '^/api/v2/.*secret'],
+    logHeaders: 'X-Query-Tags, user-agent',
+    logger,
+    search: never,
+  });
+  const denied = await get('/api/search?a=1&foo=5', { 'x-query-tags': 'Source=a b', 'user-agent': 'test' });
+  t.equal(denied.statusCode, 400);
+  t.match(denied.body, /^invalid request \/api\/search\?a=1&foo=5: /);
+  t.equal((await get('/api/v2/search/tags?q=secret')).statusCode, 400);
+  t.match(
+    lines[0],
+    /msg="query stats" tenant=single-tenant method=GET url="\/api\/search\?a=1&foo=5" duration=/,
+  );
+  t.match(
+    lines[0],
+    / header_x_query_tags="Source=a b" header_user_agent=test inspected_bytes=0 response_size=\d+ /,
+  );
+  t.match(lines[0], / status=400\n$/);
+
+  const late = await get('/api/search');
+  t.equal(late.statusCode, 503);
+  t.equal(late.body, 'unable to process request in the configured timeout');
+
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => app.close());
+  const { port } = app.server.address() as AddressInfo;
+  const socket = connect(port, '127.0.0.1');
+  const logged = lines.length;
+  socket.write('GET /api/search HTTP/1.1\r\nHost: a\r\n\r\n');
+  while (signals.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  socket.destroy();
+  while (lines.length === logged) await new Promise((resolve) => setImmediate(resolve));
+  t.equal(signals[1]!.aborted, true, 'the work of a client that left ends');
+  t.match(lines.at(-1), / status=499\n$/);
+  t.match(await metrics.text(), /queries_total\{tenant="single-tenant",op="search",result="canceled"\} 1/);
 });

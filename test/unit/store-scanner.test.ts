@@ -88,6 +88,7 @@ const search = (query: string, sources: readonly ScanSource[], combine?: Uint8Ar
   range: { startSec: undefined, endSec: undefined },
   limit: 10,
   spansPerSpanSet: 3,
+  format: 'json',
   sources,
   ...(combine === undefined ? {} : { combine }),
 });
@@ -96,7 +97,7 @@ t.test('trace by id puts the parts together, each span once', async (t) => {
   const { scanner, backend } = setUp();
   const sources = await inTwoSources(backend);
   for (const order of [sources, sources.toReversed()]) {
-    const job = { kind: 'trace', id: idOf(1), sources: order, format: 'proto' } as const;
+    const job = { kind: 'trace', id: idOf(1), sources: order, format: 'proto', bytesMax: 0 } as const;
     const { trace, failures } = (await scanner.run(job, signal)) as TraceJobResult;
     t.same(
       decodeTraces(trace!)
@@ -106,7 +107,7 @@ t.test('trace by id puts the parts together, each span once', async (t) => {
     );
     t.same(failures, []);
   }
-  const absent = { kind: 'trace', id: idOf(9), sources, format: 'json' } as const;
+  const absent = { kind: 'trace', id: idOf(9), sources, format: 'json', bytesMax: 0 } as const;
   t.equal(((await scanner.run(absent, signal)) as TraceJobResult).trace, undefined);
 });
 
@@ -124,7 +125,7 @@ t.test(
     const [found] = unpackFound(whole.found);
     t.equal(whole.found.count, 1);
     t.same([...found!.id], [...idOf(1)]);
-    t.match(JSON.parse(Buffer.from(found!.json).toString()), { rootTraceName: 'root', durationMs: Number });
+    t.match(JSON.parse(Buffer.from(found!.body).toString()), { rootTraceName: 'root', durationMs: Number });
   },
 );
 
@@ -139,7 +140,7 @@ t.test('what cannot be read is told, the rest is answered', async (t) => {
   const found = (await scanner.run(search('{ name = "leaf" }', sources), signal)) as SearchJobResult;
   t.equal(found.found.count, 1);
   t.match(found.failures, [{ source: 'gone', code: 'not_found' }]);
-  const job = { kind: 'trace', id: idOf(1), sources, format: 'proto' } as const;
+  const job = { kind: 'trace', id: idOf(1), sources, format: 'proto', bytesMax: 0 } as const;
   const { trace, failures } = (await scanner.run(job, signal)) as TraceJobResult;
   t.equal(decodeTraces(trace!).length, 3);
   t.match(failures, [{ source: 'gone', code: 'not_found' }]);

@@ -159,8 +159,8 @@ t.test('found traces: newest first, packed and told apart', (t) => {
     newest.map((trace) => trace.traceId),
     ['b', 'c'],
   );
-  const packed = packFound(newest);
-  t.same([...packed.jsonEnds], [2, 9]);
+  const packed = packFound(newest, 'json');
+  t.same([...packed.bodyEnds], [2, 9]);
   t.equal(packed.ids[15], 0x0b);
   t.equal(packed.starts[1], 3n);
   t.end();

@@ -17,6 +17,7 @@ import { httpStatusOf } from '../../src/api/errors.ts';
 import { Bitset } from '../../src/lib/bitset.ts';
 import { ByteLru } from '../../src/lib/lru.ts';
 import { QueryFrontend } from '../../src/modules/query-frontend/index.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { tagNames, tagValues } from '../../src/traceql/engine/tags.ts';
 import { mergeValues, type OrderedValues, ValueSet } from '../../src/traceql/engine/value-set.ts';
@@ -338,6 +339,11 @@ function frontendOf(asked: Asked, isCut = false, strings: readonly string[] = ['
       durationMaxMs: 168 * 3_600_000,
       queryBytesMax: 1000,
     },
+    traceBytesMax: () => 0,
+    apiTimeoutMs: 0,
+    urlDenyList: [],
+    logHeaders: '',
+    logger: silentLogger,
     tagValueBytesMax: () => 1_000_000,
     recentMs: 1_800_000,
     nowMs: () => NOW_MS,
@@ -419,7 +425,7 @@ await t.test('other forms', async (t) => {
   ]);
   t.same(await get('/p/api/v2/search/tag/.a/values?limit=3', 'application/vnd.grafana.llm'), [
     'application/vnd.grafana.llm+json',
-    '{"tagValues":{"int":["9","10"],"string":[""]},"metrics":{}}',
+    '{"tagValues":{"int":["9","10"],"string":[""]}}',
   ]);
 });
 

@@ -1,5 +1,6 @@
 // The querier: gathers the sources of a query, has scan threads read them, and brings the answers together.
 import type {
+  BlockRange,
   Querier,
   QueryStats,
   SearchAnswer,
@@ -43,6 +44,8 @@ export interface QuerierOptions {
 /** Without start and end a search means the last hour of the backend, and whatever is recent. */
 const DEFAULT_RANGE_SEC = 3600;
 
+const EVERYWHERE = { from: 'all', blocks: undefined } as const;
+
 interface Gathered {
   readonly sources: readonly SourceRef[];
   readonly partial: string[];
@@ -72,6 +75,7 @@ export class LocalQuerier implements Querier {
         range: query.range,
         limit: query.limit,
         spansPerSpanSet: query.spansPerSpanSet,
+        format: query.format,
       } as const;
       const results = await Promise.all(
         jobs.map(({ sources, affinity }) => this.runSearch({ ...base, sources }, affinity, signal)),
@@ -95,24 +99,24 @@ export class LocalQuerier implements Querier {
   }
 
   async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
-    const gathered = await this.gather(query.tenant, query.range, query.range, signal);
+    const gathered = await this.gather(query.tenant, query.range, query.range, signal, query);
     try {
+      const { id, format, bytesMax } = query;
       const jobs = planTrace(gathered.sources, this.options.scanThreads);
-      if (jobs.length === 0) return { trace: undefined, inspectedBytes: 0, partial: gathered.partial };
-      const { id } = query;
+      if (jobs.length === 0) return this.traceAnswer([], gathered.partial);
       if (jobs.length === 1) {
-        const only = { kind: 'trace', id, sources: jobs[0]!.sources, format: query.format } as const;
+        const only = { kind: 'trace', id, sources: jobs[0]!.sources, format, bytesMax } as const;
         return this.traceAnswer([await this.runTrace(only, signal)], gathered.partial);
       }
       const found = await Promise.all(
         jobs.map(({ sources, affinity }) =>
-          this.runTrace({ kind: 'trace', id, sources, format: 'part' }, signal, affinity),
+          this.runTrace({ kind: 'trace', id, sources, format: 'part', bytesMax: 0 }, signal, affinity),
         ),
       );
       const parts = found.flatMap((result) => (result.trace === undefined ? [] : [result.trace]));
       if (parts.length === 0) return this.traceAnswer(found, gathered.partial);
       const combined = await this.runTrace(
-        { kind: 'trace', id, sources: [], parts, format: query.format },
+        { kind: 'trace', id, sources: [], parts, format, bytesMax },
         signal,
       );
       return this.traceAnswer([combined, ...found], gathered.partial);
@@ -160,11 +164,12 @@ export class LocalQuerier implements Querier {
     recentRange: TimeRange,
     backendRange: TimeRange,
     signal?: AbortSignal,
+    choice: Pick<TraceQuery, 'from' | 'blocks'> = EVERYWHERE,
   ): Promise<Gathered> {
     const { recent, blocklist } = this.options;
     const tenants = splitTenants(tenant);
     const asked = await Promise.allSettled(
-      tenants.map((one) => recent.recentSources(one, recentRange, signal)),
+      choice.from === 'blocks' ? [] : tenants.map((one) => recent.recentSources(one, recentRange, signal)),
     );
     const parts = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const release = (): void => parts.forEach((part) => part.release());
@@ -175,12 +180,15 @@ export class LocalQuerier implements Querier {
     }
     const isComplete = parts.every((part) => part.complete);
     const partial = isComplete ? [] : ['recently acknowledged spans are not searchable yet'];
+    const sources = parts.flatMap((part) => part.sources);
+    if (choice.from === 'ingesters') return { sources: distinctSources(sources, []), partial, release };
     for (const [block, reason] of tenants.flatMap((one) => [...blocklist.tenant(one).unreadable])) {
       this.failedSources.inc({ code: 'block_corrupt' });
       partial.push(`block ${block} could not be read: ${reason}`);
     }
-    const sources = parts.flatMap((part) => part.sources);
-    const blocks = tenants.flatMap((one) => blocklist.overlapping(one, backendRange));
+    const blocks = tenants
+      .flatMap((one) => blocklist.overlapping(one, backendRange))
+      .filter(({ blockId }) => isInRange(blockId, choice.blocks));
     return { sources: distinctSources(sources, blocks), partial, release };
   }
 
@@ -199,7 +207,8 @@ export class LocalQuerier implements Querier {
   private traceAnswer(results: readonly TraceJobResult[], partial: string[]): TraceAnswer {
     for (const result of results) this.report(result.failures, partial);
     const inspectedBytes = results.reduce((sum, result) => sum + result.inspectedBytes, 0);
-    return { trace: results[0]!.trace, inspectedBytes, partial };
+    const { trace, isCut } = results[0] ?? { trace: undefined, isCut: false };
+    return { trace, isCut, inspectedBytes, partial };
   }
 
   /** Tells each failure once, however many jobs of the query met it. */
@@ -212,6 +221,11 @@ export class LocalQuerier implements Querier {
       partial.push(text);
     }
   }
+}
+
+/** Ids are compared as text: lower-case hex digits and dashes at fixed places. */
+function isInRange(blockId: string, range: BlockRange | undefined): boolean {
+  return range === undefined || (blockId >= range.first && blockId <= range.last);
 }
 
 function searchStats(sources: readonly SourceRef[], results: readonly SearchJobResult[]): QueryStats {

@@ -1,2 +1,2 @@
 // The query-frontend module's door.
-export { QueryFrontend } from './module.ts';
+export { QueryFrontend, type QueryFrontendOptions } from './module.ts';

@@ -1,48 +1,63 @@
-// The query API: reads requests, checks them, asks a querier, and writes Tempo's answers.
+// The query API: finds the tenant of a request, refuses what must not be asked, ends what nobody waits for,
+// counts and logs. What is read is in reads.ts.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { parseSearchParams, parseTraceId, parseTraceRange, type SearchLimits } from '../../api/params.ts';
-import type { Querier } from '../../contracts/query.ts';
+import { answerFormat } from '../../api/accept.ts';
+import { httpStatusOf } from '../../api/errors.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { tenantsOfHeader, TENANT_HEADER } from '../../model/tenant.ts';
+import type { Logger } from '../../telemetry/log.ts';
 import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
-import { parse } from '../../traceql/parser.ts';
-import { TraceqlError } from '../../traceql/error.ts';
-import { validate } from '../../traceql/validate.ts';
+import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
 import { compressAnswer } from './compress.ts';
-import { type Handler, paramsOf, tellPartial } from './request.ts';
-import { searchResponseJson } from './search-response.ts';
-import { TagEndpoints } from './tags.ts';
-import { traceV1Json, traceV2Json, traceV2Proto } from './trace-response.ts';
+import { QueryLog } from './query-log.ts';
+import { type Op, type ReadCall, Reads, type ReadsOptions } from './reads.ts';
+import { type Handler, paramsOf, type Route, send, tellPartial } from './request.ts';
+import { searchJson, searchProto } from './search-response.ts';
+import { addTagRoutes } from './tags.ts';
+import { addTraceRoutes } from './traces.ts';
 
-export interface QueryFrontendOptions {
-  readonly querier: Querier;
-  readonly searchLimits: SearchLimits;
-  /** Longest range of a tenant's searches; 0 = that of `searchLimits`. */
-  readonly searchDurationMaxMs: (tenant: string) => number;
-  /** Of the tag values of one answer. */
-  readonly tagValueBytesMax: (tenant: string) => number;
-  /** How far back recent spans are asked at all. */
-  readonly recentMs: number;
-  readonly nowMs: () => number;
+export interface QueryFrontendOptions extends ReadsOptions {
   readonly multitenancyEnabled: boolean;
   readonly multiTenantQueriesEnabled: boolean;
   readonly httpApiPrefix: string;
+  /** Of one request; 0 = no limit. */
+  readonly apiTimeoutMs: number;
+  /** Patterns of URLs that are refused, RE2; each is valid. */
+  readonly urlDenyList: readonly string[];
+  /** A comma list of headers whose values are logged. */
+  readonly logHeaders: string;
+  readonly logger: Logger;
   readonly metrics: Metrics;
 }
 
-const PROTOBUF = 'application/protobuf';
-const JSON_TYPE = 'application/json';
+/** One that is being answered. */
+interface Query {
+  readonly op: Op;
+  readonly seen: ReadCall['seen'];
+  failure: unknown;
+}
 
 const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50];
 
 export class QueryFrontend {
   private readonly options: QueryFrontendOptions;
+  private readonly reads: Reads;
+  private readonly log: QueryLog;
+  private readonly denied: readonly RegexMatcher[];
+  private readonly open = new WeakMap<FastifyRequest, Query>();
   private readonly queries: Counter;
   private readonly durations: Histogram;
   private readonly bytes: Counter;
 
   constructor(options: QueryFrontendOptions) {
     this.options = options;
+    this.reads = new Reads(options);
+    this.log = new QueryLog(options.logger, options.logHeaders);
+    this.denied = options.urlDenyList.map((pattern) => {
+      const matcher = regexMatcher(`.*(?:${pattern}).*`);
+      if (matcher === undefined) throw new TempoError('invalid_argument', `invalid pattern ${pattern}`);
+      return matcher;
+    });
     const { metrics } = options;
     this.queries = metrics.counter('tempo_query_frontend_queries_total', 'Queries received.', [
       'tenant',
@@ -62,107 +77,84 @@ export class QueryFrontend {
 
   registerRoutes(app: FastifyInstance): void {
     const prefix = this.options.httpApiPrefix;
-    const route = (path: string, op: string, handler: Handler): void => {
+    const onResponse = async (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
+      this.answered(request, reply);
+    const route: Route = (path, op, handler) => {
       const answer = (request: FastifyRequest, reply: FastifyReply) =>
         this.handle(op, handler, request, reply);
-      app.all(prefix + path, { onSend: compressAnswer }, answer);
+      app.all(prefix + path, { onSend: compressAnswer, onResponse }, answer);
     };
-    route('/api/traces/:traceID', 'traces', (request, reply, signal) => this.traceV1(request, reply, signal));
-    route('/api/v2/traces/:traceID', 'traces', (request, reply, signal) =>
-      this.traceV2(request, reply, signal),
-    );
-    route('/api/search', 'search', (request, reply, signal) => this.search(request, reply, signal));
-    this.tagEndpoints().register(route);
-  }
-
-  private tagEndpoints(): TagEndpoints {
-    const { querier, searchLimits, tagValueBytesMax, recentMs, nowMs } = this.options;
-    const { durationMaxMs, queryBytesMax } = searchLimits;
-    return new TagEndpoints({
-      querier,
-      durationMaxMs,
-      queryBytesMax,
-      valueBytesMax: tagValueBytesMax,
-      recentMs,
-      tenantOf: (request) => this.tenant(request),
-      onRead: (op, bytes) => this.bytes.inc({ op }, bytes),
-      nowMs,
+    const { reads } = this;
+    addTraceRoutes(route, reads);
+    route('/api/search', 'search', async (call, request, reply) => {
+      const isProto = answerFormat(request.headers.accept) === 'protobuf';
+      const found = await reads.search(call, isProto ? 'proto' : 'json');
+      tellPartial(reply, found.answer.partial);
+      return isProto ? send(reply, 'protobuf', searchProto(found)) : send(reply, 'json', searchJson(found));
     });
+    addTagRoutes(route, reads);
   }
 
   private async handle(
-    op: string,
+    op: Op,
     handler: Handler,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply> {
-    const gone = new AbortController();
-    const closed = (): void => gone.abort();
+    const { apiTimeoutMs } = this.options;
+    const ended = new AbortController();
+    const closed = (): void => ended.abort(new TempoError('cancelled', 'the client closed the request'));
     reply.raw.once('close', closed);
-    const begin = performance.now();
-    let result = 'completed';
+    const timer =
+      apiTimeoutMs > 0 && Number.isFinite(apiTimeoutMs)
+        ? setTimeout(() => ended.abort(timedOut()), apiTimeoutMs)
+        : undefined;
+    const query: Query = { op, seen: { bytes: 0 }, failure: undefined };
+    this.open.set(request, query);
     try {
-      return await handler(request, reply, gone.signal);
+      this.checkUrl(request.url);
+      const { seen } = query;
+      const tenant = this.tenant(request);
+      return await handler({ tenant, params: paramsOf(request), signal: ended.signal, seen }, request, reply);
     } catch (err) {
-      result = gone.signal.aborted ? 'canceled' : 'error';
-      throw err;
+      query.failure = ended.signal.aborted ? ended.signal.reason : err;
+      throw query.failure;
     } finally {
+      clearTimeout(timer);
       reply.raw.off('close', closed);
-      this.durations.observe({ op }, (performance.now() - begin) / 1000);
-      this.queries.inc({ tenant: this.tenantOrNone(request), op, result });
+      // An answer that cannot be sent has no end that would be told.
+      if (reply.raw.destroyed) this.answered(request, reply);
     }
   }
 
-  private async traceV1(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    signal: AbortSignal,
-  ): Promise<FastifyReply> {
-    const { wantsProto, answer } = await this.findTrace(request, signal);
-    tellPartial(reply, answer.partial);
-    if (answer.trace === undefined) return reply.code(404).send();
-    if (wantsProto) return reply.type(PROTOBUF).send(Buffer.from(answer.trace));
-    return reply.type(JSON_TYPE).send(traceV1Json(answer.trace));
+  /** Counts and logs what was answered, or not taken any more. */
+  private answered(request: FastifyRequest, reply: FastifyReply): void {
+    const query = this.open.get(request);
+    if (query === undefined) return;
+    this.open.delete(request);
+    const { op, seen, failure } = query;
+    const tenant = this.tenantOrNone(request);
+    const isCancelled = failure instanceof TempoError && failure.code === 'cancelled';
+    const result = failure === undefined ? 'completed' : isCancelled ? 'canceled' : 'error';
+    this.bytes.inc({ op }, seen.bytes);
+    this.durations.observe({ op }, reply.elapsedTime / 1000);
+    this.queries.inc({ tenant, op, result });
+    this.log.write({
+      tenant,
+      method: request.method,
+      url: request.url,
+      headers: request.headers,
+      durationMs: reply.elapsedTime,
+      inspectedBytes: seen.bytes,
+      responseBytes: Number(reply.raw.getHeader('content-length') ?? 0),
+      status: failure === undefined ? reply.statusCode : httpStatusOf(failure),
+    });
   }
 
-  private async traceV2(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    signal: AbortSignal,
-  ): Promise<FastifyReply> {
-    const { wantsProto, answer } = await this.findTrace(request, signal);
-    if (wantsProto) return reply.type(PROTOBUF).send(Buffer.from(traceV2Proto(answer)));
-    return reply.type(JSON_TYPE).send(traceV2Json(answer));
-  }
-
-  private async findTrace(request: FastifyRequest, signal: AbortSignal) {
-    const { traceID } = request.params as { readonly traceID: string };
-    const id = parseTraceId(traceID);
-    const range = parseTraceRange(paramsOf(request));
-    const tenant = this.tenant(request);
-    const wantsProto = (request.headers.accept ?? '').includes(PROTOBUF);
-    const format = wantsProto ? 'proto' : 'json';
-    const answer = await this.options.querier.findTrace({ tenant, id, range, format }, signal);
-    this.bytes.inc({ op: 'traces' }, answer.inspectedBytes);
-    return { wantsProto, answer };
-  }
-
-  private async search(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    signal: AbortSignal,
-  ): Promise<FastifyReply> {
-    const tenant = this.tenant(request);
-    const { searchLimits, searchDurationMaxMs } = this.options;
-    const ownMaxMs = searchDurationMaxMs(tenant);
-    const limits = ownMaxMs > 0 ? { ...searchLimits, durationMaxMs: ownMaxMs } : searchLimits;
-    const { isTagSearch, ...params } = parseSearchParams(paramsOf(request), limits);
-    checkQuery(params.query);
-    const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
-    const answer = await this.options.querier.search({ tenant, ...params, spansPerSpanSet }, signal);
-    this.bytes.inc({ op: 'search' }, answer.stats.inspectedBytes);
-    tellPartial(reply, answer.partial);
-    return reply.type(JSON_TYPE).send(searchResponseJson(answer, isTagSearch));
+  private checkUrl(url: string): void {
+    if (!this.denied.some((pattern) => pattern.matchesText(url))) return;
+    const why = 'it matches query_frontend.url_deny_list';
+    throw new TempoError('invalid_argument', `invalid request ${url}: ${why}`);
   }
 
   private tenant(request: FastifyRequest): string {
@@ -181,12 +173,6 @@ export class QueryFrontend {
   }
 }
 
-/** Refuses what the engine would refuse, before any data is read. */
-function checkQuery(text: string): void {
-  try {
-    validate(parse(text));
-  } catch (err) {
-    if (!(err instanceof TraceqlError)) throw err;
-    throw new TempoError('invalid_argument', `invalid TraceQL query: ${err.message}`, err);
-  }
+function timedOut(): TempoError {
+  return new TempoError('unavailable', 'unable to process request in the configured timeout');
 }

@@ -1,11 +1,12 @@
-// What the handlers of the query API share: reading parameters, telling that an answer is partial.
+// What the handlers of the query API share: parameters, the forms of an answer, telling that it is partial.
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type AnswerFormat, CONTENT_TYPES } from '../../api/accept.ts';
+import type { Op, ReadCall } from './reads.ts';
 
-export type Handler = (
-  request: FastifyRequest,
-  reply: FastifyReply,
-  signal: AbortSignal,
-) => Promise<FastifyReply>;
+export type Handler = (call: ReadCall, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
+
+/** Adds a route below the API's prefix, for every method. */
+export type Route = (path: string, op: Op, handler: Handler) => void;
 
 /** Tells why an answer is not complete, where Tempo's body has no place for it. */
 const PARTIAL_HEADER = 'x-tempo-partial';
@@ -26,4 +27,13 @@ function headerText(reasons: readonly string[]): string {
     .join('; ')
     .replace(/[^\x20-\x7e]/g, '?')
     .slice(0, 1000);
+}
+
+export function send(reply: FastifyReply, format: AnswerFormat, body: string | Uint8Array): FastifyReply {
+  return reply.type(CONTENT_TYPES[format]).send(Buffer.from(body));
+}
+
+export function notFound(reply: FastifyReply): FastifyReply {
+  reply.callNotFound();
+  return reply;
 }

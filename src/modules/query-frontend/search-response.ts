@@ -1,5 +1,9 @@
-// The body of a search answer: finished JSON texts of the traces, joined without being parsed again.
-import type { SearchAnswer } from '../../contracts/query.ts';
+// The body of a search answer, as JSON and protobuf: finished traces, joined without being parsed again.
+import { headOfFoundTrace } from '../../api/search-proto.ts';
+import type { QueryStats } from '../../contracts/query.ts';
+import { ByteWriter } from '../../lib/byte-writer.ts';
+import { bytesField, varintField } from '../../lib/protobuf.ts';
+import type { FoundSearch } from './reads.ts';
 
 const OPEN = Buffer.from('{"traces":[');
 const COMMA = Buffer.from(',');
@@ -7,16 +11,32 @@ const CLOSE = Buffer.from('}');
 /** Inside a string the quotes would be escaped. */
 const SPANS_BEGIN = ',"spanSet":';
 
-/** @param withoutSpans leaves the spans out, and all that is told of services. */
-export function searchResponseJson(answer: SearchAnswer, withoutSpans: boolean): Buffer {
+/** A search by tags leaves the spans out, and all that is told of services. */
+export function searchJson({ answer, isTagSearch }: FoundSearch): Buffer {
   const parts: Uint8Array[] = [OPEN];
   for (const trace of answer.traces) {
     if (parts.length > 1) parts.push(COMMA);
-    if (withoutSpans) parts.push(headOf(trace.json), CLOSE);
-    else parts.push(trace.json);
+    if (isTagSearch) parts.push(headOf(trace.body), CLOSE);
+    else parts.push(trace.body);
   }
-  parts.push(Buffer.from(`],"metrics":${metricsJson(answer)}}`));
+  parts.push(Buffer.from(`],"metrics":${metricsJson(answer.stats)}}`));
   return Buffer.concat(parts);
+}
+
+/** SearchResponse {1 traces, 2 metrics}. */
+export function searchProto({ answer, isTagSearch }: FoundSearch): Uint8Array {
+  return traceBatchProto(
+    answer.traces.map(({ body }) => (isTagSearch ? headOfFoundTrace(body) : body)),
+    answer.stats,
+  );
+}
+
+/** As `searchProto`, of traces as they are to be sent. */
+function traceBatchProto(traces: readonly Uint8Array[], stats: QueryStats): Uint8Array {
+  const out = new ByteWriter(traces.reduce((sum, trace) => sum + trace.length + 8, 64));
+  for (const trace of traces) bytesField(out, 1, trace);
+  bytesField(out, 2, metricsProto(stats));
+  return out.view();
 }
 
 /** A trace up to its spans. */
@@ -26,7 +46,7 @@ function headOf(json: Uint8Array): Uint8Array {
 }
 
 /** Zero values are left out and 64-bit numbers are strings, as in all of Tempo's JSON. */
-function metricsJson({ stats }: SearchAnswer): string {
+function metricsJson(stats: QueryStats): string {
   const metrics: Record<string, number | string> = {};
   if (stats.inspectedTraces > 0) metrics['inspectedTraces'] = stats.inspectedTraces;
   if (stats.inspectedBytes > 0) metrics['inspectedBytes'] = String(stats.inspectedBytes);
@@ -36,4 +56,16 @@ function metricsJson({ stats }: SearchAnswer): string {
   if (stats.totalBlockBytes > 0) metrics['totalBlockBytes'] = String(stats.totalBlockBytes);
   if (stats.inspectedSpans > 0) metrics['inspectedSpans'] = String(stats.inspectedSpans);
   return JSON.stringify(metrics);
+}
+
+function metricsProto(stats: QueryStats): Uint8Array {
+  const out = new ByteWriter(64);
+  varintField(out, 1, stats.inspectedTraces);
+  varintField(out, 2, stats.inspectedBytes);
+  varintField(out, 3, stats.totalBlocks);
+  varintField(out, 4, stats.completedJobs);
+  varintField(out, 5, stats.totalJobs);
+  varintField(out, 6, stats.totalBlockBytes);
+  varintField(out, 7, stats.inspectedSpans);
+  return out.view();
 }

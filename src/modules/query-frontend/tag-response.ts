@@ -69,8 +69,8 @@ export function valuesProto(types: readonly TypedValues[], inspectedBytes: numbe
 /** For language models: values by type, numbers as numbers. */
 export function valuesLlm(types: readonly TypedValues[], inspectedBytes: number): string {
   const parts = types.map(({ type, values }) => `"${type}":[${values.map(jsonString).join()}]`);
-  const metrics = inspectedBytes > 0 ? `{"inspectedBytes":${inspectedBytes}}` : '{}';
-  return `{"tagValues":{${parts.join()}},"metrics":${metrics}}`;
+  const metrics = inspectedBytes > 0 ? `,"metrics":{"inspectedBytes":${inspectedBytes}}` : '';
+  return `{"tagValues":{${parts.join()}}${metrics}}`;
 }
 
 function metricsJson(inspectedBytes: number): string {

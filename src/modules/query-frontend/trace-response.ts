@@ -3,6 +3,7 @@
 import type { TraceAnswer } from '../../contracts/query.ts';
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import { bytesField, textField, varintField } from '../../lib/protobuf.ts';
+import type { FoundTrace } from './reads.ts';
 
 const PARTIAL = 1;
 
@@ -12,26 +13,44 @@ export function traceV1Json(resourceSpans: Uint8Array): Buffer {
 }
 
 /** v2: a found trace, or an empty but present one. */
-export function traceV2Json(answer: TraceAnswer): Buffer {
+export function traceV2Json({ answer, bytesMax }: FoundTrace): Buffer {
   const bytes = answer.inspectedBytes > 0 ? `{"inspectedBytes":"${answer.inspectedBytes}"}` : '{}';
-  const message = JSON.stringify(answer.partial.join('; '));
-  const status = answer.partial.length === 0 ? '' : `,"status":"PARTIAL","message":${message}`;
+  const message = partialMessage(answer, bytesMax);
+  const status = message === '' ? '' : `,"status":"PARTIAL","message":${JSON.stringify(message)}`;
   const tail = Buffer.from(`,"metrics":${bytes}${status}}`);
   if (answer.trace === undefined) return Buffer.concat([Buffer.from('{"trace":{}'), tail]);
   return Buffer.concat([Buffer.from('{"trace":{"resourceSpans":'), answer.trace, Buffer.from('}'), tail]);
 }
 
 /** v2: TraceByIDResponse {1 trace, 2 metrics {1 inspectedBytes}, 3 status, 4 message}. */
-export function traceV2Proto(answer: TraceAnswer): Uint8Array {
+export function traceV2Proto({ answer, bytesMax }: FoundTrace): Uint8Array {
   const trace = answer.trace ?? new Uint8Array(0);
   const out = new ByteWriter(trace.length + 256);
   bytesField(out, 1, trace);
   const metrics = new ByteWriter(16);
   varintField(metrics, 1, answer.inspectedBytes);
   bytesField(out, 2, metrics.view());
-  if (answer.partial.length > 0) {
+  const message = partialMessage(answer, bytesMax);
+  if (message !== '') {
     varintField(out, 3, PARTIAL);
-    textField(out, 4, answer.partial.join('; '));
+    textField(out, 4, message);
   }
   return out.view();
+}
+
+/** v2 for language models: has no place for a status. */
+export function traceV2Llm({ answer }: FoundTrace): Buffer {
+  if (answer.trace === undefined) return Buffer.from('{}');
+  const metrics = answer.inspectedBytes > 0 ? `,"metrics":{"inspectedBytes":${answer.inspectedBytes}}` : '';
+  return Buffer.concat([Buffer.from('{"trace":'), answer.trace, Buffer.from(`${metrics}}`)]);
+}
+
+/** Why a trace is not complete, empty when it is. */
+export function partialReasons({ partial, isCut }: TraceAnswer, bytesMax: number): readonly string[] {
+  if (!isCut) return partial;
+  return [`trace exceeds max size (max bytes: ${bytesMax}): spans beyond it are left out`, ...partial];
+}
+
+function partialMessage(answer: TraceAnswer, bytesMax: number): string {
+  return partialReasons(answer, bytesMax).join('; ');
 }

@@ -1,0 +1,220 @@
+// What the query API reads, whichever protocol asks: parameters checked, a querier asked, what was read
+// counted. The forms of the answers are in *-response.ts.
+import { parseSearchParams, parseTraceParams, type SearchLimits, type UrlParams } from '../../api/params.ts';
+import {
+  ALL_TAG_SCOPES,
+  fieldsOfIdentifier,
+  fieldsOfName,
+  parseTagParams,
+  parseTagScope,
+  type TagParams,
+  type TagScope,
+} from '../../api/tag-params.ts';
+import type { Querier, SearchAnswer, TraceAnswer, TraceFormat } from '../../contracts/query.ts';
+import { TempoError } from '../../lib/errors.ts';
+import type { TypedValues } from '../../traceql/engine/value-set.ts';
+import { TraceqlError } from '../../traceql/error.ts';
+import { parse } from '../../traceql/parser.ts';
+import type { AttributeScope, Field } from '../../traceql/source.ts';
+import { validate } from '../../traceql/validate.ts';
+import { INTRINSIC_TAGS, KEYWORDS } from './tag-lists.ts';
+import type { ScopeNames } from './tag-response.ts';
+
+export interface ReadsOptions {
+  readonly querier: Querier;
+  readonly searchLimits: SearchLimits;
+  /** Longest range of a tenant's searches; 0 = that of `searchLimits`. */
+  readonly searchDurationMaxMs: (tenant: string) => number;
+  /** Of the tag values of one answer; 0 = no limit. */
+  readonly tagValueBytesMax: (tenant: string) => number;
+  /** Of a trace by id; 0 = no limit. */
+  readonly traceBytesMax: (tenant: string) => number;
+  /** How far back recent spans are asked at all. */
+  readonly recentMs: number;
+  readonly nowMs: () => number;
+}
+
+/** One request of one caller. */
+export interface ReadCall {
+  /** Several are joined by `|`. */
+  readonly tenant: string;
+  readonly params: UrlParams;
+  readonly signal: AbortSignal;
+  /** What the call made us read so far. */
+  readonly seen: { bytes: number };
+}
+
+export type Op = 'traces' | 'search' | 'metadata';
+
+export interface FoundTrace {
+  readonly answer: TraceAnswer;
+  readonly bytesMax: number;
+}
+
+export interface FoundSearch {
+  readonly answer: SearchAnswer;
+  /** The query was made of tags: the answer names traces, without spans. */
+  readonly isTagSearch: boolean;
+}
+
+export interface FoundNames {
+  readonly scopes: readonly ScopeNames[];
+  readonly inspectedBytes: number;
+  readonly partial: readonly string[];
+}
+
+export interface FoundValues {
+  readonly types: readonly TypedValues[];
+  readonly inspectedBytes: number;
+  readonly partial: readonly string[];
+}
+
+export class Reads {
+  private readonly options: ReadsOptions;
+
+  constructor(options: ReadsOptions) {
+    this.options = options;
+  }
+
+  async trace(call: ReadCall, id: Uint8Array, format: TraceFormat): Promise<FoundTrace> {
+    const { querier, traceBytesMax } = this.options;
+    const bytesMax = traceBytesMax(call.tenant);
+    const params = parseTraceParams(call.params);
+    const query = { tenant: call.tenant, id, ...params, bytesMax, format };
+    const answer = await querier.findTrace(query, call.signal);
+    call.seen.bytes += answer.inspectedBytes;
+    return { answer, bytesMax };
+  }
+
+  async search(call: ReadCall, format: 'proto' | 'json'): Promise<FoundSearch> {
+    const { querier, searchLimits, searchDurationMaxMs } = this.options;
+    const ownMaxMs = searchDurationMaxMs(call.tenant);
+    const limits = ownMaxMs > 0 ? { ...searchLimits, durationMaxMs: ownMaxMs } : searchLimits;
+    const { isTagSearch, ...params } = parseSearchParams(call.params, limits);
+    checkQuery(params.query);
+    const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
+    const query = { tenant: call.tenant, ...params, spansPerSpanSet, format };
+    const answer = await querier.search(query, call.signal);
+    call.seen.bytes += answer.stats.inspectedBytes;
+    return { answer, isTagSearch };
+  }
+
+  /** Of every scope its names, and of all together; intrinsics only where they are asked for. */
+  async allNames(call: ReadCall): Promise<FoundNames & { readonly names: readonly string[] }> {
+    const attributeScopes = ALL_TAG_SCOPES.filter((scope) => scope !== 'intrinsic');
+    const { params, found } = await this.names(call, attributeScopes);
+    const names = [...new Set(found.scopes.flatMap(({ tags }) => tags))].sort();
+    return { ...found, names: limited(names, params.limit) };
+  }
+
+  /** By scope; scopes without a name are left out. */
+  async namesByScope(call: ReadCall): Promise<FoundNames> {
+    const { params, found } = await this.names(call, ALL_TAG_SCOPES);
+    const scopes = found.scopes
+      .filter(({ tags }) => tags.length > 0)
+      .map(({ name, tags }) => ({ name, tags: name === 'intrinsic' ? tags : limited(tags, params.limit) }));
+    return { ...found, scopes };
+  }
+
+  /** v1: the values of an attribute of any scope, without their types. */
+  async plainValues(
+    call: ReadCall,
+    name: string,
+  ): Promise<FoundValues & { readonly texts: readonly string[] }> {
+    const { params, found } = await this.values(call, fieldsOfName(name));
+    const texts = [...new Set(found.types.flatMap(({ values }) => values))].sort();
+    return { ...found, texts: limited(texts, params.limit) };
+  }
+
+  /** v2: the values behind a TraceQL identifier. */
+  async typedValues(call: ReadCall, identifier: string): Promise<FoundValues> {
+    const { params, found } = await this.values(call, fieldsOfIdentifier(identifier));
+    return { ...found, types: limitedTypes(found.types, params.limit) };
+  }
+
+  private async names(
+    { tenant, params: given, signal, seen }: ReadCall,
+    usualScopes: readonly TagScope[],
+  ): Promise<{ readonly params: TagParams; readonly found: FoundNames }> {
+    const scopes = parseTagScope(given) ?? usualScopes;
+    const params = this.tagParams(given);
+    const { filter, range } = params;
+    const stored = scopes.filter((scope): scope is AttributeScope => scope !== 'intrinsic');
+    const found: ScopeNames[] = [];
+    let inspectedBytes = 0;
+    let partial: readonly string[] = [];
+    if (stored.length > 0 && filter.kind !== 'none') {
+      const query = filter.kind === 'some' ? filter.query : undefined;
+      const answer = await this.options.querier.tagNames({ tenant, scopes: stored, query, range }, signal);
+      stored.forEach((name, i) => found.push({ name, tags: answer.names[i]! }));
+      ({ inspectedBytes, partial } = answer);
+      seen.bytes += inspectedBytes;
+    }
+    if (scopes.includes('intrinsic')) found.push({ name: 'intrinsic', tags: INTRINSIC_TAGS });
+    return { params, found: { scopes: found, inspectedBytes, partial } };
+  }
+
+  private async values(
+    { tenant, params: given, signal, seen }: ReadCall,
+    fields: readonly Field[],
+  ): Promise<{ readonly params: TagParams; readonly found: FoundValues }> {
+    const params = this.tagParams(given);
+    const { filter, range } = params;
+    const known = this.keywords(fields, range.endSec);
+    if (known !== undefined || fields.length === 0 || filter.kind === 'none') {
+      return { params, found: { types: known ?? [], inspectedBytes: 0, partial: [] } };
+    }
+    const bytesMax = this.options.tagValueBytesMax(tenant);
+    const query = filter.kind === 'some' ? filter.query : undefined;
+    const { values, inspectedBytes, partial } = await this.options.querier.tagValues(
+      { tenant, fields, query, range, bytesMax: bytesMax > 0 ? bytesMax : Infinity },
+      signal,
+    );
+    seen.bytes += inspectedBytes;
+    return { params, found: { types: values.types, inspectedBytes, partial } };
+  }
+
+  /**
+   * Statuses and kinds are words of the language. A range that only blocks can answer gives the numbers that
+   * those store, as in Tempo.
+   */
+  private keywords(fields: readonly Field[], endSec: number | undefined): readonly TypedValues[] | undefined {
+    const [field] = fields;
+    if (field?.kind !== 'intrinsic') return undefined;
+    const values = KEYWORDS[field.name];
+    const isRecent = endSec === undefined || endSec * 1000 > this.options.nowMs() - this.options.recentMs;
+    return values !== undefined && isRecent ? [{ type: 'keyword', values }] : undefined;
+  }
+
+  private tagParams(given: UrlParams): TagParams {
+    const { searchLimits, nowMs } = this.options;
+    const { durationMaxMs, queryBytesMax } = searchLimits;
+    return parseTagParams(given, { durationMaxMs, queryBytesMax, nowMs: nowMs() });
+  }
+}
+
+/** Refuses what the engine would refuse, before any data is read. */
+function checkQuery(text: string): void {
+  try {
+    validate(parse(text));
+  } catch (err) {
+    if (!(err instanceof TraceqlError)) throw err;
+    throw new TempoError('invalid_argument', `invalid TraceQL query: ${err.message}`, err);
+  }
+}
+
+function limited(texts: readonly string[], limit: number): readonly string[] {
+  return limit > 0 ? texts.slice(0, limit) : texts;
+}
+
+function limitedTypes(types: readonly TypedValues[], limit: number): readonly TypedValues[] {
+  if (limit === 0) return types;
+  let left = limit;
+  const kept: TypedValues[] = [];
+  for (const { type, values } of types) {
+    if (left === 0) break;
+    kept.push({ type, values: values.slice(0, left) });
+    left -= Math.min(left, values.length);
+  }
+  return kept;
+}
