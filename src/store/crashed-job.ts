@@ -14,12 +14,12 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
   const base = { inspectedBytes: 0, failures };
   switch (job.kind) {
     case 'search': {
-      const found = packFound([]);
+      const found = packFound([], 'json');
       const none = new Uint8Array(0);
       return { kind: 'search', found, combined: none, inspectedTraces: 0, inspectedSpans: 0, ...base };
     }
     case 'trace':
-      return { kind: 'trace', trace: undefined, ...base };
+      return { kind: 'trace', trace: undefined, isCut: false, ...base };
     case 'tagNames':
       return { kind: 'tagNames', names: job.scopes.map(() => []), ...base };
     case 'tagValues':

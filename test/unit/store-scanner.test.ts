@@ -196,6 +196,7 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
       range: { startSec: undefined, endSec: undefined },
       limit: 1,
       spansPerSpanSet: 1,
+      format: 'json',
       sources: [source],
     };
     return (await pool.run(job)) as SearchJobResult;
@@ -214,7 +215,7 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
   t.match(text, /tempo_scan_thread_restarts_total 6\n/);
   t.match(text, /tempo_scan_jobs_total\{kind="search",result="crashed"\} 3\n/);
   t.match(text, /tempo_scan_jobs_total\{kind="search",result="done"\} 36\n/);
-  const parts: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part' };
+  const parts: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part', bytesMax: 0 };
   t.equal(crashedResult(parts), undefined, 'without sources nothing is partial');
 });
 
@@ -230,7 +231,7 @@ t.test('a scan thread that cannot start is not tried in a loop', async (t) => {
     metrics,
   });
   pool.start();
-  const job: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part' };
+  const job: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part', bytesMax: 0 };
   await t.rejects(pool.run(job), { code: 'internal', message: 'the job ended its scan threads' });
   const waiting = t.rejects(pool.run(job), { code: 'unavailable' });
   await pool.stop();
