@@ -92,8 +92,8 @@ t.test('bad queries', { timeout: 100_000 }, async (t) => {
     [`/api/traces/${'a'.repeat(33)}`, 400],
     [`/api/traces/${'a'.repeat(3000)}`, 400],
     ['/api/traces/%00', 400],
-    ['/api/traces/..%2f..%2fetc%2fpasswd', 400],
-    ['/api/v2/traces/', 400],
+    ['/api/traces/..%2f..%2fetc%2fpasswd', 404],
+    ['/api/v2/traces/', 404],
     ['/../../etc/passwd', 404],
     ['/nothing', 404],
   ];
