@@ -155,11 +155,13 @@ t.test('the HTTP server: long queries, and clients that never read', async (t) =
 });
 
 t.test('unknown paths, and paths that say the same otherwise', async (t) => {
+  const metrics = new Metrics();
   const { app } = createHttpServer({
     config: configOf('').server,
     httpApiPrefix: '/p',
     logger: silentLogger,
-    metrics: new Metrics(),
+    metrics,
+    serverMetrics: new ServerMetrics(metrics),
     readiness: () => undefined,
   });
   const cases = [
