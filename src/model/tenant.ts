@@ -18,7 +18,7 @@ const SEVERAL_TENANTS = 'multiple org IDs present';
 const UNSUPPORTED = /[^A-Za-z0-9!_.*'()-]/;
 
 /** Throws TempoError invalid_argument unless the text may name a tenant. */
-function checkTenant(tenant: string): void {
+export function checkTenant(tenant: string): void {
   if (tenant === '') throw new TempoError('invalid_argument', NO_TENANT);
   if (tenant === '.' || tenant === '..') throw new TempoError('invalid_argument', "tenant ID is '.' or '..'");
   const bad = UNSUPPORTED.exec(tenant);

@@ -109,7 +109,7 @@ export class BlockColumns {
       span: present([...own.span, ...staticColumns(SPAN, SPAN_COLUMNS)]),
       resource: present([
         ...own.resource,
-        ...staticColumns(RESOURCE, { ...RESOURCE_COLUMNS, 'service.name': 'ServiceName' }),
+        ...staticColumns(RESOURCE, { 'service.name': 'ServiceName', ...RESOURCE_COLUMNS }),
       ]),
       event: present(own.event),
       link: [],

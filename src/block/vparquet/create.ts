@@ -25,14 +25,14 @@ import { blockSchema, type BlockSchema, type ColumnEncoding } from './schema.ts'
 import { buildTraceRows } from './trace-rows.ts';
 
 /** One object of the block while it is written. */
-export interface BlockObject {
+interface BlockObject {
   /** Consumes the bytes before it returns: they are overwritten afterwards. */
   write(bytes: Uint8Array): void;
   /** Makes it durable. */
   close(): void;
 }
 
-export interface BlockSink {
+interface BlockSink {
   /** @param name e.g. `data.parquet`, within the block. */
   create(name: string): BlockObject;
 }
@@ -74,6 +74,8 @@ export const DEFAULT_DEDICATED_COLUMNS: readonly DedicatedColumn[] = [
   'http.route',
 ].map((name) => ({ scope: 'span', name, type: 'string', options: [] }));
 
+/** The object that makes a block of the others. */
+export const META_NAME = 'meta.json';
 const FORMAT = 'vParquet4';
 const CREATED_BY = 'tempo (typescript)';
 const ENCODINGS: Readonly<Record<ColumnEncoding, Encoding>> = {
@@ -124,7 +126,7 @@ export function createBlock(request: CreateRequest): BlockMeta {
     dedicatedColumns,
     replicationFactor: 0,
   };
-  put('meta.json', metaToBytes(meta));
+  put(META_NAME, metaToBytes(meta));
   return meta;
 }
 

@@ -25,7 +25,7 @@ import { type BlockFile, GroupColumns } from './group-columns.ts';
 import { fieldColumns, rowVectors } from './row-vectors.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
 import { storedPart } from './stored-vector.ts';
-import { TRACE_COLUMNS, writeTrace } from './trace-writer.ts';
+import { TRACE_COLUMNS, writeTraces } from './trace-writer.ts';
 import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
 
 type RelationName = Parameters<SpanSource['relation']>[0];
@@ -236,13 +236,24 @@ export class RowGroupSource implements SpanSource {
   async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     if (id.length !== ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
     const row = await findRow(this.group, id, signal);
-    if (row < 0) return undefined;
+    return row < 0 ? undefined : this.writeRows(Int32Array.of(row), id, signal);
+  }
+
+  /** Some rows (ascending) as one OTLP TracesData. */
+  async rowTraces(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
+    const { ids } = await this.traceIds(signal);
+    const some = new Uint8Array(rows.length * ID_BYTES);
+    rows.forEach((row, i) => some.set(ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), i * ID_BYTES));
+    return this.writeRows(rows, some, signal);
+  }
+
+  private async writeRows(rows: Int32Array, ids: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
     const names = TRACE_COLUMNS.filter((name) => this.group.hasValues(name));
     for (const { column } of this.group.file.columns.allAttributeColumns()) {
       if (this.group.hasValues(column)) names.push(column);
     }
-    const columns = await this.group.rows(names, Int32Array.of(row), signal);
-    return writeTrace(columns, this.group.file.columns, id);
+    const columns = await this.group.rows(names, rows, signal);
+    return writeTraces(columns, this.group.file.columns, ids);
   }
 }
 

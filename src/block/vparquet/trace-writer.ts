@@ -1,7 +1,8 @@
-// Writes one row of a block as OTLP TracesData, straight from the entries of its columns.
+// Writes rows of a block as OTLP TracesData, straight from the entries of their columns.
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import * as otlp from '../../model/otlp/encode.ts';
 import { Tag } from '../../model/otlp/encode.ts';
+import { WireCursor } from '../../model/otlp/wire.ts';
 import { corrupt } from '../../parquet/corrupt.ts';
 import type { AttributeScope } from '../../traceql/source.ts';
 import { writeAnyValueText } from './any-value-text.ts';
@@ -20,8 +21,13 @@ import type { ColumnRows } from './group-columns.ts';
 import { RowCursor } from './row-cursor.ts';
 
 const names = (prefix: string, ...suffixes: string[]): string[] => suffixes.map((suffix) => prefix + suffix);
-const GENERIC = ['Key', 'IsArray', 'Value', 'ValueInt', 'ValueDouble', 'ValueBool', 'ValueUnsupported'];
+/** Texts of values that have no column of their own: in vParquet3 there are two for them. */
+const TEXTS = ['ValueUnsupported', 'ValueArray', 'ValueKVList'];
+const GENERIC = ['Key', 'IsArray', 'Value', 'ValueInt', 'ValueDouble', 'ValueBool', ...TEXTS];
 const DROPPED = 'DroppedAttributesCount';
+const ID_BYTES = 16;
+/** Tag of a link in the message that vParquet3 keeps them in. */
+const LINK_OF_LIST = 0x0a;
 
 /** Columns that make up a trace, beside those of single attributes. */
 export const TRACE_COLUMNS: readonly string[] = [
@@ -42,22 +48,29 @@ export const TRACE_COLUMNS: readonly string[] = [
     DROPPED,
     'DroppedEventsCount',
     'DroppedLinksCount',
+    // vParquet3: a message with all links of the span.
+    'Links',
   ),
-  ...names(EVENT, 'TimeSinceStartNano', 'Name', DROPPED),
+  ...names(EVENT, 'TimeSinceStartNano', 'TimeUnixNano', 'Name', DROPPED),
   ...names(LINK, 'TraceID', 'SpanID', 'TraceState', DROPPED),
 ];
 
 type Columns = ReadonlyMap<string, ColumnRows>;
 
-/** @param id 16 bytes. */
-export function writeTrace(columns: Columns, bound: BlockColumns, id: Uint8Array): Uint8Array {
-  return new TraceWriter(columns, bound, id).write();
+/**
+ * Writes all rows that the columns hold, one behind the other.
+ * @param ids the trace id of each, 16 bytes.
+ */
+export function writeTraces(columns: Columns, bound: BlockColumns, ids: Uint8Array): Uint8Array {
+  return new TraceWriter(columns, bound, ids).write();
 }
 
 class TraceWriter {
   private readonly w = new ByteWriter(16 * 1024);
   private readonly cursors = new Map<string, RowCursor>();
-  private readonly id: Uint8Array;
+  private readonly ids: Uint8Array;
+  /** Where the id of the row in work ends. */
+  private idEnd = 0;
   private readonly spans: RowCursor;
   private readonly resource: OwnerAttributes;
   private readonly scope: OwnerAttributes;
@@ -65,11 +78,11 @@ class TraceWriter {
   private readonly event: OwnerAttributes;
   private readonly link: OwnerAttributes;
 
-  constructor(columns: Columns, bound: BlockColumns, id: Uint8Array) {
+  constructor(columns: Columns, bound: BlockColumns, ids: Uint8Array) {
     for (const [name, rows] of columns) this.cursors.set(name, new RowCursor(rows));
     const spans = this.cursors.get(`${SPAN}SpanID`);
     if (spans === undefined) throw corrupt('a trace has no spans');
-    this.id = id;
+    this.ids = ids;
     this.spans = spans;
     this.resource = new OwnerAttributes(this.cursors, bound, 'resource');
     this.scope = new OwnerAttributes(this.cursors, bound, 'instrumentation');
@@ -84,6 +97,7 @@ class TraceWriter {
     let scopeSpans = -1;
     for (let level = spans.nextRepetition(); level >= 0; level = spans.nextRepetition()) {
       const depth = spans.nextDefinition();
+      if (level === 0) this.idEnd += ID_BYTES;
       if (level <= 2 && scopeSpans >= 0) {
         otlp.closeField(w, scopeSpans);
         scopeSpans = -1;
@@ -135,9 +149,9 @@ class TraceWriter {
   }
 
   private writeSpan(): void {
-    const { w, id } = this;
+    const { w } = this;
     const mark = otlp.openField(w, Tag.scopeSpans.spans);
-    otlp.bytesField(w, Tag.span.traceId, id, 0, id.length);
+    otlp.bytesField(w, Tag.span.traceId, this.ids, this.idEnd - ID_BYTES, ID_BYTES);
     this.string(Tag.span.spanId, `${SPAN}SpanID`);
     this.string(Tag.span.traceState, `${SPAN}TraceState`);
     this.string(Tag.span.parentSpanId, `${SPAN}ParentSpanID`);
@@ -151,6 +165,7 @@ class TraceWriter {
     this.children(`${EVENT}Name`, Tag.span.events, () => this.writeEvent(start));
     this.uint(Tag.span.droppedEventsCount, `${SPAN}DroppedEventsCount`);
     this.children(`${LINK}SpanID`, Tag.span.links, () => this.writeLink());
+    this.linkMessages();
     this.uint(Tag.span.droppedLinksCount, `${SPAN}DroppedLinksCount`);
     const status = otlp.openField(w, Tag.span.status);
     this.string(Tag.status.message, `${SPAN}StatusMessage`);
@@ -176,7 +191,10 @@ class TraceWriter {
 
   private writeEvent(start: bigint): void {
     const { w } = this;
-    this.time(Tag.event.timeUnixNano, start + this.bigint(`${EVENT}TimeSinceStartNano`));
+    const time = this.cursors.has(`${EVENT}TimeUnixNano`)
+      ? this.bigint(`${EVENT}TimeUnixNano`)
+      : start + this.bigint(`${EVENT}TimeSinceStartNano`);
+    this.time(Tag.event.timeUnixNano, time);
     this.string(Tag.event.name, `${EVENT}Name`);
     this.event.write(w, Tag.event.attributes);
     this.uint(Tag.event.droppedAttributesCount, EVENT + DROPPED);
@@ -189,6 +207,27 @@ class TraceWriter {
     this.string(Tag.link.traceState, `${LINK}TraceState`);
     this.link.write(w, Tag.link.attributes);
     this.uint(Tag.link.droppedAttributesCount, LINK + DROPPED);
+  }
+
+  /** vParquet3: the links of a span are repeated fields of one message. */
+  private linkMessages(): void {
+    const cursor = this.cursors.get(LINK.slice(0, -1));
+    if (cursor === undefined || !cursor.take()) return;
+    const i = cursor.first;
+    const start = cursor.stringOffset(i);
+    const end = start + cursor.stringLength(i);
+    const wire = new WireCursor(cursor.stringBuffer(i));
+    wire.pos = start;
+    while (wire.pos < end) {
+      const tag = wire.tag(end);
+      const from = wire.pos;
+      wire.skip(tag & 7, end);
+      if (tag !== LINK_OF_LIST) continue;
+      wire.pos = from;
+      const linkEnd = wire.valueEnd(end);
+      otlp.bytesField(this.w, Tag.span.links, wire.bytes, wire.pos, linkEnd - wire.pos);
+      wire.pos = linkEnd;
+    }
   }
 
   private string(tag: number, name: string): void {
@@ -225,6 +264,7 @@ interface OwnAttribute {
 }
 
 const utf8 = new TextEncoder();
+const NO_BYTES = new Uint8Array(0);
 
 /** All attributes of the owners of one scope, in Tempo's order: generic, dedicated, static. */
 class OwnerAttributes {
@@ -234,7 +274,9 @@ class OwnerAttributes {
   private readonly ints: RowCursor | undefined;
   private readonly doubles: RowCursor | undefined;
   private readonly bools: RowCursor | undefined;
-  private readonly unsupported: RowCursor | undefined;
+  private readonly texts: readonly RowCursor[];
+  /** vParquet3: values of event attributes are serialised messages. */
+  private readonly areMessages: boolean;
   private readonly own: readonly OwnAttribute[];
   private readonly depth: number;
 
@@ -248,7 +290,8 @@ class OwnerAttributes {
     this.ints = generic('ValueInt');
     this.doubles = generic('ValueDouble');
     this.bools = generic('ValueBool');
-    this.unsupported = generic('ValueUnsupported');
+    this.texts = TEXTS.map(generic).filter((cursor) => cursor !== undefined);
+    this.areMessages = scope === 'event' && bound.ordinal(`${EVENT}Attrs.ValueInt`) === undefined;
     const own: OwnAttribute[] = [];
     for (const { name, column, type } of bound.attributeColumns(scope)) {
       const cursor = cursors.get(column);
@@ -277,7 +320,10 @@ class OwnerAttributes {
     const exists = key.take();
     const below = this.depth + 1;
     const isArray = this.isArray?.take() === true && this.isArray.number(this.isArray.first) !== 0;
-    const unsupported = this.unsupported?.take() === true;
+    let text: RowCursor | undefined;
+    for (const cursor of this.texts) {
+      if (cursor.take() && cursor.stringLength(cursor.first) > 0) text = cursor;
+    }
     const strings = this.strings?.takeList(below) === true;
     const ints = this.ints?.takeList(below) === true;
     const doubles = this.doubles?.takeList(below) === true;
@@ -285,12 +331,13 @@ class OwnerAttributes {
     if (!exists) return;
     const i = key.first;
     const mark = otlp.openAttribute(w, tag, key.stringBuffer(i), key.stringOffset(i), key.stringLength(i));
-    if (strings) writeList(w, this.strings!, isArray, writeString);
+    if (text !== undefined) writeText(w, text);
+    else if (this.areMessages) writeMessage(w, strings ? this.strings : undefined);
+    else if (strings) writeList(w, this.strings!, isArray, writeString);
     else if (ints) writeList(w, this.ints!, isArray, writeInt);
     else if (doubles) writeList(w, this.doubles!, isArray, writeDouble);
     else if (bools) writeList(w, this.bools!, isArray, writeBool);
     else if (isArray) otlp.closeArray(w, otlp.openArray(w, Tag.keyValue.value));
-    else if (unsupported) writeUnsupported(w, this.unsupported!);
     else otlp.rawValue(w, Tag.keyValue.value, key.stringBuffer(i), 0, 0);
     otlp.closeField(w, mark);
   }
@@ -334,7 +381,16 @@ function writeBool(w: ByteWriter, tag: number, cursor: RowCursor, i: number): vo
   otlp.boolValue(w, tag, cursor.number(i) !== 0);
 }
 
-function writeUnsupported(w: ByteWriter, cursor: RowCursor): void {
+function writeMessage(w: ByteWriter, cursor: RowCursor | undefined): void {
+  const i = cursor?.first ?? 0;
+  if (cursor === undefined) otlp.rawValue(w, Tag.keyValue.value, NO_BYTES, 0, 0);
+  else {
+    const length = cursor.stringLength(i);
+    otlp.rawValue(w, Tag.keyValue.value, cursor.stringBuffer(i), cursor.stringOffset(i), length);
+  }
+}
+
+function writeText(w: ByteWriter, cursor: RowCursor): void {
   const start = cursor.stringOffset(cursor.first);
   const end = start + cursor.stringLength(cursor.first);
   writeAnyValueText(w, Tag.keyValue.value, cursor.stringBuffer(cursor.first).subarray(start, end));

@@ -6,6 +6,7 @@ import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { ReplayPlan } from '../../store/log/open.ts';
 import type { RingMemory } from '../../store/log/ring.ts';
 import type { SegmentReport } from '../../store/log/segment.ts';
+import type { ImportReport } from './wal-import.ts';
 
 export interface BuilderSettings {
   /** Estimated bytes of the block at which a head is cut. */
@@ -108,3 +109,8 @@ export type ToBlockWorker = { readonly id: number; readonly job: WriteJob };
 export type FromBlockWorker =
   | { readonly kind: 'written'; readonly id: number; readonly meta: BlockMeta }
   | { readonly kind: 'failed'; readonly id: number; readonly message: string };
+
+export type FromImportWorker =
+  | { readonly kind: 'imported'; readonly report: ImportReport }
+  /** A block could not be written. */
+  | { readonly kind: 'failed'; readonly message: string };

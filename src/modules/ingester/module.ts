@@ -36,6 +36,9 @@ import type { BlockWorkerData, FromBuilder } from './messages.ts';
 import { createIngesterMetrics, type IngesterMetrics, noteStats } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
 import { TraceLimiter, type TraceLimits } from './trace-limiter.ts';
+import { WalFolders } from './wal-folders.ts';
+import { WalImportThread } from './wal-import-thread.ts';
+import type { ImportJob, ImportReport } from './wal-import.ts';
 
 export interface IngesterOptions {
   readonly config: Pick<
@@ -105,6 +108,8 @@ const LOG_DEFAULTS = {
 };
 const FRESHNESS_WAIT_MS = 1000;
 const HEADS_SHARE = 0.5;
+/** Of the memory of heads: for the one that WAL folders are read into, before there are others. */
+const IMPORT_SHARE = 0.5;
 
 export function createIngester(options: IngesterOptions): Ingester {
   return new LocalIngester(options);
@@ -129,6 +134,8 @@ class LocalIngester implements Ingester {
   private readonly writer: BlockWriter;
   private readonly traceLimiter: TraceLimiter;
   private readonly done: PushResult = { rejected: [] };
+  private readonly headBytesMax: number;
+  private walImport: WalImportThread | undefined;
   private running: Running | undefined;
   private state: 'new' | 'starting' | 'running' | 'stopping' | 'stopped' = 'new';
 
@@ -145,6 +152,7 @@ class LocalIngester implements Ingester {
       traceLivePeriodMs,
       nowMs: options.nowMs ?? (() => performance.now()),
     });
+    this.headBytesMax = options.headBytesMax ?? defaultHeadBytes();
     const path = `${options.wal.path}/blocks`;
     this.writer =
       options.blockWriter ??
@@ -184,6 +192,10 @@ class LocalIngester implements Ingester {
       handOver: (sequence, image) => this.running?.builder.handOver(sequence, image),
       isComplete: (cut) => this.blocks.isComplete(cut.tenant, cut.blockId),
     });
+    await this.takeOverWal().catch(async (err: unknown) => {
+      await opened.close();
+      throw err;
+    });
     const running = this.begin(opened);
     this.running = running;
     for (const block of await this.blocks.takeOver()) running.pipeline.takeOver(block);
@@ -200,6 +212,25 @@ class LocalIngester implements Ingester {
     logger.info('ingester is ready', { duration_ms: nowMs() - started, segments: opened.segments.count });
   }
 
+  /** What Grafana Tempo left becomes local blocks, which are found and uploaded like all others. */
+  private async takeOverWal(): Promise<void> {
+    const { options, logger, nowMs } = this;
+    const { path } = options.wal;
+    const thread = new WalImportThread({
+      walPath: path,
+      blocksPath: `${path}/blocks`,
+      ...blockSettings(options.block),
+      maxBlockBytes: options.config.maxBlockBytes,
+      headBytesMax: Math.floor(this.headBytesMax * IMPORT_SHARE),
+    });
+    this.walImport = thread;
+    const { replayErrors } = this.metrics;
+    const store = new LocalStore(path);
+    const run = (job: ImportJob): Promise<ImportReport> => thread.run(job);
+    await new WalFolders({ store, run, logger, replayErrors, nowMs }).takeOver();
+    await thread.stop();
+  }
+
   private begin(opened: OpenedLog): Running {
     const { options, heads, blocks, logger, metrics, nowMs } = this;
     const { maxBlockBytes, maxBlockDurationMs, flushCheckPeriodMs, flushObjectStorage } = options.config;
@@ -209,7 +240,7 @@ class LocalIngester implements Ingester {
       settings: {
         maxBlockBytes,
         maxBlockDurationMs,
-        headBytesMax: options.headBytesMax ?? defaultHeadBytes(),
+        headBytesMax: this.headBytesMax,
         timeSlackMs: options.wal.ingestionTimeRangeSlackMs,
       },
       attributeLimits: options.attributeLimits,
@@ -238,6 +269,7 @@ class LocalIngester implements Ingester {
 
   async stop(): Promise<void> {
     const { running } = this;
+    await this.walImport?.stop();
     if (running === undefined || this.state === 'stopping' || this.state === 'stopped') return;
     const wasRunning = this.state === 'running';
     this.state = 'stopping';
@@ -413,9 +445,12 @@ class LocalIngester implements Ingester {
 }
 
 function writerData(path: string, block: IngesterOptions['block']): BlockWorkerData {
+  return { path, ...blockSettings(block) };
+}
+
+function blockSettings(block: IngesterOptions['block']): Omit<BlockWorkerData, 'path'> {
   const { bloomFilterFalsePositive, bloomFilterShardSizeBytes, parquetDedicatedColumns } = block;
   return {
-    path,
     dedicatedColumns: parquetDedicatedColumns,
     bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
   };

@@ -1,0 +1,182 @@
+// The WAL folders that Grafana Tempo left in the data folder: finds them, has them made blocks, and removes
+// what has become of use to nobody. What cannot be read stays where it is.
+import { metaFromJson } from '../../block/meta-json.ts';
+import type { BlockMeta } from '../../block/meta.ts';
+import { META_NAME } from '../../block/vparquet/create.ts';
+import { TempoError } from '../../lib/errors.ts';
+import { checkTenant } from '../../model/tenant.ts';
+import type { ObjectStore } from '../../objectstore/objectstore.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import type { Counter } from '../../telemetry/metrics.ts';
+import { ImportThreadEnded } from './wal-import-thread.ts';
+import type { ImportJob, ImportReport } from './wal-import.ts';
+
+export interface WalFoldersOptions {
+  /** Over `<wal.path>`. */
+  readonly store: ObjectStore;
+  readonly run: (job: ImportJob) => Promise<ImportReport>;
+  readonly logger: Logger;
+  /** `tempo_ingester_replay_errors_total`. */
+  readonly replayErrors: Counter;
+  readonly nowMs: () => number;
+}
+
+interface WalName {
+  readonly folder: string;
+  readonly tenant: string;
+  readonly version: string;
+}
+
+/** What of a folder is in blocks: written before any of its files is deleted. */
+interface TakenOver {
+  /** To be deleted. */
+  readonly taken: readonly string[];
+  /** Read as far as they could be; kept, and not read again. */
+  readonly damaged: readonly string[];
+}
+
+const TAKEN_OVER_NAME = 'taken-over.json';
+const VERSIONS = new Set(['vParquet3', 'vParquet4', 'vParquet5']);
+const UUID = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}';
+const FOLDER = new RegExp(`^${UUID}\\+([^+]+)\\+([^+]+)$`);
+/** A WAL file of the format before Parquet. */
+const FILE_V2 = new RegExp(`^${UUID}[:+]([^:+]+)[:+]v2[:+]`);
+
+export class WalFolders {
+  private readonly options: WalFoldersOptions;
+  private folders = 0;
+  private spans = 0;
+  private unreadable = 0;
+
+  constructor(options: WalFoldersOptions) {
+    this.options = options;
+  }
+
+  /** Resolves when all that can be read is in complete local blocks. */
+  async takeOver(): Promise<void> {
+    const { store, logger, nowMs } = this.options;
+    const startedMs = nowMs();
+    for (const folder of (await store.listFolders('')).toSorted()) {
+      const [, tenant, version] = FOLDER.exec(folder) ?? [];
+      if (tenant !== undefined && version !== undefined) await this.folder({ folder, tenant, version });
+    }
+    for (const file of await store.listObjects('')) {
+      const tenant = FILE_V2.exec(file)?.[1];
+      if (tenant !== undefined) this.leave(tenant, { file }, 'format v2 is not supported');
+    }
+    if (this.folders === 0 && this.unreadable === 0) return;
+    const { folders, spans, unreadable } = this;
+    logger.info('wal of tempo is taken over', {
+      folders,
+      spans,
+      unreadable,
+      duration_ms: nowMs() - startedMs,
+    });
+  }
+
+  private async folder(name: WalName): Promise<void> {
+    const { store } = this.options;
+    const { folder, tenant } = name;
+    const damaged = await this.tidy(folder, await this.takenOver(folder));
+    const files = await this.files(folder, damaged);
+    if (damaged.length > 0) this.leave(tenant, { folder, files: damaged }, 'damaged, was read in part');
+    if (files.length === 0) {
+      if (damaged.length === 0) await store.deleteFolder(folder);
+      return;
+    }
+    const report = await this.import(name, files);
+    if (report === undefined) return;
+    for (const { file, spans, reason } of report.failed) this.leave(tenant, { folder, file, spans }, reason);
+    const inPart = report.failed.filter(({ spans }) => spans > 0).map(({ file }) => file);
+    const state: TakenOver = { taken: report.taken, damaged: [...damaged, ...inPart] };
+    if (state.taken.length + inPart.length > 0) {
+      await store.write(`${folder}/${TAKEN_OVER_NAME}`, new TextEncoder().encode(JSON.stringify(state)));
+      await this.tidy(folder, state);
+    }
+    if (report.failed.length + damaged.length === 0) await store.deleteFolder(folder);
+  }
+
+  private async import(name: WalName, files: readonly string[]): Promise<ImportReport | undefined> {
+    const { logger, nowMs, run } = this.options;
+    const { folder, tenant } = name;
+    const startedMs = nowMs();
+    let report: ImportReport;
+    try {
+      report = await run({ folder, files, meta: await this.meta(name) });
+    } catch (err) {
+      if (!isUnreadable(err)) throw err;
+      this.leave(tenant, { folder, err }, err.message);
+      return undefined;
+    }
+    const { blockIds, traces, spans } = report;
+    this.folders++;
+    this.spans += spans;
+    logger.info('wal folder of tempo is in blocks', {
+      folder,
+      tenant,
+      files: report.taken.length,
+      traces,
+      spans,
+      blocks: blockIds.join(','),
+      duration_ms: nowMs() - startedMs,
+    });
+    return report;
+  }
+
+  /** @throws TempoError `block_corrupt` or `unimplemented` when the folder cannot be read. */
+  private async meta({ folder, tenant, version }: WalName): Promise<BlockMeta> {
+    if (!VERSIONS.has(version)) {
+      throw new TempoError('unimplemented', `format ${version} is not supported`);
+    }
+    const meta = metaFromJson(await this.options.store.read(`${folder}/${META_NAME}`));
+    if (meta.tenantId !== tenant) {
+      throw new TempoError('block_corrupt', `meta.json names tenant ${meta.tenantId}, the folder ${tenant}`);
+    }
+    checkTenant(tenant);
+    return meta;
+  }
+
+  /** Files with content that are not known to be in blocks, oldest first. */
+  private async files(folder: string, damaged: readonly string[]): Promise<string[]> {
+    const { store } = this.options;
+    const files: string[] = [];
+    for (const name of (await store.listObjects(folder)).toSorted()) {
+      if (name === META_NAME || name === TAKEN_OVER_NAME || damaged.includes(name)) continue;
+      // Empty: it was begun when the process ended.
+      if ((await store.stat(`${folder}/${name}`)).sizeBytes > 0) files.push(name);
+    }
+    return files;
+  }
+
+  private async takenOver(folder: string): Promise<TakenOver> {
+    const { store } = this.options;
+    if (!(await store.listObjects(folder)).includes(TAKEN_OVER_NAME)) return { taken: [], damaged: [] };
+    return JSON.parse(
+      new TextDecoder().decode(await store.read(`${folder}/${TAKEN_OVER_NAME}`)),
+    ) as TakenOver;
+  }
+
+  /** Deletes what is in blocks; answers what stays. */
+  private async tidy(folder: string, { taken, damaged }: TakenOver): Promise<readonly string[]> {
+    for (const file of taken) await this.options.store.delete(`${folder}/${file}`);
+    return damaged;
+  }
+
+  private leave(tenant: string, fields: Readonly<Record<string, unknown>>, reason: string): void {
+    this.unreadable++;
+    this.options.replayErrors.inc({ tenant });
+    this.options.logger.error('wal of tempo cannot be read, it is left where it is', {
+      tenant,
+      ...fields,
+      reason,
+    });
+  }
+}
+
+function isUnreadable(err: unknown): err is Error {
+  if (err instanceof ImportThreadEnded) return true;
+  return (
+    err instanceof TempoError &&
+    ['block_corrupt', 'unimplemented', 'not_found', 'invalid_argument'].includes(err.code)
+  );
+}
