@@ -5,7 +5,7 @@ import { accessSync, constants } from 'node:fs';
 export type Component = 'TELEMETRYGEN' | 'PYARROW_PYTHON' | 'COLLECTOR';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
-function componentPath(name: Component): string {
+export function componentPath(name: Component): string {
   const path = process.env[name];
   if (path === undefined || path === '') throw new Error(`${name} is not set; .ci/run installs and names it`);
   accessSync(path, constants.X_OK);

@@ -168,7 +168,7 @@ t.test('rate limit', async (t) => {
   await consume(body, 'a');
   const big = encodeTraces(aTrace(1, 25));
   await t.rejects(consume(big, 'a'), {
-    code: 'resource_exhausted',
+    code: 'too_large',
     message:
       `RATE_LIMITED: batch size (${big.length} bytes) exceeds ingestion limit ${texts} ` +
       `${adding(big.length)} consider reducing batch size or increasing rate limit.`,
@@ -182,8 +182,10 @@ t.test('rate limit', async (t) => {
   const retry = start({ rate: size, burst: size, retryAfterMs: 5000 });
   await retry.consume(body);
   t.match(await t.rejects(retry.consume(body)), { retryAfterMs: 5000 });
-  const tooBig = await t.rejects(retry.consume(big), { code: 'resource_exhausted' });
+  const tooBig = await t.rejects(retry.consume(big), { code: 'too_large' });
   t.notOk(tooBig instanceof RetryLaterError, 'what can never succeed must not be tried again');
+  const none = start({ rate: 0, burst: 0 });
+  await t.rejects(none.consume(body), { code: 'resource_exhausted' }, 'until somebody sets limits');
 });
 
 t.test('what else a tenant sets', async (t) => {

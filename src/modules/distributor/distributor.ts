@@ -121,8 +121,9 @@ export class Distributor implements TraceConsumer {
     const known = `(${local}, burst: ${burstBytes} bytes)`;
     const adding = `while adding ${body.length} bytes for user ${tenant}`;
     if (body.length > burstBytes) {
+      // It will never pass, unless nothing may: then somebody has to set a limit first.
       throw new TempoError(
-        'resource_exhausted',
+        burstBytes > 0 ? 'too_large' : 'resource_exhausted',
         `RATE_LIMITED: batch size (${body.length} bytes) exceeds ingestion limit ${known} ${adding}. ` +
           'consider reducing batch size or increasing rate limit.',
       );
