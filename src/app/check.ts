@@ -1,64 +1,100 @@
-// What a configuration that could be read still has wrong: values that cannot work (problems) or will hurt
-// (warnings).
+// What a configuration that could be read still has wrong: values that cannot work (problems), what this
+// build does not have (missing), and what will hurt (warnings).
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
 import { parseEndpoint } from '../rpc/listen.ts';
 import { regexMatcher } from '../traceql/regex.ts';
-import { targetProblem } from './graph.ts';
+import { riskySettings } from './check-risks.ts';
+import { targetMissing, targetProblem } from './graph.ts';
 
 export interface Findings {
   readonly problems: readonly Problem[];
+  /** Nothing is wrong with the configuration, but it cannot be started. */
+  readonly missing: readonly Problem[];
   readonly warnings: readonly Problem[];
-}
-
-export function checkConfig(config: TempoConfig): Findings {
-  const problems: Problem[] = [];
-  const warnings: Problem[] = [];
-  const fail = (path: string, text: string): void => void problems.push({ at: '', path, text });
-  const warn = (path: string, text: string): void => void warnings.push({ at: '', path, text });
-  const target = targetProblem(config.target);
-  if (target !== undefined) fail('target', target);
-  checkStorage(config, fail, warn);
-  checkFrontend(config, fail);
-  checkListeners(config, fail);
-  checkUpkeep(config, fail, warn);
-  for (const name of ['jaeger', 'zipkin', 'opencensus', 'kafka'] as const) {
-    if (config.distributor.receivers[name] === undefined) continue;
-    warn(`distributor.receivers.${name}`, 'receiver is not available yet, it is not started');
-  }
-  return { problems, warnings };
 }
 
 type Report = (path: string, text: string) => void;
 
-function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, warn: Report): void {
+export function checkConfig(config: TempoConfig): Findings {
+  const problems: Problem[] = [];
+  const missing: Problem[] = [];
+  const warnings: Problem[] = [];
+  const fail = (path: string, text: string): void => void problems.push({ at: '', path, text });
+  const miss = (path: string, text: string): void => void missing.push({ at: '', path, text });
+  const warn = (path: string, text: string): void => void warnings.push({ at: '', path, text });
+  checkTarget(config, fail, miss);
+  checkStorage(config, fail, miss, warn);
+  checkDedicatedColumns(config, fail, warn);
+  checkFrontend(config, fail);
+  checkListeners(config, fail);
+  checkTimes(config, fail);
+  for (const [path, text] of riskySettings(config)) warn(path, text);
+  for (const name of ['jaeger', 'zipkin', 'opencensus', 'kafka'] as const) {
+    if (config.distributor.receivers[name] === undefined) continue;
+    warn(`distributor.receivers.${name}`, 'this receiver is not available in this build yet: not started');
+  }
+  return { problems, missing, warnings };
+}
+
+function checkTarget({ target }: TempoConfig, fail: Report, miss: Report): void {
+  const unknown = targetProblem(target);
+  if (unknown !== undefined) fail('target', unknown);
+  const notYet = targetMissing(target);
+  if (notYet !== undefined) miss('target', notYet);
+}
+
+function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: Report, warn: Report): void {
   const { backend, local, wal, block } = trace;
-  if (backend === '') fail('storage.trace.backend', 'no backend is set, use local');
-  else if (backend !== 'local')
-    fail('storage.trace.backend', `backend "${backend}" is not available yet, use local`);
-  else if (local.path === '') fail('storage.trace.local.path', 'is needed for the local backend');
+  if (backend === '') {
+    miss('storage.trace.backend', 'failed to create store: unknown backend "": it is not set, use local');
+  } else if (backend !== 'local') {
+    miss('storage.trace.backend', `backend "${backend}" is not available in this build yet, use local`);
+  } else if (local.path === '') fail('storage.trace.local.path', 'is needed for the local backend');
   if (wal.path === '') fail('storage.trace.wal.path', 'is needed');
-  const { version } = block;
-  if (version !== '' && version !== 'vParquet4') {
-    fail('storage.trace.block.version', `blocks of version ${version} cannot be written, use vParquet4`);
+  if (block.version !== '' && block.version !== 'vParquet4') {
+    warn('storage.trace.block.version', `is ${block.version}, new blocks are vParquet4`);
   }
-  if (trace.blocklistPollConcurrency === 0)
-    warn('storage.trace.blocklist_poll_concurrency', 'is 0, 1 is used');
-  if (block.v2IndexDownsampleBytes !== 1_048_576 || block.v2IndexPageSizeBytes !== 256_000) {
-    warn('storage.trace.block', 'v2_index_downsample_bytes and v2_index_page_size_bytes have no effect');
+  const { bloomFilterFalsePositive: share, bloomFilterShardSizeBytes: shardBytes } = block;
+  if (!(share > 0 && share < 1)) {
+    fail('storage.trace.block.bloom_filter_false_positive', `is ${share}, must be between 0 and 1`);
   }
-  if (trace.s3.nativeAwsAuthEnabled) warn('storage.trace.s3.native_aws_auth_enabled', 'has no effect');
-  if (trace.cache !== '') warn('storage.trace.cache', 'has no effect, use the cache block');
+  if (shardBytes <= 0) {
+    fail('storage.trace.block.bloom_filter_shard_size_bytes', `is ${shardBytes}, must be more than 0`);
+  }
+}
+
+/** As many as a vParquet4 block has columns for, of a type and scope. */
+const DEDICATED_COLUMNS_MAX = { string: 10, int: 5 };
+
+function checkDedicatedColumns({ storage }: TempoConfig, fail: Report, warn: Report): void {
+  const path = 'storage.trace.block.parquet_dedicated_columns';
+  const counts = new Map<string, number>();
+  const seen = new Set<string>();
+  for (const { scope, name, type, options } of storage.trace.block.parquetDedicatedColumns) {
+    if (name === '') fail(path, 'a column has no name');
+    if (seen.has(`${scope}.${name}`)) fail(path, `${scope}.${name} is there twice`);
+    seen.add(`${scope}.${name}`);
+    const unknown = options.find((option) => option !== 'array' && option !== 'blob');
+    if (unknown !== undefined) fail(path, `${scope}.${name} has the unknown option ${unknown}`);
+    const kind = `${scope} ${type}`;
+    const count = (counts.get(kind) ?? 0) + 1;
+    counts.set(kind, count);
+    if (count === DEDICATED_COLUMNS_MAX[type] + 1) {
+      warn(path, `has more than ${count - 1} ${kind} columns, the others are stored as generic attributes`);
+    }
+  }
 }
 
 function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
+  const { search, metrics } = queryFrontend;
   const positive: readonly (readonly [string, number])[] = [
-    ['search.concurrent_jobs', queryFrontend.search.concurrentJobs],
-    ['search.target_bytes_per_job', queryFrontend.search.targetBytesPerJob],
-    ['search.most_recent_shards', queryFrontend.search.mostRecentShards],
-    ['metrics.concurrent_jobs', queryFrontend.metrics.concurrentJobs],
-    ['metrics.target_bytes_per_job', queryFrontend.metrics.targetBytesPerJob],
-    ['metrics.interval', queryFrontend.metrics.intervalMs],
+    ['search.concurrent_jobs', search.concurrentJobs],
+    ['search.target_bytes_per_job', search.targetBytesPerJob],
+    ['search.most_recent_shards', search.mostRecentShards],
+    ['metrics.concurrent_jobs', metrics.concurrentJobs],
+    ['metrics.target_bytes_per_job', metrics.targetBytesPerJob],
+    ['metrics.interval', metrics.intervalMs],
     ['max_batch_size', queryFrontend.maxBatchSize],
   ];
   for (const [key, value] of positive) {
@@ -73,10 +109,15 @@ function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
   if (queryShards < 2 || queryShards > 100_000) {
     fail('query_frontend.trace_by_id.query_shards', `is ${queryShards}, must be between 2 and 100000`);
   }
-  const { queryBackendAfterMs, queryIngestersUntilMs } = queryFrontend.search;
-  if (queryBackendAfterMs > queryIngestersUntilMs) {
+  if (search.queryBackendAfterMs > search.queryIngestersUntilMs) {
     const text = 'must not be more than query_ingesters_until, or spans between the two are not found';
     fail('query_frontend.search.query_backend_after', text);
+  }
+  if (queryFrontend.queryEndCutoffMs > search.queryBackendAfterMs) {
+    fail(
+      'query_frontend.query_end_cutoff',
+      'must not be more than query_frontend.search.query_backend_after',
+    );
   }
 }
 
@@ -99,26 +140,17 @@ function checkListeners({ distributor, server }: TempoConfig, fail: Report): voi
   }
 }
 
-function checkUpkeep(config: TempoConfig, fail: Report, warn: Report): void {
-  const { compactor, distributor, ingester, queryFrontend, storage } = config;
-  const pollMs = storage.trace.blocklistPollMs;
-  if (ingester.completeBlockTimeoutMs < pollMs) {
-    warn('ingester.complete_block_timeout', 'is less than storage.trace.blocklist_poll');
-  }
-  if (compactor.compaction.blockRetentionMs < 0) {
+function checkTimes({ compactor, ingester, storage }: TempoConfig, fail: Report): void {
+  const { blockRetentionMs, compactedBlockRetentionMs } = compactor.compaction;
+  if (blockRetentionMs < 0) {
     fail('compactor.compaction.block_retention', 'is negative: every block would be deleted');
-  } else if (compactor.compaction.blockRetentionMs < pollMs) {
-    warn('compactor.compaction.block_retention', 'is less than storage.trace.blocklist_poll');
   }
-  if (compactor.compaction.retentionConcurrency === 0) {
-    warn('compactor.compaction.retention_concurrency', 'is 0, the default is used');
+  if (compactedBlockRetentionMs < 0) {
+    fail('compactor.compaction.compacted_block_retention', 'is negative');
   }
-  for (const key of ['logReceivedSpans', 'logDiscardedSpans'] as const) {
-    if (!distributor[key].enabled) continue;
-    const path = key === 'logReceivedSpans' ? 'log_received_spans' : 'log_discarded_spans';
-    warn(`distributor.${path}`, 'writes a log line for every span');
-  }
-  if (queryFrontend.mcpServer.enabled) {
-    warn('query_frontend.mcp_server', 'gives a language model access to the traces');
-  }
+  const positive: readonly (readonly [string, number])[] = [
+    ['storage.trace.blocklist_poll', storage.trace.blocklistPollMs],
+    ['ingester.flush_check_period', ingester.flushCheckPeriodMs],
+  ];
+  for (const [path, value] of positive) if (value <= 0) fail(path, 'must be more than 0');
 }

@@ -55,11 +55,11 @@ function doubleDashed(args: readonly string[], byName: ReadonlyMap<string, FlagS
     let value = attached;
     const next = args[i + 1];
     if (flag.type === 'bool') {
-      if (value === undefined && (next === 'true' || next === 'false')) {
+      if (value === undefined && (next === 'true' || next === 'false' || isOwnValue(flag, next))) {
         value = next;
         i++;
       }
-      value = boolText(name, value ?? 'true');
+      value = isOwnValue(flag, value) ? value : boolText(name, value ?? 'true');
     } else if (value === undefined) {
       if (next === undefined) throw new UsageError(`flag needs an argument: -${name}`);
       value = next;
@@ -68,6 +68,11 @@ function doubleDashed(args: readonly string[], byName: ReadonlyMap<string, FlagS
     out.push(`--${name}=${value}`);
   }
   return out;
+}
+
+/** Beside true and false. */
+function isOwnValue({ values }: FlagSpec, text: string | undefined): text is string {
+  return text !== undefined && values?.includes(text) === true;
 }
 
 function boolText(name: string, value: string): string {

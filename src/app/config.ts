@@ -7,8 +7,8 @@ import { distributorFields } from '../modules/distributor/config.ts';
 import { ingesterFields } from '../modules/ingester/config.ts';
 import { liveStoreFields } from '../modules/live-store/config.ts';
 import { metricsGeneratorFields } from '../modules/metrics-generator/config.ts';
-import { querierFields } from '../modules/querier/config.ts';
-import { queryFrontendFields } from '../modules/query-frontend/config.ts';
+import { querierFields, querierOptions } from '../modules/querier/config.ts';
+import { queryFrontendFields, queryFrontendOptions } from '../modules/query-frontend/config.ts';
 import { cacheFields } from '../objectstore/config.ts';
 import { overridesFields, overridesOptions } from '../overrides/config.ts';
 import { memberlistFields } from '../ring/config.ts';
@@ -34,6 +34,7 @@ const rootFields = {
   }),
   enable_go_runtime_metrics: bool(false, 'not read', { ...hidden, flag: 'enable-go-runtime-metrics' }),
   partition_ring_live_store: bool(false, 'not read', hidden),
+  span_profiling: bool(false, 'not read', hidden),
   memory: block(
     {
       automemlimit_enabled: bool(false, 'not read', hidden),
@@ -44,25 +45,18 @@ const rootFields = {
   ),
   server: block(serverFields, 'listening sockets and log'),
   internal_server: block(internalServerFields, 'second HTTP server for probes'),
-  distributor: block(distributorFields, 'takes spans in'),
+  distributor: block(distributorFields, 'takes spans in', {
+    aliases: { log_received_traces: 'log_received_spans.enabled' },
+  }),
   ingester_client: block(poolClientFields, 'connections to ingesters'),
   metrics_generator_client: block(poolClientFields, 'connections to metrics-generators'),
   live_store_client: block(poolClientFields, 'connections to live-stores'),
-  querier: block(querierFields, 'executes queries', {
-    obsolete: [
-      'query_timeout',
-      'search.external_endpoints',
-      'search.prefer_self',
-      'search.external_hedge_requests_at',
-      'search.external_hedge_requests_up_to',
-    ],
-  }),
-  query_frontend: block(queryFrontendFields, 'serves the query API', {
-    aliases: { query_shards: 'trace_by_id.query_shards' },
-    obsolete: ['tolerate_failed_blocks'],
-  }),
+  querier: block(querierFields, 'executes queries', querierOptions),
+  query_frontend: block(queryFrontendFields, 'serves the query API', queryFrontendOptions),
   compactor: block(compactorFields, 'compacts and deletes blocks'),
-  ingester: block(ingesterFields, 'keeps recent spans and makes blocks of them'),
+  ingester: block(ingesterFields, 'keeps recent spans and makes blocks of them', {
+    obsolete: ['use_flatbuffer_search', 'traces_per_block'],
+  }),
   metrics_generator: block(metricsGeneratorFields, 'makes metrics of spans', {
     aliases: { remote_write: 'storage.remote_write' },
     obsolete: ['processor.service_graphs.enabled', 'processor.span_metrics.enabled'],
@@ -87,7 +81,10 @@ const rootFields = {
     ),
   }),
   cache: block(cacheFields, 'caches of parts of blocks'),
-  backend_scheduler: block(backendSchedulerFields, 'hands out compaction and retention jobs'),
+  backend_scheduler: block(backendSchedulerFields, 'hands out compaction and retention jobs', {
+    aliases: { tenant_measurement_interval: 'provider.compaction.measure_interval' },
+    obsolete: ['provider.compaction.backoff'],
+  }),
   backend_scheduler_client: block(
     { grpc_client_config: grpcClient() },
     'connection to the backend-scheduler',
@@ -97,7 +94,12 @@ const rootFields = {
 };
 
 export const rootBlock = block(rootFields, 'configuration', {
-  obsolete: ['search_enabled', 'metrics_generator_enabled'],
+  obsolete: [
+    'search_enabled',
+    'metrics_generator_enabled',
+    'autocomplete_filtering_enabled',
+    'use_otel_tracer',
+  ],
 });
 
 export type TempoConfig = ConfigOf<typeof rootFields>;

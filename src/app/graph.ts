@@ -36,10 +36,15 @@ const TARGETS_NOT_YET: readonly string[] = [
   'backend-worker',
 ];
 
-/** Why the target cannot be started; undefined = it can. */
+/** Why a target of Tempo cannot be started; undefined = it can, or it is none. */
+export function targetMissing(target: string): string | undefined {
+  if (!TARGETS_NOT_YET.includes(target)) return undefined;
+  return `target "${target}" is not available in this build yet, use all`;
+}
+
+/** undefined = Tempo has the target. */
 export function targetProblem(target: string): string | undefined {
-  if (Object.hasOwn(TARGETS, target)) return undefined;
-  if (TARGETS_NOT_YET.includes(target)) return `target "${target}" is not available yet, use all`;
+  if (Object.hasOwn(TARGETS, target) || TARGETS_NOT_YET.includes(target)) return undefined;
   const known = [...Object.keys(TARGETS), ...TARGETS_NOT_YET];
   const near = nearest(target, known);
   const proposal = near === undefined ? '' : `, did you mean ${near}?`;

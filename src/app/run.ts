@@ -1,15 +1,14 @@
 // The life of the process: command line, configuration, start, signals, stop. Returns exit codes, never exits
 // by itself.
-import { readFileSync } from 'node:fs';
-import { ConfigError, problemLine, type Problem } from '../config/errors.ts';
+import { ConfigError, problemLine } from '../config/errors.ts';
 import { flagsOf, type FlagSpec } from '../config/flags.ts';
-import { loadConfig, type FlagValue } from '../config/load.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { App, type ServiceState } from './app.ts';
-import { checkConfig } from './check.ts';
 import { parseCommandLine, UsageError, usageText } from './command-line.ts';
-import { rootBlock, type TempoConfig } from './config.ts';
+import { rootBlock } from './config.ts';
 import { IGNORED_FLAGS } from './ignored-flags.ts';
+import { welcomeText } from './no-arguments.ts';
+import { isOn, startupConfig, type GivenFlags, type StartupConfig } from './startup-config.ts';
 import { versionText, VERSION } from './version.ts';
 import { wire } from './wire.ts';
 
@@ -39,21 +38,19 @@ function programFlag(name: string, type: string, doc: string): FlagSpec {
 const PROGRAM_FLAGS: readonly FlagSpec[] = [
   programFlag('config.file', 'value', 'configuration file'),
   programFlag('config.expand-env', 'bool', 'expand ${NAME} and ${NAME:-default} in the configuration file'),
-  programFlag('config.verify', 'bool', 'check the configuration, print what is doubtful, and end'),
+  {
+    ...programFlag('config.verify', 'bool', 'check the configuration and end; strict = fail at warnings too'),
+    values: ['strict'],
+  },
   programFlag('version', 'bool', 'print the version and end'),
   programFlag('help', 'bool', 'print the flags and end'),
   programFlag('h', 'bool', 'print the flags and end'),
 ];
 
-interface LoadedConfig {
-  readonly config: TempoConfig;
-  readonly warnings: readonly Problem[];
-}
-
 /** Runs until the process may end. @returns the exit code. */
 export async function run(host: Host): Promise<number> {
   const flags = [...PROGRAM_FLAGS, ...flagsOf(rootBlock), ...IGNORED_FLAGS];
-  let given: ReadonlyMap<string, readonly string[]>;
+  let given: GivenFlags;
   try {
     given = parseCommandLine(host.args, flags);
   } catch (err) {
@@ -62,61 +59,45 @@ export async function run(host: Host): Promise<number> {
     host.err(`${err.message}\n${usageText(flags)}\n${err.message}\n`);
     return EXIT_USAGE;
   }
-  const isOn = (name: string): boolean => given.get(name)?.at(-1) === 'true';
-  if (isOn('help') || isOn('h')) {
+  if (isOn(given, 'help') || isOn(given, 'h')) {
     host.out(usageText(flags));
     return EXIT_OK;
   }
-  if (isOn('version')) {
+  if (isOn(given, 'version')) {
     host.out(versionText());
     return EXIT_OK;
   }
-  let loaded: LoadedConfig;
+  let loaded: StartupConfig;
   try {
-    loaded = load(host, given, flags);
+    loaded = startupConfig(host.env, given, flags);
   } catch (err) {
     if (!(err instanceof ConfigError)) throw err;
-    for (const problem of err.problems) host.err(`failed parsing config: ${problemLine(problem)}\n`);
-    const isUnexpanded = !isOn('config.expand-env') && err.problems.some(({ text }) => text.includes('${'));
-    if (isUnexpanded) host.err('${NAME} and ${NAME:-default} are replaced with -config.expand-env=true\n');
-    return err.problems.every(({ at }) => at.startsWith('-')) ? EXIT_USAGE : EXIT_FAILED;
+    return refuse(host, err, isOn(given, 'config.expand-env'));
   }
-  if (isOn('config.verify')) {
-    for (const warning of loaded.warnings) host.err(`warning: ${problemLine(warning)}\n`);
-    return loaded.warnings.length === 0 ? EXIT_OK : EXIT_FAILED;
-  }
-  return serve(host, loaded, isOn('config.expand-env') ? host.env : undefined);
+  const verify = given.get('config.verify')?.at(-1) ?? 'false';
+  if (verify !== 'false') return tell(host, loaded, verify === 'strict');
+  for (const { path, text } of loaded.missing) host.err(`error running tempo: ${text} (${path})\n`);
+  if (loaded.missing.length > 0) return EXIT_FAILED;
+  return serve(host, loaded, isOn(given, 'config.expand-env') ? host.env : undefined);
 }
 
-function load(
-  host: Host,
-  given: ReadonlyMap<string, readonly string[]>,
-  flags: readonly FlagSpec[],
-): LoadedConfig {
-  const name = given.get('config.file')?.at(-1);
-  const env = given.get('config.expand-env')?.at(-1) === 'true' ? host.env : undefined;
-  const values = flags.flatMap(({ name: flag, path, isList }): FlagValue[] => {
-    const texts = given.get(flag);
-    return path === undefined || texts === undefined ? [] : [{ flag, path, values: texts, isList }];
-  });
-  const file = name === undefined ? undefined : { name, text: readConfigFile(name) };
-  const { config, warnings } = loadConfig(rootBlock, { file, env, flags: values });
-  const findings = checkConfig(config);
-  if (findings.problems.length > 0) throw new ConfigError(findings.problems);
-  return { config, warnings: [...warnings, ...findings.warnings] };
+function refuse(host: Host, { problems }: ConfigError, isExpanded: boolean): number {
+  for (const problem of problems) host.err(`failed parsing config: ${problemLine(problem)}\n`);
+  if (!isExpanded && problems.some(({ text }) => text.includes('${'))) {
+    host.err('${NAME} and ${NAME:-default} are replaced with -config.expand-env=true\n');
+  }
+  return problems.every(({ at }) => at.startsWith('-')) ? EXIT_USAGE : EXIT_FAILED;
 }
 
-function readConfigFile(name: string): string {
-  try {
-    return readFileSync(name, 'utf8');
-  } catch (err) {
-    const text = `cannot be read: ${err instanceof Error ? err.message : String(err)}`;
-    throw new ConfigError([{ at: name, path: '', text }]);
-  }
+/** `-config.verify`. */
+function tell(host: Host, { missing, warnings }: StartupConfig, isStrict: boolean): number {
+  for (const found of [...warnings, ...missing]) host.err(`warning: ${problemLine(found)}\n`);
+  return isStrict && warnings.length + missing.length > 0 ? EXIT_FAILED : EXIT_OK;
 }
 
 /** @param env expands `${NAME}` in files that are read while running; undefined = no expansion. */
-async function serve(host: Host, { config, warnings }: LoadedConfig, env: Host['env'] | undefined) {
+async function serve(host: Host, loaded: StartupConfig, env: Host['env'] | undefined): Promise<number> {
+  const { config, warnings, userFolder } = loaded;
   const { logLevel: level, logFormat: format } = config.server;
   const logger = createLogger({ level, format, write: (line) => host.err(line) });
   for (const warning of warnings) logger.warn('configuration warning', { detail: problemLine(warning) });
@@ -131,6 +112,7 @@ async function serve(host: Host, { config, warnings }: LoadedConfig, env: Host['
     const stateOf = (module: string): ServiceState => app.stateOf(module);
     await app.start(wire(config, { env, logger, readiness, stateOf, requestShutdown }));
     logger.info('tempo started', { duration_ms: Math.round(performance.now() - begin) });
+    if (userFolder !== undefined) host.out(welcomeText(config, userFolder));
   } catch (err) {
     host.err(`error running tempo: ${errorLine(err)}\n`);
     return EXIT_FAILED;

@@ -136,6 +136,7 @@ function createStore({ config, logger, metrics }: Parts): Store {
     blocklistPollConcurrency: Math.max(1, trace.blocklistPollConcurrency),
     blockRetentionMs: compaction.blockRetentionMs,
     compactedBlockRetentionMs: compaction.compactedBlockRetentionMs,
+    sizeBytesMax: trace.local.maxBytes,
     scanThreads: scanThreads(),
     scanQueueLengthMax: trace.pool.queueDepth,
     scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, shareOfScanThread(SCAN_HEAP_SHARE)),
@@ -226,5 +227,6 @@ function addIngester(parts: Parts, store: Store, requestShutdown: () => void): I
     requestShutdown,
   });
   ingester.registerRoutes(server.app);
+  store.countAlso(() => ingester.diskBytes());
   return ingester;
 }

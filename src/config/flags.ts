@@ -15,6 +15,8 @@ export interface FlagSpec {
   readonly default: string;
   /** May be given several times; otherwise the last one counts. */
   readonly isList: boolean;
+  /** What a `bool` takes beside true and false. */
+  readonly values?: readonly string[];
 }
 
 /** Where two keys declare the same flag, the first one has it. */

@@ -10,9 +10,7 @@ const SECRET_KEYS = [
   'authorization',
   'bearer',
   '(api|access|account|encryption)[-_]?key',
-  '^key$',
   '^headers$',
-  'key_pem',
 ];
 const IS_SECRET_KEY = new RegExp(SECRET_KEYS.join('|'), 'i');
 /** Where a secret is, is none. */
@@ -22,7 +20,9 @@ const USERINFO = /(^[a-z][a-z0-9+.-]*:\/\/[^/@:\s]*:)[^@/\s]*(?=@)/i;
 
 /** @returns the value with `<secret>` in place of what nobody should see. */
 export function withoutSecrets(value: unknown): unknown {
-  if (typeof value === 'string') return value.replace(USERINFO, `$1${SECRET}`);
+  if (typeof value === 'string') {
+    return value.includes('PRIVATE KEY') ? SECRET : value.replace(USERINFO, `$1${SECRET}`);
+  }
   if (Array.isArray(value)) return value.map(withoutSecrets);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(

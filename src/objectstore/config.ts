@@ -1,6 +1,18 @@
 // The blocks of the object stores and their caches. Flags are completed by the block that contains them.
 import { tlsFields } from '../config/shared-blocks.ts';
-import { block, bool, duration, int, list, map, raw, secret, text, withDefaults } from '../config/field.ts';
+import {
+  block,
+  bool,
+  duration,
+  int,
+  list,
+  map,
+  raw,
+  secret,
+  text,
+  withDefaults,
+  type BlockOptions,
+} from '../config/field.ts';
 
 export const localFields = {
   path: text('', 'directory', { flag: '+path' }),
@@ -58,6 +70,8 @@ export const s3Fields = {
   retry_backoff_max: duration('1s', 'longest delay between tries', { hidden: true }),
 };
 
+export const s3Options: BlockOptions = { aliases: { insecure_skip_verify: 'tls_insecure_skip_verify' } };
+
 export const azureFields = {
   storage_account_name: text('', 'account', { flag: '+storage_account_name' }),
   storage_account_key: secret('secret', { flag: '+storage_account_key' }),
@@ -71,6 +85,23 @@ export const azureFields = {
   buffer_size: int(3_145_728, 'upload block'),
   hedge_requests_at: duration('0s', '0 = off'),
   hedge_requests_up_to: int(2, 'max copies'),
+};
+
+/** The names of before 2.0. */
+export const azureOptions: BlockOptions = {
+  aliases: Object.fromEntries(
+    [
+      'storage_account_name',
+      'storage_account_key',
+      'container_name',
+      'endpoint_suffix',
+      'max_buffers',
+      'buffer_size',
+      'hedge_requests_at',
+      'hedge_requests_up_to',
+    ].map((key) => [key.replaceAll('_', '-'), key]),
+  ),
+  obsolete: ['use_v2_sdk'],
 };
 
 export const cacheFields = {

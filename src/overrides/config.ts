@@ -35,11 +35,19 @@ export const overridesFields = {
 /** Flat form -> scoped form, below `overrides`. */
 const OVERRIDES_ALIASES: Readonly<Record<string, string>> = Object.fromEntries([
   ...Object.entries(LEGACY_LIMIT_KEYS).map(([key, path]) => [key, `defaults.${path}`]),
+  ['ingestion_max_batch_size', 'defaults.ingestion.burst_size_bytes'],
   ['forwarders', 'defaults.forwarders'],
   ['cost_attribution', 'defaults.cost_attribution'],
 ]);
 
 export const overridesOptions: BlockOptions = {
+  obsolete: [
+    'ingestion_rate_limit',
+    'max_spans_per_trace',
+    'max_search_bytes_per_trace',
+    'search_tags_allow_list',
+    'search_tags_deny_list',
+  ],
   aliases: OVERRIDES_ALIASES,
   rearrange: (node, path, notes) => moveInlineTenants(node, path, Object.keys(overridesFields), notes),
 };

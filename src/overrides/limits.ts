@@ -39,6 +39,7 @@ const generatorProcessorFields = {
       enable_messaging_system_latency_histogram: flag('one more histogram'),
       enable_virtual_node_label: flag('label virtual_node'),
       span_multiplier_key: text('', 'attribute with the sampling ratio', unset()),
+      enable_tracestate_span_multiplier: flag('weight from tracestate'),
     },
     'service graphs',
     unset(),
@@ -54,6 +55,7 @@ const generatorProcessorFields = {
       target_info_excluded_dimensions: strings('attributes left out'),
       enable_instance_label: flag('label instance'),
       span_multiplier_key: text('', 'attribute with the sampling ratio', unset()),
+      enable_tracestate_span_multiplier: flag('weight from tracestate'),
     },
     'span metrics',
     unset(),
@@ -117,6 +119,8 @@ export const limitsFields = {
     max_metrics_duration: span('longest range of a metrics query, 0 = query_frontend value'),
     max_condition_groups_per_tag_query: int(100, 'groups joined by or in a tag query', unset()),
     unsafe_query_hints: bool(false, 'allow hints that change results', unset()),
+    left_pad_trace_ids: bool(false, 'trace ids of searches have 32 digits', unset()),
+    metrics_spanonly_fetch: flag('which way metrics queries read spans'),
   }),
   compaction: block(
     {
@@ -241,6 +245,8 @@ export const LEGACY_LIMIT_KEYS: Readonly<Record<string, string>> = {
   max_search_duration: 'read.max_search_duration',
   max_metrics_duration: 'read.max_metrics_duration',
   unsafe_query_hints: 'read.unsafe_query_hints',
+  left_pad_trace_ids: 'read.left_pad_trace_ids',
+  metrics_spanonly_fetch: 'read.metrics_spanonly_fetch',
   block_retention: 'compaction.block_retention',
   compaction_window: 'compaction.compaction_window',
   compaction_disabled: 'compaction.compaction_disabled',

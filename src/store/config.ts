@@ -1,7 +1,26 @@
 // The storage block: backend, write-ahead log, new blocks, polling; and the block, log and compaction blocks
 // others contain.
-import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
-import { block, bool, duration, float, int, list, oneOf, raw, text, type ConfigOf } from '../config/field.ts';
+import {
+  azureFields,
+  azureOptions,
+  gcsFields,
+  localFields,
+  s3Fields,
+  s3Options,
+} from '../objectstore/config.ts';
+import {
+  block,
+  bool,
+  duration,
+  float,
+  int,
+  list,
+  oneOf,
+  raw,
+  size,
+  text,
+  type ConfigOf,
+} from '../config/field.ts';
 
 /** Attributes with a column of their own. */
 const dedicatedColumns = list(
@@ -50,10 +69,11 @@ export const blockFields = {
 };
 
 /** Old names of block keys, for the block that contains them. */
-const BLOCK_ALIASES = {
+export const BLOCK_ALIASES = {
   index_downsample_bytes: 'v2_index_downsample_bytes',
   index_page_size_bytes: 'v2_index_page_size_bytes',
   encoding: 'v2_encoding',
+  row_group_size_bytes: 'parquet_row_group_size_bytes',
 };
 
 const baseWalFields = {
@@ -80,9 +100,7 @@ const storageWalFields = {
     ['always', 'interval', 'never'],
     'always',
     'when the log is synced to the disk before acknowledging',
-    {
-      hidden: true,
-    },
+    { hidden: true, ours: true },
   ),
 };
 
@@ -114,45 +132,64 @@ export const compactionFields = {
   compaction_cycle: duration('30s', 'pause between tenants'),
 };
 
-export const storageFields = {
-  trace: block({
-    pool: block({
-      max_workers: int(400, 'parallel backend reads (0 outside querier/all)', {
-        flag: 'storage.trace.pool.max-workers',
-      }),
-      queue_depth: int(20_000, 'pending reads', { flag: 'storage.trace.pool.queue-depth' }),
+const traceFields = {
+  pool: block({
+    max_workers: int(400, 'parallel backend reads (0 outside querier/all)', {
+      flag: 'storage.trace.pool.max-workers',
     }),
-    wal: block(storageWalFields, 'write-ahead log', { aliases: { encoding: 'v2_encoding' } }),
-    block: block(blockFields, 'new blocks', { flagPrefix: 'storage.trace.block.', aliases: BLOCK_ALIASES }),
-    search: block(searchFields),
-    blocklist_poll: duration('5m', 'poll period', { flag: 'storage.trace.blocklist_poll' }),
-    blocklist_poll_concurrency: int(50, 'meta reads in parallel (0 warns)'),
-    blocklist_poll_tenant_concurrency: int(0, 'tenants in parallel, 0 = 1'),
-    blocklist_poll_fallback: bool(true, 'list bucket if the index fails'),
-    blocklist_poll_tenant_index_builders: int(2, 'index writers per tenant'),
-    blocklist_poll_stale_tenant_index: duration('0s', 'max index age, 0 = off'),
-    blocklist_poll_jitter_ms: int(0, 'random delay per meta read'),
-    blocklist_poll_tolerate_consecutive_errors: int(1, 'retries per tenant'),
-    blocklist_poll_tolerate_tenant_failures: int(1, 'failed tenants allowed'),
-    empty_tenant_deletion_enabled: bool(false, 'clean empty tenants'),
-    empty_tenant_deletion_age: duration('0s', 'min object age'),
-    backend: oneOf(['', 'local', 's3', 'gcs', 'azure'], '', 'object store (required)', {
-      flag: 'storage.trace.backend',
-    }),
-    local: block(localFields, '', { flagPrefix: 'storage.trace.local.' }),
-    gcs: block(gcsFields, '', { flagPrefix: 'storage.trace.gcs.' }),
-    s3: block(s3Fields, '', { flagPrefix: 'storage.trace.s3.' }),
-    azure: block(azureFields, '', { flagPrefix: 'storage.trace.azure.' }),
-    cache: text('', 'not read (use the cache block)'),
-    background_cache: block({
-      writeback_goroutines: int(10, 'async cache writers'),
-      writeback_buffer: int(10_000, 'queue length'),
-    }),
-    memcached: raw(null, 'not read (use the cache block)'),
-    redis: raw(null, 'not read (use the cache block)'),
-    cache_min_compaction_level: int(0, 'bloom caching rule'),
-    cache_max_block_age: duration('0s', 'bloom caching rule'),
+    queue_depth: int(20_000, 'pending reads', { flag: 'storage.trace.pool.queue-depth' }),
   }),
+  wal: block(storageWalFields, 'write-ahead log', {
+    aliases: { encoding: 'v2_encoding' },
+    obsolete: ['completedfilepath', 'blocksfilepath'],
+  }),
+  block: block(blockFields, 'new blocks', { flagPrefix: 'storage.trace.block.', aliases: BLOCK_ALIASES }),
+  search: block(searchFields),
+  blocklist_poll: duration('5m', 'poll period', { flag: 'storage.trace.blocklist_poll' }),
+  blocklist_poll_concurrency: int(50, 'meta reads in parallel (0 warns)'),
+  blocklist_poll_tenant_concurrency: int(0, 'tenants in parallel, 0 = 1'),
+  blocklist_poll_fallback: bool(true, 'list bucket if the index fails'),
+  blocklist_poll_tenant_index_builders: int(2, 'index writers per tenant'),
+  blocklist_poll_stale_tenant_index: duration('0s', 'max index age, 0 = off'),
+  blocklist_poll_jitter_ms: int(0, 'random delay per meta read'),
+  blocklist_poll_tolerate_consecutive_errors: int(1, 'retries per tenant'),
+  blocklist_poll_tolerate_tenant_failures: int(1, 'failed tenants allowed'),
+  empty_tenant_deletion_enabled: bool(false, 'clean empty tenants'),
+  empty_tenant_deletion_age: duration('0s', 'min object age'),
+  backend: oneOf(['', 'local', 's3', 'gcs', 'azure'], '', 'object store (required)', {
+    flag: 'storage.trace.backend',
+  }),
+  local: block(
+    {
+      ...localFields,
+      max_bytes: size(
+        '0',
+        'most that is kept on disk, above it the oldest blocks are deleted; 0 = no limit',
+        {
+          hidden: true,
+          ours: true,
+        },
+      ),
+    },
+    '',
+    { flagPrefix: 'storage.trace.local.' },
+  ),
+  gcs: block(gcsFields, '', { flagPrefix: 'storage.trace.gcs.' }),
+  s3: block(s3Fields, '', { flagPrefix: 'storage.trace.s3.', ...s3Options }),
+  azure: block(azureFields, '', { flagPrefix: 'storage.trace.azure.', ...azureOptions }),
+  cache: text('', 'not read (use the cache block)'),
+  background_cache: block({
+    writeback_goroutines: int(10, 'async cache writers'),
+    writeback_buffer: int(10_000, 'queue length'),
+  }),
+  memcached: raw(null, 'not read (use the cache block)'),
+  redis: raw(null, 'not read (use the cache block)'),
+  cache_min_compaction_level: int(0, 'bloom caching rule'),
+  cache_max_block_age: duration('0s', 'bloom caching rule'),
+};
+
+export const storageFields = {
+  trace: block(traceFields, 'of traces', { aliases: { maintenance_cycle: 'blocklist_poll' } }),
 };
 
 export type BlockConfig = ConfigOf<typeof blockFields>;

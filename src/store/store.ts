@@ -8,6 +8,7 @@ import type { Counter, Gauge, Histogram, Metrics } from '../telemetry/metrics.ts
 import { Blocklist } from './blocklist.ts';
 import { Poller } from './poller.ts';
 import { applyRetention } from './retention.ts';
+import { applySizeCap, storedBytes } from './size-cap.ts';
 import { ScanPool } from './scan-pool.ts';
 import type { ScanWorkerData } from './scan-job.ts';
 
@@ -19,6 +20,8 @@ export interface StoreOptions {
   readonly blocklistPollConcurrency: number;
   readonly blockRetentionMs: number;
   readonly compactedBlockRetentionMs: number;
+  /** Most that is kept on disk; 0 = no bound. */
+  readonly sizeBytesMax: number;
   readonly scanThreads: number;
   readonly scanQueueLengthMax: number;
   /** JavaScript heap of one scan thread. */
@@ -26,6 +29,9 @@ export interface StoreOptions {
   readonly scanWorkerData: ScanWorkerData;
   readonly nowMs: () => number;
 }
+
+/** Node's timers run at once when they are to wait longer. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export class Store implements Service {
   readonly name = 'store';
@@ -39,6 +45,8 @@ export class Store implements Service {
   private readonly retentionMarked: Counter;
   private readonly retentionDeleted: Counter;
   private readonly retentionErrors: Counter;
+  private readonly sizeDeleted: Counter;
+  private otherBytes: () => number = () => 0;
   private timer: NodeJS.Timeout | undefined;
   private upkeep: Promise<void> = Promise.resolve();
   private stopped = false;
@@ -77,6 +85,14 @@ export class Store implements Service {
     );
     this.retentionDeleted = metrics.counter('tempodb_retention_deleted_total', 'Blocks deleted.');
     this.retentionErrors = metrics.counter('tempodb_retention_errors_total', 'Failures of retention.');
+    this.sizeDeleted = metrics.counter(
+      'tempodb_size_deleted_blocks_total',
+      'Blocks deleted because more than max_bytes was kept.',
+    );
+    metrics.gauge('tempodb_size_bytes', 'What is kept: blocks, the log, blocks not uploaded yet.', [], (g) =>
+      g.set(this.keptBytes()),
+    );
+    metrics.gauge('tempodb_size_limit_bytes', 'Most that is kept, 0 = no bound.').set(options.sizeBytesMax);
     metrics.gauge('tempodb_blocklist_length', 'Blocks of a tenant.', ['tenant'], (gauge) =>
       this.lengths(gauge),
     );
@@ -99,13 +115,34 @@ export class Store implements Service {
   /** A block is complete in the backend: queries see it at once. */
   blockUploaded(meta: BlockMeta): void {
     this.blocklist.added(meta);
+    if (this.options.sizeBytesMax > 0) this.upkeep = this.upkeep.then(() => this.makeRoom());
+  }
+
+  /** What counts beside the blocks of the backend. */
+  countAlso(bytes: () => number): void {
+    this.otherBytes = bytes;
+  }
+
+  private keptBytes(): number {
+    return storedBytes(this.blocklist) + this.otherBytes();
+  }
+
+  /** Never rejects. */
+  private async makeRoom(): Promise<void> {
+    const { objectStore: store, blocklist } = this;
+    const { logger, sizeBytesMax } = this.options;
+    const otherBytes = this.otherBytes();
+    const { deleted, failed } = await applySizeCap({ store, blocklist, logger, sizeBytesMax, otherBytes });
+    this.sizeDeleted.inc(deleted);
+    this.retentionErrors.inc(failed);
   }
 
   private schedule(): void {
     if (this.stopped) return;
+    const afterMs = Math.min(this.options.blocklistPollMs, TIMER_MS_MAX);
     this.timer = setTimeout(() => {
-      this.upkeep = this.tick().finally(() => this.schedule());
-    }, this.options.blocklistPollMs);
+      this.upkeep = this.upkeep.then(() => this.tick()).finally(() => this.schedule());
+    }, afterMs);
   }
 
   /** Polls, then applies retention. Never rejects: what failed is tried again at the next tick. */
@@ -123,6 +160,7 @@ export class Store implements Service {
       this.retentionMarked.inc(marked);
       this.retentionDeleted.inc(deleted);
       this.retentionErrors.inc(failed);
+      await this.makeRoom();
     } catch (err) {
       this.pollErrors.inc({ tenant: '' });
       logger.error('polling the backend failed', { err });

@@ -128,7 +128,7 @@ distributor:
         http:
           response_headers: {Authorization: hush-5}
           auth: {token: hush-6}
-          tls: {key_pem: hush-7, key_file: /kept}
+          tls: {key_pem: '-----BEGIN PRIVATE KEY----- hush-7', key_file: /kept}
     kafka: {auth: {plain_text: {username: me, password: hush-8}}}
   forwarders:
     - {name: f, backend: otlpgrpc, otlpgrpc: {endpoints: ['a:1'], headers: {x-api-key: hush-9}}}

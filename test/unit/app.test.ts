@@ -10,10 +10,16 @@ import { App } from '../../src/app/app.ts';
 import { checkConfig } from '../../src/app/check.ts';
 import { parseCommandLine, UsageError } from '../../src/app/command-line.ts';
 import { rootBlock } from '../../src/app/config.ts';
-import { startOrder, targetProblem } from '../../src/app/graph.ts';
+import { startOrder, targetMissing, targetProblem } from '../../src/app/graph.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { createHttpServer } from '../../src/app/http-server.ts';
-import { run, type Host } from '../../src/app/run.ts';
+import {
+  builtInConfig,
+  isWithoutConfiguration,
+  userFolder,
+  welcomeText,
+} from '../../src/app/no-arguments.ts';
+import { run } from '../../src/app/run.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { FlagSpec } from '../../src/config/flags.ts';
 import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
@@ -21,6 +27,7 @@ import type { Service } from '../../src/lib/service.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { observeProcess } from '../../src/telemetry/process-metrics.ts';
+import { FakeHost } from '../support/fake-host.ts';
 
 const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } }).config;
 
@@ -65,7 +72,7 @@ t.test('the module graph', (t) => {
   const order = startOrder('all');
   t.same(order, ['server', 'overrides', 'store', 'ingester', 'querier', 'query-frontend', 'distributor']);
   t.equal(targetProblem('all'), undefined);
-  t.match(targetProblem('querier'), 'target "querier" is not available yet');
+  t.match(targetMissing('querier'), 'target "querier" is not available in this build yet');
   t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');
   t.end();
 });
@@ -172,10 +179,13 @@ t.test('what a readable configuration can have wrong', (t) => {
   const warnings = (text: string): string[] => checkConfig(configOf(text)).warnings.map(({ path }) => path);
   t.same(problems(LOCAL), []);
   t.same(warnings(LOCAL), []);
-  t.same(problems(''), ['storage.trace.backend']);
   t.same(problems('storage: {trace: {backend: local}}'), ['storage.trace.local.path']);
-  t.same(problems('storage: {trace: {backend: s3}}'), ['storage.trace.backend']);
   t.same(problems(`${LOCAL}target: nope`), ['target']);
+  const missing = (text: string): string[] => checkConfig(configOf(text)).missing.map(({ path }) => path);
+  t.same(missing(LOCAL), []);
+  t.same(missing(''), ['storage.trace.backend']);
+  t.same(missing('storage: {trace: {backend: s3}}'), ['storage.trace.backend']);
+  t.same(missing(`${LOCAL}target: querier`), ['target']);
   t.same(problems(`${LOCAL}query_frontend: {trace_by_id: {query_shards: 1}, max_batch_size: 0}`), [
     'query_frontend.max_batch_size',
     'query_frontend.trace_by_id.query_shards',
@@ -199,45 +209,132 @@ t.test('what a readable configuration can have wrong', (t) => {
   t.same(problems(`${LOCAL}compactor: {compaction: {block_retention: -1h}}`), [
     'compactor.compaction.block_retention',
   ]);
+  t.same(problems(`${LOCAL}query_frontend: {query_end_cutoff: 20m}`), ['query_frontend.query_end_cutoff']);
+  const block = (text: string) => LOCAL.replace('{trace: {', `{trace: {block: {${text}}, `);
+  t.same(problems(block('bloom_filter_false_positive: 0, bloom_filter_shard_size_bytes: 0')), [
+    'storage.trace.block.bloom_filter_false_positive',
+    'storage.trace.block.bloom_filter_shard_size_bytes',
+  ]);
+  t.same(problems(LOCAL.replace('{trace: {', '{trace: {blocklist_poll: 0s, ')), [
+    'storage.trace.blocklist_poll',
+  ]);
+  const columns = (...names: string[]) =>
+    block(`parquet_dedicated_columns: [${names.map((name) => `{scope: span, name: ${name}}`).join()}]`);
+  const path = 'storage.trace.block.parquet_dedicated_columns';
+  t.same(problems(columns('a', 'b', 'a', "''")), [path, path]);
+  t.same(
+    warnings(columns(...'a b c d e f g h i j k l'.split(' '))),
+    [path],
+    'one for both that are too many',
+  );
   t.end();
 });
 
-/** A host that keeps what is printed and can send signals. */
-class FakeHost implements Host {
-  readonly env = { PLACE: 'x' };
-  readonly args: readonly string[];
-  readonly exits: number[] = [];
-  stdout = '';
-  stderr = '';
-  signal: (signal: string) => void = () => {};
-  readonly #awaited = new Map<string, () => void>();
-
-  constructor(...args: readonly string[]) {
-    this.args = args;
+t.test('settings that work and will hurt: what Tempo warns of', (t) => {
+  const table: readonly { input: string; want: string[] }[] = [
+    { input: 'storage: {trace: {blocklist_poll: 20m}}', want: ['ingester.complete_block_timeout'] },
+    {
+      input: 'storage: {trace: {blocklist_poll: 40m}}',
+      want: ['ingester.complete_block_timeout', 'backend_scheduler.work.prune_age'],
+    },
+    {
+      input: 'compactor: {compaction: {block_retention: 1m, retention_concurrency: 0}}',
+      want: ['compactor.compaction.block_retention', 'compactor.compaction.retention_concurrency'],
+    },
+    {
+      input:
+        'compactor: {compaction: {v2_in_buffer_bytes: 1, v2_out_buffer_bytes: 1, ' +
+        'v2_prefetch_traces_count: 1}}',
+      want: ['v2_in_buffer_bytes', 'v2_out_buffer_bytes', 'v2_prefetch_traces_count'].map(
+        (key) => `compactor.compaction.${key}`,
+      ),
+    },
+    {
+      input: 'storage: {trace: {block: {v2_index_downsample_bytes: 1, v2_index_page_size_bytes: 1}}}',
+      want: ['v2_index_downsample_bytes', 'v2_index_page_size_bytes'].map(
+        (key) => `storage.trace.block.${key}`,
+      ),
+    },
+    {
+      input:
+        'storage: {trace: {blocklist_poll_concurrency: 0, cache: redis, ' +
+        's3: {native_aws_auth_enabled: true}}}',
+      want: ['blocklist_poll_concurrency', 's3.native_aws_auth_enabled', 'cache'].map(
+        (key) => `storage.trace.${key}`,
+      ),
+    },
+    {
+      input: 'target: querier\nstorage: {trace: {backend: local, local: {path: /b}}}',
+      want: ['storage.trace.backend'],
+    },
+    {
+      input: 'distributor: {log_received_spans: {enabled: true}, log_discarded_spans: {enabled: true}}',
+      want: ['distributor.log_received_spans', 'distributor.log_discarded_spans'],
+    },
+    { input: 'query_frontend: {mcp_server: {enabled: true}}', want: ['query_frontend.mcp_server'] },
+    {
+      input: 'query_frontend: {trace_by_id: {concurrent_shards: 51}}',
+      want: ['query_frontend.trace_by_id.concurrent_shards'],
+    },
+    { input: 'block_builder: {wal: {version: vParquet5}}', want: ['block_builder.wal.version'] },
+    {
+      input: 'block_builder: {assigned_partitions: {a: [1]}, partitions_per_instance: 2}',
+      want: ['block_builder.partitions_per_instance'],
+    },
+    {
+      input:
+        'storage: {trace: {backend: s3, s3: {bucket: b}}}\n' +
+        'overrides: {user_configurable_overrides: {enabled: true, client: {backend: s3, s3: {bucket: b}}}}',
+      want: ['overrides.user_configurable_overrides.client'],
+    },
+    {
+      input: 'overrides: {defaults: {ingestion: {burst_size_bytes: 0}}}',
+      want: ['overrides.defaults.ingestion.burst_size_bytes'],
+    },
+  ];
+  for (const { input, want } of table) {
+    const { warnings } = checkConfig(configOf(input));
+    t.same(
+      warnings.map(({ path }) => path),
+      want,
+      input,
+    );
   }
+  t.end();
+});
 
-  out(text: string): void {
-    this.stdout += text;
+t.test('without configuration: a laptop', async (t) => {
+  t.ok(isWithoutConfiguration([]));
+  t.ok(isWithoutConfiguration(['log.level', 'server.http-listen-port']));
+  for (const flag of ['config.file', 'target', 'storage.trace.backend']) {
+    t.notOk(isWithoutConfiguration(['log.level', flag]), flag);
   }
-
-  err(text: string): void {
-    this.stderr += text;
-    for (const [part, found] of this.#awaited) if (this.stderr.includes(part)) found();
-  }
-
-  onSignal(listener: (signal: string) => void): void {
-    this.signal = listener;
-  }
-
-  exit(code: number): void {
-    this.exits.push(code);
-  }
-
-  /** Resolves when stderr contains the text. */
-  prints(part: string): Promise<void> {
-    return new Promise((resolve) => void this.#awaited.set(part, resolve));
-  }
-}
+  const table = [
+    { platform: 'linux', env: { HOME: '/h/a' }, want: '/h/a/.local/share/tempo' },
+    { platform: 'linux', env: { HOME: '/h/a', XDG_DATA_HOME: '/data' }, want: '/data/tempo' },
+    {
+      platform: 'linux',
+      env: { HOME: '/h/a', XDG_DATA_HOME: 'data' },
+      want: '/h/a/.local/share/tempo',
+    },
+    { platform: 'darwin', env: { HOME: '/u/a' }, want: '/u/a/Library/Application Support/tempo' },
+    { platform: 'win32', env: { LOCALAPPDATA: 'C:\\a b' }, want: 'C:\\a b\\tempo' },
+  ] as const;
+  for (const { platform, env, want } of table) t.equal(userFolder({ platform, env }), want);
+  const config = configOf(builtInConfig('/data/a "b"'));
+  const { grpc, http } = config.distributor.receivers.otlp?.protocols ?? {};
+  t.same([grpc?.endpoint, http?.endpoint], ['127.0.0.1:4317', '127.0.0.1:4318']);
+  t.same([config.server.httpListenAddress, config.server.grpcListenAddress], ['127.0.0.1', '127.0.0.1']);
+  const { local, wal } = config.storage.trace;
+  t.same([local.path, wal.path], ['/data/a "b"/blocks', '/data/a "b"/wal']);
+  t.equal(local.maxBytes, 10 * 2 ** 30);
+  const welcome = welcomeText(config, '/data/a');
+  t.match(welcome, 'OTLP over gRPC to 127.0.0.1:4317, over HTTP to http://127.0.0.1:4318/v1/traces\n');
+  t.match(welcome, 'http://127.0.0.1:3200/');
+  t.match(welcome, 'in /data/a, the oldest is deleted above 10GiB\n');
+  const host = new FakeHost(['-config.verify=strict'], { HOME: temporaryFolder(t) });
+  t.equal(await run(host), 0, host.stderr);
+});
 
 /** A configuration file that listens on free loopback ports and writes below the folder. */
 function configFile(folder: string, more = '', httpPort = 0): string {
@@ -262,26 +359,37 @@ type Tap = { teardown(action: () => void): void };
 t.test('ends without starting', async (t) => {
   const folder = temporaryFolder(t);
   const good = configFile(folder);
-  const usage = new FakeHost('-nope');
+  const usage = new FakeHost(['-nope']);
   t.equal(await run(usage), 2);
   t.match(usage.stderr, /^flag provided but not defined: -nope\nUsage of tempo:\n/);
   t.match(usage.stderr, /\n\nflag provided but not defined: -nope\n$/, 'again where the screen ends');
-  const unexpanded = new FakeHost(`-config.file=${configFile(folder, 'shutdown_delay: ${DELAY:-1s}')}`);
+  const unexpanded = new FakeHost([`-config.file=${configFile(folder, 'shutdown_delay: ${DELAY:-1s}')}`]);
   t.equal(await run(unexpanded), 1);
   t.match(unexpanded.stderr, /shutdown_delay: .* is no duration.*\n.* -config\.expand-env=true\n$/);
   configFile(folder);
-  const version = new FakeHost('--version');
+  const version = new FakeHost(['--version']);
   t.equal(await run(version), 0);
   t.match(version.stdout, /^tempo, version \d/);
-  const help = new FakeHost('-h');
+  const help = new FakeHost(['-h']);
   t.equal(await run(help), 0);
   t.match(help.stdout, /-server\.http-listen-port int\n\s+.*\(default 3200\)/);
-  t.equal(await run(new FakeHost(`-config.file=${good}`, '-config.verify')), 0);
+  t.equal(await run(new FakeHost([`-config.file=${good}`, '-config.verify'])), 0);
   const table = [
     {
-      args: [`-config.file=${good}`, '-config.verify', '-query-frontend.mcp-server.enabled'],
+      args: [`-config.file=${good}`, '-config.verify=true', '-query-frontend.mcp-server.enabled'],
+      code: 0,
+      want: /^warning: query_frontend\.mcp_server: /,
+    },
+    {
+      args: [`-config.file=${good}`, '-config.verify=strict', '-query-frontend.mcp-server.enabled'],
       code: 1,
-      want: /^warning: /,
+      want: /^warning: query_frontend\.mcp_server: /,
+    },
+    {
+      args: [`-config.file=${good}`, '-config.verify=maybe'],
+      code: 2,
+      want: /^invalid boolean value "maybe" for -config\.verify: parse error\n/,
+      lines: undefined,
     },
     {
       args: ['-config.file=/nowhere.yaml'],
@@ -289,14 +397,18 @@ t.test('ends without starting', async (t) => {
       want: /^failed parsing config: \/nowhere\.yaml: cannot be read/,
     },
     { args: [`-config.file=${good}`, '-server.http-listen-port=x'], code: 2, want: /needs a whole number/ },
-    { args: [`-config.file=${good}`, '-target=querier'], code: 1, want: /not available yet/ },
-    { args: [], code: 1, want: /no backend is set/ },
+    { args: [`-config.file=${good}`, '-target=querier'], code: 1, want: /not available in this build yet/ },
+    {
+      args: ['-target=all'],
+      code: 1,
+      want: /^error running tempo: failed to create store: unknown backend ""/,
+    },
   ];
-  for (const { args, code, want } of table) {
-    const host = new FakeHost(...args);
+  for (const { args, code, want, ...rest } of table) {
+    const host = new FakeHost(args);
     t.equal(await run(host), code, args.join(' '));
     t.match(host.stderr, want);
-    t.equal(host.stderr.trimEnd().split('\n').length, 1, 'one line');
+    if (!('lines' in rest)) t.equal(host.stderr.trimEnd().split('\n').length, 1, 'one line');
   }
 });
 
@@ -314,7 +426,7 @@ t.test('compiled code is kept beside the dependencies', (t) => {
 
 t.test('starts, answers, stops at a signal', async (t) => {
   const folder = temporaryFolder(t);
-  const host = new FakeHost(`-config.file=${configFile(folder)}`);
+  const host = new FakeHost([`-config.file=${configFile(folder)}`]);
   const started = host.prints('tempo started');
   const begin = performance.now();
   const ended = run(host);
@@ -336,25 +448,25 @@ t.test('cannot start: one line that names what is in the way', async (t) => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   const { port } = taken.address() as AddressInfo;
-  const host = new FakeHost(`-config.file=${configFile(folder, '', port)}`, '-log.level=error');
+  const host = new FakeHost([`-config.file=${configFile(folder, '', port)}`, '-log.level=error']);
   t.equal(await run(host), 1);
   t.equal(host.stderr, `error running tempo: cannot listen on 127.0.0.1:${port}: address already in use\n`);
   await new Promise((resolve) => taken.close(resolve));
 
-  const noFolder = new FakeHost(
+  const noFolder = new FakeHost([
     `-config.file=${configFile(folder)}`,
     '-storage.trace.wal.path=/dev/null/wal',
     '-log.level=error',
-  );
+  ]);
   t.equal(await run(noFolder), 1);
   t.match(noFolder.stderr, /^error running tempo: .*\/dev\/null/);
   t.equal(noFolder.stderr.trimEnd().split('\n').length, 1, noFolder.stderr);
 
-  const noBlocks = new FakeHost(
+  const noBlocks = new FakeHost([
     `-config.file=${configFile(folder)}`,
     '-storage.trace.local.path=/dev/null/blocks',
     '-log.level=error',
-  );
+  ]);
   t.equal(await run(noBlocks), 1);
   t.match(noBlocks.stderr, /^error running tempo: folder of blocks \/dev\/null\/blocks cannot be written: /);
   t.equal(noBlocks.stderr.trimEnd().split('\n').length, 1, noBlocks.stderr);

@@ -10,6 +10,7 @@ import { Blocklist } from '../../src/store/blocklist.ts';
 import { IdSet } from '../../src/store/id-set.ts';
 import { newestFound, packFound } from '../../src/store/pack.ts';
 import { Poller } from '../../src/store/poller.ts';
+import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 
@@ -164,4 +165,47 @@ t.test('found traces: newest first, packed and told apart', (t) => {
   t.equal(packed.ids[15], 0x0b);
   t.equal(packed.starts[1], 3n);
   t.end();
+});
+
+t.test('a bound on what is kept: compacted blocks go first, then the oldest', async (t) => {
+  const { clock, store, blocklist, poller, put } = setUp();
+  await put(aMeta(1, { endSec: 300, sizeBytes: 100 }));
+  await put(aMeta(2, { endSec: 200, sizeBytes: 100, tenantId: 'other' }));
+  await put(aMeta(3, { endSec: 400, sizeBytes: 100 }));
+  await put(aMeta(4, { endSec: 900, sizeBytes: 50 }), 'meta.compacted.json');
+  await poller.poll();
+  t.equal(storedBytes(blocklist), 350);
+  const cap = (sizeBytesMax: number, otherBytes = 0) =>
+    applySizeCap({ store, blocklist, logger: silentLogger, sizeBytesMax, otherBytes });
+  const live = (): string[] =>
+    blocklist.tenants().flatMap((tenant) => [...blocklist.tenant(tenant).live.keys()]);
+  t.same(await cap(0, 10_000), { deleted: 0, failed: 0 }, '0 = no bound');
+  t.same(await cap(350), { deleted: 0, failed: 0 });
+  t.same(await cap(349), { deleted: 1, failed: 0 });
+  t.same(live().toSorted(), [ID(1), ID(2), ID(3)], 'the compacted one is gone');
+  t.same(await cap(300, 50), { deleted: 1, failed: 0 }, 'the log counts');
+  t.same(live().toSorted(), [ID(1), ID(3)], 'the oldest of all tenants is gone');
+  t.same(await store.listObjects(`other/${ID(2)}`), []);
+  clock.nowMs += 1;
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(line);
+  const logger = createLogger({ level: 'warn', format: 'logfmt', write });
+  const all = await applySizeCap({ store, blocklist, logger, sizeBytesMax: 10, otherBytes: 100 });
+  t.same(all, { deleted: 2, failed: 0 });
+  t.match(lines.at(-1), 'no block is left to delete" excess_bytes=90');
+  t.match(lines[0], 'oldest block is deleted to make room" tenant=team');
+  const failing = setUp();
+  await failing.put(aMeta(1, { sizeBytes: 100 }));
+  await failing.poller.poll();
+  failing.store.delete = () => Promise.reject(new TempoError('unavailable', 'no'));
+  const { store: broken, blocklist: its } = failing;
+  const result = await applySizeCap({
+    store: broken,
+    blocklist: its,
+    logger: silentLogger,
+    sizeBytesMax: 1,
+    otherBytes: 0,
+  });
+  t.same(result, { deleted: 0, failed: 1 });
+  t.equal(storedBytes(its), 100, 'it is still there, and counted');
 });

@@ -19,7 +19,11 @@ export const compactorFields = {
   }),
   compaction: block(compactionFields, 'compaction and retention', {
     flagPrefix: 'compactor.compaction.',
-    obsolete: ['chunk_size_bytes', 'flush_size_bytes', 'iterator_buffer_size'],
+    aliases: {
+      chunk_size_bytes: 'v2_in_buffer_bytes',
+      flush_size_bytes: 'v2_out_buffer_bytes',
+      iterator_buffer_size: 'v2_prefetch_traces_count',
+    },
   }),
   disabled: bool(false, 'only poll and write the tenant index', { flag: 'compactor.disabled', hidden: true }),
   override_ring_key: text('compactor', 'ring key in the KV store'),

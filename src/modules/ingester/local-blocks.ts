@@ -53,6 +53,13 @@ export class LocalBlocks {
     return block;
   }
 
+  /** Of the blocks that are in no backend yet. */
+  waitingBytes(): number {
+    const blocks = [...this.byTenant.values()].flatMap((byId) => [...byId.values()]);
+    const waiting = blocks.filter(({ safeSinceMs }) => safeSinceMs === undefined);
+    return waiting.reduce((sum, { meta }) => sum + meta.sizeBytes, 0);
+  }
+
   overlapping(tenant: string, { startSec, endSec }: TimeRange): LocalBlock[] {
     return [...(this.byTenant.get(tenant)?.values() ?? [])].filter(
       ({ meta }) =>

@@ -96,6 +96,8 @@ interface LogTuning {
 
 export interface Ingester extends Service, Pusher, RecentTraces, Flusher {
   registerRoutes(app: FastifyInstance): void;
+  /** What only this process has on disk: the log, and blocks that wait for their upload. */
+  diskBytes(): number;
 }
 
 const MIB = 1024 * 1024;
@@ -305,6 +307,10 @@ class LocalIngester implements Ingester {
       throw err;
     }
     return rest ?? this.done;
+  }
+
+  diskBytes(): number {
+    return (this.running?.opened.segments.sizeBytes ?? 0) + this.blocks.waitingBytes();
   }
 
   private async append(tenant: string, body: Uint8Array, spanCount: number): Promise<PushResult> {

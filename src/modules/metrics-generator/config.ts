@@ -1,7 +1,7 @@
 // The metrics_generator block.
 import { block, bool, duration, float, int, list, map, raw, text } from '../../config/field.ts';
 import { HOSTNAME, interfaceNames, kvStore } from '../../config/shared-blocks.ts';
-import { blockFields, searchFields, walFields } from '../../store/config.ts';
+import { BLOCK_ALIASES, blockFields, searchFields, walFields } from '../../store/config.ts';
 
 export const metricsGeneratorFields = {
   ring: block({
@@ -71,7 +71,10 @@ export const metricsGeneratorFields = {
       enable_tracestate_span_multiplier: bool(false, 'weight from tracestate', { hidden: true }),
     }),
     local_blocks: block({
-      block: block(blockFields, 'new blocks', { flagPrefix: 'generator.trace.block.' }),
+      block: block(blockFields, 'new blocks', {
+        flagPrefix: 'generator.trace.block.',
+        aliases: BLOCK_ALIASES,
+      }),
       search: block(searchFields),
       flush_check_period: duration('10s', 'cut loop period'),
       trace_idle_period: duration('5s', 'trace cut after silence'),

@@ -1,5 +1,5 @@
 // The querier block.
-import { block, bool, duration, float, int, text } from '../../config/field.ts';
+import { block, bool, duration, float, int, text, type BlockOptions } from '../../config/field.ts';
 import { grpcClient } from '../../config/shared-blocks.ts';
 
 export const querierFields = {
@@ -23,6 +23,7 @@ export const querierFields = {
   partition_ring: block({
     minimize_requests: bool(true, 'partition ring reads: one zone first'),
     hedging_delay: duration('3s', 'then hedge after'),
+    preferred_zone: text('', 'zone asked first', { hidden: true }),
   }),
   max_concurrent_queries: int(20, 'parallel sub-requests'),
   frontend_worker: block({
@@ -51,4 +52,16 @@ export const querierFields = {
   shuffle_sharding_ingesters_enabled: bool(false, "query only the tenant's shard"),
   shuffle_sharding_ingesters_lookback_period: duration('1h', 'shard history'),
   query_relevant_ingesters: bool(false, 'trace by id asks only owners'),
+};
+
+export const querierOptions: BlockOptions = {
+  aliases: { query_timeout: 'trace_by_id.query_timeout' },
+  obsolete: [
+    'search.external_endpoints',
+    'search.external_backend',
+    'search.google_cloud_run',
+    'search.prefer_self',
+    'search.external_hedge_requests_at',
+    'search.external_hedge_requests_up_to',
+  ],
 };

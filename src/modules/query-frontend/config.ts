@@ -1,5 +1,5 @@
 // The query_frontend block.
-import { block, bool, duration, float, int, list, text } from '../../config/field.ts';
+import { block, bool, duration, float, int, list, text, type BlockOptions } from '../../config/field.ts';
 
 const sloFields = {
   duration_slo: duration('0s', 'an answer within it is within the objective, 0 = off', { hidden: true }),
@@ -12,6 +12,9 @@ export const queryFrontendFields = {
     hidden: true,
   }),
   allowed_headers: list(text('', 'name'), [], 'request headers passed on', { hidden: true }),
+  skip_ast_transformations: list(text('', 'name'), [], 'rewriting of queries that is left out', {
+    hidden: true,
+  }),
   query_end_cutoff: duration('0s', 'the newest that is not queried', { hidden: true }),
   max_grpc_streaming_packet_size: int(2_097_152, 'streamed answers are split above it', { hidden: true }),
   max_outstanding_per_tenant: int(2_000, 'queue length, then 429'),
@@ -19,6 +22,7 @@ export const queryFrontendFields = {
   log_query_request_headers: text('', 'comma list of headers added to query logs'),
   max_retries: int(2, 'tries of failed jobs'),
   search: block({
+    timeout: duration('0s', 'limit of a search, 0 = off', { hidden: true }),
     concurrent_jobs: int(1_000, 'parallel jobs per query'),
     target_bytes_per_job: int(104_857_600, 'job size'),
     default_result_limit: int(20, 'limit if none given'),
@@ -64,4 +68,14 @@ export const queryFrontendFields = {
   }),
   max_query_expression_size_bytes: int(131_072, 'max q length'),
   rf1_after: text('0001-01-01T00:00:00Z', 'RFC 3339; use blocks with replication factor 1 from then'),
+};
+
+export const queryFrontendOptions: BlockOptions = {
+  aliases: { query_shards: 'trace_by_id.query_shards' },
+  obsolete: [
+    'tolerate_failed_blocks',
+    'querier_forget_delay',
+    'trace_by_id.hedge_requests_at',
+    'trace_by_id.hedge_requests_up_to',
+  ],
 };
