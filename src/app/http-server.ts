@@ -11,6 +11,7 @@ import { cannotListen, resolveHost } from '../rpc/listen.ts';
 import { sharePort } from '../rpc/shared-port.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { limitAnswers } from './answer-timeout.ts';
 import { createHttp2Front } from './http2-front.ts';
 import { watchRoutes, type Route } from './routes.ts';
 import type { ServerConfig } from './server-config.ts';
@@ -71,6 +72,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   app.setErrorHandler((err, request, reply) => sendError(err, request, reply, logger));
   const routes = watchRoutes(app);
   options.serverMetrics.observe(app);
+  limitAnswers(app, config.httpServerWriteTimeoutMs);
   operationalRoutes(app, options);
   const front = createHttp2Front({
     app,

@@ -2,6 +2,7 @@
 // long it waits for clients.
 import http2 from 'node:http2';
 import { connect, type AddressInfo } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { rootBlock } from '../../src/app/config.ts';
@@ -34,6 +35,10 @@ async function start(t: Test, yaml: string, grpcMethods?: GrpcMethods) {
     readiness: () => undefined,
   });
   server.app.get('/large', async () => Buffer.alloc(50_000_000));
+  server.app.get('/slow', async () => {
+    await pause(200);
+    return 'done';
+  });
   server.app.get('/echo', async (request) => String(request.url.length));
   server.app.post('/length', async (request) => String((request.body as Buffer).length));
   await server.start();
@@ -152,6 +157,13 @@ t.test('the HTTP server: long queries, and clients that never read', async (t) =
   await closed;
   t.ok((await open()) <= 1, 'its answer is not held for ever');
   socket.destroy();
+});
+
+t.test('the write timeout does not count the work on an answer', async (t) => {
+  const { url } = await start(t, 'server: { http_server_write_timeout: 50ms }');
+  t.equal(await (await fetch(`${url}/slow`)).text(), 'done', 'HTTP/1.1');
+  const slow = await ask(connectHttp2(t, url), { ':path': '/slow' });
+  t.equal(slow.body.toString(), 'done', 'HTTP/2');
 });
 
 t.test('unknown paths, and paths that say the same otherwise', async (t) => {
