@@ -13,6 +13,7 @@ import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { limitAnswers } from './answer-timeout.ts';
 import { createHttp2Front } from './http2-front.ts';
+import { registerMetricsRoute } from './metrics-route.ts';
 import { watchRoutes, type Route } from './routes.ts';
 import type { ServerConfig } from './server-config.ts';
 import type { ServerMetrics } from './server-metrics.ts';
@@ -144,9 +145,7 @@ function operationalRoutes(
       .type(TEXT)
       .send(`${reason ?? 'ready'}\n`);
   });
-  app.get('/metrics', async (_request, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.text()),
-  );
+  registerMetricsRoute(app, metrics);
   app.all(`${httpApiPrefix}/api/status/buildinfo`, (_request, reply) =>
     reply.type('application/json').send(
       Buffer.from(

@@ -140,6 +140,7 @@ function createStore({ config, logger, metrics }: Parts): Store {
     scanThreads: scanThreads(),
     scanQueueLengthMax: trace.pool.queueDepth,
     scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, shareOfScanThread(SCAN_HEAP_SHARE)),
+    scanBatchSizeMax: config.queryFrontend.maxBatchSize,
     scanWorkerData: {
       localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
       backendPath,
@@ -206,6 +207,11 @@ function addFrontend({ config, logger, metrics, overrides, server }: Parts, quer
     logHeaders: logQueryRequestHeaders,
     logger: logger.child({ module: 'query-frontend' }),
     metrics,
+    objectives: {
+      traces: config.queryFrontend.traceById,
+      search,
+      metadata: search.metadataSlo,
+    },
   });
   frontend.registerRoutes(server.app);
 }

@@ -24,6 +24,12 @@ type Found =
   | { readonly kind: 'unreadable'; readonly reason: string }
   | undefined;
 
+export interface PollResult {
+  readonly failedTenants: readonly string[];
+  /** Tenants whose index could not be written. */
+  readonly failedIndexes: readonly string[];
+}
+
 export class Poller {
   private readonly options: PollerOptions;
   /** Index content last written, by tenant: an unchanged list is not written again. */
@@ -34,7 +40,7 @@ export class Poller {
   }
 
   /** One pass over all tenants. A tenant that fails keeps its previous list; the failures are returned. */
-  async poll(): Promise<{ readonly failedTenants: readonly string[] }> {
+  async poll(): Promise<PollResult> {
     const { store, blocklist, logger } = this.options;
     blocklist.beginPoll();
     const polled = new Map<string, TenantBlocks>();
@@ -51,15 +57,17 @@ export class Poller {
       }
     }
     blocklist.replace(polled);
+    const failedIndexes: string[] = [];
     // Afterwards: on a disk that takes no more, the blocks are answered all the same.
     for (const [tenant, blocks] of polled) {
       try {
         await this.writeIndex(tenant, blocks);
       } catch (err) {
         logger.error('tenant index cannot be written', { tenant, err });
+        failedIndexes.push(tenant);
       }
     }
-    return { failedTenants };
+    return { failedTenants, failedIndexes };
   }
 
   private async pollTenant(tenant: string, known: TenantBlocks): Promise<TenantBlocks> {

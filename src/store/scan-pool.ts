@@ -4,8 +4,9 @@ import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Counter, Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { crashedResult } from './crashed-job.ts';
+import { ScanMetrics } from './metrics.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData } from './scan-job.ts';
 import { type Pending, ScanThread } from './scan-thread.ts';
 
@@ -13,6 +14,8 @@ export interface ScanPoolOptions {
   readonly threads: number;
   /** Jobs waiting over all threads; more are refused. */
   readonly queueLengthMax: number;
+  /** `query_frontend.max_batch_size`: jobs are handed over one by one, this is for metrics. */
+  readonly batchSizeMax: number;
   readonly workerData: ScanWorkerData;
   /** JavaScript heap of one thread: a job that needs more ends its thread, not the process. */
   readonly heapBytesMax: number;
@@ -23,6 +26,8 @@ export interface ScanPoolOptions {
 }
 
 export interface RunOptions {
+  /** Whose job it is. */
+  readonly tenant: string;
   /** Jobs with equal affinity prefer the same thread. */
   readonly affinity?: number;
   readonly signal?: AbortSignal | undefined;
@@ -40,20 +45,30 @@ const CRASHES_MAX = 2;
 export class ScanPool {
   private readonly options: ScanPoolOptions;
   private readonly threads: ScanThread[] = [];
-  private readonly jobs: Counter;
-  private readonly cpuSeconds: Counter;
-  private readonly restarts: Counter;
+  private readonly metrics: ScanMetrics;
   private nextId = 1;
+  private searches = 0;
   private stopped = false;
 
   constructor(options: ScanPoolOptions) {
     this.options = options;
-    const { metrics } = options;
-    this.jobs = metrics.counter('tempo_scan_jobs_total', 'Jobs of scan threads.', ['kind', 'result']);
-    this.cpuSeconds = metrics.counter('tempo_scan_cpu_seconds_total', 'CPU time of scan jobs.', ['kind']);
-    this.restarts = metrics.counter('tempo_scan_thread_restarts_total', 'Scan threads that ended unasked.');
+    const { metrics, batchSizeMax, queueLengthMax } = options;
+    this.metrics = new ScanMetrics(metrics, batchSizeMax);
     metrics.gauge('tempo_scan_queue_length', 'Jobs waiting for or running in scan threads.', [], (gauge) =>
       gauge.set(this.load()),
+    );
+    metrics.gauge('tempodb_work_queue_length', 'Jobs waiting for scan threads.', [], (gauge) =>
+      gauge.set(this.threads.reduce((sum, { waiting }) => sum + waiting.length, 0)),
+    );
+    metrics.gauge('tempodb_work_queue_max', 'Jobs that may wait.').set(queueLengthMax);
+    metrics.gauge('tempo_query_frontend_connected_clients', 'Scan threads that are alive.', [], (gauge) =>
+      gauge.set(this.threads.filter(({ isAlive }) => isAlive).length),
+    );
+    metrics.gauge(
+      'tempo_querier_inflight_search_requests',
+      'Searches of parts of the data that wait or run.',
+      [],
+      (gauge) => gauge.set(this.searches),
     );
   }
 
@@ -76,22 +91,44 @@ export class ScanPool {
     this.stopped = true;
     await Promise.all(
       this.threads.map((thread) => {
+        for (const pending of thread.waiting) this.left(pending);
         for (const pending of thread.takeAll()) pending.reject(stopping());
         return thread.stop();
       }),
     );
   }
 
-  run(job: ScanJob, { affinity, signal }: RunOptions = {}): Promise<ScanResult> {
+  async run(job: ScanJob, options: RunOptions): Promise<ScanResult> {
+    if (job.kind !== 'search') return this.enqueue(job, options);
+    this.searches++;
+    try {
+      return await this.enqueue(job, options);
+    } finally {
+      this.searches--;
+    }
+  }
+
+  private enqueue(job: ScanJob, { tenant, affinity, signal }: RunOptions): Promise<ScanResult> {
     if (this.stopped) return Promise.reject(stopping());
     if (signal?.aborted) return Promise.reject(cancelled());
     if (this.load() >= this.options.queueLengthMax) {
+      this.metrics.discarded.inc({ user: tenant });
       return Promise.reject(new TempoError('resource_exhausted', 'job queue full'));
     }
     return new Promise((resolve, reject) => {
       const thread = this.choose(affinity);
-      const pending: Pending = { id: this.nextId++, job, resolve, reject, thread, crashes: 0 };
-      thread.waiting.push(pending);
+      const queuedAtMs = performance.now();
+      const pending: Pending = {
+        id: this.nextId++,
+        job,
+        tenant,
+        queuedAtMs,
+        resolve,
+        reject,
+        thread,
+        crashes: 0,
+      };
+      this.wait(pending, thread);
       signal?.addEventListener('abort', () => this.cancel(pending), { once: true });
       this.feed(thread);
     });
@@ -122,16 +159,31 @@ export class ScanPool {
     while (thread.isAlive && thread.inFlight.size < IN_FLIGHT_MAX) {
       const pending = thread.waiting.shift();
       if (pending === undefined) return;
+      this.left(pending);
+      this.metrics.queueSeconds.observe((performance.now() - pending.queuedAtMs) / 1000);
+      this.metrics.batchSize.observe(1);
       thread.inFlight.set(pending.id, pending);
       thread.send({ kind: 'job', id: pending.id, job: pending.job });
     }
   }
 
+  private wait(pending: Pending, thread: ScanThread): void {
+    pending.thread = thread;
+    thread.waiting.push(pending);
+    this.metrics.queueLength.inc({ user: pending.tenant });
+  }
+
+  private left({ tenant }: Pending): void {
+    this.metrics.queueLength.dec({ user: tenant });
+  }
+
   private cancel(pending: Pending): void {
     const { thread } = pending;
     const at = thread.waiting.indexOf(pending);
-    if (at >= 0) thread.waiting.splice(at, 1);
-    else if (thread.inFlight.has(pending.id)) thread.send({ kind: 'cancel', id: pending.id });
+    if (at >= 0) {
+      thread.waiting.splice(at, 1);
+      this.left(pending);
+    } else if (thread.inFlight.has(pending.id)) thread.send({ kind: 'cancel', id: pending.id });
     else return;
     pending.reject(cancelled());
   }
@@ -142,33 +194,36 @@ export class ScanPool {
     this.feed(thread);
     if (pending === undefined) return;
     const { kind } = pending.job;
-    this.jobs.inc({ kind, result: message.kind });
+    this.metrics.jobs.inc({ kind, result: message.kind });
+    this.metrics.executed.inc();
+    this.metrics.retries.observe(pending.crashes);
     if (message.kind === 'done') {
-      this.cpuSeconds.inc({ kind }, message.cpuMicros / 1e6);
+      this.metrics.cpuSeconds.inc({ kind }, message.cpuMicros / 1e6);
       pending.resolve(message.result);
     } else pending.reject(new TempoError(message.code as ErrorCode, message.message));
   }
 
   /** Its jobs go to other threads; the one that was running may have ended it. */
   private ended(thread: ScanThread, err: unknown): void {
-    this.restarts.inc();
+    this.metrics.restarts.inc();
     const { logger } = this.options;
     const [running] = thread.inFlight.values();
     logger.error('scan thread ended, another takes its place', { job: running?.job.kind, err });
     if (running !== undefined) running.crashes++;
+    for (const pending of thread.waiting) this.left(pending);
     for (const pending of thread.takeAll()) {
       if (pending.crashes >= CRASHES_MAX) {
         this.giveUp(pending);
         continue;
       }
-      pending.thread = this.choose(undefined);
-      pending.thread.waiting.push(pending);
+      this.wait(pending, this.choose(undefined));
       this.feed(pending.thread);
     }
   }
 
-  private giveUp({ job, resolve, reject }: Pending): void {
-    this.jobs.inc({ kind: job.kind, result: 'crashed' });
+  private giveUp({ job, crashes, resolve, reject }: Pending): void {
+    this.metrics.jobs.inc({ kind: job.kind, result: 'crashed' });
+    this.metrics.retries.observe(crashes - 1);
     const result = crashedResult(job);
     if (result === undefined) reject(new TempoError('internal', 'the job ended its scan threads'));
     else resolve(result);

@@ -6,6 +6,9 @@ import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker 
 export interface Pending {
   readonly id: number;
   readonly job: ScanJob;
+  /** Whose it is. */
+  readonly tenant: string;
+  readonly queuedAtMs: number;
   readonly resolve: (result: ScanResult) => void;
   readonly reject: (err: Error) => void;
   /** Where it waits or runs. */

@@ -4,8 +4,9 @@ import type { BlockMeta } from '../block/meta.ts';
 import type { Service } from '../lib/service.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Counter, Gauge, Histogram, Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { Blocklist } from './blocklist.ts';
+import { createStoreMetrics, type StoreMetrics } from './metrics.ts';
 import { Poller } from './poller.ts';
 import { applyRetention } from './retention.ts';
 import { applySizeCap, storedBytes } from './size-cap.ts';
@@ -26,6 +27,7 @@ export interface StoreOptions {
   readonly scanQueueLengthMax: number;
   /** JavaScript heap of one scan thread. */
   readonly scanHeapBytesMax: number;
+  readonly scanBatchSizeMax: number;
   readonly scanWorkerData: ScanWorkerData;
   readonly nowMs: () => number;
 }
@@ -40,12 +42,7 @@ export class Store implements Service {
   readonly pool: ScanPool;
   private readonly options: StoreOptions;
   private readonly poller: Poller;
-  private readonly pollSeconds: Histogram;
-  private readonly pollErrors: Counter;
-  private readonly retentionMarked: Counter;
-  private readonly retentionDeleted: Counter;
-  private readonly retentionErrors: Counter;
-  private readonly sizeDeleted: Counter;
+  private readonly metrics: StoreMetrics;
   private otherBytes: () => number = () => 0;
   private timer: NodeJS.Timeout | undefined;
   private upkeep: Promise<void> = Promise.resolve();
@@ -59,6 +56,7 @@ export class Store implements Service {
       threads: options.scanThreads,
       queueLengthMax: options.scanQueueLengthMax,
       heapBytesMax: options.scanHeapBytesMax,
+      batchSizeMax: options.scanBatchSizeMax,
       workerData: options.scanWorkerData,
       logger,
       metrics,
@@ -70,32 +68,11 @@ export class Store implements Service {
       concurrency: options.blocklistPollConcurrency,
       nowMs: options.nowMs,
     });
-    const pollBuckets = [0.001, 0.01, 0.1, 1, 10, 60];
-    this.pollSeconds = metrics.histogram(
-      'tempodb_blocklist_poll_duration_seconds',
-      'Time of one poll of the backend.',
-      pollBuckets,
-    );
-    this.pollErrors = metrics.counter('tempodb_blocklist_poll_errors_total', 'Polls that failed.', [
-      'tenant',
-    ]);
-    this.retentionMarked = metrics.counter(
-      'tempodb_retention_marked_for_deletion_total',
-      'Blocks marked for deletion.',
-    );
-    this.retentionDeleted = metrics.counter('tempodb_retention_deleted_total', 'Blocks deleted.');
-    this.retentionErrors = metrics.counter('tempodb_retention_errors_total', 'Failures of retention.');
-    this.sizeDeleted = metrics.counter(
-      'tempodb_size_deleted_blocks_total',
-      'Blocks deleted because more than max_bytes was kept.',
-    );
+    this.metrics = createStoreMetrics(metrics, this.blocklist);
     metrics.gauge('tempodb_size_bytes', 'What is kept: blocks, the log, blocks not uploaded yet.', [], (g) =>
       g.set(this.keptBytes()),
     );
     metrics.gauge('tempodb_size_limit_bytes', 'Most that is kept, 0 = no bound.').set(options.sizeBytesMax);
-    metrics.gauge('tempodb_blocklist_length', 'Blocks of a tenant.', ['tenant'], (gauge) =>
-      this.lengths(gauge),
-    );
   }
 
   async start(): Promise<void> {
@@ -133,8 +110,8 @@ export class Store implements Service {
     const { logger, sizeBytesMax } = this.options;
     const otherBytes = this.otherBytes();
     const { deleted, failed } = await applySizeCap({ store, blocklist, logger, sizeBytesMax, otherBytes });
-    this.sizeDeleted.inc(deleted);
-    this.retentionErrors.inc(failed);
+    this.metrics.sizeDeleted.inc(deleted);
+    this.metrics.retentionErrors.inc(failed);
   }
 
   private schedule(): void {
@@ -148,29 +125,26 @@ export class Store implements Service {
   /** Polls, then applies retention. Never rejects: what failed is tried again at the next tick. */
   private async tick(): Promise<void> {
     const { logger } = this.options;
+    const { metrics } = this;
     const begin = performance.now();
     try {
-      const { failedTenants } = await this.poller.poll();
-      for (const tenant of failedTenants) this.pollErrors.inc({ tenant });
-      this.pollSeconds.observe((performance.now() - begin) / 1000);
+      const { failedTenants, failedIndexes } = await this.poller.poll();
+      for (const tenant of failedTenants) metrics.pollErrors.inc({ tenant });
+      for (const tenant of failedIndexes) metrics.indexErrors.inc({ tenant });
+      const polled = performance.now();
+      metrics.pollSeconds.observe((polled - begin) / 1000);
       const { objectStore: store, blocklist } = this;
       const { blockRetentionMs, compactedBlockRetentionMs, nowMs } = this.options;
       const retention = { store, blocklist, logger, blockRetentionMs, compactedBlockRetentionMs, nowMs };
       const { marked, deleted, failed } = await applyRetention(retention);
-      this.retentionMarked.inc(marked);
-      this.retentionDeleted.inc(deleted);
-      this.retentionErrors.inc(failed);
+      metrics.retentionSeconds.observe((performance.now() - polled) / 1000);
+      metrics.retentionMarked.inc(marked);
+      metrics.retentionDeleted.inc(deleted);
+      metrics.retentionErrors.inc(failed);
       await this.makeRoom();
     } catch (err) {
-      this.pollErrors.inc({ tenant: '' });
+      metrics.pollErrors.inc({ tenant: '' });
       logger.error('polling the backend failed', { err });
-    }
-  }
-
-  private lengths(gauge: Gauge): void {
-    gauge.reset();
-    for (const tenant of this.blocklist.tenants()) {
-      gauge.set({ tenant }, this.blocklist.tenant(tenant).live.size);
     }
   }
 }

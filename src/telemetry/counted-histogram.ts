@@ -1,6 +1,8 @@
 // A histogram that is fed with counts instead of single observations: another thread counts, and its sums
 // come in now and then.
 
+import type { RegisteredMetric, Sample, Snapshot } from './exposition.ts';
+
 interface Series {
   readonly label: string;
   /** Not cumulative; the last one has no bound. */
@@ -8,27 +10,23 @@ interface Series {
   sum: number;
 }
 
-interface Sample {
-  readonly metricName: string;
-  readonly labels: Readonly<Record<string, string | number>>;
-  readonly value: number;
-}
-
 /** Has the parts of a prom-client metric that its registry uses. */
-export class CountedHistogram {
+export class CountedHistogram implements RegisteredMetric {
   readonly name: string;
   readonly help: string;
   readonly type = 'histogram';
   readonly aggregator = 'sum';
-  readonly #labelName: string;
+  readonly labelNames: readonly string[];
   readonly #bounds: readonly number[];
   readonly #series = new Map<string, Series>();
 
-  constructor(name: string, help: string, bounds: readonly number[], labelName: string) {
+  /** @param labelName undefined = the one series has no label. */
+  constructor(name: string, help: string, bounds: readonly number[], labelName: string | undefined) {
     this.name = name;
     this.help = help;
     this.#bounds = bounds;
-    this.#labelName = labelName;
+    this.labelNames = labelName === undefined ? [] : [labelName];
+    if (labelName === undefined) this.add('', new Float64Array(bounds.length + 2));
   }
 
   /** @param counts one number a bound, one for what is above them, then the sum of all values. */
@@ -42,10 +40,14 @@ export class CountedHistogram {
     series.sum += counts[series.counts.length];
   }
 
-  async get() {
-    const { name, help, type, aggregator } = this;
+  async get(): Promise<Snapshot> {
+    const { name, help, type } = this;
     const values = [...this.#series.values()].flatMap((series) => this.#samples(series));
-    return { name, help, type, aggregator, values };
+    return { name, help, type, values };
+  }
+
+  remove(label: string): void {
+    this.#series.delete(label);
   }
 
   reset(): void {
@@ -53,7 +55,8 @@ export class CountedHistogram {
   }
 
   #samples({ label, counts, sum }: Series): Sample[] {
-    const labels = { [this.#labelName]: label };
+    const [labelName] = this.labelNames;
+    const labels = labelName === undefined ? {} : { [labelName]: label };
     let count = 0;
     const samples = [...counts].map((more, i): Sample => {
       count += more;

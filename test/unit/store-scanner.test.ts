@@ -178,6 +178,7 @@ t.test('a part that is damaged where the query did not look is told, the others 
 t.test("scan threads that end: the others' jobs are done, and no job ends more than two", async (t) => {
   const metrics = new Metrics();
   const pool = new ScanPool({
+    batchSizeMax: 7,
     threads: 2,
     queueLengthMax: 100,
     workerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
@@ -199,7 +200,7 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
       format: 'json',
       sources: [source],
     };
-    return (await pool.run(job)) as SearchJobResult;
+    return (await pool.run(job, { tenant: 'one' })) as SearchJobResult;
   };
   for (const fatal of ['throw', 'exit', 'memory']) {
     const good = Array.from({ length: 6 }, () => search('fine'));
@@ -222,6 +223,7 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
 t.test('a scan thread that cannot start is not tried in a loop', async (t) => {
   const metrics = new Metrics();
   const pool = new ScanPool({
+    batchSizeMax: 7,
     threads: 1,
     queueLengthMax: 100,
     workerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
@@ -232,8 +234,11 @@ t.test('a scan thread that cannot start is not tried in a loop', async (t) => {
   });
   pool.start();
   const job: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part', bytesMax: 0 };
-  await t.rejects(pool.run(job), { code: 'internal', message: 'the job ended its scan threads' });
-  const waiting = t.rejects(pool.run(job), { code: 'unavailable' });
+  await t.rejects(pool.run(job, { tenant: 'one' }), {
+    code: 'internal',
+    message: 'the job ended its scan threads',
+  });
+  const waiting = t.rejects(pool.run(job, { tenant: 'one' }), { code: 'unavailable' });
   await pool.stop();
   await waiting;
   t.match(await metrics.text(), /tempo_scan_thread_restarts_total 2\n/);

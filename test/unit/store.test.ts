@@ -58,7 +58,7 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   await store.write(`team/${ID(3)}/data.parquet`, new Uint8Array(1));
   await store.write(`team/${ID(4)}/meta.json`, new TextEncoder().encode('{half a me'));
   await store.write('team/not-a-block/meta.json', metaToBytes(aMeta(5)));
-  t.same(await poller.poll(), { failedTenants: [] });
+  t.same(await poller.poll(), { failedTenants: [], failedIndexes: [] });
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
   t.same([...blocklist.tenant('team').compacted.keys()], [ID(2)]);
   t.same([...blocklist.tenant('team').unreadable.keys()], [ID(4)], 'and tells what it cannot read');
@@ -74,7 +74,7 @@ t.test('an index that cannot be written hides no blocks', async (t) => {
   const { store, blocklist, poller, put } = setUp();
   await put(aMeta(1));
   store.write = () => Promise.reject(new TempoError('unavailable', 'no space left on device'));
-  t.same(await poller.poll(), { failedTenants: [] });
+  t.same(await poller.poll(), { failedTenants: [], failedIndexes: ['team'] });
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
 });
 

@@ -11,6 +11,7 @@ import {
   HEAD_VEC_NAMES,
   type HeadVecName,
 } from './layout.ts';
+import type { LiveTraces } from './live-traces.ts';
 import { SpanDecoder, type HeadVecWriters } from './span-decoder.ts';
 import { TRACE_WORDS, TraceWord } from './trace-table.ts';
 import { VecWriter } from './vec.ts';
@@ -22,6 +23,10 @@ export interface AppendResult {
   readonly spans: number;
   /** Traces that the head did not have. */
   readonly traces: number;
+  /** Traces that have got spans. */
+  readonly touchedTraces: number;
+  /** Those of them that were there, but silent. */
+  readonly awakenedTraces: number;
   /** Spans left out because the head has them (same trace, span id and kind). */
   readonly duplicates: number;
   /**
@@ -38,6 +43,8 @@ export interface HeadBuilderOptions {
   readonly maxBytes: number;
   /** Counts how far the spans are from now. */
   readonly arrivals?: Arrivals;
+  /** Counts the traces that are live. */
+  readonly live?: LiveTraces;
 }
 
 /** Bytes of a vParquet4 block for each byte of OTLP, as measured. */
@@ -66,6 +73,10 @@ export class HeadBuilder {
   private full = false;
   private publishedSpans = 0;
   private publishedTraces = 0;
+  private readonly live: LiveTraces | undefined;
+  /** Of the last frame. */
+  private touchedTraces = 0;
+  private awakenedTraces = 0;
 
   constructor(options: HeadBuilderOptions) {
     this.arena = new Arena(options.maxBytes);
@@ -80,6 +91,7 @@ export class HeadBuilder {
     this.traceVecs = vecs;
     this.decoder = new SpanDecoder(this.arena, vecs);
     this.decoder.arrivals = options.arrivals;
+    this.live = options.live;
     this.publish();
   }
 
@@ -106,6 +118,8 @@ export class HeadBuilder {
     return {
       spans: this.publishedSpans - spanCount,
       traces: this.publishedTraces - traceCount,
+      touchedTraces: this.touchedTraces,
+      awakenedTraces: this.awakenedTraces,
       duplicates: decoder.duplicates,
       malformed: decoder.malformed,
       truncated: decoder.truncated,
@@ -176,6 +190,8 @@ export class HeadBuilder {
     const { traces } = this.decoder;
     const { traceLastSpan, traceSpans, traceStart, traceEnd, traceBytes } = this.traceVecs;
     const { words, touched } = traces;
+    this.touchedTraces = traces.touchedCount;
+    this.awakenedTraces = 0;
     Atomics.add(this.control, CONTROL_TRACES, 1);
     for (let i = 0; i < traces.touchedCount; i++) {
       const trace = touched[i]!;
@@ -188,8 +204,15 @@ export class HeadBuilder {
       traceEnd.set(trace, words[at + TraceWord.endHigh]!, 1);
       traceBytes.set(trace, words[at + TraceWord.bytes]!);
       words[at + TraceWord.touched] = 0;
+      if (this.live !== undefined) this.seeTrace(this.live, words, at);
     }
     traces.touchedCount = 0;
     Atomics.add(this.control, CONTROL_TRACES, 1);
+  }
+
+  private seeTrace(live: LiveTraces, words: Int32Array, at: number): void {
+    const seenAt = words[at + TraceWord.seenAt]!;
+    if (seenAt > 0 && !live.isLive(seenAt)) this.awakenedTraces++;
+    words[at + TraceWord.seenAt] = live.see(seenAt);
   }
 }

@@ -15,8 +15,9 @@ export const TraceWord = {
   endHigh: 9,
   bytes: 10,
   touched: 11, // 1 = changed since the last frame
+  seenAt: 12, // as LiveTraces has it
 } as const;
-export const TRACE_WORDS = 12;
+export const TRACE_WORDS = 13;
 
 export class TraceTable {
   count = 0;

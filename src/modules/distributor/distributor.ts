@@ -87,9 +87,12 @@ export class Distributor implements TraceConsumer {
   }
 
   async #push(request: PushRequest): Promise<PushResult> {
+    const { appends, appendFailures } = this.#options.metrics;
+    appends.inc(1);
     try {
       return await this.#options.pusher.push(request);
     } catch (err) {
+      appendFailures.inc(1);
       const isBusy = err instanceof TempoError && err.code === 'resource_exhausted';
       if (!isBusy || err instanceof RetryLaterError) throw err;
       throw new RetryLaterError(err.code, err.message, MEMORY_RETRY_MS, err);

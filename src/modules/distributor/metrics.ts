@@ -1,9 +1,12 @@
 // The distributor's metrics, under Tempo's names.
-import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
+import { type Counter, type Histogram, type Metrics, SECONDS_BUCKETS } from '../../telemetry/metrics.ts';
 
-const PUSH_SECONDS_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** As Tempo names its one OTLP receiver. */
 const RECEIVER = 'otlp/otlp_receiver';
+/** The ingester is in this process. */
+const INGESTER = 'in-process';
+/** Reasons that a tenant has from its first request on, so that the first increase is seen. */
+const USUAL_REASONS = ['live_traces_exceeded', 'trace_too_large', 'unknown_error'];
 
 interface Child {
   inc(value: number): void;
@@ -25,6 +28,8 @@ export class DistributorMetrics {
   readonly pushSeconds: Histogram;
   readonly pushes: Counter;
   readonly pushErrors: Counter;
+  readonly appends: Child;
+  readonly appendFailures: Child;
   readonly receivers: Readonly<Record<'grpc' | 'http', ReceiverCounters>>;
   readonly #ingressBytes: Counter;
   readonly #bytesReceived: Counter;
@@ -57,13 +62,24 @@ export class DistributorMetrics {
     this.pushSeconds = metrics.histogram(
       'tempo_distributor_push_duration_seconds',
       'Records the amount of time to push a batch to the ingester.',
-      PUSH_SECONDS_BUCKETS,
+      SECONDS_BUCKETS,
     );
     this.pushes = metrics.counter('tempo_distributor_push_total', 'Pushes of any receiver');
     this.pushErrors = metrics.counter(
       'tempo_distributor_push_errors_total',
       'Pushes that were refused whole',
     );
+    this.appends = appendCounter(
+      metrics,
+      'tempo_distributor_ingester_appends_total',
+      'Batches that were sent to ingesters.',
+    );
+    this.appendFailures = appendCounter(
+      metrics,
+      'tempo_distributor_ingester_append_failures_total',
+      'Batches that ingesters refused.',
+    );
+    metrics.gauge('tempo_distributor_ingester_clients', 'Ingesters that batches are sent to.').set(1);
     const labels = ['receiver', 'transport'];
     const accepted = metrics.counter(
       'tempo_receiver_accepted_spans',
@@ -76,8 +92,8 @@ export class DistributorMetrics {
       labels,
     );
     const of = (transport: string): ReceiverCounters => ({
-      accepted: accepted.labels(RECEIVER, transport),
-      refused: refused.labels(RECEIVER, transport),
+      accepted: started(accepted.labels(RECEIVER, transport)),
+      refused: started(refused.labels(RECEIVER, transport)),
     });
     this.receivers = { grpc: of('grpc'), http: of('http') };
   }
@@ -91,6 +107,7 @@ export class DistributorMetrics {
         spansReceived: this.#spansReceived.labels(tenant),
       };
       this.#tenants.set(tenant, counters);
+      for (const reason of USUAL_REASONS) this.#discarded.inc({ reason, tenant }, 0);
     }
     return counters;
   }
@@ -98,4 +115,14 @@ export class DistributorMetrics {
   discard(tenant: string, reason: string, spanCount: number): void {
     if (spanCount > 0) this.#discarded.inc({ reason, tenant }, spanCount);
   }
+}
+
+function appendCounter(metrics: Metrics, name: string, help: string): Child {
+  return started(metrics.counter(name, help, ['ingester']).labels(INGESTER));
+}
+
+/** Shown from the start. */
+function started(child: Child): Child {
+  child.inc(0);
+  return child;
 }

@@ -88,6 +88,7 @@ export class BlockPipeline {
     const { logger, metrics } = this.options;
     const failed = (tries: number): void => {
       metrics.failedFlushes.inc();
+      metrics.flushFailed.inc();
       metrics.flushRetries.inc();
       if (tries > 1) metrics.flushFailedRetries.inc();
     };

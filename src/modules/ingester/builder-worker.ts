@@ -67,7 +67,8 @@ class BuilderLoop {
       this.post({ kind: 'damage', path, report });
       if (this.ring.stopped) return;
     }
-    this.builder.report();
+    this.builder.forgetArrivals();
+    this.builder.report(Date.now());
     this.post({ kind: 'replayed', frames, spans });
   }
 
@@ -140,7 +141,7 @@ class BuilderLoop {
         break;
       case 'flush':
         this.builder.flush(message.tenant);
-        this.builder.report();
+        this.builder.report(Date.now());
         if (message.id !== 0) this.post({ kind: 'flushed', id: message.id });
         break;
     }
@@ -151,7 +152,7 @@ class BuilderLoop {
     if (now < this.nextTickMs) return;
     this.nextTickMs = now + TICK_MS;
     this.builder.cutAged(now);
-    this.builder.report();
+    this.builder.report(now);
   }
 }
 

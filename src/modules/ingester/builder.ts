@@ -4,7 +4,9 @@ import { randomUUID } from 'node:crypto';
 import { ArenaFullError } from '../../block/head/arena.ts';
 import { Arrivals } from '../../block/head/arrivals.ts';
 import { HeadBuilder } from '../../block/head/builder.ts';
+import { LiveTraces } from '../../block/head/live-traces.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
+import { TRACES_PER_BATCH_BOUNDS } from './metrics.ts';
 import type { BuilderData, BuilderSettings, CutReason, FromBuilder, TenantStats } from './messages.ts';
 
 export type BuilderStart = Pick<BuilderData, 'settings' | 'attributeLimits' | 'pendingBytes'>;
@@ -23,6 +25,7 @@ export interface PushFrame {
 interface LiveHead {
   readonly blockId: string;
   readonly builder: HeadBuilder;
+  readonly live: LiveTraces;
   readonly firstArrivalMs: number;
   usedBytes: number;
 }
@@ -37,6 +40,8 @@ class Tenant {
   malformed = 0;
   truncated = 0;
   readonly arrivals = new Arrivals();
+  /** As last reported. */
+  liveTraces = 0;
   changed = false;
 
   constructor(name: string) {
@@ -60,6 +65,8 @@ export class Builder {
   private readonly post: (message: FromBuilder) => void;
   private readonly tenants = new Map<string, Tenant>();
   private liveBytes = 0;
+  /** Requests by how many traces they hold, then the sum of these. */
+  private readonly tracesPerBatch = new Float64Array(TRACES_PER_BATCH_BOUNDS.length + 2);
   /** Memory of heads that were cut and are no blocks yet. */
   private pendingBytes: number;
 
@@ -114,10 +121,12 @@ export class Builder {
     head.builder.attributeBytesMax = (byTenant.get(tenant.name) ?? otherwise) || Infinity;
     this.arrivals.clear();
     this.arrivals.begin(frame.arrivalMs, this.settings.timeSlackMs);
+    head.live.advance(frame.arrivalMs);
     const result = head.builder.append(frame.bytes, frame.start, frame.end);
     tenant.arrivals.add(this.arrivals);
     tenant.truncated += result.truncated;
-    tenant.traces += result.traces;
+    tenant.traces += result.traces + result.awakenedTraces;
+    this.countBatch(result.touchedTraces);
     tenant.duplicates += result.duplicates;
     tenant.malformed += result.malformed;
     const used = head.builder.usedBytes;
@@ -125,10 +134,24 @@ export class Builder {
     head.usedBytes = used;
   }
 
+  private countBatch(traces: number): void {
+    const bin = TRACES_PER_BATCH_BOUNDS.findIndex((bound) => traces <= bound);
+    const { tracesPerBatch } = this;
+    tracesPerBatch[bin < 0 ? TRACES_PER_BATCH_BOUNDS.length : bin]!++;
+    tracesPerBatch[tracesPerBatch.length - 1]! += traces;
+  }
+
+  /** What was replayed arrived earlier, and was counted then. */
+  forgetArrivals(): void {
+    this.tracesPerBatch.fill(0);
+    for (const { arrivals } of this.tenants.values()) arrivals.clear();
+  }
+
   private begin(tenant: Tenant, frame: PushFrame): LiveHead {
     const reserve = Math.min(this.settings.headBytesMax * HEAD_RESERVE_FACTOR, HEAD_RESERVE_MAX);
-    const builder = new HeadBuilder({ maxBytes: reserve, arrivals: this.arrivals });
-    const head = { blockId: randomUUID(), builder, firstArrivalMs: frame.arrivalMs, usedBytes: 0 };
+    const live = new LiveTraces(this.settings.traceIdleMs, frame.arrivalMs);
+    const builder = new HeadBuilder({ maxBytes: reserve, arrivals: this.arrivals, live });
+    const head = { blockId: randomUUID(), builder, live, firstArrivalMs: frame.arrivalMs, usedBytes: 0 };
     tenant.head = head;
     // Not the tenant's last frame: in between may be frames that an earlier head holds.
     const fromSequence = frame.sequence - 1;
@@ -210,12 +233,13 @@ export class Builder {
   }
 
   /** Posts what happened since the last time, if anything. */
-  report(): void {
+  report(nowMs: number): void {
     const tenants: TenantStats[] = [];
     for (const tenant of this.tenants.values()) {
-      if (!tenant.changed) continue;
+      if (!tenant.changed && tenant.liveTraces === 0) continue;
       const { name, traces, duplicates, malformed, truncated, arrivals, head } = tenant;
-      const liveTraces = head?.builder.traceCount ?? 0;
+      head?.live.advance(nowMs);
+      tenant.liveTraces = head?.live.count ?? 0;
       tenants.push({
         tenant: name,
         traces,
@@ -225,14 +249,16 @@ export class Builder {
         outsideSlack: arrivals.outsideSlack,
         past: arrivals.past.slice(),
         future: arrivals.future.slice(),
-        liveTraces,
+        liveTraces: tenant.liveTraces,
         liveBytes: head?.usedBytes ?? 0,
       });
       tenant.traces = tenant.duplicates = tenant.malformed = tenant.truncated = 0;
       arrivals.clear();
       tenant.changed = false;
     }
+    if (tenants.length === 0) return;
     const headBytes = this.liveBytes + this.pendingBytes;
-    if (tenants.length > 0) this.post({ kind: 'stats', tenants, headBytes });
+    this.post({ kind: 'stats', tenants, headBytes, tracesPerBatch: this.tracesPerBatch.slice() });
+    this.tracesPerBatch.fill(0);
   }
 }

@@ -17,6 +17,8 @@ export interface BuilderSettings {
   readonly headBytesMax: number;
   /** Spans further than that from their arrival are counted. */
   readonly timeSlackMs: number;
+  /** A trace counts as live until no span came for so long. */
+  readonly traceIdleMs: number;
 }
 
 export interface BuilderData {
@@ -55,7 +57,13 @@ export type FromBuilder =
   | { readonly kind: 'replayed'; readonly frames: number; readonly spans: number }
   | { readonly kind: 'damage'; readonly path: string; readonly report: SegmentReport }
   | { readonly kind: 'flushed'; readonly id: number }
-  | { readonly kind: 'stats'; readonly tenants: readonly TenantStats[]; readonly headBytes: number }
+  | {
+      readonly kind: 'stats';
+      readonly tenants: readonly TenantStats[];
+      readonly headBytes: number;
+      /** The requests by how many traces they held, then the sum of these. */
+      readonly tracesPerBatch: Float64Array;
+    }
   | {
       readonly kind: 'refused';
       readonly tenant: string;

@@ -1,13 +1,24 @@
 // Metrics of the ingester: Tempo's names, then our own.
 import { DISTANCE_BOUNDS_SECONDS } from '../../block/head/arrivals.ts';
 import type { TenantStats } from './messages.ts';
-import type { CountedHistogram, Counter, Gauge, Histogram, Metrics } from '../../telemetry/metrics.ts';
+import {
+  type CountedHistogram,
+  type Counter,
+  exponentialBuckets,
+  type Gauge,
+  type Histogram,
+  type Metrics,
+} from '../../telemetry/metrics.ts';
+
+export const TRACES_PER_BATCH_BOUNDS: readonly number[] = exponentialBuckets(2, 2, 10);
 
 export interface IngesterMetrics {
   readonly blocksFlushed: Counter;
   readonly blocksCleared: Counter;
   readonly bytesReceived: Counter;
   readonly failedFlushes: Counter;
+  /** The same, under another name that guides use. */
+  readonly flushFailed: Counter;
   readonly flushRetries: Counter;
   readonly flushFailedRetries: Counter;
   readonly flushDuration: Histogram;
@@ -27,10 +38,8 @@ export interface IngesterMetrics {
   readonly distanceInFuture: CountedHistogram;
   readonly builderRestarts: Counter;
   readonly blockWriterRestarts: Counter;
+  readonly tracesPerBatch: CountedHistogram;
 }
-
-const exponential = (start: number, count: number): number[] =>
-  Array.from({ length: count }, (_, i) => start * 2 ** i);
 
 export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
   const counter = (name: string, help: string, labels?: string[]): Counter =>
@@ -44,6 +53,7 @@ export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
       'tempo_ingester_failed_flushes_total',
       'Blocks that failed to be written or uploaded.',
     ),
+    flushFailed: counter('tempo_ingester_flush_failed_total', 'As tempo_ingester_failed_flushes_total.'),
     flushRetries: counter('tempo_ingester_flush_retries_total', 'Repeated tries to write or upload a block.'),
     flushFailedRetries: counter(
       'tempo_ingester_flush_failed_retries_total',
@@ -52,14 +62,14 @@ export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
     flushDuration: metrics.histogram(
       'tempo_ingester_flush_duration_seconds',
       'Time to upload a block.',
-      exponential(1, 10),
+      exponentialBuckets(1, 2, 10),
     ),
     flushSize: metrics.histogram(
       'tempo_ingester_flush_size_bytes',
       'Size of uploaded blocks.',
-      exponential(1024 * 1024, 10),
+      exponentialBuckets(1024 * 1024, 2, 10),
     ),
-    liveTraces: gauge('tempo_ingester_live_traces', 'Traces in the live head.', ['tenant']),
+    liveTraces: gauge('tempo_ingester_live_traces', 'Traces that have lately received spans.', ['tenant']),
     liveTraceBytes: gauge('tempo_ingester_live_trace_bytes', 'Memory of the live head.', ['tenant']),
     tracesCreated: counter('tempo_ingester_traces_created_total', 'Traces begun in a head.', ['tenant']),
     replayErrors: counter('tempo_ingester_replay_errors_total', 'Parts of the log not replayed.', ['tenant']),
@@ -74,31 +84,48 @@ export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
     refusedFrames: counter('tempo_ingester_refused_frames_total', 'Requests that no head could take in.', [
       'tenant',
     ]),
-    attributesTruncated: counter(
+    ...arrivalMetrics(metrics),
+    builderRestarts: counter('tempo_ingester_builder_restarts_total', 'Builder threads that ended unasked.'),
+    blockWriterRestarts: counter(
+      'tempo_ingester_block_writer_restarts_total',
+      'Block writer threads that ended unasked.',
+    ),
+  };
+}
+
+type ArrivalMetrics = Pick<
+  IngesterMetrics,
+  'attributesTruncated' | 'warnings' | 'distanceInPast' | 'distanceInFuture' | 'tracesPerBatch'
+>;
+
+/** What Tempo's distributor tells of requests is known here, where spans are decoded. */
+function arrivalMetrics(metrics: Metrics): ArrivalMetrics {
+  return {
+    attributesTruncated: metrics.counter(
       'tempo_distributor_attributes_truncated_total',
-      'The total number of attribute keys or values truncated per tenant',
+      'Keys and values of attributes that were cut.',
       ['tenant'],
     ),
-    warnings: counter('tempo_warnings_total', 'The total number of warnings per tenant with reason.', [
+    warnings: metrics.counter('tempo_warnings_total', 'What is odd about spans, by reason.', [
       'tenant',
       'reason',
     ]),
     distanceInPast: metrics.countedHistogram(
       'tempo_spans_distance_in_past_seconds',
-      'The number of seconds in the past of the span end time in relation to the ingestion time.',
+      'How long ago spans had ended when they came.',
       DISTANCE_BOUNDS_SECONDS,
       'tenant',
     ),
     distanceInFuture: metrics.countedHistogram(
       'tempo_spans_distance_in_future_seconds',
-      'The number of seconds in the future of the span end time in relation to the ingestion time.',
+      'How far in the future spans ended when they came.',
       DISTANCE_BOUNDS_SECONDS,
       'tenant',
     ),
-    builderRestarts: counter('tempo_ingester_builder_restarts_total', 'Builder threads that ended unasked.'),
-    blockWriterRestarts: counter(
-      'tempo_ingester_block_writer_restarts_total',
-      'Block writer threads that ended unasked.',
+    tracesPerBatch: metrics.countedHistogram(
+      'tempo_distributor_traces_per_batch',
+      'Traces in each request.',
+      TRACES_PER_BATCH_BOUNDS,
     ),
   };
 }
@@ -117,4 +144,15 @@ export function noteStats(metrics: IngesterMetrics, stats: TenantStats): void {
   metrics.distanceInFuture.add(tenant, stats.future);
   metrics.liveTraces.set({ tenant }, stats.liveTraces);
   metrics.liveTraceBytes.set({ tenant }, stats.liveBytes);
+}
+
+const STATES = ['ACTIVE', 'JOINING', 'LEAVING', 'PENDING', 'Unhealthy'];
+
+/** The ring of one member that this process is. */
+export function showRing(metrics: Metrics, stateNow: () => string | undefined): void {
+  const help = 'Members of the ring by their state.';
+  metrics.gauge('tempo_ring_members', help, ['name', 'state'], (gauge) => {
+    const now = stateNow();
+    for (const state of STATES) gauge.set({ name: 'ingester', state }, state === now ? 1 : 0);
+  });
 }

@@ -33,7 +33,7 @@ import type { IngesterConfig } from './config.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
 import type { BlockWorkerData, FromBuilder } from './messages.ts';
-import { createIngesterMetrics, type IngesterMetrics, noteStats } from './metrics.ts';
+import { createIngesterMetrics, type IngesterMetrics, noteStats, showRing } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
 import { TraceLimiter, type TraceLimits } from './trace-limiter.ts';
 import { WalFolders } from './wal-folders.ts';
@@ -139,7 +139,7 @@ class LocalIngester implements Ingester {
   private readonly headBytesMax: number;
   private walImport: WalImportThread | undefined;
   private running: Running | undefined;
-  private state: 'new' | 'starting' | 'running' | 'stopping' | 'stopped' = 'new';
+  private state: IngesterState = 'new';
 
   constructor(options: IngesterOptions) {
     this.options = options;
@@ -179,6 +179,7 @@ class LocalIngester implements Ingester {
       [],
       (gauge) => gauge.set(this.running?.pipeline.length ?? 0),
     );
+    showRing(options.metrics, () => RING_STATES[this.state]);
   }
 
   async start(): Promise<void> {
@@ -191,6 +192,7 @@ class LocalIngester implements Ingester {
       logger,
       metrics: options.metrics,
       nowMs,
+      onDamage: () => this.metrics.replayErrors.inc({ tenant: '' }),
       handOver: (sequence, image) => this.running?.builder.handOver(sequence, image),
       isComplete: (cut) => this.blocks.isComplete(cut.tenant, cut.blockId),
     });
@@ -244,6 +246,7 @@ class LocalIngester implements Ingester {
         maxBlockDurationMs,
         headBytesMax: this.headBytesMax,
         timeSlackMs: options.wal.ingestionTimeRangeSlackMs,
+        traceIdleMs: options.config.traceIdlePeriodMs,
       },
       attributeLimits: options.attributeLimits,
       logger,
@@ -391,10 +394,12 @@ class LocalIngester implements Ingester {
         break;
       case 'stats':
         for (const stats of message.tenants) noteStats(metrics, stats);
+        metrics.tracesPerBatch.add('', message.tracesPerBatch);
         metrics.headBytes.set(message.headBytes);
         break;
       case 'refused':
         metrics.refusedFrames.inc({ tenant: message.tenant });
+        if (this.state === 'starting') metrics.replayErrors.inc({ tenant: message.tenant });
         logger.error('a request of the log cannot be decoded, it is left out', {
           tenant: message.tenant,
           sequence: message.sequence,
@@ -449,6 +454,17 @@ class LocalIngester implements Ingester {
     for (const tenant of segments.holders()) running.builder.send({ kind: 'flush', id: 0, tenant });
   }
 }
+
+type IngesterState = 'new' | 'starting' | 'running' | 'stopping' | 'stopped';
+
+/** What a ring would say of this one ingester. */
+const RING_STATES: Readonly<Record<IngesterState, string | undefined>> = {
+  new: 'PENDING',
+  starting: 'JOINING',
+  running: 'ACTIVE',
+  stopping: 'LEAVING',
+  stopped: undefined,
+};
 
 function writerData(path: string, block: IngesterOptions['block']): BlockWorkerData {
   return { path, ...blockSettings(block) };

@@ -23,9 +23,9 @@ import type {
   TraceJob,
   TraceJobResult,
 } from '../../store/scan-job.ts';
-import type { ScanPool } from '../../store/scan-pool.ts';
+import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Counter, Metrics } from '../../telemetry/metrics.ts';
+import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
 import { mergeNewest, packIds, withCombined } from './merge.ts';
 import { blockIdOf, distinctSources, planSearch, planTrace } from './plan.ts';
 import { findTagNames, findTagValues } from './tags.ts';
@@ -55,6 +55,7 @@ interface Gathered {
 export class LocalQuerier implements Querier {
   private readonly options: QuerierOptions;
   private readonly failedSources: Counter;
+  private readonly jobsPerQuery: Histogram;
 
   constructor(options: QuerierOptions) {
     this.options = options;
@@ -63,12 +64,23 @@ export class LocalQuerier implements Querier {
       'Blocks or heads that a query could not read; its answer was partial.',
       ['code'],
     );
+    this.jobsPerQuery = options.metrics.histogram(
+      'tempo_query_frontend_jobs_per_query',
+      'Jobs that a query was cut into.',
+      exponentialBuckets(1, 10, 7),
+      ['op'],
+    );
+    options.metrics
+      .gauge('tempo_querier_ingester_clients', 'Ingesters that are asked for recent spans.')
+      .set(1);
   }
 
   async search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
       const jobs = planSearch(gathered.sources, this.options.targetBytesPerJob);
+      this.jobsPerQuery.observe({ op: 'search' }, jobs.length);
+      const { tenant } = query;
       const base = {
         kind: 'search',
         query: query.query,
@@ -78,7 +90,9 @@ export class LocalQuerier implements Querier {
         format: query.format,
       } as const;
       const results = await Promise.all(
-        jobs.map(({ sources, affinity }) => this.runSearch({ ...base, sources }, affinity, signal)),
+        jobs.map(({ sources, affinity }) =>
+          this.runSearch({ ...base, sources }, { tenant, affinity, signal }),
+        ),
       );
       for (const result of results) this.report(result.failures, gathered.partial);
       let traces = mergeNewest(
@@ -87,7 +101,7 @@ export class LocalQuerier implements Querier {
       );
       if (gathered.sources.length > 1 && traces.length > 0) {
         const job: SearchJob = { ...base, sources: gathered.sources, combine: packIds(traces) };
-        const whole = await this.runSearch(job, 0, signal);
+        const whole = await this.runSearch(job, { tenant, affinity: 0, signal });
         this.report(whole.failures, gathered.partial);
         traces = withCombined(traces, whole, query.limit);
       }
@@ -101,23 +115,30 @@ export class LocalQuerier implements Querier {
   async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
     const gathered = await this.gather(query.tenant, query.range, query.range, signal, query);
     try {
-      const { id, format, bytesMax } = query;
+      const { tenant, id, format, bytesMax } = query;
       const jobs = planTrace(gathered.sources, this.options.scanThreads);
+      this.jobsPerQuery.observe({ op: 'traces' }, jobs.length);
       if (jobs.length === 0) return this.traceAnswer([], gathered.partial);
       if (jobs.length === 1) {
         const only = { kind: 'trace', id, sources: jobs[0]!.sources, format, bytesMax } as const;
-        return this.traceAnswer([await this.runTrace(only, signal)], gathered.partial);
+        return this.traceAnswer(
+          [await this.runTrace(only, { tenant, affinity: 0, signal })],
+          gathered.partial,
+        );
       }
       const found = await Promise.all(
         jobs.map(({ sources, affinity }) =>
-          this.runTrace({ kind: 'trace', id, sources, format: 'part', bytesMax: 0 }, signal, affinity),
+          this.runTrace(
+            { kind: 'trace', id, sources, format: 'part', bytesMax: 0 },
+            { tenant, affinity, signal },
+          ),
         ),
       );
       const parts = found.flatMap((result) => (result.trace === undefined ? [] : [result.trace]));
       if (parts.length === 0) return this.traceAnswer(found, gathered.partial);
       const combined = await this.runTrace(
         { kind: 'trace', id, sources: [], parts, format, bytesMax },
-        signal,
+        { tenant, affinity: 0, signal },
       );
       return this.traceAnswer([combined, ...found], gathered.partial);
     } finally {
@@ -130,6 +151,7 @@ export class LocalQuerier implements Querier {
     try {
       const { pool, targetBytesPerJob } = this.options;
       const jobs = planSearch(gathered.sources, targetBytesPerJob);
+      this.jobsPerQuery.observe({ op: 'metadata' }, jobs.length);
       const { answer, failures } = await findTagNames(query, { pool, jobs, signal });
       this.report(failures, gathered.partial);
       return { ...answer, partial: gathered.partial };
@@ -143,6 +165,7 @@ export class LocalQuerier implements Querier {
     try {
       const { pool, targetBytesPerJob } = this.options;
       const jobs = planSearch(gathered.sources, targetBytesPerJob);
+      this.jobsPerQuery.observe({ op: 'metadata' }, jobs.length);
       const { answer, failures } = await findTagValues(query, { pool, jobs, signal });
       this.report(failures, gathered.partial);
       if (answer.values.isCut) {
@@ -192,14 +215,14 @@ export class LocalQuerier implements Querier {
     return { sources: distinctSources(sources, blocks), partial, release };
   }
 
-  private async runSearch(job: SearchJob, affinity: number, signal?: AbortSignal): Promise<SearchJobResult> {
-    const result = await this.options.pool.run(job, { affinity, signal });
+  private async runSearch(job: SearchJob, options: RunOptions): Promise<SearchJobResult> {
+    const result = await this.options.pool.run(job, options);
     if (result.kind !== 'search') throw new Error('a search job answered as something else');
     return result;
   }
 
-  private async runTrace(job: TraceJob, signal?: AbortSignal, affinity = 0): Promise<TraceJobResult> {
-    const result = await this.options.pool.run(job, { affinity, signal });
+  private async runTrace(job: TraceJob, options: RunOptions): Promise<TraceJobResult> {
+    const result = await this.options.pool.run(job, options);
     if (result.kind !== 'trace') throw new Error('a trace job answered as something else');
     return result;
   }

@@ -27,7 +27,7 @@ export async function findTagNames(query: TagNamesQuery, scan: TagScan): Promise
   const results = await Promise.all(
     scan.jobs.map(async ({ sources, affinity }) => {
       const job = { kind: 'tagNames', scopes, query: query.query, sources } as const;
-      const result = await scan.pool.run(job, { affinity, signal: scan.signal });
+      const result = await scan.pool.run(job, { tenant: query.tenant, affinity, signal: scan.signal });
       if (result.kind !== 'tagNames') throw new Error('a job for tag names answered as something else');
       return result;
     }),
@@ -41,7 +41,7 @@ export async function findTagValues(query: TagValuesQuery, scan: TagScan): Promi
   const results = await Promise.all(
     scan.jobs.map(async ({ sources, affinity }) => {
       const job = { kind: 'tagValues', fields, query: query.query, bytesMax, sources } as const;
-      const result = await scan.pool.run(job, { affinity, signal: scan.signal });
+      const result = await scan.pool.run(job, { tenant: query.tenant, affinity, signal: scan.signal });
       if (result.kind !== 'tagValues') throw new Error('a job for tag values answered as something else');
       return result;
     }),

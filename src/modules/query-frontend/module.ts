@@ -6,9 +6,10 @@ import { httpStatusOf } from '../../api/errors.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { tenantsOfHeader, TENANT_HEADER } from '../../model/tenant.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
 import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
 import { compressAnswer } from './compress.ts';
+import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { QueryLog } from './query-log.ts';
 import { type Op, type ReadCall, Reads, type ReadsOptions } from './reads.ts';
 import { type Handler, paramsOf, type Route, send, tellPartial } from './request.ts';
@@ -28,6 +29,8 @@ export interface QueryFrontendOptions extends ReadsOptions {
   readonly logHeaders: string;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Of each kind of query; without them every answer is good enough. */
+  readonly objectives?: Objectives;
 }
 
 /** One that is being answered. */
@@ -37,17 +40,13 @@ interface Query {
   failure: unknown;
 }
 
-const DURATION_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50];
-
 export class QueryFrontend {
   private readonly options: QueryFrontendOptions;
   private readonly reads: Reads;
   private readonly log: QueryLog;
   private readonly denied: readonly RegexMatcher[];
   private readonly open = new WeakMap<FastifyRequest, Query>();
-  private readonly queries: Counter;
-  private readonly durations: Histogram;
-  private readonly bytes: Counter;
+  private readonly metrics: FrontendMetrics;
 
   constructor(options: QueryFrontendOptions) {
     this.options = options;
@@ -58,21 +57,7 @@ export class QueryFrontend {
       if (matcher === undefined) throw new TempoError('invalid_argument', `invalid pattern ${pattern}`);
       return matcher;
     });
-    const { metrics } = options;
-    this.queries = metrics.counter('tempo_query_frontend_queries_total', 'Queries received.', [
-      'tenant',
-      'op',
-      'result',
-    ]);
-    this.bytes = metrics.counter('tempo_query_frontend_bytes_processed_total', 'Bytes read by queries.', [
-      'op',
-    ]);
-    this.durations = metrics.histogram(
-      'tempo_query_frontend_query_duration_seconds',
-      'Time until the answer is complete.',
-      DURATION_BUCKETS,
-      ['op'],
-    );
+    this.metrics = new FrontendMetrics(options.metrics, options.objectives);
   }
 
   registerRoutes(app: FastifyInstance): void {
@@ -134,20 +119,22 @@ export class QueryFrontend {
     this.open.delete(request);
     const { op, seen, failure } = query;
     const tenant = this.tenantOrNone(request);
-    const isCancelled = failure instanceof TempoError && failure.code === 'cancelled';
-    const result = failure === undefined ? 'completed' : isCancelled ? 'canceled' : 'error';
-    this.bytes.inc({ op }, seen.bytes);
-    this.durations.observe({ op }, reply.elapsedTime / 1000);
-    this.queries.inc({ tenant, op, result });
+    const status = failure === undefined ? reply.statusCode : httpStatusOf(failure);
+    const durationMs = reply.elapsedTime;
+    const inspectedBytes = seen.bytes;
+    if (tenant !== undefined) {
+      const outcome = outcomeOf(failure, status);
+      this.metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
+    }
     this.log.write({
-      tenant,
+      tenant: tenant ?? '',
       method: request.method,
       url: request.url,
       headers: request.headers,
-      durationMs: reply.elapsedTime,
-      inspectedBytes: seen.bytes,
+      durationMs,
+      inspectedBytes,
       responseBytes: Number(reply.raw.getHeader('content-length') ?? 0),
-      status: failure === undefined ? reply.statusCode : httpStatusOf(failure),
+      status,
     });
   }
 
@@ -163,16 +150,22 @@ export class QueryFrontend {
     return tenantsOfHeader(header, multitenancyEnabled, multiTenantQueriesEnabled);
   }
 
-  /** For metrics: whatever is no tenant counts as none, so that it cannot make up time series. */
-  private tenantOrNone(request: FastifyRequest): string {
+  /** For metrics: whatever is no tenant is not counted, so that it cannot make up time series. */
+  private tenantOrNone(request: FastifyRequest): string | undefined {
     try {
       return this.tenant(request);
     } catch {
-      return '';
+      return undefined;
     }
   }
 }
 
 function timedOut(): TempoError {
   return new TempoError('unavailable', 'unable to process request in the configured timeout');
+}
+
+function outcomeOf(failure: unknown, status: number): 'answered' | 'refused' | 'failed' | 'canceled' {
+  if (status >= 500) return 'failed';
+  if (failure === undefined) return 'answered';
+  return failure instanceof TempoError && failure.code === 'cancelled' ? 'canceled' : 'refused';
 }

@@ -24,6 +24,8 @@ export interface OpenLogOptions {
   readonly metrics: Metrics;
   readonly nowMs: () => number;
   readonly handOver: (sequence: number, frame: SharedArrayBuffer) => void;
+  /** Called when frames cannot be read. */
+  readonly onDamage?: () => void;
   /**
    * Tells which of the cuts without a `completed` record have a complete block all the same: the process died
    * between the two.
@@ -80,7 +82,7 @@ async function openLocked(folder: string, lock: FolderLock, options: OpenLogOpti
   const { logger, ringBytes } = options;
   const files = options.files ?? realFiles;
   const metrics = createLogMetrics(options.metrics);
-  const damage = new DamageReporter(logger, metrics);
+  const damage = new DamageReporter(logger, metrics, options.onDamage);
   const recovered = await recoverLog(folder, damage);
   const unrecorded = await unrecordedOf(recovered.cuts, recovered.completed, options.isComplete);
   const covered = coveredRanges([...recovered.completed, ...unrecorded]);

@@ -29,16 +29,20 @@ export class DamageReporter {
   private readonly told = new Set<string>();
   private readonly logger: Logger;
   private readonly metrics: LogMetrics;
+  private readonly onDamage: () => void;
 
-  constructor(logger: Logger, metrics: LogMetrics) {
+  /** @param onDamage called when something acknowledged may be lost. */
+  constructor(logger: Logger, metrics: LogMetrics, onDamage: () => void = () => {}) {
     this.logger = logger;
     this.metrics = metrics;
+    this.onDamage = onDamage;
   }
 
   report(path: string, report: SegmentReport, isLast: boolean): void {
     for (const { offset, bytes } of report.corrupt) {
       if (!this.isNew(path, offset)) continue;
       this.metrics.corruptFrames.inc();
+      this.onDamage();
       this.logger.error('log segment is damaged, what can be read is kept', { segment: path, offset, bytes });
     }
     if (report.tornAt === undefined || !this.isNew(path, report.tornAt)) return;
