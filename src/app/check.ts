@@ -5,6 +5,7 @@ import type { TempoConfig } from './config.ts';
 import { parseEndpoint } from '../rpc/listen.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { riskySettings } from './check-risks.ts';
+import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
 import { targetMissing, targetProblem } from './graph.ts';
 
 export interface Findings {
@@ -52,6 +53,9 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
     miss('storage.trace.backend', `backend "${backend}" is not available in this build yet, use local`);
   } else if (local.path === '') fail('storage.trace.local.path', 'is needed for the local backend');
   if (wal.path === '') fail('storage.trace.wal.path', 'is needed');
+  if (!isLogFormat(wal.logFormat)) {
+    fail('storage.trace.wal.log_format', `is ${wal.logFormat}, must be one of ${LOG_FORMATS.join(', ')}`);
+  }
   if (block.version !== '' && block.version !== 'vParquet4') {
     warn('storage.trace.block.version', `is ${block.version}, new blocks are vParquet4`);
   }

@@ -102,6 +102,7 @@ const storageWalFields = {
     'when the log is synced to the disk before acknowledging',
     { hidden: true, ours: true },
   ),
+  log_format: int(1, 'format of new log segments, 1 or 2; earlier versions read 1', { hidden: true }),
 };
 
 export const searchFields = {

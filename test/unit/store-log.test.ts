@@ -2,6 +2,7 @@
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { crc32 } from 'node:zlib';
 import t from 'tap';
 import { TempoError } from '../../src/lib/errors.ts';
 import { type LogFiles, realFiles } from '../../src/store/log/files.ts';
@@ -10,7 +11,7 @@ import { holderText, lockFolder } from '../../src/store/log/lock.ts';
 import { openLog, type OpenedLog, type OpenLogOptions } from '../../src/store/log/open.ts';
 import { coveredRanges, isCovered } from '../../src/store/log/recover.ts';
 import { RingReader, RingWord } from '../../src/store/log/ring.ts';
-import { listSegments, readSegment, segmentName } from '../../src/store/log/segment.ts';
+import { listSegments, type LogFormat, readSegment, segmentName } from '../../src/store/log/segment.ts';
 import { createLogger, type Logger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 
@@ -51,6 +52,7 @@ async function open(data: string, over: Partial<OpenLogOptions> = {}): Promise<H
     ringBytes: 64 * 1024,
     ringWaitMs: 10_000,
     segmentBytes: 1024 * 1024,
+    format: 1,
     logger,
     metrics,
     nowMs: Date.now,
@@ -286,23 +288,95 @@ t.test('a flipped byte costs its frame only, and is told', async (t) => {
   t.strictSame(wrong, []);
 });
 
-t.test('damaged segment heads', async (t) => {
-  const cases = [
-    { name: 'a later version is refused', at: 8, value: 2, want: 'unimplemented' },
-    { name: 'a damaged head hides no frames', at: 0, value: 0, want: 'no error' },
+t.test('formats of the log', async (t) => {
+  const setCrc = (image: Buffer): void => {
+    image.writeUInt32LE(crc32(image.subarray(0, 12)), 12);
+  };
+  /** Of the first frame, which begins at 16. */
+  const setHeaderCrc = (image: Buffer): void => {
+    image.writeUInt32LE(crc32(image.subarray(24, 56)), 20);
+  };
+  interface Case {
+    readonly name: string;
+    readonly format: LogFormat;
+    readonly change?: (image: Buffer) => unknown;
+    readonly want: string;
+  }
+  const refused = 'unimplemented';
+  const cases: readonly Case[] = [
+    { name: 'the first one is read', format: 1, want: 'no error' },
+    { name: 'the second one is read', format: 2, want: 'no error' },
+    { name: 'a later one is refused', format: 1, change: (image) => (image[8] = 3), want: refused },
+    {
+      name: 'a later one with its checksum is refused',
+      format: 2,
+      change: (image) => {
+        image[8] = 3;
+        setCrc(image);
+      },
+      want: refused,
+    },
+    {
+      name: 'flags of a head are refused',
+      format: 2,
+      change: (image) => {
+        image[10] = 1;
+        setCrc(image);
+      },
+      want: refused,
+    },
+    {
+      name: 'an unknown type of frame is refused',
+      format: 1,
+      change: (image) => {
+        image[16 + 38] = 9;
+        setHeaderCrc(image);
+      },
+      want: refused,
+    },
+    {
+      name: 'an unknown flag of a frame is refused',
+      format: 1,
+      change: (image) => {
+        image[16 + 39] = 1;
+        setHeaderCrc(image);
+      },
+      want: refused,
+    },
+    {
+      name: 'damage to the format hides no frames',
+      format: 1,
+      change: (image) => (image[8] = 2),
+      want: 'no error',
+    },
+    {
+      name: 'damage to the name hides no frames',
+      format: 2,
+      change: (image) => (image[0] = 0),
+      want: 'no error',
+    },
   ];
-  for (const { name, at, value, want } of cases) {
+  for (const { name, format, change, want } of cases) {
     const data = aFolder();
-    const first = await open(data);
+    const first = await open(data, { format });
     await first.log.push('one', aBody(1, 100), 1);
     const file = first.log.current!.path;
     await first.close();
     const image = fs.readFileSync(file);
-    image[at] = value;
+    t.equal(image[8], format);
+    const begun = Buffer.from(image.subarray(0, 50));
+    change?.(image);
     fs.writeFileSync(file, image);
-    t.equal(await codeOf(open(data).then((again) => again.close())), want, name);
+    // The one behind it was only begun: nothing is tidied when one is refused.
+    const torn = `${data}/log/${segmentName(9)}`;
+    fs.writeFileSync(torn, begun);
+    const opened = open(data).then((again) => again.close());
+    if (want === refused)
+      await t.rejects(opened, { code: want, message: /start the version that wrote it/ }, name);
+    else await opened;
     t.strictSame(fs.readFileSync(file), image, `${name}: the file is as it was`);
-    if (want === 'no error') t.equal(pushesOnDisk(data).length, 1);
+    t.equal(fs.existsSync(torn), want === refused, name);
+    if (want === 'no error') t.equal(pushesOnDisk(data).length, 1, name);
   }
 });
 

@@ -24,6 +24,7 @@ import { FrameType, type RangeRecord } from '../../store/log/frame.ts';
 import type { SyncMode } from '../../store/log/log.ts';
 import { openLog, type OpenedLog, type ReplayPlan } from '../../store/log/open.ts';
 import { coveredRanges } from '../../store/log/recover.ts';
+import { logFormatOf } from '../../store/log/segment.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { BlockPipeline } from './block-pipeline.ts';
@@ -60,6 +61,8 @@ export interface IngesterOptions {
     readonly path: string;
     readonly sync: SyncMode;
     readonly ingestionTimeRangeSlackMs: number;
+    /** Of new segments; one that is not known counts as 1. */
+    readonly logFormat?: number;
   };
   /** `storage.trace.block`. */
   readonly block: Pick<
@@ -189,6 +192,7 @@ class LocalIngester implements Ingester {
     const opened = await openLog({
       ...this.tuning,
       ...options.wal,
+      format: logFormatOf(options.wal.logFormat),
       logger,
       metrics: options.metrics,
       nowMs,

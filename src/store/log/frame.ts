@@ -10,7 +10,7 @@
 //  32  u32  spans in the payload
 //  36  u16  tenant length
 //  38  u8   type
-//  39  u8   reserved, 0
+//  39  u8   flags; none is known yet, a frame with one is refused
 //  40  tenant (UTF-8), payload, zeros up to a multiple of 8
 import { crc32 } from 'node:zlib';
 
@@ -43,6 +43,7 @@ export interface FrameHeader {
   readonly spanCount: number;
   readonly tenantLength: number;
   readonly type: number;
+  readonly flags: number;
 }
 
 /** The push frames of a tenant with fromSequence < sequence <= toSequence are (going to be) in one block. */
@@ -125,11 +126,20 @@ export function headerFields(view: DataView): FrameHeader {
     spanCount: view.getUint32(32, true),
     tenantLength: view.getUint16(36, true),
     type: view.getUint8(38),
+    flags: view.getUint8(39),
   };
 }
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+
+/** Types of frames that a segment may hold. */
+const STORED_TYPES: ReadonlySet<number> = new Set([FrameType.push, FrameType.cut, FrameType.completed]);
+
+/** False of a sound frame that another version wrote: its meaning is not known here. */
+export function isKnownFrame({ type, flags }: FrameHeader): boolean {
+  return STORED_TYPES.has(type) && flags === 0;
+}
 
 export function encodeRecord(record: RangeRecord): Uint8Array {
   return encoder.encode(JSON.stringify(record));

@@ -15,7 +15,7 @@ import {
 } from './frame.ts';
 import type { LogMetrics } from './metrics.ts';
 import type { RingWriter } from './ring.ts';
-import { segmentHead, segmentName, SEGMENT_HEAD_BYTES } from './segment.ts';
+import { type LogFormat, segmentHead, segmentName, SEGMENT_HEAD_BYTES } from './segment.ts';
 import type { Segment, SegmentSet } from './segment-set.ts';
 
 export type SyncMode = 'always' | 'interval' | 'never';
@@ -31,6 +31,8 @@ export interface LogOptions {
   /** For `interval`. */
   readonly syncIntervalMs: number;
   readonly segmentBytes: number;
+  /** Of new segments. */
+  readonly format: LogFormat;
   /** How long a push waits for space in the ring before it is refused. */
   readonly ringWaitMs: number;
   readonly nowMs: () => number;
@@ -324,7 +326,7 @@ export class Log {
     const path = `${folder}/${segmentName(number)}`;
     const fd = await files.create(path);
     try {
-      await files.write(fd, [segmentHead()], 0);
+      await files.write(fd, [segmentHead(this.options.format)], 0);
       await files.datasync(fd);
       await files.syncFolder(folder);
     } catch (err) {

@@ -10,6 +10,7 @@ import { Log, type SyncMode } from './log.ts';
 import { createLogMetrics } from './metrics.ts';
 import { type CoveredRanges, coveredRanges, DamageReporter, isCovered, recoverLog } from './recover.ts';
 import { createRingMemory, type RingMemory, RingWriter } from './ring.ts';
+import type { LogFormat } from './segment.ts';
 import { SegmentSet } from './segment-set.ts';
 
 export interface OpenLogOptions {
@@ -20,6 +21,7 @@ export interface OpenLogOptions {
   readonly ringBytes: number;
   readonly ringWaitMs: number;
   readonly segmentBytes: number;
+  readonly format: LogFormat;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly nowMs: () => number;

@@ -16,6 +16,14 @@ interface RecoveredSegment extends SegmentFile {
   readonly pushes: ReadonlyMap<string, readonly number[]>;
 }
 
+interface Scan {
+  readonly file: SegmentFile;
+  readonly report: SegmentReport;
+  readonly frames: number;
+  readonly pushes: ReadonlyMap<string, readonly number[]>;
+  readonly isLast: boolean;
+}
+
 export interface Recovered {
   readonly segments: readonly RecoveredSegment[];
   readonly cuts: readonly RangeRecord[];
@@ -60,7 +68,10 @@ export class DamageReporter {
   }
 }
 
-/** @throws TempoError when a segment is of a version that is not known. */
+/**
+ * Reads everything before it changes anything.
+ * @throws TempoError when a segment, or a frame in it, is of a kind that is not known.
+ */
 export async function recoverLog(folder: string, damage: DamageReporter): Promise<Recovered> {
   const files = listSegments(folder);
   const found = {
@@ -69,6 +80,7 @@ export async function recoverLog(folder: string, damage: DamageReporter): Promis
     completed: [] as RangeRecord[],
   };
   let lastSequence = 0;
+  const scans: Scan[] = [];
   for (const [i, file] of files.entries()) {
     const pushes = new Map<string, number[]>();
     let frames = 0;
@@ -88,12 +100,15 @@ export async function recoverLog(folder: string, damage: DamageReporter): Promis
       else if (header.type === FrameType.completed) found.completed.push(record);
       return undefined;
     });
+    scans.push({ file, report, frames, pushes, isLast });
+    // Others have their turn between segments.
+    await new Promise(setImmediate);
+  }
+  for (const { file, report, frames, pushes, isLast } of scans) {
     damage.report(file.path, report, isLast);
     if (await tidySegment(file, report, frames, isLast)) {
       found.segments.push({ ...file, sizeBytes: report.tornAt ?? report.sizeBytes, pushes });
     }
-    // Others have their turn between segments.
-    await new Promise(setImmediate);
   }
   return { ...found, lastSequence };
 }

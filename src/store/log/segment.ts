@@ -10,13 +10,21 @@ import {
   FRAME_MAGIC,
   frameBytes,
   FrameType,
+  isKnownFrame,
   readFrameHeader,
 } from './frame.ts';
 import type { FrameHeader } from './frame.ts';
 
 const MAGIC = Buffer.from('TEMPOLOG');
-const VERSION = 1;
 export const SEGMENT_HEAD_BYTES = 16;
+/**
+ * The head is `TEMPOLOG`, the format (u8), three bytes of flags, and in format 2 the CRC-32 of these twelve
+ * bytes, so that damage to the head is not taken for another format. Which format is written is a setting,
+ * by default one that the version before can read.
+ */
+export const LOG_FORMATS = [1, 2] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+const CHECKED_BYTES = 12;
 /**
  * Must never look like a WAL folder of Tempo (`<uuid>+<tenant>+<version>`), which Tempo would replay and
  * delete.
@@ -27,10 +35,20 @@ export function segmentName(number: number): string {
   return `tempo-log-${String(number).padStart(10, '0')}.seg`;
 }
 
-export function segmentHead(): Buffer {
+export function isLogFormat(value: number): value is LogFormat {
+  return (LOG_FORMATS as readonly number[]).includes(value);
+}
+
+/** What is not known counts as the first. */
+export function logFormatOf(value: number | undefined): LogFormat {
+  return value !== undefined && isLogFormat(value) ? value : LOG_FORMATS[0];
+}
+
+export function segmentHead(format: LogFormat): Buffer {
   const head = Buffer.alloc(SEGMENT_HEAD_BYTES);
   MAGIC.copy(head);
-  head.writeUInt8(VERSION, MAGIC.length);
+  head.writeUInt8(format, MAGIC.length);
+  if (format > 1) head.writeUInt32LE(crc32(head.subarray(0, CHECKED_BYTES)), CHECKED_BYTES);
   return head;
 }
 
@@ -70,7 +88,7 @@ export type ReadDepth = 'records' | 'all';
 
 /**
  * Calls `visit` with every frame of the file that can be read, in order; it stops when `visit` answers false.
- * Throws TempoError when the file has a version that is not known.
+ * Throws TempoError `unimplemented` when the file, or a sound frame in it, is of a kind that is not known.
  */
 export function readSegment(
   path: string,
@@ -79,7 +97,7 @@ export function readSegment(
 ): SegmentReport {
   const file = new FileWindow(path, depth === 'all' ? 1024 * 1024 : 4096);
   try {
-    return new SegmentReader(file, depth, visit).read(path);
+    return new SegmentReader(path, file, depth, visit).read();
   } finally {
     file.close();
   }
@@ -125,21 +143,28 @@ class FileWindow {
 }
 
 class SegmentReader {
+  private readonly path: string;
   private readonly file: FileWindow;
   private readonly depth: ReadDepth;
   private readonly visit: (frame: SegmentFrame) => boolean | undefined;
   private readonly corrupt: { offset: number; bytes: number }[] = [];
 
-  constructor(file: FileWindow, depth: ReadDepth, visit: (frame: SegmentFrame) => boolean | undefined) {
+  constructor(
+    path: string,
+    file: FileWindow,
+    depth: ReadDepth,
+    visit: (frame: SegmentFrame) => boolean | undefined,
+  ) {
+    this.path = path;
     this.file = file;
     this.depth = depth;
     this.visit = visit;
   }
 
-  read(path: string): SegmentReport {
+  read(): SegmentReport {
     const sizeBytes = this.file.sizeBytes;
     if (sizeBytes < SEGMENT_HEAD_BYTES) return { sizeBytes, tornAt: 0, corrupt: [] };
-    this.checkHead(path);
+    this.checkHead();
     let at = SEGMENT_HEAD_BYTES;
     let tornAt: number | undefined;
     while (at < sizeBytes) {
@@ -161,19 +186,31 @@ class SegmentReader {
     return { sizeBytes, tornAt, corrupt: this.corrupt };
   }
 
-  private checkHead(path: string): void {
+  private checkHead(): void {
     const head = this.file.view(0, SEGMENT_HEAD_BYTES);
     if (!head.subarray(0, MAGIC.length).equals(MAGIC)) {
       // A damaged head hides no frames: they are searched for like behind any damage.
       this.corrupt.push({ offset: 0, bytes: SEGMENT_HEAD_BYTES });
       return;
     }
-    const version = head.readUInt8(MAGIC.length);
-    if (version === VERSION) return;
-    throw new TempoError(
+    const format = head.readUInt8(MAGIC.length);
+    if (!isLogFormat(format)) throw this.notKnown(`has format ${format}`);
+    if (format === 1) return;
+    if (head.readUInt32LE(CHECKED_BYTES) !== crc32(head.subarray(0, CHECKED_BYTES))) {
+      this.corrupt.push({ offset: 0, bytes: SEGMENT_HEAD_BYTES });
+      return;
+    }
+    const flags = head.readUIntLE(MAGIC.length + 1, CHECKED_BYTES - MAGIC.length - 1);
+    if (flags !== 0) throw this.notKnown(`has flags ${flags}`);
+  }
+
+  /** What another version wrote is neither cut nor passed over. */
+  private notKnown(what: string): TempoError {
+    return new TempoError(
       'unimplemented',
-      `log segment ${path} has version ${version}, this program reads version ${VERSION}: ` +
-        'start the version that wrote it, flush, and start this one again',
+      `log segment ${this.path} ${what}, which this version does not know ` +
+        `(it reads formats ${LOG_FORMATS.join(', ')}): start the version that wrote it, flush, and start ` +
+        'this one again',
     );
   }
 
@@ -196,6 +233,10 @@ class SegmentReader {
     if (whole && crc32(bytes.subarray(FRAME_HEADER_BYTES)) !== header.payloadCrc) {
       this.corrupt.push({ offset: at, bytes: size });
       return at + size;
+    }
+    if (!isKnownFrame(header)) {
+      const { type, flags } = header;
+      throw this.notKnown(`has a frame of type ${type} with flags ${flags} at byte ${at}`);
     }
     const tenant = bytes.toString('utf8', FRAME_HEADER_BYTES, payloadAt);
     return this.visit({ header, tenant, payload: bytes.subarray(payloadAt) }) === false
