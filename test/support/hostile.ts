@@ -1,7 +1,7 @@
 // What the tests of bad input and bad luck share: exports over gRPC and HTTP that answer their status, and
 // what a process holds (memory, descriptors, threads, CPU), so that it can be compared before and after.
 import { readdirSync, readFileSync } from 'node:fs';
-import http, { type OutgoingHttpHeaders } from 'node:http';
+import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import http2, { type ClientHttp2Session } from 'node:http2';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { RunningTempo } from './server.ts';
@@ -15,6 +15,8 @@ export type GrpcAnswer = {
   readonly message: string;
   /** The response message. */
   readonly body: Buffer;
+  /** A google.rpc.Status, if one was sent. */
+  readonly details: Buffer;
 };
 
 /** A message with its prefix. */
@@ -58,16 +60,18 @@ export function grpcExport(
     const stream = openCall(session, headers);
     let status = -1;
     let message = '';
+    let details = Buffer.alloc(0);
     const chunks: Buffer[] = [];
     const note = (fields: http2.IncomingHttpHeaders): void => {
       if (fields['grpc-status'] === undefined) return;
       status = Number(fields['grpc-status']);
       message = decodeURIComponent(String(fields['grpc-message'] ?? ''));
+      details = Buffer.from(String(fields['grpc-status-details-bin'] ?? ''), 'base64');
     };
     stream.on('response', note);
     stream.on('trailers', note);
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-    stream.on('close', () => resolve({ status, message, body: Buffer.concat(chunks).subarray(5) }));
+    stream.on('close', () => resolve({ status, message, body: Buffer.concat(chunks).subarray(5), details }));
     stream.end(frames);
   });
 }
@@ -77,7 +81,7 @@ export function httpExport(
   tempo: RunningTempo,
   body: Uint8Array | string,
   headers: OutgoingHttpHeaders = {},
-): Promise<{ readonly status: number; readonly body: Buffer }> {
+): Promise<{ readonly status: number; readonly body: Buffer; readonly headers: IncomingHttpHeaders }> {
   const options = {
     host: '127.0.0.1',
     port: tempo.ports.otlpHttp,
@@ -90,7 +94,9 @@ export function httpExport(
     const request = http.request(options, (answer) => {
       const chunks: Buffer[] = [];
       answer.on('data', (chunk: Buffer) => chunks.push(chunk));
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(chunks) }));
+      answer.on('end', () =>
+        resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(chunks), headers: answer.headers }),
+      );
       // A server may answer and close before it has read all: the answer counts.
       answer.on('error', reject);
     });
