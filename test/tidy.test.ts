@@ -29,6 +29,9 @@ t.test('each rule finds what it forbids, and nothing else', (t) => {
     { want: 'layers', path: 'src/app/a.ts', text: "import { b } from '../modules/x/b.ts';\n" },
     { want: 'layers', path: 'src/app/a.ts', text: "export {\n  b,\n} from '../../cmd/tempo/b.ts';\n" },
     { want: 'layers', path: 'src/attic/a.ts', text: '' },
+    { want: 'layers', path: 'src/ui/a.ts', text: "import { b } from '../api/b.ts';\n" },
+    { want: 'layers', path: 'src/ui/a.ts', text: "import type { b } from '../lib/b.ts';\n" },
+    { want: 'layers', path: 'src/app/a.ts', text: "import type { b } from '../ui/b.ts';\n" },
     { want: 'pure', path: 'src/traceql/a.ts', text: "import { hash } from 'node:crypto';\n" },
     { want: 'io', path: 'src/block/a.ts', text: "import fs from 'node:fs';\n" },
     { want: 'io', path: 'src/modules/x/a.ts', text: "const fs = await import('node:fs/promises');\n" },
@@ -55,6 +58,8 @@ t.test('each rule finds what it forbids, and nothing else', (t) => {
     { want: undefined, path: 'src/store/log/a.ts', text: "import fs from 'node:fs';\n" },
     { want: undefined, path: 'src/modules/x/b-worker.ts', text: "import fs from 'node:fs';\n" },
     { want: undefined, path: 'src/app/a.ts', text: "import { b } from '../modules/x/index.ts';\n" },
+    { want: undefined, path: 'src/ui/a.ts', text: "import type { b } from '../api/b.ts';\n" },
+    { want: undefined, path: 'src/ui/a.ts', text: "import { b } from './b.ts';\n" },
     { want: undefined, path: 'src/config/a.ts', text: "import { b } from '../lib/b.ts';\n" },
     { want: undefined, path: 'src/parquet/encoding/a.ts', text: "import { b } from '../b.ts';\n" },
   ];

@@ -24,6 +24,7 @@ import { startOrder, type ModuleName } from './graph.ts';
 import type { HttpServer } from './http-server.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import { createOverridesService, type OverridesService } from './overrides-service.ts';
+import { pageFacts, registerPageRoutes } from './page-routes.ts';
 import { registerRingPages } from './ring-pages.ts';
 import { registerStatusPages } from './status-pages.ts';
 import { createServers } from './servers.ts';
@@ -80,6 +81,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const { routes } = server;
   registerStatusPages(server.app, { config, overrides, routes, stateOf: options.stateOf });
   registerRingPages(server.app, config);
+  registerPageRoutes(server.app, pageFacts(config, isMultitenant(config)));
   const parts: Parts = { config, logger, metrics, server, grpcMethods, overrides };
   const store = createStore(parts);
   const ingester = addIngester(parts, store, options.requestShutdown);

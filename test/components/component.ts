@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 
-export type Component = 'TELEMETRYGEN' | 'PYARROW_PYTHON' | 'COLLECTOR';
+export type Component = 'TELEMETRYGEN' | 'PYARROW_PYTHON' | 'COLLECTOR' | 'CHROMIUM';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 export function componentPath(name: Component): string {

@@ -40,6 +40,9 @@ const LAYERS: Readonly<Record<string, number>> = {
 };
 const CMD_LAYER = 7;
 
+/** Code of the browser stands apart: it takes types from src/api, and nobody takes anything from it. */
+const BROWSER = 'src/ui';
+
 /** Steps sideways that are meant: everything may use lib, and contracts speak of block metas and heads. */
 const SIDEWAYS = new Set([
   'src/config > src/lib',
@@ -89,12 +92,17 @@ function roomOf(path: string): { readonly layer: number | undefined; readonly fo
   return { layer, folder: folder.join('/') };
 }
 
-function importProblem(path: string, target: string): string | undefined {
+function importProblem(path: string, { target, typeOnly }: Import): string | undefined {
   if (!target.startsWith('src/') && !target.startsWith('cmd/')) {
     return target.startsWith('test/') ? `the product imports ${target}` : undefined;
   }
   const from = roomOf(path);
   const to = roomOf(target);
+  if (from.folder === BROWSER || to.folder === BROWSER) {
+    const isOwn =
+      from.folder === to.folder || (from.folder === BROWSER && to.folder === 'src/api' && typeOnly);
+    return isOwn ? undefined : `imports ${target}: the browser takes types of src/api, and gives nothing`;
+  }
   if (to.layer === undefined) return `${target} stands in no layer`;
   if (from.layer === undefined || from.folder === to.folder) return undefined;
   if (SIDEWAYS.has(`${from.folder} > ${to.folder}`)) return undefined;
@@ -113,12 +121,13 @@ function layerViolations(source: Source): Violation[] {
   const add = (line: number, rule: string, message: string): void => {
     found.push({ path, line, rule, message });
   };
-  if (roomOf(path).layer === undefined && !path.startsWith('src/ui/')) {
+  if (roomOf(path).layer === undefined && !path.startsWith(`${BROWSER}/`)) {
     add(1, 'layers', 'stands in no layer of docs/STYLE.md');
   }
   const mayTouchIo = IO_FOLDERS.some((folder) => path.startsWith(folder)) || path.endsWith('-worker.ts');
-  for (const { target, line } of importsOf(source)) {
-    const problem = importProblem(path, target);
+  for (const imported of importsOf(source)) {
+    const { target, line } = imported;
+    const problem = importProblem(path, imported);
     if (problem !== undefined) add(line, 'layers', problem);
     if (target.startsWith('node:') && PURE_FOLDERS.some((folder) => path.startsWith(folder))) {
       add(line, 'pure', `${target} in a folder that knows no platform`);
