@@ -14,7 +14,7 @@ import { overridesFields, overridesOptions } from '../overrides/config.ts';
 import { memberlistFields } from '../ring/config.ts';
 import { storageFields } from '../store/config.ts';
 import { internalServerFields, serverFields } from './server-config.ts';
-import { block, bool, duration, float, int, text, type ConfigOf } from '../config/field.ts';
+import { block, bool, duration, float, int, size, text, type ConfigOf } from '../config/field.ts';
 import { grpcClient, kafkaFields, poolClientFields } from '../config/shared-blocks.ts';
 
 const hidden = { hidden: true };
@@ -39,8 +39,13 @@ const rootFields = {
     {
       automemlimit_enabled: bool(false, 'not read', hidden),
       automemlimit_ratio: float(0.8, 'not read', hidden),
+      limit: size(
+        '0B',
+        '0 = the limit of the cgroup or GOMEMLIMIT, else the smaller of a quarter of all and 2GiB',
+        hidden,
+      ),
     },
-    'not read',
+    'memory the process may use',
     hidden,
   ),
   server: block(serverFields, 'listening sockets and log'),

@@ -3,6 +3,8 @@ import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import type { Environment } from '../config/expand-env.ts';
 import type { RecentTraces } from '../contracts/recent-traces.ts';
+import { requestBodies } from '../lib/byte-ledger.ts';
+import { collectGarbage } from '../lib/garbage.ts';
 import { memoryBudget } from '../lib/memory-budget.ts';
 import type { Service } from '../lib/service.ts';
 import { splitTenants } from '../model/tenant.ts';
@@ -18,10 +20,13 @@ import { Store } from '../store/store.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { Admission } from './admission.ts';
 import type { ServiceState } from './app.ts';
 import type { TempoConfig } from './config.ts';
+import { DiskGuard } from './disk-guard.ts';
 import { startOrder, type ModuleName } from './graph.ts';
 import type { HttpServer } from './http-server.ts';
+import { MemoryGuard } from './memory-guard.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import { createOverridesService, type OverridesService } from './overrides-service.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
@@ -42,14 +47,27 @@ export interface WireOptions {
   readonly requestShutdown: () => void;
 }
 
-/** Share of the memory budget in which scan threads together keep decoded parts of blocks. */
+/** What the process takes with nothing to do, and the log ring; of a small budget at most a share. */
+const BASE_BYTES = 224 * 1024 * 1024;
+const BASE_SHARE_MAX = 0.5;
+/** Share of the rest of the memory budget for heads, live and being written. */
+const HEADS_SHARE = 0.45;
+/** Share of the rest for bodies of requests, and the least: one large message must pass. */
+const BODIES_SHARE = 0.15;
+const BODIES_BYTES_MIN = 64 * 1024 * 1024;
+const BODIES_BYTES_MAX = 512 * 1024 * 1024;
+/** Share of the rest in which scan threads together keep decoded parts of blocks. */
 const SCAN_CACHE_SHARE = 0.15;
-/** Share of the memory budget that the heaps of scan threads may take together, and the least of one. */
+/** Share of the rest that the heaps of scan threads may take together, and the least of one. */
 const SCAN_HEAP_SHARE = 0.3;
 const SCAN_HEAP_BYTES_MIN = 256 * 1024 * 1024;
 const SCAN_THREADS_MIN = 2;
 
 interface Parts {
+  /** Memory that the process may use. */
+  readonly budgetBytes: number;
+  /** What of it is left to share. */
+  readonly sharedBytes: number;
   readonly config: TempoConfig;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -82,23 +100,31 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   registerStatusPages(server.app, { config, overrides, routes, stateOf: options.stateOf });
   registerRingPages(server.app, config);
   registerPageRoutes(server.app, pageFacts(config, isMultitenant(config)));
-  const parts: Parts = { config, logger, metrics, server, grpcMethods, overrides };
+  const budgetBytes = budgetOf(config);
+  const sharedBytes = budgetBytes - Math.min(BASE_BYTES, budgetBytes * BASE_SHARE_MAX);
+  const parts: Parts = { budgetBytes, sharedBytes, config, logger, metrics, server, grpcMethods, overrides };
   const store = createStore(parts);
   const ingester = addIngester(parts, store, options.requestShutdown);
-  const querier = createQuerier(parts, store, ingester);
+  const admission = createAdmission(parts, store, ingester);
+  const querier = createQuerier(parts, store, ingester, admission);
   addFrontend(parts, querier);
   const distributor = createDistributor({
     config: config.distributor,
     limits: (tenant) => overrides.ingestionOf(tenant),
     multitenancyEnabled: isMultitenant(config),
+    admit: (sizeBytes) => admission.admitPush(sizeBytes),
     pusher: ingester,
     logger: logger.child({ module: 'distributor' }),
     metrics,
   });
+  const stopWatching = (): void => {
+    stopProbe();
+    admission.stop();
+  };
   // The querier and the query-frontend have nothing to start: their work is done in requests and scan
   // threads.
   const services: Readonly<Record<ModuleName, Service | undefined>> = {
-    server: { ...serverService, stop: () => serverService.stop().finally(stopProbe) },
+    server: { ...serverService, stop: () => serverService.stop().finally(stopWatching) },
     overrides: createOverrides(parts, options.env),
     store,
     ingester,
@@ -126,7 +152,46 @@ function isMultitenant(config: TempoConfig): boolean {
   return config.multitenancyEnabled || config.authEnabled;
 }
 
-function createStore({ config, logger, metrics }: Parts): Store {
+function budgetOf({ memory }: TempoConfig): number {
+  return memoryBudget({
+    configuredBytes: memory.limit,
+    constrainedBytes: process.constrainedMemory(),
+    totalBytes: totalmem(),
+    goMemLimit: process.env['GOMEMLIMIT'],
+  });
+}
+
+function createAdmission(parts: Parts, store: Store, ingester: Ingester): Admission {
+  const { budgetBytes, sharedBytes, config, logger, metrics } = parts;
+  const { wal, local } = config.storage.trace;
+  requestBodies.bytesMax = clamp(sharedBytes * BODIES_SHARE, BODIES_BYTES_MIN, BODIES_BYTES_MAX);
+  const memory = new MemoryGuard({
+    budgetBytes,
+    parts: {
+      heads: () => ingester.headBytes,
+      log_ring: () => ingester.ringBytes,
+      request_bodies: () => requestBodies.bytesHeld,
+      scan_caches: () => store.pool.cachedBytes,
+    },
+    filling: ['heads', 'log_ring', 'request_bodies'],
+    tell: (pressure) => {
+      ingester.setPressure(pressure);
+      store.pool.setPressure(pressure);
+      if (pressure !== 'calm') collectGarbage();
+    },
+    logger: logger.child({ module: 'memory' }),
+    metrics,
+  });
+  const paths = [path.resolve(wal.path), path.resolve(local.path)];
+  const disk = new DiskGuard({ paths, minFreeBytes: wal.minFree, metrics });
+  return new Admission(memory, disk, metrics);
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.min(Math.max(Math.floor(value), least), most);
+}
+
+function createStore({ sharedBytes, config, logger, metrics }: Parts): Store {
   const { trace } = config.storage;
   const { compaction } = config.compactor;
   const backendPath = path.resolve(trace.local.path);
@@ -141,34 +206,30 @@ function createStore({ config, logger, metrics }: Parts): Store {
     sizeBytesMax: trace.local.maxBytes,
     scanThreads: scanThreads(),
     scanQueueLengthMax: trace.pool.queueDepth,
-    scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, shareOfScanThread(SCAN_HEAP_SHARE)),
+    scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, (sharedBytes * SCAN_HEAP_SHARE) / scanThreads()),
     scanBatchSizeMax: config.queryFrontend.maxBatchSize,
     scanWorkerData: {
       localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
       backendPath,
-      cacheBytes: shareOfScanThread(SCAN_CACHE_SHARE),
+      cacheBytes: Math.floor((sharedBytes * SCAN_CACHE_SHARE) / scanThreads()),
     },
     nowMs: Date.now,
   });
-}
-
-/** What one scan thread may take of the part of the memory budget that belongs to all of them. */
-function shareOfScanThread(share: number): number {
-  const budget = memoryBudget({
-    constrainedBytes: process.constrainedMemory(),
-    totalBytes: totalmem(),
-    goMemLimit: process.env['GOMEMLIMIT'],
-  });
-  return Math.floor((budget * share) / scanThreads());
 }
 
 function scanThreads(): number {
   return Math.max(SCAN_THREADS_MIN, availableParallelism());
 }
 
-function createQuerier({ config, logger, metrics }: Parts, store: Store, recent: RecentTraces): LocalQuerier {
+function createQuerier(
+  { config, logger, metrics }: Parts,
+  store: Store,
+  recent: RecentTraces,
+  admission: Admission,
+): LocalQuerier {
   return new LocalQuerier({
     blocklist: store.blocklist,
+    admit: () => admission.admitQuery(),
     pool: store.pool,
     recent,
     logger: logger.child({ module: 'querier' }),
@@ -219,7 +280,7 @@ function addFrontend({ config, logger, metrics, overrides, server }: Parts, quer
 }
 
 function addIngester(parts: Parts, store: Store, requestShutdown: () => void): Ingester {
-  const { config, logger, metrics, overrides, server } = parts;
+  const { sharedBytes, config, logger, metrics, overrides, server } = parts;
   const { wal, block } = config.storage.trace;
   const ingester = createIngester({
     config: config.ingester,
@@ -228,6 +289,7 @@ function addIngester(parts: Parts, store: Store, requestShutdown: () => void): I
     wal: { ...wal, path: path.resolve(wal.path) },
     block,
     backend: store.objectStore,
+    headBytesMax: Math.floor(sharedBytes * HEADS_SHARE),
     logger,
     metrics,
     onUploaded: (meta) => store.blockUploaded(meta),

@@ -10,6 +10,9 @@ const SCAVENGE_EVERY_BYTES = 4 << 20;
 /** Released memory worth a full collection (5 to 20 ms on our small heaps). */
 const COLLECT_EVERY_BYTES = 32 << 20;
 
+const IDLE_MS = 2000;
+
+let idleTimer: NodeJS.Timeout | undefined;
 let shortLivedBytes = 0;
 let releasedBytes = 0;
 let collect: CollectGarbage | undefined;
@@ -37,9 +40,23 @@ export function noteShortLivedBytes(sizeBytes: number): void {
 export function noteReleasedBytes(sizeBytes: number): void {
   releasedBytes += sizeBytes;
   if (releasedBytes < COLLECT_EVERY_BYTES) return;
+  collectGarbage();
+}
+
+/** Collects all there is, now. */
+export function collectGarbage(): void {
   releasedBytes = 0;
   collect ??= findCollector();
   collect({ type: 'major' });
+}
+
+/**
+ * Collects once this thread has had nothing to do for a while: V8 does so when it allocates, and an idle
+ * thread would keep what its last job left. To be called after each job.
+ */
+export function collectWhenIdle(): void {
+  if (idleTimer === undefined) idleTimer = setTimeout(collectGarbage, IDLE_MS).unref();
+  else idleTimer.refresh();
 }
 
 function findCollector(): CollectGarbage {

@@ -10,7 +10,8 @@ interface Entry {
 const NONE: readonly string[] = [];
 
 export class ByteLru {
-  readonly maxBytes: number;
+  /** Of all entries together. */
+  maxBytes: number;
   private usedBytes = 0;
   private hitCount = 0;
   private missCount = 0;
@@ -97,6 +98,12 @@ export class ByteLru {
   clear(): void {
     this.entries.clear();
     this.usedBytes = 0;
+  }
+
+  /** Changes what all entries together may take. */
+  limit(maxBytes: number): void {
+    this.maxBytes = maxBytes;
+    this.trim();
   }
 
   private trim(): void {

@@ -12,6 +12,8 @@ const UNIT: Readonly<Record<string, number>> = {
 };
 
 export interface MemoryFacts {
+  /** What the configuration says; 0 = nothing. */
+  readonly configuredBytes: number;
   /** Limit of the cgroup; 0 or undefined = none. */
   readonly constrainedBytes: number | undefined;
   readonly totalBytes: number;
@@ -19,9 +21,13 @@ export interface MemoryFacts {
   readonly goMemLimit: string | undefined;
 }
 
-/** The least of: the cgroup's limit, GOMEMLIMIT, and the smaller of a quarter of memory and 2 GiB. */
+/**
+ * What is configured; else the lesser of the cgroup's limit and GOMEMLIMIT; else the smaller of a quarter of
+ * memory and 2 GiB.
+ */
 export function memoryBudget(facts: MemoryFacts): number {
-  const { constrainedBytes = 0, totalBytes } = facts;
+  const { configuredBytes, constrainedBytes = 0, totalBytes } = facts;
+  if (configuredBytes > 0) return configuredBytes;
   const goLimit = parseGoMemLimit(facts.goMemLimit);
   const limits = [
     goLimit,

@@ -2,6 +2,7 @@
 // are those of the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
 import type { Readable } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { requestBodies } from '../lib/byte-ledger.ts';
 import { TempoError } from '../lib/errors.ts';
 import { noteShortLivedBytes } from '../lib/garbage.ts';
 import { requestOfJson } from '../model/otlp/json.ts';
@@ -33,7 +34,6 @@ const BODY_BYTES_MAX_DEFAULT = 20 << 20;
 const REQUEST_TIMEOUT_MS_DEFAULT = 300_000;
 /** Larger ones are read on another thread: this much takes a few milliseconds. */
 const JSON_SYNC_BYTES_MAX = 64 << 10;
-const IN_FLIGHT_BYTES_MAX = 256 << 20;
 const NO_BODY = new Uint8Array(0);
 /** An empty ExportTracePartialSuccess, as the Collector answers. */
 const ALL_KEPT = Uint8Array.of(0x0a, 0x00);
@@ -60,7 +60,6 @@ export class OtlpHttpReceiver implements Receiver {
   readonly #consumer: TraceConsumer;
   readonly #logger: Logger;
   readonly #bodyBytesMax: number;
-  #bytesInFlight = 0;
   #isStopping = false;
 
   constructor(config: OtlpHttpOptions, consumer: TraceConsumer, logger: Logger) {
@@ -117,7 +116,7 @@ export class OtlpHttpReceiver implements Receiver {
     try {
       const raw = await this.#inflated(request, body);
       if (raw !== body) {
-        this.#hold(raw.length);
+        requestBodies.hold(raw.length);
         held += raw.length;
       }
       const message = isJson ? await protobufOf(raw) : raw;
@@ -133,7 +132,7 @@ export class OtlpHttpReceiver implements Receiver {
       const answer = encodeExportResponse(consumed);
       return Buffer.from(answer.length === 0 ? ALL_KEPT : answer);
     } finally {
-      this.#bytesInFlight -= held;
+      requestBodies.drop(held);
     }
   }
 
@@ -146,14 +145,14 @@ export class OtlpHttpReceiver implements Receiver {
     const finish = (err: Error | null): void => {
       payload.off('data', take).off('end', end).off('close', close);
       if (err === null) return done(null, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, length));
-      this.#bytesInFlight -= length;
+      requestBodies.drop(length);
       payload.resume();
       done(err);
     };
     const take = (chunk: Buffer): void => {
       try {
         if (length + chunk.length > max) throw bodyTooLarge();
-        this.#hold(chunk.length);
+        requestBodies.hold(chunk.length);
       } catch (err) {
         return finish(err as Error);
       }
@@ -164,17 +163,6 @@ export class OtlpHttpReceiver implements Receiver {
     const close = (): void =>
       finish(new TempoError('cancelled', 'the client left in the middle of its request'));
     payload.on('data', take).on('end', end).on('close', close);
-  }
-
-  /** Counts bytes against what all requests may hold. */
-  #hold(bytes: number): void {
-    if (this.#bytesInFlight + bytes > IN_FLIGHT_BYTES_MAX) {
-      throw new TempoError(
-        'unavailable',
-        `too many bytes in flight (${this.#bytesInFlight}), try again later`,
-      );
-    }
-    this.#bytesInFlight += bytes;
   }
 
   async #inflated(request: FastifyRequest, body: Uint8Array): Promise<Uint8Array> {

@@ -1,5 +1,6 @@
 // Buffers for request messages, used again and again: fresh ones of this size cost page faults and garbage
 // collection. Also the bound on the bytes that unfinished requests may hold.
+import { requestBodies } from '../lib/byte-ledger.ts';
 import { TempoError } from '../lib/errors.ts';
 
 /** Buffers are powers of two from this size on, so that few sizes serve all messages. */
@@ -54,17 +55,19 @@ export class BufferPool {
     if (this.bytesHeld + sizeBytes > this.#bytesMax) {
       throw new TempoError('unavailable', `requests hold ${this.bytesHeld} bytes, try again later`);
     }
+    requestBodies.hold(sizeBytes);
     this.bytesHeld += sizeBytes;
   }
 
   /** Takes back what `hold` counted. */
   drop(sizeBytes: number): void {
+    requestBodies.drop(sizeBytes);
     this.bytesHeld -= sizeBytes;
   }
 
   /** Takes a buffer back, which nobody may use from now on. */
   give(buffer: Uint8Array): void {
-    this.bytesHeld -= buffer.length;
+    this.drop(buffer.length);
     this.#keep(buffer);
   }
 

@@ -23,6 +23,15 @@ export class BlockOpener {
     this.cache = new ByteLru(options.cacheBytes);
   }
 
+  get cachedBytes(): number {
+    return this.cache.sizeBytes;
+  }
+
+  /** The cache takes that share of its bytes from now on. */
+  limitCache(share: number): void {
+    this.cache.limit(this.options.cacheBytes * share);
+  }
+
   /** A block that has left the ingester's folder meanwhile is opened from the backend. */
   async open(meta: BlockMeta, location: 'local' | 'backend', signal: AbortSignal): Promise<Block> {
     if (location === 'backend') return this.openIn(this.options.backend, meta, signal);

@@ -96,6 +96,11 @@ const storageWalFields = {
   ...walFields('/var/tempo/wal', 'storage.trace.wal.path'),
   v2_encoding: text('snappy', 'not read'),
   version: oneOf(BLOCK_VERSIONS, '', 'not read', { hidden: true }),
+  min_free: size(
+    '512MiB',
+    'pushes are refused while the disk of the log or of the local backend has less free, or 5 %',
+    { hidden: true },
+  ),
   sync: oneOf(
     ['always', 'interval', 'never'],
     'always',

@@ -1,6 +1,7 @@
 // What the main thread asks of scan threads and what they answer: plain data that survives a message.
 import type { TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
+import type { Pressure } from '../lib/pressure.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 
@@ -118,10 +119,19 @@ export type ToScanWorker =
   | { readonly kind: 'job'; readonly id: number; readonly job: ScanJob }
   | { readonly kind: 'cancel'; readonly id: number }
   /** A head of that size is gone: its memory is free when no thread holds it. */
-  | { readonly kind: 'released'; readonly bytes: number };
+  | { readonly kind: 'released'; readonly bytes: number }
+  /** Caches shrink while it is not calm. */
+  | { readonly kind: 'pressure'; readonly pressure: Pressure };
 
 export type FromScanWorker =
-  | { readonly kind: 'done'; readonly id: number; readonly result: ScanResult; readonly cpuMicros: number }
+  | {
+      readonly kind: 'done';
+      readonly id: number;
+      readonly result: ScanResult;
+      readonly cpuMicros: number;
+      /** Of the thread's cache. */
+      readonly cachedBytes: number;
+    }
   | {
       readonly kind: 'failed';
       readonly id: number;

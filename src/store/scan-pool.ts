@@ -2,6 +2,7 @@
 // columns, unless that one is busier than another.
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
+import type { Pressure } from '../lib/pressure.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -46,6 +47,8 @@ export class ScanPool {
   private readonly options: ScanPoolOptions;
   private readonly threads: ScanThread[] = [];
   private readonly metrics: ScanMetrics;
+  /** Jobs in all threads at a time. */
+  private inFlightMax = Infinity;
   private nextId = 1;
   private searches = 0;
   private stopped = false;
@@ -142,6 +145,20 @@ export class ScanPool {
     }, RELEASE_DELAY_MS).unref();
   }
 
+  /** Of the caches of all threads. */
+  get cachedBytes(): number {
+    return this.threads.reduce((sum, thread) => sum + thread.cachedBytes, 0);
+  }
+
+  /** While memory is short caches shrink, and one job runs at a time. */
+  setPressure(pressure: Pressure): void {
+    this.inFlightMax = pressure === 'calm' ? Infinity : 1;
+    for (const thread of this.threads) {
+      thread.send({ kind: 'pressure', pressure });
+      this.feed(thread);
+    }
+  }
+
   private load(): number {
     return this.threads.reduce((sum, thread) => sum + thread.load, 0);
   }
@@ -155,8 +172,12 @@ export class ScanPool {
     return liked.isAlive && liked.load <= idle.load + IN_FLIGHT_MAX ? liked : idle;
   }
 
+  private inFlight(): number {
+    return this.threads.reduce((sum, { inFlight }) => sum + inFlight.size, 0);
+  }
+
   private feed(thread: ScanThread): void {
-    while (thread.isAlive && thread.inFlight.size < IN_FLIGHT_MAX) {
+    while (thread.isAlive && thread.inFlight.size < IN_FLIGHT_MAX && this.inFlight() < this.inFlightMax) {
       const pending = thread.waiting.shift();
       if (pending === undefined) return;
       this.left(pending);
@@ -177,6 +198,14 @@ export class ScanPool {
     this.metrics.queueLength.dec({ user: tenant });
   }
 
+  /** A thread has one job less: when few may run, it is the next one's turn. */
+  private feedAfter(thread: ScanThread): void {
+    if (this.inFlightMax === Infinity) return this.feed(thread);
+    const { threads } = this;
+    const at = threads.indexOf(thread) + 1;
+    for (const next of [...threads.slice(at), ...threads.slice(0, at)]) this.feed(next);
+  }
+
   private cancel(pending: Pending): void {
     const { thread } = pending;
     const at = thread.waiting.indexOf(pending);
@@ -191,7 +220,8 @@ export class ScanPool {
   private received(thread: ScanThread, message: FromScanWorker): void {
     const pending = thread.inFlight.get(message.id);
     thread.inFlight.delete(message.id);
-    this.feed(thread);
+    if (message.kind === 'done') thread.cachedBytes = message.cachedBytes;
+    this.feedAfter(thread);
     if (pending === undefined) return;
     const { kind } = pending.job;
     this.metrics.jobs.inc({ kind, result: message.kind });

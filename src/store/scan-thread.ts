@@ -35,6 +35,8 @@ export class ScanThread {
   readonly waiting: Pending[] = [];
   /** In the order in which they run. */
   readonly inFlight = new Map<number, Pending>();
+  /** Of its cache, as it said last. */
+  cachedBytes = 0;
   private readonly options: ScanThreadOptions;
   private worker: Worker | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -91,6 +93,7 @@ export class ScanThread {
 
   private exited(cause: unknown): void {
     this.worker = undefined;
+    this.cachedBytes = 0;
     if (this.stopped) return;
     const delayMs = Math.min(RESTART_FIRST_MS * 2 ** this.failures, RESTART_MAX_MS);
     this.failures++;

@@ -1,7 +1,7 @@
 // A scan thread: opens heads and blocks and runs the engine over them, one job after another.
 import { parentPort, workerData } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
-import { noteReleasedBytes } from '../lib/garbage.ts';
+import { collectGarbage, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
@@ -15,6 +15,9 @@ const scanner = new Scanner({
   backend: new LocalStore(backendPath),
   cacheBytes,
 });
+/** Share of the cache that is kept while memory is short. */
+const TIGHT_CACHE_SHARE = 0.25;
+
 const running = new Map<number, AbortController>();
 let turn: Promise<void> = Promise.resolve();
 
@@ -27,6 +30,11 @@ port.on('message', (message: ToScanWorker) => {
     noteReleasedBytes(message.bytes);
     return;
   }
+  if (message.kind === 'pressure') {
+    scanner.blocks.limitCache(message.pressure === 'calm' ? 1 : TIGHT_CACHE_SHARE);
+    if (message.pressure !== 'calm') collectGarbage();
+    return;
+  }
   const { id, job } = message;
   const controller = new AbortController();
   running.set(id, controller);
@@ -35,12 +43,15 @@ port.on('message', (message: ToScanWorker) => {
     try {
       const result = await scanner.run(job, controller.signal);
       const used = process.threadCpuUsage(before);
-      send({ kind: 'done', id, result, cpuMicros: used.user + used.system }, buffersOf(result));
+      const cpuMicros = used.user + used.system;
+      const { cachedBytes } = scanner.blocks;
+      send({ kind: 'done', id, result, cpuMicros, cachedBytes }, buffersOf(result));
     } catch (err) {
       const code = err instanceof TempoError ? err.code : 'internal';
       send({ kind: 'failed', id, code, message: err instanceof Error ? err.message : String(err) }, []);
     } finally {
       running.delete(id);
+      collectWhenIdle();
     }
   });
 });

@@ -42,7 +42,7 @@ interface Place {
 }
 
 export class Scanner {
-  private readonly blocks: BlockOpener;
+  readonly blocks: BlockOpener;
 
   constructor(options: ScannerOptions) {
     this.blocks = new BlockOpener(options);

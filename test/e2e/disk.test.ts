@@ -69,7 +69,7 @@ const skip = process.env['CI'] === 'true' || canMount() ? false : 'mounting a di
 
 t.test('a full disk', { timeout: 60_000, skip }, async (t) => {
   const data = mounted(t, 'size=3m');
-  const tempo = await startTempo(data);
+  const tempo = await startTempo(data, { wal: 'min_free: 0B' });
   t.teardown(() => tempo.kill());
   const session = await grpcSession(tempo);
   const kept: number[] = [];
@@ -98,6 +98,34 @@ t.test('a full disk', { timeout: 60_000, skip }, async (t) => {
   t.strictSame(await lost(again, kept), [], 'after a restart');
   t.equal(await spansOfTrace(again, hexId(5000, 16)), 0, 'what was refused is not there');
   await again.kill();
+});
+
+t.test('a disk that is almost full', { timeout: 60_000, skip }, async (t) => {
+  const data = mounted(t, 'size=20m');
+  const tempo = await startTempo(data);
+  t.teardown(() => tempo.kill());
+  const ballast = path.join(data, 'ballast');
+  t.equal(await push(tempo, 1), 200);
+  const { bavail, bsize } = fs.statfsSync(data);
+  fs.writeFileSync(ballast, Buffer.alloc(bavail * bsize - 1_500_000));
+  t.ok(await until(async () => (await metric(tempo, `tempo_disk_free_bytes{path="${data}/wal"}`)) < 2e6));
+  const kept = [1];
+  let answer = await httpExport(tempo, bodyOf(2));
+  for (let id = 2; answer.status === 200 && id < 100; id++) {
+    kept.push(id);
+    answer = await httpExport(tempo, bodyOf(id + 1));
+  }
+  t.equal(answer.status, 503);
+  t.match(answer.body.toString(), /disk of .* is almost full: \d+ bytes are free, 1048576 are kept free/);
+  t.ok(kept.length > 2, `after ${kept.length} traces`);
+  t.strictSame(await lost(tempo, kept), [], 'reads go on');
+  t.equal(await metric(tempo, 'tempo_log_write_failures_total'), 0, 'before the disk is full');
+  t.ok((await metric(tempo, 'tempo_refused_requests_total{kind="push",reason="disk"}')) > 0);
+  await flush(tempo);
+  t.strictSame(await lost(tempo, kept), [], 'what is kept free is enough for the blocks');
+  fs.rmSync(ballast);
+  t.equal(await push(tempo, 1000), 200, 'there is space again');
+  t.equal(await tempo.stop(), 0);
 });
 
 t.test(

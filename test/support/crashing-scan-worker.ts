@@ -18,6 +18,12 @@ port.on('message', (message: ToScanWorker) => {
       heap.push(Array.from({ length: 1000 }, (_, i) => [i]));
     const counts = { inspectedTraces: 1, inspectedSpans: 0, inspectedBytes: 0 };
     const none = { found: packFound([], 'json'), combined: new Uint8Array(0), failures: [] };
-    port.postMessage({ kind: 'done', id, result: { kind: 'search', ...counts, ...none }, cpuMicros: 1 });
+    port.postMessage({
+      kind: 'done',
+      id,
+      result: { kind: 'search', ...counts, ...none },
+      cpuMicros: 1,
+      cachedBytes: 0,
+    });
   });
 });

@@ -31,6 +31,8 @@ export type RunningTempo = {
 export type StartOptions = {
   /** YAML that is appended to the configuration: blocks that it does not have yet. */
   readonly yaml?: string;
+  /** Keys of storage.trace.wal, as YAML between braces. */
+  readonly wal?: string;
   readonly args?: readonly string[];
   /** Those of an earlier process, to come back at the same address. */
   readonly ports?: Ports;
@@ -61,7 +63,7 @@ export async function freePorts(): Promise<Ports> {
   };
 }
 
-function configText(data: string, ports: Ports): string {
+function configText(data: string, ports: Ports, wal = ''): string {
   return `
 server:
   http_listen_address: 127.0.0.1
@@ -78,7 +80,7 @@ storage:
   trace:
     backend: local
     local: { path: '${data}/blocks' }
-    wal: { path: '${data}/wal' }
+    wal: { path: '${data}/wal', ${wal} }
 usage_report: { reporting_enabled: false }
 `;
 }
@@ -114,7 +116,8 @@ export async function startTempo(data: string, options: StartOptions = {}): Prom
   const ports = options.ports ?? (await freePorts());
   mkdirSync(data, { recursive: true });
   const config = options.configFile ?? join(data, 'tempo.yaml');
-  if (options.configFile === undefined) writeFileSync(config, configText(data, ports) + (options.yaml ?? ''));
+  if (options.configFile === undefined)
+    writeFileSync(config, configText(data, ports, options.wal) + (options.yaml ?? ''));
   const flags = [`-config.file=${config}`, '-target=all', ...(options.args ?? [])];
   const program = options.program ?? process.env['TEMPO_BINARY'];
   const [command, ...args] =

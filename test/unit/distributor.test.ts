@@ -52,6 +52,7 @@ function start(
       ...NO_LIMITS,
       ...over.limits,
     }),
+    admit: () => {},
     multitenancyEnabled: over.multitenancyEnabled ?? false,
     pusher,
     metrics: new DistributorMetrics(metrics),
@@ -280,6 +281,7 @@ t.test('the module', async (t) => {
     const service = createDistributor({
       config: { receivers, retryAfterOnResourceExhaustedMs: 0 },
       limits: () => ({ ...NO_LIMITS, ingestionRateLimitBytes: 1e9, ingestionBurstSizeBytes: 1e9 }),
+      admit: () => {},
       multitenancyEnabled: true,
       pusher,
       logger: silentLogger,

@@ -624,6 +624,7 @@ t.test('the memory budget', (t) => {
   const cases = [
     { name: 'a quarter of a small machine', facts: { totalBytes: 4 * gib }, want: gib },
     { name: 'at most 2 GiB', facts: { totalBytes: 64 * gib }, want: 2 * gib },
+    { name: 'the configuration', facts: { totalBytes: gib, configuredBytes: 3 * gib }, want: 3 * gib },
     { name: 'the cgroup', facts: { totalBytes: 64 * gib, constrainedBytes: 3 * gib }, want: 3 * gib },
     { name: 'no cgroup limit', facts: { totalBytes: 4 * gib, constrainedBytes: 2 ** 63 }, want: gib },
     { name: 'GOMEMLIMIT', facts: { totalBytes: 64 * gib, goMemLimit: '512MiB' }, want: gib / 2 },
@@ -635,7 +636,11 @@ t.test('the memory budget', (t) => {
     { name: 'GOMEMLIMIT off', facts: { totalBytes: 4 * gib, goMemLimit: 'off' }, want: gib },
   ];
   for (const { name, facts, want } of cases) {
-    t.equal(memoryBudget({ constrainedBytes: undefined, goMemLimit: undefined, ...facts }), want, name);
+    t.equal(
+      memoryBudget({ configuredBytes: 0, constrainedBytes: undefined, goMemLimit: undefined, ...facts }),
+      want,
+      name,
+    );
   }
   t.end();
 });

@@ -143,6 +143,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult) {
   const blocklist = new Blocklist();
   for (const blockId of ['one', 'two']) blocklist.added(meta(blockId));
   const querier = new LocalQuerier({
+    admit: () => {},
     blocklist,
     pool: {
       run: (job) => {

@@ -22,6 +22,8 @@ export interface TenantLimits {
 export interface DistributorOptions {
   readonly limits: (tenant: string) => TenantLimits;
   readonly multitenancyEnabled: boolean;
+  /** Throws when a request of that size may not come in now. */
+  readonly admit: (sizeBytes: number) => void;
   readonly pusher: Pusher;
   readonly metrics: DistributorMetrics;
   /** RetryInfo of rate limited requests; 0 = none. */
@@ -53,6 +55,7 @@ export class Distributor implements TraceConsumer {
     metrics.pushes.inc();
     try {
       const tenant = tenantOfHeader(traces.tenantHeader, multitenancyEnabled);
+      this.#options.admit(traces.body.length);
       return await this.#consumeOf(tenant, traces);
     } catch (err) {
       metrics.pushErrors.inc();

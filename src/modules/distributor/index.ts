@@ -29,6 +29,8 @@ export interface DistributorModuleOptions {
   readonly config: DistributorSettings;
   readonly limits: (tenant: string) => TenantLimits;
   readonly multitenancyEnabled: boolean;
+  /** Throws when a push of that size may not come in now. */
+  readonly admit: (sizeBytes: number) => void;
   readonly pusher: Pusher;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -54,6 +56,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
   const consumer = new Distributor({
     limits: options.limits,
     multitenancyEnabled: options.multitenancyEnabled,
+    admit: options.admit,
     pusher: options.pusher,
     metrics: new DistributorMetrics(options.metrics),
     retryAfterMs: config.retryAfterOnResourceExhaustedMs,

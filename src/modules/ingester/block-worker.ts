@@ -5,7 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { HeadReader } from '../../block/head/reader.ts';
 import type { BlockMeta } from '../../block/meta.ts';
 import { createBlock, META_NAME } from '../../block/vparquet/create.ts';
-import { noteReleasedBytes } from '../../lib/garbage.ts';
+import { collectWhenIdle, noteReleasedBytes } from '../../lib/garbage.ts';
 import { SyncedFolder } from '../../objectstore/synced-folder.ts';
 import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';
 
@@ -41,4 +41,5 @@ port.on('message', ({ id, job }: ToBlockWorker) => {
   const released = job.sab.byteLength;
   // Once this call, which holds the head, is over.
   setImmediate(() => noteReleasedBytes(released));
+  collectWhenIdle();
 });

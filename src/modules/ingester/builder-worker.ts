@@ -3,7 +3,7 @@
 // fetched.
 import { Buffer } from 'node:buffer';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { noteReleasedBytes } from '../../lib/garbage.ts';
+import { collectGarbage, noteReleasedBytes } from '../../lib/garbage.ts';
 import { FRAME_HEADER_BYTES, FrameType, headerFields } from '../../store/log/frame.ts';
 import { isCovered } from '../../store/log/recover.ts';
 import { type RingFrame, RingReader } from '../../store/log/ring.ts';
@@ -138,6 +138,10 @@ class BuilderLoop {
         break;
       case 'attributeLimits':
         this.builder.limitAttributes(message.limits);
+        break;
+      case 'pressure':
+        this.builder.setPressure(message.pressure);
+        if (message.pressure !== 'calm') collectGarbage();
         break;
       case 'flush':
         this.builder.flush(message.tenant);

@@ -5,6 +5,7 @@ import { ArenaFullError } from '../../block/head/arena.ts';
 import { Arrivals } from '../../block/head/arrivals.ts';
 import { HeadBuilder } from '../../block/head/builder.ts';
 import { LiveTraces } from '../../block/head/live-traces.ts';
+import type { Pressure } from '../../lib/pressure.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import { TRACES_PER_BATCH_BOUNDS } from './metrics.ts';
 import type { BuilderData, BuilderSettings, CutReason, FromBuilder, TenantStats } from './messages.ts';
@@ -57,6 +58,9 @@ const HEAD_RESERVE_MAX = 0xffff_0000;
  */
 const PRESSURE_SHARE = 0.6;
 
+/** Share of the memory of heads in which they have to do while memory is short. */
+const SHARE_UNDER: Readonly<Record<Pressure, number>> = { calm: 1, tight: 0.5, full: 0.25 };
+
 export class Builder {
   private readonly settings: BuilderSettings;
   private attributeLimits: AttributeLimits;
@@ -69,6 +73,8 @@ export class Builder {
   private readonly tracesPerBatch = new Float64Array(TRACES_PER_BATCH_BOUNDS.length + 2);
   /** Memory of heads that were cut and are no blocks yet. */
   private pendingBytes: number;
+  private pressure: Pressure = 'calm';
+  private reportedBytes = 0;
 
   constructor(data: BuilderStart, post: (message: FromBuilder) => void) {
     this.settings = data.settings;
@@ -188,7 +194,7 @@ export class Builder {
 
   /** Cuts the largest head when memory gets short and no other is on its way out. */
   private relieve(): void {
-    const max = this.settings.headBytesMax;
+    const max = this.settings.headBytesMax * SHARE_UNDER[this.pressure];
     while (this.liveBytes > 0 && this.liveBytes + this.pendingBytes > max * PRESSURE_SHARE) {
       if (this.pendingBytes > (max * PRESSURE_SHARE) / 2) return;
       this.cutLargest();
@@ -214,6 +220,11 @@ export class Builder {
 
   released(bytes: number): void {
     this.pendingBytes -= bytes;
+    this.relieve();
+  }
+
+  setPressure(pressure: Pressure): void {
+    this.pressure = pressure;
     this.relieve();
   }
 
@@ -256,8 +267,9 @@ export class Builder {
       arrivals.clear();
       tenant.changed = false;
     }
-    if (tenants.length === 0) return;
     const headBytes = this.liveBytes + this.pendingBytes;
+    if (tenants.length === 0 && headBytes === this.reportedBytes) return;
+    this.reportedBytes = headBytes;
     this.post({ kind: 'stats', tenants, headBytes, tracesPerBatch: this.tracesPerBatch.slice() });
     this.tracesPerBatch.fill(0);
   }

@@ -2,6 +2,7 @@
 import type { Distances } from '../../block/head/arrivals.ts';
 import type { BlockMeta, DedicatedColumn } from '../../block/meta.ts';
 import type { BloomOptions } from '../../block/trace-bloom.ts';
+import type { Pressure } from '../../lib/pressure.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { ReplayPlan } from '../../store/log/open.ts';
 import type { RingMemory } from '../../store/log/ring.ts';
@@ -96,7 +97,9 @@ export type ToBuilder =
   | { readonly kind: 'flush'; readonly id: number; readonly tenant: string | undefined }
   | { readonly kind: 'attributeLimits'; readonly limits: AttributeLimits }
   /** Heads of that size have become blocks. */
-  | { readonly kind: 'released'; readonly bytes: number };
+  | { readonly kind: 'released'; readonly bytes: number }
+  /** Heads are cut earlier while it is not calm. */
+  | { readonly kind: 'pressure'; readonly pressure: Pressure };
 
 /** What the block writer is told when it begins. */
 export interface BlockWorkerData {

@@ -1,6 +1,5 @@
 // The ingester: pushes go into the log, builders make heads of it, heads become blocks, blocks go to the
 // backend. This file ties the parts together; each does its work in a file of its own.
-import { totalmem } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { BlockMeta } from '../../block/meta.ts';
@@ -13,8 +12,8 @@ import type {
   TimeRange,
 } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
+import type { Pressure } from '../../lib/pressure.ts';
 import type { Service } from '../../lib/service.ts';
-import { memoryBudget } from '../../lib/memory-budget.ts';
 import { LocalStore } from '../../objectstore/local.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
@@ -78,8 +77,8 @@ export interface IngesterOptions {
   readonly onHeadReleased: (bytes: number) => void;
   /** Ends the process (for /shutdown). */
   readonly requestShutdown: () => void;
-  /** Memory of all heads; without it, half of the process's budget. */
-  readonly headBytesMax?: number;
+  /** Memory of all heads. */
+  readonly headBytesMax: number;
   readonly log?: LogTuning;
   /** Instead of a thread of its own. */
   readonly blockWriter?: BlockWriter;
@@ -98,6 +97,11 @@ interface LogTuning {
 }
 
 export interface Ingester extends Service, Pusher, RecentTraces, Flusher {
+  /** Memory of all heads. */
+  readonly headBytes: number;
+  /** Bytes of the log ring in use. */
+  readonly ringBytes: number;
+  setPressure(pressure: Pressure): void;
   registerRoutes(app: FastifyInstance): void;
   /** What only this process has on disk: the log, and blocks that wait for their upload. */
   diskBytes(): number;
@@ -112,7 +116,6 @@ const LOG_DEFAULTS = {
   sizeBytesMax: 4096 * MIB,
 };
 const FRESHNESS_WAIT_MS = 1000;
-const HEADS_SHARE = 0.5;
 /** Of the memory of heads: for the one that WAL folders are read into, before there are others. */
 const IMPORT_SHARE = 0.5;
 
@@ -139,7 +142,7 @@ class LocalIngester implements Ingester {
   private readonly writer: BlockWriter;
   private readonly traceLimiter: TraceLimiter;
   private readonly done: PushResult = { rejected: [] };
-  private readonly headBytesMax: number;
+  headBytes = 0;
   private walImport: WalImportThread | undefined;
   private running: Running | undefined;
   private state: IngesterState = 'new';
@@ -157,7 +160,6 @@ class LocalIngester implements Ingester {
       traceLivePeriodMs,
       nowMs: options.nowMs ?? (() => performance.now()),
     });
-    this.headBytesMax = options.headBytesMax ?? defaultHeadBytes();
     const path = `${options.wal.path}/blocks`;
     this.writer =
       options.blockWriter ??
@@ -229,7 +231,7 @@ class LocalIngester implements Ingester {
       blocksPath: `${path}/blocks`,
       ...blockSettings(options.block),
       maxBlockBytes: options.config.maxBlockBytes,
-      headBytesMax: Math.floor(this.headBytesMax * IMPORT_SHARE),
+      headBytesMax: Math.floor(options.headBytesMax * IMPORT_SHARE),
     });
     this.walImport = thread;
     const { replayErrors } = this.metrics;
@@ -248,7 +250,7 @@ class LocalIngester implements Ingester {
       settings: {
         maxBlockBytes,
         maxBlockDurationMs,
-        headBytesMax: this.headBytesMax,
+        headBytesMax: options.headBytesMax,
         timeSlackMs: options.wal.ingestionTimeRangeSlackMs,
         traceIdleMs: options.config.traceIdlePeriodMs,
       },
@@ -367,6 +369,14 @@ class LocalIngester implements Ingester {
     await running.pipeline.finished(tenant);
   }
 
+  get ringBytes(): number {
+    return this.running?.opened.ring.usedBytes ?? 0;
+  }
+
+  setPressure(pressure: Pressure): void {
+    this.running?.builder.send({ kind: 'pressure', pressure });
+  }
+
   registerRoutes(app: FastifyInstance): void {
     const { requestShutdown } = this.options;
     registerIngesterRoutes(app, { flusher: this, requestShutdown, logger: this.logger });
@@ -399,6 +409,7 @@ class LocalIngester implements Ingester {
       case 'stats':
         for (const stats of message.tenants) noteStats(metrics, stats);
         metrics.tracesPerBatch.add('', message.tracesPerBatch);
+        this.headBytes = message.headBytes;
         metrics.headBytes.set(message.headBytes);
         break;
       case 'refused':
@@ -484,13 +495,4 @@ function blockSettings(block: IngesterOptions['block']): Omit<BlockWorkerData, '
 
 function rangesOf(tenant: string, ranges: readonly (readonly [number, number])[]): RangeRecord[] {
   return ranges.map(([fromSequence, toSequence]) => ({ tenant, blockId: '', fromSequence, toSequence }));
-}
-
-function defaultHeadBytes(): number {
-  const budget = memoryBudget({
-    constrainedBytes: process.constrainedMemory(),
-    totalBytes: totalmem(),
-    goMemLimit: process.env['GOMEMLIMIT'],
-  });
-  return Math.floor(budget * HEADS_SHARE);
 }

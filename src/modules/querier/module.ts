@@ -32,6 +32,8 @@ import { findTagNames, findTagValues } from './tags.ts';
 
 export interface QuerierOptions {
   readonly blocklist: Blocklist;
+  /** Throws when no query may begin now. */
+  readonly admit: () => void;
   readonly pool: Pick<ScanPool, 'run'>;
   readonly recent: RecentTraces;
   readonly logger: Logger;
@@ -189,6 +191,7 @@ export class LocalQuerier implements Querier {
     signal?: AbortSignal,
     choice: Pick<TraceQuery, 'from' | 'blocks'> = EVERYWHERE,
   ): Promise<Gathered> {
+    this.options.admit();
     const { recent, blocklist } = this.options;
     const tenants = splitTenants(tenant);
     const asked = await Promise.allSettled(

@@ -1,0 +1,124 @@
+// Memory and disk are watched: what is told to the parts, what is refused, and that refusing ends.
+import t from 'tap';
+import { Admission } from '../../src/app/admission.ts';
+import { DiskGuard } from '../../src/app/disk-guard.ts';
+import { MemoryGuard } from '../../src/app/memory-guard.ts';
+import { ByteLedger } from '../../src/lib/byte-ledger.ts';
+import { nextPressure, type Pressure } from '../../src/lib/pressure.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+
+t.test('pressure has levels, each left a little below where it begins', (t) => {
+  const cases: [now: Pressure, share: number, want: Pressure][] = [
+    ['calm', 0.74, 'calm'],
+    ['calm', 0.75, 'tight'],
+    ['calm', 0.95, 'full'],
+    ['tight', 0.71, 'tight'],
+    ['tight', 0.69, 'calm'],
+    ['tight', 0.92, 'full'],
+    ['full', 0.88, 'full'],
+    ['full', 0.86, 'tight'],
+    ['full', 0.5, 'calm'],
+  ];
+  for (const [now, share, want] of cases) t.equal(nextPressure(now, share), want, `${now} at ${share}`);
+  t.end();
+});
+
+t.test('a ledger counts up to its limit', (t) => {
+  const ledger = new ByteLedger('requests', 100);
+  ledger.hold(60);
+  t.throws(() => ledger.hold(41), {
+    code: 'unavailable',
+    message: 'requests hold 60 bytes of at most 100, try again later',
+  });
+  ledger.hold(40);
+  ledger.drop(100);
+  t.equal(ledger.bytesHeld, 0);
+  t.end();
+});
+
+t.test('memory: parts are told, then pushes and queries are refused', async (t) => {
+  const metrics = new Metrics();
+  const told: Pressure[] = [];
+  let processBytes = 500;
+  let heads = 300;
+  const memory = new MemoryGuard({
+    budgetBytes: 1000,
+    parts: { heads: () => heads, scan_caches: () => 100 },
+    filling: ['heads'],
+    tell: (pressure) => void told.push(pressure),
+    logger: silentLogger,
+    metrics,
+    processBytes: () => processBytes,
+  });
+  const disk = new DiskGuard({ paths: [], minFreeBytes: 0, metrics });
+  const admission = new Admission(memory, disk, metrics);
+  t.teardown(() => admission.stop());
+  const at = (bytes: number): void => {
+    processBytes = bytes;
+    memory.sample();
+  };
+  const push = (): void => admission.admitPush(10);
+  const query = (): void => admission.admitQuery();
+  const refusal = {
+    code: 'resource_exhausted',
+    message: 'memory budget exceeded: 950 of 1000 bytes are in use, try again later',
+    retryAfterMs: 2000,
+  };
+  at(500);
+  t.strictSame(told, [], 'nothing to tell');
+  at(800);
+  push();
+  query();
+  at(950);
+  t.throws(push, refusal);
+  t.throws(query, refusal);
+  t.match(await metrics.text(), /tempo_memory_pressure 2\n/);
+  heads = 50;
+  push();
+  t.throws(query, refusal, 'queries fill memory too');
+  at(600);
+  heads = 300;
+  push();
+  query();
+  t.strictSame(told, ['tight', 'full', 'calm']);
+  const text = await metrics.text();
+  t.match(text, /tempo_memory_budget_bytes 1000\n/);
+  t.match(text, /tempo_memory_used_bytes\{part="process"\} 600\n/);
+  t.match(text, /tempo_memory_used_bytes\{part="heads"\} 300\n/);
+  t.match(text, /tempo_refused_requests_total\{kind="push",reason="memory"\} 1\n/);
+  t.match(text, /tempo_refused_requests_total\{kind="push",reason="disk"\} 0\n/);
+  t.match(text, /tempo_refused_requests_total\{kind="query",reason="memory"\} 2\n/);
+});
+
+t.test('disk: pushes are refused below the margin, and at once let in again', async (t) => {
+  const metrics = new Metrics();
+  const free = new Map([
+    ['/log', 100],
+    ['/blocks', 100],
+  ]);
+  const look = (path: string) => {
+    const bavail = free.get(path);
+    if (bavail === undefined) throw new Error('it is gone');
+    return { bavail, bsize: 10, blocks: 1000 };
+  };
+  const disk = new DiskGuard({ paths: ['/log', '/blocks'], minFreeBytes: 300, metrics, look });
+  t.teardown(() => disk.stop());
+  const low = (path: string, bytes: number): object => ({
+    code: 'unavailable',
+    message: `disk of ${path} is almost full: ${bytes} bytes are free, 300 are kept free`,
+    retryAfterMs: 5000,
+  });
+  t.equal(disk.refusal(10_000), undefined, 'a wrong guess is corrected by a look');
+  free.set('/blocks', 20);
+  t.equal(disk.refusal(300), undefined, 'what is written is counted until the next look');
+  t.match(disk.refusal(500), low('/blocks', 200));
+  free.set('/blocks', 40);
+  t.equal(disk.refusal(10), undefined, 'there is space again');
+  free.set('/log', 29);
+  t.match(disk.refusal(800), low('/log', 290));
+  t.match(await metrics.text(), /tempo_disk_free_bytes\{path="\/log"\} 290\n/);
+  t.match(await metrics.text(), /tempo_disk_min_free_bytes\{path="\/log"\} 300\n/);
+  free.delete('/log');
+  t.equal(disk.refusal(10), undefined, 'what cannot be told refuses nothing');
+});
