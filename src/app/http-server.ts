@@ -8,6 +8,7 @@ import { RetryLaterError, TempoError } from '../lib/errors.ts';
 import type { Service } from '../lib/service.ts';
 import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import { cannotListen, resolveHost } from '../rpc/listen.ts';
+import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
 import { sharePort } from '../rpc/shared-port.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -51,6 +52,7 @@ export interface HttpServer extends Service {
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { config, logger } = options;
   const app = fastify({
+    ...NO_SCHEMAS,
     logger: false,
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: config.httpServerReadTimeoutMs,

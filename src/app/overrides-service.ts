@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConfigError, problemLine } from '../config/errors.ts';
 import type { Environment } from '../config/expand-env.ts';
+import { TempoError } from '../lib/errors.ts';
 import type { Service } from '../lib/service.ts';
 import type { Overrides } from '../overrides/overrides.ts';
 import { loadTenants } from '../overrides/tenants.ts';
@@ -59,7 +60,16 @@ class OverridesFile implements OverridesService {
   async start(): Promise<void> {
     const { path, periodMs } = this.#options;
     if (path === '') return;
-    await this.#load();
+    try {
+      await this.#load();
+    } catch (err) {
+      if (err instanceof ConfigError) throw err;
+      throw new TempoError(
+        'unavailable',
+        `overrides.per_tenant_override_config: ${path} cannot be read`,
+        err,
+      );
+    }
     if (periodMs > 0) this.#timer = setInterval(() => void this.reload(), periodMs).unref();
   }
 

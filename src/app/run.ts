@@ -153,5 +153,5 @@ function errorLine(err: unknown): string {
   const { message, cause } = err;
   const isTold = !(cause instanceof Error) || ('code' in cause && cause.code === 'EADDRINUSE');
   const line = isTold || message.includes(cause.message) ? message : `${message}: ${errorLine(cause)}`;
-  return line.replaceAll(/\s*\n\s*/g, ' ');
+  return line.replaceAll(/\s*\n\s*/g, '; ');
 }

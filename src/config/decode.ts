@@ -39,7 +39,7 @@ export function decode(field: Field, node: YamlNode | undefined, path: string, p
       return refuse(`needs a list, found ${describe(node)}`);
     }
     case 'map': {
-      if (node.kind !== 'map') return refuse(`needs a map, found ${describe(node)}`);
+      if (node.kind !== 'map') return refuse(`needs a map, found ${describe(node, field)}`);
       const entries = [...node.entries].map(([key, entry]) => [
         key,
         decode(field.value, entry.value, joinPath(path, key), problems),
@@ -108,7 +108,7 @@ function decodeBlock(
   problems: Problem[],
 ): unknown {
   if (node !== undefined && node.kind !== 'map') {
-    problems.push({ at: node.at, path, text: `needs keys and values, found ${describe(node)}` });
+    problems.push({ at: node.at, path, text: `needs keys and values, found ${describe(node, field)}` });
     return decodeBlock(field, undefined, path, problems);
   }
   for (const [key, entry] of node?.entries ?? []) {
@@ -135,8 +135,11 @@ function proposal(word: string, known: readonly string[]): string {
   return near === undefined ? '' : `, did you mean ${near}?`;
 }
 
-function describe(node: YamlNode): string {
+/** @param field what it should have been: the text may be a secret in the wrong place. */
+function describe(node: YamlNode, field?: Field): string {
   if (node.kind === 'list') return 'a list';
   if (node.kind === 'map') return 'a map';
+  const fields = field?.kind === 'block' ? Object.values(field.shape) : [field];
+  if (fields.some((one) => one?.secret === true)) return 'a text';
   return node.quoted ? `the text "${node.text}"` : `"${node.text}"`;
 }

@@ -12,6 +12,8 @@ export interface FieldOptions {
   readonly flag?: string;
   /** Left out of printed configuration while it has its default. */
   readonly hidden?: boolean;
+  /** Of what is below it only that is printed which is not the default. */
+  readonly sparse?: boolean;
   /** No key of Tempo. */
   readonly ours?: boolean;
   /** Printed as `<secret>`. */

@@ -41,12 +41,12 @@ export function plainConfig<S extends Shape>(root: BlockField<S>, config: Config
   return plain(root, config);
 }
 
-function plain(field: Field, value: unknown): unknown {
+function plain(field: Field, value: unknown, sparse = field.sparse === true): unknown {
   switch (field.kind) {
     case 'block':
-      return plainBlock(field, value as Readonly<Record<string, unknown>>);
+      return plainBlock(field, value as Readonly<Record<string, unknown>>, sparse);
     case 'optional':
-      return value === undefined ? undefined : plain(field.field, value);
+      return value === undefined ? undefined : plain(field.field, value, sparse);
     case 'list': {
       const items = value as readonly unknown[];
       return field.orText === true && items.length === 0 ? '' : items.map((item) => plain(field.item, item));
@@ -68,12 +68,16 @@ function plain(field: Field, value: unknown): unknown {
   }
 }
 
-function plainBlock(field: BlockField<Shape>, value: Readonly<Record<string, unknown>>): unknown {
+function plainBlock(
+  field: BlockField<Shape>,
+  value: Readonly<Record<string, unknown>>,
+  sparse: boolean,
+): unknown {
   const out: Record<string, unknown> = {};
   for (const [key, child] of Object.entries(field.shape)) {
     const item = value[propertyName(key, child)];
-    if (child.hidden === true && isDefault(child, item)) continue;
-    out[key] = plain(child, item);
+    if ((sparse || child.hidden === true) && isDefault(child, item)) continue;
+    out[key] = plain(child, item, sparse || child.sparse === true);
   }
   return out;
 }

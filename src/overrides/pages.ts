@@ -80,7 +80,8 @@ function plainTenant(limits: Limits): Plain {
 }
 
 function yaml(value: unknown): string {
-  return stringify(value, { indent: 2, lineWidth: 0, indentSeq: false, singleQuote: true });
+  const text = stringify(value, { indent: 2, lineWidth: 0, indentSeq: false, singleQuote: true });
+  return text.replaceAll(/: ''$/gm, ': ""');
 }
 
 function sortedByKey<T>(entries: Iterable<readonly [string, T]>): (readonly [string, T])[] {

@@ -70,7 +70,7 @@ const receiversFields = {
   kafka: optional(raw(null, 'Kafka'), 'Kafka', { hidden: true }),
 };
 
-export const receivers = block(receiversFields, 'protocols that are listened to');
+export const receivers = block(receiversFields, 'protocols that are listened to', { sparse: true });
 
 export type OtlpGrpcConfig = ConfigOf<typeof otlpGrpcFields>;
 export type OtlpHttpConfig = ConfigOf<typeof otlpHttpFields>;

@@ -11,6 +11,7 @@ import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../
 import { bodyThreads } from '../rpc/body-threads.ts';
 import { ENCODINGS, inflate } from '../rpc/inflate.ts';
 import { listen, parseEndpoint } from '../rpc/listen.ts';
+import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { OtlpHttpConfig } from './config.ts';
 import { encodeExportResponse, exportResponseJson } from './otlp-response.ts';
@@ -68,6 +69,7 @@ export class OtlpHttpReceiver implements Receiver {
     this.#logger = logger;
     this.#bodyBytesMax = config.maxRequestBodySize > 0 ? config.maxRequestBodySize : BODY_BYTES_MAX_DEFAULT;
     this.app = fastify({
+      ...NO_SCHEMAS,
       requestTimeout: config.readTimeoutMs > 0 ? config.readTimeoutMs : REQUEST_TIMEOUT_MS_DEFAULT,
       keepAliveTimeout: config.idleTimeoutMs,
       exposeHeadRoutes: false,

@@ -101,6 +101,11 @@ t.test('the configuration: as it is, what differs, and the defaults', async (t) 
     server: { log_level: 'warn' },
     storage: { trace: { backend: 'local', local: { path: '/b' }, wal: { path: '/w' } } },
   });
+  const otlp = "{otlp: {protocols: {grpc: , http: {endpoint: 'a:1'}}}}";
+  const listening = pagesOf(configOf(`distributor: {receivers: ${otlp}}`));
+  t.same(documentOf((await listening.inject('/status/config?mode=diff')).body), {
+    distributor: { receivers: { otlp: { protocols: { grpc: {}, http: { endpoint: 'a:1' } } } } },
+  });
   t.match(documentOf((await app.inject('/status/config?mode=defaults')).body), {
     server: { log_level: 'info' },
   });

@@ -134,6 +134,24 @@ t.test('all problems are found in one go', (t) => {
   t.end();
 });
 
+t.test('problems do not tell secrets', (t) => {
+  const table = [
+    { input: 'storage: {trace: {s3: hush}}', want: 'storage.trace.s3: needs keys and values, found a text' },
+    {
+      input: 'overrides: {defaults: {metrics_generator: {remote_write_headers: hush}}}',
+      want: 'remote_write_headers: needs a map, found a text',
+    },
+    { input: 'storage: {trace: {s3: {secret_key: [hush]}}}', want: 'needs text, found a list' },
+    { input: 'storage: {trace: {s3: {secret_kye: hush}}}', want: 'unknown key, did you mean secret_key?' },
+  ];
+  for (const { input, want } of table) {
+    const got = problemsOf(() => load(input));
+    t.notMatch(got, 'hush');
+    t.ok(got.endsWith(want), got);
+  }
+  t.end();
+});
+
 t.test('empty values keep the defaults; an empty file is one', (t) => {
   const { config } = loadConfig(rootBlock, {});
   t.same(load('').config, config);

@@ -194,7 +194,7 @@ t.test('the file changes', async (t) => {
   const service = createOverridesService({ overrides, path, periodMs: 0, env: undefined, logger, metrics });
   const isGood = async (): Promise<string | undefined> =>
     /tempo_runtime_config_last_reload_successful\{config="overrides"\} (\d)/.exec(await metrics.text())?.[1];
-  await t.rejects(service.start(), { code: 'ENOENT' });
+  await t.rejects(service.start(), { message: /per_tenant_override_config: .* cannot be read$/ });
   writeFileSync(path, 'overrides: {a: {nope: 1}}');
   await t.rejects(service.start(), { message: /overrides.a.nope: unknown key/ });
   writeFileSync(path, GOOD);
