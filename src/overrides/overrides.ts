@@ -18,6 +18,8 @@ export interface IngestionLimits {
   readonly ingestionBurstSizeBytes: number;
   readonly isRateGlobal: boolean;
   readonly retryInfoEnabled: boolean;
+  /** Names of those that get copies of the spans. */
+  readonly forwarders: readonly string[];
   readonly limitsTraces: boolean;
   readonly maxTracesPerUser: number;
   readonly maxGlobalTracesPerUser: number;
@@ -106,7 +108,7 @@ export class Overrides {
   }
 }
 
-function ingestionLimits({ ingestion, global }: Limits): IngestionLimits {
+function ingestionLimits({ ingestion, global, forwarders }: Limits): IngestionLimits {
   const { maxTracesPerUser, maxGlobalTracesPerUser } = ingestion;
   const { maxBytesPerTrace } = global;
   return {
@@ -114,6 +116,7 @@ function ingestionLimits({ ingestion, global }: Limits): IngestionLimits {
     ingestionBurstSizeBytes: ingestion.burstSizeBytes,
     isRateGlobal: ingestion.rateStrategy === 'global',
     retryInfoEnabled: ingestion.retryInfoEnabled,
+    forwarders,
     limitsTraces: maxTracesPerUser > 0 || maxGlobalTracesPerUser > 0 || maxBytesPerTrace > 0,
     maxTracesPerUser,
     maxGlobalTracesPerUser,

@@ -18,7 +18,7 @@ interface Pushed {
   traces?: TraceRuns | undefined;
 }
 
-const NO_LIMITS = { isRateGlobal: false, retryInfoEnabled: true, limitsTraces: false };
+const NO_LIMITS = { isRateGlobal: false, retryInfoEnabled: true, limitsTraces: false, forwarders: [] };
 
 class RecordingPusher implements Pusher {
   readonly pushed: Pushed[] = [];
@@ -45,6 +45,7 @@ function start(
   const metrics = new Metrics();
   const pusher = new RecordingPusher();
   const clock = { nowMs: 0 };
+  const forwarded: unknown[] = [];
   const distributor = new Distributor({
     limits: () => ({
       ingestionRateLimitBytes: over.rate ?? 15_000_000,
@@ -55,13 +56,14 @@ function start(
     admit: () => {},
     multitenancyEnabled: over.multitenancyEnabled ?? false,
     pusher,
+    forward: (...call) => void forwarded.push(call),
     metrics: new DistributorMetrics(metrics),
     retryAfterMs: over.retryAfterMs ?? 0,
     nowMs: () => clock.nowMs,
   });
   const consume = (body: Uint8Array, tenantHeader?: string) =>
     distributor.consume({ tenantHeader, body, transport: 'grpc' });
-  return { metrics, pusher, clock, consume };
+  return { metrics, pusher, clock, forwarded, consume };
 }
 
 /** Samples of the exposition text by their full name. */
@@ -201,6 +203,19 @@ t.test('what else a tenant sets', async (t) => {
   t.notOk(refused instanceof RetryLaterError);
 });
 
+t.test('what is kept goes to forwarders, and nothing else', async (t) => {
+  const body = encodeTraces(aTrace(1, 3));
+  const { pusher, forwarded, consume } = start({ limits: { forwarders: ['a', 'b'] } });
+  await consume(encodeTraces([...aTrace(1, 3), aSpan({ traceId: hexId(1, 16), spanId: '' })]));
+  t.same(forwarded, [['single-tenant', ['a', 'b'], body]]);
+  pusher.answer = new TempoError('unavailable', 'disk is full');
+  await t.rejects(consume(body));
+  t.equal(forwarded.length, 1, 'what was refused comes again');
+  const none = start();
+  await none.consume(body);
+  t.same(none.forwarded, []);
+});
+
 t.test('whoever limits traces is told of them', async (t) => {
   const { pusher, consume } = start({ limits: { limitsTraces: true } });
   const runs: number[] = [];
@@ -279,7 +294,7 @@ t.test('the module', async (t) => {
   const create = (receivers: DistributorSettings['receivers']) => {
     const pusher = new RecordingPusher();
     const service = createDistributor({
-      config: { receivers, retryAfterOnResourceExhaustedMs: 0 },
+      config: { receivers, retryAfterOnResourceExhaustedMs: 0, forwarders: [] },
       limits: () => ({ ...NO_LIMITS, ingestionRateLimitBytes: 1e9, ingestionBurstSizeBytes: 1e9 }),
       admit: () => {},
       multitenancyEnabled: true,

@@ -1,5 +1,5 @@
 // The distributor block; its receivers are described in src/receivers.
-import { block, bool, duration, int, list, raw, text } from '../../config/field.ts';
+import { block, bool, duration, int, list, text } from '../../config/field.ts';
 import { HOSTNAME, emptyKafkaFields, interfaceNames, kvStore } from '../../config/shared-blocks.ts';
 import { receivers } from '../../receivers/config.ts';
 
@@ -37,8 +37,19 @@ export const distributorFields = {
     block({
       name: text('', 'name used in overrides'),
       backend: text('otlpgrpc', 'kind'),
-      otlpgrpc: raw(null, 'endpoints and TLS'),
-      filter: raw(null, 'OTTL conditions of spans that are left out'),
+      otlpgrpc: block({
+        endpoints: list(text('', 'host:port'), [], 'each gets all spans'),
+        tls: block({
+          insecure: bool(false, 'plain text'),
+          cert_file: text('', 'certificates of authorities that are trusted'),
+        }),
+      }),
+      filter: block({
+        traces: block({
+          span: list(text('', 'OTTL'), [], 'not evaluated: spans that are left out'),
+          spanevent: list(text('', 'OTTL'), [], 'not evaluated: events that are left out'),
+        }),
+      }),
     }),
     [],
     'where spans are copied to',

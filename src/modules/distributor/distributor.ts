@@ -15,6 +15,7 @@ export interface TenantLimits {
   /** The rate is meant for all distributors together; this one is all there are. */
   readonly isRateGlobal: boolean;
   readonly retryInfoEnabled: boolean;
+  readonly forwarders: readonly string[];
   /** Whoever keeps the spans limits traces, so it needs to know which a request holds. */
   readonly limitsTraces: boolean;
 }
@@ -25,6 +26,8 @@ export interface DistributorOptions {
   /** Throws when a request of that size may not come in now. */
   readonly admit: (sizeBytes: number) => void;
   readonly pusher: Pusher;
+  /** Gives copies of what was kept to others. */
+  readonly forward: (tenant: string, forwarders: readonly string[], body: Uint8Array) => void;
   readonly metrics: DistributorMetrics;
   /** RetryInfo of rate limited requests; 0 = none. */
   readonly retryAfterMs: number;
@@ -86,6 +89,7 @@ export class Distributor implements TraceConsumer {
     const result = await this.#push({ tenant, body: goodBody, spanCount: goodCount, traces: runs });
     metrics.pushSeconds.observe((nowMs() - startMs) / 1000);
     metrics.receivers[transport].accepted.inc(goodCount);
+    if (limits.forwarders.length > 0) this.#options.forward(tenant, limits.forwarders, goodBody);
     return this.#consumed(tenant, badCount, message, result);
   }
 

@@ -5,6 +5,8 @@ import { TempoError } from '../../lib/errors.ts';
 import { OtlpGrpcReceiver, type OtlpGrpcOptions } from '../../receivers/otlp-grpc.ts';
 import { OtlpHttpReceiver, type OtlpHttpOptions } from '../../receivers/otlp-http.ts';
 import type { BoundAddress, Receiver, TraceConsumer } from '../../receivers/receiver.ts';
+import { ForwarderMetrics } from './forwarder-metrics.ts';
+import { Forwarders, type ForwarderSettings } from './forwarders.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Distributor, type TenantLimits } from './distributor.ts';
@@ -23,6 +25,7 @@ export interface DistributorSettings {
       | undefined;
   };
   readonly retryAfterOnResourceExhaustedMs: number;
+  readonly forwarders: readonly ForwarderSettings[];
 }
 
 export interface DistributorModuleOptions {
@@ -53,11 +56,17 @@ const DEFAULT_GRPC: OtlpGrpcOptions = {
 
 export function createDistributor(options: DistributorModuleOptions): DistributorService {
   const { config, logger } = options;
+  const forwarders = new Forwarders({
+    settings: config.forwarders,
+    metrics: new ForwarderMetrics(options.metrics),
+    logger,
+  });
   const consumer = new Distributor({
     limits: options.limits,
     multitenancyEnabled: options.multitenancyEnabled,
     admit: options.admit,
     pusher: options.pusher,
+    forward: (tenant, names, body) => forwarders.forward(tenant, names, body),
     metrics: new DistributorMetrics(options.metrics),
     retryAfterMs: config.retryAfterOnResourceExhaustedMs,
     nowMs: () => performance.now(),
@@ -67,6 +76,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
   const stop = async (): Promise<void> => {
     addresses.clear();
     await Promise.all(receivers.map((receiver) => receiver.stop(STOP_GRACE_MS)));
+    await forwarders.stop(STOP_GRACE_MS);
   };
   return {
     name: 'distributor',
@@ -74,6 +84,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     stop,
     async start() {
       try {
+        await forwarders.start();
         for (const receiver of receivers) {
           const address = await receiver.start();
           addresses.set(receiver.name, address);
