@@ -385,6 +385,64 @@ t.test('a builder that crashes is started again from the log', async (t) => {
   await harness.ingester.stop();
 });
 
+t.test('a request that no builder survives is set aside, the others go on', async (t) => {
+  const builderWorker = new URL('../support/crashing-builder-worker.ts', import.meta.url);
+  const setAside = (data: string): string[] =>
+    fs.existsSync(`${data}/wal/quarantine`) ? fs.readdirSync(`${data}/wal/quarantine`) : [];
+  const data = aFolder();
+  const plain = await started(data);
+  await push(plain, 0, 20);
+  const fatal = aRequest(20, 5, 'fatal');
+  await plain.ingester.push({ tenant: 'one', body: fatal, spanCount: 5 });
+  await push(plain, 25, 15);
+  const copy = killedCopy(plain);
+  await plain.ingester.stop();
+
+  const harness = await started(copy, { log: { ringBytes: 128 * 1024, builderWorker } });
+  t.equal((await found(harness)).headSpans, 35, 'while it is replayed');
+  const files = setAside(copy);
+  t.match(files, [/^one-\d+\.otlp$/]);
+  t.strictSame(new Uint8Array(fs.readFileSync(`${copy}/wal/quarantine/${files[0]}`)), fatal);
+  t.match(harness.lines.join('\n'), /it is set aside" .*tenant=one .*spans=5 file=.*one-\d+\.otlp/);
+
+  // Then while it runs, in the ring and beside it.
+  await push(harness, 40, 5, 'one', 'fatal');
+  await push(harness, 50, 1000, 'large', 'fatal, and a fairly long text');
+  await push(harness, 45, 5);
+  await until('the builder has caught up', async () => (await found(harness)).complete);
+  t.equal((await found(harness)).headSpans, 40);
+  t.equal(setAside(copy).length, 3);
+  const errors = 'tempo_ingester_replay_errors_total{tenant="one"}';
+  t.equal(await metric(harness.metrics, errors), 2);
+  await harness.ingester.flush();
+  t.strictSame((await found(harness)).headSpans, 0);
+  const later = killedCopy(harness);
+  await harness.ingester.stop();
+
+  const again = await started(later);
+  t.equal((await found(again)).headSpans, 0, 'what was set aside is not replayed again');
+  t.equal((await found(again, 'large')).heads, 0);
+  t.equal(setAside(later).length, 3, 'and kept');
+  await again.ingester.stop();
+});
+
+t.test('a request that cannot be set aside holds the others up and is not lost', async (t) => {
+  const builderWorker = new URL('../support/crashing-builder-worker.ts', import.meta.url);
+  const data = aFolder();
+  const harness = await started(data, { log: { builderWorker } });
+  fs.writeFileSync(`${data}/wal/quarantine`, 'in the way');
+  await push(harness, 0, 5, 'one', 'fatal');
+  await push(harness, 5, 5);
+  const told = /cannot be set aside, it is tried again" .*tenant=one/;
+  await until('it is told', () => Promise.resolve(told.test(harness.lines.join('\n'))));
+  t.notOk((await found(harness)).complete);
+  fs.rmSync(`${data}/wal/quarantine`);
+  await until('it is set aside', async () => (await found(harness)).complete);
+  t.equal((await found(harness)).headSpans, 5);
+  t.equal(fs.readdirSync(`${data}/wal/quarantine`).length, 1);
+  await harness.ingester.stop();
+});
+
 t.test('little memory: heads are cut early, pushes wait, all is kept', async (t) => {
   const data = aFolder();
   const harness = await started(data, { headBytesMax: 1024 * 1024, log: { ringBytes: 128 * 1024 } });

@@ -15,6 +15,10 @@ export interface BuilderThreadOptions {
   readonly settings: BuilderSettings;
   /** Answers with the same object until they change. */
   readonly attributeLimits: () => AttributeLimits;
+  /** Where frames go that no builder survives. */
+  readonly quarantinePath: string;
+  /** The code of the thread, in place of the usual one. */
+  readonly worker?: URL;
   readonly logger: Logger;
   readonly handle: (message: FromBuilder) => void;
   /**
@@ -24,7 +28,7 @@ export interface BuilderThreadOptions {
   readonly restart: () => { readonly replay: ReplayPlan; readonly pendingBytes: number };
 }
 
-/** Crashes at the same frame after which it is left out. */
+/** Crashes at the same frame after which it is set aside. */
 const CRASHES_MAX = 2;
 
 /** The first crash at a frame is answered by another builder at once, the next ones ever later. */
@@ -43,6 +47,8 @@ export class BuilderThread {
   private crashes = 0;
   private crashedAt = -1;
   private readonly poison: number[] = [];
+  /** Those of them that are known to be in files. */
+  private readonly setAside = new Set<number>();
   private timer: NodeJS.Timeout | undefined;
   /** Images of frames that no builder has consumed yet, by sequence number: the next one needs them too. */
   private readonly handedOver = new Map<number, SharedArrayBuffer>();
@@ -123,18 +129,27 @@ export class BuilderThread {
   private spawn(replay: ReplayPlan, pendingBytes: number): void {
     const { memory, ring, settings } = this.options;
     const channel = new MessageChannel();
-    const { poison } = this;
     for (const [sequence, image] of this.handedOver) {
       channel.port1.postMessage({ kind: 'handOver', sequence, image } satisfies ToBuilder);
     }
     const attributeLimits = this.options.attributeLimits();
     this.limitsKnown = attributeLimits;
     const position = ring.consumed;
-    const data: BuilderData = { memory, position, replay, settings, attributeLimits, pendingBytes, poison };
+    const { quarantinePath } = this.options;
+    const data: BuilderData = {
+      memory,
+      position,
+      replay,
+      settings,
+      attributeLimits,
+      pendingBytes,
+      poison: this.poison,
+      quarantinePath,
+    };
     this.notCaughtUp();
     this.port = channel.port1;
     this.port.on('message', (message: FromBuilder) => this.received(message));
-    this.worker = new Worker(workerUrl('builder-worker', import.meta.url), {
+    this.worker = new Worker(this.options.worker ?? workerUrl('builder-worker', import.meta.url), {
       workerData: { data, port: channel.port2 },
       transferList: [channel.port2],
       name: 'builder',
@@ -144,6 +159,11 @@ export class BuilderThread {
   }
 
   private received(message: FromBuilder): void {
+    if (message.kind === 'setAside') {
+      // Every builder comes upon it again until the frames around it are in blocks.
+      if (this.setAside.has(message.sequence)) return;
+      this.setAside.add(message.sequence);
+    }
     if (message.kind === 'replayed') {
       this.isReplaying = false;
       this.ready.resolve();
@@ -162,10 +182,11 @@ export class BuilderThread {
     this.port = undefined;
     this.failFlushes();
     this.notCaughtUp();
-    const sequence = this.options.ring.consumedSequence;
+    const { takingSequence, consumedSequence } = this.options.ring;
+    const sequence = takingSequence === 0 ? consumedSequence : takingSequence;
     this.crashes = sequence === this.crashedAt ? this.crashes + 1 : 1;
     this.crashedAt = sequence;
-    if (this.crashes >= CRASHES_MAX) this.leaveOutNext();
+    if (this.crashes >= CRASHES_MAX && takingSequence !== 0) this.poison.push(takingSequence);
     const laterMs = this.crashes === 1 ? 0 : RESTART_FIRST_MS * 2 ** (this.crashes - 2);
     const delayMs = Math.min(laterMs, RESTART_MAX_MS);
     this.options.logger.warn('builder thread is started again', { sequence, delay_ms: delayMs });
@@ -179,14 +200,6 @@ export class BuilderThread {
     if (!this.isReplaying) this.ready = Promise.withResolvers<void>();
     this.ready.promise.catch(() => {});
     this.isReplaying = true;
-  }
-
-  /** The frame behind the last one that was taken in ends every builder. */
-  private leaveOutNext(): void {
-    const sequence = this.options.ring.peekSequence();
-    if (sequence === undefined) return;
-    this.options.logger.error('a frame of the log ends the builder thread, it is left out', { sequence });
-    this.poison.push(sequence);
   }
 
   private failFlushes(): void {

@@ -5,10 +5,11 @@ import { Buffer } from 'node:buffer';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { collectGarbage, noteReleasedBytes } from '../../lib/garbage.ts';
 import { FRAME_HEADER_BYTES, FrameType, headerFields } from '../../store/log/frame.ts';
+import { setAside } from '../../store/log/quarantine.ts';
 import { isCovered } from '../../store/log/recover.ts';
 import { type RingFrame, RingReader } from '../../store/log/ring.ts';
 import { readSegment, type SegmentFrame } from '../../store/log/segment.ts';
-import { Builder } from './builder.ts';
+import { Builder, type PushFrame } from './builder.ts';
 import type { BuilderData, FromBuilder, ToBuilder } from './messages.ts';
 
 /** Longest sleep: ages are looked at that often. */
@@ -55,11 +56,10 @@ class BuilderLoop {
       const report = readSegment(path, 'all', ({ header, tenant, payload }: SegmentFrame) => {
         if (this.ring.stopped || header.sequence > untilSequence) return false;
         if (header.type !== FrameType.push || isCovered(covered, tenant, header.sequence)) return undefined;
-        if (this.poison.has(header.sequence)) return undefined;
         this.waitForMemory();
         const { sequence, arrivalMs, spanCount } = header;
         const end = payload.length;
-        this.builder.take({ tenant, sequence, arrivalMs, spanCount, bytes: payload, start: 0, end });
+        this.take({ tenant, sequence, arrivalMs, spanCount, bytes: payload, start: 0, end });
         frames++;
         spans += spanCount;
         return undefined;
@@ -76,7 +76,7 @@ class BuilderLoop {
     for (let frame = this.ring.next(); frame !== undefined; frame = this.ring.next()) {
       this.waitForMemory();
       if (this.ring.stopped) return;
-      if (!this.poison.has(frame.header.sequence)) this.takeFrame(frame);
+      this.takeFrame(frame);
       this.ring.consume(frame.header.sequence);
       if (Date.now() >= this.nextTickMs) {
         this.receive();
@@ -91,7 +91,7 @@ class BuilderLoop {
     const tenant = Buffer.from(bytes.subarray(tenantOffset, payloadOffset)).toString();
     if (type === FrameType.push) {
       const end = payloadOffset + payloadLength;
-      this.builder.take({ tenant, sequence, arrivalMs, spanCount, bytes, start: payloadOffset, end });
+      this.take({ tenant, sequence, arrivalMs, spanCount, bytes, start: payloadOffset, end });
       return;
     }
     this.receive();
@@ -106,7 +106,34 @@ class BuilderLoop {
     const whole = headerFields(new DataView(image, 0, FRAME_HEADER_BYTES));
     const start = FRAME_HEADER_BYTES + whole.tenantLength;
     const end = start + whole.payloadLength;
-    this.builder.take({ tenant, sequence, arrivalMs, spanCount, bytes: new Uint8Array(image), start, end });
+    this.take({ tenant, sequence, arrivalMs, spanCount, bytes: new Uint8Array(image), start, end });
+  }
+
+  private take(frame: PushFrame): void {
+    if (this.poison.has(frame.sequence)) {
+      this.setAside(frame);
+      return;
+    }
+    this.ring.taking(frame.sequence);
+    this.builder.take(frame);
+    this.ring.taking(0);
+  }
+
+  /** Nothing goes on before the frame is safe: then it is passed over, and with that leaves the log. */
+  private setAside(frame: PushFrame): void {
+    const { tenant, sequence, spanCount, bytes, start, end } = frame;
+    for (let tries = 1; !this.ring.stopped; tries++) {
+      try {
+        const path = setAside(this.data.quarantinePath, tenant, sequence, bytes.subarray(start, end));
+        this.builder.passOver(frame);
+        this.post({ kind: 'setAside', tenant, sequence, spanCount, path });
+        return;
+      } catch (err) {
+        const message = err instanceof Error ? err.message : String(err);
+        if (tries === 1) this.post({ kind: 'notSetAside', tenant, sequence, message });
+        this.ring.wait(this.ring.signal, TICK_MS);
+      }
+    }
   }
 
   /** Sleeps until blocks have been written, when heads use all their memory. */

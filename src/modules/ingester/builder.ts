@@ -102,6 +102,15 @@ export class Builder {
     this.relieve();
   }
 
+  /** A frame that is kept elsewhere: the range of the tenant's head goes over it. */
+  passOver(frame: PushFrame): void {
+    const tenant = this.tenant(frame.tenant);
+    const head = tenant.head ?? this.begin(tenant, frame);
+    tenant.sequence = frame.sequence;
+    tenant.changed = true;
+    if (head.builder.spanCount === 0) this.cut(tenant, 'full');
+  }
+
   private tenant(name: string): Tenant {
     let tenant = this.tenants.get(name);
     if (tenant === undefined) {

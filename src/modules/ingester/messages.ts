@@ -31,8 +31,10 @@ export interface BuilderData {
   readonly attributeLimits: AttributeLimits;
   /** Memory of heads that are being written already. */
   readonly pendingBytes: number;
-  /** Push frames that ended a builder more than once: left out. */
+  /** Push frames that ended a builder more than once: set aside. */
   readonly poison: readonly number[];
+  /** Where those go. */
+  readonly quarantinePath: string;
 }
 
 export type CutReason = 'size' | 'age' | 'memory' | 'flush' | 'full';
@@ -54,6 +56,21 @@ export type FromBuilder =
       readonly spanCount: number;
       readonly usedBytes: number;
       readonly reason: CutReason;
+    }
+  /** A frame that ends every builder is in a file of its own. */
+  | {
+      readonly kind: 'setAside';
+      readonly tenant: string;
+      readonly sequence: number;
+      readonly spanCount: number;
+      readonly path: string;
+    }
+  /** It could not be written; it is tried until it can. */
+  | {
+      readonly kind: 'notSetAside';
+      readonly tenant: string;
+      readonly sequence: number;
+      readonly message: string;
     }
   | { readonly kind: 'replayed'; readonly frames: number; readonly spans: number }
   | { readonly kind: 'damage'; readonly path: string; readonly report: SegmentReport }

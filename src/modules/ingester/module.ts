@@ -19,10 +19,10 @@ import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { BlockConfig } from '../../store/config.ts';
 import type { LogFiles } from '../../store/log/files.ts';
-import { FrameType, type RangeRecord } from '../../store/log/frame.ts';
+import { FrameType } from '../../store/log/frame.ts';
 import type { SyncMode } from '../../store/log/log.ts';
 import { openLog, type OpenedLog, type ReplayPlan } from '../../store/log/open.ts';
-import { coveredRanges } from '../../store/log/recover.ts';
+import { coveredRanges, recordsOf } from '../../store/log/recover.ts';
 import { logFormatOf } from '../../store/log/segment.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
@@ -35,10 +35,8 @@ import { LocalBlocks } from './local-blocks.ts';
 import type { BlockWorkerData, FromBuilder } from './messages.ts';
 import { createIngesterMetrics, type IngesterMetrics, noteStats, showRing } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
+import { Takeover } from './takeover.ts';
 import { TraceLimiter, type TraceLimits } from './trace-limiter.ts';
-import { WalFolders } from './wal-folders.ts';
-import { WalImportThread } from './wal-import-thread.ts';
-import type { ImportJob, ImportReport } from './wal-import.ts';
 
 export interface IngesterOptions {
   readonly config: Pick<
@@ -94,6 +92,8 @@ interface LogTuning {
   /** Size of the log above which the heads are cut that hold its oldest segment. */
   readonly sizeBytesMax?: number;
   readonly files?: LogFiles;
+  /** The code of the builder thread. */
+  readonly builderWorker?: URL;
 }
 
 export interface Ingester extends Service, Pusher, RecentTraces, Flusher {
@@ -116,8 +116,6 @@ const LOG_DEFAULTS = {
   sizeBytesMax: 4096 * MIB,
 };
 const FRESHNESS_WAIT_MS = 1000;
-/** Of the memory of heads: for the one that WAL folders are read into, before there are others. */
-const IMPORT_SHARE = 0.5;
 
 export function createIngester(options: IngesterOptions): Ingester {
   return new LocalIngester(options);
@@ -133,7 +131,7 @@ interface Running {
 class LocalIngester implements Ingester {
   readonly name = 'ingester';
   private readonly options: IngesterOptions;
-  private readonly tuning: typeof LOG_DEFAULTS & { readonly files?: LogFiles };
+  private readonly tuning: typeof LOG_DEFAULTS & Pick<LogTuning, 'files' | 'builderWorker'>;
   private readonly logger: Logger;
   private readonly metrics: IngesterMetrics;
   private readonly nowMs: () => number;
@@ -143,7 +141,7 @@ class LocalIngester implements Ingester {
   private readonly traceLimiter: TraceLimiter;
   private readonly done: PushResult = { rejected: [] };
   headBytes = 0;
-  private walImport: WalImportThread | undefined;
+  private readonly takeover: Takeover;
   private running: Running | undefined;
   private state: IngesterState = 'new';
 
@@ -178,6 +176,15 @@ class LocalIngester implements Ingester {
       logger: this.logger,
       nowMs: this.nowMs,
     });
+    this.takeover = new Takeover({
+      walPath: options.wal.path,
+      block: blockSettings(options.block),
+      maxBlockBytes: options.config.maxBlockBytes,
+      headBytesMax: options.headBytesMax,
+      logger: this.logger,
+      replayErrors: this.metrics.replayErrors,
+      nowMs: this.nowMs,
+    });
     options.metrics.gauge(
       'tempo_ingester_flush_queue_length',
       'Blocks being written or uploaded.',
@@ -202,7 +209,7 @@ class LocalIngester implements Ingester {
       handOver: (sequence, image) => this.running?.builder.handOver(sequence, image),
       isComplete: (cut) => this.blocks.isComplete(cut.tenant, cut.blockId),
     });
-    await this.takeOverWal().catch(async (err: unknown) => {
+    await this.takeover.run().catch(async (err: unknown) => {
       await opened.close();
       throw err;
     });
@@ -222,25 +229,6 @@ class LocalIngester implements Ingester {
     logger.info('ingester is ready', { duration_ms: nowMs() - started, segments: opened.segments.count });
   }
 
-  /** What Grafana Tempo left becomes local blocks, which are found and uploaded like all others. */
-  private async takeOverWal(): Promise<void> {
-    const { options, logger, nowMs } = this;
-    const { path } = options.wal;
-    const thread = new WalImportThread({
-      walPath: path,
-      blocksPath: `${path}/blocks`,
-      ...blockSettings(options.block),
-      maxBlockBytes: options.config.maxBlockBytes,
-      headBytesMax: Math.floor(options.headBytesMax * IMPORT_SHARE),
-    });
-    this.walImport = thread;
-    const { replayErrors } = this.metrics;
-    const store = new LocalStore(path);
-    const run = (job: ImportJob): Promise<ImportReport> => thread.run(job);
-    await new WalFolders({ store, run, logger, replayErrors, nowMs }).takeOver();
-    await thread.stop();
-  }
-
   private begin(opened: OpenedLog): Running {
     const { options, heads, blocks, logger, metrics, nowMs } = this;
     const { maxBlockBytes, maxBlockDurationMs, flushCheckPeriodMs, flushObjectStorage } = options.config;
@@ -255,6 +243,8 @@ class LocalIngester implements Ingester {
         traceIdleMs: options.config.traceIdlePeriodMs,
       },
       attributeLimits: options.attributeLimits,
+      quarantinePath: `${options.wal.path}/quarantine`,
+      ...(this.tuning.builderWorker === undefined ? {} : { worker: this.tuning.builderWorker }),
       logger,
       handle: (message) => this.handle(message),
       restart: () => this.builderEnded(opened),
@@ -280,7 +270,7 @@ class LocalIngester implements Ingester {
 
   async stop(): Promise<void> {
     const { running } = this;
-    await this.walImport?.stop();
+    await this.takeover.stop();
     if (running === undefined || this.state === 'stopping' || this.state === 'stopped') return;
     const wasRunning = this.state === 'running';
     this.state = 'stopping';
@@ -422,6 +412,22 @@ class LocalIngester implements Ingester {
           reason: message.message,
         });
         break;
+      case 'setAside':
+        metrics.replayErrors.inc({ tenant: message.tenant });
+        logger.error('a request of the log ends the builder thread, it is set aside', {
+          tenant: message.tenant,
+          sequence: message.sequence,
+          spans: message.spanCount,
+          file: message.path,
+        });
+        break;
+      case 'notSetAside':
+        logger.error('a request that ends the builder thread cannot be set aside, it is tried again', {
+          tenant: message.tenant,
+          sequence: message.sequence,
+          reason: message.message,
+        });
+        break;
       case 'damage':
         this.running?.opened.damage.report(message.path, message.report, false);
         break;
@@ -451,8 +457,7 @@ class LocalIngester implements Ingester {
   private builderEnded(opened: OpenedLog): { replay: ReplayPlan; pendingBytes: number } {
     this.metrics.builderRestarts.inc();
     this.heads.orphanLive();
-    const before = [...opened.replay.covered].flatMap(([tenant, ranges]) => rangesOf(tenant, ranges));
-    const covered = coveredRanges([...before, ...this.heads.takenRanges()]);
+    const covered = coveredRanges([...recordsOf(opened.replay.covered), ...this.heads.takenRanges()]);
     const paths = opened.segments.list().map((segment) => segment.path);
     const untilSequence = Math.max(opened.replay.untilSequence, opened.ring.consumedSequence);
     return { replay: { paths, covered, untilSequence }, pendingBytes: this.heads.cutBytes() };
@@ -491,8 +496,4 @@ function blockSettings(block: IngesterOptions['block']): Omit<BlockWorkerData, '
     dedicatedColumns: parquetDedicatedColumns,
     bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
   };
-}
-
-function rangesOf(tenant: string, ranges: readonly (readonly [number, number])[]): RangeRecord[] {
-  return ranges.map(([fromSequence, toSequence]) => ({ tenant, blockId: '', fromSequence, toSequence }));
 }

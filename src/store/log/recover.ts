@@ -154,6 +154,13 @@ export function coveredRanges(records: readonly RangeRecord[]): CoveredRanges {
   return ranges;
 }
 
+/** The way back from `coveredRanges`, without the ids of blocks. */
+export function recordsOf(ranges: CoveredRanges): RangeRecord[] {
+  return [...ranges].flatMap(([tenant, list]) =>
+    list.map(([fromSequence, toSequence]) => ({ tenant, blockId: '', fromSequence, toSequence })),
+  );
+}
+
 export function isCovered(ranges: CoveredRanges, tenant: string, sequence: number): boolean {
   const list = ranges.get(tenant);
   return list !== undefined && list.some(([from, to]) => from < sequence && sequence <= to);

@@ -23,6 +23,8 @@ export const RingWord = {
   stop: 3,
   /** Two words: the sequence number (f64) of the last consumed frame. */
   consumedSequence: 6,
+  /** Two words: the sequence number (f64) of the frame that is being taken in, wherever it is from; or 0. */
+  takingSequence: 8,
 } as const;
 
 const STATE_BYTES = 64;
@@ -87,18 +89,9 @@ export class RingWriter {
     return position % this.sizeBytes;
   }
 
-  /** Sequence number of the first durable frame that is not consumed. Only while no reader runs. */
-  peekSequence(): number | undefined {
-    const view = new DataView(this.frames.bytes.buffer);
-    for (let at = this.consumed; at < this.published; ) {
-      const offset = this.offset(at);
-      const magic = view.getUint32(offset, true);
-      if (magic === FRAME_MAGIC) {
-        return headerFields(new DataView(view.buffer, offset, FRAME_HEADER_BYTES)).sequence;
-      }
-      at += magic === SKIP_MAGIC ? view.getUint32(offset + 12, true) : this.sizeBytes - offset;
-    }
-    return undefined;
+  /** The frame that a builder which ended was taking in; 0 = it was between two. */
+  get takingSequence(): number {
+    return this.sequence[RingWord.takingSequence / 2]!;
   }
 
   /** Bytes lost at the end of the ring when the next frame has this size. */
@@ -220,6 +213,11 @@ export class RingReader {
       this.advance();
     }
     return undefined;
+  }
+
+  /** Notes what is being taken in, so that it is known when the thread does not survive it; 0 = nothing. */
+  taking(sequence: number): void {
+    this.sequence[RingWord.takingSequence / 2] = sequence;
   }
 
   /** Gives the space of the frame back. */
