@@ -6,6 +6,7 @@ import { parseEndpoint } from '../rpc/listen.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { riskySettings } from './check-risks.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
+import { TLS_VERSIONS } from './server-tls.ts';
 import { targetMissing, targetProblem } from './graph.ts';
 
 export interface Findings {
@@ -125,7 +126,7 @@ function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
   }
 }
 
-function checkListeners({ distributor, server }: TempoConfig, fail: Report): void {
+function checkListeners({ distributor, server, internalServer }: TempoConfig, fail: Report): void {
   for (const key of ['httpListenPort', 'grpcListenPort'] as const) {
     const path = key === 'httpListenPort' ? 'server.http_listen_port' : 'server.grpc_listen_port';
     if (server[key] < 0 || server[key] > 65_535) fail(path, `is ${server[key]}, no port`);
@@ -139,8 +140,12 @@ function checkListeners({ distributor, server }: TempoConfig, fail: Report): voi
       fail(`distributor.receivers.otlp.protocols.${name}.endpoint`, (err as Error).message);
     }
   }
-  if (server.httpTlsConfig.certFile !== '' || server.httpTlsConfig.cert !== '') {
-    fail('server.http_tls_config', 'TLS is not available yet');
+  for (const block of ['server', 'internal_server'] as const) {
+    const config = block === 'server' ? server : internalServer;
+    if (!Object.hasOwn(TLS_VERSIONS, config.tlsMinVersion)) {
+      const known = Object.keys(TLS_VERSIONS).filter((name) => name !== '');
+      fail(`${block}.tls_min_version`, `is "${config.tlsMinVersion}", must be one of ${known.join(', ')}`);
+    }
   }
 }
 

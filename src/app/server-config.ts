@@ -1,5 +1,15 @@
 // The server and internal_server blocks: listening sockets, their limits, and the log.
-import { block, bool, duration, int, oneOf, text, withDefaults, type ConfigOf } from '../config/field.ts';
+import {
+  block,
+  bool,
+  duration,
+  int,
+  list,
+  oneOf,
+  text,
+  withDefaults,
+  type ConfigOf,
+} from '../config/field.ts';
 import { serverTls } from '../config/shared-blocks.ts';
 
 const cluster_validation = block({
@@ -22,6 +32,9 @@ export const serverFields = {
   http_listen_address: text('', 'bind address, empty = all'),
   http_listen_port: int(3_200, 'HTTP port (80 for a bare server, Tempo sets 3200)', {
     flag: 'server.http-listen-port',
+  }),
+  http_allowed_hosts: list(text('', 'name'), [], 'names under which a loopback address is asked too', {
+    hidden: true,
   }),
   http_listen_conn_limit: int(0, 'max simultaneous connections, 0 = off'),
   grpc_listen_network: text('tcp', 'as http'),
@@ -103,4 +116,5 @@ export const internalServerFields = {
     grpc_server_write_buffer_size: 0,
   }),
   enable: bool(false, 'start it'),
+  enable_profiles: bool(false, 'serve CPU profiles and heap snapshots below /debug/pprof', { hidden: true }),
 };

@@ -1,20 +1,28 @@
 // What the servers tell of their requests, HTTP and gRPC, in Tempo's names.
+import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { CallObserver } from '../rpc/grpc-call.ts';
 import { GRPC_CANCELLED, GRPC_OK } from '../rpc/grpc-status.ts';
 import type { Gauge, Histogram, Metrics } from '../telemetry/metrics.ts';
+import type { ServerConfig } from './server-config.ts';
 
 const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 25, 50, 100];
 const MIB = 1 << 20;
 const MESSAGE_BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250].map((size) => size * MIB);
+
+type ConnectionLimits = Pick<
+  ServerConfig,
+  'httpListenConnLimit' | 'grpcListenConnLimit' | 'grpcServerMaxConcurrentStreams'
+>;
 
 export class ServerMetrics implements CallObserver {
   readonly #seconds: Histogram;
   readonly #inflight: Gauge;
   readonly #bytesIn: Histogram;
   readonly #bytesOut: Histogram;
+  readonly #connections: Gauge;
 
-  constructor(metrics: Metrics) {
+  constructor(metrics: Metrics, limits?: ConnectionLimits) {
     const labels = ['method', 'route'];
     const help = 'Time spent serving HTTP requests.';
     this.#seconds = metrics.histogram('tempo_request_duration_seconds', help, REQUEST_BUCKETS, [
@@ -35,6 +43,22 @@ export class ServerMetrics implements CallObserver {
       MESSAGE_BUCKETS,
       labels,
     );
+    this.#connections = metrics.gauge('tempo_tcp_connections', 'Connections that are open.', ['protocol']);
+    const limit = metrics.gauge('tempo_tcp_connections_limit', 'How many there may be; 0 = no limit.', [
+      'protocol',
+    ]);
+    limit.set({ protocol: 'http' }, limits?.httpListenConnLimit ?? 0);
+    limit.set({ protocol: 'grpc' }, limits?.grpcListenConnLimit ?? 0);
+    for (const protocol of ['http', 'grpc']) this.#connections.set({ protocol }, 0);
+    metrics
+      .gauge('tempo_grpc_concurrent_streams_limit', 'Streams that a connection of the gRPC port may have.')
+      .set(limits?.grpcServerMaxConcurrentStreams ?? 0);
+  }
+
+  /** Counts a connection while it is open. */
+  connected(socket: Socket, protocol: 'http' | 'grpc'): void {
+    this.#connections.inc({ protocol });
+    socket.once('close', () => this.#connections.dec({ protocol }));
   }
 
   /** Measures the HTTP requests of a server. */

@@ -1,15 +1,19 @@
 // All listeners that the server block describes, as one service: the HTTP port (with gRPC on it where that
-// is on) and the gRPC port.
+// is on), the gRPC port and the internal server.
 import type { Service } from '../lib/service.ts';
 import { addHealth } from '../rpc/grpc-health.ts';
 import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import type { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { GrpcServer } from '../rpc/grpc-server.ts';
+import { familyOf } from '../rpc/listen.ts';
+import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { TempoConfig } from './config.ts';
 import { createHttpServer, type HttpServer } from './http-server.ts';
 import type { ServerConfig } from './server-config.ts';
+import { createInternalServer } from './internal-server.ts';
+import { serverTlsSettings } from './server-tls.ts';
 import { ServerMetrics } from './server-metrics.ts';
 
 export interface ServersOptions {
@@ -34,7 +38,7 @@ const STOP_GRACE_MS = 3000;
 
 export function createServers(options: ServersOptions): Servers {
   const { config, grpcMethods, logger, metrics, readiness } = options;
-  const serverMetrics = new ServerMetrics(metrics);
+  const serverMetrics = new ServerMetrics(metrics, config.server);
   addHealth(grpcMethods, () => readiness() === undefined);
   const grpc: GrpcRouterOptions = {
     methods: grpcMethods,
@@ -52,7 +56,11 @@ export function createServers(options: ServersOptions): Servers {
     grpc: config.streamOverHttpEnabled ? grpc : undefined,
     readiness,
   });
-  const listeners = [http, createGrpcListener(config.server, grpc, logger)];
+  const listeners: Service[] = [http, createGrpcListener(config.server, grpc, logger, serverMetrics)];
+  if (config.internalServer.enable) {
+    const internal = { config: config.internalServer, logger, metrics, readiness, serverMetrics };
+    listeners.push(createInternalServer(internal));
+  }
   const stop = async (): Promise<void> => void (await Promise.all(listeners.map((each) => each.stop())));
   return {
     http,
@@ -71,12 +79,29 @@ export function createServers(options: ServersOptions): Servers {
   };
 }
 
-function createGrpcListener(config: ServerConfig, grpc: GrpcRouterOptions, logger: Logger): Service {
+function createGrpcListener(
+  config: ServerConfig,
+  grpc: GrpcRouterOptions,
+  logger: Logger,
+  serverMetrics: ServerMetrics,
+): Service {
   const { grpcListenAddress: host, grpcListenPort: port } = config;
+  const settings = serverTlsSettings(config, 'server', 'grpc');
   const server = new GrpcServer({
     ...grpc,
-    address: { host: host === '' ? undefined : host, port },
+    address: { host: host === '' ? undefined : host, port, family: familyOf(config.grpcListenNetwork) },
+    tls: settings === undefined ? undefined : new ServerTls(settings, logger),
     streamsPerSessionMax: config.grpcServerMaxConcurrentStreams,
+    connectionsMax: config.grpcListenConnLimit,
+    onConnection: (socket) => serverMetrics.connected(socket, 'grpc'),
+    keepalive: {
+      idleMsMax: config.grpcServerMaxConnectionIdleMs,
+      ageMsMax: config.grpcServerMaxConnectionAgeMs,
+      ageGraceMs: config.grpcServerMaxConnectionAgeGraceMs,
+      pingMs: config.grpcServerKeepaliveTimeMs,
+      pingTimeoutMs: config.grpcServerKeepaliveTimeoutMs,
+      minPingIntervalMs: config.grpcServerMinTimeBetweenPingsMs,
+    },
   });
   return {
     name: 'grpc server',
@@ -84,6 +109,6 @@ function createGrpcListener(config: ServerConfig, grpc: GrpcRouterOptions, logge
       const bound = await server.start();
       logger.info('grpc server listens', { address: bound.address, port: bound.port });
     },
-    stop: () => server.stop(STOP_GRACE_MS),
+    stop: () => server.stop(Math.min(config.gracefulShutdownTimeoutMs, STOP_GRACE_MS)),
   };
 }

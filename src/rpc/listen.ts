@@ -7,6 +7,14 @@ export interface ListenAddress {
   /** undefined = every interface. */
   readonly host: string | undefined;
   readonly port: number;
+  /** undefined = both. */
+  readonly family?: 4 | 6 | undefined;
+}
+
+/** Of the networks that configuration names: `tcp`, `tcp4` and `tcp6`. */
+export function familyOf(network: string): 4 | 6 | undefined {
+  if (network === 'tcp4') return 4;
+  return network === 'tcp6' ? 6 : undefined;
 }
 
 /** Parses `host:port`, `:port` and `[ipv6]:port`. */
@@ -22,7 +30,7 @@ export function parseEndpoint(endpoint: string): ListenAddress {
 
 /** Starts listening and resolves with the bound address. */
 export async function listen(server: Server, address: ListenAddress): Promise<AddressInfo> {
-  const host = await resolveHost(address);
+  const host = (await resolveHost(address)) ?? (address.family === 4 ? '0.0.0.0' : undefined);
   await new Promise<void>((resolve, reject) => {
     const fail = (err: Error): void => reject(cannotListen(address, err));
     server.once('error', fail);
@@ -38,7 +46,8 @@ export async function listen(server: Server, address: ListenAddress): Promise<Ad
 export async function resolveHost(address: ListenAddress): Promise<string | undefined> {
   if (address.host === undefined) return undefined;
   try {
-    return (await lookup(address.host, { order: 'ipv4first' })).address;
+    const { family = 0, host } = address;
+    return (await lookup(host, { order: 'ipv4first', family })).address;
   } catch (err) {
     throw cannotListen(address, err);
   }

@@ -1,30 +1,38 @@
-// One port for HTTP/1.1 and HTTP/2: looks at the first bytes of every connection that an HTTP server accepts
-// and hands those that begin as HTTP/2 does (RFC 9113 section 3.4) to a second server.
+// One port for HTTP/1.1 and HTTP/2: hands the HTTP/2 connections that an HTTP server accepts to a second
+// server. With TLS they are known by ALPN, else by their first bytes (RFC 9113 section 3.4).
 import type { Server as HttpServer } from 'node:http';
 import type { Http2Server } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { interpose } from './interpose.ts';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
 export interface SharedPortOptions {
   /** Takes HTTP/2 connections; does not listen itself. */
   readonly http2: Http2Server;
+  /** Whether the server is one of TLS. */
+  readonly isSecure: boolean;
   /** How long a connection may take to show what it is. */
   readonly firstBytesMsMax: number;
 }
 
 /** Call it before `server` listens. */
-export function sharePort(server: HttpServer, options: SharedPortOptions): void {
-  const takers = server.listeners('connection');
-  server.removeAllListeners('connection');
-  server.on('connection', (socket) => {
-    whenBeginningIsKnown(socket, options.firstBytesMsMax, (isHttp2) => {
-      if (isHttp2) options.http2.emit('connection', socket);
-      else for (const take of takers) take.call(server, socket);
+export function sharePort(server: HttpServer, { http2, isSecure, firstBytesMsMax }: SharedPortOptions): void {
+  if (isSecure) {
+    interpose<TLSSocket>(server, 'secureConnection', (socket, pass) => {
+      if (socket.alpnProtocol === 'h2') http2.emit('connection', socket);
+      else pass();
+    });
+    return;
+  }
+  interpose<Socket>(server, 'connection', (socket, pass) => {
+    whenBeginningIsKnown(socket, firstBytesMsMax, (isHttp2) => {
+      if (isHttp2) http2.emit('connection', socket);
+      else pass();
     });
   });
 }
-
 /** Calls back once it is known what the connection begins with; its bytes are still to be read. */
 function whenBeginningIsKnown(socket: Socket, msMax: number, done: (isHttp2: boolean) => void): void {
   const chunks: Buffer[] = [];

@@ -266,7 +266,7 @@ t.test('requests that are denied, that take too long, and that nobody waits for'
   const { port } = app.server.address() as AddressInfo;
   const socket = connect(port, '127.0.0.1');
   const logged = lines.length;
-  socket.write('GET /api/search HTTP/1.1\r\nHost: a\r\n\r\n');
+  socket.write('GET /api/search HTTP/1.1\r\nHost: localhost\r\n\r\n');
   while (signals.length < 2) await new Promise((resolve) => setImmediate(resolve));
   socket.destroy();
   while (lines.length === logged) await new Promise((resolve) => setImmediate(resolve));

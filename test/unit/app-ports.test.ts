@@ -1,0 +1,370 @@
+// The ports of the server blocks on sockets: TLS, who may ask, the internal server, prefixes, limits, times.
+import http2 from 'node:http2';
+import https from 'node:https';
+import http, { type IncomingHttpHeaders } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import * as grpc from '@grpc/grpc-js';
+import t, { type Test } from 'tap';
+import { rootBlock } from '../../src/app/config.ts';
+import { checkConfig } from '../../src/app/check.ts';
+import { HostGuard } from '../../src/app/host-guard.ts';
+import { createServers } from '../../src/app/servers.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { AUTHORITY, certFile, identity } from '../support/certs.ts';
+
+const same = (bytes: Buffer): Buffer => bytes;
+const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } }).config;
+
+interface Lines {
+  readonly port: number;
+  readonly grpcPort: number;
+  readonly internalPort: number;
+}
+
+/** Starts what the server blocks say, on free ports of loopback. */
+async function start(t: Test, yaml: string) {
+  const { server, internalServer, ...rest } = configOf(yaml);
+  const here = { httpListenAddress: '127.0.0.1', httpListenPort: 0, grpcListenAddress: '127.0.0.1' };
+  const lines: string[] = [];
+  const logger = createLogger({
+    level: server.logLevel,
+    format: 'logfmt',
+    write: (line) => void lines.push(line),
+  });
+  const metrics = new Metrics();
+  const { http: main, service } = createServers({
+    config: {
+      ...rest,
+      server: { ...server, ...here, grpcListenPort: 0 },
+      internalServer: { ...internalServer, ...here },
+    },
+    grpcMethods: new GrpcMethods().unary('/a.B/Echo', async ({ message }) => Buffer.from(message)),
+    logger,
+    metrics,
+    readiness: () => undefined,
+  });
+  for (const path of ['/flush', '/shutdown', '/ingester/shutdown', '/api/search']) {
+    main.app.all(path, async () => 'done');
+  }
+  main.app.all('/length', async (request) => String((request.body as Buffer).length));
+  await service.start();
+  t.teardown(() => service.stop());
+  const portOf = (msg: string): number => {
+    const line = lines.find((each) => each.includes(`msg="${msg}"`)) ?? '';
+    return Number(/ port=(\d+)/.exec(line)?.[1]);
+  };
+  const ports: Lines = {
+    port: (main.app.server.address() as AddressInfo).port,
+    grpcPort: portOf('grpc server listens'),
+    internalPort: portOf('internal server listens'),
+  };
+  return { ...ports, lines, metrics, service };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** One request on a connection of its own. */
+function ask(url: string, options: https.RequestOptions = {}): Promise<Answer> {
+  const { request } = url.startsWith('https') ? https : http;
+  return new Promise((resolve, reject) => {
+    const asked = request(url, { agent: false, ca: AUTHORITY, ...options }, (answer) => {
+      const chunks: Buffer[] = [];
+      answer.on('data', (chunk: Buffer) => chunks.push(chunk));
+      answer.on('end', () =>
+        resolve({
+          status: answer.statusCode ?? 0,
+          text: Buffer.concat(chunks).toString(),
+          headers: answer.headers,
+        }),
+      );
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+function statusOverHttp2(
+  url: string,
+  options: http2.SecureClientSessionOptions,
+  headers: http2.OutgoingHttpHeaders,
+): Promise<unknown> {
+  const session = http2.connect(url, options);
+  return new Promise((resolve, reject) => {
+    session.on('error', reject);
+    const stream = session.request(headers);
+    stream.on('response', (answer) => resolve(answer[':status']));
+    stream.on('error', reject);
+    stream.resume();
+    stream.on('close', () => session.close());
+  });
+}
+
+/** The status of a gRPC call, with or without TLS. */
+async function call(port: number, credentials: grpc.ChannelCredentials): Promise<number> {
+  const client = new grpc.Client(`localhost:${port}`, credentials);
+  try {
+    return await new Promise((resolve) =>
+      client.makeUnaryRequest('/a.B/Echo', same, same, Buffer.from('a'), (err) => resolve(err?.code ?? 0)),
+    );
+  } finally {
+    client.close();
+  }
+}
+
+const tlsBlock = (name: string): string =>
+  `${name}: { cert_file: ${certFile('server')}, key_file: ${certFile('server', 'key')},
+     client_ca_file: ${certFile('authority')}, client_auth_type: RequireAndVerifyClientCert }`;
+
+t.test('TLS on every port', async (t) => {
+  const { port, grpcPort, internalPort } = await start(
+    t,
+    `server: { ${tlsBlock('http_tls_config')}, ${tlsBlock('grpc_tls_config')}, tls_min_version: VersionTLS13 }
+internal_server:
+  enable: true
+  http_tls_config: { cert_file: ${certFile('server')}, key_file: ${certFile('server', 'key')} }
+stream_over_http_enabled: true`,
+  );
+  const own = identity('client');
+  t.equal((await ask(`https://localhost:${port}/ready`, own)).text, 'ready\n', 'HTTP/1.1');
+  t.equal(
+    await statusOverHttp2(`https://localhost:${port}`, { ca: AUTHORITY, ...own }, { ':path': '/ready' }),
+    200,
+    'HTTP/2',
+  );
+  const credentials = grpc.credentials.createSsl(
+    Buffer.from(AUTHORITY),
+    Buffer.from(own.key),
+    Buffer.from(own.cert),
+  );
+  t.equal(await call(port, credentials), 0, 'gRPC on the HTTP port');
+  t.equal(await call(grpcPort, credentials), 0, 'gRPC on its port');
+  t.equal(await call(grpcPort, grpc.credentials.createInsecure()), 14);
+  await t.rejects(ask(`https://localhost:${port}/ready`), 'not without a certificate');
+  await t.rejects(ask(`https://localhost:${port}/ready`, { ...own, maxVersion: 'TLSv1.2' }));
+  await t.rejects(ask(`http://localhost:${port}/ready`), 'not without TLS');
+  t.equal((await ask(`https://localhost:${internalPort}/ready`)).status, 200, 'probes need none');
+});
+
+t.test('a version that does not exist', (t) => {
+  const { problems } = checkConfig(configOf('server: { tls_min_version: TLS12 }'));
+  t.match(
+    problems.map(({ path, text }) => `${path}: ${text}`).join('\n'),
+    /server\.tls_min_version: is "TLS12", must be/,
+  );
+  t.end();
+});
+
+t.test('who may ask on a loopback address', async (t) => {
+  const { port } = await start(t, 'server: { http_allowed_hosts: [tempo.test] }');
+  const url = `http://127.0.0.1:${port}/api/search`;
+  const cases: [string, Record<string, string>, number][] = [
+    ['an address', { host: `127.0.0.1:${port}` }, 200],
+    ['another address', { host: '[::1]:3200' }, 200],
+    ['localhost', { host: 'LocalHost.:3200' }, 200],
+    ['a name below it', { host: 'tempo.localhost' }, 200],
+    ['the host of containers', { host: 'host.docker.internal:3200' }, 200],
+    ['an allowed name', { host: 'Tempo.test:3200' }, 200],
+    ['a name made to mean this address', { host: 'evil.example:3200' }, 403],
+    ['a name that begins like localhost', { host: 'localhost.evil.example' }, 403],
+    ['the same origin', { host: `localhost:${port}`, origin: `http://localhost:${port}` }, 200],
+    ['another port', { host: `localhost:${port}`, origin: 'http://127.0.0.1:3000' }, 200],
+    ['a page of an allowed name', { origin: 'https://tempo.test' }, 200],
+    ['a page of another site', { origin: 'https://evil.example' }, 403],
+    ['a page of another address', { origin: 'http://192.0.2.1' }, 403],
+    ['a page without a site', { origin: 'null' }, 403],
+    ['an extension', { origin: 'chrome-extension://abc' }, 403],
+  ];
+  for (const [name, headers, status] of cases) t.equal((await ask(url, { headers })).status, status, name);
+  const told = await ask(url, { headers: { host: 'evil.example' } });
+  t.equal(told.text, 'host "evil.example" is refused on a loopback address, see server.http_allowed_hosts\n');
+  const http2Status = (authority: string): Promise<unknown> =>
+    statusOverHttp2(`http://127.0.0.1:${port}`, {}, { ':path': '/api/search', ':authority': authority });
+  t.equal(await http2Status('evil.example'), 403, 'HTTP/2 too');
+  t.equal(await http2Status('localhost'), 200);
+
+  const open = new HostGuard({ httpListenAddress: '', httpAllowedHosts: [] });
+  for (const [address, refused] of [
+    ['::', false],
+    ['0.0.0.0', false],
+    ['192.0.2.7', false],
+    ['::1', true],
+    ['127.0.0.2', true],
+    ['::ffff:127.0.0.1', true],
+  ] as const) {
+    open.bound(address);
+    for (const host of ['evil.example', '', 'a:b:c']) {
+      t.equal(open.refusal(host, undefined) !== undefined, refused, `bound to ${address}: ${host}`);
+    }
+    t.equal(open.refusal(undefined, undefined), undefined, 'HTTP/1.0 needs no host');
+  }
+});
+
+t.test('pages of other sites change nothing', async (t) => {
+  const { port } = await start(t, '');
+  const status = async (path: string, site?: string, method = 'GET'): Promise<number> =>
+    (
+      await ask(`http://127.0.0.1:${port}${path}`, {
+        method,
+        headers: site === undefined ? {} : { 'sec-fetch-site': site },
+      })
+    ).status;
+  for (const path of ['/flush', '/shutdown', '/ingester/shutdown']) {
+    t.equal(await status(path, 'cross-site'), 403, path);
+    t.equal(await status(path, 'same-site'), 403, path);
+    for (const site of ['same-origin', 'none', undefined])
+      t.equal(await status(path, site), 200, `${path} ${site}`);
+  }
+  t.equal(await status('/api/search', 'cross-site'), 200, 'reading is no change');
+  t.equal(await status('/api/search', 'cross-site', 'POST'), 403);
+});
+
+t.test('the internal server, and profiles', async (t) => {
+  const { port, internalPort, service } = await start(
+    t,
+    'internal_server: { enable: true, enable_profiles: true }',
+  );
+  const internal = `http://127.0.0.1:${internalPort}`;
+  t.equal((await ask(`${internal}/ready`)).text, 'ready\n');
+  t.match((await ask(`${internal}/metrics`)).text, /tempo_tcp_connections\{protocol="http"\} \d/);
+  t.equal((await ask(`${internal}/api/search`)).status, 404, 'and nothing else');
+  const elsewhere = await ask(`http://127.0.0.1:${port}/debug/pprof/heap`);
+  t.match(elsewhere, { status: 404, text: /internal_server\.enable_profiles/ });
+
+  const [profile, second] = await Promise.all([
+    ask(`${internal}/debug/pprof/profile?seconds=0.2`),
+    ask(`${internal}/debug/pprof/profile?seconds=0.2`),
+  ]);
+  t.same(
+    [profile.status, second.status].toSorted((a, b) => a - b),
+    [200, 429],
+    'one at a time',
+  );
+  const { nodes } = JSON.parse(profile.status === 200 ? profile.text : second.text) as { nodes: unknown[] };
+  t.ok(nodes.length > 0);
+  for (const seconds of ['0', '-1', 'x', '301']) {
+    t.equal((await ask(`${internal}/debug/pprof/profile?seconds=${seconds}`)).status, 400, seconds);
+  }
+  const heap = await ask(`${internal}/debug/pprof/heap`);
+  t.match(heap.headers['content-disposition'], /tempo\.heapsnapshot/);
+  t.match(heap.text.slice(0, 20), /^\{"snapshot":/);
+  await service.stop();
+
+  const plain = await start(t, 'internal_server: { enable: true }');
+  t.equal(
+    (await ask(`http://127.0.0.1:${plain.internalPort}/debug/pprof/heap`)).status,
+    404,
+    'off by default',
+  );
+  const off = await start(t, 'server: { register_instrumentation: false }');
+  t.equal((await ask(`http://127.0.0.1:${off.port}/metrics`)).status, 404);
+  t.ok(Number.isNaN(off.internalPort), 'no internal server unless it is enabled');
+});
+
+t.test('a prefix of all paths', async (t) => {
+  const { port } = await start(t, 'server: { http_path_prefix: /tempo/ }\nhttp_api_prefix: /api-of-tempo');
+  const status = async (path: string): Promise<number> =>
+    (await ask(`http://127.0.0.1:${port}${path}`)).status;
+  t.equal(await status('/tempo/ready'), 200);
+  t.equal(await status('/tempo/api-of-tempo/api/echo?a'), 200);
+  for (const path of ['/ready', '/', '/tempo', '/temporary/ready', '/tempo/api/echo']) {
+    t.equal(await status(path), 404, path);
+  }
+});
+
+function open(port: number, text = ''): Promise<Socket> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(socket));
+    socket.on('error', () => {});
+    socket.write(text);
+  });
+}
+
+function ended(socket: Socket): Promise<string> {
+  let text = '';
+  socket.on('data', (data) => (text += String(data)));
+  return new Promise((resolve) => socket.on('close', () => resolve(text)));
+}
+
+t.test('limits and times of connections', async (t) => {
+  const yaml = `server: { http_listen_conn_limit: 5,
+    grpc_listen_conn_limit: 2, http_server_read_timeout: 300ms,
+    http_server_read_header_timeout: 200ms, http_server_idle_timeout: 300ms,
+    grpc_server_max_connection_idle: 300ms }`;
+  const { port, grpcPort, metrics } = await start(t, yaml);
+  await t.test('requests that do not come to their end', async (t) => {
+    const head = 'POST /length HTTP/1.1\r\nHost: localhost\r\n';
+    const slow = [
+      `${head}X: `,
+      `${head}Content-Length: 1000\r\n\r\nab`,
+      `${head}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n`,
+    ];
+    for (const text of slow) {
+      const socket = await open(port, text);
+      const drip = setInterval(() => socket.write('a'), 20);
+      t.match(await ended(socket), /^HTTP\/1.1 408 Request Timeout/);
+      clearInterval(drip);
+    }
+  });
+  await t.test('idle connections', async (t) => {
+    const socket = await open(port, 'GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    t.match(await ended(socket), /ready/, 'HTTP/1.1');
+    for (const each of [port, grpcPort]) {
+      const session = http2.connect(`http://127.0.0.1:${each}`);
+      session.on('error', () => {});
+      await new Promise<void>((resolve) => session.on('close', () => resolve()));
+      t.pass('HTTP/2');
+    }
+  });
+  await t.test('more connections than there may be', async (t) => {
+    const limited = await start(t, 'server: { http_listen_conn_limit: 2, grpc_listen_conn_limit: 1 }');
+    for (const [each, limit] of [
+      [limited.port, 2],
+      [limited.grpcPort, 1],
+    ] as const) {
+      const kept = [];
+      for (let i = 0; i < limit; i++) kept.push(await open(each));
+      const last = await open(each);
+      t.equal(await ended(last), '', 'the last one is closed');
+      for (const socket of kept) socket.destroy();
+    }
+    const text = await limited.metrics.text();
+    t.match(text, 'tempo_tcp_connections_limit{protocol="http"} 2');
+    t.match(text, 'tempo_tcp_connections_limit{protocol="grpc"} 1');
+  });
+  const count = async (): Promise<string> =>
+    /tempo_tcp_connections\{protocol="http"\} (\d+)/.exec(await metrics.text())?.[1] ?? '';
+  while ((await count()) !== '0') await new Promise(setImmediate);
+  t.pass('connections are counted off');
+});
+
+t.test('the log of requests', async (t) => {
+  const { port, lines } = await start(
+    t,
+    `server: { log_request_at_info_level_enabled: true, log_request_headers: true,
+      log_source_ips_enabled: true,
+      log_request_exclude_headers_list: 'x-token, x-other' }`,
+  );
+  const headers = {
+    'x-token': 'secret-1',
+    authorization: 'secret-2',
+    cookie: 'secret-3',
+    'x-scope-orgid': 'a',
+    'x-forwarded-for': '192.0.2.1, 192.0.2.2',
+  };
+  await ask(`http://127.0.0.1:${port}/api/search?q=%7B%7D`, { headers });
+  await ask(`http://127.0.0.1:${port}/ready`);
+  while (!lines.some((each) => each.includes('http request'))) await new Promise(setImmediate);
+  const logged = lines.filter((each) => each.includes('http request'));
+  t.equal(logged.length, 1, 'probes are not logged at this level');
+  t.match(logged[0], /url="?\/api\/search\?q=%7B%7D"? status=200 duration_ms=\d+/);
+  t.match(logged[0], /source_ips="192\.0\.2\.1, 127\.0\.0\.1"/);
+  t.match(logged[0], /x-scope-orgid/);
+  t.notMatch(logged[0], /secret/);
+});

@@ -1,0 +1,178 @@
+// TLS of listeners: what is asked of clients, versions, files that change, and files that are wrong.
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import tls, { type ConnectionOptions } from 'node:tls';
+import * as grpc from '@grpc/grpc-js';
+import t, { type Test } from 'tap';
+import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
+import { GrpcServer } from '../../src/rpc/grpc-server.ts';
+import { ServerTls, type TlsSettings } from '../../src/rpc/tls.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { AUTHORITY, certFile, identity } from '../support/certs.ts';
+
+const SETTINGS: TlsSettings = {
+  name: 'server.grpc_tls_config',
+  cert: { text: '', file: certFile('server') },
+  key: { text: '', file: certFile('server', 'key') },
+  clientCa: { text: '', file: '' },
+  clientAuth: 'NoClientCert',
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.3',
+  cipherSuites: [],
+  reloadMs: 0,
+};
+const CLIENT_CA = { text: AUTHORITY, file: '' };
+
+async function start(t: Test, over: Partial<TlsSettings> = {}, logger = silentLogger) {
+  const server = new GrpcServer({
+    address: { host: '127.0.0.1', port: 0 },
+    methods: new GrpcMethods().unary('/a.B/Echo', async ({ message }) => Buffer.from(message)),
+    recvMessageBytesMax: 1 << 20,
+    logger,
+    tls: new ServerTls({ ...SETTINGS, ...over }, logger),
+  });
+  const { port } = await server.start();
+  t.teardown(() => server.stop(0));
+  return port;
+}
+
+const same = (bytes: Buffer): Buffer => bytes;
+
+/** The status of a call over TLS; UNAVAILABLE when the connection is refused. */
+async function call(port: number, from?: { readonly cert: string; readonly key: string }): Promise<number> {
+  const own = from === undefined ? [] : [Buffer.from(from.key), Buffer.from(from.cert)];
+  const credentials = grpc.credentials.createSsl(Buffer.from(AUTHORITY), ...own);
+  const client = new grpc.Client(`localhost:${port}`, credentials);
+  try {
+    return await new Promise((resolve) =>
+      client.makeUnaryRequest('/a.B/Echo', same, same, Buffer.from('a'), (err) => resolve(err?.code ?? 0)),
+    );
+  } finally {
+    client.close();
+  }
+}
+
+/** Connects and tells the version, the cipher and the name of the server's certificate, or why not. */
+function handshake(port: number, options: ConnectionOptions = {}): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = tls.connect(
+      { port, host: '127.0.0.1', ca: AUTHORITY, ALPNProtocols: ['h2'], ...options },
+      () => {
+        const subject = socket.getPeerX509Certificate()?.subject;
+        resolve(`${socket.getProtocol()} ${socket.getCipher().name} ${subject}`);
+        socket.destroy();
+      },
+    );
+    socket.on('error', (err) => resolve(`refused: ${'code' in err ? String(err.code) : err.message}`));
+  });
+}
+
+t.test('what is asked of clients', async (t) => {
+  const known = identity('client');
+  const strange = identity('strange-client');
+  const cases = [
+    { clientAuth: 'NoClientCert', clientCa: { text: '', file: '' }, none: 0, strange: 0, known: 0 },
+    { clientAuth: 'RequestClientCert', clientCa: CLIENT_CA, none: 0, strange: 0, known: 0 },
+    { clientAuth: 'RequireAnyClientCert', clientCa: CLIENT_CA, none: 14, strange: 0, known: 0 },
+    { clientAuth: 'VerifyClientCertIfGiven', clientCa: CLIENT_CA, none: 0, strange: 14, known: 0 },
+    { clientAuth: 'RequireAndVerifyClientCert', clientCa: CLIENT_CA, none: 14, strange: 14, known: 0 },
+  ] as const;
+  for (const { clientAuth, clientCa, ...want } of cases) {
+    const port = await start(t, { clientAuth, clientCa });
+    const got = {
+      none: await call(port),
+      strange: await call(port, strange),
+      known: await call(port, known),
+    };
+    t.same(got, want, clientAuth);
+  }
+});
+
+t.test('versions and cipher suites', async (t) => {
+  const plain = await start(t);
+  t.match(await handshake(plain), /^TLSv1.3 .* CN=server$/);
+  t.match(await handshake(plain, { maxVersion: 'TLSv1.2' }), /^TLSv1.2/);
+  const newest = await start(t, { minVersion: 'TLSv1.3' });
+  t.match(await handshake(newest, { maxVersion: 'TLSv1.2' }), /^refused/);
+  const older = await start(t, {
+    maxVersion: 'TLSv1.2',
+    cipherSuites: ['TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384', 'TLS_AES_128_GCM_SHA256'],
+  });
+  t.match(await handshake(older), /^TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384/);
+  t.match(await handshake(older, { ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }), /^refused/);
+});
+
+t.test('new certificates are taken without a restart', async (t) => {
+  const folder = t.testdir();
+  const cert = join(folder, 'cert.pem');
+  const key = join(folder, 'key.pem');
+  const use = (name: 'server' | 'server-2'): void => {
+    copyFileSync(certFile(name), cert);
+    copyFileSync(certFile(name, 'key'), key);
+  };
+  use('server');
+  const told: string[] = [];
+  const note = (msg: string): void => void told.push(msg);
+  const logger = { ...silentLogger, info: note, warn: note };
+  const port = await start(
+    t,
+    { cert: { text: '', file: cert }, key: { text: '', file: key }, reloadMs: 20 },
+    logger,
+  );
+  t.match(await handshake(port), /CN=server$/);
+  const shown = async (name: string): Promise<void> => {
+    while (!(await handshake(port)).endsWith(`CN=${name}`)) await new Promise(setImmediate);
+    t.pass(`${name} is shown`);
+  };
+  use('server-2');
+  await shown('server-2');
+  writeFileSync(key, 'half a k');
+  while (!told.includes('certificate cannot be read again, the old one stays')) {
+    await new Promise(setImmediate);
+  }
+  t.match(await handshake(port), /CN=server-2$/, 'the old one stays');
+  use('server');
+  await shown('server');
+  t.ok(told.includes('certificate read again'));
+});
+
+t.test('files that are wrong', async (t) => {
+  const garbage = join(t.testdir({ 'garbage.pem': 'nothing' }), 'garbage.pem');
+  const cases: { name: string; over: Partial<TlsSettings>; want: RegExp }[] = [
+    {
+      name: 'no file',
+      over: { cert: { text: '', file: '/none.pem' } },
+      want: /^server\.grpc_tls_config: \/none\.pem cannot be read: ENOENT/,
+    },
+    { name: 'no key', over: { key: { text: '', file: '' } }, want: /needs a certificate and a key/ },
+    {
+      name: 'no certificate in it',
+      over: { cert: { text: '', file: garbage } },
+      want: /garbage\.pem holds no certificate/,
+    },
+    {
+      name: 'the key of another',
+      over: { key: { text: '', file: certFile('client', 'key') } },
+      want: /client\.key and the certificate cannot be used: .*key values mismatch/,
+    },
+    {
+      name: 'no authority in it',
+      over: { clientAuth: 'RequireAndVerifyClientCert', clientCa: { text: '', file: garbage } },
+      want: /garbage\.pem holds no certificate/,
+    },
+    {
+      name: 'no authority',
+      over: { clientAuth: 'RequireAndVerifyClientCert' },
+      want: /RequireAndVerifyClientCert needs client authorities/,
+    },
+    { name: 'authorities for nothing', over: { clientCa: CLIENT_CA }, want: /asks for no certificate/ },
+    {
+      name: 'a suite that nobody knows',
+      over: { cipherSuites: ['TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA25'] },
+      want: /unknown cipher suite .*, did you mean TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\?/,
+    },
+  ];
+  for (const { name, over, want } of cases) {
+    t.throws(() => new ServerTls({ ...SETTINGS, ...over }, silentLogger), { message: want }, name);
+  }
+});
