@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 // The tempo-vulture program: writes known traces to a running Tempo, reads them back for as long as it runs,
 // and serves what it found missing as metrics.
 import { createServer } from 'node:http';

@@ -2,7 +2,13 @@
 import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 
-export type Component = 'TELEMETRYGEN' | 'PYARROW_PYTHON' | 'COLLECTOR' | 'CHROMIUM';
+export type Component =
+  | 'TELEMETRYGEN'
+  | 'PYARROW_PYTHON'
+  | 'COLLECTOR'
+  | 'CHROMIUM'
+  | 'IMAGE_STORAGE'
+  | 'PROMTOOL';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 export function componentPath(name: Component): string {
