@@ -241,9 +241,18 @@ function createQuerier(
 }
 
 /** Its routes are on the server before that listens. */
-function addFrontend({ config, logger, metrics, overrides, server }: Parts, querier: LocalQuerier): void {
-  const { search, maxQueryExpressionSizeBytes, apiTimeoutMs, urlDenyList, logQueryRequestHeaders } =
-    config.queryFrontend;
+function addFrontend(
+  { config, grpcMethods, logger, metrics, overrides, server }: Parts,
+  querier: LocalQuerier,
+): void {
+  const {
+    search,
+    maxQueryExpressionSizeBytes,
+    apiTimeoutMs,
+    urlDenyList,
+    logQueryRequestHeaders,
+    maxGrpcStreamingPacketSize,
+  } = config.queryFrontend;
   const frontend = new QueryFrontend({
     querier,
     searchLimits: {
@@ -268,6 +277,7 @@ function addFrontend({ config, logger, metrics, overrides, server }: Parts, quer
     apiTimeoutMs,
     urlDenyList,
     logHeaders: logQueryRequestHeaders,
+    packetBytesMax: maxGrpcStreamingPacketSize,
     logger: logger.child({ module: 'query-frontend' }),
     metrics,
     objectives: {
@@ -277,6 +287,7 @@ function addFrontend({ config, logger, metrics, overrides, server }: Parts, quer
     },
   });
   frontend.registerRoutes(server.app);
+  frontend.registerMethods(grpcMethods);
 }
 
 function addIngester(parts: Parts, store: Store, requestShutdown: () => void): Ingester {

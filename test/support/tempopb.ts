@@ -61,10 +61,75 @@ const SearchMetrics: Message = {
   6: { name: 'totalBlockBytes', kind: 'uint64' },
   7: { name: 'inspectedSpans', kind: 'uint64' },
 };
+const MetadataMetrics: Message = {
+  1: { name: 'inspectedBytes', kind: 'uint64' },
+  2: { name: 'totalJobs', kind: 'uint32' },
+  3: { name: 'completedJobs', kind: 'uint32' },
+  4: { name: 'totalBlocks', kind: 'uint32' },
+  5: { name: 'totalBlockBytes', kind: 'uint64' },
+};
+
+export const SearchRequest: Message = {
+  1: { name: 'Tags', kind: { valueOf: 'string' } },
+  2: { name: 'MinDurationMs', kind: 'uint32' },
+  3: { name: 'MaxDurationMs', kind: 'uint32' },
+  4: { name: 'Limit', kind: 'uint32' },
+  5: { name: 'start', kind: 'uint32' },
+  6: { name: 'end', kind: 'uint32' },
+  8: { name: 'Query', kind: 'string' },
+  9: { name: 'SpansPerSpanSet', kind: 'uint32' },
+};
 export const SearchResponse: Message = {
   1: { name: 'traces', kind: TraceSearchMetadata, repeated: true },
   2: { name: 'metrics', kind: SearchMetrics },
 };
+export const SearchTagsRequest: Message = {
+  1: { name: 'scope', kind: 'string' },
+  2: { name: 'query', kind: 'string' },
+  3: { name: 'start', kind: 'uint32' },
+  4: { name: 'end', kind: 'uint32' },
+  5: { name: 'maxTagsPerScope', kind: 'uint32' },
+  6: { name: 'staleValuesThreshold', kind: 'uint32' },
+};
+export const SearchTagsResponse: Message = {
+  1: { name: 'tagNames', kind: 'string', repeated: true },
+  2: { name: 'metrics', kind: MetadataMetrics },
+};
+export const SearchTagsV2Response: Message = {
+  1: {
+    name: 'scopes',
+    kind: { 1: { name: 'name', kind: 'string' }, 2: { name: 'tags', kind: 'string', repeated: true } },
+    repeated: true,
+  },
+  2: { name: 'metrics', kind: MetadataMetrics },
+};
+export const SearchTagValuesRequest: Message = {
+  1: { name: 'tagName', kind: 'string' },
+  2: { name: 'query', kind: 'string' },
+  4: { name: 'start', kind: 'uint32' },
+  5: { name: 'end', kind: 'uint32' },
+  6: { name: 'maxTagValues', kind: 'uint32' },
+  7: { name: 'staleValueThreshold', kind: 'uint32' },
+};
+export const SearchTagValuesResponse: Message = {
+  1: { name: 'tagValues', kind: 'string', repeated: true },
+  2: { name: 'metrics', kind: MetadataMetrics },
+};
+export const SearchTagValuesV2Response: Message = {
+  1: {
+    name: 'tagValues',
+    kind: { 1: { name: 'type', kind: 'string' }, 2: { name: 'value', kind: 'string' } },
+    repeated: true,
+  },
+  2: { name: 'metrics', kind: MetadataMetrics },
+};
+export const QueryRangeRequest: Message = {
+  1: { name: 'query', kind: 'string' },
+  2: { name: 'start', kind: 'uint64' },
+  3: { name: 'end', kind: 'uint64' },
+  4: { name: 'step', kind: 'uint64' },
+};
+
 type Json = Record<string, unknown>;
 
 /** Repeated fields are there even when they are empty. Throws for unknown fields and bytes that are none. */
@@ -82,6 +147,38 @@ export function decodeMessage(message: Message, bytes: Uint8Array): Json {
     put(out, field, value, wire);
   }
   return out;
+}
+
+export function encodeMessage(message: Message, json: Readonly<Json>): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const [number, { name, kind, repeated }] of Object.entries(message) as [string, FieldOf][]) {
+    const given = json[name];
+    if (given === undefined) continue;
+    for (const value of repeated ? (given as unknown[]) : [given]) {
+      parts.push(...encodeField(Number(number), kind, value));
+    }
+  }
+  return Buffer.concat(parts);
+}
+
+function encodeField(number: number, kind: FieldOf['kind'], value: unknown): Uint8Array[] {
+  const bytes = (content: Uint8Array): Uint8Array[] => [
+    encodeVarint(BigInt(number * 8 + 2)),
+    encodeVarint(BigInt(content.length)),
+    content,
+  ];
+  if (kind === 'string') return bytes(Buffer.from(value as string));
+  if (kind === 'uint32' || kind === 'uint64') {
+    return [encodeVarint(BigInt(number * 8)), encodeVarint(BigInt(value as number | string))];
+  }
+  if (typeof kind === 'string') throw new Error(`fields of kind ${kind} are not written`);
+  if (!('valueOf' in kind) || typeof kind.valueOf === 'function') {
+    return bytes(encodeMessage(kind as Message, value as Json));
+  }
+  const entry: Message = { 1: { name: 'key', kind: 'string' }, 2: { name: 'value', kind: kind.valueOf } };
+  return Object.entries(value as Json).flatMap(([key, one]) =>
+    bytes(encodeMessage(entry, { key, value: one })),
+  );
 }
 
 function put(out: Json, { name, kind, repeated }: FieldOf, value: bigint | Uint8Array, wire: number): void {
@@ -136,4 +233,12 @@ function varint(bytes: Uint8Array, at: number): [bigint, number] {
     value |= BigInt(byte & 127) << shift;
     if (byte < 128) return [value, i + 1];
   }
+}
+
+function encodeVarint(value: bigint): Uint8Array {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest > 127n; rest >>= 7n) bytes.push(Number(rest & 127n) | 128);
+  bytes.push(Number(rest));
+  return Uint8Array.from(bytes);
 }

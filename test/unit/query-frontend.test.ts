@@ -4,12 +4,31 @@ import fastify from 'fastify';
 import t from 'tap';
 import { httpStatusOf } from '../../src/api/errors.ts';
 import { foundTraceProto } from '../../src/api/search-proto.ts';
-import type { SearchAnswer, SearchQuery, TraceAnswer, TraceQuery } from '../../src/contracts/query.ts';
+import type {
+  SearchAnswer,
+  SearchQuery,
+  TagNamesAnswer,
+  TagValuesAnswer,
+  TraceAnswer,
+  TraceQuery,
+} from '../../src/contracts/query.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { QueryFrontend, type QueryFrontendOptions } from '../../src/modules/query-frontend/index.ts';
+import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
-import { decodeMessage, SearchResponse } from '../support/tempopb.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  SearchRequest,
+  SearchResponse,
+  SearchTagsRequest,
+  SearchTagsResponse,
+  SearchTagsV2Response,
+  SearchTagValuesRequest,
+  SearchTagValuesResponse,
+  SearchTagValuesV2Response,
+} from '../support/tempopb.ts';
 
 const LIMITS = {
   defaultLimit: 20,
@@ -28,6 +47,7 @@ const NO_STATS = {
   totalJobs: 0,
   completedJobs: 0,
 };
+const NEVER = new AbortController().signal;
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 type Over = Partial<QueryFrontendOptions> & {
@@ -36,7 +56,12 @@ type Over = Partial<QueryFrontendOptions> & {
 
 function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
   const asked: (SearchQuery | TraceQuery)[] = [];
-  const answers: { search: SearchAnswer; trace: TraceAnswer } = {
+  const answers: {
+    search: SearchAnswer;
+    trace: TraceAnswer;
+    names?: TagNamesAnswer;
+    values?: TagValuesAnswer;
+  } = {
     search: { traces: [], stats: NO_STATS, partial: [] },
     trace: { trace: undefined, inspectedBytes: 0, partial: [], isCut: false },
   };
@@ -45,7 +70,7 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
   app.setErrorHandler((err, _request, reply) =>
     reply.code(httpStatusOf(err)).send(err instanceof Error ? err.message : ''),
   );
-  new QueryFrontend({
+  const frontend = new QueryFrontend({
     querier: {
       search: (query, signal) => {
         asked.push(query);
@@ -55,8 +80,8 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
         asked.push(query);
         return Promise.resolve(answers.trace);
       },
-      tagNames: () => Promise.reject(new Error('not asked')),
-      tagValues: () => Promise.reject(new Error('not asked')),
+      tagNames: () => Promise.resolve(answers.names!),
+      tagValues: () => Promise.resolve(answers.values!),
     },
     searchLimits: LIMITS,
     tagValueBytesMax: () => 1_000_000,
@@ -70,12 +95,16 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
     apiTimeoutMs: 0,
     urlDenyList: [],
     logHeaders: '',
+    packetBytesMax: 2_000_000,
     logger: silentLogger,
     metrics,
     ...over,
-  }).registerRoutes(app);
+  });
+  frontend.registerRoutes(app);
+  const methods = new GrpcMethods();
+  frontend.registerMethods(methods);
   const get = (url: string, headers: Record<string, string> = {}) => app.inject({ url, headers });
-  return { app, asked, answers, metrics, get };
+  return { app, asked, answers, metrics, methods, get };
 }
 
 t.test(
@@ -272,5 +301,130 @@ t.test('requests that are denied, that take too long, and that nobody waits for'
   while (lines.length === logged) await new Promise((resolve) => setImmediate(resolve));
   t.equal(signals[1]!.aborted, true, 'the work of a client that left ends');
   t.match(lines.at(-1), / status=499\n$/);
+  t.match(await metrics.text(), /queries_total\{tenant="single-tenant",op="search",result="canceled"\} 1/);
+});
+
+t.test('streams: what HTTP answers, in messages of a size', async (t) => {
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) });
+  const { asked, answers, methods, metrics } = setUp(true, { packetBytesMax: 300, logger });
+  const ask = async (name: string, request: Uint8Array, tenant = 'team', signal = NEVER) => {
+    const method = methods.find(`/tempopb.StreamingQuerier/${name}`);
+    if (method?.kind !== 'stream') throw new Error(`${name} is no stream`);
+    const messages: Uint8Array[] = [];
+    const metadata = tenant === '' ? {} : { 'x-scope-orgid': tenant };
+    for await (const one of method.handle({ message: request, metadata, signal })) messages.push(one);
+    return messages;
+  };
+  const traces = Array.from({ length: 20 }, (_, i) => ({
+    traceId: `${i}`,
+    startUnixNano: 1n,
+    body: foundTraceProto(utf8(`{"traceID":"${i}","rootTraceName":"${'x'.repeat(50)}","spanSets":[{}]}`)),
+  }));
+  answers.search = { traces, stats: { ...NO_STATS, completedJobs: 3, totalJobs: 3 }, partial: [] };
+  const request = { Tags: { a: 'x y', b: '' }, MinDurationMs: 5, Limit: 7, start: 10, end: 20 };
+  const found = await ask('Search', encodeMessage(SearchRequest, request));
+  t.match(asked.at(-1), {
+    tenant: 'team',
+    query: /span\."a" = "x y".*&& \{ trace:duration >= 5000000ns \}/,
+    limit: 7,
+    range: { startSec: 10, endSec: 20 },
+    format: 'proto',
+  });
+  const decoded = found.map((message) => decodeMessage(SearchResponse, message));
+  t.ok(found.length > 3 && found.every((message) => message.length <= 300));
+  t.same(
+    decoded.flatMap((one) => (one['traces'] as { traceID: string }[]).map(({ traceID }) => traceID)),
+    traces.map(({ traceId }) => traceId),
+  );
+  t.same(decoded.at(-1)?.['metrics'], { completedJobs: 3, totalJobs: 3 });
+  t.same(decoded[0]?.['metrics'], { completedJobs: 2, totalJobs: 3 });
+  t.match(
+    lines.at(-1),
+    /msg="query stats" tenant=team method=POST url="\/tempopb.StreamingQuerier\/Search\?/,
+  );
+  answers.search = { traces: [], stats: NO_STATS, partial: [] };
+  const none = await ask('Search', encodeMessage(SearchRequest, { Query: '{}' }));
+  t.same(
+    none.map((message) => decodeMessage(SearchResponse, message)),
+    [{ traces: [], metrics: {} }],
+  );
+
+  const names = Array.from({ length: 40 }, (_, i) => `name-${i}-${'y'.repeat(10)}`);
+  answers.names = { names: [names, ['only'], [], [], []], inspectedBytes: 9, partial: [] };
+  const lists = (await ask('SearchTags', new Uint8Array(0))).map((one) =>
+    decodeMessage(SearchTagsResponse, one),
+  );
+  t.ok(lists.length > 2);
+  t.same(
+    lists.flatMap((one) => one['tagNames']),
+    [...names, 'only'].sort(),
+  );
+  const scopes = (
+    await ask('SearchTagsV2', encodeMessage(SearchTagsRequest, { maxTagsPerScope: 30 }))
+  ).flatMap(
+    (one) => decodeMessage(SearchTagsV2Response, one)['scopes'] as { name: string; tags: string[] }[],
+  );
+  t.same(
+    scopes.filter(({ name }) => name === 'resource').flatMap(({ tags }) => tags),
+    names.slice(0, 30),
+  );
+  t.same(
+    scopes.find(({ name }) => name === 'span'),
+    { name: 'span', tags: ['only'] },
+  );
+
+  const types = [
+    { type: 'int', values: ['1', '2'] },
+    { type: 'string', values: names },
+  ] as const;
+  answers.values = { values: { types, isCut: false }, inspectedBytes: 9, partial: [] };
+  const values = (
+    await ask('SearchTagValuesV2', encodeMessage(SearchTagValuesRequest, { tagName: '.a' }))
+  ).flatMap((one) => decodeMessage(SearchTagValuesV2Response, one)['tagValues']);
+  t.same(values[0], { type: 'int', value: '1' });
+  t.equal(values.length, 42);
+  const plain = await ask(
+    'SearchTagValues',
+    encodeMessage(SearchTagValuesRequest, { tagName: 'a', maxTagValues: 1 }),
+  );
+  t.same(
+    plain.map((one) => decodeMessage(SearchTagValuesResponse, one)['tagValues']),
+    [['1']],
+  );
+
+  const refused = [
+    ['Search', encodeMessage(SearchRequest, { Query: '{' }), 'team', 'invalid_argument'],
+    ['Search', Uint8Array.of(0x0a, 0x7f), 'team', 'invalid_argument'],
+    ['Search', encodeMessage(SearchRequest, { Query: '{}' }), '', 'unauthenticated'],
+    ['SearchTagValues', new Uint8Array(0), 'team', 'invalid_argument'],
+    ['MetricsQueryRange', new Uint8Array(0), 'team', 'unimplemented'],
+    ['MetricsQueryInstant', new Uint8Array(0), 'team', 'unimplemented'],
+  ] as const;
+  for (const [name, message, tenant, code] of refused)
+    await t.rejects(ask(name, message, tenant), { code }, name);
+  t.match(await metrics.text(), /queries_total\{tenant="team",op="search",result="completed"\} 4/);
+});
+
+t.test('streams: the work of a caller that leaves ends', async (t) => {
+  const signals: AbortSignal[] = [];
+  const { methods, metrics } = setUp(false, {
+    search: (signal) =>
+      new Promise((_, reject) => {
+        signals.push(signal);
+        signal.addEventListener('abort', () => reject(new TempoError('cancelled', 'cancelled')));
+      }),
+  });
+  const method = methods.find('/tempopb.StreamingQuerier/Search');
+  if (method?.kind !== 'stream') throw new Error('no stream');
+  const caller = new AbortController();
+  const iterator = method
+    .handle({ message: new Uint8Array(0), metadata: {}, signal: caller.signal })
+    [Symbol.asyncIterator]();
+  const next = iterator.next();
+  while (signals.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  caller.abort();
+  await t.rejects(next, { code: 'cancelled' });
+  t.equal(signals[0]!.aborted, true);
   t.match(await metrics.text(), /queries_total\{tenant="single-tenant",op="search",result="canceled"\} 1/);
 });

@@ -343,6 +343,7 @@ function frontendOf(asked: Asked, isCut = false, strings: readonly string[] = ['
     apiTimeoutMs: 0,
     urlDenyList: [],
     logHeaders: '',
+    packetBytesMax: 2_000_000,
     logger: silentLogger,
     tagValueBytesMax: () => 1_000_000,
     recentMs: 1_800_000,

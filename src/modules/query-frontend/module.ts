@@ -1,19 +1,21 @@
-// The query API: finds the tenant of a request, refuses what must not be asked, ends what nobody waits for,
-// counts and logs. What is read is in reads.ts.
+// The query API over HTTP: finds the tenant of a request, refuses what must not be asked, ends what nobody
+// waits for. What is read is in reads.ts; over gRPC it is streaming.ts.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { answerFormat } from '../../api/accept.ts';
-import { httpStatusOf } from '../../api/errors.ts';
 import { TempoError } from '../../lib/errors.ts';
-import { tenantsOfHeader, TENANT_HEADER } from '../../model/tenant.ts';
+import { tenantsOfHeader, TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
+import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
 import { compressAnswer } from './compress.ts';
 import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { QueryLog } from './query-log.ts';
-import { type Op, type ReadCall, Reads, type ReadsOptions } from './reads.ts';
+import { type OpenQuery, QueryWatch } from './query-watch.ts';
+import { type Op, Reads, type ReadsOptions } from './reads.ts';
 import { type Handler, paramsOf, type Route, send, tellPartial } from './request.ts';
 import { searchJson, searchProto } from './search-response.ts';
+import { addStreamingMethods } from './streaming.ts';
 import { addTagRoutes } from './tags.ts';
 import { addTraceRoutes } from './traces.ts';
 
@@ -27,37 +29,35 @@ export interface QueryFrontendOptions extends ReadsOptions {
   readonly urlDenyList: readonly string[];
   /** A comma list of headers whose values are logged. */
   readonly logHeaders: string;
+  /** Streamed answers are split into messages of about this size; 0 = as large as clients take. */
+  readonly packetBytesMax: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Of each kind of query; without them every answer is good enough. */
   readonly objectives?: Objectives;
 }
 
-/** One that is being answered. */
-interface Query {
-  readonly op: Op;
-  readonly seen: ReadCall['seen'];
-  failure: unknown;
-}
+/** Clients refuse messages over 4 MiB. */
+const PACKET_BYTES_MAX = 3 << 20;
 
 export class QueryFrontend {
   private readonly options: QueryFrontendOptions;
   private readonly reads: Reads;
-  private readonly log: QueryLog;
+  private readonly watch: QueryWatch;
   private readonly denied: readonly RegexMatcher[];
-  private readonly open = new WeakMap<FastifyRequest, Query>();
-  private readonly metrics: FrontendMetrics;
+  private readonly open = new WeakMap<FastifyRequest, OpenQuery>();
 
   constructor(options: QueryFrontendOptions) {
     this.options = options;
     this.reads = new Reads(options);
-    this.log = new QueryLog(options.logger, options.logHeaders);
+    const log = new QueryLog(options.logger, options.logHeaders);
+    const metrics = new FrontendMetrics(options.metrics, options.objectives);
+    this.watch = new QueryWatch({ apiTimeoutMs: options.apiTimeoutMs, log, metrics });
     this.denied = options.urlDenyList.map((pattern) => {
       const matcher = regexMatcher(`.*(?:${pattern}).*`);
       if (matcher === undefined) throw new TempoError('invalid_argument', `invalid pattern ${pattern}`);
       return matcher;
     });
-    this.metrics = new FrontendMetrics(options.metrics, options.objectives);
   }
 
   registerRoutes(app: FastifyInstance): void {
@@ -80,61 +80,54 @@ export class QueryFrontend {
     addTagRoutes(route, reads);
   }
 
+  registerMethods(methods: GrpcMethods): void {
+    const { packetBytesMax } = this.options;
+    addStreamingMethods(methods, {
+      reads: this.reads,
+      watch: this.watch,
+      tenantOf: (header) => this.tenant(header),
+      packetBytesMax: packetBytesMax > 0 ? Math.min(packetBytesMax, PACKET_BYTES_MAX) : PACKET_BYTES_MAX,
+    });
+  }
+
   private async handle(
     op: Op,
     handler: Handler,
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply> {
-    const { apiTimeoutMs } = this.options;
-    const ended = new AbortController();
-    const closed = (): void => ended.abort(new TempoError('cancelled', 'the client closed the request'));
-    reply.raw.once('close', closed);
-    const timer =
-      apiTimeoutMs > 0 && Number.isFinite(apiTimeoutMs)
-        ? setTimeout(() => ended.abort(timedOut()), apiTimeoutMs)
-        : undefined;
-    const query: Query = { op, seen: { bytes: 0 }, failure: undefined };
+    const query = this.watch.begin(op);
+    const { seen, signal, cancel } = query;
+    reply.raw.once('close', cancel);
     this.open.set(request, query);
     try {
       this.checkUrl(request.url);
-      const { seen } = query;
-      const tenant = this.tenant(request);
-      return await handler({ tenant, params: paramsOf(request), signal: ended.signal, seen }, request, reply);
+      const tenant = this.tenant(request.headers[TENANT_HEADER]);
+      const call = { tenant, params: paramsOf(request), signal, seen };
+      const sent = await handler(call, request, reply);
+      this.watch.read(query, undefined);
+      return sent;
     } catch (err) {
-      query.failure = ended.signal.aborted ? ended.signal.reason : err;
-      throw query.failure;
+      throw this.watch.read(query, err);
     } finally {
-      clearTimeout(timer);
-      reply.raw.off('close', closed);
+      reply.raw.off('close', cancel);
       // An answer that cannot be sent has no end that would be told.
       if (reply.raw.destroyed) this.answered(request, reply);
     }
   }
 
-  /** Counts and logs what was answered, or not taken any more. */
   private answered(request: FastifyRequest, reply: FastifyReply): void {
     const query = this.open.get(request);
     if (query === undefined) return;
     this.open.delete(request);
-    const { op, seen, failure } = query;
-    const tenant = this.tenantOrNone(request);
-    const status = failure === undefined ? reply.statusCode : httpStatusOf(failure);
-    const durationMs = reply.elapsedTime;
-    const inspectedBytes = seen.bytes;
-    if (tenant !== undefined) {
-      const outcome = outcomeOf(failure, status);
-      this.metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
-    }
-    this.log.write({
-      tenant: tenant ?? '',
-      method: request.method,
-      url: request.url,
-      headers: request.headers,
-      durationMs,
-      inspectedBytes,
+    const { method, url, headers } = request;
+    this.watch.end(query, {
+      tenant: this.tenantOrNone(request),
+      method,
+      url,
+      headers,
       responseBytes: Number(reply.raw.getHeader('content-length') ?? 0),
-      status,
+      status: reply.statusCode,
     });
   }
 
@@ -144,28 +137,17 @@ export class QueryFrontend {
     throw new TempoError('invalid_argument', `invalid request ${url}: ${why}`);
   }
 
-  private tenant(request: FastifyRequest): string {
+  private tenant(header: TenantHeader): string {
     const { multitenancyEnabled, multiTenantQueriesEnabled } = this.options;
-    const header = request.headers[TENANT_HEADER];
     return tenantsOfHeader(header, multitenancyEnabled, multiTenantQueriesEnabled);
   }
 
   /** For metrics: whatever is no tenant is not counted, so that it cannot make up time series. */
   private tenantOrNone(request: FastifyRequest): string | undefined {
     try {
-      return this.tenant(request);
+      return this.tenant(request.headers[TENANT_HEADER]);
     } catch {
       return undefined;
     }
   }
-}
-
-function timedOut(): TempoError {
-  return new TempoError('unavailable', 'unable to process request in the configured timeout');
-}
-
-function outcomeOf(failure: unknown, status: number): 'answered' | 'refused' | 'failed' | 'canceled' {
-  if (status >= 500) return 'failed';
-  if (failure === undefined) return 'answered';
-  return failure instanceof TempoError && failure.code === 'cancelled' ? 'canceled' : 'refused';
 }

@@ -25,17 +25,10 @@ export function searchJson({ answer, isTagSearch }: FoundSearch): Buffer {
 
 /** SearchResponse {1 traces, 2 metrics}. */
 export function searchProto({ answer, isTagSearch }: FoundSearch): Uint8Array {
-  return traceBatchProto(
-    answer.traces.map(({ body }) => (isTagSearch ? headOfFoundTrace(body) : body)),
-    answer.stats,
-  );
-}
-
-/** As `searchProto`, of traces as they are to be sent. */
-function traceBatchProto(traces: readonly Uint8Array[], stats: QueryStats): Uint8Array {
-  const out = new ByteWriter(traces.reduce((sum, trace) => sum + trace.length + 8, 64));
-  for (const trace of traces) bytesField(out, 1, trace);
-  bytesField(out, 2, metricsProto(stats));
+  const { traces } = answer;
+  const out = new ByteWriter(traces.reduce((sum, { body }) => sum + body.length + 8, 64));
+  for (const { body } of traces) bytesField(out, 1, isTagSearch ? headOfFoundTrace(body) : body);
+  bytesField(out, 2, metricsProto(answer.stats));
   return out.view();
 }
 

@@ -1,0 +1,95 @@
+// Request messages of tempopb.StreamingQuerier as the parameters that the HTTP API has for the same. Fields
+// that are not set are left out; unknown ones, and rf1After, are passed over.
+import { BYTES, VARINT, WireCursor } from '../model/otlp/wire.ts';
+
+interface Field {
+  readonly wire: number;
+  /** Of the parameter. */
+  readonly name: string;
+  /** Written behind the value. */
+  readonly unit: string;
+}
+
+type Fields = Readonly<Record<number, Field>>;
+
+const decoder = new TextDecoder();
+
+const text = (name: string): Field => ({ wire: BYTES, name, unit: '' });
+const number = (name: string, unit = ''): Field => ({ wire: VARINT, name, unit });
+
+const SEARCH: Fields = {
+  2: number('minDuration', 'ms'),
+  3: number('maxDuration', 'ms'),
+  4: number('limit'),
+  5: number('start'),
+  6: number('end'),
+  8: text('q'),
+  9: number('spss'),
+};
+const TAGS: Fields = {
+  1: text('scope'),
+  2: text('q'),
+  3: number('start'),
+  4: number('end'),
+  5: number('limit'),
+  6: number('maxStaleValues'),
+};
+const TAG_VALUES: Fields = {
+  1: text('tagName'),
+  2: text('q'),
+  4: number('start'),
+  5: number('end'),
+  6: number('limit'),
+  7: number('maxStaleValues'),
+};
+const TAGS_FIELD = 1;
+
+/** SearchRequest. Its map of tags becomes logfmt. */
+export function grpcSearchParams(message: Uint8Array): URLSearchParams {
+  const params = new URLSearchParams();
+  const tags: string[] = [];
+  readFields(message, SEARCH, params, (entry) => {
+    const pair = new URLSearchParams();
+    readFields(entry, { 1: text('key'), 2: text('value') }, pair);
+    tags.push(`${pair.get('key') ?? ''}=${JSON.stringify(pair.get('value') ?? '')}`);
+  });
+  if (tags.length > 0) params.set('tags', tags.join(' '));
+  return params;
+}
+
+/** SearchTagsRequest. */
+export function grpcTagParams(message: Uint8Array): URLSearchParams {
+  return readFields(message, TAGS, new URLSearchParams());
+}
+
+/** SearchTagValuesRequest; the name becomes `tagName`. */
+export function grpcTagValueParams(message: Uint8Array): URLSearchParams {
+  return readFields(message, TAG_VALUES, new URLSearchParams());
+}
+
+/** @param onTags gets the entries of field 1 where `fields` has none. */
+function readFields(
+  message: Uint8Array,
+  fields: Fields,
+  params: URLSearchParams,
+  onTags?: (entry: Uint8Array) => void,
+): URLSearchParams {
+  const cursor = new WireCursor(message);
+  const end = message.length;
+  while (cursor.pos < end) {
+    const tag = cursor.tag(end);
+    const field = fields[tag >>> 3];
+    const wire = tag & 7;
+    if (wire === VARINT && field?.wire === VARINT) {
+      const value = cursor.varint(end);
+      if (value !== 0) params.set(field.name, `${value}${field.unit}`);
+    } else if (wire === BYTES) {
+      const valueEnd = cursor.valueEnd(end);
+      const bytes = message.subarray(cursor.pos, valueEnd);
+      cursor.pos = valueEnd;
+      if (field?.wire === BYTES) params.set(field.name, decoder.decode(bytes));
+      else if (tag >>> 3 === TAGS_FIELD) onTags?.(bytes);
+    } else cursor.skip(wire, end);
+  }
+  return params;
+}

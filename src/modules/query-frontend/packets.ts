@@ -1,0 +1,69 @@
+// Splits answers into parts, each of about a number of bytes as a message; there is always one. Clients of
+// streams put them together again.
+import type { TypedValues } from '../../traceql/engine/value-set.ts';
+import type { FoundSearch } from './reads.ts';
+import { searchProto } from './search-response.ts';
+import type { ScopeNames } from './tag-response.ts';
+
+/** Tags and lengths around a text. */
+const FRAME_BYTES = 16;
+
+/** Messages; only the last one says that all jobs are done. */
+export function searchPackets({ answer, isTagSearch }: FoundSearch, bytesMax: number): Uint8Array[] {
+  const { stats } = answer;
+  const parts = split(answer.traces, ({ body }) => body.length, bytesMax);
+  return parts.map((traces, i) => {
+    const isLast = i === parts.length - 1;
+    const completedJobs = isLast ? stats.completedJobs : Math.max(0, stats.completedJobs - 1);
+    return searchProto({ answer: { ...answer, traces, stats: { ...stats, completedJobs } }, isTagSearch });
+  });
+}
+
+export function namePackets(names: readonly string[], bytesMax: number): string[][] {
+  return split(names, sizeOf, bytesMax);
+}
+
+export function scopePackets(scopes: readonly ScopeNames[], bytesMax: number): ScopeNames[][] {
+  const all = scopes.flatMap(({ name, tags }) => tags.map((tag) => [name, tag] as const));
+  return split(all, ([, tag]) => sizeOf(tag), bytesMax).map((part) =>
+    grouped(part).map(([name, tags]) => ({ name, tags })),
+  );
+}
+
+export function valuePackets(types: readonly TypedValues[], bytesMax: number): TypedValues[][] {
+  const all = types.flatMap(({ type, values }) => values.map((value) => [type, value] as const));
+  return split(all, ([type, value]) => type.length + sizeOf(value), bytesMax).map((part) =>
+    grouped(part).map(([type, values]) => ({ type, values })),
+  );
+}
+
+/** Runs of pairs with the same first half. */
+function grouped<Key>(pairs: readonly (readonly [Key, string])[]): [Key, string[]][] {
+  const groups: [Key, string[]][] = [];
+  for (const [key, text] of pairs) {
+    const last = groups.at(-1);
+    if (last?.[0] === key) last[1].push(text);
+    else groups.push([key, [text]]);
+  }
+  return groups;
+}
+
+function sizeOf(text: string): number {
+  return Buffer.byteLength(text);
+}
+
+function split<T>(items: readonly T[], bytesOf: (item: T) => number, bytesMax: number): T[][] {
+  let part: T[] = [];
+  const parts = [part];
+  let bytes = 0;
+  for (const item of items) {
+    const size = bytesOf(item) + FRAME_BYTES;
+    if (part.length > 0 && bytes + size > bytesMax) {
+      parts.push((part = []));
+      bytes = 0;
+    }
+    part.push(item);
+    bytes += size;
+  }
+  return parts;
+}

@@ -1,0 +1,78 @@
+// Watches over each query, whichever protocol brought it: ends it when its time is over or its caller has
+// left, and counts and logs it when it is answered.
+import { httpStatusOf } from '../../api/errors.ts';
+import { TempoError } from '../../lib/errors.ts';
+import type { FrontendMetrics } from './metrics.ts';
+import type { LoggedQuery, QueryLog } from './query-log.ts';
+import type { Op } from './reads.ts';
+
+export interface QueryWatchOptions {
+  /** Of one request; 0 = no limit. */
+  readonly apiTimeoutMs: number;
+  readonly log: QueryLog;
+  readonly metrics: FrontendMetrics;
+}
+
+export interface OpenQuery {
+  readonly op: Op;
+  /** What it made us read so far. */
+  readonly seen: { bytes: number };
+  readonly signal: AbortSignal;
+  readonly beginMs: number;
+  /** Its caller has left. */
+  readonly cancel: () => void;
+  readonly timer: NodeJS.Timeout | undefined;
+  failure: unknown;
+}
+
+type Asked = Pick<LoggedQuery, 'method' | 'url' | 'headers' | 'responseBytes' | 'status'> & {
+  /** undefined = the request names none that could be one. */
+  readonly tenant: string | undefined;
+};
+
+export class QueryWatch {
+  private readonly options: QueryWatchOptions;
+
+  constructor(options: QueryWatchOptions) {
+    this.options = options;
+  }
+
+  begin(op: Op): OpenQuery {
+    const { apiTimeoutMs } = this.options;
+    const ended = new AbortController();
+    const isLimited = apiTimeoutMs > 0 && Number.isFinite(apiTimeoutMs);
+    const timer = isLimited ? setTimeout(() => ended.abort(timedOut()), apiTimeoutMs) : undefined;
+    const cancel = (): void => ended.abort(new TempoError('cancelled', 'the client closed the request'));
+    const beginMs = performance.now();
+    return { op, seen: { bytes: 0 }, signal: ended.signal, beginMs, cancel, timer, failure: undefined };
+  }
+
+  /** To be called when all has been read, or could not be. @returns what to tell the caller. */
+  read(query: OpenQuery, failure: unknown): unknown {
+    clearTimeout(query.timer);
+    query.failure = failure !== undefined && query.signal.aborted ? query.signal.reason : failure;
+    return query.failure;
+  }
+
+  /** To be called when the answer has been sent, or cannot be. */
+  end({ op, seen, beginMs, failure }: OpenQuery, asked: Asked): void {
+    const { log, metrics } = this.options;
+    const { tenant } = asked;
+    const durationMs = performance.now() - beginMs;
+    const inspectedBytes = seen.bytes;
+    const status = failure === undefined ? asked.status : httpStatusOf(failure);
+    const outcome = outcomeOf(failure, status);
+    if (tenant !== undefined) metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
+    log.write({ ...asked, tenant: tenant ?? '', durationMs, inspectedBytes, status });
+  }
+}
+
+function outcomeOf(failure: unknown, status: number): 'answered' | 'refused' | 'failed' | 'canceled' {
+  if (status >= 500) return 'failed';
+  if (failure === undefined) return 'answered';
+  return failure instanceof TempoError && failure.code === 'cancelled' ? 'canceled' : 'refused';
+}
+
+function timedOut(): TempoError {
+  return new TempoError('unavailable', 'unable to process request in the configured timeout');
+}

@@ -1,0 +1,75 @@
+// A client of tempopb.StreamingQuerier: grpc-js, with the messages of tempopb.ts.
+import * as grpc from '@grpc/grpc-js';
+import {
+  decodeMessage,
+  encodeMessage,
+  type Message,
+  QueryRangeRequest,
+  SearchRequest,
+  SearchResponse,
+  SearchTagsRequest,
+  SearchTagsResponse,
+  SearchTagsV2Response,
+  SearchTagValuesRequest,
+  SearchTagValuesResponse,
+  SearchTagValuesV2Response,
+} from './tempopb.ts';
+
+const METHODS: Readonly<Record<string, readonly [request: Message, response: Message]>> = {
+  Search: [SearchRequest, SearchResponse],
+  SearchTags: [SearchTagsRequest, SearchTagsResponse],
+  SearchTagsV2: [SearchTagsRequest, SearchTagsV2Response],
+  SearchTagValues: [SearchTagValuesRequest, SearchTagValuesResponse],
+  SearchTagValuesV2: [SearchTagValuesRequest, SearchTagValuesV2Response],
+  MetricsQueryRange: [QueryRangeRequest, {}],
+  MetricsQueryInstant: [QueryRangeRequest, {}],
+};
+
+export interface StreamAnswer {
+  readonly messages: readonly Record<string, unknown>[];
+  readonly sizes: readonly number[];
+  /** Of gRPC; 0 = OK. */
+  readonly code: number;
+  readonly details: string;
+}
+
+export class StreamingClient {
+  private readonly client: grpc.Client;
+
+  constructor(address: string) {
+    this.client = new grpc.Client(address, grpc.credentials.createInsecure());
+  }
+
+  /** Asks and waits for the end, however it ends. */
+  ask(
+    method: string,
+    request: Readonly<Record<string, unknown>>,
+    metadata: Readonly<Record<string, string>> = {},
+  ): Promise<StreamAnswer> {
+    const [requestOf, responseOf] = METHODS[method] as readonly [Message, Message];
+    const headers = new grpc.Metadata();
+    for (const [name, value] of Object.entries(metadata)) headers.set(name, value);
+    const call = this.client.makeServerStreamRequest(
+      `/tempopb.StreamingQuerier/${method}`,
+      (message: Uint8Array) => Buffer.from(message),
+      (bytes: Buffer) => bytes,
+      encodeMessage(requestOf, request),
+      headers,
+    );
+    const messages: Record<string, unknown>[] = [];
+    const sizes: number[] = [];
+    return new Promise((resolve) => {
+      call.on('data', (bytes: Buffer) => {
+        messages.push(decodeMessage(responseOf, bytes));
+        sizes.push(bytes.length);
+      });
+      // The status tells what the error says.
+      call.on('error', () => {});
+      call.on('status', ({ code, details }) => resolve({ messages, sizes, code, details }));
+    });
+  }
+
+  close(): void {
+    this.client.close();
+  }
+}
