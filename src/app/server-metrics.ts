@@ -3,12 +3,12 @@ import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { CallObserver } from '../rpc/grpc-call.ts';
 import { GRPC_CANCELLED, GRPC_OK } from '../rpc/grpc-status.ts';
-import type { Gauge, Histogram, Metrics } from '../telemetry/metrics.ts';
+import { exponentialBuckets, type Gauge, type Histogram, type Metrics } from '../telemetry/metrics.ts';
 import type { ServerConfig } from './server-config.ts';
 
 const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 25, 50, 100];
-const MIB = 1 << 20;
-const MESSAGE_BUCKETS = [1, 2.5, 5, 10, 25, 50, 100, 250].map((size) => size * MIB);
+/** Four to a gigabyte. */
+const MESSAGE_BUCKETS = exponentialBuckets(4, 4, 15);
 
 type ConnectionLimits = Pick<
   ServerConfig,

@@ -41,6 +41,8 @@ export interface WireOptions {
   readonly logger: Logger;
   /** What /ready answers. */
   readonly readiness: () => string | undefined;
+  /** Where metrics are registered; without it, in a registry of its own. */
+  readonly metrics?: Metrics;
   /** Of a module, for /status/services. */
   readonly stateOf: (module: string) => ServiceState;
   /** Stops the program, as a signal does. */
@@ -80,7 +82,7 @@ interface Parts {
 /** @returns the services in the order in which they start. */
 export function wire(config: TempoConfig, options: WireOptions): readonly Service[] {
   const { logger, readiness } = options;
-  const metrics = new Metrics();
+  const metrics = options.metrics ?? new Metrics();
   const stopProbe = observeProcess(metrics, VERSION, REVISION);
   const grpcMethods = new GrpcMethods();
   const { http: server, service: serverService } = createServers({

@@ -17,14 +17,14 @@ export class CountedHistogram implements RegisteredMetric {
   readonly type = 'histogram';
   readonly aggregator = 'sum';
   readonly labelNames: readonly string[];
-  readonly #bounds: readonly number[];
+  readonly upperBounds: readonly number[];
   readonly #series = new Map<string, Series>();
 
   /** @param labelName undefined = the one series has no label. */
   constructor(name: string, help: string, bounds: readonly number[], labelName: string | undefined) {
     this.name = name;
     this.help = help;
-    this.#bounds = bounds;
+    this.upperBounds = bounds;
     this.labelNames = labelName === undefined ? [] : [labelName];
     if (labelName === undefined) this.add('', new Float64Array(bounds.length + 2));
   }
@@ -33,7 +33,7 @@ export class CountedHistogram implements RegisteredMetric {
   add(label: string, counts: Float64Array): void {
     let series = this.#series.get(label);
     if (series === undefined) {
-      series = { label, counts: new Float64Array(this.#bounds.length + 1), sum: 0 };
+      series = { label, counts: new Float64Array(this.upperBounds.length + 1), sum: 0 };
       this.#series.set(label, series);
     }
     for (let i = 0; i < series.counts.length; i++) series.counts[i] += counts[i];
@@ -62,7 +62,7 @@ export class CountedHistogram implements RegisteredMetric {
       count += more;
       return {
         metricName: `${this.name}_bucket`,
-        labels: { ...labels, le: this.#bounds[i] ?? '+Inf' },
+        labels: { ...labels, le: this.upperBounds[i] ?? '+Inf' },
         value: count,
       };
     });

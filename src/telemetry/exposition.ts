@@ -33,6 +33,8 @@ export interface RegisteredMetric {
   readonly name: string;
   readonly help: string;
   readonly labelNames: readonly string[];
+  /** Of histograms. */
+  readonly upperBounds?: readonly number[];
   get(): Promise<Snapshot>;
   /** Cheaper, where there is one. */
   getForPromString?(): Promise<Snapshot>;

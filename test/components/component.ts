@@ -8,6 +8,7 @@ export type Component =
   | 'COLLECTOR'
   | 'CHROMIUM'
   | 'IMAGE_STORAGE'
+  | 'PROMETHEUS'
   | 'PROMTOOL';
 
 /** @throws Error when the variable is not set or its program cannot be run. */

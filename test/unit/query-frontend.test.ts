@@ -14,6 +14,7 @@ import type {
 } from '../../src/contracts/query.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { QueryFrontend, type QueryFrontendOptions } from '../../src/modules/query-frontend/index.ts';
+import { FrontendMetrics } from '../../src/modules/query-frontend/metrics.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -427,4 +428,32 @@ t.test('streams: the work of a caller that leaves ends', async (t) => {
   await t.rejects(next, { code: 'cancelled' });
   t.equal(signals[0]!.aborted, true);
   t.match(await metrics.text(), /queries_total\{tenant="single-tenant",op="search",result="canceled"\} 1/);
+});
+
+t.test('queries within their objective: fast enough or thorough enough', async (t) => {
+  const metrics = new Metrics();
+  const none = { durationSloMs: 0, throughputBytesSlo: 0 };
+  const search = { durationSloMs: 1000, throughputBytesSlo: 500 };
+  const frontend = new FrontendMetrics(metrics, { traces: none, search, metadata: none });
+  const query = { op: 'search', tenant: 'a', inspectedBytes: 0, outcome: 'answered' } as const;
+  frontend.answered({ ...query, durationMs: 900 });
+  frontend.answered({ ...query, durationMs: 2000, inspectedBytes: 1000 });
+  frontend.answered({ ...query, durationMs: 2000, inspectedBytes: 999 });
+  frontend.answered({ ...query, durationMs: 2000, outcome: 'refused' });
+  frontend.answered({ ...query, durationMs: 1, outcome: 'failed' });
+  frontend.answered({ ...query, durationMs: 1, outcome: 'canceled' });
+  frontend.answered({ ...query, op: 'traces', durationMs: 1e6, inspectedBytes: 7 });
+  const text = await metrics.text();
+  const value = (name: string, labels: string): number =>
+    Number(new RegExp(`^${name}\\{tenant="a",${labels}\\} (.*)$`, 'm').exec(text)?.[1]);
+  const completed = 'op="search",result="completed"';
+  t.equal(value('tempo_query_frontend_queries_total', completed), 5);
+  t.equal(value('tempo_query_frontend_queries_within_slo_total', completed), 3);
+  t.equal(value('tempo_query_frontend_queries_total', 'op="search",result="canceled"'), 1);
+  t.equal(value('tempo_query_frontend_queries_within_slo_total', 'op="search",result="canceled"'), 1);
+  t.equal(value('tempo_query_frontend_queries_within_slo_total', 'op="traces",result="completed"'), 1);
+  t.equal(value('tempo_query_frontend_bytes_inspected_total', 'op="search"'), 1999);
+  t.equal(value('tempo_query_frontend_bytes_processed_per_second', 'op="search"'), 999.5);
+  t.match(text, /^tempo_query_frontend_queries_count\{op="search"\} 6$/m);
+  t.match(text, /^tempo_query_frontend_queries_count\{op="metadata"\} 0$/m, 'from the start');
 });
