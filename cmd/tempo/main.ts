@@ -4,6 +4,19 @@
 import module from 'node:module';
 import path from 'node:path';
 
+// The allocator of glibc keeps what many threads have freed: without these it held 250 MB more after two
+// minutes of load. It looks at them when a process begins, so this one begins again, under the same id.
+const ALLOCATOR = {
+  MALLOC_ARENA_MAX: '4',
+  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+};
+const isSet = Object.keys(ALLOCATOR).some((name) => process.env[name] !== undefined);
+if (process.platform === 'linux' && !isSet) {
+  const args = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  process.execve?.(process.execPath, args, { ...process.env, ...ALLOCATOR });
+}
+
 // By the environment, because the threads look there.
 process.env['NODE_COMPILE_CACHE'] ??= path.join(import.meta.dirname, '../../node_modules/.cache/tempo');
 module.enableCompileCache(process.env['NODE_COMPILE_CACHE']);

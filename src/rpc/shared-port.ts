@@ -19,16 +19,21 @@ export interface SharedPortOptions {
 
 /** Call it before `server` listens. */
 export function sharePort(server: HttpServer, { http2, isSecure, firstBytesMsMax }: SharedPortOptions): void {
+  const toHttp2 = (socket: Socket): void => {
+    // Servers of HTTP/1.1 keep half of a connection open, and a session would wait for ever.
+    socket.allowHalfOpen = false;
+    http2.emit('connection', socket);
+  };
   if (isSecure) {
     interpose<TLSSocket>(server, 'secureConnection', (socket, pass) => {
-      if (socket.alpnProtocol === 'h2') http2.emit('connection', socket);
+      if (socket.alpnProtocol === 'h2') toHttp2(socket);
       else pass();
     });
     return;
   }
   interpose<Socket>(server, 'connection', (socket, pass) => {
     whenBeginningIsKnown(socket, firstBytesMsMax, (isHttp2) => {
-      if (isHttp2) http2.emit('connection', socket);
+      if (isHttp2) toHttp2(socket);
       else pass();
     });
   });

@@ -63,7 +63,7 @@ export async function freePorts(): Promise<Ports> {
   };
 }
 
-function configText(data: string, ports: Ports, wal = ''): string {
+export function configText(data: string, ports: Ports, wal = ''): string {
   return `
 server:
   http_listen_address: 127.0.0.1

@@ -129,6 +129,19 @@ t.test('one port for HTTP/1.1, HTTP/2 and gRPC', async (t) => {
       t.pass('is closed after the read timeout');
     }
   });
+
+  await t.test('a client that says no more is let go, whatever it was saying', async (t) => {
+    const { port } = await start(t, '');
+    const settings = Buffer.from('000000040000000000', 'hex');
+    for (const text of ['GET /ready HT', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n']) {
+      for (const rest of [Buffer.alloc(0), settings, settings.subarray(0, 5)]) {
+        const socket = connect(port, '127.0.0.1');
+        socket.resume().end(Buffer.concat([Buffer.from(text), rest]));
+        await new Promise<void>((resolve) => socket.on('close', () => resolve()));
+        t.pass(`${text.slice(0, 3)} and ${rest.length} bytes`);
+      }
+    }
+  });
 });
 
 t.test('gRPC on the HTTP port only where that is on', async (t) => {
