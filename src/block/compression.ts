@@ -90,6 +90,7 @@ export function blockDecompressors(native = true): Decompressors {
   }
 
   return {
+    crc32: zlib.crc32,
     decompress(codec, bytes, uncompressedBytes) {
       let out: Uint8Array;
       try {

@@ -221,6 +221,7 @@ class PageParser {
       const start = pos + header.headerBytes;
       pos = start + header.compressedBytes;
       if (header.kind !== 'data' && header.kind !== 'data_v2') continue;
+      checkPage(this.chunk, header, bytes.subarray(start, pos), this.decompressors);
       const page = this.page(header, bytes.subarray(start, pos), row);
       if (this.entryCount + page.entryCount > this.chunk.valueCount)
         throw this.damaged('has too many entries');
@@ -336,6 +337,18 @@ interface PagePlace {
   readonly firstEntry: number;
   readonly entryCount: number;
   readonly firstValue: number;
+}
+
+/** Throws when the page has a checksum that does not fit. */
+export function checkPage(
+  chunk: ColumnChunk,
+  { crc }: PageHeader,
+  stored: Uint8Array,
+  { crc32 }: Decompressors,
+): void {
+  if (crc !== undefined && crc !== crc32(stored)) {
+    throw corrupt(`a page of column ${chunk.leaf.path.join('.')} does not fit its checksum`);
+  }
 }
 
 /** The uncompressed bytes, as a plain Uint8Array of exactly the stated length. */

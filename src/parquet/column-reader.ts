@@ -1,7 +1,7 @@
 // Decodes the values of a column into typed arrays: all of them, or those at given positions among the
 // values.
 import { corrupt } from './corrupt.ts';
-import { asBytes, type ColumnPages, type DataPage, inflate } from './column-pages.ts';
+import { asBytes, checkPage, type ColumnPages, type DataPage, inflate } from './column-pages.ts';
 import { ByteTable, EMPTY_TABLE } from './decode/byte-table.ts';
 import { decodeIndices, findIndices, IndexCursor } from './decode/indices.ts';
 import { decodeNumbers, type Numbers, plainNumbers } from './decode/numbers.ts';
@@ -27,6 +27,7 @@ export function readDictionary(
   const header = readPageHeader(page, 0);
   if (header.kind !== 'dictionary') throw corrupt(`column ${chunk.leaf.path.join('.')} has no dictionary`);
   const stored = asBytes(page.subarray(header.headerBytes, header.headerBytes + header.compressedBytes));
+  checkPage(chunk, header, stored, decompressors);
   const bytes = inflate(decompressors, chunk.codec, stored, header.uncompressedBytes);
   const { valueCount } = header;
   if (chunk.leaf.type !== 'BYTE_ARRAY') {

@@ -20,7 +20,7 @@ import {
   encodePlain64,
 } from './encode/plain.ts';
 import { type FileOutput, PageWriter, type WrittenPage } from './page-writer.ts';
-import type { Codec, Compressor, Encoding, Leaf, PageLocation } from './types.ts';
+import type { Checksum, Codec, Compressor, Encoding, Leaf, PageLocation } from './types.ts';
 import type { ColumnValues, Entries } from './values.ts';
 
 export interface ColumnInput {
@@ -73,8 +73,8 @@ export class ColumnWriter {
   private readonly levels = new ByteWriter(1 << 12);
   private readonly strings = new StringBounds();
 
-  constructor(out: FileOutput) {
-    this.pages = new PageWriter(out);
+  constructor(out: FileOutput, checksum: Checksum | undefined) {
+    this.pages = new PageWriter(out, checksum);
   }
 
   /** @param pageRows row that each page begins with; one more element than pages. */

@@ -10,7 +10,7 @@ import {
   type IndexPlace,
 } from './footer-writer.ts';
 import { FileOutput } from './page-writer.ts';
-import type { SchemaNode } from './types.ts';
+import type { Checksum, SchemaNode } from './types.ts';
 
 const MAGIC = Uint8Array.of(0x50, 0x41, 0x52, 0x31); // PAR1
 
@@ -33,12 +33,20 @@ export class ParquetFileWriter {
   private readonly columns: ColumnWriter;
   private readonly groups: OpenRowGroup[] = [];
 
-  /** @param write gets views that it must consume before it returns. */
-  constructor(schema: SchemaNode, createdBy: string, write: (bytes: Uint8Array) => void) {
+  /**
+   * @param write gets views that it must consume before it returns.
+   * @param checksum for the pages to carry one.
+   */
+  constructor(
+    schema: SchemaNode,
+    createdBy: string,
+    write: (bytes: Uint8Array) => void,
+    checksum?: Checksum,
+  ) {
     this.schema = schema;
     this.createdBy = createdBy;
     this.out = new FileOutput(write);
-    this.columns = new ColumnWriter(this.out);
+    this.columns = new ColumnWriter(this.out, checksum);
     this.out.put(MAGIC);
   }
 

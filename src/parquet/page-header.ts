@@ -12,6 +12,8 @@ export interface PageHeader {
   headerBytes: number;
   uncompressedBytes: number;
   compressedBytes: number;
+  /** CRC-32 of the page as it is stored, without this header. */
+  crc: number | undefined;
   /** Entries, or strings of a dictionary. */
   valueCount: number;
   encoding: Encoding | undefined;
@@ -33,6 +35,7 @@ export function readPageHeader(bytes: Uint8Array, pos: number): PageHeader {
     headerBytes: 0,
     uncompressedBytes: -1,
     compressedBytes: -1,
+    crc: undefined,
     valueCount: 0,
     encoding: undefined,
     nullCount: 0,
@@ -52,6 +55,9 @@ export function readPageHeader(bytes: Uint8Array, pos: number): PageHeader {
         break;
       case 3:
         header.compressedBytes = reader.count();
+        break;
+      case 4:
+        header.crc = reader.int() >>> 0;
         break;
       case 5:
       case 7:

@@ -2,7 +2,7 @@
 // them.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { ThriftWriter } from './thrift-writer.ts';
-import type { Compressor, Encoding, PageLocation } from './types.ts';
+import type { Checksum, Compressor, Encoding, PageLocation } from './types.ts';
 
 /** Where the file's bytes go; the position is the file offset of the next byte. */
 export class FileOutput {
@@ -84,13 +84,17 @@ export class PageWriter {
   private readonly header = new ByteWriter(64);
   private readonly packed = new ByteWriter(1 << 16);
 
-  constructor(out: FileOutput) {
+  private readonly checksum: Checksum | undefined;
+
+  /** @param checksum for the pages to carry one. */
+  constructor(out: FileOutput, checksum: Checksum | undefined) {
     this.out = out;
+    this.checksum = checksum;
   }
 
   dictionaryPage(body: Uint8Array, valueCount: number, compressor: Compressor | undefined): WrittenPage {
     const stored = compressor === undefined ? body : compressor.compress(body);
-    const thrift = this.begin(DICTIONARY_PAGE, body.length, stored.length);
+    const thrift = this.begin(DICTIONARY_PAGE, body.length, [stored]);
     thrift.begin(7);
     thrift.i32(1, valueCount);
     thrift.i32(2, ENCODING_NUMBER.PLAIN);
@@ -109,7 +113,8 @@ export class PageWriter {
     const compressed = stored.length < body.length;
     if (!compressed) stored = body;
     const levelBytes = repetition.length + definition.length;
-    const thrift = this.begin(DATA_PAGE_V2, levelBytes + body.length, levelBytes + stored.length);
+    const parts = [repetition, definition, stored];
+    const thrift = this.begin(DATA_PAGE_V2, levelBytes + body.length, parts);
     thrift.begin(8);
     thrift.i32(1, page.entryCount);
     thrift.i32(2, page.nullCount);
@@ -120,7 +125,7 @@ export class PageWriter {
     thrift.bool(7, compressed);
     thrift.end();
     thrift.end();
-    return this.finish(firstRow, levelBytes + body.length, [repetition, definition, stored]);
+    return this.finish(firstRow, levelBytes + body.length, parts);
   }
 
   /**
@@ -140,7 +145,7 @@ export class PageWriter {
   }
 
   packedPage(page: PackedPage, entryCount: number, encoding: Encoding, firstRow: number): WrittenPage {
-    const thrift = this.begin(DATA_PAGE, page.uncompressedBytes, page.stored.length);
+    const thrift = this.begin(DATA_PAGE, page.uncompressedBytes, [page.stored]);
     thrift.begin(5);
     thrift.i32(1, entryCount);
     thrift.i32(2, ENCODING_NUMBER[encoding]);
@@ -151,13 +156,19 @@ export class PageWriter {
     return this.finish(firstRow, page.uncompressedBytes, [page.stored]);
   }
 
-  private begin(type: number, uncompressedBytes: number, storedBytes: number): ThriftWriter {
+  private begin(type: number, uncompressedBytes: number, parts: readonly Uint8Array[]): ThriftWriter {
+    const storedBytes = parts.reduce((sum, part) => sum + part.length, 0);
     this.header.reset();
     const thrift = new ThriftWriter(this.header);
     thrift.beginElement();
     thrift.i32(1, type);
     thrift.i32(2, uncompressedBytes);
     thrift.i32(3, storedBytes);
+    if (this.checksum !== undefined) {
+      let crc = 0;
+      for (const part of parts) crc = this.checksum(part, crc);
+      thrift.i32(4, crc | 0);
+    }
     return thrift;
   }
 

@@ -19,7 +19,12 @@ export interface Compressor {
   readonly codec: Codec;
   compress(bytes: Uint8Array): Uint8Array;
 }
+/** CRC-32 (the one of gzip) of bytes that follow those whose sum is `before`. */
+export type Checksum = (bytes: Uint8Array, before?: number) => number;
+
 export interface Decompressors {
+  /** Pages that carry a checksum are checked with it. */
+  readonly crc32: Checksum;
   decompress(codec: Codec, bytes: Uint8Array, uncompressedBytes: number): Uint8Array;
 }
 

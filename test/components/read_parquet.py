@@ -13,7 +13,7 @@ def span_count(table):
 
 
 def read(path):
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
     table = file.read()  # decodes every page of every column
     table.validate(full=True)
     metadata = file.metadata

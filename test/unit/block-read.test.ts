@@ -17,6 +17,10 @@ import { type Block, openBlock } from '../../src/block/vparquet/open.ts';
 import { rowVectors } from '../../src/block/vparquet/row-vectors.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { ByteLru } from '../../src/lib/lru.ts';
+import { ColumnPages } from '../../src/parquet/column-pages.ts';
+import { readDictionary } from '../../src/parquet/column-reader.ts';
+import { chunkStart, parseFooter } from '../../src/parquet/footer.ts';
+import { readPageHeader } from '../../src/parquet/page-header.ts';
 import { searchSource } from '../../src/traceql/engine/search.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import {
@@ -391,6 +395,52 @@ function ownBlock(spans: readonly TestSpan[], rowGroupSpans: number): { objects:
   const read = (name: string): Uint8Array => new Uint8Array(Buffer.concat(files.get(name)!));
   return { objects: { meta, read }, head: new HeadSource(reader, 'head') };
 }
+
+await t.test('a flipped bit of any page is seen', async (t) => {
+  const spans = Array.from({ length: 40 }, (_, i) =>
+    aSpan({
+      traceId: hexId(1 + (i >> 3), 16),
+      spanId: hexId(i + 1, 8),
+      attributes: [
+        ['k', `v${i % 3}`],
+        ['n', BigInt(i)],
+      ],
+    }),
+  );
+  const { objects } = ownBlock(spans, 20);
+  const tempos = goldenBlock('vparquet4-odd');
+  for (const [name, block] of [
+    ['ours', objects],
+    ["Tempo's", tempos],
+  ] as const) {
+    const data = block.read('data.parquet');
+    const footer = data.subarray(data.length - 8 - block.meta.footerSizeBytes, data.length - 8);
+    const decompressors = blockDecompressors();
+    let pages = 0;
+    let unseen = 0;
+    for (const chunk of parseFooter(footer, data.length).rowGroups.flatMap(({ columns }) => columns)) {
+      const start = chunkStart(chunk);
+      const bytes = data.slice(start, start + chunk.compressedBytes);
+      for (let at = 0; at < bytes.length; ) {
+        const { kind, headerBytes, compressedBytes } = readPageHeader(bytes, at);
+        const end = at + headerBytes + compressedBytes;
+        const damaged = bytes.slice(at, end);
+        damaged[headerBytes + ((pages * 7) % compressedBytes)]! ^= 1 << (pages % 8);
+        try {
+          if (kind === 'dictionary') readDictionary(chunk, damaged, decompressors);
+          else new ColumnPages(chunk, [{ bytes: damaged, firstRow: 0 }], decompressors, false);
+          unseen++;
+        } catch (err) {
+          if (!(err instanceof TempoError) || err.code !== 'block_corrupt') throw err;
+        }
+        pages++;
+        at = end;
+      }
+    }
+    t.ok(pages > 100, `${name}: ${pages} pages`);
+    t.equal(unseen, 0, name);
+  }
+});
 
 const someValue = fc.oneof(
   fc.string({ maxLength: 6 }),

@@ -1,6 +1,7 @@
 // Writes the block of a frozen head: data.parquet, then bloom shards and index, then meta.json. Runs in a
 // worker thread; files are made by the sink it is given. One row group is in work at a time, one column of
 // it at once.
+import { crc32 } from 'node:zlib';
 import type { Compressor, Encoding } from '../../parquet/types.ts';
 import { ParquetFileWriter } from '../../parquet/file-writer.ts';
 import { zstdCompressor } from '../compression.ts';
@@ -144,7 +145,7 @@ class RowGroupWriter {
     write: (bytes: Uint8Array) => void,
   ) {
     this.schema = blockSchema(FORMAT);
-    this.file = new ParquetFileWriter(this.schema.root, CREATED_BY, write);
+    this.file = new ParquetFileWriter(this.schema.root, CREATED_BY, write, crc32);
     this.options = options;
     const keys = headKeys(head);
     const ofResource = resourceKeys(dedicated);
