@@ -13,9 +13,8 @@ import {
   text,
   type ConfigOf,
 } from '../config/field.ts';
+import { cors, keepalive, responseHeaders, tls } from './transport-config.ts';
 
-const keepalive = raw(undefined, 'keep-alive of connections', { hidden: true });
-const tls = raw(undefined, 'TLS', { hidden: true });
 const auth = raw(undefined, 'authenticator', { hidden: true });
 
 const otlpGrpcFields = {
@@ -25,7 +24,7 @@ const otlpGrpcFields = {
   max_concurrent_streams: int(0, 'streams of a connection; 0 = no limit'),
   read_buffer_size: int(524_288, 'not read'),
   write_buffer_size: int(0, 'not read'),
-  include_metadata: bool(false, 'not read'),
+  include_metadata: bool(false, 'not needed: headers are always at hand'),
   keepalive,
   tls,
   auth,
@@ -39,15 +38,15 @@ const otlpHttpFields = {
   logs_url_path: text('/v1/logs', 'not read'),
   profiles_url_path: text('/v1development/profiles', 'not read'),
   max_request_body_size: size('20971520', 'largest body after decompression, bytes; 0 = 20 MiB'),
-  include_metadata: bool(false, 'not read'),
+  include_metadata: bool(false, 'not needed: headers are always at hand'),
   compression_algorithms: list(text('', 'name'), [], 'accepted encodings; empty = all'),
-  response_headers: raw(undefined, 'headers of every answer', { hidden: true }),
+  response_headers: responseHeaders,
   read_timeout: duration('0s', 'limit of reading a request'),
   read_header_timeout: duration('1m', 'limit of reading its headers'),
   write_timeout: duration('30s', 'limit of writing an answer'),
   idle_timeout: duration('1m', 'idle connections are closed after'),
   keep_alives_enabled: bool(true, 'keep connections'),
-  cors: raw(undefined, 'cross-origin requests', { hidden: true }),
+  cors,
   keepalive,
   tls,
   auth,

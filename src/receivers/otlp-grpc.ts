@@ -2,16 +2,25 @@
 import { TENANT_HEADER } from '../model/tenant.ts';
 import { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { GrpcServer } from '../rpc/grpc-server.ts';
-import { parseEndpoint } from '../rpc/listen.ts';
+import { familyOf, parseEndpoint } from '../rpc/listen.ts';
+import { ServerTls } from '../rpc/tls.ts';
+import type { SessionOptions } from '../rpc/http2-sessions.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { OtlpGrpcConfig } from './config.ts';
 import { encodeExportResponse } from './otlp-response.ts';
+import { type KeepaliveConfig, receiverTlsSettings } from './transport-config.ts';
 import type { BoundAddress, Receiver, TraceConsumer } from './receiver.ts';
 
-export type OtlpGrpcOptions = Pick<OtlpGrpcConfig, 'endpoint' | 'maxRecvMsgSizeMib' | 'maxConcurrentStreams'>;
+export type OtlpGrpcOptions = Pick<
+  OtlpGrpcConfig,
+  'endpoint' | 'maxRecvMsgSizeMib' | 'maxConcurrentStreams'
+> &
+  Partial<Pick<OtlpGrpcConfig, 'transport' | 'tls' | 'keepalive'>>;
 
 const EXPORT_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 const RECV_MSG_SIZE_MIB_DEFAULT = 4;
+const TLS_NAME = 'distributor.receivers.otlp.protocols.grpc.tls';
+const PING_MS_DEFAULT = 7_200_000;
 
 export class OtlpGrpcReceiver implements Receiver {
   readonly name = 'otlp/grpc';
@@ -20,7 +29,9 @@ export class OtlpGrpcReceiver implements Receiver {
   constructor(config: OtlpGrpcOptions, consumer: TraceConsumer, logger: Logger) {
     const sizeMib = config.maxRecvMsgSizeMib > 0 ? config.maxRecvMsgSizeMib : RECV_MSG_SIZE_MIB_DEFAULT;
     this.#server = new GrpcServer({
-      address: parseEndpoint(config.endpoint),
+      address: { ...parseEndpoint(config.endpoint), family: familyOf(config.transport ?? '') },
+      tls: config.tls && new ServerTls(receiverTlsSettings(config.tls, TLS_NAME), logger),
+      keepalive: keepaliveOf(config.keepalive),
       recvMessageBytesMax: sizeMib << 20,
       logger,
       ...(config.maxConcurrentStreams > 0 ? { streamsPerSessionMax: config.maxConcurrentStreams } : {}),
@@ -39,4 +50,18 @@ export class OtlpGrpcReceiver implements Receiver {
   stop(graceMs: number): Promise<void> {
     return this.#server.stop(graceMs);
   }
+}
+
+/** Zero is the default of gRPC servers. */
+function keepaliveOf(config: KeepaliveConfig | undefined): SessionOptions['keepalive'] {
+  const server = config?.serverParameters;
+  const orDefault = (ms: number | undefined): number | undefined => (ms === 0 ? undefined : ms);
+  return {
+    idleMsMax: server?.maxConnectionIdleMs,
+    ageMsMax: server?.maxConnectionAgeMs,
+    ageGraceMs: server?.maxConnectionAgeGraceMs,
+    pingMs: orDefault(server?.timeMs) ?? PING_MS_DEFAULT,
+    pingTimeoutMs: orDefault(server?.timeoutMs),
+    minPingIntervalMs: orDefault(config?.enforcementPolicy?.minTimeMs),
+  };
 }

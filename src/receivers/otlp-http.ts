@@ -1,7 +1,14 @@
 // OTLP over HTTP (port 4318): POST /v1/traces as protobuf or JSON, compressed or not. Statuses and texts
 // are those of the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
+import http, { type RequestListener, type Server as HttpServer } from 'node:http';
+import https, { type Server as HttpsServer } from 'node:https';
 import type { Readable } from 'node:stream';
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
 import { requestBodies } from '../lib/byte-ledger.ts';
 import { TempoError } from '../lib/errors.ts';
 import { noteShortLivedBytes } from '../lib/garbage.ts';
@@ -10,9 +17,12 @@ import { TENANT_HEADER } from '../model/tenant.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../rpc/grpc-status.ts';
 import { bodyThreads } from '../rpc/body-threads.ts';
 import { ENCODINGS, inflate } from '../rpc/inflate.ts';
-import { listen, parseEndpoint } from '../rpc/listen.ts';
+import { familyOf, listen, parseEndpoint } from '../rpc/listen.ts';
 import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
+import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { allowOrigins } from './cors.ts';
+import { headersOf, receiverTlsSettings } from './transport-config.ts';
 import type { OtlpHttpConfig } from './config.ts';
 import { encodeExportResponse, exportResponseJson } from './otlp-response.ts';
 import type { BoundAddress, Receiver, TraceConsumer } from './receiver.ts';
@@ -26,8 +36,10 @@ export type OtlpHttpOptions = Pick<
   | 'readTimeoutMs'
   | 'readHeaderTimeoutMs'
   | 'idleTimeoutMs'
->;
+> &
+  Partial<Pick<OtlpHttpConfig, 'transport' | 'tls' | 'cors' | 'responseHeaders' | 'keepAlivesEnabled'>>;
 
+const TLS_NAME = 'distributor.receivers.otlp.protocols.http.tls';
 const PROTOBUF = 'application/x-protobuf';
 const JSON_TYPE = 'application/json';
 const TEXT = 'text/plain';
@@ -61,6 +73,7 @@ export class OtlpHttpReceiver implements Receiver {
   readonly #consumer: TraceConsumer;
   readonly #logger: Logger;
   readonly #bodyBytesMax: number;
+  readonly #tls: ServerTls | undefined;
   #isStopping = false;
 
   constructor(config: OtlpHttpOptions, consumer: TraceConsumer, logger: Logger) {
@@ -68,23 +81,29 @@ export class OtlpHttpReceiver implements Receiver {
     this.#consumer = consumer;
     this.#logger = logger;
     this.#bodyBytesMax = config.maxRequestBodySize > 0 ? config.maxRequestBodySize : BODY_BYTES_MAX_DEFAULT;
-    this.app = fastify({
+    this.#tls = config.tls && new ServerTls(receiverTlsSettings(config.tls, TLS_NAME), logger);
+    const options: FastifyServerOptions = {
       ...NO_SCHEMAS,
-      requestTimeout: config.readTimeoutMs > 0 ? config.readTimeoutMs : REQUEST_TIMEOUT_MS_DEFAULT,
-      keepAliveTimeout: config.idleTimeoutMs,
       exposeHeadRoutes: false,
-      http: { headersTimeout: config.readHeaderTimeoutMs },
-    });
+      serverFactory: (handler) => createServer(config, this.#tls, handler),
+    };
+    this.app = fastify(options);
+    this.#transport();
     this.#routes();
   }
 
   async start(): Promise<BoundAddress> {
+    const { server } = this.app;
+    const { endpoint, transport = '' } = this.#config;
     await this.app.ready();
-    return await listen(this.app.server, parseEndpoint(this.#config.endpoint));
+    const bound = await listen(server, { ...parseEndpoint(endpoint), family: familyOf(transport) });
+    if ('setSecureContext' in server) this.#tls?.attach(server as HttpsServer);
+    return bound;
   }
 
   async stop(graceMs: number): Promise<void> {
     this.#isStopping = true;
+    this.#tls?.detach();
     const { server } = this.app;
     if (server.listening) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -93,6 +112,18 @@ export class OtlpHttpReceiver implements Receiver {
       clearTimeout(timer);
     }
     await this.app.close();
+  }
+
+  /** What answers have whatever they say. */
+  #transport(): void {
+    const { cors, keepAlivesEnabled = true, responseHeaders } = this.#config;
+    if (cors !== undefined) allowOrigins(this.app, cors);
+    const fixed = headersOf(responseHeaders);
+    if (fixed.length === 0 && keepAlivesEnabled) return;
+    this.app.addHook('onRequest', async (_request, reply) => {
+      for (const [name, value] of fixed) void reply.header(name, value);
+      if (!keepAlivesEnabled) void reply.header('connection', 'close');
+    });
   }
 
   #routes(): void {
@@ -193,6 +224,20 @@ export class OtlpHttpReceiver implements Receiver {
       .type(isJson ? JSON_TYPE : PROTOBUF)
       .send(Buffer.from(isJson ? statusJson(status) : encodeStatus(status)));
   }
+}
+
+function createServer(
+  config: OtlpHttpOptions,
+  tls: ServerTls | undefined,
+  handler: RequestListener,
+): HttpServer {
+  const options = {
+    requestTimeout: config.readTimeoutMs > 0 ? config.readTimeoutMs : REQUEST_TIMEOUT_MS_DEFAULT,
+    keepAliveTimeout: config.idleTimeoutMs,
+    headersTimeout: config.readHeaderTimeoutMs,
+  };
+  if (tls === undefined) return http.createServer(options, handler);
+  return https.createServer({ ...options, ...tls.optionsFor(['http/1.1']) }, handler);
 }
 
 /** Answers what is no export request by its method or content type; true = answered. */
