@@ -7,8 +7,11 @@ import { WireCursor } from '../model/otlp/wire.ts';
 type ExportResult = { readonly rejectedSpans: number; readonly message: string };
 
 export type OtlpClient = {
-  /** Sends one request. @throws Error when it was not accepted or the server cannot be reached. */
-  readonly send: (request: Uint8Array) => Promise<ExportResult>;
+  /**
+   * Sends one request, for another tenant when one is named.
+   * @throws Error when it was not accepted or the server cannot be reached.
+   */
+  readonly send: (request: Uint8Array, tenant?: string) => Promise<ExportResult>;
   readonly close: () => void;
 };
 
@@ -42,7 +45,8 @@ export async function connectOtlp(url: string, options: OtlpClientOptions = {}):
   });
   session.on('error', () => undefined); // each stream in flight is told of it too
   return {
-    send: (request) => sendOne(session, request, headers),
+    send: (request, other) =>
+      sendOne(session, request, other === undefined ? headers : { ...headers, 'x-scope-orgid': other }),
     close: () => session.close(),
   };
 }

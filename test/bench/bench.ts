@@ -34,6 +34,7 @@ const { values: flags } = parseArgs({
     'against-pid': { type: 'string' },
     'against-data': { type: 'string' },
     tenant: { type: 'string' },
+    tenants: { type: 'string', default: '0' },
     connections: { type: 'string', default: '4' },
     rate: { type: 'string', default: '0' },
     spans: { type: 'string' },
@@ -133,6 +134,7 @@ async function measureWrites(server: Server, corpus: Corpus): Promise<WriteFigur
     connections,
     spansPerSec: Number(flags.rate),
     tenant: flags.tenant,
+    tenants: Number(flags.tenants),
   });
   const ackCpu = cpuSeconds(pids) - cpuBefore;
   const mainCpu = (await mainThreadSeconds(server)) - mainBefore;

@@ -18,6 +18,8 @@ export type PushOptions = {
   readonly connections: number;
   readonly spansPerSec: number;
   readonly tenant?: string | undefined;
+  /** More than 0: requests go in turn to that many tenants. */
+  readonly tenants: number;
 };
 
 /** When each request may go out, in ms after the start, so that `spansPerSec` are sent (0: at once). */
@@ -52,7 +54,8 @@ export async function push(corpus: Corpus, options: PushOptions): Promise<PushRe
       if (waitMs > 0) await sleep(waitMs);
       const sentMs = performance.now();
       try {
-        const { rejectedSpans, message } = await client.send(body);
+        const tenant = options.tenants > 0 ? `tenant-${at % options.tenants}` : undefined;
+        const { rejectedSpans, message } = await client.send(body, tenant);
         lostSpans += rejectedSpans;
         if (message !== '') note(message);
       } catch (err) {
