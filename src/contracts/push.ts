@@ -14,6 +14,8 @@ export interface PushRequest {
    * used again for the next request.
    */
   readonly traces?: TraceRuns | undefined;
+  /** The answer should name the traces of spans that were not kept. */
+  readonly namesRejected?: boolean;
 }
 
 export interface PushResult {
@@ -22,6 +24,8 @@ export interface PushResult {
     readonly reason: string;
     readonly spanCount: number;
     readonly message: string;
+    /** Hex; when the request asked for it. */
+    readonly traceIds?: ReadonlySet<string> | undefined;
   }[];
 }
 

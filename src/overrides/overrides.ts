@@ -20,6 +20,8 @@ export interface IngestionLimits {
   readonly retryInfoEnabled: boolean;
   /** Names of those that get copies of the spans. */
   readonly forwarders: readonly string[];
+  /** Shortest time of a push; undefined = the distributor's. */
+  readonly artificialDelayMs: number | undefined;
   readonly limitsTraces: boolean;
   readonly maxTracesPerUser: number;
   readonly maxGlobalTracesPerUser: number;
@@ -117,6 +119,7 @@ function ingestionLimits({ ingestion, global, forwarders }: Limits): IngestionLi
     isRateGlobal: ingestion.rateStrategy === 'global',
     retryInfoEnabled: ingestion.retryInfoEnabled,
     forwarders,
+    artificialDelayMs: ingestion.artificialDelayMs,
     limitsTraces: maxTracesPerUser > 0 || maxGlobalTracesPerUser > 0 || maxBytesPerTrace > 0,
     maxTracesPerUser,
     maxGlobalTracesPerUser,

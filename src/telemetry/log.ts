@@ -41,6 +41,40 @@ export function createLogger(options: LogOptions, fixed: LogFields = {}): Logger
 /** Drops everything: for tests and tools. */
 export const silentLogger: Logger = createLogger({ level: 'error', format: 'logfmt', write: () => {} });
 
+export interface LineLimit {
+  readonly linesPerSec: number;
+  /** Called for each line that is dropped. */
+  readonly dropped: () => void;
+  /** Monotonic. */
+  readonly nowMs: () => number;
+}
+
+/** A logger that drops what exceeds a number of lines a second. */
+export function limitLines(logger: Logger, limit: LineLimit): Logger {
+  const { linesPerSec, dropped, nowMs } = limit;
+  let tokens = linesPerSec;
+  let filledMs = nowMs();
+  const mayWrite = (): boolean => {
+    const now = nowMs();
+    tokens = Math.min(linesPerSec, tokens + ((now - filledMs) * linesPerSec) / 1000);
+    filledMs = now;
+    if (tokens < 1) {
+      dropped();
+      return false;
+    }
+    tokens--;
+    return true;
+  };
+  const limited = (to: Logger): Logger => ({
+    debug: (msg, fields) => mayWrite() && to.debug(msg, fields),
+    info: (msg, fields) => mayWrite() && to.info(msg, fields),
+    warn: (msg, fields) => mayWrite() && to.warn(msg, fields),
+    error: (msg, fields) => mayWrite() && to.error(msg, fields),
+    child: (fields) => limited(to.child(fields)),
+  });
+  return limited(logger);
+}
+
 function logfmt(fields: LogFields): string {
   return Object.entries(fields)
     .filter(([, value]) => value !== undefined)

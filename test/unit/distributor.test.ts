@@ -7,18 +7,44 @@ import { createDistributor, type DistributorSettings } from '../../src/modules/d
 import type { TraceRuns } from '../../src/model/otlp/trace-runs.ts';
 import { DistributorMetrics } from '../../src/modules/distributor/metrics.ts';
 import { RateLimiter } from '../../src/modules/distributor/rate-limiter.ts';
-import { silentLogger } from '../../src/telemetry/log.ts';
+import { SpanLog, type SpanLogOptions } from '../../src/modules/distributor/span-log.ts';
+import { createLogger, limitLines, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
-import { aResource, aSpan, aTrace, decodeTraces, encodeTraces, field, hexId } from '../support/otlp.ts';
+import {
+  aResource,
+  aSpan,
+  aTrace,
+  decodeTraces,
+  encodeSpan,
+  encodeTraces,
+  field,
+  hexId,
+  START_NANO,
+} from '../support/otlp.ts';
 
 interface Pushed {
   tenant: string;
   body: Uint8Array;
   spanCount: number;
   traces?: TraceRuns | undefined;
+  namesRejected?: boolean;
 }
 
-const NO_LIMITS = { isRateGlobal: false, retryInfoEnabled: true, limitsTraces: false, forwarders: [] };
+const NO_LIMITS = {
+  isRateGlobal: false,
+  retryInfoEnabled: true,
+  limitsTraces: false,
+  forwarders: [],
+  artificialDelayMs: undefined,
+};
+const OFF = { enabled: false, includeAllAttributes: false, filterByStatusError: false };
+const QUIET = {
+  forwarders: [],
+  logReceivedSpans: OFF,
+  logDiscardedSpans: OFF,
+  metricReceivedSpans: { enabled: false, rootOnly: false },
+  artificialDelayMs: 0,
+};
 
 class RecordingPusher implements Pusher {
   readonly pushed: Pushed[] = [];
@@ -40,12 +66,18 @@ function start(
     burst?: number;
     retryAfterMs?: number;
     limits?: Partial<TenantLimits>;
+    artificialDelayMs?: number;
+    log?: Partial<SpanLogOptions>;
   } = {},
 ) {
   const metrics = new Metrics();
   const pusher = new RecordingPusher();
   const clock = { nowMs: 0 };
   const forwarded: unknown[] = [];
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(line.replace(/^ts=\S+ /, '').trimEnd());
+  const logger = createLogger({ level: 'info', format: 'logfmt', write });
+  const distributorMetrics = new DistributorMetrics(metrics);
   const distributor = new Distributor({
     limits: () => ({
       ingestionRateLimitBytes: over.rate ?? 15_000_000,
@@ -57,13 +89,23 @@ function start(
     multitenancyEnabled: over.multitenancyEnabled ?? false,
     pusher,
     forward: (...call) => void forwarded.push(call),
-    metrics: new DistributorMetrics(metrics),
+    metrics: distributorMetrics,
+    spanLog: new SpanLog({
+      received: OFF,
+      discarded: OFF,
+      counted: QUIET.metricReceivedSpans,
+      logger,
+      spans: distributorMetrics.debugSpans,
+      ...over.log,
+    }),
+    refusals: logger,
+    artificialDelayMs: over.artificialDelayMs ?? 0,
     retryAfterMs: over.retryAfterMs ?? 0,
     nowMs: () => clock.nowMs,
   });
   const consume = (body: Uint8Array, tenantHeader?: string) =>
     distributor.consume({ tenantHeader, body, transport: 'grpc' });
-  return { metrics, pusher, clock, forwarded, consume };
+  return { metrics, pusher, clock, forwarded, lines, consume };
 }
 
 /** Samples of the exposition text by their full name. */
@@ -90,7 +132,9 @@ t.test('a request goes through', async (t) => {
   const { metrics, pusher, consume } = start();
   const body = encodeTraces(aTrace(1, 10));
   t.same(await consume(body), { rejectedSpans: 0, message: '' });
-  t.same(pusher.pushed, [{ tenant: 'single-tenant', body, spanCount: 10, traces: undefined }]);
+  t.same(pusher.pushed, [
+    { tenant: 'single-tenant', body, spanCount: 10, traces: undefined, namesRejected: false },
+  ]);
   t.same(await consume(new Uint8Array(0)), { rejectedSpans: 0, message: '' }, 'no spans, no push');
   t.equal(pusher.pushed.length, 1);
   await sameSamples(t, metrics, {
@@ -203,6 +247,120 @@ t.test('what else a tenant sets', async (t) => {
   t.notOk(refused instanceof RetryLaterError);
 });
 
+t.test('spans in the log', async (t) => {
+  const spans = [
+    aSpan({
+      name: 'GET /',
+      kind: 2,
+      status: { code: 2, message: 'no' },
+      endUnixNano: START_NANO + 1_500_000_000n,
+      resource: aResource('shop', [['k8s.pod', 'p 1']]),
+      attributes: [
+        ['http.status', 500n],
+        ['negative', -(2n ** 40n)],
+        ['ratio', 0.25],
+        ['ok', true],
+        ['list', ['a', 1n]],
+        ['map', { kv: [['x', 'y']] }],
+        ['bytes', new Uint8Array(2)],
+        ['none', undefined],
+      ],
+    }),
+    aSpan({ spanId: hexId(2, 8), parentSpanId: hexId(1, 8), kind: 9, status: { code: 1, message: '' } }),
+  ];
+  const ids = (n: number): string => `spanid=${hexId(n, 8)} traceid=${hexId(1, 16)}`;
+  const received = { ...OFF, enabled: true };
+
+  t.test('received', async (t) => {
+    const plain = start({ log: { received } });
+    await plain.consume(encodeTraces(spans));
+    t.same(plain.lines, [`level=info msg=received ${ids(1)}`, `level=info msg=received ${ids(2)}`]);
+    const full = start({
+      log: { received: { ...received, includeAllAttributes: true, filterByStatusError: true } },
+    });
+    await full.consume(encodeTraces(spans));
+    t.same(full.lines, [
+      'level=info msg=received span_service_name=shop span_k8s_pod="p 1" span_http_status=500 ' +
+        'span_negative=-1099511627776 span_ratio=0.25 span_ok=true span_list=[a1] span_map={x:y} ' +
+        'span_bytes="" span_none="" span_name="GET /" span_duration_seconds=1.5 span_kind=SPAN_KIND_SERVER ' +
+        `span_status=STATUS_CODE_ERROR ${ids(1)}`,
+    ]);
+  });
+
+  t.test('discarded', async (t) => {
+    const { pusher, lines, consume } = start({ log: { discarded: received } });
+    await consume(encodeTraces([...spans, aSpan({ spanId: 'abcd' })]));
+    t.same(lines, [`level=info msg=discarded tenant=single-tenant spanid=abcd traceid=${hexId(1, 16)}`]);
+    lines.length = 0;
+    const traceIds = new Set([hexId(1, 16)]);
+    pusher.answer = { rejected: [{ reason: 'trace_too_large', spanCount: 2, message: 'x', traceIds }] };
+    await consume(encodeTraces([...spans, aSpan({ traceId: hexId(2, 16) })]));
+    const reason = 'push_error_reason=TRACE_TOO_LARGE tenant=single-tenant';
+    t.same(
+      lines,
+      [1, 2].map((n) => `level=info msg=discarded ${reason} ${ids(n)}`),
+    );
+    t.ok(pusher.pushed.every(({ namesRejected }) => namesRejected === true));
+  });
+
+  t.test('counted', async (t) => {
+    const counted = { enabled: true, rootOnly: true };
+    const { metrics, consume } = start({ log: { counted } });
+    await consume(encodeTraces(spans));
+    const name = 'tempo_distributor_debug_spans_received_total';
+    await sameSamples(t, metrics, {
+      [`${name}{tenant="single-tenant",name="GET /",service="shop"}`]: 1,
+      [`${name}{tenant="single-tenant",name="op",service="shop"}`]: undefined,
+    });
+  });
+
+  t.test('garbage in an attribute', async (t) => {
+    const { lines, consume } = start({ log: { received: { ...received, includeAllAttributes: true } } });
+    const bytes = field(
+      1,
+      field(2, field(2, Buffer.concat([encodeSpan(spans[1]!), field(9, [0x0a, 0x7f])]))),
+    );
+    await consume(bytes);
+    t.match(lines, [/span_="" span_name=op .*span_kind=9 span_status=STATUS_CODE_OK/]);
+  });
+
+  t.test('what is refused, but not too many lines', async (t) => {
+    const { pusher, lines, consume } = start();
+    pusher.answer = new TempoError('unavailable', 'disk is full');
+    await t.rejects(consume(encodeTraces(spans)));
+    t.same(lines, ['level=error msg="pusher failed to consume trace data" err="disk is full"']);
+    let nowMs = 0;
+    let dropped = 0;
+    const few: string[] = [];
+    const logger = limitLines(
+      createLogger({ level: 'info', format: 'logfmt', write: (line) => few.push(line) }),
+      { linesPerSec: 10, dropped: () => dropped++, nowMs: () => nowMs },
+    );
+    for (let i = 0; i < 15; i++) logger.child({ i }).info('x');
+    nowMs = 150;
+    for (let i = 0; i < 3; i++) logger.error('y');
+    t.same([few.length, dropped], [11, 7]);
+  });
+});
+
+t.test('a delay on purpose', async (t) => {
+  const { metrics, pusher, consume } = start({
+    limits: { artificialDelayMs: 40 },
+    artificialDelayMs: 60_000,
+  });
+  const beganMs = performance.now();
+  await consume(encodeTraces(aTrace(1, 3)));
+  t.ok(performance.now() - beganMs > 35, 'that of the tenant');
+  pusher.answer = new TempoError('unavailable', 'x');
+  await t.rejects(consume(encodeTraces(aTrace(1, 3))), { code: 'unavailable' });
+  await sameSamples(t, metrics, {
+    'tempo_distributor_added_latency_seconds_count{tenant="single-tenant"}': 2,
+    'tempo_distributor_added_latency_seconds_sum{tenant="single-tenant"}': 0.08,
+  });
+  const off = start({ limits: { artificialDelayMs: 0 }, artificialDelayMs: 60_000 });
+  await off.consume(encodeTraces(aTrace(1, 3)));
+});
+
 t.test('what is kept goes to forwarders, and nothing else', async (t) => {
   const body = encodeTraces(aTrace(1, 3));
   const { pusher, forwarded, consume } = start({ limits: { forwarders: ['a', 'b'] } });
@@ -294,7 +452,7 @@ t.test('the module', async (t) => {
   const create = (receivers: DistributorSettings['receivers']) => {
     const pusher = new RecordingPusher();
     const service = createDistributor({
-      config: { receivers, retryAfterOnResourceExhaustedMs: 0, forwarders: [] },
+      config: { ...QUIET, receivers, retryAfterOnResourceExhaustedMs: 0 },
       limits: () => ({ ...NO_LIMITS, ingestionRateLimitBytes: 1e9, ingestionBurstSizeBytes: 1e9 }),
       admit: () => {},
       multitenancyEnabled: true,

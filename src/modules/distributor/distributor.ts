@@ -1,13 +1,16 @@
 // The way of a request through the distributor: tenant, byte rate, wire scan, push. Whole requests are
 // refused with an error, single spans by partial success.
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Pusher, PushRequest, PushResult } from '../../contracts/push.ts';
 import { RetryLaterError, TempoError } from '../../lib/errors.ts';
 import { cutBadSpans, scanRequest } from '../../model/otlp/scan.ts';
 import { TraceRuns } from '../../model/otlp/trace-runs.ts';
 import { tenantOfHeader } from '../../model/tenant.ts';
 import type { Consumed, IncomingTraces, TraceConsumer } from '../../receivers/receiver.ts';
+import type { Logger } from '../../telemetry/log.ts';
 import type { DistributorMetrics } from './metrics.ts';
 import { type RateLimit, RateLimiter } from './rate-limiter.ts';
+import type { SpanLog } from './span-log.ts';
 
 export interface TenantLimits {
   readonly ingestionRateLimitBytes: number;
@@ -16,6 +19,8 @@ export interface TenantLimits {
   readonly isRateGlobal: boolean;
   readonly retryInfoEnabled: boolean;
   readonly forwarders: readonly string[];
+  /** Shortest time of a push; undefined = the module's. */
+  readonly artificialDelayMs: number | undefined;
   /** Whoever keeps the spans limits traces, so it needs to know which a request holds. */
   readonly limitsTraces: boolean;
 }
@@ -29,6 +34,11 @@ export interface DistributorOptions {
   /** Gives copies of what was kept to others. */
   readonly forward: (tenant: string, forwarders: readonly string[], body: Uint8Array) => void;
   readonly metrics: DistributorMetrics;
+  readonly spanLog: SpanLog;
+  /** Gets a line for each request that is refused. */
+  readonly refusals: Logger;
+  /** Shortest time of a push where the tenant has none of its own. */
+  readonly artificialDelayMs: number;
   /** RetryInfo of rate limited requests; 0 = none. */
   readonly retryAfterMs: number;
   /** Monotonic. */
@@ -40,6 +50,14 @@ export interface DistributorOptions {
  * hold.
  */
 const MEMORY_RETRY_MS = 1000;
+
+const DELAY_JITTER = 0.1;
+
+/** What Tempo's ingesters call the reasons. */
+const PUSH_ERRORS: Readonly<Record<string, string>> = {
+  live_traces_exceeded: 'MAX_LIVE_TRACES',
+  trace_too_large: 'TRACE_TOO_LARGE',
+};
 
 const ALL_KEPT: Consumed = { rejectedSpans: 0, message: '' };
 
@@ -59,11 +77,27 @@ export class Distributor implements TraceConsumer {
     try {
       const tenant = tenantOfHeader(traces.tenantHeader, multitenancyEnabled);
       this.#options.admit(traces.body.length);
+      const delayMs = this.#options.limits(tenant).artificialDelayMs ?? this.#options.artificialDelayMs;
+      if (delayMs > 0) return await this.#consumeSlowly(tenant, traces, delayMs);
       return await this.#consumeOf(tenant, traces);
     } catch (err) {
+      this.#options.refusals.error('pusher failed to consume trace data', { err });
       metrics.pushErrors.inc();
       metrics.receivers[traces.transport].refused.inc(spanCountOf(traces.body));
       throw err;
+    }
+  }
+
+  /** Answers no earlier than the delay, give or take a tenth. */
+  async #consumeSlowly(tenant: string, traces: IncomingTraces, delayMs: number): Promise<Consumed> {
+    const { metrics, nowMs } = this.#options;
+    const startMs = nowMs();
+    try {
+      return await this.#consumeOf(tenant, traces);
+    } finally {
+      const restMs = Math.max(0, delayMs - (nowMs() - startMs));
+      metrics.addedSeconds.observe({ tenant }, restMs / 1000);
+      await pause(restMs * (1 + DELAY_JITTER * (2 * Math.random() - 1)));
     }
   }
 
@@ -71,14 +105,17 @@ export class Distributor implements TraceConsumer {
     const { metrics, nowMs } = this.#options;
     const counters = metrics.ofTenant(tenant);
     counters.ingressBytes.inc(body.length);
-    const limits = this.#options.limits(tenant);
+    const { limits: limitsOf, spanLog } = this.#options;
+    const limits = limitsOf(tenant);
     this.#limit(tenant, limits, body);
     const runs = limits.limitsTraces ? this.#runs : undefined;
     const { spanCount, badTraceIds, badSpanIds, message } = scanRequest(body, runs);
     if (spanCount === 0) return ALL_KEPT;
+    spanLog.received(tenant, body);
     metrics.discard(tenant, 'invalid_trace_id', badTraceIds);
     metrics.discard(tenant, 'invalid_span_id', badSpanIds);
     const badCount = badTraceIds + badSpanIds;
+    if (badCount > 0) spanLog.discarded(tenant, body);
     if (badCount === spanCount) throw new TempoError('invalid_argument', message);
     const goodBody = badCount === 0 ? body : cutBadSpans(body);
     const goodCount = spanCount - badCount;
@@ -86,7 +123,13 @@ export class Distributor implements TraceConsumer {
     counters.bytesReceived.inc(goodBody.length);
     counters.spansReceived.inc(goodCount);
     const startMs = nowMs();
-    const result = await this.#push({ tenant, body: goodBody, spanCount: goodCount, traces: runs });
+    const namesRejected = spanLog.wantsDiscarded;
+    const request = { tenant, body: goodBody, spanCount: goodCount, traces: runs, namesRejected };
+    const result = await this.#push(request);
+    for (const { reason, traceIds } of result.rejected) {
+      if (traceIds !== undefined)
+        spanLog.discarded(tenant, goodBody, PUSH_ERRORS[reason] ?? reason, traceIds);
+    }
     metrics.pushSeconds.observe((nowMs() - startMs) / 1000);
     metrics.receivers[transport].accepted.inc(goodCount);
     if (limits.forwarders.length > 0) this.#options.forward(tenant, limits.forwarders, goodBody);

@@ -7,10 +7,11 @@ import { OtlpHttpReceiver, type OtlpHttpOptions } from '../../receivers/otlp-htt
 import type { BoundAddress, Receiver, TraceConsumer } from '../../receivers/receiver.ts';
 import { ForwarderMetrics } from './forwarder-metrics.ts';
 import { Forwarders, type ForwarderSettings } from './forwarders.ts';
-import type { Logger } from '../../telemetry/log.ts';
+import { limitLines, type Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Distributor, type TenantLimits } from './distributor.ts';
 import { DistributorMetrics } from './metrics.ts';
+import { type LogSpansSettings, type MetricSpansSettings, SpanLog } from './span-log.ts';
 
 /** The part of the configuration that the module reads. */
 export interface DistributorSettings {
@@ -26,6 +27,10 @@ export interface DistributorSettings {
   };
   readonly retryAfterOnResourceExhaustedMs: number;
   readonly forwarders: readonly ForwarderSettings[];
+  readonly logReceivedSpans: LogSpansSettings;
+  readonly logDiscardedSpans: LogSpansSettings;
+  readonly metricReceivedSpans: MetricSpansSettings;
+  readonly artificialDelayMs: number;
 }
 
 export interface DistributorModuleOptions {
@@ -44,6 +49,9 @@ export interface DistributorService extends Service {
   addresses(): ReadonlyMap<string, BoundAddress>;
 }
 
+/** As many as the main thread writes beside its work. */
+const SPAN_LINES_PER_SEC = 5000;
+const REFUSALS_PER_SEC = 10;
 /** Time for open requests when stopping. */
 const STOP_GRACE_MS = 3000;
 
@@ -61,13 +69,29 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     metrics: new ForwarderMetrics(options.metrics),
     logger,
   });
+  const metrics = new DistributorMetrics(options.metrics);
+  const limited = (linesPerSec: number): Logger =>
+    limitLines(logger, {
+      linesPerSec,
+      dropped: () => metrics.droppedLines.inc(),
+      nowMs: () => performance.now(),
+    });
   const consumer = new Distributor({
     limits: options.limits,
     multitenancyEnabled: options.multitenancyEnabled,
     admit: options.admit,
     pusher: options.pusher,
     forward: (tenant, names, body) => forwarders.forward(tenant, names, body),
-    metrics: new DistributorMetrics(options.metrics),
+    metrics,
+    spanLog: new SpanLog({
+      received: config.logReceivedSpans,
+      discarded: config.logDiscardedSpans,
+      counted: config.metricReceivedSpans,
+      logger: limited(SPAN_LINES_PER_SEC),
+      spans: metrics.debugSpans,
+    }),
+    refusals: limited(REFUSALS_PER_SEC),
+    artificialDelayMs: config.artificialDelayMs,
     retryAfterMs: config.retryAfterOnResourceExhaustedMs,
     nowMs: () => performance.now(),
   });

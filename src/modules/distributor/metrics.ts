@@ -26,6 +26,9 @@ export interface ReceiverCounters {
 
 export class DistributorMetrics {
   readonly pushSeconds: Histogram;
+  readonly addedSeconds: Histogram;
+  readonly debugSpans: Counter;
+  readonly droppedLines: Counter;
   readonly pushes: Counter;
   readonly pushErrors: Counter;
   readonly appends: Child;
@@ -64,6 +67,21 @@ export class DistributorMetrics {
       'Records the amount of time to push a batch to the ingester.',
       SECONDS_BUCKETS,
     );
+    this.addedSeconds = metrics.histogram(
+      'tempo_distributor_added_latency_seconds',
+      'Time by which pushes were delayed on purpose.',
+      SECONDS_BUCKETS,
+      tenant,
+    );
+    this.debugSpans = metrics.counter(
+      'tempo_distributor_debug_spans_received_total',
+      'Spans received by name and service, where that is counted.',
+      ['tenant', 'name', 'service'],
+    );
+    this.droppedLines = metrics.counter(
+      'tempo_dropped_log_lines_total',
+      'The total number of log lines dropped by the rate limited logger.',
+    );
     this.pushes = metrics.counter('tempo_distributor_push_total', 'Pushes of any receiver');
     this.pushErrors = metrics.counter(
       'tempo_distributor_push_errors_total',
@@ -80,22 +98,7 @@ export class DistributorMetrics {
       'Batches that ingesters refused.',
     );
     metrics.gauge('tempo_distributor_ingester_clients', 'Ingesters that batches are sent to.').set(1);
-    const labels = ['receiver', 'transport'];
-    const accepted = metrics.counter(
-      'tempo_receiver_accepted_spans',
-      'Number of spans successfully pushed into the pipeline.',
-      labels,
-    );
-    const refused = metrics.counter(
-      'tempo_receiver_refused_spans',
-      'Number of spans that could not be pushed into the pipeline.',
-      labels,
-    );
-    const of = (transport: string): ReceiverCounters => ({
-      accepted: started(accepted.labels(RECEIVER, transport)),
-      refused: started(refused.labels(RECEIVER, transport)),
-    });
-    this.receivers = { grpc: of('grpc'), http: of('http') };
+    this.receivers = receiverCounters(metrics);
   }
 
   ofTenant(tenant: string): TenantCounters {
@@ -115,6 +118,25 @@ export class DistributorMetrics {
   discard(tenant: string, reason: string, spanCount: number): void {
     if (spanCount > 0) this.#discarded.inc({ reason, tenant }, spanCount);
   }
+}
+
+function receiverCounters(metrics: Metrics): DistributorMetrics['receivers'] {
+  const labels = ['receiver', 'transport'];
+  const accepted = metrics.counter(
+    'tempo_receiver_accepted_spans',
+    'Number of spans successfully pushed into the pipeline.',
+    labels,
+  );
+  const refused = metrics.counter(
+    'tempo_receiver_refused_spans',
+    'Number of spans that could not be pushed into the pipeline.',
+    labels,
+  );
+  const of = (transport: string): ReceiverCounters => ({
+    accepted: started(accepted.labels(RECEIVER, transport)),
+    refused: started(refused.labels(RECEIVER, transport)),
+  });
+  return { grpc: of('grpc'), http: of('http') };
 }
 
 function appendCounter(metrics: Metrics, name: string, help: string): Child {

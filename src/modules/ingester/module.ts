@@ -296,7 +296,7 @@ class LocalIngester implements Ingester {
     if (this.state !== 'running') throw new TempoError('unavailable', `ingester is ${this.state}`);
     const { tenant, traces } = request;
     if (traces === undefined) return this.append(tenant, request.body, request.spanCount);
-    const rest = this.traceLimiter.admit(tenant, request.body, traces);
+    const rest = this.traceLimiter.admit(tenant, request.body, traces, request.namesRejected);
     if (rest?.spanCount === 0) return rest;
     const { body, spanCount } = rest ?? request;
     try {

@@ -60,7 +60,7 @@ export class TraceLimiter {
    * Counts the traces of a request.
    * @returns undefined when all of it may be kept.
    */
-  admit(tenant: string, body: Uint8Array, runs: TraceRuns): Remainder | undefined {
+  admit(tenant: string, body: Uint8Array, runs: TraceRuns, namesRejected = false): Remainder | undefined {
     const limits = this.#options.limits(tenant);
     const liveMax = liveLimit(limits);
     const bytesMax = limits.maxBytesPerTrace;
@@ -89,7 +89,7 @@ export class TraceLimiter {
       );
       if (sum > bytesMax) isAllKept = false;
     }
-    return isAllKept ? undefined : this.#remainder(tenant, body, runs, traces, limits);
+    return isAllKept ? undefined : this.#remainder(tenant, body, runs, traces, limits, namesRejected);
   }
 
   /** The request was not kept after all. */
@@ -142,6 +142,7 @@ export class TraceLimiter {
     runs: TraceRuns,
     traces: TenantTraces,
     limits: TraceLimits,
+    namesRejected: boolean,
   ): Remainder {
     const { words } = runs;
     const bytesMax = limits.maxBytesPerTrace > 0 ? limits.maxBytesPerTrace : Infinity;
@@ -156,10 +157,13 @@ export class TraceLimiter {
       verdicts[run] = verdict;
       spans[verdict]! += words[run * RUN_WORDS + RunWord.spans]!;
     }
+    const idsOf = (verdict: number): ReadonlySet<string> | undefined =>
+      namesRejected ? traceIdsOf(body, runs, verdicts, verdict) : undefined;
     const rejected = [];
     if (spans[TOO_MANY]! > 0) {
       const message = tooManyText(tenant, limits);
-      rejected.push({ reason: 'live_traces_exceeded', spanCount: spans[TOO_MANY]!, message });
+      const traceIds = idsOf(TOO_MANY);
+      rejected.push({ reason: 'live_traces_exceeded', spanCount: spans[TOO_MANY]!, message, traceIds });
     }
     if (largeRun >= 0) {
       const bytes = this.#bytesInRequest(runs, this.#ordinals[largeRun]!);
@@ -167,7 +171,8 @@ export class TraceLimiter {
       const message =
         `TRACE_TOO_LARGE: max size of trace (${bytesMax}) exceeded while adding ${bytes} bytes ` +
         `to trace ${id} for tenant ${tenant}`;
-      rejected.push({ reason: 'trace_too_large', spanCount: spans[TOO_LARGE]!, message });
+      const traceIds = idsOf(TOO_LARGE);
+      rejected.push({ reason: 'trace_too_large', spanCount: spans[TOO_LARGE]!, message, traceIds });
     }
     const kept = spans[KEPT]!;
     return { body: kept === 0 ? NOTHING : cutRuns(body, runs, verdicts), spanCount: kept, rejected };
@@ -183,6 +188,21 @@ export class TraceLimiter {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** Ids of the traces with a verdict, in hex. */
+function traceIdsOf(
+  body: Uint8Array,
+  { count, words }: TraceRuns,
+  verdicts: Uint8Array,
+  verdict: number,
+): ReadonlySet<string> {
+  const ids = new Set<string>();
+  for (let run = 0; run < count; run++) {
+    const at = words[run * RUN_WORDS + RunWord.idAt]!;
+    if (verdicts[run] === verdict) ids.add(Buffer.from(body.subarray(at, at + 16)).toString('hex'));
+  }
+  return ids;
+}
 
 /** One process has the cluster's share too. */
 function liveLimit({ maxTracesPerUser: local, maxGlobalTracesPerUser: global }: TraceLimits): number {
