@@ -144,9 +144,9 @@ function spansPerSpanSet(params: UrlParams, limits: SearchLimits): number {
   const wanted = integer(params, 'spss', 'Atoi', Number.MAX_SAFE_INTEGER) ?? limits.defaultSpansPerSpanSet;
   if (wanted < 0) throw invalid('invalid spss: must be a non-negative number');
   const max = limits.spansPerSpanSetMax;
-  if (max > 0 && (wanted > max || wanted === 0))
-    throw invalid(`spans per span set exceeds ${max}. received ${wanted}`);
-  return wanted;
+  if (max > 0 && wanted > max) throw invalid(`spans per span set exceeds ${max}. received ${wanted}`);
+  // All of them only where there is no limit.
+  return wanted === 0 && max > 0 ? limits.defaultSpansPerSpanSet || max : wanted;
 }
 
 function searchRange(params: UrlParams, limits: SearchLimits): SecondsRange {

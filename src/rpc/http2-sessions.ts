@@ -151,12 +151,18 @@ function refuseFloods(session: ServerHttp2Session, minPingIntervalMs: number): v
   let lastPingMs = -Infinity;
   let sentBytes = 0;
   let early = 0;
+  let hasCalled = false;
+  session.on('stream', () => {
+    hasCalled = true;
+  });
   session.on('ping', () => {
     const nowMs = performance.now();
     const sent = session.socket.bytesWritten;
-    // Peers measure the line with pings while they are being sent something.
-    if (nowMs - lastPingMs >= minPingIntervalMs || sent - sentBytes > QUIET_BYTES) early = 0;
+    // Peers measure the line with pings while they are being sent something, be it a short answer.
+    const isBusy = hasCalled || sent - sentBytes > QUIET_BYTES;
+    if (nowMs - lastPingMs >= minPingIntervalMs || isBusy) early = 0;
     else early++;
+    hasCalled = false;
     lastPingMs = nowMs;
     sentBytes = sent;
     if (early > EARLY_PINGS_MAX) sendAway(session, TOO_MANY_PINGS);

@@ -44,6 +44,9 @@ t.test('search parameters', (t) => {
     range: { startSec: undefined, endSec: undefined },
   });
   t.same(parse('').query, '{ }');
+  t.equal(parse('q={}&spss=0').spansPerSpanSet, 3, 'as if none was given');
+  const unlimited = { ...LIMITS, spansPerSpanSetMax: 0 };
+  t.equal(parseSearchParams(new URLSearchParams('q={}&spss=0'), unlimited).spansPerSpanSet, 0, 'all');
   t.same(parse('q={}&minDuration=5s&x=1').query, '{}');
   t.same(parse('x=1&start=10&end=20').query, '{ }');
   t.same(parse('limit=5&spss=7&start=10&end=20'), {

@@ -206,3 +206,20 @@ t.test('unknown paths, and paths that say the same otherwise', async (t) => {
   t.equal(build.headers['content-type'], 'application/json');
   t.match(build.json(), { version: /^2\.\d+\.\d+$/, goVersion: String });
 });
+
+t.test('pings of a client that measures the line are fine, pings without calls are not', async (t) => {
+  const methods = new GrpcMethods().unary('/a.B/C', async () => new Uint8Array(0));
+  const { url } = await start(t, '', methods);
+  const session = connectHttp2(t, url);
+  const ping = (): Promise<void> =>
+    new Promise((resolve, reject) => void session.ping((err) => (err ? reject(err) : resolve())));
+  const goneAway = new Promise<number>((resolve) => session.once('goaway', resolve));
+  const headers = { ':method': 'POST', ':path': '/a.B/C', 'content-type': 'application/grpc' };
+  for (let i = 0; i < 20; i++) {
+    await ask(session, headers, Buffer.alloc(5));
+    await ping();
+  }
+  t.notOk(session.closed, 'a ping after each short answer');
+  for (let i = 0; i < 4; i++) await ping().catch(() => {});
+  t.equal(await goneAway, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+});
