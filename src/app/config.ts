@@ -44,6 +44,7 @@ const rootFields = {
         '0 = the limit of the cgroup or GOMEMLIMIT, else the smaller of a quarter of all and 2GiB',
         hidden,
       ),
+      idle_tenant_timeout: duration('15m', 'nothing is kept of tenants that are silent for so long', hidden),
     },
     'memory the process may use',
     hidden,

@@ -54,6 +54,10 @@ const BASE_BYTES = 224 * 1024 * 1024;
 const BASE_SHARE_MAX = 0.5;
 /** Share of the rest of the memory budget for heads, live and being written. */
 const HEADS_SHARE = 0.45;
+/** How often within their timeout idle tenants are looked for. */
+const SWEEPS = 4;
+const SWEEP_MS_MIN = 100;
+const SWEEP_MS_MAX = 60_000;
 /** Share of the rest for bodies of requests, and the least: one large message must pass. */
 const BODIES_SHARE = 0.15;
 const BODIES_BYTES_MIN = 64 * 1024 * 1024;
@@ -119,7 +123,11 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     logger: logger.child({ module: 'distributor' }),
     metrics,
   });
+  const { idleTenantTimeoutMs } = config.memory;
+  const sweepMs = Math.min(Math.max(idleTenantTimeoutMs / SWEEPS, SWEEP_MS_MIN), SWEEP_MS_MAX);
+  const sweeper = setInterval(() => metrics.tenants.sweep(idleTenantTimeoutMs), sweepMs).unref();
   const stopWatching = (): void => {
+    clearInterval(sweeper);
     stopProbe();
     admission.stop();
   };

@@ -1,8 +1,10 @@
 // The process's metric registry: a thin door to prom-client, so that modules declare theirs in one table
 // each.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Counter, Gauge, Histogram, type Metric, Registry } from 'prom-client';
 import { CountedHistogram } from './counted-histogram.ts';
 import { type ExpositionFormat, exposition, type RegisteredMetric } from './exposition.ts';
+import { TenantActivity } from './tenant-activity.ts';
 
 export type { Counter, CountedHistogram, Gauge, Histogram };
 
@@ -13,8 +15,30 @@ export function exponentialBuckets(start: number, factor: number, count: number)
   return Array.from({ length: count }, (_, i) => start * factor ** i);
 }
 
+/** Tenants with time series of their own. */
+const TENANTS_MAX = 20_000;
+/** Labels whose values are tenants. */
+const TENANT_LABELS = ['tenant', 'user'];
+/** Series that are removed without a pause. */
+const REMOVED_AT_ONCE = 500;
+
 export class Metrics {
   readonly registry = new Registry();
+  /** Whoever counts something by tenant says so here. */
+  readonly tenants: TenantActivity;
+  #forgetting: Promise<void> = Promise.resolve();
+
+  constructor(nowMs: () => number = () => performance.now(), tenantsMax = TENANTS_MAX) {
+    this.tenants = new TenantActivity(tenantsMax, nowMs);
+    this.tenants.onForget((tenants) => {
+      this.#forgetting = this.#forgetting.then(() => this.#forget(tenants));
+    });
+  }
+
+  /** Resolves when the series of tenants that were forgotten are gone. */
+  get forgotten(): Promise<void> {
+    return this.#forgetting;
+  }
 
   counter(name: string, help: string, labelNames: readonly string[] = []): Counter {
     return new Counter({ name, help, labelNames: [...labelNames], registers: [this.registry] });
@@ -67,6 +91,24 @@ export class Metrics {
   /** What a scraper is given. */
   text(format: ExpositionFormat = 'text'): Promise<string> {
     return exposition(this.registered(), format);
+  }
+
+  async #forget(tenants: ReadonlySet<string>): Promise<void> {
+    let removed = 0;
+    for (const metric of this.registered()) {
+      const label = metric.labelNames.find((name) => TENANT_LABELS.includes(name));
+      if (label === undefined) continue;
+      const keys = new Set<string>();
+      for (const { labels } of (await metric.get()).values) {
+        const { le: _bucket, ...own } = labels;
+        const key = JSON.stringify(own);
+        if (keys.has(key) || !tenants.has(String(labels[label]))) continue;
+        keys.add(key);
+        if (metric instanceof CountedHistogram) metric.remove(String(labels[label]));
+        else (metric as unknown as Counter).remove(own as Record<string, string>);
+        if (++removed % REMOVED_AT_ONCE === 0) await nextTurn();
+      }
+    }
   }
 
   /** All metrics, in the order in which they were declared. */

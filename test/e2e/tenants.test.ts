@@ -5,11 +5,17 @@ import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
+import { figuresOf, httpExport, metric, until } from '../support/hostile.ts';
+import { flush } from '../support/read-api.ts';
 import { startTempo } from '../support/server.ts';
 
+const TENANTS = Number(process.env['MANY_TENANTS'] ?? 300);
+const RSS_GROWTH_MIB_MAX = 100;
 const START = BigInt(Date.now()) * 1_000_000n;
 const span = (trace: number, id: number) =>
   aSpan({ traceId: hexId(trace, 16), spanId: hexId(id, 8), startUnixNano: START, endUnixNano: START + 5n });
+
+t.setTimeout(120_000 + 100 * TENANTS);
 
 t.test('tenants', async (t) => {
   const folder = t.testdir();
@@ -87,4 +93,39 @@ overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 2
     t.match(metrics, failed);
     t.match(await send('few', span(1, 9)), /RATE_LIMITED/, 'the last good one holds');
   });
+});
+
+t.test(`${TENANTS} tenants with one span each come and go`, { timeout: 60_000 + TENANTS * 60 }, async (t) => {
+  const tempo = await startTempo(t.testdir(), {
+    yaml: 'multitenancy_enabled: true\nmemory: { idle_tenant_timeout: 3s }\n',
+  });
+  t.teardown(() => tempo.kill());
+  const send = async (tenant: string): Promise<number> =>
+    (await httpExport(tempo, encodeTraces([span(1, 1)]), { 'x-scope-orgid': tenant })).status;
+  const bytesOfMetrics = async (): Promise<number> => (await (await tempo.get('/metrics')).text()).length;
+  for (let i = 0; i < 20; i++) await send(`first-${i}`);
+  await flush(tempo);
+  t.ok(await until(async () => (await metric(tempo, 'tempo_ingester_live_traces')) === 0));
+  const before = { ...figuresOf(tempo.pid), metrics: await bytesOfMetrics() };
+  const statuses = new Set<number>();
+  let next = 0;
+  const sender = async (): Promise<void> => {
+    while (next < TENANTS) statuses.add(await send(`tenant-${next++}`));
+  };
+  await Promise.all(Array.from({ length: 8 }, sender));
+  t.strictSame([...statuses], [200]);
+  const during = { ...figuresOf(tempo.pid), metrics: await bytesOfMetrics() };
+  await flush(tempo);
+  t.ok((await bytesOfMetrics()) > before.metrics, 'they have time series');
+  const series = (): Promise<number> => metric(tempo, 'tempo_distributor_spans_received_total');
+  t.ok(await until(async () => (await series()) === 0, 20_000 + TENANTS * 10), 'their time series go');
+  t.ok(await until(() => figuresOf(tempo.pid).descriptors <= before.descriptors + 2), 'descriptors');
+  const isSmall = (): boolean => figuresOf(tempo.pid).rssMib < before.rssMib + RSS_GROWTH_MIB_MAX;
+  t.ok(await until(isSmall), 'memory is given back');
+  const after = { ...figuresOf(tempo.pid), metrics: await bytesOfMetrics() };
+  t.comment(`before ${JSON.stringify(before)}`);
+  t.comment(`during ${JSON.stringify(during)}`);
+  t.comment(`after ${JSON.stringify(after)}`);
+  t.equal(await send('tenant-7'), 200, 'and they may come again');
+  t.equal(await tempo.stop(), 0);
 });

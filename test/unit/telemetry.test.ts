@@ -148,3 +148,54 @@ t.test('a scrape of a thousand tenants lets others run', async (t) => {
   t.equal((await text).split('\n').length, 25 * 1002 + 1);
   t.ok(turns > 2, `${turns} turns of the event loop meanwhile`);
 });
+
+t.test('tenants that are silent are forgotten, and the oldest when there are too many', async (t) => {
+  let nowMs = 0;
+  const metrics = new Metrics(() => nowMs, 10);
+  const told: string[] = [];
+  metrics.tenants.onForget((tenants) => void told.push([...tenants].join()));
+  const spans = metrics.counter('spans', 'Spans.', ['tenant', 'kind']);
+  const live = metrics.gauge('live', 'Live.', ['tenant']);
+  const waiting = metrics.gauge('waiting', 'Waiting.', ['user']);
+  const seconds = metrics.histogram('seconds', 'Seconds.', [1, 2], ['tenant']);
+  const sizes = metrics.countedHistogram('sizes', 'Sizes.', [1], 'tenant');
+  const other = metrics.counter('other', 'Other.', ['name']);
+  const send = (tenant: string): void => {
+    metrics.tenants.seen(tenant);
+    for (const kind of ['a', 'b']) spans.inc({ tenant, kind });
+    live.set({ tenant }, 1);
+    waiting.set({ user: tenant }, 1);
+    seconds.observe({ tenant }, 1);
+    sizes.add(tenant, Float64Array.of(1, 1, 1));
+  };
+  const tenantsOf = async (): Promise<string[]> => {
+    await metrics.forgotten;
+    const text = await metrics.text();
+    const names = [...text.matchAll(/^(\w+)\{.*?(?:tenant|user)="(\w+)"/gm)].map(
+      ([, name, tenant]) => `${name} ${tenant}`,
+    );
+    return [...new Set(names)];
+  };
+  other.inc({ name: 'early' });
+  send('early');
+  send('busy');
+  nowMs = 60_000;
+  send('busy');
+  metrics.tenants.sweep(90_000);
+  t.strictSame(told, [], 'nobody was silent for so long');
+  nowMs = 100_000;
+  metrics.tenants.sweep(90_000);
+  t.strictSame(told, ['early']);
+  const counted = ['spans', 'live', 'waiting'];
+  const parts = ['seconds', 'sizes'].flatMap((name) => [`${name}_bucket`, `${name}_sum`, `${name}_count`]);
+  t.strictSame(
+    await tenantsOf(),
+    [...counted, ...parts].map((name) => `${name} busy`),
+  );
+  t.match(await metrics.text(), /other\{name="early"\} 1/, 'a label of another meaning stays');
+  send('early');
+  t.match(await metrics.text(), /spans\{tenant="early",kind="a"\} 1\n/, 'who comes again begins anew');
+  for (let i = 0; i < 9; i++) send(`t${i}`);
+  t.strictSame(told.slice(1), ['busy,early'], 'a tenth more than is needed');
+  t.equal(metrics.tenants.size, 9);
+});

@@ -69,6 +69,7 @@ export class Distributor implements TraceConsumer {
   constructor(options: DistributorOptions) {
     this.#options = options;
     this.#limiter = new RateLimiter(options.nowMs);
+    options.metrics.onForget((tenants) => this.#limiter.forget(tenants));
   }
 
   async consume(traces: IncomingTraces): Promise<Consumed> {

@@ -1,5 +1,6 @@
 // The distributor's metrics, under Tempo's names.
 import { type Counter, type Histogram, type Metrics, SECONDS_BUCKETS } from '../../telemetry/metrics.ts';
+import type { TenantActivity } from '../../telemetry/tenant-activity.ts';
 
 /** As Tempo names its one OTLP receiver. */
 const RECEIVER = 'otlp/otlp_receiver';
@@ -39,8 +40,13 @@ export class DistributorMetrics {
   readonly #spansReceived: Counter;
   readonly #discarded: Counter;
   readonly #tenants = new Map<string, TenantCounters>();
+  readonly #activity: TenantActivity;
 
   constructor(metrics: Metrics) {
+    this.#activity = metrics.tenants;
+    this.#activity.onForget((tenants) => {
+      for (const tenant of tenants) this.#tenants.delete(tenant);
+    });
     const tenant = ['tenant'];
     this.#ingressBytes = metrics.counter(
       'tempo_distributor_ingress_bytes_total',
@@ -101,7 +107,13 @@ export class DistributorMetrics {
     this.receivers = receiverCounters(metrics);
   }
 
+  /** Calls back with tenants of which nothing should be kept. */
+  onForget(listener: (tenants: ReadonlySet<string>) => void): void {
+    this.#activity.onForget(listener);
+  }
+
   ofTenant(tenant: string): TenantCounters {
+    this.#activity.seen(tenant);
     let counters = this.#tenants.get(tenant);
     if (counters === undefined) {
       counters = {

@@ -42,6 +42,10 @@ export class RateLimiter {
     return true;
   }
 
+  forget(tenants: ReadonlySet<string>): void {
+    for (const tenant of tenants) this.#buckets.delete(tenant);
+  }
+
   #dropFull(limit: RateLimit, nowMs: number): void {
     for (const [tenant, bucket] of this.#buckets) {
       fill(bucket, limit, nowMs);

@@ -3,7 +3,14 @@ import { Worker } from 'node:worker_threads';
 import type { BlockMeta } from '../../block/meta.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
-import type { FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';
+import type { BlockConfig } from '../../store/config.ts';
+import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';
+
+/** The keys of `storage.trace.block` that say how blocks are written. */
+export type NewBlockConfig = Pick<
+  BlockConfig,
+  'bloomFilterFalsePositive' | 'bloomFilterShardSizeBytes' | 'parquetDedicatedColumns'
+>;
 
 export interface BlockWriter {
   /** Resolves when the block is complete and synced in the local folder. */
@@ -95,6 +102,15 @@ export class BlockWriterThread implements BlockWriter {
     );
     if (!this.stopped) this.next();
   }
+}
+
+/** What of the configuration the thread is told. */
+export function blockSettings(block: NewBlockConfig): Omit<BlockWorkerData, 'path'> {
+  const { bloomFilterFalsePositive, bloomFilterShardSizeBytes, parquetDedicatedColumns } = block;
+  return {
+    dedicatedColumns: parquetDedicatedColumns,
+    bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
+  };
 }
 
 function stopping(): TempoError {

@@ -57,6 +57,8 @@ const HEAD_RESERVE_MAX = 0xffff_0000;
  * Heads begin to be cut at this share of the memory, so that there is room for more while blocks are written.
  */
 const PRESSURE_SHARE = 0.6;
+/** Live heads; each takes mappings of the process, of which Linux grants 65,530. */
+const HEADS_MAX = 16_384;
 
 /** Share of the memory of heads in which they have to do while memory is short. */
 const SHARE_UNDER: Readonly<Record<Pressure, number>> = { calm: 1, tight: 0.5, full: 0.25 };
@@ -69,6 +71,7 @@ export class Builder {
   private readonly post: (message: FromBuilder) => void;
   private readonly tenants = new Map<string, Tenant>();
   private liveBytes = 0;
+  private liveHeads = 0;
   /** Requests by how many traces they hold, then the sum of these. */
   private readonly tracesPerBatch = new Float64Array(TRACES_PER_BATCH_BOUNDS.length + 2);
   /** Memory of heads that were cut and are no blocks yet. */
@@ -168,6 +171,7 @@ export class Builder {
     const builder = new HeadBuilder({ maxBytes: reserve, arrivals: this.arrivals, live });
     const head = { blockId: randomUUID(), builder, live, firstArrivalMs: frame.arrivalMs, usedBytes: 0 };
     tenant.head = head;
+    this.liveHeads++;
     // Not the tenant's last frame: in between may be frames that an earlier head holds.
     const fromSequence = frame.sequence - 1;
     this.post({ kind: 'head', tenant: tenant.name, blockId: head.blockId, sab: builder.sab, fromSequence });
@@ -187,6 +191,7 @@ export class Builder {
     const head = tenant.head;
     if (head === undefined) return;
     tenant.head = undefined;
+    this.liveHeads--;
     tenant.changed = true;
     this.liveBytes -= head.usedBytes;
     this.pendingBytes += head.usedBytes;
@@ -203,6 +208,7 @@ export class Builder {
 
   /** Cuts the largest head when memory gets short and no other is on its way out. */
   private relieve(): void {
+    while (this.liveHeads > HEADS_MAX) this.cutLargest();
     const max = this.settings.headBytesMax * SHARE_UNDER[this.pressure];
     while (this.liveBytes > 0 && this.liveBytes + this.pendingBytes > max * PRESSURE_SHARE) {
       if (this.pendingBytes > (max * PRESSURE_SHARE) / 2) return;
@@ -275,6 +281,7 @@ export class Builder {
       tenant.traces = tenant.duplicates = tenant.malformed = tenant.truncated = 0;
       arrivals.clear();
       tenant.changed = false;
+      if (head === undefined) this.tenants.delete(name);
     }
     const headBytes = this.liveBytes + this.pendingBytes;
     if (tenants.length === 0 && headBytes === this.reportedBytes) return;

@@ -46,6 +46,11 @@ export class Heads {
     else heads.push(head);
   }
 
+  /** Of tenants without a head nothing is kept but how far their frames are in blocks. */
+  forget(tenants: ReadonlySet<string>): void {
+    for (const tenant of tenants) if (this.byTenant.get(tenant)?.length === 0) this.byTenant.delete(tenant);
+  }
+
   find(tenant: string, blockId: string): Head | undefined {
     return this.byTenant.get(tenant)?.find((head) => head.blockId === blockId);
   }

@@ -1,5 +1,6 @@
 // Metrics of the ingester: Tempo's names, then our own.
 import { DISTANCE_BOUNDS_SECONDS } from '../../block/head/arrivals.ts';
+import type { TenantActivity } from '../../telemetry/tenant-activity.ts';
 import type { TenantStats } from './messages.ts';
 import {
   type CountedHistogram,
@@ -13,6 +14,7 @@ import {
 export const TRACES_PER_BATCH_BOUNDS: readonly number[] = exponentialBuckets(2, 2, 10);
 
 export interface IngesterMetrics {
+  readonly tenants: TenantActivity;
   readonly blocksFlushed: Counter;
   readonly blocksCleared: Counter;
   readonly bytesReceived: Counter;
@@ -46,6 +48,7 @@ export function createIngesterMetrics(metrics: Metrics): IngesterMetrics {
     metrics.counter(name, help, labels);
   const gauge = (name: string, help: string, labels?: string[]): Gauge => metrics.gauge(name, help, labels);
   return {
+    tenants: metrics.tenants,
     blocksFlushed: counter('tempo_ingester_blocks_flushed_total', 'Blocks uploaded to the backend.'),
     blocksCleared: counter('tempo_ingester_blocks_cleared_total', 'Local blocks deleted.'),
     bytesReceived: counter('tempo_ingester_bytes_received_total', 'Bytes received.', ['tenant', 'data_type']),
@@ -133,6 +136,7 @@ function arrivalMetrics(metrics: Metrics): ArrivalMetrics {
 /** Takes in what the builder has counted for a tenant since the last time. */
 export function noteStats(metrics: IngesterMetrics, stats: TenantStats): void {
   const { tenant } = stats;
+  metrics.tenants.seen(tenant);
   metrics.tracesCreated.inc({ tenant }, stats.traces);
   metrics.duplicateSpans.inc({ tenant }, stats.duplicates);
   metrics.malformedSpans.inc({ tenant }, stats.malformed);

@@ -17,7 +17,6 @@ import type { Service } from '../../lib/service.ts';
 import { LocalStore } from '../../objectstore/local.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
-import type { BlockConfig } from '../../store/config.ts';
 import type { LogFiles } from '../../store/log/files.ts';
 import { FrameType } from '../../store/log/frame.ts';
 import type { SyncMode } from '../../store/log/log.ts';
@@ -27,12 +26,12 @@ import { logFormatOf } from '../../store/log/segment.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { BlockPipeline } from './block-pipeline.ts';
-import { type BlockWriter, BlockWriterThread } from './block-writer.ts';
+import { blockSettings, type BlockWriter, BlockWriterThread, type NewBlockConfig } from './block-writer.ts';
 import { BuilderThread } from './builder-thread.ts';
 import type { IngesterConfig } from './config.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
-import type { BlockWorkerData, FromBuilder } from './messages.ts';
+import type { FromBuilder } from './messages.ts';
 import { createIngesterMetrics, type IngesterMetrics, noteStats, showRing } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
 import { Takeover } from './takeover.ts';
@@ -62,10 +61,7 @@ export interface IngesterOptions {
     readonly logFormat?: number;
   };
   /** `storage.trace.block`. */
-  readonly block: Pick<
-    BlockConfig,
-    'bloomFilterFalsePositive' | 'bloomFilterShardSizeBytes' | 'parquetDedicatedColumns'
-  >;
+  readonly block: NewBlockConfig;
   readonly backend: ObjectStore;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -158,11 +154,15 @@ class LocalIngester implements Ingester {
       traceLivePeriodMs,
       nowMs: options.nowMs ?? (() => performance.now()),
     });
+    options.metrics.tenants.onForget((tenants) => {
+      this.heads.forget(tenants);
+      this.running?.opened.log.forget(tenants);
+    });
     const path = `${options.wal.path}/blocks`;
     this.writer =
       options.blockWriter ??
       new BlockWriterThread({
-        workerData: writerData(path, options.block),
+        workerData: { path, ...blockSettings(options.block) },
         ended: (err) => {
           this.metrics.blockWriterRestarts.inc();
           this.logger.error('block writer thread ended, another takes its place', { err });
@@ -485,15 +485,3 @@ const RING_STATES: Readonly<Record<IngesterState, string | undefined>> = {
   stopping: 'LEAVING',
   stopped: undefined,
 };
-
-function writerData(path: string, block: IngesterOptions['block']): BlockWorkerData {
-  return { path, ...blockSettings(block) };
-}
-
-function blockSettings(block: IngesterOptions['block']): Omit<BlockWorkerData, 'path'> {
-  const { bloomFilterFalsePositive, bloomFilterShardSizeBytes, parquetDedicatedColumns } = block;
-  return {
-    dedicatedColumns: parquetDedicatedColumns,
-    bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
-  };
-}

@@ -1,6 +1,7 @@
 // Metrics of the query-frontend, under Tempo's names: how many queries, how many of them within their
 // objective, how long they took, what they read.
 import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
+import type { TenantActivity } from '../../telemetry/tenant-activity.ts';
 import type { Op } from './reads.ts';
 
 /** What an answer must reach to count as within the objective; 0 = not asked. One of the two is enough. */
@@ -31,9 +32,11 @@ export class FrontendMetrics {
   readonly #throughput: Counter;
   readonly #inspectedBytes: Counter;
   readonly #durations: Histogram;
+  readonly #activity: TenantActivity;
 
   constructor(metrics: Metrics, objectives: Objectives | undefined) {
     this.#objectives = objectives;
+    this.#activity = metrics.tenants;
     const results = ['tenant', 'op', 'result'];
     const reads = ['tenant', 'op'];
     this.#queries = metrics.counter('tempo_query_frontend_queries_total', 'Queries received.', results);
@@ -63,6 +66,7 @@ export class FrontendMetrics {
 
   answered(query: AnsweredQuery): void {
     const { op, tenant, durationMs, inspectedBytes, outcome } = query;
+    this.#activity.seen(tenant);
     this.#durations.observe({ op }, durationMs / 1000);
     const result = outcome === 'canceled' ? 'canceled' : 'completed';
     this.#queries.inc({ tenant, op, result });

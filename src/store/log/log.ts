@@ -160,6 +160,11 @@ export class Log {
     await this.deleteCovered();
   }
 
+  /** They may come again. */
+  forget(tenants: ReadonlySet<string>): void {
+    for (const tenant of tenants) this.tenants.delete(tenant);
+  }
+
   private tenantBytes(tenant: string): Uint8Array {
     const known = this.tenants.get(tenant);
     if (known !== undefined) return known;
