@@ -46,12 +46,12 @@ class OverridesFile implements OverridesService {
     if (options.path === '') return;
     this.#isGood = options.metrics.gauge(
       'tempo_runtime_config_last_reload_successful',
-      'Whether the last runtime-config reload attempt was successful.',
+      'Whether the file of limits by tenant could be read the last time.',
       ['config'],
     );
     this.#hash = options.metrics.gauge(
       'tempo_runtime_config_hash',
-      'Hash of the currently active runtime configuration.',
+      'Hash of the limits by tenant that are in use.',
       ['config', 'sha256'],
     );
   }

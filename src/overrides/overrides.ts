@@ -60,8 +60,13 @@ export class Overrides {
         gauge.set({ limit_name }, valueOf(defaults));
       }
     };
-    metrics.gauge('tempo_limits_defaults', 'Default resource limits', ['limit_name'], showDefaults);
-    const help = 'Resource limit overrides applied to tenants';
+    metrics.gauge(
+      'tempo_limits_defaults',
+      'Limits of tenants that have none of their own.',
+      ['limit_name'],
+      showDefaults,
+    );
+    const help = 'Limits of tenants that have their own.';
     metrics.gauge('tempo_limits_overrides', help, ['limit_name', 'user'], (gauge) => {
       gauge.reset();
       for (const [user, limits] of this.#tenants) {

@@ -1,4 +1,5 @@
-// Every metric of Tempo is here with its type, labels and buckets, or there is a reason why not.
+// Every metric of Tempo is here with its type, labels and buckets, or there is a reason why not; and the
+// page of metrics is what the server registers.
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import {
@@ -6,6 +7,8 @@ import {
   fits,
   liveMetrics,
   type MetricFacts,
+  PAGE,
+  pageText,
   type TempoMetric,
   tempoMetrics,
 } from '../support/metrics-reference.ts';
@@ -32,7 +35,10 @@ t.test('each of Tempo’s metrics is here as it is there, or has a reason', (t) 
     const own = ours.get(tempo.name);
     const rule = rules.find((one) => fits(one, tempo.name));
     if (own === undefined) t.ok(rule, `${tempo.name}: absent without a reason`);
-    else t.same(differences(tempo, own), [], tempo.name);
+    else {
+      t.notOk(rule, `${tempo.name}: is here, and has a reason why not`);
+      t.same(differences(tempo, own), [], tempo.name);
+    }
   }
   t.end();
 });
@@ -86,5 +92,10 @@ t.test('config/alerts.yaml asks for metrics that are here', (t) => {
     asked.filter((name) => !ours.has(name.replace(/_(bucket|count|sum)$/, '')) && !ours.has(name)),
     [],
   );
+  t.end();
+});
+
+t.test(`${PAGE} is what the server registers`, (t) => {
+  t.equal(readFileSync(PAGE, 'utf8'), pageText(facts), 'run `npm run reference`');
   t.end();
 });

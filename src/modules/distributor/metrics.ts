@@ -50,27 +50,26 @@ export class DistributorMetrics {
     const tenant = ['tenant'];
     this.#ingressBytes = metrics.counter(
       'tempo_distributor_ingress_bytes_total',
-      'The total number of bytes received per tenant, before limits',
+      'Bytes of requests as they came, before limits.',
       tenant,
     );
     this.#bytesReceived = metrics.counter(
       'tempo_distributor_bytes_received_total',
-      'The total number of proto bytes received per tenant, after limits',
+      'Bytes of requests that passed the limits, as protobuf.',
       tenant,
     );
     this.#spansReceived = metrics.counter(
       'tempo_distributor_spans_received_total',
-      'The total number of spans received per tenant',
+      'Spans that passed the limits.',
       tenant,
     );
-    this.#discarded = metrics.counter(
-      'tempo_discarded_spans_total',
-      'The total number of spans that were discarded.',
-      ['reason', 'tenant'],
-    );
+    this.#discarded = metrics.counter('tempo_discarded_spans_total', 'Spans that were dropped, by reason.', [
+      'reason',
+      'tenant',
+    ]);
     this.pushSeconds = metrics.histogram(
       'tempo_distributor_push_duration_seconds',
-      'Records the amount of time to push a batch to the ingester.',
+      'Time until a request was durable in the ingester.',
       SECONDS_BUCKETS,
     );
     this.addedSeconds = metrics.histogram(
@@ -86,7 +85,7 @@ export class DistributorMetrics {
     );
     this.droppedLines = metrics.counter(
       'tempo_dropped_log_lines_total',
-      'The total number of log lines dropped by the rate limited logger.',
+      'Log lines that were left out because there were too many.',
     );
     this.pushes = metrics.counter('tempo_distributor_push_total', 'Pushes of any receiver');
     this.pushErrors = metrics.counter(
@@ -134,14 +133,10 @@ export class DistributorMetrics {
 
 function receiverCounters(metrics: Metrics): DistributorMetrics['receivers'] {
   const labels = ['receiver', 'transport'];
-  const accepted = metrics.counter(
-    'tempo_receiver_accepted_spans',
-    'Number of spans successfully pushed into the pipeline.',
-    labels,
-  );
+  const accepted = metrics.counter('tempo_receiver_accepted_spans', 'Spans that a receiver took in.', labels);
   const refused = metrics.counter(
     'tempo_receiver_refused_spans',
-    'Number of spans that could not be pushed into the pipeline.',
+    'Spans that a receiver had to refuse.',
     labels,
   );
   const of = (transport: string): ReceiverCounters => ({
