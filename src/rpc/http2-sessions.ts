@@ -29,10 +29,13 @@ export interface SessionOptions {
   readonly sessionsMax?: number | undefined;
   readonly streamsPerSessionMax?: number | undefined;
   readonly keepalive?: SessionKeepalive | undefined;
+  /** How long a peer may take to begin with its settings. */
+  readonly handshakeMsMax?: number | undefined;
 }
 
 const SESSIONS_MAX = 4096;
 const STREAMS_PER_SESSION_MAX = 256;
+const HANDSHAKE_MS_MAX = 30_000;
 const SESSION_MEMORY_MIB = 128;
 /** Large windows: a whole batch fits without waiting for WINDOW_UPDATE. */
 const STREAM_WINDOW_BYTES = 4 << 20;
@@ -98,7 +101,9 @@ export class Http2Sessions {
     refuseFloods(session, keepalive.minPingIntervalMs ?? PING_INTERVAL_MS_MIN);
     // Closing waits for open streams, which have limits of their own.
     if (isTimer(keepalive.idleMsMax)) session.setTimeout(keepalive.idleMsMax, () => session.close());
-    const timers = [...endOfAge(session, keepalive), ...askWhetherThere(session, keepalive)];
+    const silent = setTimeout(() => session.destroy(), this.#options.handshakeMsMax ?? HANDSHAKE_MS_MAX);
+    session.once('remoteSettings', () => clearTimeout(silent));
+    const timers = [silent.unref(), ...endOfAge(session, keepalive), ...askWhetherThere(session, keepalive)];
     session.once('close', () => {
       this.#sessions.delete(session);
       timers.forEach(clearTimeout);

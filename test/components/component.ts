@@ -5,6 +5,7 @@ import { accessSync, constants } from 'node:fs';
 export type Component =
   | 'TELEMETRYGEN'
   | 'PYARROW_PYTHON'
+  | 'GRPCIO_PYTHON'
   | 'COLLECTOR'
   | 'CHROMIUM'
   | 'IMAGE_STORAGE'

@@ -31,6 +31,8 @@ export type RunningTempo = {
 export type StartOptions = {
   /** YAML that is appended to the configuration: blocks that it does not have yet. */
   readonly yaml?: string;
+  /** Lines that the server block gets too, indented. */
+  readonly server?: string;
   /** Keys of storage.trace.wal, as YAML between braces. */
   readonly wal?: string;
   readonly args?: readonly string[];
@@ -63,14 +65,14 @@ export async function freePorts(): Promise<Ports> {
   };
 }
 
-export function configText(data: string, ports: Ports, wal = ''): string {
+export function configText(data: string, ports: Ports, wal = '', server = ''): string {
   return `
 server:
   http_listen_address: 127.0.0.1
   http_listen_port: ${ports.http}
   grpc_listen_address: 127.0.0.1
   grpc_listen_port: ${ports.grpc}
-distributor:
+${server}distributor:
   receivers:
     otlp:
       protocols:
@@ -117,7 +119,7 @@ export async function startTempo(data: string, options: StartOptions = {}): Prom
   mkdirSync(data, { recursive: true });
   const config = options.configFile ?? join(data, 'tempo.yaml');
   if (options.configFile === undefined)
-    writeFileSync(config, configText(data, ports, options.wal) + (options.yaml ?? ''));
+    writeFileSync(config, configText(data, ports, options.wal, options.server) + (options.yaml ?? ''));
   const flags = [`-config.file=${config}`, '-target=all', ...(options.args ?? [])];
   const program = options.program ?? process.env['TEMPO_BINARY'];
   const [command, ...args] =

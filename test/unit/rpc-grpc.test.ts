@@ -1,5 +1,6 @@
 // Our gRPC handler against grpc-js: calls with one answer and with many, on a port of their own.
 import http2 from 'node:http2';
+import { connect } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { TempoError } from '../../src/lib/errors.ts';
@@ -162,4 +163,16 @@ t.test('health', async (t) => {
 t.test('a method is registered once', async (t) => {
   const methods = new GrpcMethods().unary('/a.B/C', async () => Buffer.alloc(0));
   t.throws(() => methods.unary('/a.B/C', async () => Buffer.alloc(0)), /registered twice/);
+});
+
+t.test('connections that never begin', async (t) => {
+  const { client, port } = await start(t, new GrpcMethods(), { handshakeMsMax: 50 });
+  for (const beginning of ['', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n']) {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('error', () => {}).resume();
+    socket.write(beginning);
+    await new Promise<void>((resolve) => socket.on('close', () => resolve()));
+    t.pass('are closed');
+  }
+  t.equal((await readAll(openStream(client, '/a.B/C'))).code, 12, 'others stay');
 });
