@@ -237,6 +237,7 @@ function createQuerier(
   recent: RecentTraces,
   admission: Admission,
 ): LocalQuerier {
+  const { search, traceById } = config.querier;
   return new LocalQuerier({
     blocklist: store.blocklist,
     admit: () => admission.admitQuery(),
@@ -246,6 +247,7 @@ function createQuerier(
     metrics,
     targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
     scanThreads: scanThreads(),
+    jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
     nowMs: Date.now,
   });
 }

@@ -32,6 +32,8 @@ export interface RunOptions {
   /** Jobs with equal affinity prefer the same thread. */
   readonly affinity?: number;
   readonly signal?: AbortSignal | undefined;
+  /** Time that the job may take in a thread, not in the queue; 0 = as long as it takes. */
+  readonly limitMs?: number;
 }
 
 /** Until whoever handles the head right now has let go of it. */
@@ -39,6 +41,8 @@ const RELEASE_DELAY_MS = 1000;
 
 /** Jobs given to a thread at once: the next one is there when it finishes one. */
 const IN_FLIGHT_MAX = 2;
+
+const TIMER_MS_MAX = 0x7fffffff;
 
 /** Threads that a job may end before it is given up. */
 const CRASHES_MAX = 2;
@@ -111,7 +115,7 @@ export class ScanPool {
     }
   }
 
-  private enqueue(job: ScanJob, { tenant, affinity, signal }: RunOptions): Promise<ScanResult> {
+  private enqueue(job: ScanJob, { tenant, affinity, signal, limitMs = 0 }: RunOptions): Promise<ScanResult> {
     if (this.stopped) return Promise.reject(stopping());
     if (signal?.aborted) return Promise.reject(cancelled());
     if (this.load() >= this.options.queueLengthMax) {
@@ -128,11 +132,13 @@ export class ScanPool {
         queuedAtMs,
         resolve,
         reject,
+        limitMs,
         thread,
+        timer: undefined,
         crashes: 0,
       };
       this.wait(pending, thread);
-      signal?.addEventListener('abort', () => this.cancel(pending), { once: true });
+      signal?.addEventListener('abort', () => this.cancel(pending, cancelled()), { once: true });
       this.feed(thread);
     });
   }
@@ -185,6 +191,7 @@ export class ScanPool {
       this.metrics.batchSize.observe(1);
       thread.inFlight.set(pending.id, pending);
       thread.send({ kind: 'job', id: pending.id, job: pending.job });
+      this.limit(pending);
     }
   }
 
@@ -206,7 +213,16 @@ export class ScanPool {
     for (const next of [...threads.slice(at), ...threads.slice(0, at)]) this.feed(next);
   }
 
-  private cancel(pending: Pending): void {
+  /** It has begun, or is the next. */
+  private limit(pending: Pending): void {
+    const { limitMs } = pending;
+    clearTimeout(pending.timer);
+    if (limitMs <= 0 || limitMs > TIMER_MS_MAX) return;
+    pending.timer = setTimeout(() => this.cancel(pending, overdue()), limitMs).unref();
+  }
+
+  private cancel(pending: Pending, reason: TempoError): void {
+    clearTimeout(pending.timer);
     const { thread } = pending;
     const at = thread.waiting.indexOf(pending);
     if (at >= 0) {
@@ -214,7 +230,7 @@ export class ScanPool {
       this.left(pending);
     } else if (thread.inFlight.has(pending.id)) thread.send({ kind: 'cancel', id: pending.id });
     else return;
-    pending.reject(cancelled());
+    pending.reject(reason);
   }
 
   private received(thread: ScanThread, message: FromScanWorker): void {
@@ -223,6 +239,7 @@ export class ScanPool {
     if (message.kind === 'done') thread.cachedBytes = message.cachedBytes;
     this.feedAfter(thread);
     if (pending === undefined) return;
+    clearTimeout(pending.timer);
     const { kind } = pending.job;
     this.metrics.jobs.inc({ kind, result: message.kind });
     this.metrics.executed.inc();
@@ -242,6 +259,7 @@ export class ScanPool {
     if (running !== undefined) running.crashes++;
     for (const pending of thread.waiting) this.left(pending);
     for (const pending of thread.takeAll()) {
+      clearTimeout(pending.timer);
       if (pending.crashes >= CRASHES_MAX) {
         this.giveUp(pending);
         continue;
@@ -262,6 +280,10 @@ export class ScanPool {
 
 function stopping(): TempoError {
   return new TempoError('unavailable', 'the server is stopping');
+}
+
+function overdue(): TempoError {
+  return new TempoError('deadline_exceeded', 'context deadline exceeded');
 }
 
 function cancelled(): TempoError {

@@ -11,8 +11,12 @@ export interface Pending {
   readonly queuedAtMs: number;
   readonly resolve: (result: ScanResult) => void;
   readonly reject: (err: Error) => void;
+  /** Time in a thread; 0 = as long as it takes. */
+  readonly limitMs: number;
   /** Where it waits or runs. */
   thread: ScanThread;
+  /** Ends it when its time is over. */
+  timer: NodeJS.Timeout | undefined;
   /** Threads that ended while they ran it. */
   crashes: number;
 }

@@ -12,6 +12,7 @@ port.on('message', (message: ToScanWorker) => {
   const { id, job } = message;
   turn = turn.then(async () => {
     await new Promise((resolve) => setImmediate(resolve));
+    if (job.kind === 'search' && job.query === 'forever') return;
     if (job.kind === 'search' && job.query === 'throw') throw new Error('as asked');
     if (job.kind === 'search' && job.query === 'exit') process.exit(3);
     while (job.kind === 'search' && job.query === 'memory')

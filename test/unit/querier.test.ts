@@ -138,6 +138,7 @@ const ANY = { startSec: undefined, endSec: undefined };
 function aQuerier(scan: (job: ScanJob) => ScanResult) {
   const metrics = new Metrics();
   const jobs: ScanJob[] = [];
+  const limits = new Set<string>();
   const counts = { released: 0 };
   const sab = new SharedArrayBuffer(0);
   const blocklist = new Blocklist();
@@ -146,8 +147,9 @@ function aQuerier(scan: (job: ScanJob) => ScanResult) {
     admit: () => {},
     blocklist,
     pool: {
-      run: (job) => {
+      run: (job, { limitMs }) => {
         jobs.push(job);
+        limits.add(`${job.kind} ${limitMs}`);
         return new Promise((resolve) => resolve(scan(job)));
       },
     },
@@ -163,15 +165,16 @@ function aQuerier(scan: (job: ScanJob) => ScanResult) {
     metrics,
     targetBytesPerJob: 1000,
     scanThreads: 2,
+    jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
     nowMs: () => 0,
   });
-  return { querier, jobs, counts, metrics };
+  return { querier, jobs, limits, counts, metrics };
 }
 
 t.test('a querier tells each source that failed once, and lets go of all of them', async (t) => {
   const failures = [{ source: 'two', code: 'block_corrupt', message: 'bad page' }];
   const stats = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
-  const { querier, jobs, counts, metrics } = aQuerier((job) => {
+  const { querier, jobs, limits, counts, metrics } = aQuerier((job) => {
     if (job.kind === 'trace')
       return { kind: 'trace', trace: undefined, isCut: false, inspectedBytes: 5, failures };
     const combined = new Uint8Array(0);
@@ -203,6 +206,7 @@ t.test('a querier tells each source that failed once, and lets go of all of them
     ...WHOLE,
   });
   t.match(trace, { trace: undefined, inspectedBytes: 5 });
+  t.same([...limits], ['search 30', 'trace 10'], 'time that jobs may take');
   t.equal(counts.released, 2);
   t.match(await metrics.text(), /failed_sources_total\{code="block_corrupt"\} 2/);
 });

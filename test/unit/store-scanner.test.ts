@@ -190,7 +190,7 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
   pool.start();
   t.teardown(() => pool.stop());
   const source = asHead('the-head', [aSpan()]);
-  const search = async (query: string): Promise<SearchJobResult> => {
+  const search = async (query: string, limitMs = 0): Promise<SearchJobResult> => {
     const job: SearchJob = {
       kind: 'search',
       query,
@@ -200,7 +200,7 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
       format: 'json',
       sources: [source],
     };
-    return (await pool.run(job, { tenant: 'one' })) as SearchJobResult;
+    return (await pool.run(job, { tenant: 'one', limitMs })) as SearchJobResult;
   };
   for (const fatal of ['throw', 'exit', 'memory']) {
     const good = Array.from({ length: 6 }, () => search('fine'));
@@ -218,6 +218,9 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
   t.match(text, /tempo_scan_jobs_total\{kind="search",result="done"\} 36\n/);
   const parts: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part', bytesMax: 0 };
   t.equal(crashedResult(parts), undefined, 'without sources nothing is partial');
+  const late = { code: 'deadline_exceeded', message: 'context deadline exceeded' };
+  await t.rejects(search('forever', 20), late);
+  t.equal((await search('fine', 60_000)).inspectedTraces, 1, 'others have their time');
 });
 
 t.test('a scan thread that cannot start is not tried in a loop', async (t) => {

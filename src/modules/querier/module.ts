@@ -18,6 +18,7 @@ import type { Blocklist } from '../../store/blocklist.ts';
 import { unpackFound } from '../../store/pack.ts';
 import type {
   ScanFailure,
+  ScanJob,
   SearchJob,
   SearchJobResult,
   TraceJob,
@@ -40,6 +41,8 @@ export interface QuerierOptions {
   readonly metrics: Metrics;
   readonly targetBytesPerJob: number;
   readonly scanThreads: number;
+  /** Time that a job of this kind may take; 0 = as long as it takes. */
+  readonly jobLimitMs: (kind: ScanJob['kind']) => number;
   readonly nowMs: () => number;
 }
 
@@ -56,11 +59,14 @@ interface Gathered {
 
 export class LocalQuerier implements Querier {
   private readonly options: QuerierOptions;
+  private readonly pool: Pick<ScanPool, 'run'>;
   private readonly failedSources: Counter;
   private readonly jobsPerQuery: Histogram;
 
   constructor(options: QuerierOptions) {
     this.options = options;
+    const { pool, jobLimitMs } = options;
+    this.pool = { run: (job, how) => pool.run(job, { ...how, limitMs: jobLimitMs(job.kind) }) };
     this.failedSources = options.metrics.counter(
       'tempo_querier_failed_sources_total',
       'Blocks or heads that a query could not read; its answer was partial.',
@@ -151,10 +157,10 @@ export class LocalQuerier implements Querier {
   async tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
-      const { pool, targetBytesPerJob } = this.options;
+      const { targetBytesPerJob } = this.options;
       const jobs = planSearch(gathered.sources, targetBytesPerJob);
       this.jobsPerQuery.observe({ op: 'metadata' }, jobs.length);
-      const { answer, failures } = await findTagNames(query, { pool, jobs, signal });
+      const { answer, failures } = await findTagNames(query, { pool: this.pool, jobs, signal });
       this.report(failures, gathered.partial);
       return { ...answer, partial: gathered.partial };
     } finally {
@@ -165,10 +171,10 @@ export class LocalQuerier implements Querier {
   async tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
-      const { pool, targetBytesPerJob } = this.options;
+      const { targetBytesPerJob } = this.options;
       const jobs = planSearch(gathered.sources, targetBytesPerJob);
       this.jobsPerQuery.observe({ op: 'metadata' }, jobs.length);
-      const { answer, failures } = await findTagValues(query, { pool, jobs, signal });
+      const { answer, failures } = await findTagValues(query, { pool: this.pool, jobs, signal });
       this.report(failures, gathered.partial);
       if (answer.values.isCut) {
         gathered.partial.push(`more values than ${query.bytesMax} bytes: the first of them are here`);
@@ -219,13 +225,13 @@ export class LocalQuerier implements Querier {
   }
 
   private async runSearch(job: SearchJob, options: RunOptions): Promise<SearchJobResult> {
-    const result = await this.options.pool.run(job, options);
+    const result = await this.pool.run(job, options);
     if (result.kind !== 'search') throw new Error('a search job answered as something else');
     return result;
   }
 
   private async runTrace(job: TraceJob, options: RunOptions): Promise<TraceJobResult> {
-    const result = await this.options.pool.run(job, options);
+    const result = await this.pool.run(job, options);
     if (result.kind !== 'trace') throw new Error('a trace job answered as something else');
     return result;
   }
