@@ -201,6 +201,30 @@ t.test('bad input', { timeout: 120_000 }, async (t) => {
     await sendGood();
   });
 
+  await t.test('giant attributes', async (t) => {
+    const with10Mb = freshSpan({ attributes: [['a', 'x'.repeat(10_000_000)]] });
+    const beside = freshSpan();
+    const refused = await httpExport(tempo, encodeTraces([with10Mb, beside]));
+    t.equal(refused.status, 200);
+    t.match(refused.body.toString(), 'TRACE_TOO_LARGE: max size of trace (5000000) exceeded', '10 MB');
+    t.equal(await spansOfTrace(tempo, with10Mb.traceId), 0);
+    t.equal(await spansOfTrace(tempo, beside.traceId), 1, 'the span beside it is kept');
+    const message = framed(encodeTraces([with10Mb]));
+    t.equal((await grpcExport(session, message)).status, RESOURCE_EXHAUSTED, '10 MB over gRPC');
+
+    const with3Mb = freshSpan({ attributes: [['a', 'y'.repeat(3_000_000)]] });
+    t.equal((await httpExport(tempo, encodeTraces([with3Mb]))).status, 200, '3 MB');
+    const text = await (await tempo.get(`/api/traces/${with3Mb.traceId}`)).text();
+    t.match(text, `"${'y'.repeat(2048)}...[+2997952 bytes]"`, 'cut where the limit is, and marked');
+
+    const attributes = Array.from({ length: 100_000 }, (_, i): [string, bigint] => [`k${i}`, BigInt(i)]);
+    const withMany = freshSpan({ attributes });
+    t.equal((await httpExport(tempo, encodeTraces([withMany]))).status, 200, '100,000 attributes');
+    const many = await (await tempo.get(`/api/traces/${withMany.traceId}`)).text();
+    t.equal(many.split('"key":"k').length - 1, 100_000, 'all are there');
+    await sendGood();
+  });
+
   await t.test('forms of HTTP', async (t) => {
     const cases: {
       name: string;
