@@ -77,6 +77,7 @@ export class OtlpHttpReceiver implements Receiver {
   #isStopping = false;
 
   constructor(config: OtlpHttpOptions, consumer: TraceConsumer, logger: Logger) {
+    checkEncodings(config.compressionAlgorithms);
     this.#config = config;
     this.#consumer = consumer;
     this.#logger = logger;
@@ -251,6 +252,17 @@ function refuseForm(request: FastifyRequest, reply: FastifyReply): boolean {
   const text = `415 unsupported media type, supported: [${JSON_TYPE}, ${PROTOBUF}]`;
   void reply.code(415).type(TEXT).send(text);
   return true;
+}
+
+/** An empty name stands for bodies that are not compressed, which are taken in any case. */
+function checkEncodings(names: readonly string[]): void {
+  const unknown = names.find((name) => name !== '' && !ENCODINGS.includes(name));
+  if (unknown === undefined) return;
+  const key = 'distributor.receivers.otlp.protocols.http.compression_algorithms';
+  throw new TempoError(
+    'invalid_argument',
+    `${key}: ${JSON.stringify(unknown)} is none of ${ENCODINGS.join(', ')}`,
+  );
 }
 
 async function protobufOf(json: Uint8Array): Promise<Uint8Array> {

@@ -755,6 +755,11 @@ t.test('HTTP: encodings can be restricted, stopping waits', async (t) => {
   const headers = { ...PROTOBUF, 'content-encoding': 'gzip' };
   const refused = await fetch(`${url}/v1/traces`, { method: 'POST', headers, body: zlib.gzipSync(body) });
   t.equal(refused.status, 400);
+  await t.rejects(startHttp(t, { compressionAlgorithms: ['', 'br'] }), {
+    code: 'invalid_argument',
+    message:
+      /compression_algorithms: "br" is none of gzip, deflate, zlib, zstd, snappy, x-snappy-framed, lz4$/,
+  });
   let open = (): void => {};
   recorder.gate = new Promise((resolve) => (open = resolve));
   const pending = fetch(`${url}/v1/traces`, { method: 'POST', headers: PROTOBUF, body });
