@@ -1,5 +1,7 @@
 // WAL folders that Grafana Tempo left: wherever a takeover is interrupted, the next one completes it, and
 // what cannot be read is kept.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import t from 'tap';
@@ -15,6 +17,7 @@ import {
 } from '../../src/modules/ingester/wal-import.ts';
 import { BLOOM_DEFAULTS } from '../../src/block/trace-bloom.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
+import { filesOpenElsewhere } from '../../src/store/log/foreign-users.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 
@@ -69,7 +72,14 @@ function aHarness(wal: string, folders: readonly string[], over: Partial<ImportS
     reports,
     run,
     takeOver: (instead = run) =>
-      new WalFolders({ store, run: instead, logger, replayErrors, nowMs: Date.now }).takeOver(),
+      new WalFolders({
+        store,
+        run: instead,
+        logger,
+        replayErrors,
+        openElsewhere: () => filesOpenElsewhere(wal),
+        nowMs: Date.now,
+      }).takeOver(),
     blocks: (tenant) => {
       const folder = `${wal}/blocks/${tenant}`;
       return fs.existsSync(folder) ? fs.readdirSync(folder).toSorted() : [];
@@ -231,6 +241,21 @@ t.test('a disk that takes no block ends the start and loses nothing', async (t) 
   const before = fs.readdirSync(`${harness.wal}/${WHOLE}`);
   await t.rejects(harness.takeOver(), { code: 'unavailable', message: /^block .* cannot be written/ });
   t.strictSame(fs.readdirSync(`${harness.wal}/${WHOLE}`), before);
+});
+
+t.test('a folder that another process writes is not touched', async (t) => {
+  const harness = aHarness(t.testdir(), [WHOLE, TORN]);
+  const file = JSON.stringify(`${harness.wal}/${WHOLE}/0000000003`);
+  const program = `require('fs').openSync(${file}, 'a'); console.log('open'); process.stdin.resume()`;
+  const child = spawn(process.execPath, ['-e', program], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  const message = `wal folder ${WHOLE} is in use by process ${child.pid}: stop it first`;
+  await t.rejects(harness.takeOver(), { code: 'unavailable', message });
+  t.strictSame(fs.readdirSync(harness.wal).toSorted(), [TORN, WHOLE].toSorted());
+  child.stdin.end();
+  await once(child, 'exit');
+  await harness.takeOver();
+  t.strictSame(fs.readdirSync(harness.wal).toSorted(), [TORN, 'blocks'].toSorted());
 });
 
 t.test('the thread', async (t) => {

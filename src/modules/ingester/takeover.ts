@@ -1,6 +1,7 @@
 // What Grafana Tempo left in the data folder becomes local blocks, which are found and uploaded like all
 // others.
 import { LocalStore } from '../../objectstore/local.ts';
+import { filesOpenElsewhere } from '../../store/log/foreign-users.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Counter } from '../../telemetry/metrics.ts';
 import type { BlockWorkerData } from './messages.ts';
@@ -45,6 +46,7 @@ export class Takeover {
     const folders = new WalFolders({
       store,
       run: (job) => this.thread.run(job),
+      openElsewhere: () => filesOpenElsewhere(walPath),
       logger,
       replayErrors,
       nowMs,

@@ -6,6 +6,7 @@ import { META_NAME } from '../../block/vparquet/create.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { checkTenant } from '../../model/tenant.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
+import type { OpenFile } from '../../store/log/foreign-users.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Counter } from '../../telemetry/metrics.ts';
 import { ImportThreadEnded } from './wal-import-thread.ts';
@@ -18,6 +19,8 @@ export interface WalFoldersOptions {
   readonly logger: Logger;
   /** `tempo_ingester_replay_errors_total`. */
   readonly replayErrors: Counter;
+  /** Of `<wal.path>`, by other processes. */
+  readonly openElsewhere: () => readonly OpenFile[];
   readonly nowMs: () => number;
 }
 
@@ -56,10 +59,12 @@ export class WalFolders {
   async takeOver(): Promise<void> {
     const { store, logger, nowMs } = this.options;
     const startedMs = nowMs();
-    for (const folder of (await store.listFolders('')).toSorted()) {
+    const found = (await store.listFolders('')).toSorted().flatMap((folder): WalName[] => {
       const [, tenant, version] = FOLDER.exec(folder) ?? [];
-      if (tenant !== undefined && version !== undefined) await this.folder({ folder, tenant, version });
-    }
+      return tenant === undefined || version === undefined ? [] : [{ folder, tenant, version }];
+    });
+    if (found.length > 0) this.refuseInUse(found);
+    for (const name of found) await this.folder(name);
     for (const file of await store.listObjects('')) {
       const tenant = FILE_V2.exec(file)?.[1];
       if (tenant !== undefined) this.leave(tenant, { file }, 'format v2 is not supported');
@@ -72,6 +77,14 @@ export class WalFolders {
       unreadable,
       duration_ms: nowMs() - startedMs,
     });
+  }
+
+  private refuseInUse(found: readonly WalName[]): void {
+    for (const { pid, path } of this.options.openElsewhere()) {
+      const [folder] = path.split('/');
+      if (!found.some((name) => name.folder === folder)) continue;
+      throw new TempoError('unavailable', `wal folder ${folder} is in use by process ${pid}: stop it first`);
+    }
   }
 
   private async folder(name: WalName): Promise<void> {
