@@ -752,3 +752,34 @@ t.test('spans beyond the limits of traces are refused before the log', async (t)
   });
   t.equal((await found(harness)).headSpans, 10, 'nothing is written when nothing is left');
 });
+
+t.test(
+  'metrics: traces of requests and live traces, counted when they come and not when replayed',
+  async (t) => {
+    const data = aFolder();
+    const harness = await started(data, { config: { traceIdlePeriodMs: 2000 } });
+    const read = (name: string): Promise<number> => metric(harness.metrics, name);
+    t.equal(await read('tempo_ring_members{name="ingester",state="ACTIVE"}'), 1);
+    await push(harness, 0, 50);
+    await push(harness, 0, 50, 'two');
+    await push(harness, 50, 25);
+    const live = 'tempo_ingester_live_traces{tenant="one"}';
+    const batches = 'tempo_distributor_traces_per_batch';
+    await until('all requests are counted', async () => (await read(`${batches}_count`)) === 3);
+    t.equal(await read(`${batches}_sum`), 25);
+    t.equal(await read(`${batches}_bucket{le="8"}`), 1);
+    t.equal(await read('tempo_ingester_traces_created_total{tenant="one"}'), 15);
+    t.equal(await read('tempo_spans_distance_in_past_seconds_count{tenant="one"}'), 75);
+    await until('silent traces live no more', async () => (await read(live)) === 0);
+    await push(harness, 75, 25);
+    await until('traces live again', async () => (await read(live)) > 0);
+    await harness.ingester.stop();
+    t.equal(await read('tempo_ring_members{name="ingester",state="ACTIVE"}'), 0);
+    const again = await started(data);
+    await until('the log is replayed', async () => (await found(again)).headSpans === 100);
+    const created = 'tempo_ingester_traces_created_total{tenant="one"}';
+    await until('what was replayed is told', async () => (await metric(again.metrics, created)) === 20);
+    t.equal(await metric(again.metrics, `${batches}_count`), 0);
+    await again.ingester.stop();
+  },
+);
