@@ -216,7 +216,7 @@ const GRPC_CASES: readonly GrpcCase[] = [
     request: { query: '{' },
     status: UNIMPLEMENTED,
     text: 'not available yet',
-    tempo: { status: INVALID_ARGUMENT, text: 'parse error' },
+    tempo: { status: UNKNOWN, text: 'parse error' },
   },
   {
     method: 'SearchTagValuesV2',
