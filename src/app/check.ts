@@ -4,6 +4,7 @@ import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
 import { parseEndpoint } from '../rpc/listen.ts';
 import { regexMatcher } from '../traceql/regex.ts';
+import { featuresNotYet } from './check-features.ts';
 import { riskySettings } from './check-risks.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
 import { TLS_VERSIONS } from './server-tls.ts';
@@ -31,11 +32,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkFrontend(config, fail);
   checkListeners(config, fail);
   checkTimes(config, fail);
-  for (const [path, text] of riskySettings(config)) warn(path, text);
-  for (const name of ['jaeger', 'zipkin', 'opencensus', 'kafka'] as const) {
-    if (config.distributor.receivers[name] === undefined) continue;
-    warn(`distributor.receivers.${name}`, 'this receiver is not available in this build yet: not started');
-  }
+  for (const [path, text] of [...riskySettings(config), ...featuresNotYet(config)]) warn(path, text);
   return { problems, missing, warnings };
 }
 

@@ -18,6 +18,7 @@ import { block, bool, duration, float, int, size, text, type ConfigOf } from '..
 import { grpcClient, kafkaFields, poolClientFields } from '../config/shared-blocks.ts';
 
 const hidden = { hidden: true };
+const ours = { hidden: true, ours: true };
 
 const rootFields = {
   target: text('all', 'module or group of modules to run', { flag: 'target' }),
@@ -42,9 +43,9 @@ const rootFields = {
       limit: size(
         '0B',
         '0 = the limit of the cgroup or GOMEMLIMIT, else the smaller of a quarter of all and 2GiB',
-        hidden,
+        ours,
       ),
-      idle_tenant_timeout: duration('15m', 'nothing is kept of tenants that are silent for so long', hidden),
+      idle_tenant_timeout: duration('15m', 'nothing is kept of tenants that are silent for so long', ours),
     },
     'memory the process may use',
     hidden,

@@ -35,6 +35,7 @@ export const serverFields = {
   }),
   http_allowed_hosts: list(text('', 'name'), [], 'names under which a loopback address is asked too', {
     hidden: true,
+    ours: true,
   }),
   http_listen_conn_limit: int(0, 'max simultaneous connections, 0 = off'),
   grpc_listen_network: text('tcp', 'as http'),
@@ -116,5 +117,8 @@ export const internalServerFields = {
     grpc_server_write_buffer_size: 0,
   }),
   enable: bool(false, 'start it'),
-  enable_profiles: bool(false, 'serve CPU profiles and heap snapshots below /debug/pprof', { hidden: true }),
+  enable_profiles: bool(false, 'serve CPU profiles and heap snapshots below /debug/pprof', {
+    hidden: true,
+    ours: true,
+  }),
 };

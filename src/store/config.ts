@@ -99,7 +99,7 @@ const storageWalFields = {
   min_free: size(
     '512MiB',
     'pushes are refused while the disk of the log or of the local backend has less free, or 5 %',
-    { hidden: true },
+    { hidden: true, ours: true },
   ),
   sync: oneOf(
     ['always', 'interval', 'never'],
@@ -107,7 +107,10 @@ const storageWalFields = {
     'when the log is synced to the disk before acknowledging',
     { hidden: true, ours: true },
   ),
-  log_format: int(1, 'format of new log segments, 1 or 2; earlier versions read 1', { hidden: true }),
+  log_format: int(1, 'format of new log segments, 1 or 2; earlier versions read 1', {
+    hidden: true,
+    ours: true,
+  }),
 };
 
 export const searchFields = {
