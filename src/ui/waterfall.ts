@@ -89,7 +89,7 @@ class View implements Waterfall {
       { class: 'label' },
       this.twisty(row, at),
       foreign(lineText(row.name) || '(no name)', 'name'),
-      row.isError ? h('span', { class: 'error', title: 'error' }, '!') : undefined,
+      row.isError ? h('span', { class: 'error', role: 'img', label: 'error' }, '!') : undefined,
       foreign(lineText(row.service, 60), 'service'),
     );
     name.style.paddingLeft = `${Math.min(row.depth, INDENT_MAX) * 0.8}rem`;
@@ -101,7 +101,6 @@ class View implements Waterfall {
         id: `row-${at}`,
         role: 'treeitem',
         hue: hueOf(row.service),
-        label: spoken(row),
       },
       name,
       h('span', { class: 'track' }, bar, time),
@@ -122,6 +121,7 @@ class View implements Waterfall {
   private twisty(row: Row, at: number): HTMLElement {
     if (row.below === 0) return h('span', { class: 'twisty' });
     const mark = h('span', { class: 'twisty' }, this.collapsed.has(row) ? '▸' : '▾');
+    mark.setAttribute('aria-hidden', 'true');
     mark.addEventListener('click', (event) => {
       event.stopPropagation();
       this.current = at;
@@ -198,11 +198,6 @@ class View implements Waterfall {
 /** As the style sheet has it. */
 function rowHeight(): number {
   return NARROW.matches ? 46 : 30;
-}
-
-function spoken(row: Row): string {
-  const time = `${durationText(row.durationMs)}, after ${durationText(row.startMs)}`;
-  return `${lineText(row.name)}, ${lineText(row.service, 60)}, ${time}${row.isError ? ', error' : ''}`;
 }
 
 function ticks(durationMs: number): HTMLElement {
