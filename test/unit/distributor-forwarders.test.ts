@@ -29,10 +29,12 @@ function settings(
 async function started(t: Test, list: readonly ForwarderSettings[], open?: () => Promise<GrpcClient>) {
   const lines: string[] = [];
   const metrics = new Metrics();
+  const logger = createLogger({ level: 'warn', format: 'logfmt', write: (line) => lines.push(line) });
   const forwarders = new Forwarders({
     settings: list,
     metrics: new ForwarderMetrics(metrics),
-    logger: createLogger({ level: 'warn', format: 'logfmt', write: (line) => lines.push(line) }),
+    logger,
+    failures: logger,
     ...(open === undefined ? {} : { open }),
   });
   await forwarders.start();

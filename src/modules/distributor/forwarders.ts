@@ -24,6 +24,8 @@ export interface ForwardersOptions {
   readonly settings: readonly ForwarderSettings[];
   readonly metrics: ForwarderMetrics;
   readonly logger: Logger;
+  /** Gets a line for each request that could not be sent. */
+  readonly failures: Logger;
   /** Instead of gRPC, for tests. */
   readonly open?: typeof openGrpcClient;
 }
@@ -155,13 +157,13 @@ export class Forwarders {
   }
 
   async #send(client: GrpcClient, { target, tenant }: Queue, body: Uint8Array): Promise<void> {
-    const { metrics, logger } = this.#options;
+    const { metrics, failures } = this.#options;
     try {
       await client.unary(EXPORT_PATH, body, { [TENANT_HEADER]: tenant });
       metrics.exported(target.name, true);
     } catch (err) {
       metrics.exported(target.name, false);
-      logger.warn('failed to forward batches', { forwarder: target.name, tenant, err });
+      failures.warn('failed to forward batches', { forwarder: target.name, tenant, err });
     }
   }
 

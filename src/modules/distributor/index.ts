@@ -64,11 +64,6 @@ const DEFAULT_GRPC: OtlpGrpcOptions = {
 
 export function createDistributor(options: DistributorModuleOptions): DistributorService {
   const { config, logger } = options;
-  const forwarders = new Forwarders({
-    settings: config.forwarders,
-    metrics: new ForwarderMetrics(options.metrics),
-    logger,
-  });
   const metrics = new DistributorMetrics(options.metrics);
   const limited = (linesPerSec: number): Logger =>
     limitLines(logger, {
@@ -76,6 +71,12 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
       dropped: () => metrics.droppedLines.inc(),
       nowMs: () => performance.now(),
     });
+  const forwarders = new Forwarders({
+    settings: config.forwarders,
+    metrics: new ForwarderMetrics(options.metrics),
+    logger,
+    failures: limited(REFUSALS_PER_SEC),
+  });
   const consumer = new Distributor({
     limits: options.limits,
     multitenancyEnabled: options.multitenancyEnabled,
