@@ -2,12 +2,11 @@
 // build does not have (missing), and what will hurt (warnings).
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
-import { parseEndpoint } from '../rpc/listen.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { featuresNotYet } from './check-features.ts';
+import { checkListeners } from './check-listeners.ts';
 import { riskySettings } from './check-risks.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
-import { TLS_VERSIONS } from './server-tls.ts';
 import { targetMissing, targetProblem } from './graph.ts';
 
 export interface Findings {
@@ -30,7 +29,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkStorage(config, fail, miss, warn);
   checkDedicatedColumns(config, fail, warn);
   checkFrontend(config, fail);
-  checkListeners(config, fail);
+  checkListeners(config, fail, warn);
   checkTimes(config, fail);
   for (const [path, text] of [...riskySettings(config), ...featuresNotYet(config)]) warn(path, text);
   return { problems, missing, warnings };
@@ -120,29 +119,6 @@ function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
       'query_frontend.query_end_cutoff',
       'must not be more than query_frontend.search.query_backend_after',
     );
-  }
-}
-
-function checkListeners({ distributor, server, internalServer }: TempoConfig, fail: Report): void {
-  for (const key of ['httpListenPort', 'grpcListenPort'] as const) {
-    const path = key === 'httpListenPort' ? 'server.http_listen_port' : 'server.grpc_listen_port';
-    if (server[key] < 0 || server[key] > 65_535) fail(path, `is ${server[key]}, no port`);
-  }
-  for (const name of ['grpc', 'http'] as const) {
-    const protocol = distributor.receivers.otlp?.protocols[name];
-    if (protocol === undefined) continue;
-    try {
-      parseEndpoint(protocol.endpoint);
-    } catch (err) {
-      fail(`distributor.receivers.otlp.protocols.${name}.endpoint`, (err as Error).message);
-    }
-  }
-  for (const block of ['server', 'internal_server'] as const) {
-    const config = block === 'server' ? server : internalServer;
-    if (!Object.hasOwn(TLS_VERSIONS, config.tlsMinVersion)) {
-      const known = Object.keys(TLS_VERSIONS).filter((name) => name !== '');
-      fail(`${block}.tls_min_version`, `is "${config.tlsMinVersion}", must be one of ${known.join(', ')}`);
-    }
   }
 }
 

@@ -10,9 +10,12 @@ const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 
 /** Four to a gigabyte. */
 const MESSAGE_BUCKETS = exponentialBuckets(4, 4, 15);
 
-type ConnectionLimits = Pick<
+type ServerSettings = Pick<
   ServerConfig,
-  'httpListenConnLimit' | 'grpcListenConnLimit' | 'grpcServerMaxConcurrentStreams'
+  | 'httpListenConnLimit'
+  | 'grpcListenConnLimit'
+  | 'grpcServerMaxConcurrentStreams'
+  | 'reportGrpcCodesInInstrumentationLabelEnabled'
 >;
 
 export class ServerMetrics implements CallObserver {
@@ -21,8 +24,10 @@ export class ServerMetrics implements CallObserver {
   readonly #bytesIn: Histogram;
   readonly #bytesOut: Histogram;
   readonly #connections: Gauge;
+  readonly #areCodesNamed: boolean;
 
-  constructor(metrics: Metrics, limits?: ConnectionLimits) {
+  constructor(metrics: Metrics, settings?: ServerSettings) {
+    this.#areCodesNamed = settings?.reportGrpcCodesInInstrumentationLabelEnabled ?? false;
     const labels = ['method', 'route'];
     const help = 'Time spent serving HTTP requests.';
     this.#seconds = metrics.histogram('tempo_request_duration_seconds', help, REQUEST_BUCKETS, [
@@ -47,12 +52,12 @@ export class ServerMetrics implements CallObserver {
     const limit = metrics.gauge('tempo_tcp_connections_limit', 'How many there may be; 0 = no limit.', [
       'protocol',
     ]);
-    limit.set({ protocol: 'http' }, limits?.httpListenConnLimit ?? 0);
-    limit.set({ protocol: 'grpc' }, limits?.grpcListenConnLimit ?? 0);
+    limit.set({ protocol: 'http' }, settings?.httpListenConnLimit ?? 0);
+    limit.set({ protocol: 'grpc' }, settings?.grpcListenConnLimit ?? 0);
     for (const protocol of ['http', 'grpc']) this.#connections.set({ protocol }, 0);
     metrics
       .gauge('tempo_grpc_concurrent_streams_limit', 'Streams that a connection of the gRPC port may have.')
-      .set(limits?.grpcServerMaxConcurrentStreams ?? 0);
+      .set(settings?.grpcServerMaxConcurrentStreams ?? 0);
   }
 
   /** Counts a connection while it is open. */
@@ -83,11 +88,35 @@ export class ServerMetrics implements CallObserver {
   ended(path: string, code: number, seconds: number, bytesIn: number, bytesOut: number): void {
     const labels = { method: 'gRPC', route: path };
     this.#inflight.dec(labels);
-    this.#seconds.observe({ ...labels, status_code: statusName(code), ws: 'false' }, seconds);
+    this.#seconds.observe(
+      { ...labels, status_code: this.#areCodesNamed ? CODE_NAMES[code] : statusName(code), ws: 'false' },
+      seconds,
+    );
     this.#bytesIn.observe(labels, bytesIn);
     this.#bytesOut.observe(labels, bytesOut);
   }
 }
+
+/** Go's names of codes, for `report_grpc_codes_in_instrumentation_label_enabled`. */
+const CODE_NAMES: readonly string[] = [
+  'OK',
+  'Canceled',
+  'Unknown',
+  'InvalidArgument',
+  'DeadlineExceeded',
+  'NotFound',
+  'AlreadyExists',
+  'PermissionDenied',
+  'ResourceExhausted',
+  'FailedPrecondition',
+  'Aborted',
+  'OutOfRange',
+  'Unimplemented',
+  'Internal',
+  'Unavailable',
+  'DataLoss',
+  'Unauthenticated',
+];
 
 function statusName(code: number): string {
   if (code === GRPC_OK) return 'success';

@@ -152,13 +152,35 @@ stream_over_http_enabled: true`,
   t.equal((await ask(`https://localhost:${internalPort}/ready`)).status, 200, 'probes need none');
 });
 
-t.test('a version that does not exist', (t) => {
-  const { problems } = checkConfig(configOf('server: { tls_min_version: TLS12 }'));
-  t.match(
-    problems.map(({ path, text }) => `${path}: ${text}`).join('\n'),
-    /server\.tls_min_version: is "TLS12", must be/,
+t.test('settings that cannot work, and those that have no effect', (t) => {
+  const { problems, warnings } = checkConfig(
+    configOf(`server: { tls_min_version: TLS12, http_listen_network: udp, grpc_listen_port: 70000,
+      log_source_ips_regex: '(', proxy_protocol_enabled: true }
+internal_server: { tls_min_version: TLS12 }
+distributor: { receivers: { otlp: { protocols: { grpc: { transport: unix, endpoint: nowhere } } } } }`),
   );
+  const told = problems.map(({ path, text }) => `${path}: ${text}`).join('\n');
+  t.match(told, /^server\.tls_min_version: is "TLS12", must be one of VersionTLS10, /m);
+  t.match(told, /^server\.http_listen_network: is "udp", must be one of tcp, tcp4, tcp6$/m);
+  t.match(told, /^server\.grpc_listen_port: is 70000, no port$/m);
+  t.match(told, /^server\.log_source_ips_regex: is no regular expression$/m);
+  t.match(told, /protocols\.grpc\.transport: is unix/);
+  t.match(told, /protocols\.grpc\.endpoint: endpoint "nowhere" is not host:port/);
+  t.notMatch(told, /internal_server/, 'which is off');
+  t.match(warnings, [{ path: 'server.proxy_protocol_enabled', text: 'has no effect' }]);
   t.end();
+});
+
+t.test('codes of calls as labels', async (t) => {
+  const insecure = grpc.credentials.createInsecure();
+  for (const [yaml, label] of [
+    ['', 'success'],
+    ['server: { report_grpc_codes_in_instrumentation_label_enabled: true }', 'OK'],
+  ] as const) {
+    const { grpcPort, metrics } = await start(t, yaml);
+    t.equal(await call(grpcPort, insecure), 0);
+    t.match(await metrics.text(), `route="/a.B/Echo",status_code="${label}"`);
+  }
 });
 
 t.test('who may ask on a loopback address', async (t) => {
@@ -303,7 +325,7 @@ t.test('limits and times of connections', async (t) => {
     const slow = [
       `${head}X: `,
       `${head}Content-Length: 1000\r\n\r\nab`,
-      `${head}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n`,
+      `${head}Transfer-Encoding: chunked\r\n\r\n1000\r\nab`,
     ];
     for (const text of slow) {
       const socket = await open(port, text);
