@@ -42,7 +42,7 @@ export async function scanTagValues(
   signal: AbortSignal,
 ): Promise<TagValuesJobResult> {
   const query = job.query === undefined ? undefined : parse(job.query);
-  const values = new ValueSet();
+  const values = new ValueSet(job.bytesMax);
   let inspectedBytes = 0;
   const failures = await visitSources(async (source) => {
     const before = source.bytesRead;

@@ -246,11 +246,11 @@ for (const name of ['vparquet4', 'vparquet4-odd', 'vparquet5']) {
 }
 
 await t.test('too many values: the first in order, whatever the parts', (t) => {
-  const setOf = (...texts: string[]): ValueSet => {
-    const set = new ValueSet();
+  const fill = (set: ValueSet, texts: readonly string[]): ValueSet => {
     for (const text of texts) set.add(/^-?\d+$/.test(text) ? 'int' : 'string', text);
     return set;
   };
+  const setOf = (...texts: string[]): ValueSet => fill(new ValueSet(), texts);
   const all = ['9', '10', '-1', 'bb', 'aa', 'é', 'cc'];
   const whole = setOf(...all).ordered(Infinity);
   t.same(whole.types, [
@@ -273,6 +273,11 @@ await t.test('too many values: the first in order, whatever the parts', (t) => {
     if (want !== undefined) t.same(one.types[1]?.values ?? [], want, `${bytesMax} bytes`);
   }
   t.same(mergeValues([], 10), { types: [], isCut: false });
+  const many = Array.from({ length: 3000 }, (_, i) => `${i % 50 === 0 ? '' : 'é'}${(i * 7919) % 1000}`);
+  for (const bytesMax of [0, 1, 5, 100, 2000, 5000, 1e6]) {
+    const thinned = fill(new ValueSet(bytesMax), many).ordered(bytesMax);
+    t.same(thinned, setOf(...many).ordered(bytesMax), `thinned out to ${bytesMax} bytes`);
+  }
   t.end();
 });
 

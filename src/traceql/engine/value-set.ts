@@ -31,13 +31,47 @@ const TYPE_NAMES: Partial<Record<ValueType, TagValueType>> = {
   [ValueType.kind]: 'int',
 };
 
+/** Strings are thinned out when they have so many times the bytes that an answer may have. */
+const THIN_OUT_AT = 4;
+
 export class ValueSet {
   private readonly byType = new Map<TagValueType, Set<string>>();
+  private readonly bytesMax: number;
+  private stringBytes = 0;
+  /** Strings behind it are beyond `bytesMax` bytes, whatever comes. */
+  private lastString: string | undefined;
+  private hasLeftOut = false;
+
+  /** @param bytesMax that `ordered` will be asked for at most. */
+  constructor(bytesMax = Infinity) {
+    this.bytesMax = bytesMax;
+  }
 
   add(type: TagValueType, value: string): void {
+    if (type === 'string' && this.lastString !== undefined && value > this.lastString) {
+      this.hasLeftOut = true;
+      return;
+    }
     let values = this.byType.get(type);
     if (values === undefined) this.byType.set(type, (values = new Set()));
+    const { size } = values;
     values.add(value);
+    if (type !== 'string' || values.size === size) return;
+    this.stringBytes += byteLength(value);
+    if (this.stringBytes > this.bytesMax * THIN_OUT_AT) this.thinOut(values);
+  }
+
+  /** Keeps the first strings, up to the one that goes beyond the limit. */
+  private thinOut(strings: Set<string>): void {
+    const all = sorted('string', [...strings]);
+    let count = 0;
+    this.stringBytes = 0;
+    while (count < all.length && this.stringBytes <= this.bytesMax) {
+      this.stringBytes += byteLength(all[count++]!);
+    }
+    this.byType.set('string', new Set(all.slice(0, count)));
+    this.lastString = all[count - 1];
+    this.hasLeftOut ||= count < all.length;
   }
 
   /** With `owners` only what belongs to these. */
@@ -70,7 +104,8 @@ export class ValueSet {
   /** In order, as many as have at most `bytesMax` bytes together. */
   ordered(bytesMax: number): OrderedValues {
     const types = [...this.byType].map(([type, values]) => ({ type, values: sorted(type, [...values]) }));
-    return cut(types.sort(byType), bytesMax);
+    const { types: kept, isCut } = cut(types.sort(byType), bytesMax);
+    return { types: kept, isCut: isCut || this.hasLeftOut };
   }
 }
 
