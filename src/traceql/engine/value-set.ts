@@ -38,9 +38,8 @@ export class ValueSet {
   private readonly byType = new Map<TagValueType, Set<string>>();
   private readonly bytesMax: number;
   private stringBytes = 0;
-  /** Strings behind it are beyond `bytesMax` bytes, whatever comes. */
+  /** Strings behind it are beyond `bytesMax` bytes, whatever comes; it is so itself. */
   private lastString: string | undefined;
-  private hasLeftOut = false;
 
   /** @param bytesMax that `ordered` will be asked for at most. */
   constructor(bytesMax = Infinity) {
@@ -48,10 +47,7 @@ export class ValueSet {
   }
 
   add(type: TagValueType, value: string): void {
-    if (type === 'string' && this.lastString !== undefined && value > this.lastString) {
-      this.hasLeftOut = true;
-      return;
-    }
+    if (type === 'string' && this.lastString !== undefined && value > this.lastString) return;
     let values = this.byType.get(type);
     if (values === undefined) this.byType.set(type, (values = new Set()));
     const { size } = values;
@@ -71,7 +67,6 @@ export class ValueSet {
     }
     this.byType.set('string', new Set(all.slice(0, count)));
     this.lastString = all[count - 1];
-    this.hasLeftOut ||= count < all.length;
   }
 
   /** With `owners` only what belongs to these. */
@@ -104,8 +99,7 @@ export class ValueSet {
   /** In order, as many as have at most `bytesMax` bytes together. */
   ordered(bytesMax: number): OrderedValues {
     const types = [...this.byType].map(([type, values]) => ({ type, values: sorted(type, [...values]) }));
-    const { types: kept, isCut } = cut(types.sort(byType), bytesMax);
-    return { types: kept, isCut: isCut || this.hasLeftOut };
+    return cut(types.sort(byType), bytesMax);
   }
 }
 
