@@ -274,7 +274,7 @@ await t.test('too many values: the first in order, whatever the parts', (t) => {
   }
   t.same(mergeValues([], 10), { types: [], isCut: false });
   const many = Array.from({ length: 3000 }, (_, i) => `${i % 50 === 0 ? '' : 'é'}${(i * 7919) % 1000}`);
-  for (const bytesMax of [0, 1, 5, 100, 2000, 5000, 1e6]) {
+  for (const bytesMax of [0, 5, 100, 300, 700, 1100, 5000, 1e6]) {
     const thinned = fill(new ValueSet(bytesMax), many).ordered(bytesMax);
     t.same(thinned, setOf(...many).ordered(bytesMax), `thinned out to ${bytesMax} bytes`);
   }
