@@ -22,7 +22,7 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aSpan, encodeTraces, hexId, START_NANO } from '../support/otlp.ts';
 
 // Threads are started and disks synced: on a busy machine that takes longer than tap's 30 s.
-t.setTimeout(120_000);
+t.setTimeout(240_000);
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'ingester-'));
 t.teardown(() => fs.rmSync(scratch, { recursive: true, force: true }));
@@ -783,3 +783,63 @@ t.test(
     await again.ingester.stop();
   },
 );
+
+const STRESS_MS = Number(process.env['STRESS_SECONDS'] ?? 2) * 1000;
+
+t.test('under stress every push is kept or refused with a reason', async (t) => {
+  const harness = await started(aFolder(), {
+    headBytesMax: 1024 * 1024,
+    log: { ringBytes: 96 * 1024, ringWaitMs: 50, segmentBytes: 256 * 1024 },
+    limits: () => ({ maxTracesPerUser: 0, maxGlobalTracesPerUser: 0, maxBytesPerTrace: 0 }),
+    config: { maxBlockDurationMs: 300 },
+  });
+  const { ingester, metrics } = harness;
+  const builder = ingester as unknown as {
+    readonly running: { readonly builder: { readonly worker?: { terminate(): Promise<number> } } };
+  };
+  const endMs = performance.now() + STRESS_MS;
+  const isOver = (): boolean => performance.now() > endMs;
+  const codes = new Map<string, number>();
+  const kept = new Map<string, number>();
+  let first = 0;
+  const pusher = async (i: number): Promise<void> => {
+    for (let round = 0; !isOver(); round++) {
+      const tenant = `tenant-${(i + round) % 4}`;
+      // Small ones of all lengths, and some that are too large for the ring.
+      const spans = 5 * (round % 40 === 39 ? 60 : 1 + (round % 7));
+      const from = first;
+      first += spans;
+      const code = await codeOf(push(harness, from, spans, tenant, 'x'.repeat((round * 7) % 97)));
+      codes.set(code, (codes.get(code) ?? 0) + 1);
+      if (code === 'no error') kept.set(tenant, (kept.get(tenant) ?? 0) + spans / 5);
+    }
+  };
+  const disturb = async (): Promise<void> => {
+    for (let round = 0; !isOver(); round++) {
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      ingester.setPressure(round % 3 === 0 ? 'full' : round % 3 === 1 ? 'tight' : 'calm');
+      if (round % 3 === 0) await builder.running.builder.worker?.terminate();
+      else await codeOf(ingester.flush());
+      await found(harness, `tenant-${round % 4}`);
+    }
+  };
+  await Promise.all([...Array.from({ length: 12 }, (_, i) => pusher(i)), disturb()]);
+  t.comment(JSON.stringify(Object.fromEntries(codes)));
+  t.strictSame(
+    [...codes.keys()].filter((code) => !['no error', 'unavailable', 'resource_exhausted'].includes(code)),
+    [],
+  );
+  t.ok((codes.get('no error') ?? 0) > 20);
+  t.ok((await metric(metrics, 'tempo_ingester_builder_restarts_total')) > 0);
+  ingester.setPressure('calm');
+  await until('all is in blocks', async () => (await codeOf(ingester.flush())) === 'no error');
+  for (const [tenant, traces] of kept) {
+    const { headSpans, blockTraces, complete } = await found(harness, tenant);
+    t.strictSame(
+      { headSpans, blockTraces, complete },
+      { headSpans: 0, blockTraces: traces, complete: true },
+      tenant,
+    );
+  }
+  await ingester.stop();
+});
