@@ -14,6 +14,7 @@ import { RetryLaterError, TempoError } from '../lib/errors.ts';
 import type { Service } from '../lib/service.ts';
 import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import { cannotListen, familyOf, resolveHost } from '../rpc/listen.ts';
+import { connectionsMax } from '../rpc/open-files.ts';
 import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
 import { sharePort } from '../rpc/shared-port.ts';
 import { ServerTls } from '../rpc/tls.ts';
@@ -116,7 +117,7 @@ function createApp(config: ServerConfig, tls: ServerTls | undefined, logger: Log
     frameworkErrors: (err, request, reply) => void sendError(err, request, reply, logger),
   };
   const app = fastify(options);
-  if (config.httpListenConnLimit > 0) app.server.maxConnections = config.httpListenConnLimit;
+  app.server.maxConnections = config.httpListenConnLimit > 0 ? config.httpListenConnLimit : connectionsMax();
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler((err, request, reply) => sendError(err, request, reply, logger));

@@ -175,5 +175,8 @@ function storeError(key: string, err: unknown): TempoError {
   if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EROFS') {
     return new TempoError('unavailable', `cannot write ${key}`, err);
   }
+  if (code === 'EMFILE' || code === 'ENFILE' || code === 'ENOMEM') {
+    return new TempoError('unavailable', `${key} cannot be opened now: ${code}`, err);
+  }
   return new TempoError('internal', `object ${key} failed`, err);
 }

@@ -2,6 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import type { AddressInfo, Server } from 'node:net';
 import { TempoError } from '../lib/errors.ts';
+import { connectionsMax } from './open-files.ts';
 
 export interface ListenAddress {
   /** undefined = every interface. */
@@ -28,8 +29,12 @@ export function parseEndpoint(endpoint: string): ListenAddress {
   return { host: host === '' ? undefined : host, port };
 }
 
-/** Starts listening and resolves with the bound address. */
+/**
+ * Starts listening and resolves with the bound address. A server without a limit of connections gets one that
+ * leaves files to others.
+ */
 export async function listen(server: Server, address: ListenAddress): Promise<AddressInfo> {
+  if (!(server.maxConnections > 0)) server.maxConnections = connectionsMax();
   const host = (await resolveHost(address)) ?? (address.family === 4 ? '0.0.0.0' : undefined);
   await new Promise<void>((resolve, reject) => {
     const fail = (err: Error): void => reject(cannotListen(address, err));

@@ -1,8 +1,10 @@
 // Clients that misbehave: thousands of idle connections, bodies that never end, answers that nobody reads,
 // streams that are reset at once. Others are served meanwhile, and afterwards the process holds what it
 // held before.
+import { writeFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import { connect, type Socket } from 'node:net';
+import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import {
@@ -189,5 +191,36 @@ t.test('clients that misbehave', { timeout: 120_000 }, async (t) => {
     await servedMeanwhile(t, tempo, before, () => {});
   });
 
+  t.equal(await tempo.stop(), 0);
+});
+
+t.test('more clients than files may be open', { timeout: 60_000 }, async (t) => {
+  const data = t.testdir();
+  const program = path.join(data, 'tempo');
+  const main = [process.execPath, path.resolve('cmd/tempo/main.ts')].join(' ');
+  writeFileSync(program, `#!/bin/sh\nulimit -n 300\nexec ${main} "$@"\n`, { mode: 0o700 });
+  const tempo = await startTempo(data, { program });
+  t.teardown(() => tempo.kill());
+  const session = await grpcSession(tempo);
+  const pushed = async (): Promise<number> => {
+    const startUnixNano = BigInt(Date.now()) * 1_000_000n;
+    const body = encodeTraces([aSpan({ traceId: hexId(++lastTrace, 16), startUnixNano })]);
+    return (await grpcExport(session, framed(body))).status;
+  };
+  t.equal(await pushed(), 0);
+  const before = figuresOf(tempo.pid);
+  const sockets: Socket[] = [];
+  for (const port of Object.values(tempo.ports)) {
+    for (let i = 0; i < 100; i++) sockets.push(await open(port));
+  }
+  t.ok(await until(() => figuresOf(tempo.pid).descriptors > 150));
+  t.ok(figuresOf(tempo.pid).descriptors < 290, `${figuresOf(tempo.pid).descriptors} of 300 files`);
+  for (let i = 0; i < 20; i++) t.equal(await pushed(), 0, 'who is there is served');
+  sockets.forEach((socket) => socket.destroy());
+  t.ok(await until(() => figuresOf(tempo.pid).descriptors <= before.descriptors + 2), 'all are given back');
+  await flush(tempo);
+  t.equal(await spansOfTrace(tempo, hexId(lastTrace, 16)), 1);
+  t.notMatch(tempo.output(), /EMFILE|level=error/);
+  session.destroy();
   t.equal(await tempo.stop(), 0);
 });

@@ -13,6 +13,7 @@ import type { Consumed, IncomingTraces, TraceConsumer } from '../../src/receiver
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
 import { parseEndpoint } from '../../src/rpc/listen.ts';
+import { connectionsMax } from '../../src/rpc/open-files.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { aTrace, encodeTraces } from '../support/otlp.ts';
 import type { TenantHeader } from '../../src/model/tenant.ts';
@@ -572,6 +573,16 @@ t.test('gRPC server: deadlines, limits, stopping', async (t) => {
     await t.rejects(startGrpc(t, { endpoint: 'host.invalid:1' }), {
       message: /^cannot listen on host.invalid:1: /,
     });
+  });
+
+  t.test('connections leave files to others', (t) => {
+    const of = (files: number | string): number =>
+      connectionsMax(`Max open files            ${files}   9 files`);
+    t.equal(of(1128), 250);
+    t.equal(of(200), 18);
+    t.equal(of(64), 16, 'some at least');
+    t.equal(of('unlimited'), Infinity);
+    t.end();
   });
 
   t.test('endpoints', (t) => {
