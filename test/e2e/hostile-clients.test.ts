@@ -188,6 +188,7 @@ t.test('clients that misbehave', { timeout: 120_000 }, async (t) => {
       if (i % 2 === 0) await pause(2);
       socket.destroy();
     }
+    t.ok(await until(async () => (await metric(tempo, 'tempo_scan_queue_length')) === 0), 'none runs on');
     await servedMeanwhile(t, tempo, before, () => {});
   });
 
