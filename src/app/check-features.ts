@@ -22,6 +22,14 @@ const FEATURES: readonly Feature[] = [
     },
   },
   {
+    path: 'overrides.defaults.compaction.block_retention',
+    text: 'compactor.compaction.block_retention holds for all tenants',
+    isAskedFor: ({ overrides }) => {
+      const limits = [overrides.defaults, ...Object.values(overrides.inlineTenants)];
+      return limits.some(({ compaction }) => compaction.blockRetentionMs > 0);
+    },
+  },
+  {
     path: 'cache.caches',
     text: 'parts of blocks are cached in memory only',
     isAskedFor: ({ cache }) => cache.caches.length > 0,

@@ -313,6 +313,10 @@ t.test('features that are asked for and not there yet', (t) => {
       input: 'overrides: {defaults: {metrics_generator: {processors: [span-metrics]}}}',
       want: 'metrics_generator',
     },
+    {
+      input: 'overrides: {defaults: {compaction: {block_retention: 1h}}}',
+      want: 'overrides.defaults.compaction.block_retention',
+    },
     { input: 'cache: {caches: [{roles: [bloom], memcached: {host: m}}]}', want: 'cache.caches' },
     { input: 'ingest: {enabled: true}', want: 'ingest' },
     { input: 'distributor: {kafka_write_path_enabled: true}', want: 'ingest' },
