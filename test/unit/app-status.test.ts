@@ -135,8 +135,6 @@ distributor:
           auth: {token: hush-6}
           tls: {key_pem: '-----BEGIN PRIVATE KEY----- hush-7', key_file: /kept}
     kafka: {auth: {plain_text: {username: me, password: hush-8}}}
-  forwarders:
-    - {name: f, backend: otlpgrpc, otlpgrpc: {endpoints: ['a:1'], headers: {x-api-key: hush-9}}}
 metrics_generator:
   storage:
     remote_write:
