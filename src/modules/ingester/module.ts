@@ -27,12 +27,12 @@ import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { BlockPipeline } from './block-pipeline.ts';
 import { blockSettings, type BlockWriter, BlockWriterThread, type NewBlockConfig } from './block-writer.ts';
+import { BuilderMessages } from './builder-messages.ts';
 import { BuilderThread } from './builder-thread.ts';
 import type { IngesterConfig } from './config.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
-import type { FromBuilder } from './messages.ts';
-import { createIngesterMetrics, type IngesterMetrics, noteStats, showRing } from './metrics.ts';
+import { createIngesterMetrics, type IngesterMetrics, showRing } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
 import { Takeover } from './takeover.ts';
 import { TraceLimiter, type TraceLimits } from './trace-limiter.ts';
@@ -136,7 +136,7 @@ class LocalIngester implements Ingester {
   private readonly writer: BlockWriter;
   private readonly traceLimiter: TraceLimiter;
   private readonly done: PushResult = { rejected: [] };
-  headBytes = 0;
+  private readonly messages: BuilderMessages;
   private readonly takeover: Takeover;
   private running: Running | undefined;
   private state: IngesterState = 'new';
@@ -153,6 +153,17 @@ class LocalIngester implements Ingester {
       traceIdlePeriodMs,
       traceLivePeriodMs,
       nowMs: options.nowMs ?? (() => performance.now()),
+    });
+    this.messages = new BuilderMessages({
+      heads: this.heads,
+      metrics: this.metrics,
+      logger: this.logger,
+      isStarting: () => this.state === 'starting',
+      onCut: (head) => {
+        this.traceLimiter.headCut(head.tenant);
+        this.running!.pipeline.cut(head);
+      },
+      onDamage: ({ path, report }) => this.running?.opened.damage.report(path, report, false),
     });
     options.metrics.tenants.onForget((tenants) => {
       this.heads.forget(tenants);
@@ -246,7 +257,7 @@ class LocalIngester implements Ingester {
       quarantinePath: `${options.wal.path}/quarantine`,
       ...(this.tuning.builderWorker === undefined ? {} : { worker: this.tuning.builderWorker }),
       logger,
-      handle: (message) => this.handle(message),
+      handle: (message) => this.messages.handle(message),
       restart: () => this.builderEnded(opened),
     });
     const pipeline = new BlockPipeline({
@@ -359,6 +370,10 @@ class LocalIngester implements Ingester {
     await running.pipeline.finished(tenant);
   }
 
+  get headBytes(): number {
+    return this.messages.headBytes;
+  }
+
   get ringBytes(): number {
     return this.running?.opened.ring.usedBytes ?? 0;
   }
@@ -385,72 +400,6 @@ class LocalIngester implements Ingester {
     }
     builder.drain();
     return isSeen();
-  }
-
-  private handle(message: FromBuilder): void {
-    const { metrics, logger } = this;
-    switch (message.kind) {
-      case 'head':
-        this.heads.begin(message.tenant, message.blockId, message.sab, message.fromSequence);
-        break;
-      case 'cut':
-        this.cut(message);
-        break;
-      case 'stats':
-        for (const stats of message.tenants) noteStats(metrics, stats);
-        metrics.tracesPerBatch.add('', message.tracesPerBatch);
-        this.headBytes = message.headBytes;
-        metrics.headBytes.set(message.headBytes);
-        break;
-      case 'refused':
-        metrics.refusedFrames.inc({ tenant: message.tenant });
-        if (this.state === 'starting') metrics.replayErrors.inc({ tenant: message.tenant });
-        logger.error('a request of the log cannot be decoded, it is left out', {
-          tenant: message.tenant,
-          sequence: message.sequence,
-          spans: message.spanCount,
-          reason: message.message,
-        });
-        break;
-      case 'setAside':
-        metrics.replayErrors.inc({ tenant: message.tenant });
-        logger.error('a request of the log ends the builder thread, it is set aside', {
-          tenant: message.tenant,
-          sequence: message.sequence,
-          spans: message.spanCount,
-          file: message.path,
-        });
-        break;
-      case 'notSetAside':
-        logger.error('a request that ends the builder thread cannot be set aside, it is tried again', {
-          tenant: message.tenant,
-          sequence: message.sequence,
-          reason: message.message,
-        });
-        break;
-      case 'damage':
-        this.running?.opened.damage.report(message.path, message.report, false);
-        break;
-      case 'replayed':
-        this.heads.dropOrphans();
-        if (message.frames > 0)
-          logger.info('log is replayed', { frames: message.frames, spans: message.spans });
-        break;
-      case 'flushed':
-        break;
-    }
-  }
-
-  private cut(message: FromBuilder & { kind: 'cut' }): void {
-    const head = this.heads.find(message.tenant, message.blockId);
-    if (head === undefined) return;
-    head.state = 'cut';
-    head.toSequence = message.toSequence;
-    head.usedBytes = message.usedBytes;
-    head.spanCount = message.spanCount;
-    this.traceLimiter.headCut(message.tenant);
-    this.metrics.headsCut.inc({ reason: message.reason });
-    this.running!.pipeline.cut(head);
   }
 
   /** The live heads of the builder that ended answer queries until another has taken in their frames. */
