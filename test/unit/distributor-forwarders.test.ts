@@ -131,6 +131,31 @@ t.test('an endpoint that answers nothing', async (t) => {
   t.equal(await sample('tempo_distributor_queue_length{name="slow",tenant="a"}'), 0);
 });
 
+t.test('tenants that are silent are forgotten, unless something of theirs is on its way', async (t) => {
+  let calls = 0;
+  const answer = Promise.withResolvers<Uint8Array>();
+  const open = async (): Promise<GrpcClient> => ({
+    unary: () => {
+      calls++;
+      return answer.promise;
+    },
+    close: () => {},
+  });
+  const { forwarders, lines } = await started(t, [settings('slow', ['x:1'])], open);
+  forwarders.forward('idle', ['none'], body);
+  forwarders.forget(new Set(['idle', 'stranger']));
+  forwarders.forward('idle', ['none'], body);
+  t.equal(lines.length, 2, 'nothing was known of it');
+  for (let i = 0; i < 2; i++) forwarders.forward('busy', ['slow'], body);
+  forwarders.forget(new Set(['busy']));
+  forwarders.forward('busy', ['slow'], body);
+  t.equal(calls, 2, 'its queue is still the same');
+  const stopped = forwarders.stop(60_000);
+  answer.resolve(new Uint8Array(0));
+  await stopped;
+  t.equal(calls, 3, 'and is sent before the stop');
+});
+
 t.test('an endpoint that is gone, and one that comes back', async (t) => {
   const first = await aReceiver(t);
   await first.receiver.stop(0);

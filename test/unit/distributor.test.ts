@@ -314,6 +314,34 @@ t.test('spans in the log', async (t) => {
     });
   });
 
+  t.test('time series have a bound, and forgotten tenants make room', async (t) => {
+    const metrics = new Metrics();
+    const log = new SpanLog({
+      received: OFF,
+      discarded: OFF,
+      counted: { enabled: true, rootOnly: false },
+      logger: silentLogger,
+      spans: new DistributorMetrics(metrics).debugSpans,
+    });
+    const named = (prefix: string, count: number): Uint8Array =>
+      encodeTraces(
+        Array.from({ length: count }, (_, i) => aSpan({ name: `${prefix}${i}`, spanId: hexId(i + 1, 8) })),
+      );
+    log.received('a', named('a', 6000));
+    log.received('b', named('b', 6000));
+    const name = 'tempo_distributor_debug_spans_received_total';
+    const of = (tenant: string, span: string): string =>
+      `${name}{tenant="${tenant}",name="${span}",service="shop"}`;
+    await sameSamples(t, metrics, {
+      [of('a', 'a5999')]: 1,
+      [of('b', 'b3999')]: 1,
+      [of('b', 'b4000')]: undefined,
+    });
+    log.forget(new Set(['a', 'stranger']));
+    log.received('b', named('b', 6000));
+    await sameSamples(t, metrics, { [of('b', 'b3999')]: 2, [of('b', 'b4000')]: 1, [of('b', 'b5999')]: 1 });
+  });
+
   t.test('garbage in an attribute', async (t) => {
     const { lines, consume } = start({ log: { received: { ...received, includeAllAttributes: true } } });
     const bytes = field(

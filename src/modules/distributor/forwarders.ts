@@ -115,6 +115,14 @@ export class Forwarders {
     }
   }
 
+  /** Drops the queues of tenants, but for those that are not empty. */
+  forget(tenants: ReadonlySet<string>): void {
+    for (const tenant of tenants) {
+      const queues = this.#queues.get(tenant);
+      if (queues !== undefined && !isBusy(queues)) this.#queues.delete(tenant);
+    }
+  }
+
   #queueOf(tenant: string, name: string): Queue | undefined {
     let queues = this.#queues.get(tenant);
     if (queues === undefined) this.#queues.set(tenant, (queues = new Map()));
@@ -168,11 +176,13 @@ export class Forwarders {
   }
 
   #isEmpty(): boolean {
-    for (const queues of this.#queues.values()) {
-      for (const queue of queues.values()) if (queue !== undefined && queue.sending > 0) return false;
-    }
-    return true;
+    return ![...this.#queues.values()].some(isBusy);
   }
+}
+
+/** What waits is being sent, or will be next. */
+function isBusy(queues: ReadonlyMap<string, Queue | undefined>): boolean {
+  return [...queues.values()].some((queue) => queue !== undefined && queue.sending > 0);
 }
 
 /** Refuses what Tempo refuses, naming the entry. */

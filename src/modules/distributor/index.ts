@@ -77,6 +77,17 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     logger,
     failures: limited(REFUSALS_PER_SEC),
   });
+  const spanLog = new SpanLog({
+    received: config.logReceivedSpans,
+    discarded: config.logDiscardedSpans,
+    counted: config.metricReceivedSpans,
+    logger: limited(SPAN_LINES_PER_SEC),
+    spans: metrics.debugSpans,
+  });
+  metrics.onForget((tenants) => {
+    forwarders.forget(tenants);
+    spanLog.forget(tenants);
+  });
   const consumer = new Distributor({
     limits: options.limits,
     multitenancyEnabled: options.multitenancyEnabled,
@@ -84,13 +95,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     pusher: options.pusher,
     forward: (tenant, names, body) => forwarders.forward(tenant, names, body),
     metrics,
-    spanLog: new SpanLog({
-      received: config.logReceivedSpans,
-      discarded: config.logDiscardedSpans,
-      counted: config.metricReceivedSpans,
-      logger: limited(SPAN_LINES_PER_SEC),
-      spans: metrics.debugSpans,
-    }),
+    spanLog,
     refusals: limited(REFUSALS_PER_SEC),
     artificialDelayMs: config.artificialDelayMs,
     retryAfterMs: config.retryAfterOnResourceExhaustedMs,

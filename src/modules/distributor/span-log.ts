@@ -33,7 +33,9 @@ const SERIES_MAX = 10_000;
 
 export class SpanLog {
   readonly #options: SpanLogOptions;
-  readonly #series = new Set<string>();
+  /** By tenant: names and services. */
+  readonly #series = new Map<string, Set<string>>();
+  #seriesCount = 0;
 
   constructor(options: SpanLogOptions) {
     this.#options = options;
@@ -64,12 +66,23 @@ export class SpanLog {
     });
   }
 
+  /** The time series of these tenants are gone: there is room for others. */
+  forget(tenants: ReadonlySet<string>): void {
+    for (const tenant of tenants) {
+      this.#seriesCount -= this.#series.get(tenant)?.size ?? 0;
+      this.#series.delete(tenant);
+    }
+  }
+
   #count(tenant: string, { name, resource }: ReadSpan): void {
     const service = resource.find(([key]) => key === 'service.name')?.[1] ?? '';
-    const id = JSON.stringify([tenant, name, service]);
-    if (!this.#series.has(id)) {
-      if (this.#series.size >= SERIES_MAX) return;
-      this.#series.add(id);
+    const id = JSON.stringify([name, service]);
+    let known = this.#series.get(tenant);
+    if (known?.has(id) !== true) {
+      if (this.#seriesCount >= SERIES_MAX) return;
+      if (known === undefined) this.#series.set(tenant, (known = new Set()));
+      known.add(id);
+      this.#seriesCount++;
     }
     this.#options.spans.inc({ tenant, name, service });
   }
