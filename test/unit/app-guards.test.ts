@@ -121,4 +121,12 @@ t.test('disk: pushes are refused below the margin, and at once let in again', as
   t.match(await metrics.text(), /tempo_disk_min_free_bytes\{path="\/log"\} 300\n/);
   free.delete('/log');
   t.equal(disk.refusal(10), undefined, 'what cannot be told refuses nothing');
+  const small = new DiskGuard({
+    paths: ['/log'],
+    minFreeBytes: 300,
+    metrics: new Metrics(),
+    look: () => ({ bavail: 15, bsize: 10, blocks: 200 }),
+  });
+  t.teardown(() => small.stop());
+  t.equal(small.refusal(10), undefined, 'of a small disk a twentieth is kept free');
 });
