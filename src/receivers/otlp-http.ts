@@ -47,6 +47,8 @@ const BODY_BYTES_MAX_DEFAULT = 20 << 20;
 const REQUEST_TIMEOUT_MS_DEFAULT = 300_000;
 /** Larger ones are read on another thread: this much takes a few milliseconds. */
 const JSON_SYNC_BYTES_MAX = 64 << 10;
+/** How long a client may go on sending a body that was refused. */
+const REFUSED_BODY_MS = 1000;
 const NO_BODY = new Uint8Array(0);
 /** An empty ExportTracePartialSuccess, as the Collector answers. */
 const ALL_KEPT = Uint8Array.of(0x0a, 0x00);
@@ -214,8 +216,15 @@ export class OtlpHttpReceiver implements Receiver {
     const status = statusOfError(err);
     if (status.code === GRPC_INTERNAL) this.#logger.error('otlp http request failed', { err });
     const isTooLarge = err instanceof TempoError && err.code === 'too_large';
-    // What is left of the body is not waited for.
-    if (!request.raw.complete) void reply.header('connection', 'close');
+    if (!request.raw.complete) {
+      // Fastify would close at once, and Node where the client asks for it.
+      const { keepAlivesEnabled = true } = this.#config;
+      if (keepAlivesEnabled && !this.#isStopping) {
+        void reply.removeHeader('connection');
+        reply.raw.shouldKeepAlive = true;
+      }
+      dropRest(request);
+    }
     if (status.retryAfterMs !== undefined) {
       void reply.header('retry-after', String(Math.ceil(status.retryAfterMs / 1000)));
     }
@@ -263,6 +272,17 @@ function checkEncodings(names: readonly string[]): void {
     'invalid_argument',
     `${key}: ${JSON.stringify(unknown)} is none of ${ENCODINGS.join(', ')}`,
   );
+}
+
+/**
+ * Reads what is left of a refused body, for a while: closing at once would reset the connection, and a client
+ * that is still sending might never read the answer.
+ */
+function dropRest({ raw }: FastifyRequest): void {
+  raw.resume();
+  if (raw.httpVersionMajor > 1 || raw.destroyed) return;
+  const timer = setTimeout(() => raw.socket.destroy(), REFUSED_BODY_MS).unref();
+  raw.once('close', () => clearTimeout(timer));
 }
 
 async function protobufOf(json: Uint8Array): Promise<Uint8Array> {

@@ -215,7 +215,7 @@ t.test('batching and tail sampling, every exporter and compression', async (t) =
 
 t.test('what is refused for now comes again, what is refused for good does not', async (t) => {
   const slow = '{ingestion: {rate_limit_bytes: 40000, burst_size_bytes: 40000, retry_info_enabled: true}}';
-  const none = '{ingestion: {rate_limit_bytes: 1000, burst_size_bytes: 1000}}';
+  const none = '{ingestion: {rate_limit_bytes: 50, burst_size_bytes: 50}}';
   const tenants = `grpc-gzip: ${slow}, http-gzip: ${slow}, grpc-zstd: ${none}, http-zstd: ${none}`;
   const { folder, tempo, port, ids, metric } = await startBoth(t, `overrides: {${tenants}}\n`);
   const names = ['grpc-gzip', 'http-gzip', 'grpc-zstd', 'http-zstd'];

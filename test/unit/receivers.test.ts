@@ -761,6 +761,40 @@ t.test('HTTP: bodies', async (t) => {
   });
 });
 
+t.test('HTTP: whoever sends too much can read the answer', async (t) => {
+  const { url } = await startHttp(t, { maxRequestBodySize: 1000 });
+  const port = Number(new URL(url).port);
+  const head = (length: number): string =>
+    'POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n' +
+    `content-length: ${length}\r\n\r\n`;
+  const socket = net.connect(port, '127.0.0.1');
+  const errors: Error[] = [];
+  socket.on('error', (err) => errors.push(err));
+  socket.on('close', () => heard());
+  let answer = '';
+  let heard = (): void => {};
+  socket.on('data', (chunk: Buffer) => {
+    answer += chunk.toString('latin1');
+    heard();
+  });
+  const statuses = async (count: number): Promise<string[]> => {
+    for (;;) {
+      const found = answer.match(/HTTP\/1\.1 \d+/g) ?? [];
+      if (found.length >= count || socket.destroyed) return found;
+      await new Promise<void>((resolve) => (heard = resolve));
+    }
+  };
+  socket.write(head(8 << 20));
+  t.same(await statuses(1), ['HTTP/1.1 413'], 'told at once');
+  socket.write(Buffer.alloc(8 << 20));
+  socket.write(head(0));
+  t.same(await statuses(2), ['HTTP/1.1 413', 'HTTP/1.1 200'], 'the connection is still good');
+  socket.write(head(8 << 20));
+  t.same(await statuses(3), ['HTTP/1.1 413', 'HTTP/1.1 200', 'HTTP/1.1 413']);
+  await new Promise((resolve) => socket.once('close', resolve));
+  t.same(errors, [], 'but nobody waits long for the rest');
+});
+
 t.test('HTTP: encodings can be restricted, stopping waits', async (t) => {
   const { recorder, receiver, url } = await startHttp(t, { compressionAlgorithms: ['zstd'] });
   const headers = { ...PROTOBUF, 'content-encoding': 'gzip' };
