@@ -1,33 +1,20 @@
 // A found trace as the protobuf message tempopb.TraceSearchMetadata, made of its JSON.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { bytesField, textField, varintField } from '../lib/protobuf.ts';
-
-interface AnyValue {
-  readonly stringValue?: string;
-  readonly boolValue?: boolean;
-  readonly intValue?: string;
-  /** NaN and the infinities are texts. */
-  readonly doubleValue?: number | string;
-  readonly arrayValue?: { readonly values?: readonly AnyValue[] };
-}
-
-interface KeyValue {
-  readonly key: string;
-  readonly value: AnyValue;
-}
+import type { JsonAttribute, JsonValue } from './json-shapes.ts';
 
 interface Span {
   readonly spanID?: string;
   readonly name?: string;
   readonly startTimeUnixNano?: string;
   readonly durationNanos?: string;
-  readonly attributes?: readonly KeyValue[];
+  readonly attributes?: readonly JsonAttribute[];
 }
 
 interface Spanset {
   readonly spans?: readonly Span[];
   readonly matched?: number;
-  readonly attributes?: readonly KeyValue[];
+  readonly attributes?: readonly JsonAttribute[];
 }
 
 interface FoundTrace {
@@ -107,7 +94,7 @@ function spanProto({ spanID, name, startTimeUnixNano, durationNanos, attributes 
   });
 }
 
-function keyValueProto({ key, value }: KeyValue): Uint8Array {
+function keyValueProto({ key, value }: JsonAttribute): Uint8Array {
   return message((out) => {
     textField(out, 1, key);
     bytesField(out, 2, anyValueProto(value));
@@ -115,7 +102,7 @@ function keyValueProto({ key, value }: KeyValue): Uint8Array {
 }
 
 /** Of a oneof the chosen field is always written. */
-function anyValueProto(value: AnyValue): Uint8Array {
+function anyValueProto(value: JsonValue): Uint8Array {
   return message((out) => {
     if (value.stringValue !== undefined) bytesField(out, 1, Buffer.from(value.stringValue));
     else if (value.boolValue !== undefined) varint(out, 2, value.boolValue ? 1n : 0n);

@@ -1,67 +1,24 @@
 // A trace in the short JSON for language models: hex ids, attributes as plain objects with sorted keys,
 // durations, no empty parts. Made of the JSON that src/api/trace-json.ts writes.
 import { hexOfBytes } from '../model/ids.ts';
+import type {
+  JsonAttribute,
+  JsonEvent,
+  JsonLink,
+  JsonResourceSpans,
+  JsonScopeSpans,
+  JsonSpan,
+  JsonValue,
+} from './json-shapes.ts';
 import { resourceSpansJson } from './trace-json.ts';
 
 const SERVICE_NAME = 'service.name';
 const NANOS_PER_MILLI = 1e6;
 const NUMBER_TEXT = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i;
 
-interface KeyValue {
-  readonly key: string;
-  readonly value: AnyValue;
-}
-
-interface AnyValue {
-  readonly stringValue?: string;
-  readonly boolValue?: boolean;
-  readonly intValue?: string;
-  /** NaN and the infinities are texts. */
-  readonly doubleValue?: number | string;
-  readonly arrayValue?: { readonly values?: readonly AnyValue[] };
-  readonly kvlistValue?: { readonly values?: readonly KeyValue[] };
-  readonly bytesValue?: string;
-}
-
-interface Event {
-  readonly timeUnixNano?: string;
-  readonly name?: string;
-  readonly attributes?: readonly KeyValue[];
-}
-
-interface Link {
-  readonly traceId?: string;
-  readonly spanId?: string;
-  readonly attributes?: readonly KeyValue[];
-}
-
-interface Span {
-  readonly traceId?: string;
-  readonly spanId?: string;
-  readonly parentSpanId?: string;
-  readonly name?: string;
-  readonly kind?: string;
-  readonly startTimeUnixNano?: string;
-  readonly endTimeUnixNano?: string;
-  readonly attributes?: readonly KeyValue[];
-  readonly events?: readonly Event[];
-  readonly links?: readonly Link[];
-  readonly status: { readonly code?: string; readonly message?: string };
-}
-
-interface ScopeSpans {
-  readonly scope: { readonly name?: string; readonly version?: string };
-  readonly spans?: readonly Span[];
-}
-
-interface ResourceSpans {
-  readonly resource: { readonly attributes?: readonly KeyValue[] };
-  readonly scopeSpans?: readonly ScopeSpans[];
-}
-
 /** The text of `{"traceId":...,"services":[...]}`. @param trace well-formed TracesData. */
 export function traceLlmJson(trace: Uint8Array): string {
-  const batches = JSON.parse(resourceSpansJson(trace)) as readonly ResourceSpans[];
+  const batches = JSON.parse(resourceSpansJson(trace)) as readonly JsonResourceSpans[];
   const spans = batches.flatMap(({ scopeSpans = [] }) => scopeSpans.flatMap((one) => one.spans ?? []));
   return object([
     ['traceId', text(hex(spans[0]?.traceId ?? ''))],
@@ -69,7 +26,7 @@ export function traceLlmJson(trace: Uint8Array): string {
   ]);
 }
 
-function serviceJson({ resource, scopeSpans = [] }: ResourceSpans): string {
+function serviceJson({ resource = {}, scopeSpans = [] }: JsonResourceSpans): string {
   const { attributes = [] } = resource;
   const service = attributes.find(({ key }) => key === SERVICE_NAME)?.value.stringValue ?? '';
   return object([
@@ -79,7 +36,7 @@ function serviceJson({ resource, scopeSpans = [] }: ResourceSpans): string {
   ]);
 }
 
-function scopeJson({ scope, spans = [] }: ScopeSpans): string {
+function scopeJson({ scope = {}, spans = [] }: JsonScopeSpans): string {
   return object([
     ['name', text(scope.name)],
     ['version', text(scope.version)],
@@ -87,8 +44,8 @@ function scopeJson({ scope, spans = [] }: ScopeSpans): string {
   ]);
 }
 
-function spanJson(span: Span): string {
-  const { startTimeUnixNano = '0', endTimeUnixNano = '0', status } = span;
+function spanJson(span: JsonSpan): string {
+  const { startTimeUnixNano = '0', endTimeUnixNano = '0', status = {} } = span;
   const nanos = BigInt(endTimeUnixNano) - BigInt(startTimeUnixNano);
   const { code = 'STATUS_CODE_UNSET', message = '' } = status;
   return object([
@@ -106,7 +63,7 @@ function spanJson(span: Span): string {
   ]);
 }
 
-function eventJson({ name = '', timeUnixNano = '0', attributes }: Event): string {
+function eventJson({ name = '', timeUnixNano = '0', attributes }: JsonEvent): string {
   return object([
     ['name', JSON.stringify(name)],
     ['timeUnixNano', JSON.stringify(timeUnixNano)],
@@ -114,7 +71,7 @@ function eventJson({ name = '', timeUnixNano = '0', attributes }: Event): string
   ]);
 }
 
-function linkJson({ traceId = '', spanId = '', attributes }: Link): string {
+function linkJson({ traceId = '', spanId = '', attributes }: JsonLink): string {
   return object([
     ['traceId', JSON.stringify(hex(traceId))],
     ['spanId', JSON.stringify(hex(spanId))],
@@ -123,17 +80,17 @@ function linkJson({ traceId = '', spanId = '', attributes }: Link): string {
 }
 
 /** Empty when there are none. Of attributes with the same key the last one is shown. */
-function attributesJson(attributes: readonly KeyValue[] = []): string {
+function attributesJson(attributes: readonly JsonAttribute[] = []): string {
   return attributes.length === 0 ? '' : mapJson(attributes);
 }
 
-function mapJson(attributes: readonly KeyValue[]): string {
+function mapJson(attributes: readonly JsonAttribute[]): string {
   const byKey = new Map(attributes.map(({ key, value }) => [key, value]));
   const keys = [...byKey.keys()].sort();
   return object(keys.map((key) => [key, valueJson(byKey.get(key)!)]));
 }
 
-function valueJson(value: AnyValue): string {
+function valueJson(value: JsonValue): string {
   if (value.stringValue !== undefined) return JSON.stringify(value.stringValue);
   if (value.boolValue !== undefined) return String(value.boolValue);
   if (value.intValue !== undefined) return value.intValue;

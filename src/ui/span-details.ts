@@ -1,7 +1,8 @@
 // All that a span says, beside the waterfall.
 import { copyButton, foreign, h, type Child } from './dom.ts';
 import { countText, durationText, hueOf } from './format.ts';
-import { type JsonAttribute, queryFor, type Row, type SpanLink, valueText } from './span-tree.ts';
+import type { JsonAttribute } from '../api/json-shapes.ts';
+import { queryFor, type Row, type SpanLink, valueText } from './span-tree.ts';
 
 export interface DetailLinks {
   readonly toTrace: (id: string) => string;
@@ -57,7 +58,7 @@ function attributes(
 
 function pairsTable(scope: Scope, pairs: readonly JsonAttribute[], links: DetailLinks): HTMLElement {
   const body = h('tbody', {});
-  for (const { key = '', value } of pairs) {
+  for (const { key, value } of pairs) {
     const query = queryFor(scope, key, value);
     const text = whole(valueText(value));
     const shown =

@@ -1,54 +1,10 @@
 // A trace of the query API as rows of a waterfall: spans in the order of the tree, times relative to the
 // beginning. Knows no browser.
 
-export interface JsonValue {
-  readonly stringValue?: string;
-  readonly intValue?: string | number;
-  readonly doubleValue?: number | string;
-  readonly boolValue?: boolean;
-  readonly bytesValue?: string;
-  readonly arrayValue?: { readonly values?: readonly JsonValue[] };
-  readonly kvlistValue?: { readonly values?: readonly JsonAttribute[] };
-}
-
-export interface JsonAttribute {
-  readonly key?: string;
-  readonly value?: JsonValue;
-}
-
-interface JsonEvent {
-  readonly timeUnixNano?: string;
-  readonly name?: string;
-  readonly attributes?: readonly JsonAttribute[];
-}
-
-interface JsonLink {
-  readonly traceId?: string;
-  readonly spanId?: string;
-  readonly attributes?: readonly JsonAttribute[];
-}
-
-interface JsonSpan {
-  readonly spanId?: string;
-  readonly parentSpanId?: string;
-  readonly name?: string;
-  readonly kind?: string;
-  readonly startTimeUnixNano?: string;
-  readonly endTimeUnixNano?: string;
-  readonly attributes?: readonly JsonAttribute[];
-  readonly events?: readonly JsonEvent[];
-  readonly links?: readonly JsonLink[];
-  readonly status?: { readonly code?: string; readonly message?: string };
-}
+import type { JsonAttribute, JsonResourceSpans, JsonSpan, JsonValue } from '../api/json-shapes.ts';
 
 export interface JsonTrace {
-  readonly resourceSpans?: readonly {
-    readonly resource?: { readonly attributes?: readonly JsonAttribute[] };
-    readonly scopeSpans?: readonly {
-      readonly scope?: { readonly name?: string; readonly version?: string };
-      readonly spans?: readonly JsonSpan[];
-    }[];
-  }[];
+  readonly resourceSpans?: readonly JsonResourceSpans[];
 }
 
 interface SpanEvent {
@@ -255,14 +211,14 @@ function plainValue(value: JsonValue = {}): unknown {
   // As text where a number would lose digits.
   if (value.intValue !== undefined) {
     const number = Number(value.intValue);
-    return Number.isSafeInteger(number) ? number : String(value.intValue);
+    return Number.isSafeInteger(number) ? number : value.intValue;
   }
   if (value.doubleValue !== undefined) return value.doubleValue;
   if (value.bytesValue !== undefined) return `base64 ${value.bytesValue}`;
   if (value.arrayValue !== undefined) return (value.arrayValue.values ?? []).map(plainValue);
   if (value.kvlistValue === undefined) return null;
   const pairs = value.kvlistValue.values ?? [];
-  return Object.fromEntries(pairs.map((pair) => [pair.key ?? '', plainValue(pair.value)]));
+  return Object.fromEntries(pairs.map((pair) => [pair.key, plainValue(pair.value)]));
 }
 
 const PLAIN_NAME = /^[A-Za-z_][\w.\-/]*$/;

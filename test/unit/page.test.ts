@@ -187,7 +187,14 @@ t.test('values and the queries that find them', (t) => {
     { value: { bytesValue: 'AQ==' }, text: 'base64 AQ==', query: undefined },
     { value: { arrayValue: { values: [{ stringValue: 'a' }, {}] } }, text: '["a",null]', query: undefined },
     {
-      value: { kvlistValue: { values: [{ key: '__proto__', value: { intValue: 1 } }, {}] } },
+      value: {
+        kvlistValue: {
+          values: [
+            { key: '__proto__', value: { intValue: '1' } },
+            { key: '', value: {} },
+          ],
+        },
+      },
       text: '{"__proto__":1,"":null}',
       query: undefined,
     },
@@ -198,7 +205,7 @@ t.test('values and the queries that find them', (t) => {
     t.equal(valueText(value), text);
     t.equal(queryFor('span', 'k', value), query);
   }
-  t.equal(queryFor('resource', 'a b', { intValue: 1 }), '{ resource."a b" = 1 }');
+  t.equal(queryFor('resource', 'a b', { intValue: '1' }), '{ resource."a b" = 1 }');
   t.end();
 });
 
