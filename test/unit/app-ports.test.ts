@@ -334,6 +334,13 @@ t.test('limits and times of connections', async (t) => {
       clearInterval(drip);
     }
   });
+  await t.test('requests that begin as HTTP/2 does, in pieces', async (t) => {
+    const socket = await open(port, 'P');
+    const answer = ended(socket);
+    await ask(`http://127.0.0.1:${port}/ready`); // what came before is read by then
+    socket.write('OST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab');
+    t.match(await answer, /^HTTP\/1.1 200 OK[^]*\r\n2$/);
+  });
   await t.test('idle connections', async (t) => {
     const socket = await open(port, 'GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n');
     t.match(await ended(socket), /ready/, 'HTTP/1.1');

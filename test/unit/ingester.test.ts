@@ -404,6 +404,7 @@ t.test('a request that no builder survives is set aside, the others go on', asyn
   t.match(files, [/^one-\d+\.otlp$/]);
   t.strictSame(new Uint8Array(fs.readFileSync(`${copy}/wal/quarantine/${files[0]}`)), fatal);
   t.match(harness.lines.join('\n'), /it is set aside" .*tenant=one .*spans=5 file=.*one-\d+\.otlp/);
+  t.equal(await metric(harness.metrics, 'tempo_ingester_builder_restarts_total'), 2, 'it was tried twice');
 
   // Then while it runs, in the ring and beside it.
   await push(harness, 40, 5, 'one', 'fatal');

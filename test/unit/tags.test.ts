@@ -272,6 +272,8 @@ await t.test('too many values: the first in order, whatever the parts', (t) => {
     t.equal(one.isCut, want !== undefined);
     if (want !== undefined) t.same(one.types[1]?.values ?? [], want, `${bytesMax} bytes`);
   }
+  const incomplete = mergeValues([setOf('aa', 'bbbbbbbb').ordered(5), setOf('cc').ordered(5)], 5);
+  t.same(incomplete, { types: [{ type: 'string', values: ['aa', 'cc'] }], isCut: true }, 'one part was cut');
   t.same(mergeValues([], 10), { types: [], isCut: false });
   const many = Array.from({ length: 3000 }, (_, i) => `${i % 50 === 0 ? '' : 'é'}${(i * 7919) % 1000}`);
   for (const bytesMax of [0, 5, 100, 300, 700, 1100, 5000, 1e6]) {
