@@ -1,7 +1,13 @@
 // The rules of the house, enforced: every violation is printed with its file and line.
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import t from 'tap';
-import { cycleViolations, docViolations, type Source, sourceViolations } from './support/tidy.ts';
+import {
+  cycleViolations,
+  decisionViolations,
+  docViolations,
+  type Source,
+  sourceViolations,
+} from './support/tidy.ts';
 
 // Node warns once that stripping types by call is experimental; the offsets it keeps are what is needed here.
 process.removeAllListeners('warning');
@@ -11,7 +17,11 @@ const sources = globSync(['cmd/**/*.ts', 'src/**/*.ts', 'test/**/*.ts']).toSorte
 const pages = globSync(['*.md', 'docs/**/*.md']).toSorted().map(read);
 
 t.test('the tree keeps the rules', (t) => {
-  const found = [...sourceViolations(sources), ...pages.flatMap((page) => docViolations(page, existsSync))];
+  const found = [
+    ...sourceViolations(sources),
+    ...pages.flatMap((page) => docViolations(page, existsSync)),
+    ...decisionViolations(pages),
+  ];
   for (const { path, line, rule, message } of found)
     t.fail(`${path}:${line} ${rule}: ${message}`, { at: null });
   t.ok(sources.length > 10 && pages.length > 0, 'the tree was found');
@@ -89,5 +99,18 @@ t.test('pages name only what exists', (t) => {
     docViolations({ path: 'docs/a.md', text: 'no title' }, () => true),
     [{ rule: 'doc-title' }],
   );
+  t.end();
+});
+
+t.test('decision records have a number each', (t) => {
+  const record = (name: string, title: string): Source => ({ path: `docs/decisions/${name}`, text: title });
+  const good = record('0001-a.md', '# 1. A\n');
+  t.same(decisionViolations([good, record('0002-b.md', '# 2. B\n'), record('list.md', '# List\n')]), []);
+  t.match(decisionViolations([good, record('0001-b.md', '# 1. B\n')]), [
+    { path: 'docs/decisions/0001-b.md', message: 'docs/decisions/0001-a.md has the number 1 too' },
+  ]);
+  t.match(decisionViolations([record('0002-b.md', '# 1. B\n')]), [
+    { message: 'the title of record 2 begins with "# 2. "' },
+  ]);
   t.end();
 });

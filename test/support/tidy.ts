@@ -279,3 +279,20 @@ export function docViolations(page: Source, exists: (path: string) => boolean): 
   });
   return found;
 }
+
+/** Checks that each decision record has a number of its own, which its title says too. */
+export function decisionViolations(pages: readonly Source[]): Violation[] {
+  const found: Violation[] = [];
+  const pathOf = new Map<number, string>();
+  for (const { path, text } of pages) {
+    const match = /^docs\/decisions\/(\d+)-/.exec(path);
+    if (match === null) continue;
+    const number = Number(match[1]);
+    const add = (message: string): void => void found.push({ path, line: 1, rule: 'decision', message });
+    const other = pathOf.get(number);
+    if (other === undefined) pathOf.set(number, path);
+    else add(`${other} has the number ${number} too`);
+    if (!text.startsWith(`# ${number}. `)) add(`the title of record ${number} begins with "# ${number}. "`);
+  }
+  return found;
+}
