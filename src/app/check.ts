@@ -122,13 +122,18 @@ function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
   }
 }
 
-function checkTimes({ compactor, ingester, storage }: TempoConfig, fail: Report): void {
-  const { blockRetentionMs, compactedBlockRetentionMs } = compactor.compaction;
-  if (blockRetentionMs < 0) {
-    fail('compactor.compaction.block_retention', 'is negative: every block would be deleted');
-  }
-  if (compactedBlockRetentionMs < 0) {
-    fail('compactor.compaction.compacted_block_retention', 'is negative');
+function checkTimes({ backendWorker, compactor, ingester, storage }: TempoConfig, fail: Report): void {
+  for (const [block, { compaction }] of [
+    ['compactor', compactor],
+    ['backend_worker', backendWorker],
+  ] as const) {
+    const path = `${block}.compaction`;
+    if (compaction.blockRetentionMs < 0) {
+      fail(`${path}.block_retention`, 'is negative: every block would be deleted');
+    }
+    if (compaction.compactedBlockRetentionMs < 0) {
+      fail(`${path}.compacted_block_retention`, 'is negative');
+    }
   }
   const positive: readonly (readonly [string, number])[] = [
     ['storage.trace.blocklist_poll', storage.trace.blocklistPollMs],

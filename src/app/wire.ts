@@ -22,6 +22,7 @@ import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Admission } from './admission.ts';
 import type { ServiceState } from './app.ts';
+import { blockRetention } from './block-retention.ts';
 import type { TempoConfig } from './config.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { startOrder, type ModuleName } from './graph.ts';
@@ -201,9 +202,8 @@ function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(Math.floor(value), least), most);
 }
 
-function createStore({ sharedBytes, config, logger, metrics }: Parts): Store {
+function createStore({ sharedBytes, config, logger, metrics, overrides }: Parts): Store {
   const { trace } = config.storage;
-  const { compaction } = config.compactor;
   const backendPath = path.resolve(trace.local.path);
   return new Store({
     objectStore: new LocalStore(backendPath),
@@ -211,8 +211,7 @@ function createStore({ sharedBytes, config, logger, metrics }: Parts): Store {
     metrics,
     blocklistPollMs: trace.blocklistPollMs,
     blocklistPollConcurrency: Math.max(1, trace.blocklistPollConcurrency),
-    blockRetentionMs: compaction.blockRetentionMs,
-    compactedBlockRetentionMs: compaction.compactedBlockRetentionMs,
+    retention: blockRetention(config, overrides),
     sizeBytesMax: trace.local.maxBytes,
     scanThreads: scanThreads(),
     scanQueueLengthMax: trace.pool.queueDepth,

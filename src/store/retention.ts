@@ -5,14 +5,18 @@ import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Blocklist, CompactedBlock } from './blocklist.ts';
 
+export interface RetentionTimes {
+  /** 0 = keep for ever. */
+  readonly blockMsOf: (tenant: string) => number;
+  /** How long a compacted block stays, for queries that have begun. */
+  readonly compactedMs: number;
+}
+
 export interface RetentionOptions {
   readonly store: ObjectStore;
   readonly blocklist: Blocklist;
   readonly logger: Logger;
-  /** 0 = keep for ever. */
-  readonly blockRetentionMs: number;
-  /** How long a compacted block stays, for queries that have begun. */
-  readonly compactedBlockRetentionMs: number;
+  readonly times: RetentionTimes;
   readonly nowMs: () => number;
 }
 
@@ -24,7 +28,7 @@ export interface RetentionResult {
 
 /** One pass over all tenants. A block that fails is tried again at the next pass. */
 export async function applyRetention(options: RetentionOptions): Promise<RetentionResult> {
-  const { blocklist, logger } = options;
+  const { blocklist, logger, times } = options;
   const result = { marked: 0, deleted: 0, failed: 0 };
   const attempt = async (tenant: string, block: string, work: () => Promise<void>): Promise<boolean> => {
     try {
@@ -44,7 +48,7 @@ export async function applyRetention(options: RetentionOptions): Promise<Retenti
       result.deleted++;
       logger.info('block is deleted', { tenant, block: id });
     }
-    for (const meta of expired(blocks.live.values(), options)) {
+    for (const meta of expired(blocks.live.values(), times.blockMsOf(tenant), options.nowMs())) {
       const id = meta.blockId;
       if (!(await attempt(tenant, id, () => markCompacted(options, meta)))) continue;
       result.marked++;
@@ -55,14 +59,14 @@ export async function applyRetention(options: RetentionOptions): Promise<Retenti
   return result;
 }
 
-function expired(blocks: Iterable<BlockMeta>, options: RetentionOptions): BlockMeta[] {
-  if (options.blockRetentionMs === 0) return [];
-  const limitSec = (options.nowMs() - options.blockRetentionMs) / 1000;
+function expired(blocks: Iterable<BlockMeta>, retentionMs: number, nowMs: number): BlockMeta[] {
+  if (retentionMs === 0) return [];
+  const limitSec = (nowMs - retentionMs) / 1000;
   return [...blocks].filter((meta) => meta.endSec < limitSec);
 }
 
 function expiredCompacted(blocks: Iterable<CompactedBlock>, options: RetentionOptions): CompactedBlock[] {
-  const limitMs = options.nowMs() - options.compactedBlockRetentionMs;
+  const limitMs = options.nowMs() - options.times.compactedMs;
   return [...blocks].filter((block) => block.compactedMs < limitMs);
 }
 

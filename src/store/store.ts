@@ -8,7 +8,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { Blocklist } from './blocklist.ts';
 import { createStoreMetrics, type StoreMetrics } from './metrics.ts';
 import { Poller } from './poller.ts';
-import { applyRetention } from './retention.ts';
+import { applyRetention, type RetentionTimes } from './retention.ts';
 import { applySizeCap, storedBytes } from './size-cap.ts';
 import { ScanPool } from './scan-pool.ts';
 import type { ScanWorkerData } from './scan-job.ts';
@@ -19,8 +19,8 @@ export interface StoreOptions {
   readonly metrics: Metrics;
   readonly blocklistPollMs: number;
   readonly blocklistPollConcurrency: number;
-  readonly blockRetentionMs: number;
-  readonly compactedBlockRetentionMs: number;
+  /** undefined = no block is deleted for its age. */
+  readonly retention: RetentionTimes | undefined;
   /** Most that is kept on disk; 0 = no bound. */
   readonly sizeBytesMax: number;
   readonly scanThreads: number;
@@ -122,6 +122,18 @@ export class Store implements Service {
     }, afterMs);
   }
 
+  private async retain(): Promise<void> {
+    const { objectStore: store, blocklist, metrics } = this;
+    const { logger, nowMs, retention: times } = this.options;
+    if (times === undefined) return;
+    const begin = performance.now();
+    const { marked, deleted, failed } = await applyRetention({ store, blocklist, logger, times, nowMs });
+    metrics.retentionSeconds.observe((performance.now() - begin) / 1000);
+    metrics.retentionMarked.inc(marked);
+    metrics.retentionDeleted.inc(deleted);
+    metrics.retentionErrors.inc(failed);
+  }
+
   /** Polls, then applies retention. Never rejects: what failed is tried again at the next tick. */
   private async tick(): Promise<void> {
     const { logger } = this.options;
@@ -131,16 +143,8 @@ export class Store implements Service {
       const { failedTenants, failedIndexes } = await this.poller.poll();
       for (const tenant of failedTenants) metrics.pollErrors.inc({ tenant });
       for (const tenant of failedIndexes) metrics.indexErrors.inc({ tenant });
-      const polled = performance.now();
-      metrics.pollSeconds.observe((polled - begin) / 1000);
-      const { objectStore: store, blocklist } = this;
-      const { blockRetentionMs, compactedBlockRetentionMs, nowMs } = this.options;
-      const retention = { store, blocklist, logger, blockRetentionMs, compactedBlockRetentionMs, nowMs };
-      const { marked, deleted, failed } = await applyRetention(retention);
-      metrics.retentionSeconds.observe((performance.now() - polled) / 1000);
-      metrics.retentionMarked.inc(marked);
-      metrics.retentionDeleted.inc(deleted);
-      metrics.retentionErrors.inc(failed);
+      metrics.pollSeconds.observe((performance.now() - begin) / 1000);
+      await this.retain();
       await this.makeRoom();
     } catch (err) {
       metrics.pollErrors.inc({ tenant: '' });

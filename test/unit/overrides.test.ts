@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { blockRetention } from '../../src/app/block-retention.ts';
 import { rootBlock } from '../../src/app/config.ts';
 import { createOverridesService } from '../../src/app/overrides-service.ts';
 import { registerOverridesRoutes } from '../../src/app/overrides-routes.ts';
@@ -149,6 +150,35 @@ t.test('which limits hold', async (t) => {
   t.equal(burst('nobody'), 20_000_000);
   t.equal(overrides.sourceOf('nobody'), 'default');
   t.notMatch(await metrics.text(), 'user="flat"');
+  t.end();
+});
+
+t.test('how long blocks are kept', (t) => {
+  const kept = (text: string, file = ''): readonly [block: number, compacted: number] | undefined => {
+    const { overrides } = overridesOf(text, file);
+    const times = blockRetention(configOf(text).config, overrides);
+    return times && [times.blockMsOf('team') / 3_600_000, times.compactedMs / 3_600_000];
+  };
+  const file = 'overrides: { team: { compaction: { block_retention: 2160h } } }';
+  const table = [
+    { text: '', want: [336, 1] },
+    { text: 'compactor: { compaction: { block_retention: 48h } }', want: [48, 1] },
+    {
+      text: 'backend_worker: { compaction: { block_retention: 720h, compacted_block_retention: 2h } }',
+      want: [720, 2],
+    },
+    {
+      text: `compactor: { compaction: { block_retention: 48h } }
+backend_worker: { compaction: { block_retention: 720h } }`,
+      want: [48, 1],
+    },
+    { text: 'overrides: { defaults: { compaction: { block_retention: 24h } } }', want: [24, 1] },
+    { text: 'overrides: { defaults: { compaction: { block_retention: 24h } } }', file, want: [2160, 1] },
+    { text: 'compactor: { disabled: true }', file, want: undefined },
+  ];
+  for (const { text, want, ...rest } of table) t.same(kept(text, rest.file), want, text);
+  const { overrides } = overridesOf('', file);
+  t.equal(blockRetention(configOf('').config, overrides)?.blockMsOf('other'), 336 * 3_600_000, 'others');
   t.end();
 });
 

@@ -120,8 +120,7 @@ t.test('retention marks what is old and deletes what was marked long ago', async
     store,
     blocklist,
     logger,
-    blockRetentionMs: 1_000_000,
-    compactedBlockRetentionMs: 60_000,
+    times: { blockMsOf: () => 1_000_000, compactedMs: 60_000 },
     nowMs: () => clock.nowMs,
   };
   t.same(await applyRetention(options), { marked: 1, deleted: 0, failed: 0 });
@@ -129,7 +128,8 @@ t.test('retention marks what is old and deletes what was marked long ago', async
   t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
   t.same(await store.listObjects(`team/${ID(1)}`), ['meta.compacted.json']);
   clock.nowMs += 59_999;
-  const later = { ...options, blockRetentionMs: 0 };
+  const forEver = { ...options.times, blockMsOf: (tenant: string) => (tenant === 'team' ? 0 : 1) };
+  const later = { ...options, times: forEver };
   t.same(await applyRetention(later), { marked: 0, deleted: 0, failed: 0 }, 'queries may still read it');
   clock.nowMs += 2;
   t.same(lines, []);
