@@ -152,7 +152,8 @@ for (const { file, warnings, missing } of FILES) {
     }
     const places = [`-storage.trace.local.path=${folder}/b`, `-storage.trace.wal.path=${folder}/w`];
     const local = missing === undefined ? [] : [...LOCAL, ...places];
-    await starts(t, new FakeHost([...args, ...local, '-server.http-listen-port=0', '-log.level=info'], env));
+    const ports = ['-server.http-listen-port=0', '-server.grpc-listen-port=0'];
+    await starts(t, new FakeHost([...args, ...local, ...ports, '-log.level=info'], env));
   });
 }
 

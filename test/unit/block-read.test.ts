@@ -621,6 +621,24 @@ await t.test('our blocks hold what was put in, as the head has it', async (t) =>
   );
 });
 
+await t.test('starts that differ by less than a float can tell', async (t) => {
+  const far = 2n ** 63n;
+  const starts: [string, bigint][] = [
+    ['0000000000000001', 0n],
+    ['0000000000000002', far + 3n],
+    ['0000000000000003', far + 1n],
+  ];
+  const spans = starts.map(([spanId, startUnixNano]) =>
+    aSpan({ spanId, parentSpanId: '', startUnixNano, endUnixNano: startUnixNano }),
+  );
+  const { objects, head } = ownBlock(spans, 1000);
+  const { block } = await opened(objects);
+  const field: Field = { kind: 'intrinsic', name: 'span:nestedSetLeft' };
+  const want = ['0000000000000001 3 1', '0000000000000002 3 5', '0000000000000003 3 3'];
+  t.same(await valuesBySpan(block.rowGroups[0]!, field), want);
+  t.same(await valuesBySpan(head, field), want);
+});
+
 await t.test('many row groups and pages', async (t) => {
   const resources = [aResource('a', [['k', 1n]]), aResource('b')];
   const spans = Array.from({ length: 48 }, (_, n) =>

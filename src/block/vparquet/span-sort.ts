@@ -64,9 +64,12 @@ export class SpanSorter {
   private before(a: number, b: number): boolean {
     const difference = this.relative[a] - this.relative[b];
     if (difference !== 0) return difference < 0;
-    const { ids } = this.keys;
-    const high = ids[2 * a + 1] - ids[2 * b + 1];
-    return high !== 0 ? high < 0 : ids[2 * a] < ids[2 * b];
+    // Equal, or too far from the base for a float to tell them apart.
+    const { start, ids } = this.keys;
+    const startHigh = (start[2 * a + 1] >>> 0) - (start[2 * b + 1] >>> 0);
+    const startLow = (start[2 * a] >>> 0) - (start[2 * b] >>> 0);
+    const by = startHigh || startLow || ids[2 * a + 1] - ids[2 * b + 1];
+    return by !== 0 ? by < 0 : ids[2 * a] < ids[2 * b];
   }
 
   private insertionSort(from: number, to: number): void {
