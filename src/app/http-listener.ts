@@ -16,6 +16,7 @@ import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import { cannotListen, familyOf, resolveHost } from '../rpc/listen.ts';
 import { connectionsMax } from '../rpc/open-files.ts';
 import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
+import { OpenSockets } from '../rpc/open-sockets.ts';
 import { sharePort } from '../rpc/shared-port.ts';
 import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -87,6 +88,8 @@ export function createHttpListener(options: HttpListenerOptions): HttpListener {
   app.server.on('connection', (socket: Socket) => serverMetrics.connected(socket, 'http'));
   const firstBytesMsMax = config.httpServerReadTimeoutMs;
   sharePort(app.server, { http2: front.server, isSecure: tls !== undefined, firstBytesMsMax });
+  // After it, as it keeps connections from listeners until it knows them.
+  const sockets = new OpenSockets(app.server);
   return {
     name: block,
     app,
@@ -99,7 +102,7 @@ export function createHttpListener(options: HttpListenerOptions): HttpListener {
     },
     async stop() {
       tls?.detach();
-      await stop(app, front, Math.min(config.gracefulShutdownTimeoutMs, STOP_GRACE_MS));
+      await stop(app, front, sockets, Math.min(config.gracefulShutdownTimeoutMs, STOP_GRACE_MS));
     },
   };
 }
@@ -172,11 +175,17 @@ async function bind(app: FastifyInstance, config: ServerConfig): Promise<Address
   return app.server.address() as AddressInfo;
 }
 
-async function stop(app: FastifyInstance, front: Http2Front, graceMs: number): Promise<void> {
+async function stop(
+  app: FastifyInstance,
+  front: Http2Front,
+  sockets: OpenSockets,
+  graceMs: number,
+): Promise<void> {
+  sockets.destroySilent();
   front.sessions.close();
   const late = setTimeout(() => {
-    app.server.closeAllConnections();
     front.sessions.destroy();
+    sockets.destroyAll();
   }, graceMs);
   await app.close().finally(() => clearTimeout(late));
 }

@@ -19,6 +19,7 @@ import { bodyThreads } from '../rpc/body-threads.ts';
 import { ENCODINGS, inflate } from '../rpc/inflate.ts';
 import { familyOf, listen, parseEndpoint } from '../rpc/listen.ts';
 import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
+import { OpenSockets } from '../rpc/open-sockets.ts';
 import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { allowOrigins } from './cors.ts';
@@ -76,6 +77,7 @@ export class OtlpHttpReceiver implements Receiver {
   readonly #logger: Logger;
   readonly #bodyBytesMax: number;
   readonly #tls: ServerTls | undefined;
+  readonly #sockets: OpenSockets;
   #isStopping = false;
 
   constructor(config: OtlpHttpOptions, consumer: TraceConsumer, logger: Logger) {
@@ -91,6 +93,7 @@ export class OtlpHttpReceiver implements Receiver {
       serverFactory: (handler) => createServer(config, this.#tls, handler),
     };
     this.app = fastify(options);
+    this.#sockets = new OpenSockets(this.app.server);
     this.#transport();
     this.#routes();
   }
@@ -110,7 +113,8 @@ export class OtlpHttpReceiver implements Receiver {
     const { server } = this.app;
     if (server.listening) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      this.#sockets.destroySilent();
+      const timer = setTimeout(() => this.#sockets.destroyAll(), graceMs);
       await closed;
       clearTimeout(timer);
     }

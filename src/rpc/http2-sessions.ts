@@ -7,6 +7,7 @@ import http2, {
   type ServerOptions,
 } from 'node:http2';
 import type { Logger } from '../telemetry/log.ts';
+import { OpenSockets } from './open-sockets.ts';
 
 /** As gRPC servers have it. Times of a timer's longest and more mean never. */
 interface SessionKeepalive {
@@ -36,6 +37,8 @@ export interface SessionOptions {
 const SESSIONS_MAX = 4096;
 const STREAMS_PER_SESSION_MAX = 256;
 const HANDSHAKE_MS_MAX = 30_000;
+/** For the peer to end a connection whose session has ended. */
+const LINGER_MS = 1000;
 const SESSION_MEMORY_MIB = 128;
 /** Large windows: a whole batch fits without waiting for WINDOW_UPDATE. */
 const STREAM_WINDOW_BYTES = 4 << 20;
@@ -73,21 +76,25 @@ export function sessionSettings(options: SessionOptions): ServerOptions {
 export class Http2Sessions {
   readonly #options: SessionOptions;
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sockets: OpenSockets;
 
   constructor(server: Http2Server | Http2SecureServer, options: SessionOptions) {
     this.#options = options;
+    this.#sockets = new OpenSockets(server, LINGER_MS);
     server.on('session', (session: ServerHttp2Session) => this.#admit(session));
     server.on('sessionError', (err: Error) => options.logger.debug('http2 session failed', { err }));
   }
 
   /** Tells peers to go away once their open streams are done. */
   close(): void {
+    this.#sockets.destroySilent();
     for (const session of this.#sessions) session.close();
   }
 
   /** Cuts what is left. */
   destroy(): void {
     for (const session of this.#sessions) session.destroy();
+    this.#sockets.destroyAll();
   }
 
   #admit(session: ServerHttp2Session): void {

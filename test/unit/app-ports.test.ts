@@ -397,3 +397,19 @@ t.test('the log of requests', async (t) => {
   t.match(logged[0], /x-scope-orgid/);
   t.notMatch(logged[0], /secret/);
 });
+
+t.test('connections that say nothing do not hold the stop up', async (t) => {
+  for (const beginning of ['', 'PRI * H']) {
+    const { port, grpcPort, service } = await start(t, 'server: { graceful_shutdown_timeout: 20ms }');
+    const open = [port, grpcPort].map((each) => connect(each, '127.0.0.1'));
+    for (const socket of open) {
+      socket.on('error', () => {}).resume();
+      await new Promise<void>((resolve) => socket.on('connect', resolve));
+      if (beginning !== '') socket.write(beginning);
+    }
+    await ask(`http://127.0.0.1:${port}/ready`);
+    await service.stop();
+    t.pass(JSON.stringify(beginning));
+    for (const socket of open) socket.destroy();
+  }
+});

@@ -176,3 +176,33 @@ t.test('connections that never begin', async (t) => {
   }
   t.equal((await readAll(openStream(client, '/a.B/C'))).code, 12, 'others stay');
 });
+
+t.test('peers that keep their side of a connection open', async (t) => {
+  const settings = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0';
+  const open = async (port: number, beginning: string) => {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    socket.on('error', () => {}).resume();
+    const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
+    await new Promise<void>((resolve) => socket.on('connect', resolve));
+    if (beginning !== '') socket.write(beginning);
+    return { socket, closed };
+  };
+  for (const beginning of ['', settings.slice(0, 7), settings]) {
+    const { client, port, server } = await start(t, new GrpcMethods());
+    const { socket } = await open(port, beginning);
+    // Whoever is served after it tells that it has been seen.
+    await readAll(openStream(client, '/a.B/C'));
+    client.close();
+    await server.stop(20);
+    t.pass(`do not hold the stop up: ${JSON.stringify(beginning)}`);
+    socket.destroy();
+  }
+  const { port } = await start(t, new GrpcMethods(), { keepalive: { idleMsMax: 20 } });
+  const { socket, closed } = await open(port, settings);
+  await new Promise<void>((resolve) => socket.on('end', resolve));
+  // Each byte shows whether there is still somebody to take it.
+  const probe = setInterval(() => socket.write('\0'), 20);
+  await closed;
+  clearInterval(probe);
+  t.pass('lose it a while after their session was ended');
+});
