@@ -7,7 +7,9 @@ import { stripTypeScriptTypes } from 'node:module';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { PageFacts } from '../api/page-facts.ts';
+import { otlpProtocols } from '../modules/distributor/index.ts';
 import type { TempoConfig } from './config.ts';
+import { TEXT } from './http-listener.ts';
 import { VERSION } from './version.ts';
 
 interface Asset {
@@ -32,7 +34,6 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
 };
 const HTML = 'text/html; charset=utf-8';
-const TEXT = 'text/plain; charset=utf-8';
 const HASH_LENGTH = 12;
 
 /** Nothing but the page's own files runs or is loaded, and no text becomes markup. */
@@ -51,7 +52,7 @@ const POLICY = [
 
 /** What the page is told. */
 export function pageFacts(config: TempoConfig, multitenancy: boolean): PageFacts {
-  const { grpc, http } = config.distributor.receivers.otlp?.protocols ?? {};
+  const { grpc, http } = otlpProtocols(config.distributor.receivers);
   return {
     version: VERSION,
     apiPrefix: config.httpApiPrefix,
@@ -68,7 +69,7 @@ export function pageFacts(config: TempoConfig, multitenancy: boolean): PageFacts
 }
 
 /** The host is told only where it is one that others can use as it stands. */
-function addressOf({ endpoint, tls }: { readonly endpoint: string; readonly tls: unknown }) {
+function addressOf({ endpoint, tls }: { readonly endpoint: string; readonly tls?: unknown }) {
   const match = /^(.*):(\d+)$/.exec(endpoint);
   const host = match?.[1] ?? '';
   const isEverywhere = /^(\[?::\]?|0\.0\.0\.0|\[?::1\]?|127\.[\d.]+|localhost|)$/.test(host);

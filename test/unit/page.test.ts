@@ -77,7 +77,18 @@ t.test('what the page is told', (t) => {
   const otlp = (protocols: string): string =>
     `distributor: { receivers: { otlp: { protocols: { ${protocols} } } } }`;
   const cases = [
-    { yaml: 'http_api_prefix: /tempo', want: { apiPrefix: '/tempo', multitenancy: false, sendTo: [] } },
+    {
+      yaml: 'http_api_prefix: /tempo',
+      want: {
+        apiPrefix: '/tempo',
+        multitenancy: false,
+        sendTo: [{ protocol: 'OTLP over gRPC', host: '', port: 4317, tls: false }],
+      },
+    },
+    {
+      yaml: 'distributor: { receivers: { jaeger: { protocols: { grpc: } } } }',
+      want: { sendTo: { length: 0 } },
+    },
     { yaml: 'multitenancy_enabled: true', want: { multitenancy: true } },
     {
       yaml: otlp('grpc: { endpoint: 0.0.0.0:1 }, http: { endpoint: "tempo.example:2" }'),

@@ -132,16 +132,22 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
   };
 }
 
+/** What OTLP is taken by: the default where no receiver is configured, nothing where others are. */
+export function otlpProtocols(
+  receivers: DistributorSettings['receivers'],
+): NonNullable<DistributorSettings['receivers']['otlp']>['protocols'] {
+  if (receivers.otlp !== undefined) return receivers.otlp.protocols;
+  const isConfigured = Object.values(receivers).some((value) => value !== undefined);
+  return isConfigured ? {} : { grpc: DEFAULT_GRPC };
+}
+
 function createReceivers(
   config: DistributorSettings['receivers'],
   consumer: TraceConsumer,
   logger: Logger,
 ): readonly Receiver[] {
-  const configured = Object.values(config).filter((value) => value !== undefined);
-  if (configured.length === 0) return [new OtlpGrpcReceiver(DEFAULT_GRPC, consumer, logger)];
-  if (config.otlp === undefined) return [];
-  const { grpc, http } = config.otlp.protocols;
-  if (grpc === undefined && http === undefined) {
+  const { grpc, http } = otlpProtocols(config);
+  if (config.otlp !== undefined && grpc === undefined && http === undefined) {
     throw new TempoError(
       'invalid_argument',
       'distributor.receivers.otlp.protocols names neither grpc nor http',
