@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { escapeHtml } from '../lib/html.ts';
 import type { TempoConfig } from './config.ts';
+import { TEXT } from './http-listener.ts';
 
 const HTML = 'text/html; charset=utf-8';
 const POLICY = "default-src 'none'";
@@ -38,9 +39,7 @@ export function registerRingPages(app: FastifyInstance, config: TempoConfig, now
   ringPage(app, '/ingester/ring', () => [self()], now);
   ringPage(app, '/metrics-generator/ring', () => [], now);
   ringPage(app, '/live-store/ring', () => [], now);
-  app.all('/memberlist', (_request, reply) =>
-    reply.type('text/plain; charset=utf-8').send("This instance doesn't use memberlist."),
-  );
+  app.all('/memberlist', (_request, reply) => reply.type(TEXT).send("This instance doesn't use memberlist."));
 }
 
 /** JSON, or HTML for who asks for it, which browsers do. */

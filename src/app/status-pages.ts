@@ -8,6 +8,7 @@ import type { Overrides } from '../overrides/overrides.ts';
 import type { ServiceState } from './app.ts';
 import { rootBlock, type TempoConfig } from './config.ts';
 import { startOrder } from './graph.ts';
+import { TEXT } from './http-listener.ts';
 import type { Route } from './routes.ts';
 import { textTable } from './text-table.ts';
 import { versionText } from './version.ts';
@@ -19,7 +20,6 @@ export interface StatusOptions {
   readonly stateOf: (module: string) => ServiceState;
 }
 
-const TEXT = 'text/plain; charset=utf-8';
 const DOCUMENTATION = 'https://grafana.com/docs/tempo/latest/api_docs/';
 
 interface Part {

@@ -10,12 +10,10 @@ const WAIT_LIMIT_MS = 60_000;
 const WAIT_PAUSE_MS = 100;
 
 export function startOurs(data: string, ports?: Ports): Promise<RunningTempo> {
-  const program = process.env['OURS_BINARY'];
   return startTempo(data, {
     configFile: CONFIG,
     args: ['-config.expand-env=true'],
     ...(ports === undefined ? {} : { ports }),
-    ...(program === undefined ? {} : { program }),
   });
 }
 
