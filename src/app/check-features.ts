@@ -22,14 +22,6 @@ const FEATURES: readonly Feature[] = [
     },
   },
   {
-    path: 'overrides.defaults.compaction.block_retention',
-    text: 'compactor.compaction.block_retention holds for all tenants',
-    isAskedFor: ({ overrides }) => {
-      const limits = [overrides.defaults, ...Object.values(overrides.inlineTenants)];
-      return limits.some(({ compaction }) => compaction.blockRetentionMs > 0);
-    },
-  },
-  {
     path: 'cache.caches',
     text: 'parts of blocks are cached in memory only',
     isAskedFor: ({ cache }) => cache.caches.length > 0,
@@ -48,11 +40,6 @@ const FEATURES: readonly Feature[] = [
     path: 'distributor.usage.cost_attribution',
     text: '/usage_metrics is not served',
     isAskedFor: ({ distributor }) => distributor.usage.costAttribution.enabled,
-  },
-  {
-    path: 'distributor.metric_received_spans',
-    text: 'received spans are not counted by name',
-    isAskedFor: ({ distributor }) => distributor.metricReceivedSpans.enabled,
   },
   {
     path: 'query_frontend.mcp_server',

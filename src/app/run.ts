@@ -76,8 +76,6 @@ export async function run(host: Host): Promise<number> {
   }
   const verify = given.get('config.verify')?.at(-1) ?? 'false';
   if (verify !== 'false') return tell(host, loaded, verify === 'strict');
-  for (const { path, text } of loaded.missing) host.err(`error running tempo: ${text} (${path})\n`);
-  if (loaded.missing.length > 0) return EXIT_FAILED;
   return serve(host, loaded, isOn(given, 'config.expand-env') ? host.env : undefined);
 }
 
@@ -91,31 +89,36 @@ function refuse(host: Host, { problems }: ConfigError, isExpanded: boolean): num
 
 /** `-config.verify`. */
 function tell(host: Host, { missing, warnings }: StartupConfig, isStrict: boolean): number {
-  for (const found of [...warnings, ...missing]) host.err(`warning: ${problemLine(found)}\n`);
-  return isStrict && warnings.length + missing.length > 0 ? EXIT_FAILED : EXIT_OK;
+  for (const found of warnings) host.err(`warning: ${problemLine(found)}\n`);
+  for (const found of missing) host.err(`error: ${problemLine(found)}\n`);
+  return missing.length > 0 || (isStrict && warnings.length > 0) ? EXIT_FAILED : EXIT_OK;
 }
 
 /** @param env expands `${NAME}` in files that are read while running; undefined = no expansion. */
 async function serve(host: Host, loaded: StartupConfig, env: Host['env'] | undefined): Promise<number> {
-  const { config, warnings, userFolder } = loaded;
+  const { config, missing, warnings, userFolder } = loaded;
   const { logLevel: level, logFormat: format } = config.server;
   const logger = createLogger({ level, format, write: (line) => host.err(line) });
   for (const warning of warnings) logger.warn('configuration warning', { detail: problemLine(warning) });
+  const cannotRun = (err: string): number => {
+    logger.error('error running Tempo', { err });
+    return EXIT_FAILED;
+  };
+  if (missing.length > 0) return cannotRun(missing.map(({ path, text }) => `${text} (${path})`).join('; '));
   const app = new App(logger);
   const { stop, stopped } = stopper(host, app, config.shutdownDelayMs, logger);
   host.onSignal(stop);
   try {
-    logger.info('starting tempo', { version: VERSION, target: config.target, node: process.version });
+    logger.info('Starting Tempo', { version: VERSION, target: config.target, node: process.version });
     const begin = performance.now();
     const requestShutdown = (): void => stop('request');
     const readiness = (): string | undefined => app.readiness();
     const stateOf = (module: string): ServiceState => app.stateOf(module);
     await app.start(wire(config, { env, logger, readiness, stateOf, requestShutdown }));
-    logger.info('tempo started', { duration_ms: Math.round(performance.now() - begin) });
+    logger.info('Tempo started', { duration_ms: Math.round(performance.now() - begin) });
     if (userFolder !== undefined) host.out(welcomeText(config, userFolder));
   } catch (err) {
-    host.err(`error running tempo: ${errorLine(err)}\n`);
-    return EXIT_FAILED;
+    return cannotRun(errorLine(err));
   }
   return stopped;
 }
@@ -140,7 +143,7 @@ function stopper(host: Host, app: App, delayMs: number, logger: Logger): Stopper
     late.unref();
     void app.stop(delayMs).then(() => {
       clearTimeout(late);
-      logger.info('tempo stopped');
+      logger.info('Tempo stopped');
       resolve(EXIT_OK);
     });
   };

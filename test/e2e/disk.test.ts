@@ -155,7 +155,7 @@ t.test(
     execFileSync('mount', ['-o', 'remount,ro', data]);
     t.match(
       await startupOf(data),
-      /error running tempo: .*cannot be written.*(EROFS|read-only)/,
+      /error running Tempo.*cannot be written.*(EROFS|read-only)/,
       'no start on it',
     );
   },

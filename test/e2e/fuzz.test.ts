@@ -441,7 +441,7 @@ async function startedWith(data: string, key: string, value: string): Promise<st
   let hasStarted = false;
   const note = (chunk: Buffer): void => {
     output += chunk.toString();
-    if (!hasStarted && output.includes('msg="tempo started"')) {
+    if (!hasStarted && output.includes('msg="Tempo started"')) {
       hasStarted = true;
       child.kill('SIGTERM');
     }
@@ -457,7 +457,7 @@ async function startedWith(data: string, key: string, value: string): Promise<st
   if (why !== '') return why;
   if (signal === 'SIGKILL') return `no end in time: ${output.slice(-500)}`;
   if (hasStarted) return code === 0 ? undefined : `ended with ${code}: ${output.slice(-500)}`;
-  const isTold = code === 1 && /^(error running tempo|failed parsing config): \S/m.test(output);
+  const isTold = code === 1 && /msg="error running Tempo" err=\S|^failed parsing config: \S/m.test(output);
   return isTold ? undefined : `ended with ${code}: ${output.slice(-500)}`;
 }
 

@@ -137,18 +137,19 @@ for (const { file, warnings, missing } of FILES) {
     const env = { DATA: folder };
     const args = [`-config.file=${placed(folder, file)}`, '-config.expand-env=true', '-target=all'];
     const verified = new FakeHost([...args, '-config.verify'], env);
-    t.equal(await run(verified), 0, 'is fine');
-    const alsoMissing = missing === undefined ? [] : [`storage.trace.backend: ${missing}`];
-    t.same(
-      told(verified.stderr, folder),
-      [...warnings, ...alsoMissing].map((warning) => `warning: ${warning}`),
-    );
+    t.equal(await run(verified), missing === undefined ? 0 : 1);
+    const errors = missing === undefined ? [] : [`error: storage.trace.backend: ${missing}`];
+    t.same(told(verified.stderr, folder), [...warnings.map((warning) => `warning: ${warning}`), ...errors]);
     const strict = new FakeHost([...args, '-config.verify=strict'], env);
-    t.equal(await run(strict), warnings.length + alsoMissing.length > 0 ? 1 : 0, 'strict');
+    t.equal(await run(strict), warnings.length + errors.length > 0 ? 1 : 0, 'strict');
     if (missing !== undefined) {
       const host = new FakeHost(args, env);
       t.equal(await run(host), 1);
-      t.same(told(host.stderr, folder), [`error running tempo: ${missing} (storage.trace.backend)`]);
+      const lines = told(host.stderr, folder);
+      t.equal(lines.length, warnings.length + 1, 'warnings, and why it ends');
+      const why = `${missing} (storage.trace.backend)`.replaceAll('"', String.raw`\"`);
+      const end = ` level=error msg="error running Tempo" err="${why}"`;
+      t.equal(lines.at(-1)?.slice(-end.length), end);
     }
     const places = [`-storage.trace.local.path=${folder}/b`, `-storage.trace.wal.path=${folder}/w`];
     const local = missing === undefined ? [] : [...LOCAL, ...places];
@@ -158,7 +159,7 @@ for (const { file, warnings, missing } of FILES) {
 }
 
 async function starts(t: Test, host: FakeHost): Promise<void> {
-  const started = host.prints('tempo started');
+  const started = host.prints('Tempo started');
   const ended = run(host);
   const first = await Promise.race([started.then(() => 'started'), ended.then(() => 'ended')]);
   t.equal(first, 'started', first === 'ended' ? host.stderr : '');

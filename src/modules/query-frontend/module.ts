@@ -13,7 +13,7 @@ import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { QueryLog } from './query-log.ts';
 import { type OpenQuery, QueryWatch } from './query-watch.ts';
 import { type Op, Reads, type ReadsOptions } from './reads.ts';
-import { type Handler, paramsOf, type Route, send, tellPartial } from './request.ts';
+import { type Handler, noMetricsYet, paramsOf, type Route, send, tellPartial } from './request.ts';
 import { searchJson, searchProto } from './search-response.ts';
 import { addStreamingMethods } from './streaming.ts';
 import { addTagRoutes } from './tags.ts';
@@ -36,6 +36,8 @@ export interface QueryFrontendOptions extends ReadsOptions {
   /** Of each kind of query; without them every answer is good enough. */
   readonly objectives?: Objectives;
 }
+
+const METRICS_PATHS = ['/api/metrics/query_range', '/api/metrics/query', '/api/metrics/summary'];
 
 /** Clients refuse messages over 4 MiB. */
 const PACKET_BYTES_MAX = 3 << 20;
@@ -64,10 +66,12 @@ export class QueryFrontend {
     const prefix = this.options.httpApiPrefix;
     const onResponse = async (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
       this.answered(request, reply);
+    const onSend = async (request: FastifyRequest, _reply: FastifyReply, body: unknown): Promise<void> =>
+      this.measure(request, body);
     const route: Route = (path, op, handler) => {
       const answer = (request: FastifyRequest, reply: FastifyReply) =>
         this.handle(op, handler, request, reply);
-      app.all(prefix + path, { onSend: compressAnswer, onResponse }, answer);
+      app.all(prefix + path, { onSend: [onSend, compressAnswer], onResponse }, answer);
     };
     const { reads } = this;
     addTraceRoutes(route, reads);
@@ -78,6 +82,11 @@ export class QueryFrontend {
       return isProto ? send(reply, 'protobuf', searchProto(found)) : send(reply, 'json', searchJson(found));
     });
     addTagRoutes(route, reads);
+    for (const name of METRICS_PATHS) {
+      app.all(prefix + name, () => {
+        throw noMetricsYet();
+      });
+    }
   }
 
   registerMethods(methods: GrpcMethods): void {
@@ -116,6 +125,12 @@ export class QueryFrontend {
     }
   }
 
+  private measure(request: FastifyRequest, body: unknown): void {
+    const query = this.open.get(request);
+    const isSized = typeof body === 'string' || body instanceof Uint8Array;
+    if (query !== undefined && isSized) query.responseBytes = Buffer.byteLength(body);
+  }
+
   private answered(request: FastifyRequest, reply: FastifyReply): void {
     const query = this.open.get(request);
     if (query === undefined) return;
@@ -126,7 +141,6 @@ export class QueryFrontend {
       method,
       url,
       headers,
-      responseBytes: Number(reply.raw.getHeader('content-length') ?? 0),
       status: reply.statusCode,
     });
   }

@@ -23,9 +23,11 @@ export interface OpenQuery {
   readonly cancel: () => void;
   readonly timer: NodeJS.Timeout | undefined;
   failure: unknown;
+  /** Of the answer, before it is compressed. */
+  responseBytes: number;
 }
 
-type Asked = Pick<LoggedQuery, 'method' | 'url' | 'headers' | 'responseBytes' | 'status'> & {
+type Asked = Pick<LoggedQuery, 'method' | 'url' | 'headers' | 'status'> & {
   /** undefined = the request names none that could be one. */
   readonly tenant: string | undefined;
 };
@@ -44,7 +46,9 @@ export class QueryWatch {
     const timer = isLimited ? setTimeout(() => ended.abort(timedOut()), apiTimeoutMs) : undefined;
     const cancel = (): void => ended.abort(new TempoError('cancelled', 'the client closed the request'));
     const beginMs = performance.now();
-    return { op, seen: { bytes: 0 }, signal: ended.signal, beginMs, cancel, timer, failure: undefined };
+    const { signal } = ended;
+    const seen = { bytes: 0 };
+    return { op, seen, signal, beginMs, cancel, timer, failure: undefined, responseBytes: 0 };
   }
 
   /** To be called when all has been read, or could not be. @returns what to tell the caller. */
@@ -55,7 +59,7 @@ export class QueryWatch {
   }
 
   /** To be called when the answer has been sent, or cannot be. */
-  end({ op, seen, beginMs, failure }: OpenQuery, asked: Asked): void {
+  end({ op, seen, beginMs, failure, responseBytes }: OpenQuery, asked: Asked): void {
     const { log, metrics } = this.options;
     const { tenant } = asked;
     const durationMs = performance.now() - beginMs;
@@ -63,7 +67,7 @@ export class QueryWatch {
     const status = failure === undefined ? asked.status : httpStatusOf(failure);
     const outcome = outcomeOf(failure, status);
     if (tenant !== undefined) metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
-    log.write({ ...asked, tenant: tenant ?? '', durationMs, inspectedBytes, status });
+    log.write({ ...asked, tenant: tenant ?? '', durationMs, inspectedBytes, responseBytes, status });
   }
 }
 

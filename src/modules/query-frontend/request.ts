@@ -1,6 +1,7 @@
 // What the handlers of the query API share: parameters, the forms of an answer, telling that it is partial.
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type AnswerFormat, CONTENT_TYPES } from '../../api/accept.ts';
+import { TempoError } from '../../lib/errors.ts';
 import type { Op, ReadCall } from './reads.ts';
 
 export type Handler = (call: ReadCall, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
@@ -36,4 +37,8 @@ export function send(reply: FastifyReply, format: AnswerFormat, body: string | U
 export function notFound(reply: FastifyReply): FastifyReply {
   reply.callNotFound();
   return reply;
+}
+
+export function noMetricsYet(): TempoError {
+  return new TempoError('unimplemented', 'TraceQL metrics queries are not available yet');
 }

@@ -8,6 +8,7 @@ import type { GrpcCall, GrpcMethods, StreamHandler } from '../../rpc/grpc-method
 import { namePackets, scopePackets, searchPackets, valuePackets } from './packets.ts';
 import type { QueryWatch } from './query-watch.ts';
 import type { Op, ReadCall, Reads } from './reads.ts';
+import { noMetricsYet } from './request.ts';
 import { listProto, scopesProto, valuesProto } from './tag-response.ts';
 
 export interface StreamingOptions {
@@ -53,7 +54,7 @@ export function addStreamingMethods(methods: GrpcMethods, options: StreamingOpti
   });
   for (const name of ['MetricsQueryRange', 'MetricsQueryInstant']) {
     methods.serverStream(SERVICE + name, () => {
-      throw new TempoError('unimplemented', 'TraceQL metrics queries are not available yet');
+      throw noMetricsYet();
     });
   }
 }
@@ -72,13 +73,12 @@ function watched(
     signal.addEventListener('abort', query.cancel, { once: true });
     let tenant: string | undefined;
     let url = path;
-    let responseBytes = 0;
     try {
       tenant = tenantOf(metadata[TENANT_HEADER]);
       const params = paramsOf(message);
       url = `${path}?${params.toString()}`;
       for (const packet of await answer({ tenant, params, signal: query.signal, seen })) {
-        responseBytes += packet.length;
+        query.responseBytes += packet.length;
         yield packet;
       }
       watch.read(query, undefined);
@@ -88,7 +88,7 @@ function watched(
       signal.removeEventListener('abort', query.cancel);
       // A caller that leaves amid the messages has the generator returned.
       if (signal.aborted && query.failure === undefined) watch.read(query, signal.reason);
-      watch.end(query, { tenant, method: METHOD, url, headers: metadata, responseBytes, status: HTTP_OK });
+      watch.end(query, { tenant, method: METHOD, url, headers: metadata, status: HTTP_OK });
     }
   };
 }
