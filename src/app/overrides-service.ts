@@ -1,10 +1,10 @@
 // Reads the file of `overrides.per_tenant_override_config` at the start and again and again: a good one
 // replaces the limits of all tenants, a bad one is told of and changes nothing.
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { ConfigError, problemLine } from '../config/errors.ts';
 import type { Environment } from '../config/expand-env.ts';
 import { TempoError } from '../lib/errors.ts';
+import { readSmallFile } from '../rpc/read-small-file.ts';
 import type { Service } from '../lib/service.ts';
 import type { Overrides } from '../overrides/overrides.ts';
 import { loadTenants } from '../overrides/tenants.ts';
@@ -28,6 +28,10 @@ export interface OverridesService extends Service {
 
 /** The one file that Tempo's metrics name. */
 const CONFIG = 'overrides';
+/** More than the nodes that a file of YAML may have need. */
+const FILE_BYTES_MAX = 8 << 20;
+/** In one line of the log. */
+const PROBLEMS_MAX = 10;
 
 export function createOverridesService(options: OverridesServiceOptions): OverridesService {
   return new OverridesFile(options);
@@ -39,7 +43,10 @@ class OverridesFile implements OverridesService {
   readonly #isGood: Gauge | undefined;
   readonly #hash: Gauge | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #isBusy = false;
   #text: string | undefined;
+  /** What could not be used the last time: reading a large file takes seconds, in which nobody is served. */
+  #bad: { readonly text: string; readonly err: unknown } | undefined;
 
   constructor(options: OverridesServiceOptions) {
     this.#options = options;
@@ -79,31 +86,50 @@ class OverridesFile implements OverridesService {
   }
 
   async reload(): Promise<void> {
+    // A file system that does not answer gets one thread, not one more each time.
+    if (this.#isBusy) return;
+    this.#isBusy = true;
     try {
       await this.#load();
     } catch (err) {
       this.#isGood?.set({ config: CONFIG }, 0);
-      const detail = err instanceof ConfigError ? err.problems.map(problemLine).join('; ') : undefined;
-      const facts = detail === undefined ? { err } : { err: detail };
+      const facts = err instanceof ConfigError ? { err: textOf(err) } : { err };
       this.#options.logger.error('failed to load config, the limits stay as they are', facts);
+    } finally {
+      this.#isBusy = false;
     }
   }
 
   async #load(): Promise<void> {
-    const { path, env, overrides, logger } = this.#options;
-    const text = await readFile(path, 'utf8');
-    if (text !== this.#text) {
-      const { tenants, warnings } = loadTenants({ name: path, text, env });
-      overrides.replace(tenants);
-      this.#text = text;
-      for (const warning of warnings) {
-        logger.warn('configuration warning', { detail: problemLine(warning) });
-      }
-      const sha256 = createHash('sha256').update(text).digest('hex');
-      this.#hash?.reset();
-      this.#hash?.set({ config: CONFIG, sha256 }, 1);
-      logger.info('limits of tenants are loaded', { path, tenants: tenants.size });
+    const text = await readSmallFile(this.#options.path, FILE_BYTES_MAX);
+    if (text === this.#bad?.text) throw this.#bad.err;
+    this.#bad = undefined;
+    try {
+      if (text !== this.#text) this.#use(text);
+    } catch (err) {
+      this.#bad = { text, err };
+      throw err;
     }
     this.#isGood?.set({ config: CONFIG }, 1);
   }
+
+  #use(text: string): void {
+    const { path, env, overrides, logger } = this.#options;
+    const { tenants, warnings } = loadTenants({ name: path, text, env });
+    overrides.replace(tenants);
+    this.#text = text;
+    for (const warning of warnings) {
+      logger.warn('configuration warning', { detail: problemLine(warning) });
+    }
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    this.#hash?.reset();
+    this.#hash?.set({ config: CONFIG, sha256 }, 1);
+    logger.info('limits of tenants are loaded', { path, tenants: tenants.size });
+  }
+}
+
+function textOf({ problems }: ConfigError): string {
+  const more = problems.length - PROBLEMS_MAX;
+  const shown = problems.slice(0, PROBLEMS_MAX).map(problemLine).join('; ');
+  return more > 0 ? `${shown}; and ${more} more` : shown;
 }

@@ -2,9 +2,9 @@
 // restart. Knows no protocol above TLS.
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import tls from 'node:tls';
 import { TempoError } from '../lib/errors.ts';
+import { readSmallFile } from './read-small-file.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { interpose } from './interpose.ts';
 import { cipherList } from './tls-ciphers.ts';
@@ -39,6 +39,7 @@ export interface TlsSettings {
 }
 
 const HANDSHAKE_MS_MAX = 10_000;
+const PEM_BYTES_MAX = 4 << 20;
 
 interface Pems {
   readonly cert: string;
@@ -109,7 +110,7 @@ export class ServerTls {
   async #reload(server: tls.Server): Promise<void> {
     const { name, cert, key, clientCa } = this.#settings;
     const read = async ({ file, text }: PemSource): Promise<string> =>
-      file === '' ? text : await readFile(file, 'utf8');
+      file === '' ? text : await readSmallFile(file, PEM_BYTES_MAX);
     try {
       const pems = { cert: await read(cert), key: await read(key), clientCa: await read(clientCa) };
       const old = this.#pems;

@@ -1,6 +1,7 @@
 // Limits of tenants: the overrides file in both forms, tenants inside the configuration, which limits hold,
 // what the pages show, and a file that changes while the program runs.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -245,5 +246,45 @@ t.test('the file changes', async (t) => {
   await service.reload();
   t.equal(await isGood(), '1');
   t.same([...overrides.tenants.keys()], ['b']);
+  await service.stop();
+});
+
+t.test('what may stand in place of the file', async (t) => {
+  const path = join(t.testdir(), 'overrides.yaml');
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'warn', format: 'logfmt', write: (line) => void lines.push(line) });
+  const { overrides, metrics } = overridesOf();
+  let asked = 0;
+  const env = {
+    get X(): string {
+      return String(++asked);
+    },
+  };
+  const service = createOverridesService({ overrides, path, periodMs: 0, env, logger, metrics });
+  writeFileSync(path, GOOD);
+  await service.start();
+  const replaced = async (make: () => void): Promise<string> => {
+    rmSync(path, { recursive: true });
+    make();
+    await service.reload();
+    t.equal(overrides.sourceOf('flat'), 'flat', 'the last good one holds');
+    return lines.at(-1) ?? '';
+  };
+  // Whoever opens a pipe waits for its writer, with a thread that files need.
+  t.match(
+    await replaced(() => void execFileSync('sh', ['-c', 'mkfifo "$0"', path])),
+    /is not a regular file/,
+  );
+  t.match(await replaced(() => mkdirSync(path)), /is a folder/);
+  t.match(await replaced(() => writeFileSync(path, ' '.repeat((8 << 20) + 1))), /8388609 bytes of at most/);
+  const tenants = Array.from({ length: 12 }, (_, i) => `t${i}: {nope: 1}`);
+  const bad = `overrides: {${tenants.join()}, x: "\${X}"}`;
+  t.match(await replaced(() => writeFileSync(path, bad)), /t9.nope: .*; and \d+ more/);
+  const askedOnce = asked;
+  await service.reload();
+  t.equal(asked, askedOnce, 'a bad file is not read for what it says twice');
+  t.ok(askedOnce > 0);
+  await replaced(() => writeFileSync(path, GOOD));
+  t.match(await metrics.text(), 'tempo_runtime_config_last_reload_successful{config="overrides"} 1');
   await service.stop();
 });
