@@ -2,6 +2,7 @@
 // pieces, in a thread that may wait for the disk.
 import * as fs from 'node:fs';
 import { makeFolder } from './make-folder.ts';
+import { syncFolder } from './sync-folder.ts';
 
 const FILE_MODE = 0o600;
 
@@ -71,14 +72,5 @@ export class SyncedFolder {
   /** After a failure: gives the files back. */
   abandon(): void {
     for (const file of this.open) file.abandon();
-  }
-}
-
-function syncFolder(path: string): void {
-  const fd = fs.openSync(path, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
   }
 }

@@ -1,7 +1,9 @@
 // Requests of the log that no builder survives: kept as files of their own, for whoever looks into it, and
 // deleted by nobody.
 import * as fs from 'node:fs';
+import { dirname } from 'node:path';
 import { makeFolder } from '../../objectstore/make-folder.ts';
+import { syncFolder } from '../../objectstore/sync-folder.ts';
 
 const FILE_MODE = 0o600;
 
@@ -16,11 +18,7 @@ export function setAside(folder: string, tenant: string, sequence: number, body:
   const temporary = `${path}.tmp`;
   fs.writeFileSync(temporary, body, { mode: FILE_MODE, flush: true });
   fs.renameSync(temporary, path);
-  const fd = fs.openSync(folder, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
+  syncFolder(folder);
+  syncFolder(dirname(folder)); // it may be new
   return path;
 }
