@@ -235,6 +235,16 @@ t.test('empty folders are removed', async (t) => {
   t.equal(await harness.errors('two'), 0);
 });
 
+t.test('a damaged note of an earlier takeover leaves its folder alone', async (t) => {
+  const harness = aHarness(t.testdir(), [WHOLE, TORN]);
+  fs.writeFileSync(`${harness.wal}/${WHOLE}/taken-over.json`, '{"taken":["00');
+  const before = fs.readdirSync(`${harness.wal}/${WHOLE}`);
+  await harness.takeOver();
+  t.strictSame(fs.readdirSync(`${harness.wal}/${WHOLE}`), before);
+  t.match(harness.lines.join(''), /is left where it is" tenant=two .*reason="taken-over\.json is damaged"/);
+  t.equal(harness.blocks('one').length, 1, 'the others are taken over');
+});
+
 t.test('a disk that takes no block ends the start and loses nothing', async (t) => {
   const harness = aHarness(t.testdir(), [WHOLE]);
   fs.writeFileSync(harness.settings.blocksPath, 'in the way');

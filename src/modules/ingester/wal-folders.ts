@@ -90,7 +90,9 @@ export class WalFolders {
   private async folder(name: WalName): Promise<void> {
     const { store } = this.options;
     const { folder, tenant } = name;
-    const damaged = await this.tidy(folder, await this.takenOver(folder));
+    const before = await this.takenOver(name);
+    if (before === undefined) return;
+    const damaged = await this.tidy(folder, before);
     const files = await this.files(folder, damaged);
     if (damaged.length > 0) this.leave(tenant, { folder, files: damaged }, 'damaged, was read in part');
     if (files.length === 0) {
@@ -161,12 +163,17 @@ export class WalFolders {
     return files;
   }
 
-  private async takenOver(folder: string): Promise<TakenOver> {
+  /** What an earlier takeover has noted; undefined = that cannot be read, and the folder is left. */
+  private async takenOver({ folder, tenant }: WalName): Promise<TakenOver | undefined> {
     const { store } = this.options;
     if (!(await store.listObjects(folder)).includes(TAKEN_OVER_NAME)) return { taken: [], damaged: [] };
-    return JSON.parse(
-      new TextDecoder().decode(await store.read(`${folder}/${TAKEN_OVER_NAME}`)),
-    ) as TakenOver;
+    const bytes = await store.read(`${folder}/${TAKEN_OVER_NAME}`);
+    try {
+      return JSON.parse(new TextDecoder().decode(bytes)) as TakenOver;
+    } catch (err) {
+      this.leave(tenant, { folder, err }, `${TAKEN_OVER_NAME} is damaged`);
+      return undefined;
+    }
   }
 
   /** Deletes what is in blocks; answers what stays. */
