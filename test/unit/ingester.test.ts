@@ -302,10 +302,9 @@ function realWriter(data: string): BlockWriter {
 t.test('a block that cannot be written is tried again, and nothing is lost meanwhile', async (t) => {
   const data = aFolder();
   const writer = realWriter(data);
-  let failures = 2;
+  let isFull = true;
   const blockWriter: BlockWriter = {
-    write: (job) =>
-      failures-- > 0 ? Promise.reject(new TempoError('unavailable', 'disk full')) : writer.write(job),
+    write: (job) => (isFull ? Promise.reject(new TempoError('unavailable', 'disk full')) : writer.write(job)),
     stop: () => writer.stop(),
   };
   const harness = await started(data, { blockWriter });
@@ -313,9 +312,11 @@ t.test('a block that cannot be written is tried again, and nothing is lost meanw
   await t.rejects(harness.ingester.flush(), { code: 'unavailable', cause: { message: 'disk full' } });
   t.strictSame(await found(harness), { headSpans: 10, heads: 1, blockTraces: 0, blocks: 0, complete: true });
   await t.rejects(harness.ingester.flush(), { code: 'unavailable' });
+  isFull = false;
   await harness.ingester.flush();
   t.strictSame(await found(harness), { headSpans: 0, heads: 0, blockTraces: 2, blocks: 1, complete: true });
-  t.equal(await metric(harness.metrics, 'tempo_ingester_failed_flushes_total'), 2);
+  // Each flush begins a try, and one may come before the first flush waits for it.
+  t.ok((await metric(harness.metrics, 'tempo_ingester_failed_flushes_total')) >= 2);
   await harness.ingester.stop();
 });
 
