@@ -281,6 +281,18 @@ t.test('paths without an id are none', async (t) => {
   }
 });
 
+t.test('when a part of a query fails the other parts end', async (t) => {
+  const signals: AbortSignal[] = [];
+  const { get } = setUp(false, {
+    search: (signal) => {
+      signals.push(signal);
+      return Promise.reject(new TempoError('deadline_exceeded', 'context deadline exceeded'));
+    },
+  });
+  t.equal((await get('/api/search')).statusCode, 504);
+  t.equal(signals[0]!.aborted, true);
+});
+
 t.test('requests that are denied, that take too long, and that nobody waits for', async (t) => {
   const lines: string[] = [];
   const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) });

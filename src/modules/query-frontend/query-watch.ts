@@ -55,6 +55,8 @@ export class QueryWatch {
   read(query: OpenQuery, failure: unknown): unknown {
     clearTimeout(query.timer);
     query.failure = failure !== undefined && query.signal.aborted ? query.signal.reason : failure;
+    // What else the query had begun is of no use any more.
+    if (failure !== undefined) query.cancel();
     return query.failure;
   }
 
