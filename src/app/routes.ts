@@ -14,13 +14,20 @@ export function watchRoutes(app: FastifyInstance): () => readonly Route[] {
   return () => [...urls].map(routeOf).toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** A route as Tempo writes it. Names of tags may have slashes: what answers takes the rest of the path. */
+export function templateOf(url: string): string {
+  if (url.endsWith('/search/tag/*')) return url.replace('*', '{tagName:.*}/values');
+  return url.replace('*', '{path:.*}').replaceAll(/:([A-Za-z]+)(?=\/|$)/g, '{$1}');
+}
+
 function routeOf(url: string): Route {
   let variables = 0;
-  const parts = url.split(/(:[A-Za-z]+|\*)/).map((part) => {
-    if (part === '*') return { name: '{path:.*}', regex: `(?P<v${variables++}>.*)` };
-    if (!part.startsWith(':')) return { name: part, regex: part.replaceAll(/[.+?^$()[\]{}|\\]/g, '\\$&') };
-    return { name: `{${part.slice(1)}}`, regex: `(?P<v${variables++}>[^/]+)` };
-  });
+  const parts = templateOf(url)
+    .split(/(\{[^}]+\})/)
+    .map((part) => {
+      if (!part.startsWith('{')) return { name: part, regex: part.replaceAll(/[.+?^$()[\]{}|\\]/g, '\\$&') };
+      return { name: part, regex: `(?P<v${variables++}>${part.endsWith(':.*}') ? '.*' : '[^/]+'})` };
+    });
   const join = (key: keyof Route): string => parts.map((part) => part[key]).join('');
   return { name: join('name'), regex: `^${join('regex')}$` };
 }

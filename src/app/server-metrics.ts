@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { CallObserver } from '../rpc/grpc-call.ts';
 import { GRPC_CANCELLED, GRPC_OK } from '../rpc/grpc-status.ts';
 import { exponentialBuckets, type Gauge, type Histogram, type Metrics } from '../telemetry/metrics.ts';
+import { templateOf } from './routes.ts';
 import type { ServerConfig } from './server-config.ts';
 
 const REQUEST_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2.5, 5, 10, 25, 50, 100];
@@ -126,9 +127,9 @@ function statusName(code: number): string {
 /** `/api/traces/:traceID` -> `api_traces_traceid`. */
 function routeName(url: string | undefined): string {
   if (url === undefined) return 'other';
-  return url
+  return templateOf(url)
     .replace(/^\//, '')
-    .replaceAll(/[:*{}]/g, '')
+    .replaceAll(/[{}]|:\.\*/g, '')
     .replaceAll(/[^A-Za-z0-9]+/g, '_')
     .toLowerCase();
 }

@@ -56,7 +56,8 @@ t.test('status pages', async (t) => {
     { url: '/status/endpoints', body: /^GET \/status\/endpoints\n\+-+\+-+\+\n\| NAME +\| REGEX +\|\n/ },
     { url: '/status/endpoints', body: '| /api/traces/{traceID} ' },
     { url: '/status/endpoints', body: '| ^/api/traces/(?P<v0>[^/]+)$ ' },
-    { url: '/status/endpoints', body: '| ^/api/search/tag/(?P<v0>.*)$ ' },
+    { url: '/status/endpoints', body: '| /api/search/tag/{tagName:.*}/values ' },
+    { url: '/status/endpoints', body: '| ^/api/search/tag/(?P<v0>.*)/values$ ' },
     { url: '/status/endpoints', body: /\+\n\nAPI documentation: https:.*\n\n$/ },
     {
       url: '/status/runtime_config',

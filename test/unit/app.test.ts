@@ -125,8 +125,10 @@ t.test('the HTTP server', async (t) => {
     if (kind === 'plain') throw new Error('broken');
     throw new TempoError(kind === 'tenant' ? 'unauthenticated' : 'invalid_argument', 'no org id');
   });
+  app.all('/api/search/tag/*', () => 'values');
   const table = [
     { url: '/ready', status: 200, body: 'ready\n' },
+    { url: '/api/search/tag/a/b/values', status: 200, body: 'values' },
     { url: '/tempo/api/echo', status: 200, body: 'echo\n' },
     { url: '/api/echo', status: 404, body: '404 page not found\n' },
     { url: '/fails/tenant', status: 401, body: 'no org id\n' },
@@ -159,6 +161,10 @@ t.test('the HTTP server', async (t) => {
   t.match(
     scraped,
     /^tempo_request_duration_seconds_count\{method="GET",route="fails_kind",status_code="500",.*\} 1$/m,
+  );
+  t.match(
+    scraped,
+    /^tempo_request_duration_seconds_count\{method="GET",route="api_search_tag_tagname_values",/m,
   );
   t.match(scraped, /^tempo_build_info\{.*version="2\.10\.8"\} 1$/m);
   await app.close();
