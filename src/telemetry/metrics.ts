@@ -19,7 +19,8 @@ export function exponentialBuckets(start: number, factor: number, count: number)
 const TENANTS_MAX = 20_000;
 /** Labels whose values are tenants. */
 const TENANT_LABELS = ['tenant', 'user'];
-/** Series that are removed without a pause. */
+/** Samples that are looked at, and series that are removed, without a pause. */
+const LOOKED_AT_AT_ONCE = 5000;
 const REMOVED_AT_ONCE = 500;
 
 export class Metrics {
@@ -94,20 +95,12 @@ export class Metrics {
   }
 
   async #forget(tenants: ReadonlySet<string>): Promise<void> {
-    let removed = 0;
     for (const metric of this.registered()) {
       const label = metric.labelNames.find((name) => TENANT_LABELS.includes(name));
       if (label === undefined) continue;
-      const keys = new Set<string>();
-      for (const { labels } of (await metric.get()).values) {
-        const { le: _bucket, ...own } = labels;
-        const key = JSON.stringify(own);
-        if (keys.has(key) || !tenants.has(String(labels[label]))) continue;
-        keys.add(key);
-        if (metric instanceof CountedHistogram) metric.remove(String(labels[label]));
-        else (metric as unknown as Counter).remove(own as Record<string, string>);
-        if (++removed % REMOVED_AT_ONCE === 0) await nextTurn();
-      }
+      await nextTurn();
+      if (metric instanceof CountedHistogram) for (const tenant of tenants) metric.remove(tenant);
+      else await removeSeries(metric, label, tenants);
     }
   }
 
@@ -115,5 +108,25 @@ export class Metrics {
   registered(): readonly RegisteredMetric[] {
     // Prom-client's types tell less than there is.
     return this.registry.getMetricsAsArray() as unknown as readonly RegisteredMetric[];
+  }
+}
+
+/** Removes the series of a metric whose label has one of the values. */
+async function removeSeries(
+  metric: RegisteredMetric,
+  label: string,
+  values: ReadonlySet<string>,
+): Promise<void> {
+  const removed = new Set<string>();
+  let looked = 0;
+  for (const { labels } of (await metric.get()).values) {
+    if (++looked % LOOKED_AT_AT_ONCE === 0) await nextTurn();
+    if (!values.has(String(labels[label]))) continue;
+    const { le: _bucket, ...own } = labels;
+    const key = JSON.stringify(own);
+    if (removed.has(key)) continue;
+    removed.add(key);
+    (metric as unknown as Counter).remove(own as Record<string, string>);
+    if (removed.size % REMOVED_AT_ONCE === 0) await nextTurn();
   }
 }

@@ -149,6 +149,31 @@ t.test('a scrape of a thousand tenants lets others run', async (t) => {
   t.ok(turns > 2, `${turns} turns of the event loop meanwhile`);
 });
 
+t.test('forgetting one tenant of many holds up nothing else', async (t) => {
+  let nowMs = 0;
+  const metrics = new Metrics(() => nowMs);
+  const counters = ['a', 'b', 'c'].map((name) => metrics.counter(name, 'x', ['tenant']));
+  for (let i = 0; i < 12_000; i++) {
+    metrics.tenants.seen(`t${i}`);
+    for (const counter of counters) counter.inc({ tenant: `t${i}` });
+    nowMs = 10_000;
+  }
+  let turns = 0;
+  let isOver = false;
+  const count = (): void => {
+    turns++;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  metrics.tenants.sweep(5000);
+  await metrics.forgotten;
+  isOver = true;
+  t.ok(turns >= 6, `${turns} turns of the event loop`);
+  const text = await metrics.text();
+  t.notMatch(text, 'tenant="t0"');
+  t.match(text, 'c{tenant="t11999"} 1');
+});
+
 t.test('tenants that are silent are forgotten, and the oldest when there are too many', async (t) => {
   let nowMs = 0;
   const metrics = new Metrics(() => nowMs, 10);
