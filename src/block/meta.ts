@@ -1,5 +1,10 @@
 // The meta.json of a block: the one description of a block that every reader and writer shares.
 
+/** The object that makes a block of the others. */
+export const META_NAME = 'meta.json';
+/** What it is called once the block is of no use and waits for its deletion. */
+export const COMPACTED_META_NAME = 'meta.compacted.json';
+
 export type BlockFormat = 'vParquet3' | 'vParquet4' | 'vParquet5';
 
 export interface DedicatedColumn {

@@ -1,7 +1,7 @@
 // Finds out which blocks the backend holds: lists each tenant, reads the metas it has not seen, writes the
 // tenant index.
 import { metaFromJson } from '../block/meta-json.ts';
-import type { BlockMeta } from '../block/meta.ts';
+import { type BlockMeta, COMPACTED_META_NAME, META_NAME } from '../block/meta.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -90,13 +90,13 @@ export class Poller {
   private async find(tenant: string, blockId: string, known: TenantBlocks): Promise<Found> {
     const compacted = known.compacted.get(blockId);
     if (compacted !== undefined) return { kind: 'compacted', block: compacted };
-    const key = `${tenant}/${blockId}/meta.json`;
+    const key = `${tenant}/${blockId}/${META_NAME}`;
     const meta = known.live.get(blockId);
     // A known live block may have been compacted by another process meanwhile.
     if (meta !== undefined && (await this.exists(key))) return { kind: 'live', meta };
     const live = meta === undefined ? await this.readMeta(key) : undefined;
     if (live !== undefined) return typeof live === 'string' ? unreadable(live) : { kind: 'live', meta: live };
-    const oldKey = `${tenant}/${blockId}/meta.compacted.json`;
+    const oldKey = `${tenant}/${blockId}/${COMPACTED_META_NAME}`;
     const old = await this.readMeta(oldKey);
     if (old === undefined || typeof old === 'string') return undefined;
     const { modifiedMs } = await this.options.store.stat(oldKey);

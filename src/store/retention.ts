@@ -1,6 +1,6 @@
 // Makes room: blocks older than the retention are marked compacted, and compacted ones are deleted a while
 // later.
-import type { BlockMeta } from '../block/meta.ts';
+import { type BlockMeta, COMPACTED_META_NAME, META_NAME } from '../block/meta.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Blocklist, CompactedBlock } from './blocklist.ts';
@@ -72,8 +72,8 @@ function expiredCompacted(blocks: Iterable<CompactedBlock>, options: RetentionOp
 
 async function markCompacted(options: RetentionOptions, meta: BlockMeta): Promise<void> {
   const folder = `${meta.tenantId}/${meta.blockId}`;
-  await options.store.copy(`${folder}/meta.json`, `${folder}/meta.compacted.json`);
-  await options.store.delete(`${folder}/meta.json`);
+  await options.store.copy(`${folder}/${META_NAME}`, `${folder}/${COMPACTED_META_NAME}`);
+  await options.store.delete(`${folder}/${META_NAME}`);
   options.blocklist.compacted({ meta, compactedMs: options.nowMs() });
 }
 

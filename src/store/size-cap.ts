@@ -1,6 +1,6 @@
 // A bound on what is kept on disk: above it the oldest blocks go, whatever the retention says. For machines
 // whose disk is not ours alone.
-import type { BlockMeta } from '../block/meta.ts';
+import { type BlockMeta, META_NAME } from '../block/meta.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Blocklist } from './blocklist.ts';
@@ -64,7 +64,7 @@ function oldestFirst(blocklist: Blocklist): readonly BlockMeta[] {
 /** The meta goes first: a folder without it is no block. */
 async function deleteBlock({ store, blocklist }: SizeCapOptions, meta: BlockMeta): Promise<void> {
   const folder = `${meta.tenantId}/${meta.blockId}`;
-  await store.delete(`${folder}/meta.json`);
+  await store.delete(`${folder}/${META_NAME}`);
   blocklist.deleted(meta.tenantId, meta.blockId);
   await store.deleteFolder(folder);
 }

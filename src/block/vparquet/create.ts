@@ -7,7 +7,7 @@ import { ParquetFileWriter } from '../../parquet/file-writer.ts';
 import { zstdCompressor } from '../compression.ts';
 import type { HeadReader } from '../head/reader.ts';
 import { metaToBytes } from '../meta-json.ts';
-import type { BlockMeta, DedicatedColumn } from '../meta.ts';
+import { type BlockMeta, type DedicatedColumn, META_NAME } from '../meta.ts';
 import { BLOOM_DEFAULTS, bloomObjectName, type BloomOptions, TraceBloom } from '../trace-bloom.ts';
 import { blockTimes } from './block-times.ts';
 import { canonicalResources, canonicalScopes } from './canonical.ts';
@@ -75,8 +75,6 @@ export const DEFAULT_DEDICATED_COLUMNS: readonly DedicatedColumn[] = [
   'http.route',
 ].map((name) => ({ scope: 'span', name, type: 'string', options: [] }));
 
-/** The object that makes a block of the others. */
-export const META_NAME = 'meta.json';
 const FORMAT = 'vParquet4';
 const CREATED_BY = 'tempo (typescript)';
 const ENCODINGS: Readonly<Record<ColumnEncoding, Encoding>> = {

@@ -3,8 +3,8 @@
 import * as os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { HeadReader } from '../../block/head/reader.ts';
-import type { BlockMeta } from '../../block/meta.ts';
-import { createBlock, META_NAME } from '../../block/vparquet/create.ts';
+import { type BlockMeta, META_NAME } from '../../block/meta.ts';
+import { createBlock } from '../../block/vparquet/create.ts';
 import { collectWhenIdle, noteReleasedBytes } from '../../lib/garbage.ts';
 import { SyncedFolder } from '../../objectstore/synced-folder.ts';
 import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';

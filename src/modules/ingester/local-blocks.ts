@@ -1,7 +1,7 @@
 // The complete blocks in the ingester's own folder, laid out as in the backend plus a `flushed` marker: they
 // answer queries until they have been in the backend for long enough.
 import { metaFromJson } from '../../block/meta-json.ts';
-import type { BlockMeta } from '../../block/meta.ts';
+import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import type { TimeRange } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
@@ -26,7 +26,6 @@ export interface LocalBlocksOptions {
   readonly nowMs: () => number;
 }
 
-const META = 'meta.json';
 const FLUSHED = 'flushed';
 
 export class LocalBlocks {
@@ -79,7 +78,7 @@ export class LocalBlocks {
       for (const blockId of await store.listFolders(tenant)) {
         const folder = `${tenant}/${blockId}`;
         const names = await store.listObjects(folder);
-        if (!names.includes(META)) {
+        if (!names.includes(META_NAME)) {
           logger.info('unfinished block is removed', { tenant, block: blockId });
           await store.deleteFolder(folder);
           continue;
@@ -99,7 +98,7 @@ export class LocalBlocks {
     const { store, logger } = this.options;
     const folder = `${tenant}/${blockId}`;
     try {
-      const meta = metaFromJson(await store.read(`${folder}/${META}`));
+      const meta = metaFromJson(await store.read(`${folder}/${META_NAME}`));
       return this.add(meta, isFlushed ? await this.flushedAtMs(folder) : undefined);
     } catch (err) {
       logger.error('local block cannot be read, it is left where it is', { tenant, block: blockId, err });
@@ -116,7 +115,7 @@ export class LocalBlocks {
   /** Whether the folder holds a finished block. */
   async isComplete(tenant: string, blockId: string): Promise<boolean> {
     try {
-      await this.options.store.stat(`${tenant}/${blockId}/${META}`);
+      await this.options.store.stat(`${tenant}/${blockId}/${META_NAME}`);
       return true;
     } catch (err) {
       if (err instanceof TempoError && err.code === 'not_found') return false;
@@ -128,8 +127,8 @@ export class LocalBlocks {
   async upload({ meta }: LocalBlock): Promise<void> {
     const { store, backend, path, nowMs } = this.options;
     const folder = `${meta.tenantId}/${meta.blockId}`;
-    const names = (await store.listObjects(folder)).filter((name) => name !== META && name !== FLUSHED);
-    for (const name of [...names, META])
+    const names = (await store.listObjects(folder)).filter((name) => name !== META_NAME && name !== FLUSHED);
+    for (const name of [...names, META_NAME])
       await backend.writeFile(`${folder}/${name}`, `${path}/${folder}/${name}`);
     await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
   }
@@ -152,13 +151,14 @@ export class LocalBlocks {
         try {
           // Without its meta it is an unfinished block, whatever is still there when the process dies
           // meanwhile.
-          await store.delete(`${folder}/${META}`);
+          await store.delete(`${folder}/${META_NAME}`);
           await store.deleteFolder(folder);
           deleted++;
         } catch (err) {
           logger.error('local block cannot be deleted', { tenant, block: blockId, err });
         }
       }
+      if (blocks.size === 0) this.byTenant.delete(tenant);
     }
     return deleted;
   }

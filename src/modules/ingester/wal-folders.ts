@@ -1,8 +1,7 @@
 // The WAL folders that Grafana Tempo left in the data folder: finds them, has them made blocks, and removes
 // what has become of use to nobody. What cannot be read stays where it is.
 import { metaFromJson } from '../../block/meta-json.ts';
-import type { BlockMeta } from '../../block/meta.ts';
-import { META_NAME } from '../../block/vparquet/create.ts';
+import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { checkTenant } from '../../model/tenant.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
