@@ -1,12 +1,15 @@
 // A log line for each HTTP request, as much of it as the server block asks for. Secrets in headers are never
 // written.
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { shortened } from '../lib/shortened.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { ServerConfig } from './server-config.ts';
 
 const SECRET_HEADERS: readonly string[] = ['authorization', 'proxy-authorization', 'cookie', 'x-csrf-token'];
 /** Whose lines would hide the others. */
 const QUIET_PATHS: readonly string[] = ['/ready', '/metrics'];
+/** Of a URL and of each header. */
+const TEXT_LENGTH_MAX = 4096;
 
 export function logRequests(app: FastifyInstance, config: ServerConfig, logger: Logger): void {
   const isInfo = config.logRequestAtInfoLevelEnabled;
@@ -18,7 +21,7 @@ export function logRequests(app: FastifyInstance, config: ServerConfig, logger: 
     const isQuiet = QUIET_PATHS.includes(request.routeOptions.url ?? '');
     logger[isInfo && !isQuiet ? 'info' : 'debug']('http request', {
       method: request.method,
-      url: request.originalUrl,
+      url: shortened(request.originalUrl, TEXT_LENGTH_MAX),
       status: reply.statusCode,
       duration_ms: Math.round(reply.elapsedTime),
       ...(config.logRequestHeaders ? { headers: withoutSecrets(request, hidden) } : {}),
@@ -28,7 +31,8 @@ export function logRequests(app: FastifyInstance, config: ServerConfig, logger: 
 }
 
 function withoutSecrets({ headers }: FastifyRequest, hidden: ReadonlySet<string>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !hidden.has(name)));
+  const shown = Object.entries(headers).filter(([name]) => !hidden.has(name));
+  return Object.fromEntries(shown.map(([name, value]) => [name, shortened(String(value), TEXT_LENGTH_MAX)]));
 }
 
 /** As Tempo: a header and a pattern of one's own, or the usual headers, and the address of the peer. */
@@ -44,6 +48,6 @@ function sourceReader(config: ServerConfig): (request: FastifyRequest) => string
     const all = String(value);
     const found = pattern === undefined ? all : (pattern.exec(all)?.[1] ?? '');
     const shown = logSourceIpsFull ? found : found.split(',', 1)[0].trim();
-    return shown === '' ? peer : `${shown}, ${peer}`;
+    return shown === '' ? peer : `${shortened(shown, TEXT_LENGTH_MAX)}, ${peer}`;
   };
 }

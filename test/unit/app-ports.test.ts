@@ -396,6 +396,13 @@ t.test('the log of requests', async (t) => {
   t.match(logged[0], /source_ips="192\.0\.2\.1, 127\.0\.0\.1"/);
   t.match(logged[0], /x-scope-orgid/);
   t.notMatch(logged[0], /secret/);
+  const long = 'a'.repeat(100_000);
+  await ask(`http://127.0.0.1:${port}/api/search?q=${long}`, {
+    headers: { 'x-long': long, 'x-forwarded-for': long },
+  });
+  const last = (): string => lines.findLast((each) => each.includes('http request')) ?? '';
+  while (!last().includes('x-long')) await new Promise(setImmediate);
+  t.ok(last().length < 20_000, 'long texts are shortened');
 });
 
 t.test('connections that say nothing do not hold the stop up', async (t) => {

@@ -1,5 +1,6 @@
 // One line in the log for each query, in Tempo's words, with the headers that the configuration names.
 import { formatDuration } from '../../lib/duration.ts';
+import { shortened } from '../../lib/shortened.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
 export interface LoggedQuery {
@@ -47,8 +48,4 @@ export class QueryLog {
       status: query.status,
     });
   }
-}
-
-function shortened(text: string, lengthMax: number): string {
-  return text.length <= lengthMax ? text : `${text.slice(0, lengthMax)}...`;
 }
