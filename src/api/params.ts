@@ -111,15 +111,20 @@ export function checkRf1After(params: UrlParams): void {
   );
 }
 
+/** Tells Tempo's sentence, which names the limit. */
+export function checkQuerySize(query: string, bytesMax: number): void {
+  if (Buffer.byteLength(query) <= bytesMax) return;
+  const limit = `TraceQL expression exceeds the configured maximum size of ${bytesMax} bytes`;
+  throw invalid(`${limit}, reduce the query expression size or contact your system administrator`);
+}
+
 export function parseSearchParams(params: UrlParams, limits: SearchLimits): SearchParams {
   const query = params.get('q') ?? '';
   const isTagSearch = query === '';
   if (!isTagSearch && (params.get('tags') ?? '') !== '') {
     throw invalid("invalid request: can't specify tags and q in the same query");
   }
-  if (Buffer.byteLength(query) > limits.queryBytesMax) {
-    throw invalid(`TraceQL query is too large: the maximum size is ${limits.queryBytesMax} bytes`);
-  }
+  checkQuerySize(query, limits.queryBytesMax);
   const duration = durationCondition(params);
   checkRf1After(params);
   return {

@@ -4,7 +4,7 @@ import { TempoError } from '../lib/errors.ts';
 import { TraceqlError } from '../traceql/error.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 import { listedFields, parseTagIdentifier, type TagFilter, tagFilter } from '../traceql/tag-query.ts';
-import { checkRf1After, type SecondsRange, type UrlParams } from './params.ts';
+import { checkQuerySize, checkRf1After, type SecondsRange, type UrlParams } from './params.ts';
 
 export interface TagLimits {
   readonly durationMaxMs: number;
@@ -27,9 +27,7 @@ const SCOPES: readonly TagScope[] = ['resource', 'span', 'event', 'link', 'instr
 /** What both names and values take. `maxStaleValues` would only let an answer end early: it is not needed. */
 export function parseTagParams(params: UrlParams, limits: TagLimits): TagParams {
   const query = params.get('q') ?? '';
-  if (Buffer.byteLength(query) > limits.queryBytesMax) {
-    throw invalid(`TraceQL query is too large: the maximum size is ${limits.queryBytesMax} bytes`);
-  }
+  checkQuerySize(query, limits.queryBytesMax);
   checkRf1After(params);
   return { filter: tagFilter(query), range: tagRange(params, limits), limit: uint32(params, 'limit') };
 }

@@ -76,7 +76,7 @@ t.test('bad queries', { timeout: 100_000 }, async (t) => {
   const beyond = `{ name = "${'a'.repeat(200_000)}" }`;
   const refused = await tempo.get(`/api/search?q=${encodeURIComponent(beyond)}`);
   t.equal(refused.status, 400);
-  t.match(await refused.text(), /TraceQL query is too large: the maximum size is \d+ bytes/);
+  t.match(await refused.text(), /TraceQL expression exceeds the configured maximum size of \d+ bytes/);
   const medium = '{ name = "' + 'a'.repeat(100_000) + '" }';
   const fits = await tempo.get(`/api/search?q=${encodeURIComponent(medium)}`);
   t.equal(fits.status, 200, 'a query of 100 kB is within max_query_expression_size_bytes');

@@ -146,7 +146,11 @@ t.test('search parameters that are refused', (t) => {
     ['start=0&end=700000', 'range specified by start and end exceeds 168h0m0s. received start=0 end=700000'],
     ['start=5&end=5', 'http parameter start must be before end. received start=5 end=5'],
     ['start=1&end=700000', 'range specified by start and end exceeds 168h0m0s. received start=1 end=700000'],
-    [`q=${'x'.repeat(131073)}`, 'TraceQL query is too large: the maximum size is 131072 bytes'],
+    [
+      `q=${'x'.repeat(131073)}`,
+      'TraceQL expression exceeds the configured maximum size of 131072 bytes, ' +
+        'reduce the query expression size or contact your system administrator',
+    ],
   ] as const;
   for (const [query, want] of cases) {
     t.equal(

@@ -516,7 +516,8 @@ await t.test('what is refused', async (t) => {
     [
       `/p/api/v2/search/tags?q=${'x'.repeat(1001)}`,
       400,
-      'TraceQL query is too large: the maximum size is 1000 bytes',
+      'TraceQL expression exceeds the configured maximum size of 1000 bytes, ' +
+        'reduce the query expression size or contact your system administrator',
     ],
   ] as const;
   for (const [url, status, text] of cases) {
