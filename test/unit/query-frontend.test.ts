@@ -320,7 +320,7 @@ t.test('requests that are denied, that take too long, and that nobody waits for'
   );
   t.match(lines[0], / header_x_query_tags="Source=a b" header_user_agent=test inspected_bytes=0 /);
   t.match(lines[0], new RegExp(` response_size=${denied.body.length} `));
-  t.match(lines[0], / status=400\n$/);
+  t.match(lines[0], / status=400 error="invalid request \/api\/search\?a=1&foo=5: .*url_deny_list"\n$/);
 
   const late = await get('/api/search');
   t.equal(late.statusCode, 503);
@@ -336,7 +336,7 @@ t.test('requests that are denied, that take too long, and that nobody waits for'
   socket.destroy();
   while (lines.length === logged) await new Promise((resolve) => setImmediate(resolve));
   t.equal(signals[1]!.aborted, true, 'the work of a client that left ends');
-  t.match(lines.at(-1), / status=499\n$/);
+  t.match(lines.at(-1), / status=499 error="the client closed the request"\n$/);
   t.match(await metrics.text(), /queries_total\{tenant="single-tenant",op="search",result="canceled"\} 1/);
 });
 

@@ -12,11 +12,14 @@ export interface LoggedQuery {
   readonly inspectedBytes: number;
   readonly responseBytes: number;
   readonly status: number;
+  /** Why it was refused or failed. */
+  readonly failure: unknown;
 }
 
 /** A query can be as long as a URL may be. */
 const URL_LENGTH_MAX = 4096;
 const HEADER_LENGTH_MAX = 1024;
+const ERROR_LENGTH_MAX = 1024;
 
 export class QueryLog {
   private readonly logger: Logger;
@@ -46,6 +49,12 @@ export class QueryLog {
       inspected_bytes: query.inspectedBytes,
       response_size: query.responseBytes,
       status: query.status,
+      ...errorField(query.failure),
     });
   }
+}
+
+function errorField(failure: unknown): { readonly error?: string } {
+  if (failure === undefined) return {};
+  return { error: shortened(failure instanceof Error ? failure.message : 'unknown', ERROR_LENGTH_MAX) };
 }

@@ -69,7 +69,7 @@ export class QueryWatch {
     const status = failure === undefined ? asked.status : httpStatusOf(failure);
     const outcome = outcomeOf(failure, status);
     if (tenant !== undefined) metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
-    log.write({ ...asked, tenant: tenant ?? '', durationMs, inspectedBytes, responseBytes, status });
+    log.write({ ...asked, tenant: tenant ?? '', durationMs, inspectedBytes, responseBytes, status, failure });
   }
 }
 
