@@ -13,6 +13,8 @@ export interface DiskGuardOptions {
   readonly metrics: Metrics;
   /** What a disk says at once. */
   readonly look?: (path: string) => Space;
+  /** What it says when it comes to it. */
+  readonly ask?: (path: string, told: (err: Error | null, space: Space) => void) => void;
 }
 
 const SAMPLE_MS = 250;
@@ -24,6 +26,8 @@ class Disk {
   /** Not known yet: whoever asks first looks. */
   freeBytes = 0;
   minFreeBytes = Infinity;
+  /** A file system that does not answer gets one thread, not one more at each look. */
+  isAsked = false;
   readonly #wantedBytes: number;
 
   constructor(path: string, wantedBytes: number) {
@@ -50,10 +54,12 @@ class Disk {
 export class DiskGuard {
   readonly #disks: readonly Disk[];
   readonly #look: (path: string) => Space;
+  readonly #ask: NonNullable<DiskGuardOptions['ask']>;
   readonly #timer: NodeJS.Timeout;
 
-  constructor({ paths, minFreeBytes, metrics, look }: DiskGuardOptions) {
+  constructor({ paths, minFreeBytes, metrics, look, ask }: DiskGuardOptions) {
     this.#look = look ?? statfsSync;
+    this.#ask = ask ?? statfs;
     this.#disks = paths.map((path) => new Disk(path, minFreeBytes));
     const known = (): readonly Disk[] =>
       this.#disks.filter((disk) => disk.freeBytes + disk.minFreeBytes < Infinity);
@@ -98,7 +104,13 @@ export class DiskGuard {
 
   #sample(): void {
     for (const disk of this.#disks) {
-      statfs(disk.path, (err, stats) => (err === null ? disk.set(stats) : disk.unset()));
+      if (disk.isAsked) continue;
+      disk.isAsked = true;
+      this.#ask(disk.path, (err, space) => {
+        disk.isAsked = false;
+        if (err === null) disk.set(space);
+        else disk.unset();
+      });
     }
   }
 }

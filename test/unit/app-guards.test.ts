@@ -130,3 +130,24 @@ t.test('disk: pushes are refused below the margin, and at once let in again', as
   t.teardown(() => small.stop());
   t.equal(small.refusal(10), undefined, 'of a small disk a twentieth is kept free');
 });
+
+t.test('a disk that does not answer is asked once', async (t) => {
+  const asked = { '/hung': 0, '/good': 0 };
+  await new Promise<void>((resolve) => {
+    const disk = new DiskGuard({
+      paths: Object.keys(asked),
+      minFreeBytes: 1,
+      metrics: new Metrics(),
+      ask: (path, told) => {
+        asked[path as keyof typeof asked]++;
+        if (path === '/good') told(null, { bavail: 1, bsize: 1, blocks: 1 });
+        if (asked['/good'] === 3) resolve();
+      },
+    });
+    t.teardown(() => disk.stop());
+    // The timers of the guard keep no process alive.
+    const alive = setInterval(() => {}, 1000);
+    t.teardown(() => clearInterval(alive));
+  });
+  t.strictSame(asked, { '/hung': 1, '/good': 3 });
+});
