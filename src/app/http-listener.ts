@@ -46,7 +46,7 @@ export interface HttpListener extends Service {
 export const TEXT = 'text/plain; charset=utf-8';
 
 /** Running requests may take that long at most when the server stops. */
-const STOP_GRACE_MS = 3000;
+const STOP_GRACE_MS = 1500;
 
 /** Bodies are not read by any route here: parameters are in the URL. */
 const BODY_BYTES_MAX = 1_048_576;

@@ -34,7 +34,7 @@ export interface Servers {
 }
 
 /** Running calls may take that long when the server stops. */
-const STOP_GRACE_MS = 3000;
+const STOP_GRACE_MS = 1500;
 
 export function createServers(options: ServersOptions): Servers {
   const { config, grpcMethods, logger, metrics, readiness } = options;

@@ -231,3 +231,23 @@ t.test('more clients than files may be open', { timeout: 60_000 }, async (t) => 
   session.destroy();
   t.equal(await tempo.stop(), 0);
 });
+
+t.test('clients that stand still do not hold the stop up', { timeout: 60_000 }, async (t) => {
+  const tempo = await startTempo(t.testdir());
+  t.teardown(() => tempo.kill());
+  const half =
+    'POST /v1/traces HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n';
+  const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+  const sockets: Socket[] = [];
+  for (const port of Object.values(tempo.ports)) {
+    for (const beginning of ['', 'P', half, preface]) sockets.push(await open(port, beginning));
+  }
+  const session = await grpcSession(tempo);
+  // A call whose message never comes.
+  openCall(session);
+  await pushOne(tempo);
+  t.equal(await tempo.stop(), 0);
+  t.notMatch(tempo.output(), /level=error/);
+  session.destroy();
+  sockets.forEach((socket) => socket.destroy());
+});
