@@ -151,7 +151,8 @@ function readShot(tempo: RunningTempo, templates: readonly string[]): Shot {
     const answer = await ask(tempo.ports.http, method, target, headers);
     // As in Tempo, and with a reason.
     if (answer.text.startsWith('unknown value for mode query parameter')) return undefined;
-    const isGood = HTTP_GOOD.has(answer.status) || (answer.status === 501 && answer.text !== '');
+    const isTold = answer.text !== '' || method === 'HEAD';
+    const isGood = HTTP_GOOD.has(answer.status) || (answer.status === 501 && isTold);
     return isGood
       ? undefined
       : { what: `status ${answer.status}`, input: { method, target, headers, answer } };
