@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Environment } from '../config/expand-env.ts';
 import type { RecentTraces } from '../contracts/recent-traces.ts';
 import { requestBodies } from '../lib/byte-ledger.ts';
-import { collectGarbage } from '../lib/garbage.ts';
+import { collectGarbage, markThreadHeapsLater } from '../lib/garbage.ts';
 import { memoryBudget } from '../lib/memory-budget.ts';
 import type { Service } from '../lib/service.ts';
 import { splitTenants } from '../model/tenant.ts';
@@ -87,6 +87,7 @@ interface Parts {
 /** @returns the services in the order in which they start. */
 export function wire(config: TempoConfig, options: WireOptions): readonly Service[] {
   const { logger, readiness } = options;
+  markThreadHeapsLater();
   const metrics = options.metrics ?? new Metrics();
   const stopProbe = observeProcess(metrics, VERSION, REVISION);
   const grpcMethods = new GrpcMethods();

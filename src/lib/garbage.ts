@@ -16,6 +16,12 @@ const SCAVENGE_EVERY_BYTES = 4 << 20;
 const COLLECT_EVERY_BYTES_MAX = 128 << 20;
 const COLLECT_SHARE = 1 / 16;
 
+/**
+ * V8 marks a thread's small heap whenever about as much was allocated beside it: once a query. It holds back
+ * until heap and external memory together are that large (trace by id: 24 to 14 ms of CPU).
+ */
+const THREAD_HEAP_FIRST_MIB = 64;
+
 const IDLE_MS = 2000;
 
 let idleTimer: NodeJS.Timeout | undefined;
@@ -49,6 +55,11 @@ export function noteReleasedBytes(sizeBytes: number): void {
   collectEveryBytes ||= Math.min(COLLECT_EVERY_BYTES_MAX, memoryBytes() * COLLECT_SHARE);
   if (releasedBytes < collectEveryBytes) return;
   collectGarbage();
+}
+
+/** For the threads that are started from now on: what is short-lived there is left to scavenges. */
+export function markThreadHeapsLater(): void {
+  v8.setFlagsFromString(`--initial-old-space-size=${THREAD_HEAP_FIRST_MIB}`);
 }
 
 /** Collects all there is, now. */
