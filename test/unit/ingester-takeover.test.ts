@@ -236,13 +236,15 @@ t.test('empty folders are removed', async (t) => {
 });
 
 t.test('a damaged note of an earlier takeover leaves its folder alone', async (t) => {
-  const harness = aHarness(t.testdir(), [WHOLE, TORN]);
-  fs.writeFileSync(`${harness.wal}/${WHOLE}/taken-over.json`, '{"taken":["00');
-  const before = fs.readdirSync(`${harness.wal}/${WHOLE}`);
-  await harness.takeOver();
-  t.strictSame(fs.readdirSync(`${harness.wal}/${WHOLE}`), before);
-  t.match(harness.lines.join(''), /is left where it is" tenant=two .*reason="taken-over\.json is damaged"/);
-  t.equal(harness.blocks('one').length, 1, 'the others are taken over');
+  for (const note of ['{"taken":["00', 'null', '{}', '{"taken":[1],"damaged":[]}']) {
+    const harness = aHarness(t.testdir(), [WHOLE, TORN]);
+    fs.writeFileSync(`${harness.wal}/${WHOLE}/taken-over.json`, note);
+    const before = fs.readdirSync(`${harness.wal}/${WHOLE}`);
+    await harness.takeOver();
+    t.strictSame(fs.readdirSync(`${harness.wal}/${WHOLE}`), before, note);
+    t.match(harness.lines.join(''), /is left where it is" tenant=two .*reason="taken-over\.json is damaged"/);
+    t.equal(harness.blocks('one').length, 1, 'the others are taken over');
+  }
 });
 
 t.test('a disk that takes no block ends the start and loses nothing', async (t) => {

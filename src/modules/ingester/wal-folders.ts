@@ -168,7 +168,7 @@ export class WalFolders {
     if (!(await store.listObjects(folder)).includes(TAKEN_OVER_NAME)) return { taken: [], damaged: [] };
     const bytes = await store.read(`${folder}/${TAKEN_OVER_NAME}`);
     try {
-      return JSON.parse(new TextDecoder().decode(bytes)) as TakenOver;
+      return takenOverFromJson(new TextDecoder().decode(bytes));
     } catch (err) {
       this.leave(tenant, { folder, err }, `${TAKEN_OVER_NAME} is damaged`);
       return undefined;
@@ -198,4 +198,14 @@ function isUnreadable(err: unknown): err is Error {
     err instanceof TempoError &&
     ['block_corrupt', 'unimplemented', 'not_found', 'invalid_argument'].includes(err.code)
   );
+}
+
+function takenOverFromJson(text: string): TakenOver {
+  const { taken, damaged } = (JSON.parse(text) ?? {}) as Readonly<Record<string, unknown>>;
+  if (!isTexts(taken) || !isTexts(damaged)) throw new TempoError('invalid_argument', 'names no files');
+  return { taken, damaged };
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
 }
