@@ -111,7 +111,38 @@ export interface TagValuesAnswer {
   readonly partial: readonly string[];
 }
 
+/** A TraceQL metrics query over one range of time, cut into intervals of equal length. */
+export interface MetricsQuery {
+  /** As in a search. */
+  readonly tenant: string;
+  /** Valid TraceQL with a metrics function. */
+  readonly query: string;
+  /**
+   * Unix ns, aligned: interval i is (start + i*step, start + (i+1)*step], and end - start is a multiple of
+   * step. An instant query has one interval.
+   */
+  readonly startUnixNano: bigint;
+  readonly endUnixNano: bigint;
+  readonly stepNanos: bigint;
+  readonly isInstant: boolean;
+  /** 0 = none. */
+  readonly exemplarsMax: number;
+  /** 0 = no limit. */
+  readonly seriesMax: number;
+  readonly format: 'proto' | 'json';
+}
+
+export interface MetricsAnswer {
+  /** One series each, in a stable order: tempopb.TimeSeries, of an instant query InstantSeries. */
+  readonly series: readonly Uint8Array[];
+  /** There are more than `seriesMax`. */
+  readonly isCut: boolean;
+  readonly stats: QueryStats;
+  readonly partial: readonly string[];
+}
+
 export interface Querier {
+  metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer>;
   tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer>;
   tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer>;
   search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer>;

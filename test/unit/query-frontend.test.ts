@@ -77,6 +77,7 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
         asked.push(query);
         return search === undefined ? Promise.resolve(answers.search) : search(signal!);
       },
+      metrics: async () => Promise.reject(new Error('not asked')),
       findTrace: (query) => {
         asked.push(query);
         return Promise.resolve(answers.trace);

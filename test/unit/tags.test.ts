@@ -320,6 +320,7 @@ function frontendOf(asked: Asked, isCut = false, strings: readonly string[] = ['
   const partial = isCut ? ['more than there is room for\n'] : [];
   const querier: Querier = {
     search: async () => Promise.reject(new Error('not asked')),
+    metrics: async () => Promise.reject(new Error('not asked')),
     findTrace: async () => Promise.reject(new Error('not asked')),
     tagNames: async (query) => {
       asked.names = query;

@@ -1,6 +1,8 @@
 // The querier: gathers the sources of a query, has scan threads read them, and brings the answers together.
 import type {
   BlockRange,
+  MetricsAnswer,
+  MetricsQuery,
   Querier,
   QueryStats,
   SearchAnswer,
@@ -13,6 +15,7 @@ import type {
   TraceQuery,
 } from '../../contracts/query.ts';
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
+import { TempoError } from '../../lib/errors.ts';
 import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import { unpackFound } from '../../store/pack.ts';
@@ -118,6 +121,10 @@ export class LocalQuerier implements Querier {
     } finally {
       gathered.release();
     }
+  }
+
+  async metrics(_query: MetricsQuery, _signal?: AbortSignal): Promise<MetricsAnswer> {
+    throw new TempoError('unimplemented', 'TraceQL metrics queries are not available yet');
   }
 
   async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
