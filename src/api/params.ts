@@ -1,6 +1,7 @@
 // Reads the parameters of the query endpoints, with Tempo's limits and error texts.
 import { formatDuration } from '../lib/duration.ts';
 import { TempoError } from '../lib/errors.ts';
+import { PAGE_PARAMS, type PageParams, parsePage } from './search-order.ts';
 import { durationCondition, tagSearchQuery } from './tag-search.ts';
 
 /** Parameters as the URL has them: the first value counts when one is given twice. */
@@ -21,7 +22,7 @@ export interface SearchLimits {
   readonly queryBytesMax: number;
 }
 
-export interface SearchParams {
+export interface SearchParams extends PageParams {
   readonly query: string;
   /** The query was made of tags and durations: its answer names traces, without spans. */
   readonly isTagSearch: boolean;
@@ -56,6 +57,7 @@ const SEARCH_NAMES: ReadonlySet<string> = new Set([
   'minDuration',
   'maxDuration',
   'rf1After',
+  ...PAGE_PARAMS,
 ]);
 
 /** The 16 bytes of a trace id of 1 to 32 hex digits. */
@@ -133,6 +135,7 @@ export function parseSearchParams(params: UrlParams, limits: SearchLimits): Sear
     limit: searchLimit(params, limits),
     spansPerSpanSet: spansPerSpanSet(params, limits),
     range: searchRange(params, limits),
+    ...parsePage(params),
   };
 }
 

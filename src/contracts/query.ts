@@ -1,4 +1,5 @@
 // The seam between the query API (query-frontend) and whoever executes (querier).
+import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 import type { TimeRange } from './recent-traces.ts';
@@ -12,6 +13,10 @@ export interface SearchQuery {
   /** TraceQL text, already parsed and validated once by the frontend. */
   readonly query: string;
   readonly range: TimeRange;
+  /** undefined = newest first. */
+  readonly order?: TraceOrder | undefined;
+  /** Only traces that lie behind it in this order. */
+  readonly after?: TracePosition | undefined;
   readonly limit: number;
   /** Spans shown per span set; 0 = all. */
   readonly spansPerSpanSet: number;
@@ -32,16 +37,30 @@ export interface AnsweredTrace {
   /** Hex without leading zeros. */
   readonly traceId: string;
   readonly startUnixNano: bigint;
+  readonly durationNanos: bigint;
   /** TraceSearchMetadata in the wanted form. */
   readonly body: Uint8Array;
 }
 
 export interface SearchAnswer {
-  /** Newest first, at most `limit`. */
+  /** In the order asked for, at most `limit`. */
   readonly traces: readonly AnsweredTrace[];
+  /** More traces match, or may, behind the last one of these. */
+  readonly hasMore: boolean;
   readonly stats: QueryStats;
   /** Why the answer may lack something; empty when it is complete. */
   readonly partial: readonly string[];
+}
+
+/** What is known of an answer while it is made. */
+export interface SearchProgress {
+  /**
+   * Traces that will be in the answer whatever else is found, as they will be there, in its order. Each is
+   * told once.
+   */
+  readonly settled: readonly AnsweredTrace[];
+  /** So far; the totals are those of the answer. */
+  readonly stats: QueryStats;
 }
 
 /** What is asked: what ingesters have, blocks of the backend, or both. */
@@ -145,6 +164,11 @@ export interface Querier {
   metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer>;
   tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer>;
   tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer>;
-  search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer>;
+  /** @param onProgress may be called any number of times before the answer is there. */
+  search(
+    query: SearchQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: SearchProgress) => void,
+  ): Promise<SearchAnswer>;
   findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer>;
 }

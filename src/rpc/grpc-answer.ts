@@ -47,15 +47,16 @@ export function sendOkTrailers(this: ServerHttp2Stream): void {
 }
 
 /** Ends an answer whose headers are sent; undefined = success. */
-export function endAnswer(stream: ServerHttp2Stream, status: GrpcStatus | undefined): void {
+export function endAnswer(
+  stream: ServerHttp2Stream,
+  status: GrpcStatus | undefined,
+  notes?: Readonly<Record<string, string>>,
+): void {
   if (stream.destroyed || stream.closed) return;
-  if (status === undefined) {
-    stream.on('wantTrailers', sendOkTrailers);
-  } else {
-    stream.on('wantTrailers', () => {
-      if (!stream.destroyed && !stream.closed) stream.sendTrailers(statusHeaders(status));
-    });
-  }
+  const trailers = status === undefined ? { ...OK_TRAILERS, ...notes } : statusHeaders(status);
+  stream.on('wantTrailers', () => {
+    if (!stream.destroyed && !stream.closed) stream.sendTrailers(trailers);
+  });
   stream.end();
 }
 

@@ -58,6 +58,7 @@ export class Call implements GrpcCall {
   readonly #onClose: () => void;
   readonly #startMs: number;
   #abort: AbortController | undefined;
+  #trailers: Record<string, string> | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** The caller got its answer or has left. */
   #isAnswered = false;
@@ -88,6 +89,11 @@ export class Call implements GrpcCall {
     this.#abort ??= new AbortController();
     if (this.#isAnswered) this.#abort.abort();
     return this.#abort.signal;
+  }
+
+  get trailers(): Record<string, string> {
+    this.#trailers ??= {};
+    return this.#trailers;
   }
 
   open(): void {
@@ -173,7 +179,7 @@ export class Call implements GrpcCall {
     if (this.#isAnswered) return;
     if (canRespond(this.#stream)) openAnswer(this.#stream);
     this.#settle(GRPC_OK);
-    endAnswer(this.#stream, undefined);
+    endAnswer(this.#stream, undefined, this.#trailers);
     this.#cutWhenStalled();
   }
 

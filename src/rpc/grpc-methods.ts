@@ -9,6 +9,8 @@ export interface GrpcCall {
   readonly metadata: IncomingHttpHeaders;
   /** Aborted when the caller leaves and when its deadline passes; nobody waits for the answer then. */
   readonly signal: AbortSignal;
+  /** What a stream's handler puts here is sent behind its last message, beside the status of success. */
+  readonly trailers: Record<string, string>;
 }
 
 /** Answers the response message; what it throws becomes the call's status (TempoError by its code). */

@@ -16,7 +16,8 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
     case 'search': {
       const found = packFound([], 'json');
       const none = new Uint8Array(0);
-      return { kind: 'search', found, combined: none, inspectedTraces: 0, inspectedSpans: 0, ...base };
+      const counts = { hasMore: false, inspectedTraces: 0, inspectedSpans: 0 };
+      return { kind: 'search', found, combined: none, ...counts, ...base };
     }
     case 'trace':
       return { kind: 'trace', trace: undefined, isCut: false, ...base };

@@ -1,7 +1,8 @@
-// Found traces: their order, and how they are packed for the way from a scan thread to the main thread.
+// Found traces: the first of them, and how they are packed for the way from a scan thread to the main thread.
 import { traceIdText } from '../traceql/engine/json.ts';
 import { foundTraceProto } from '../api/search-proto.ts';
 import type { AnsweredTrace } from '../contracts/query.ts';
+import { comparing, NEWEST_FIRST, type TraceOrder } from '../traceql/engine/order.ts';
 import type { FoundTrace } from '../traceql/engine/search.ts';
 import type { PackedTraces } from './scan-job.ts';
 
@@ -11,22 +12,19 @@ export interface UnpackedTrace extends AnsweredTrace {
   readonly id: Uint8Array;
 }
 
-type Ordered = Pick<FoundTrace, 'traceId' | 'startUnixNano'>;
-
-/** Newest start first; equal starts by id, so that the same query gives the same answer. */
-export function newestFirst(a: Ordered, b: Ordered): number {
-  if (a.startUnixNano !== b.startUnixNano) return a.startUnixNano > b.startUnixNano ? -1 : 1;
-  return a.traceId < b.traceId ? -1 : a.traceId > b.traceId ? 1 : 0;
-}
-
-/** The newest `limit`, newest first. */
-export function newestFound(found: readonly FoundTrace[], limit: number): FoundTrace[] {
-  return [...found].sort(newestFirst).slice(0, limit);
+/** The first `limit` in order. */
+export function firstFound(
+  found: readonly FoundTrace[],
+  limit: number,
+  order: TraceOrder = NEWEST_FIRST,
+): FoundTrace[] {
+  return [...found].sort(comparing(order)).slice(0, limit);
 }
 
 export function packFound(found: readonly FoundTrace[], format: 'proto' | 'json'): PackedTraces {
   const ids = new Uint8Array(16 * found.length);
   const starts = new BigInt64Array(found.length);
+  const durations = new BigInt64Array(found.length);
   const bodyEnds = new Float64Array(found.length);
   const all = found.map(({ json }) => (format === 'json' ? json : foundTraceProto(json)));
   const bodies = new Uint8Array(all.reduce((sum, body) => sum + body.length, 0));
@@ -34,11 +32,12 @@ export function packFound(found: readonly FoundTrace[], format: 'proto' | 'json'
   found.forEach((trace, i) => {
     writeId(trace.traceId, ids, 16 * i);
     starts[i] = trace.startUnixNano;
+    durations[i] = trace.durationNanos;
     bodies.set(all[i]!, end);
     end += all[i]!.length;
     bodyEnds[i] = end;
   });
-  return { count: found.length, ids, starts, bodies, bodyEnds };
+  return { count: found.length, ids, starts, durations, bodies, bodyEnds };
 }
 
 export function unpackFound(packed: PackedTraces): UnpackedTrace[] {
@@ -48,7 +47,8 @@ export function unpackFound(packed: PackedTraces): UnpackedTrace[] {
     const end = packed.bodyEnds[i]!;
     const id = packed.ids.subarray(16 * i, 16 * i + 16);
     const body = packed.bodies.subarray(begin, end);
-    traces.push({ id, traceId: traceIdText(id), startUnixNano: packed.starts[i]!, body });
+    const [startUnixNano, durationNanos] = [packed.starts[i]!, packed.durations[i]!];
+    traces.push({ id, traceId: traceIdText(id), startUnixNano, durationNanos, body });
     begin = end;
   }
   return traces;

@@ -2,6 +2,7 @@
 import type { TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
 import type { Pressure } from '../lib/pressure.ts';
+import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 
@@ -12,6 +13,8 @@ export interface SearchJob {
   readonly kind: 'search';
   readonly query: string;
   readonly range: TimeRange;
+  readonly order?: TraceOrder | undefined;
+  readonly after?: TracePosition | undefined;
   readonly limit: number;
   readonly spansPerSpanSet: number;
   readonly format: 'proto' | 'json';
@@ -65,14 +68,17 @@ export interface PackedTraces {
   readonly count: number;
   readonly ids: Uint8Array;
   readonly starts: BigInt64Array;
+  readonly durations: BigInt64Array;
   readonly bodies: Uint8Array;
   readonly bodyEnds: Float64Array;
 }
 
 export interface SearchJobResult {
   readonly kind: 'search';
-  /** Newest first. */
+  /** In the job's order. */
   readonly found: PackedTraces;
+  /** More match than were found, behind the last one of these. */
+  readonly hasMore: boolean;
   /** Ids (16 bytes each) of the traces that were combined, found or not. */
   readonly combined: Uint8Array;
   readonly inspectedTraces: number;

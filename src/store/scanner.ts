@@ -13,7 +13,7 @@ import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/en
 import type { SpanSource } from '../traceql/source.ts';
 import { BlockOpener } from './block-opener.ts';
 import { IdSet } from './id-set.ts';
-import { newestFound, packFound } from './pack.ts';
+import { firstFound, packFound } from './pack.ts';
 import type {
   ScanFailure,
   ScanJob,
@@ -60,21 +60,24 @@ export class Scanner {
     const totals = { inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
     const found: FoundTrace[] = [];
     const failures: ScanFailure[] = [];
+    let hasMore = false;
     for (const ref of job.sources) {
       await guarded(ref, failures, async () => {
         for (const source of await this.sourcesOf(ref, signal)) {
           const outcome = await searchSource(query, source, searchOptions(job, signal));
           for (const trace of outcome.found) found.push(trace);
+          hasMore ||= outcome.hasMore;
           totals.inspectedTraces += outcome.inspectedTraces;
           totals.inspectedSpans += outcome.inspectedSpans;
           totals.inspectedBytes += outcome.inspectedBytes;
         }
       });
     }
-    const newest = newestFound(found, job.limit);
+    const first = firstFound(found, job.limit, job.order);
     return {
       kind: 'search',
-      found: packFound(newest, job.format),
+      found: packFound(first, job.format),
+      hasMore: hasMore || found.length > first.length,
       combined: new Uint8Array(0),
       ...totals,
       failures,
@@ -111,13 +114,15 @@ export class Scanner {
       }
     }
     let found: readonly FoundTrace[] = [];
+    let hasMore = false;
     if (combined.length > 0) {
       const source = new HeadSource(new HeadReader(head.sab), 'combined');
-      found = (await searchSource(parse(job.query), source, searchOptions(job, signal))).found;
+      ({ found, hasMore } = await searchSource(parse(job.query), source, searchOptions(job, signal)));
     }
     const totals = { inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
     const bytes = new Uint8Array(Buffer.concat(combined));
-    return { kind: 'search', found: packFound(found, job.format), combined: bytes, ...totals, failures };
+    const packed = packFound(found, job.format);
+    return { kind: 'search', found: packed, hasMore, combined: bytes, ...totals, failures };
   }
 
   private async trace(job: TraceJob, signal: AbortSignal): Promise<TraceJobResult> {
@@ -193,6 +198,8 @@ function searchOptions(job: SearchJob, signal: AbortSignal): SearchOptions {
   const { startSec, endSec } = job.range;
   return {
     limit: job.limit,
+    order: job.order,
+    after: job.after,
     spansPerSpanSet: job.spansPerSpanSet,
     ...(startSec === undefined ? {} : { startUnixNano: BigInt(startSec) * 1_000_000_000n }),
     ...(endSec === undefined ? {} : { endUnixNano: BigInt(endSec) * 1_000_000_000n }),

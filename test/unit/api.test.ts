@@ -6,6 +6,7 @@ import {
   parseTraceParams,
   type SearchLimits,
 } from '../../src/api/params.ts';
+import { cursorBehind, parsePage } from '../../src/api/search-order.ts';
 import { foundTraceProto, headOfFoundTrace } from '../../src/api/search-proto.ts';
 import { resourceSpansJson } from '../../src/api/trace-json.ts';
 import { traceLlmJson } from '../../src/api/trace-llm.ts';
@@ -42,6 +43,8 @@ t.test('search parameters', (t) => {
     limit: 20,
     spansPerSpanSet: 3,
     range: { startSec: undefined, endSec: undefined },
+    order: undefined,
+    after: undefined,
   });
   t.same(parse('').query, '{ }');
   t.equal(parse('q={}&spss=0').spansPerSpanSet, 3, 'as if none was given');
@@ -55,7 +58,43 @@ t.test('search parameters', (t) => {
     limit: 5,
     spansPerSpanSet: 7,
     range: { startSec: 10, endSec: 20 },
+    order: undefined,
+    after: undefined,
   });
+  t.end();
+});
+
+t.test('order and pages of a search', (t) => {
+  const parse = (query: string) => parsePage(new URLSearchParams(query));
+  const longest = { by: 'duration', isDescending: true } as const;
+  t.same(parse(''), { order: undefined, after: undefined });
+  t.same(parse('sort=-start'), { order: { by: 'start', isDescending: true }, after: undefined });
+  t.same(parse('sort=duration').order, { by: 'duration', isDescending: false });
+  const last = { traceId: 'abc', startUnixNano: 1795213339819117228n, durationNanos: 5n };
+  for (const order of [longest, { by: 'start', isDescending: false } as const]) {
+    const cursor = cursorBehind(last, order);
+    const value = order.by === 'start' ? last.startUnixNano : 5n;
+    t.same(parse(`cursor=${cursor}`), { order, after: { value, traceId: 'abc' } });
+  }
+  t.equal(cursorBehind(last), '-start.1795213339819117228.abc');
+  t.same(parse('cursor=-start.7.00ab&sort=-start').after, { value: 7n, traceId: 'ab' });
+  const misread = 'invalid cursor: it must be what x-tempo-next-cursor of the page before says';
+  const refused = [
+    ['sort=newest', 'invalid sort: "newest" is none of -start, start, -duration, duration'],
+    ['sort=constructor', 'invalid sort: "constructor" is none of -start, start, -duration, duration'],
+    ['cursor=5', misread],
+    ['cursor=-end.5.ab', misread],
+    ['cursor=-start.5.xyz', misread],
+    ['cursor=-start.-5.ab', misread],
+    ['cursor=start.5.ab&sort=duration', 'invalid cursor: it belongs to sort=start, not to sort=duration'],
+  ] as const;
+  for (const [query, want] of refused) {
+    t.equal(
+      messageOf(() => parse(query)),
+      want,
+      query,
+    );
+  }
   t.end();
 });
 
@@ -138,6 +177,7 @@ t.test('search parameters that are refused', (t) => {
     ['end=1795212987000', 'invalid end: strconv.ParseInt: parsing "1795212987000": value out of range'],
     ['q={}&minDuration=x', 'invalid minDuration: time: invalid duration "x"'],
     ['rf1After=2020', 'invalid rf1After: cannot parse "2020" as a time, write 2006-01-02T15:04:05Z'],
+    ['sort=up', 'invalid sort: "up" is none of -start, start, -duration, duration'],
     ['spss=101', 'spans per span set exceeds 100. received 101'],
     ['start=10', 'http parameter start must be before end. received start=10 end=0'],
     ['end=10', ONLY_ONE],

@@ -4,11 +4,12 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { LocalQuerier } from '../../src/modules/querier/index.ts';
-import { mergeNewest, withCombined } from '../../src/modules/querier/merge.ts';
+import { mergeFirst, withCombined } from '../../src/modules/querier/merge.ts';
 import { distinctSources, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
-import { newestFirst, packFound, unpackFound } from '../../src/store/pack.ts';
+import { packFound, unpackFound } from '../../src/store/pack.ts';
 import type { ScanJob, ScanResult, SearchJobResult } from '../../src/store/scan-job.ts';
+import { newestFirst } from '../../src/traceql/engine/order.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 
@@ -74,6 +75,7 @@ const packed = (entries: readonly (readonly [string, bigint])[]) =>
     entries.map(([traceId, startUnixNano]) => ({
       traceId,
       startUnixNano,
+      durationNanos: 100n - startUnixNano,
       json: new TextEncoder().encode(traceId),
     })),
     'json',
@@ -81,7 +83,7 @@ const packed = (entries: readonly (readonly [string, bigint])[]) =>
 const found = (entries: readonly (readonly [string, bigint])[]) => unpackFound(packed(entries));
 
 t.test('merging: newest first, each trace once, at most the limit', (t) => {
-  const merged = mergeNewest(
+  const merged = mergeFirst(
     [
       found([
         ['a', 9n],
@@ -102,8 +104,17 @@ t.test('merging: newest first, each trace once, at most the limit', (t) => {
       ['b', 'b'],
     ],
   );
-  t.equal(mergeNewest([found([['a', 9n]]), found([['b', 8n]])], 1).length, 1);
+  t.equal(mergeFirst([found([['a', 9n]]), found([['b', 8n]])], 1).length, 1);
+  const byDuration = mergeFirst([found([['a', 9n]]), found([['b', 8n]])], 1, {
+    by: 'duration',
+    isDescending: true,
+  });
+  t.same(
+    byDuration.map(({ traceId }) => traceId),
+    ['b'],
+  );
   t.ok(newestFirst(found([['a', 1n]])[0]!, found([['b', 1n]])[0]!) < 0, 'ties by id');
+  t.ok(newestFirst(found([['f', 1n]])[0]!, found([['10', 1n]])[0]!) < 0, 'as the bytes of ids');
   t.end();
 });
 
@@ -119,6 +130,7 @@ t.test('wholes take the place of their parts, and one that matches no more is go
     kind: 'search',
     found: whole,
     combined,
+    hasMore: false,
     inspectedTraces: 0,
     inspectedSpans: 0,
     inspectedBytes: 0,
@@ -173,7 +185,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult) {
 
 t.test('a querier tells each source that failed once, and lets go of all of them', async (t) => {
   const failures = [{ source: 'two', code: 'block_corrupt', message: 'bad page' }];
-  const stats = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
+  const stats = { hasMore: false, inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
   const { querier, jobs, limits, counts, metrics } = aQuerier((job) => {
     if (job.kind === 'trace')
       return { kind: 'trace', trace: undefined, isCut: false, inspectedBytes: 5, failures };

@@ -6,6 +6,7 @@ import { httpStatusOf } from '../../src/api/errors.ts';
 import { foundTraceProto } from '../../src/api/search-proto.ts';
 import type {
   SearchAnswer,
+  SearchProgress,
   SearchQuery,
   TagNamesAnswer,
   TagValuesAnswer,
@@ -52,7 +53,10 @@ const NEVER = new AbortController().signal;
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 type Over = Partial<QueryFrontendOptions> & {
-  readonly search?: (signal: AbortSignal) => Promise<SearchAnswer>;
+  readonly search?: (
+    signal: AbortSignal,
+    onProgress: (progress: SearchProgress) => void,
+  ) => Promise<SearchAnswer>;
 };
 
 function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
@@ -63,7 +67,7 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
     names?: TagNamesAnswer;
     values?: TagValuesAnswer;
   } = {
-    search: { traces: [], stats: NO_STATS, partial: [] },
+    search: { traces: [], hasMore: false, stats: NO_STATS, partial: [] },
     trace: { trace: undefined, inspectedBytes: 0, partial: [], isCut: false },
   };
   const metrics = new Metrics();
@@ -73,9 +77,9 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
   );
   const frontend = new QueryFrontend({
     querier: {
-      search: (query, signal) => {
+      search: (query, signal, onProgress) => {
         asked.push(query);
-        return search === undefined ? Promise.resolve(answers.search) : search(signal!);
+        return search === undefined ? Promise.resolve(answers.search) : search(signal!, onProgress!);
       },
       metrics: async () => Promise.reject(new Error('not asked')),
       findTrace: (query) => {
@@ -117,10 +121,12 @@ t.test(
     const found = (traceId: string) => ({
       traceId,
       startUnixNano: 1n,
+      durationNanos: 5n,
       body: utf8(`{"traceID":"${traceId}"}`),
     });
     const stats = { ...NO_STATS, inspectedBytes: 2 ** 40, completedJobs: 3, totalJobs: 3 };
-    answers.search = { traces: [found('a'), found('b')], stats, partial: ['one\nthing', 'another'] };
+    const traces = [found('a'), found('b')];
+    answers.search = { traces, hasMore: true, stats, partial: ['one\nthing', 'another'] };
     const answer = await get(`/api/search?q=${encodeURIComponent('{ name = "x" }')}&limit=7&start=1&end=9`);
     t.equal(answer.statusCode, 200);
     t.same(answer.json(), {
@@ -128,14 +134,29 @@ t.test(
       metrics: { inspectedBytes: '1099511627776', completedJobs: 3, totalJobs: 3 },
     });
     t.equal(answer.headers['x-tempo-partial'], 'one?thing; another');
+    t.equal(answer.headers['x-tempo-more'], 'true');
+    t.equal(answer.headers['x-tempo-next-cursor'], '-start.1.b');
     t.same(asked[1], {
       tenant: 'single-tenant',
       query: '{ name = "x" }',
       limit: 7,
       spansPerSpanSet: 3,
       range: { startSec: 1, endSec: 9 },
+      order: undefined,
+      after: undefined,
       format: 'json',
     });
+    await get('/api/search?sort=-duration&start=10&end=90&cursor=-duration.70.ab');
+    const longest = { by: 'duration', isDescending: true };
+    t.match(asked[2], { order: longest, after: { value: 70n, traceId: 'ab' }, range: { endSec: 90 } });
+    t.equal((await get('/api/search?sort=-duration')).headers['x-tempo-next-cursor'], '-duration.5.b');
+    await get('/api/search?start=10&end=90&cursor=-start.50000000001.ab');
+    t.match(asked[4], { range: { startSec: 10, endSec: 51 } }, 'what is newer was shown');
+    answers.search = { ...answers.search, hasMore: false, partial: [] };
+    const { headers } = await get('/api/search');
+    t.notOk(Object.keys(headers).some((name) => name.startsWith('x-tempo-')));
+    const bad = await get('/api/search?cursor=x');
+    t.same([bad.statusCode, bad.body.slice(0, 15)], [400, 'invalid cursor:']);
   },
 );
 
@@ -235,7 +256,8 @@ t.test('forms of answers by Accept', async (t) => {
   const json = '{"traceID":"a","rootTraceName":"r","spanSet":{},"spanSets":[{"matched":1}]}';
   const body = foundTraceProto(utf8(json));
   const stats = { ...NO_STATS, inspectedBytes: 2 ** 40, totalBlocks: 2, completedJobs: 3, totalJobs: 3 };
-  answers.search = { traces: [{ traceId: 'a', startUnixNano: 1n, body }], stats, partial: [] };
+  const trace = { traceId: 'a', startUnixNano: 1n, durationNanos: 1n, body };
+  answers.search = { traces: [trace], hasMore: false, stats, partial: [] };
   const metrics = { inspectedBytes: String(2 ** 40), totalBlocks: 2, completedJobs: 3, totalJobs: 3 };
   const search = await get('/api/search?q={}', { accept: 'application/protobuf' });
   t.equal(search.headers['content-type'], 'application/protobuf');
@@ -345,20 +367,25 @@ t.test('streams: what HTTP answers, in messages of a size', async (t) => {
   const lines: string[] = [];
   const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) });
   const { asked, answers, methods, metrics } = setUp(true, { packetBytesMax: 300, logger });
+  let trailers: Record<string, string> = {};
   const ask = async (name: string, request: Uint8Array, tenant = 'team', signal = NEVER) => {
     const method = methods.find(`/tempopb.StreamingQuerier/${name}`);
     if (method?.kind !== 'stream') throw new Error(`${name} is no stream`);
     const messages: Uint8Array[] = [];
     const metadata = tenant === '' ? {} : { 'x-scope-orgid': tenant };
-    for await (const one of method.handle({ message: request, metadata, signal })) messages.push(one);
+    trailers = {};
+    const call = { message: request, metadata, signal, trailers };
+    for await (const one of method.handle(call)) messages.push(one);
     return messages;
   };
   const traces = Array.from({ length: 20 }, (_, i) => ({
     traceId: `${i}`,
     startUnixNano: 1n,
+    durationNanos: 1n,
     body: foundTraceProto(utf8(`{"traceID":"${i}","rootTraceName":"${'x'.repeat(50)}","spanSets":[{}]}`)),
   }));
-  answers.search = { traces, stats: { ...NO_STATS, completedJobs: 3, totalJobs: 3 }, partial: [] };
+  const doneStats = { ...NO_STATS, completedJobs: 3, totalJobs: 3 };
+  answers.search = { traces, hasMore: true, stats: doneStats, partial: ['block gone'] };
   const request = { Tags: { a: 'x y', b: '' }, MinDurationMs: 5, Limit: 7, start: 10, end: 20 };
   const found = await ask('Search', encodeMessage(SearchRequest, request));
   t.match(asked.at(-1), {
@@ -374,13 +401,15 @@ t.test('streams: what HTTP answers, in messages of a size', async (t) => {
     decoded.flatMap((one) => (one['traces'] as { traceID: string }[]).map(({ traceID }) => traceID)),
     traces.map(({ traceId }) => traceId),
   );
+  const cursor = { 'x-tempo-more': 'true', 'x-tempo-next-cursor': '-start.1.19' };
+  t.same(trailers, { 'x-tempo-partial': 'block gone', ...cursor });
   t.same(decoded.at(-1)?.['metrics'], { completedJobs: 3, totalJobs: 3 });
   t.same(decoded[0]?.['metrics'], { completedJobs: 2, totalJobs: 3 });
   t.match(
     lines.at(-1),
     /msg="query stats" tenant=team method=POST url="\/tempopb.StreamingQuerier\/Search\?/,
   );
-  answers.search = { traces: [], stats: NO_STATS, partial: [] };
+  answers.search = { traces: [], hasMore: false, stats: NO_STATS, partial: [] };
   const none = await ask('Search', encodeMessage(SearchRequest, { Query: '{}' }));
   t.same(
     none.map((message) => decodeMessage(SearchResponse, message)),
@@ -443,6 +472,55 @@ t.test('streams: what HTTP answers, in messages of a size', async (t) => {
   t.match(await metrics.text(), /queries_total\{tenant="team",op="search",result="completed"\} 4/);
 });
 
+t.test('streams: a search grows, each trace is sent once, the last message has all jobs', async (t) => {
+  const found = (traceId: string) => ({
+    traceId,
+    startUnixNano: 1n,
+    durationNanos: 1n,
+    body: foundTraceProto(utf8(`{"traceID":"${traceId}"}`)),
+  });
+  const jobs = (completedJobs: number) => ({ completedJobs, totalJobs: 9 });
+  const stats = (completedJobs: number) => ({ ...NO_STATS, ...jobs(completedJobs) });
+  const query = Promise.withResolvers<SearchAnswer>();
+  let report: ((progress: SearchProgress) => void) | undefined;
+  const { methods } = setUp(false, {
+    search: (_signal, onProgress) => {
+      report = onProgress;
+      onProgress({ settled: [], stats: stats(1) });
+      return query.promise;
+    },
+  });
+  const method = methods.find('/tempopb.StreamingQuerier/Search');
+  if (method?.kind !== 'stream') throw new Error('no stream');
+  const call = { message: new Uint8Array(0), metadata: {}, signal: NEVER, trailers: {} };
+  const messages = method.handle(call)[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value } = (await messages.next()) as { value: Uint8Array };
+    const { traces, metrics } = decodeMessage(SearchResponse, value) as {
+      traces: { traceID: string }[];
+      metrics: unknown;
+    };
+    return { ids: traces.map(({ traceID }) => traceID), metrics };
+  };
+  t.same(await next(), { ids: [], metrics: jobs(1) }, 'progress without a trace, after a while');
+  report!({ settled: [], stats: stats(2) });
+  report!({ settled: [found('a')], stats: stats(3) });
+  const second = next();
+  t.same(await second, { ids: ['a'], metrics: jobs(3) });
+  report!({ settled: [found('b')], stats: stats(4) });
+  report!({ settled: [found('c')], stats: stats(5) });
+  t.same(await next(), { ids: ['b', 'c'], metrics: jobs(5) }, 'reports are gathered');
+  query.resolve({
+    traces: ['e', 'a', 'b', 'c', 'd'].map(found),
+    hasMore: true,
+    stats: stats(9),
+    partial: [],
+  });
+  t.same(await next(), { ids: ['e', 'd'], metrics: jobs(9) }, 'what was not sent yet');
+  t.equal((await messages.next()).done, true);
+  t.match(call.trailers, { 'x-tempo-more': 'true', 'x-tempo-next-cursor': '-start.1.d' });
+});
+
 t.test('streams: the work of a caller that leaves ends', async (t) => {
   const signals: AbortSignal[] = [];
   const { methods, metrics } = setUp(false, {
@@ -456,7 +534,7 @@ t.test('streams: the work of a caller that leaves ends', async (t) => {
   if (method?.kind !== 'stream') throw new Error('no stream');
   const caller = new AbortController();
   const iterator = method
-    .handle({ message: new Uint8Array(0), metadata: {}, signal: caller.signal })
+    .handle({ message: new Uint8Array(0), metadata: {}, signal: caller.signal, trailers: {} })
     [Symbol.asyncIterator]();
   const next = iterator.next();
   while (signals.length === 0) await new Promise((resolve) => setImmediate(resolve));

@@ -8,7 +8,7 @@ import { TempoError } from '../../src/lib/errors.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { IdSet } from '../../src/store/id-set.ts';
-import { newestFound, packFound } from '../../src/store/pack.ts';
+import { firstFound, packFound } from '../../src/store/pack.ts';
 import { Poller } from '../../src/store/poller.ts';
 import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
@@ -151,11 +151,11 @@ t.test('id set', (t) => {
 
 t.test('found traces: newest first, packed and told apart', (t) => {
   const found = [
-    { traceId: 'a', startUnixNano: 1n, json: new TextEncoder().encode('{"a"}') },
-    { traceId: 'c', startUnixNano: 3n, json: new TextEncoder().encode('{"ccc"}') },
-    { traceId: 'b', startUnixNano: 3n, json: new TextEncoder().encode('{}') },
+    { traceId: 'a', startUnixNano: 1n, durationNanos: 1n, json: new TextEncoder().encode('{"a"}') },
+    { traceId: 'c', startUnixNano: 3n, durationNanos: 1n, json: new TextEncoder().encode('{"ccc"}') },
+    { traceId: 'b', startUnixNano: 3n, durationNanos: 1n, json: new TextEncoder().encode('{}') },
   ];
-  const newest = newestFound(found, 2);
+  const newest = firstFound(found, 2);
   t.same(
     newest.map((trace) => trace.traceId),
     ['b', 'c'],

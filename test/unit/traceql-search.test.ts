@@ -2,10 +2,12 @@
 import t from 'tap';
 import { Bitset } from '../../src/lib/bitset.ts';
 import { type SearchOptions, type SearchOutcome, searchSource } from '../../src/traceql/engine/search.ts';
+import { positionOf } from '../../src/traceql/engine/order.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import { fieldKey } from '../../src/traceql/source.ts';
 import { validate } from '../../src/traceql/validate.ts';
 import { ArraySource } from '../support/array-source.ts';
+import { Chance } from '../support/fuzz.ts';
 import { START_NANO, type TestSpan, aResource, aSpan, aTrace, hexId } from '../support/otlp.ts';
 
 const SECOND = 1_000_000_000n;
@@ -76,6 +78,43 @@ await t.test('a trace counts when it overlaps the range', async (t) => {
   const range = { startUnixNano: START_NANO + 3n * SECOND, endUnixNano: START_NANO + 5n * SECOND };
   t.same(idsOf(await search(source, '{ }', range)), ['6', '5', '4']);
   t.same(idsOf(await search(source, '{ }', { startUnixNano: START_NANO + 100n * SECOND })), []);
+});
+
+await t.test('orders, and pages behind a trace: every trace once', async (t) => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  t.comment(`seed ${seed}`);
+  const chance = new Chance(seed);
+  // Few distinct nanoseconds around few distinct microseconds, so that there are many ties.
+  const spans = Array.from({ length: 60 }, (_, i) => {
+    const startUnixNano = START_NANO + BigInt(chance.below(4)) * 1000n + BigInt(chance.below(3)) * 499n;
+    const endUnixNano = startUnixNano + BigInt(chance.below(3)) * 1000n + BigInt(chance.below(3));
+    return aSpan({ traceId: hexId(i + 1, 16), startUnixNano, endUnixNano });
+  });
+  const source = new ArraySource(spans);
+  for (const by of ['start', 'duration'] as const) {
+    for (const isDescending of [true, false]) {
+      const order = { by, isDescending };
+      const valueOf = ({ startUnixNano, endUnixNano }: TestSpan): bigint =>
+        by === 'start' ? startUnixNano : endUnixNano - startUnixNano;
+      const sign = isDescending ? -1 : 1;
+      const want = spans
+        .map((span, i) => ({ id: (i + 1).toString(16), number: i, value: valueOf(span) }))
+        .sort((a, b) => sign * Number(a.value - b.value) || a.number - b.number)
+        .map(({ id }) => id);
+      for (const limit of [1, 7, 59, 60]) {
+        const got: string[] = [];
+        let after: SearchOptions['after'];
+        for (;;) {
+          const page = await search(source, '{ }', { limit, order, after });
+          got.push(...idsOf(page));
+          t.equal(page.hasMore, got.length < want.length, `${by} ${isDescending} ${limit}`);
+          if (!page.hasMore) break;
+          after = positionOf(page.found.at(-1)!, order);
+        }
+        t.same(got, want, `${by} ${isDescending} ${limit}`);
+      }
+    }
+  }
 });
 
 await t.test('excluded traces are neither found nor counted', async (t) => {

@@ -1,15 +1,20 @@
-// Brings the answers of several scan jobs together: newest first, each trace once, at most the limit.
-import { newestFirst, type UnpackedTrace, unpackFound } from '../../store/pack.ts';
+// Brings the answers of several scan jobs together: in order, each trace once, at most the limit.
+import { type UnpackedTrace, unpackFound } from '../../store/pack.ts';
 import type { SearchJobResult } from '../../store/scan-job.ts';
 import { traceIdText } from '../../traceql/engine/json.ts';
+import { comparing, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
 
 /**
- * The newest `limit` of all, each trace id once (of several parts, the newest stands in until they are
+ * The first `limit` of all, each trace id once (of several parts, the first stands in until they are
  * combined).
  */
-export function mergeNewest(parts: readonly (readonly UnpackedTrace[])[], limit: number): UnpackedTrace[] {
+export function mergeFirst(
+  parts: readonly (readonly UnpackedTrace[])[],
+  limit: number,
+  order: TraceOrder = NEWEST_FIRST,
+): UnpackedTrace[] {
   if (parts.length === 1) return parts[0]!.slice(0, limit);
-  const all = parts.flat().sort(newestFirst);
+  const all = parts.flat().sort(comparing(order));
   const seen = new Set<string>();
   const merged: UnpackedTrace[] = [];
   for (const trace of all) {
@@ -33,10 +38,11 @@ export function withCombined(
   traces: readonly UnpackedTrace[],
   { combined, found }: SearchJobResult,
   limit: number,
+  order: TraceOrder = NEWEST_FIRST,
 ): UnpackedTrace[] {
   if (combined.length === 0) return [...traces];
   const ids = new Set<string>();
   for (let i = 0; i < combined.length; i += 16) ids.add(traceIdText(combined.subarray(i, i + 16)));
   const others = traces.filter((trace) => !ids.has(trace.traceId));
-  return [...others, ...unpackFound(found)].sort(newestFirst).slice(0, limit);
+  return [...others, ...unpackFound(found)].sort(comparing(order)).slice(0, limit);
 }

@@ -30,7 +30,7 @@ import type {
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
-import { mergeNewest, packIds, withCombined } from './merge.ts';
+import { mergeFirst, packIds, withCombined } from './merge.ts';
 import { blockIdOf, distinctSources, planSearch, planTrace } from './plan.ts';
 import { findTagNames, findTagValues } from './tags.ts';
 
@@ -96,6 +96,8 @@ export class LocalQuerier implements Querier {
         kind: 'search',
         query: query.query,
         range: query.range,
+        order: query.order,
+        after: query.after,
         limit: query.limit,
         spansPerSpanSet: query.spansPerSpanSet,
         format: query.format,
@@ -106,18 +108,18 @@ export class LocalQuerier implements Querier {
         ),
       );
       for (const result of results) this.report(result.failures, gathered.partial);
-      let traces = mergeNewest(
-        results.map((result) => unpackFound(result.found)),
-        query.limit,
-      );
+      const parts = results.map((result) => unpackFound(result.found));
+      let traces = mergeFirst(parts, query.limit, query.order);
+      const isCut = parts.reduce((sum, part) => sum + part.length, 0) > query.limit;
+      const hasMore = results.some((result) => result.hasMore) || (isCut && traces.length === query.limit);
       if (gathered.sources.length > 1 && traces.length > 0) {
         const job: SearchJob = { ...base, sources: gathered.sources, combine: packIds(traces) };
         const whole = await this.runSearch(job, { tenant, affinity: 0, signal });
         this.report(whole.failures, gathered.partial);
-        traces = withCombined(traces, whole, query.limit);
+        traces = withCombined(traces, whole, query.limit, query.order);
       }
       const stats = searchStats(gathered.sources, results);
-      return { traces, stats, partial: gathered.partial };
+      return { traces, hasMore, stats, partial: gathered.partial };
     } finally {
       gathered.release();
     }

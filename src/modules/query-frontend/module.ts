@@ -13,7 +13,7 @@ import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { QueryLog } from './query-log.ts';
 import { type OpenQuery, QueryWatch } from './query-watch.ts';
 import { type Op, Reads, type ReadsOptions } from './reads.ts';
-import { type Handler, noMetricsYet, paramsOf, type Route, send, tellPartial } from './request.ts';
+import { type Handler, noMetricsYet, paramsOf, type Route, searchNotes, send } from './request.ts';
 import { searchJson, searchProto } from './search-response.ts';
 import { addStreamingMethods } from './streaming.ts';
 import { addTagRoutes } from './tags.ts';
@@ -78,7 +78,7 @@ export class QueryFrontend {
     route('/api/search', 'search', async (call, request, reply) => {
       const isProto = answerFormat(request.headers.accept) === 'protobuf';
       const found = await reads.search(call, isProto ? 'proto' : 'json');
-      tellPartial(reply, found.answer.partial);
+      reply.headers(searchNotes(found));
       return isProto ? send(reply, 'protobuf', searchProto(found)) : send(reply, 'json', searchJson(found));
     });
     addTagRoutes(route, reads);

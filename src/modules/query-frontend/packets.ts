@@ -8,14 +8,14 @@ import type { ScopeNames } from './tag-response.ts';
 /** Tags and lengths around a text. */
 const FRAME_BYTES = 16;
 
-/** Messages; only the last one says that all jobs are done. */
-export function searchPackets({ answer, isTagSearch }: FoundSearch, bytesMax: number): Uint8Array[] {
+/** Messages; only the last one has all that the statistics say. */
+export function searchPackets({ answer, ...found }: FoundSearch, bytesMax: number): Uint8Array[] {
   const { stats } = answer;
   const parts = split(answer.traces, ({ body }) => body.length, bytesMax);
   return parts.map((traces, i) => {
     const isLast = i === parts.length - 1;
     const completedJobs = isLast ? stats.completedJobs : Math.max(0, stats.completedJobs - 1);
-    return searchProto({ answer: { ...answer, traces, stats: { ...stats, completedJobs } }, isTagSearch });
+    return searchProto({ ...found, answer: { ...answer, traces, stats: { ...stats, completedJobs } } });
   });
 }
 

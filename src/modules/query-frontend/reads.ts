@@ -1,6 +1,12 @@
 // What the query API reads, whichever protocol asks: parameters checked, a querier asked, what was read
 // counted. The forms of the answers are in *-response.ts.
-import { parseSearchParams, parseTraceParams, type SearchLimits, type UrlParams } from '../../api/params.ts';
+import {
+  parseSearchParams,
+  parseTraceParams,
+  type SearchLimits,
+  type SearchParams,
+  type UrlParams,
+} from '../../api/params.ts';
 import {
   ALL_TAG_SCOPES,
   fieldsOfIdentifier,
@@ -13,6 +19,7 @@ import {
 import type { Querier, SearchAnswer, TraceAnswer, TraceFormat } from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { TypedValues } from '../../traceql/engine/value-set.ts';
+import { isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
 import { TraceqlError } from '../../traceql/error.ts';
 import { parse } from '../../traceql/parser.ts';
 import type { AttributeScope, Field } from '../../traceql/source.ts';
@@ -55,6 +62,8 @@ export interface FoundSearch {
   readonly answer: SearchAnswer;
   /** The query was made of tags: the answer names traces, without spans. */
   readonly isTagSearch: boolean;
+  /** undefined = newest first. */
+  readonly order: TraceOrder | undefined;
 }
 
 export interface FoundNames {
@@ -68,6 +77,8 @@ export interface FoundValues {
   readonly inspectedBytes: number;
   readonly partial: readonly string[];
 }
+
+const NANOS_PER_SECOND = 1e9;
 
 export class Reads {
   private readonly options: ReadsOptions;
@@ -86,17 +97,26 @@ export class Reads {
     return { answer, bytesMax };
   }
 
-  async search(call: ReadCall, format: 'proto' | 'json'): Promise<FoundSearch> {
+  /** @param onProgress is told what is found meanwhile, in the form of the answer. */
+  async search(
+    call: ReadCall,
+    format: 'proto' | 'json',
+    onProgress?: (found: FoundSearch) => void,
+  ): Promise<FoundSearch> {
     const { querier, searchLimits, searchDurationMaxMs } = this.options;
     const ownMaxMs = searchDurationMaxMs(call.tenant);
     const limits = ownMaxMs > 0 ? { ...searchLimits, durationMaxMs: ownMaxMs } : searchLimits;
     const { isTagSearch, ...params } = parseSearchParams(call.params, limits);
     checkQuery(params.query);
     const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
-    const query = { tenant: call.tenant, ...params, spansPerSpanSet, format };
-    const answer = await querier.search(query, call.signal);
+    const range = remainingRange(params);
+    const query = { tenant: call.tenant, ...params, range, spansPerSpanSet, format };
+    const form = { isTagSearch, order: params.order };
+    const answer = await querier.search(query, call.signal, ({ settled, stats }) =>
+      onProgress?.({ ...form, answer: { traces: settled, stats, hasMore: false, partial: [] } }),
+    );
     call.seen.bytes += answer.stats.inspectedBytes;
-    return { answer, isTagSearch };
+    return { ...form, answer };
   }
 
   /** Of every scope its names, and of all together; intrinsics only where they are asked for. */
@@ -201,6 +221,18 @@ function checkQuery(text: string): void {
     if (!(err instanceof TraceqlError)) throw err;
     throw new TempoError('invalid_argument', `invalid TraceQL query: ${err.message}`, err);
   }
+}
+
+/** What began after the traces that were shown need not be looked at. */
+function remainingRange({
+  range,
+  order,
+  after,
+}: Pick<SearchParams, 'range' | 'order' | 'after'>): SearchParams['range'] {
+  if (after === undefined || range.endSec === undefined || !isNewestFirst(order ?? NEWEST_FIRST))
+    return range;
+  const lastSec = Math.ceil(Number(after.value) / NANOS_PER_SECOND);
+  return { ...range, endSec: Math.min(range.endSec, lastSec) };
 }
 
 function limited(texts: readonly string[], limit: number): readonly string[] {

@@ -1,8 +1,9 @@
 // What the handlers of the query API share: parameters, the forms of an answer, telling that it is partial.
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type AnswerFormat, CONTENT_TYPES } from '../../api/accept.ts';
+import { cursorBehind } from '../../api/search-order.ts';
 import { TempoError } from '../../lib/errors.ts';
-import type { Op, ReadCall } from './reads.ts';
+import type { FoundSearch, Op, ReadCall } from './reads.ts';
 
 export type Handler = (call: ReadCall, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
 
@@ -11,6 +12,10 @@ export type Route = (path: string, op: Op, handler: Handler) => void;
 
 /** Tells why an answer is not complete, where Tempo's body has no place for it. */
 const PARTIAL_HEADER = 'x-tempo-partial';
+/** Tells that more traces match than the answer has. */
+const MORE_HEADER = 'x-tempo-more';
+/** The parameter `cursor` that asks for these. */
+const NEXT_CURSOR_HEADER = 'x-tempo-next-cursor';
 
 export function paramsOf(request: FastifyRequest): URLSearchParams {
   const { url } = request;
@@ -19,7 +24,21 @@ export function paramsOf(request: FastifyRequest): URLSearchParams {
 }
 
 export function tellPartial(reply: FastifyReply, reasons: readonly string[]): void {
-  if (reasons.length > 0) reply.header(PARTIAL_HEADER, headerText(reasons));
+  reply.headers(partialNote(reasons));
+}
+
+/** A header of HTTP or a trailer of gRPC; none for an answer that is complete. */
+export function partialNote(reasons: readonly string[]): Record<string, string> {
+  return reasons.length > 0 ? { [PARTIAL_HEADER]: headerText(reasons) } : {};
+}
+
+/** What is said of a search beside its body: the same in headers of HTTP and in trailers of gRPC. */
+export function searchNotes({ answer, order }: FoundSearch): Record<string, string> {
+  const { traces, hasMore, partial } = answer;
+  const notes = partialNote(partial);
+  const last = traces.at(-1);
+  if (!hasMore || last === undefined) return notes;
+  return { ...notes, [MORE_HEADER]: 'true', [NEXT_CURSOR_HEADER]: cursorBehind(last, order) };
 }
 
 /** Header values are one line of printable ASCII. */

@@ -1,14 +1,15 @@
 // tempopb.StreamingQuerier: the searches of the query API over gRPC. Requests become the parameters of the
-// HTTP API, so that both refuse the same; answers are sent when they are complete, in messages of a size
-// that clients take.
+// HTTP API, so that both refuse the same. What is found meanwhile is sent while a search runs, each trace
+// once; messages have a size that clients take.
 import { grpcSearchParams, grpcTagParams, grpcTagValueParams } from '../../api/grpc-params.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcCall, GrpcMethods, StreamHandler } from '../../rpc/grpc-methods.ts';
+import { growing } from './growing.ts';
 import { namePackets, scopePackets, searchPackets, valuePackets } from './packets.ts';
 import type { QueryWatch } from './query-watch.ts';
-import type { Op, ReadCall, Reads } from './reads.ts';
-import { noMetricsYet } from './request.ts';
+import type { FoundSearch, Op, ReadCall, Reads } from './reads.ts';
+import { noMetricsYet, partialNote, searchNotes } from './request.ts';
 import { listProto, scopesProto, valuesProto } from './tag-response.ts';
 
 export interface StreamingOptions {
@@ -22,7 +23,11 @@ export interface StreamingOptions {
 
 /** The parameters of a call from its request message. */
 type ParamsOf = (message: Uint8Array) => URLSearchParams;
-type Answer = (call: ReadCall) => Promise<Iterable<Uint8Array>>;
+/** The messages of an answer; what is said beside them is put into `trailers`. */
+type Answer = (
+  call: ReadCall,
+  trailers: Record<string, string>,
+) => AsyncIterable<Uint8Array> | Promise<Iterable<Uint8Array>>;
 
 const SERVICE = '/tempopb.StreamingQuerier/';
 const METHOD = 'POST';
@@ -33,23 +38,25 @@ export function addStreamingMethods(methods: GrpcMethods, options: StreamingOpti
   const add = (name: string, op: Op, paramsOf: ParamsOf, answer: Answer): void => {
     methods.serverStream(SERVICE + name, watched(options, SERVICE + name, op, paramsOf, answer));
   };
-  add('Search', 'search', grpcSearchParams, async (call) =>
-    searchPackets(await reads.search(call, 'proto'), packetBytesMax),
-  );
-  add('SearchTags', 'metadata', grpcTagParams, async (call) => {
-    const { names, inspectedBytes } = await reads.allNames(call);
+  add('Search', 'search', grpcSearchParams, (call, trailers) => searchMessages(options, call, trailers));
+  add('SearchTags', 'metadata', grpcTagParams, async (call, trailers) => {
+    const { names, inspectedBytes, partial } = await reads.allNames(call);
+    Object.assign(trailers, partialNote(partial));
     return namePackets(names, packetBytesMax).map((part) => listProto(part, inspectedBytes));
   });
-  add('SearchTagsV2', 'metadata', grpcTagParams, async (call) => {
-    const { scopes, inspectedBytes } = await reads.namesByScope(call);
+  add('SearchTagsV2', 'metadata', grpcTagParams, async (call, trailers) => {
+    const { scopes, inspectedBytes, partial } = await reads.namesByScope(call);
+    Object.assign(trailers, partialNote(partial));
     return scopePackets(scopes, packetBytesMax).map((part) => scopesProto(part, inspectedBytes));
   });
-  add('SearchTagValues', 'metadata', grpcTagValueParams, async (call) => {
-    const { texts, inspectedBytes } = await reads.plainValues(call, tagNameOf(call));
+  add('SearchTagValues', 'metadata', grpcTagValueParams, async (call, trailers) => {
+    const { texts, inspectedBytes, partial } = await reads.plainValues(call, tagNameOf(call));
+    Object.assign(trailers, partialNote(partial));
     return namePackets(texts, packetBytesMax).map((part) => listProto(part, inspectedBytes));
   });
-  add('SearchTagValuesV2', 'metadata', grpcTagValueParams, async (call) => {
-    const { types, inspectedBytes } = await reads.typedValues(call, tagNameOf(call));
+  add('SearchTagValuesV2', 'metadata', grpcTagValueParams, async (call, trailers) => {
+    const { types, inspectedBytes, partial } = await reads.typedValues(call, tagNameOf(call));
+    Object.assign(trailers, partialNote(partial));
     return valuePackets(types, packetBytesMax).map((part) => valuesProto(part, inspectedBytes));
   });
   for (const name of ['MetricsQueryRange', 'MetricsQueryInstant']) {
@@ -57,6 +64,29 @@ export function addStreamingMethods(methods: GrpcMethods, options: StreamingOpti
       throw noMetricsYet();
     });
   }
+}
+
+async function* searchMessages(
+  { reads, packetBytesMax }: StreamingOptions,
+  call: ReadCall,
+  trailers: Record<string, string>,
+): AsyncGenerator<Uint8Array> {
+  const parts = growing<FoundSearch, FoundSearch>(
+    (report) => reads.search(call, 'proto', report),
+    ({ answer }) => answer.traces.length > 0,
+  );
+  const sent = new Set<string>();
+  let next = await parts.next();
+  for (; next.done !== true; next = await parts.next()) {
+    const last = next.value.at(-1)!;
+    const traces = next.value.flatMap(({ answer }) => answer.traces);
+    for (const { traceId } of traces) sent.add(traceId);
+    yield* searchPackets({ ...last, answer: { ...last.answer, traces } }, packetBytesMax);
+  }
+  const { value: found } = next;
+  Object.assign(trailers, searchNotes(found));
+  const traces = found.answer.traces.filter(({ traceId }) => !sent.has(traceId));
+  yield* searchPackets({ ...found, answer: { ...found.answer, traces } }, packetBytesMax);
 }
 
 /** A handler that counts and logs its calls, and ends when the caller leaves. */
@@ -67,7 +97,7 @@ function watched(
   paramsOf: ParamsOf,
   answer: Answer,
 ): StreamHandler {
-  return async function* ({ message, metadata, signal }: GrpcCall) {
+  return async function* ({ message, metadata, signal, trailers }: GrpcCall) {
     const query = watch.begin(op);
     const { seen } = query;
     signal.addEventListener('abort', query.cancel, { once: true });
@@ -77,7 +107,8 @@ function watched(
       tenant = tenantOf(metadata[TENANT_HEADER]);
       const params = paramsOf(message);
       url = `${path}?${params.toString()}`;
-      for (const packet of await answer({ tenant, params, signal: query.signal, seen })) {
+      const call = { tenant, params, signal: query.signal, seen };
+      for await (const packet of await answer(call, trailers)) {
         query.responseBytes += packet.length;
         yield packet;
       }

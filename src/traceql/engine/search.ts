@@ -1,9 +1,18 @@
-// Search of one source: from a query to the newest matching traces with their spansets.
+// Search of one source: from a query to the first matching traces of an order with their spansets.
 import type { Query } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import type { SpanSource, TraceFacts } from '../source.ts';
-import { compareBytes } from './entry-test.ts';
 import { traceIdText } from './json.ts';
+import {
+  comparePositions,
+  comparing,
+  isNewestFirst,
+  NEWEST_FIRST,
+  positionOf,
+  type Ordered,
+  type TraceOrder,
+  type TracePosition,
+} from './order.ts';
 import { type Matches, runStages } from './pipeline.ts';
 import { ResultWriter } from './result.ts';
 import { type Rows, Scan } from './scan.ts';
@@ -16,6 +25,7 @@ export interface FoundTrace {
   /** Hex without leading zeros. */
   readonly traceId: string;
   readonly startUnixNano: bigint;
+  readonly durationNanos: bigint;
   /** TraceSearchMetadata as JSON, UTF-8. */
   readonly json: Uint8Array;
 }
@@ -24,6 +34,10 @@ export interface SearchOptions {
   readonly limit: number;
   /** 0 = all. */
   readonly spansPerSpanSet: number;
+  /** Newest first where there is none. */
+  readonly order?: TraceOrder | undefined;
+  /** Only traces behind it. */
+  readonly after?: TracePosition | undefined;
   readonly startUnixNano?: bigint | undefined;
   readonly endUnixNano?: bigint | undefined;
   /** Ordinals of traces that are answered elsewhere. */
@@ -32,8 +46,10 @@ export interface SearchOptions {
 }
 
 export interface SearchOutcome {
-  /** Newest first, at most `limit`. */
+  /** In order, at most `limit`. */
   readonly found: readonly FoundTrace[];
+  /** More match than were found, behind the last one of these. */
+  readonly hasMore: boolean;
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;
@@ -50,23 +66,25 @@ export async function searchSource(
   const bytesBefore = source.bytesRead;
   const times = await source.traceTimes(options.signal);
   const traces = tracesInScope(source, times, options);
-  const outcome = (found: readonly FoundTrace[], matchedTraces: number): SearchOutcome => ({
+  const outcome = (found: readonly FoundTrace[], matchedTraces: number, hasMore: boolean): SearchOutcome => ({
     found,
+    hasMore,
     matchedTraces,
     inspectedTraces: source.traceCount,
     inspectedSpans: source.spanCount,
     inspectedBytes: source.bytesRead - bytesBefore,
   });
-  if (source.traceCount === 0 || traces?.isEmpty()) return outcome([], 0);
+  if (source.traceCount === 0 || traces?.isEmpty()) return outcome([], 0, false);
 
   const scan = new Scan(source, traces, options.signal);
   const matches = await runStages(scan, query.stages);
   const matched = matches.traces();
-  const chosen = newest(matched, times.startMicros, options.limit);
-  if (chosen.length === 0) return outcome([], matched.length);
-  const facts = await newestFacts(source, chosen, options);
-  const found = await materialise(scan, query, matches, facts, options.spansPerSpanSet);
-  return outcome(found, matched.length);
+  const { chosen, areAll } = choose(matched, times, options);
+  if (chosen.length === 0) return outcome([], matched.length, !areAll);
+  const facts = await factsInOrder(source, chosen, options);
+  const shown = facts.slice(0, options.limit);
+  const found = await materialise(scan, query, matches, shown, options.spansPerSpanSet);
+  return outcome(found, matched.length, !areAll || facts.length > shown.length);
 }
 
 /** Traces that overlap the time range and are not excluded; undefined = all. */
@@ -89,16 +107,42 @@ function tracesInScope(
   return count === source.traceCount ? undefined : inScope;
 }
 
-/**
- * The newest `limit` traces, and those that cannot be told from the last of them at a microsecond.
- * Ascending ordinals.
- */
-function newest(traces: Int32Array, startMicros: Float64Array, limit: number): Int32Array {
-  if (traces.length <= limit || limit <= 0) return limit <= 0 ? traces.subarray(0, 0) : traces;
-  const starts = new Float64Array(traces.length);
-  for (let i = 0; i < traces.length; i++) starts[i] = Math.floor(startMicros[traces[i]!]!);
-  const oldest = nthLargest(starts, limit);
-  return traces.filter((_, i) => starts[i]! >= oldest);
+/** By how much the difference of two times in microseconds, or a place among them, may be off. */
+const TOLERANCE_MICROS = 2;
+
+interface Chosen {
+  /** Ascending ordinals. */
+  readonly chosen: Int32Array;
+  /** All that can be asked for, chosen or shown before. */
+  readonly areAll: boolean;
+}
+
+/** The first `limit` traces in order, and those that cannot be told from the last of them by microseconds. */
+function choose(
+  matched: Int32Array,
+  { startMicros, endMicros }: { readonly startMicros: Float64Array; readonly endMicros: Float64Array },
+  { limit, order = NEWEST_FIRST, after }: SearchOptions,
+): Chosen {
+  if (limit <= 0) return { chosen: matched.subarray(0, 0), areAll: matched.length === 0 };
+  if (isNewestFirst(order) && after === undefined) return largest(matched, startMicros, limit, 0);
+  const sign = order.isDescending ? 1 : -1;
+  const keys = startMicros.map(
+    order.by === 'start' ? (start) => sign * start : (start, i) => sign * (endMicros[i]! - start),
+  );
+  if (after === undefined) return largest(matched, keys, limit, TOLERANCE_MICROS);
+  const place = (sign * Number(after.value)) / NANOS_PER_MICRO;
+  const behind = matched.filter((trace) => keys[trace]! <= place + TOLERANCE_MICROS);
+  const near = behind.reduce((n, trace) => n + Number(keys[trace]! >= place - TOLERANCE_MICROS), 0);
+  return largest(behind, keys, limit + near, TOLERANCE_MICROS);
+}
+
+function largest(traces: Int32Array, keys: Float64Array, count: number, tolerance: number): Chosen {
+  if (traces.length <= count) return { chosen: traces, areAll: true };
+  const numbers = new Float64Array(traces.length);
+  for (let i = 0; i < traces.length; i++) numbers[i] = Math.floor(keys[traces[i]!]!);
+  const least = nthLargest(numbers, count) - tolerance;
+  const chosen = traces.filter((_, i) => numbers[i]! >= least);
+  return { chosen, areAll: chosen.length === traces.length };
 }
 
 /** Up to this many the largest are kept in order while passing over the numbers; sorting pays above. */
@@ -121,23 +165,25 @@ function nthLargest(numbers: Float64Array, n: number): number {
   return kept[0]!;
 }
 
-interface OrderedFacts {
+interface OrderedFacts extends Ordered {
+  /** Its ordinal. */
   readonly trace: number;
   readonly facts: TraceFacts;
 }
 
-async function newestFacts(
+async function factsInOrder(
   source: SpanSource,
   chosen: Int32Array,
-  options: SearchOptions,
+  { order = NEWEST_FIRST, after, signal }: SearchOptions,
 ): Promise<readonly OrderedFacts[]> {
-  const facts = await source.facts(chosen, options.signal);
-  const ordered = facts.map((fact, i) => ({ trace: chosen[i]!, facts: fact }));
-  ordered.sort((a, b) => {
-    const difference = b.facts.startUnixNano - a.facts.startUnixNano;
-    return difference === 0n ? compareBytes(a.facts.id, b.facts.id) : difference < 0n ? -1 : 1;
+  const all = (await source.facts(chosen, signal)).map((facts, i): OrderedFacts => {
+    const { id, startUnixNano, endUnixNano } = facts;
+    const durationNanos = endUnixNano - startUnixNano;
+    return { trace: chosen[i]!, facts, traceId: traceIdText(id), startUnixNano, durationNanos };
   });
-  return ordered.slice(0, options.limit);
+  const isBehind = (trace: OrderedFacts): boolean =>
+    after === undefined || comparePositions(positionOf(trace, order), after, order) > 0;
+  return all.filter(isBehind).sort(comparing(order));
 }
 
 async function materialise(
@@ -153,9 +199,10 @@ async function materialise(
   const wanted = new Bitset(scan.source.traceCount);
   for (const id of ids) wanted.add(id);
   const setsOf = matches.spansets(wanted);
-  return ordered.map(({ trace, facts }) => ({
-    traceId: traceIdText(facts.id),
-    startUnixNano: facts.startUnixNano,
+  return ordered.map(({ trace, facts, traceId, startUnixNano, durationNanos }) => ({
+    traceId,
+    startUnixNano,
+    durationNanos,
     json: writer.trace(facts, setsOf.get(trace)!),
   }));
 }
