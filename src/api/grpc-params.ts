@@ -6,16 +6,28 @@ interface Field {
   readonly wire: number;
   /** Of the parameter. */
   readonly name: string;
-  /** Written behind the value. */
-  readonly unit: string;
+  /** Of a number that is not 0. */
+  readonly write: (value: bigint) => string;
 }
 
 type Fields = Readonly<Record<number, Field>>;
 
+const NANOS_DIGITS = 19;
+
 const decoder = new TextDecoder();
 
-const text = (name: string): Field => ({ wire: BYTES, name, unit: '' });
-const number = (name: string, unit = ''): Field => ({ wire: VARINT, name, unit });
+const text = (name: string): Field => ({ wire: BYTES, name, write: String });
+const number = (name: string, unit = ''): Field => ({
+  wire: VARINT,
+  name,
+  write: (value) => `${value}${unit}`,
+});
+/** With so many digits that it is not taken for seconds. */
+const nanos = (name: string): Field => ({
+  wire: VARINT,
+  name,
+  write: (value) => String(value).padStart(NANOS_DIGITS, '0'),
+});
 
 const SEARCH: Fields = {
   2: number('minDuration', 'ms'),
@@ -42,6 +54,14 @@ const TAG_VALUES: Fields = {
   6: number('limit'),
   7: number('maxStaleValues'),
 };
+const INSTANT: Fields = { 1: text('q'), 2: nanos('start'), 3: nanos('end') };
+const RANGE: Fields = {
+  ...INSTANT,
+  4: number('step', 'ns'),
+  16: number('exemplars'),
+  17: number('maxSeries'),
+  18: number('instant'),
+};
 const TAGS_FIELD = 1;
 
 /** SearchRequest. Its map of tags becomes logfmt. */
@@ -67,6 +87,16 @@ export function grpcTagValueParams(message: Uint8Array): URLSearchParams {
   return readFields(message, TAG_VALUES, new URLSearchParams());
 }
 
+/** QueryRangeRequest. */
+export function grpcRangeParams(message: Uint8Array): URLSearchParams {
+  return readFields(message, RANGE, new URLSearchParams());
+}
+
+/** QueryInstantRequest. */
+export function grpcInstantParams(message: Uint8Array): URLSearchParams {
+  return readFields(message, INSTANT, new URLSearchParams());
+}
+
 /** @param onTags gets the entries of field 1 where `fields` has none. */
 function readFields(
   message: Uint8Array,
@@ -81,8 +111,10 @@ function readFields(
     const field = fields[tag >>> 3];
     const wire = tag & 7;
     if (wire === VARINT && field?.wire === VARINT) {
-      const value = cursor.varint(end);
-      if (value !== 0) params.set(field.name, `${value}${field.unit}`);
+      const from = cursor.pos;
+      cursor.skip(VARINT, end);
+      const value = varintValue(message.subarray(from, cursor.pos));
+      if (value !== 0n) params.set(field.name, field.write(value));
     } else if (wire === BYTES) {
       const valueEnd = cursor.valueEnd(end);
       const bytes = message.subarray(cursor.pos, valueEnd);
@@ -92,4 +124,11 @@ function readFields(
     } else cursor.skip(wire, end);
   }
   return params;
+}
+
+/** All 64 bits of it, which nanoseconds need. */
+function varintValue(bytes: Uint8Array): bigint {
+  let value = 0n;
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 7n) | BigInt(bytes[i]! & 127);
+  return BigInt.asUintN(64, value);
 }

@@ -74,8 +74,8 @@ export function parseTraceId(text: string): Uint8Array {
 
 /** `start`, `end` (each may be missing), `mode`, `blockStart`, `blockEnd` and `rf1After` of trace by id. */
 export function parseTraceParams(params: UrlParams): TraceParams {
-  const startSec = integer(params, 'start', 'ParseInt', INT64_MAX) ?? 0;
-  const endSec = integer(params, 'end', 'ParseInt', INT64_MAX) ?? 0;
+  const startSec = integerParam(params, 'start', 'ParseInt', INT64_MAX) ?? 0;
+  const endSec = integerParam(params, 'end', 'ParseInt', INT64_MAX) ?? 0;
   if (startSec !== 0 && endSec !== 0 && endSec <= startSec) throw rangeError(startSec, endSec);
   const first = uuid(params, 'blockStart') ?? FIRST_UUID;
   const last = uuid(params, 'blockEnd') ?? LAST_UUID;
@@ -140,7 +140,7 @@ export function parseSearchParams(params: UrlParams, limits: SearchLimits): Sear
 }
 
 function searchLimit(params: UrlParams, limits: SearchLimits): number {
-  const limit = integer(params, 'limit', 'Atoi', Number.MAX_SAFE_INTEGER) ?? limits.defaultLimit;
+  const limit = integerParam(params, 'limit', 'Atoi', Number.MAX_SAFE_INTEGER) ?? limits.defaultLimit;
   if (limit <= 0) throw invalid('invalid limit: must be a positive number');
   if (limits.limitMax > 0 && limit > limits.limitMax) {
     throw invalid(`limit ${limit} exceeds max limit ${limits.limitMax}`);
@@ -149,7 +149,8 @@ function searchLimit(params: UrlParams, limits: SearchLimits): number {
 }
 
 function spansPerSpanSet(params: UrlParams, limits: SearchLimits): number {
-  const wanted = integer(params, 'spss', 'Atoi', Number.MAX_SAFE_INTEGER) ?? limits.defaultSpansPerSpanSet;
+  const wanted =
+    integerParam(params, 'spss', 'Atoi', Number.MAX_SAFE_INTEGER) ?? limits.defaultSpansPerSpanSet;
   if (wanted < 0) throw invalid('invalid spss: must be a non-negative number');
   const max = limits.spansPerSpanSetMax;
   if (max > 0 && wanted > max) throw invalid(`spans per span set exceeds ${max}. received ${wanted}`);
@@ -175,11 +176,16 @@ function searchRange(params: UrlParams, limits: SearchLimits): SecondsRange {
 
 /** Milliseconds and nanoseconds, the usual mistake, are out of its range. */
 function seconds(params: UrlParams, name: string): number | undefined {
-  return integer(params, name, 'ParseInt', INT32_MAX);
+  return integerParam(params, name, 'ParseInt', INT32_MAX);
 }
 
-/** @param parser of Go, named in its error. */
-function integer(params: UrlParams, name: string, parser: string, max: number): number | undefined {
+/** undefined = not given. @param parser of Go, named in its error. */
+export function integerParam(
+  params: UrlParams,
+  name: string,
+  parser: string,
+  max: number,
+): number | undefined {
   const text = params.get(name);
   if (text === null || text === '') return undefined;
   const value = Number(text);

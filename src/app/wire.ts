@@ -259,6 +259,7 @@ function addFrontend(
 ): void {
   const {
     search,
+    metrics: ofMetrics,
     maxQueryExpressionSizeBytes,
     apiTimeoutMs,
     urlDenyList,
@@ -275,6 +276,14 @@ function addFrontend(
       durationMaxMs: search.maxDurationMs,
       queryBytesMax: maxQueryExpressionSizeBytes,
     },
+    metricsLimits: {
+      durationMaxMs: ofMetrics.maxDurationMs,
+      intervalsMax: ofMetrics.maxIntervals,
+      exemplarsMax: ofMetrics.maxExemplars,
+      seriesMax: ofMetrics.maxResponseSeries,
+    },
+    metricsDurationMaxMs: (tenants) =>
+      overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxMetricsDurationMs),
     tagValueBytesMax: (tenants) =>
       overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxBytesPerTagValuesQuery),
     searchDurationMaxMs: (tenants) =>
@@ -296,6 +305,7 @@ function addFrontend(
       traces: config.queryFrontend.traceById,
       search,
       metadata: search.metadataSlo,
+      metrics: ofMetrics,
     },
   });
   frontend.registerRoutes(server.app);

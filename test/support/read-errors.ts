@@ -2,6 +2,7 @@
 // server and for real Tempo. `tempo` is where Tempo answers otherwise and we do so on purpose.
 import { writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import type { Test } from 'tap';
 import { aSpan, encodeTraces, hexId } from './otlp.ts';
 import { type RunningTempo, startTempo, type StartOptions } from './server.ts';
@@ -152,6 +153,109 @@ const TAGS: readonly HttpCase[] = [
   { path: '/api/v2/search/tag//values', status: 301, text: '' },
 ];
 
+const RANGE = 'start=1795212987&end=1795213468';
+const NO_POSITIVE_RANGE = { status: 400, text: 'end must be greater than start' };
+/** Times that cannot be read are the year 1 for Tempo, which then is told of only by a status of its own. */
+const NO_TIME = { status: 500, text: 'end must be greater than start' };
+const TOO_LONG = 'metrics query time range exceeds the maximum allowed duration of 3h0m0s';
+const METRICS: readonly HttpCase[] = [
+  ...['query_range', 'query'].flatMap((path) =>
+    [
+      { path: `?${RANGE}`, text: 'syntax error: unexpected $end' },
+      { path: `?${RANGE}&q={`, text: 'parse error at line 1, col 2: syntax error: unexpected $end' },
+      { path: `?${RANGE}&q={}`, text: 'not a metrics query' },
+      { path: `?${RANGE}&query={}`, text: 'not a metrics query' },
+      { path: `?${RANGE}&query={}|rate()&q={}`, text: 'not a metrics query' },
+      { path: `?${RANGE}&q={}|count()>1`, text: 'not a metrics query' },
+      {
+        path: `?${RANGE}&q={name>5ms}|rate()`,
+        text: 'compiling query: binary operations must operate on the same type',
+      },
+      { path: `?${RANGE}&q={parent.x=1}|rate()`, text: 'compiling query: parent not yet supported' },
+      {
+        path: `?${RANGE}&q={}|rate()|topk(0)`,
+        text: 'compiling query: limit must be greater than 0',
+      },
+      {
+        path: `?${RANGE}&q={}|compare({})|topk(1)`,
+        text: 'compiling query: `compare()` cannot be used with second stage functions',
+      },
+      {
+        path: `?${RANGE}&q={}|quantile_over_time(duration,2)`,
+        text: 'compiling query: quantile must be between 0 and 1: 2',
+      },
+      {
+        path: `?${RANGE}&q={}|rate()by(.a,.b,.c,.d,.e,.f)`,
+        text: 'compiling query: metrics group by 6 values not yet supported',
+      },
+      {
+        path: `?${RANGE}&q=({}|rate())/({}|rate())`,
+        text: 'parse error at line 1, col 5: syntax error: unexpected rate',
+      },
+      { path: `?${RANGE}&q={.a="${LARGE}"}|rate()`, text: '1000 bytes' },
+      { path: '?q={}|rate()&start=1795213468&end=1795212987', text: NO_POSITIVE_RANGE.text },
+      { path: '?q={}|rate()&end=5&start=10', text: NO_POSITIVE_RANGE.text },
+      { path: '?q={}|rate()&start=1795212987&end=1795312987', text: TOO_LONG },
+      { path: '?q={}|rate()&since=1d', text: TOO_LONG },
+      { path: '?q={}|rate()&since=3h1m', text: TOO_LONG },
+      { path: `?${RANGE}&q={}|rate()&a=deny-me`, text: 'invalid request /api/metrics/' },
+      { path: `?${RANGE}&q={`, method: 'POST', text: 'parse error at line 1, col 2' },
+    ].map((one) => ({ status: 400, ...one, path: `/api/metrics/${path}${one.path}` })),
+  ),
+  ...['query_range', 'query'].flatMap((path) =>
+    [
+      { path: '?q={}|rate()&start=x', text: `could not parse 'start' parameter: "x" is no time` },
+      { path: '?q={}|rate()&end=2026-13-01T00:00:00Z', text: `could not parse 'end' parameter` },
+      { path: '?q={}|rate()&since=x', text: `could not parse 'since' parameter: not a valid duration` },
+      { path: '?q={}|rate()&since=1.5h', text: `could not parse 'since' parameter: not a valid duration` },
+    ].map((one) => ({
+      status: 400,
+      ...one,
+      path: `/api/metrics/${path}${one.path}`,
+      tempo: path === 'query' ? NO_POSITIVE_RANGE : NO_TIME,
+    })),
+  ),
+  ...['query_range', 'query', 'summary'].map((path) => ({
+    path: `/api/metrics/${path}?${RANGE}&q={}|rate()`,
+    tenant: '',
+    status: 401,
+    text: 'no org id\n',
+  })),
+  ...[
+    { path: 'step=foo', text: 'rpc error: code = Code(400) desc = cannot parse "foo" to a valid duration' },
+    { path: 'step=1d', text: 'cannot parse "1d" to a valid duration' },
+    { path: 'step=0x10', text: 'cannot parse "0x10" to a valid duration' },
+    { path: 'step=1e300', text: 'cannot parse "1e300" to a valid duration. It overflows int64' },
+    { path: 'step=0', text: 'step of 0s is too small, minimum step for given range is 48.1ms' },
+    { path: 'step=1ms', text: 'step of 1ms is too small, minimum step for given range is 48.1ms' },
+    { path: 'step=0.001', text: 'step of 1ms is too small, minimum step for given range is 48.1ms' },
+    { path: 'step=-1', text: 'step of -1s is too small', tempo: { status: 400, text: 'start required' } },
+    { path: 'step=-5s', text: 'step of -5s is too small', tempo: { status: 400, text: 'start required' } },
+    { path: 'step=NaN', text: 'cannot parse "NaN"', tempo: { status: 400, text: 'start required' } },
+  ].map((one) => ({
+    status: 400,
+    ...one,
+    path: `/api/metrics/query_range?${RANGE}&q={}|rate()&${one.path}`,
+  })),
+  {
+    path: '/api/metrics/query_range?q={}|rate()&start=5',
+    status: 400,
+    text: TOO_LONG,
+    tempo: { status: 400, text: 'start required' },
+  },
+  {
+    path: '/api/metrics/query?q={}|rate()&start=1795213468&end=1795213468',
+    status: 400,
+    text: NO_POSITIVE_RANGE.text,
+  },
+  {
+    path: '/api/metrics/query_range?q={}|rate()&start=-5&end=1795213468',
+    status: 400,
+    text: `could not parse 'start' parameter: "-5"`,
+    tempo: NO_POSITIVE_RANGE,
+  },
+];
+
 const OTHERS: readonly HttpCase[] = [
   { path: '/nothing', status: 404, text: NO_PAGE },
   { path: '/api/nothing', status: 404, text: NO_PAGE },
@@ -170,12 +274,12 @@ const OTHERS: readonly HttpCase[] = [
   { path: `/api/v2/traces/${TRACE_ID}`, status: 200, text: '{"trace":{},"metrics":{}}' },
 ];
 
-const HTTP_CASES: readonly HttpCase[] = [...TRACES, ...SEARCH, ...TAGS, ...OTHERS];
+const HTTP_CASES: readonly HttpCase[] = [...TRACES, ...SEARCH, ...TAGS, ...METRICS, ...OTHERS];
 
 const INVALID_ARGUMENT = 3;
 const UNAUTHENTICATED = 16;
 const UNKNOWN = 2;
-const UNIMPLEMENTED = 12;
+const SECOND = 1_000_000_000n;
 /** Tempo's status is none that a client could act on. */
 const NO_TENANT = {
   tenant: '',
@@ -211,13 +315,24 @@ const GRPC_CASES: readonly GrpcCase[] = [
     { method, request: { tagName: '.a', start: 10 }, status: INVALID_ARGUMENT, text: ONLY_ONE },
     { method, request: { tagName: '.a' }, ...NO_TENANT },
   ]),
+  ...['MetricsQueryRange', 'MetricsQueryInstant'].flatMap((method) =>
+    [
+      { request: { query: '{' }, text: 'parse error at line 1, col 2' },
+      { request: { query: '{}' }, text: 'not a metrics query' },
+      { request: { query: '{name>5ms}|rate()' }, text: 'compiling query: binary operations' },
+      { request: { query: `{.a="${LARGE}"}|rate()` }, text: '1000 bytes' },
+      { request: { query: '{}|rate()', start: SECOND * 10n, end: SECOND * 5n }, text: 'end must be greater' },
+      { request: { query: '{}|rate()', start: SECOND, end: SECOND * 20_000n }, text: TOO_LONG },
+    ].map((one) => ({ method, status: INVALID_ARGUMENT, ...one })),
+  ),
   {
     method: 'MetricsQueryRange',
-    request: { query: '{' },
-    status: UNIMPLEMENTED,
-    text: 'not available yet',
-    tempo: { status: UNKNOWN, text: 'parse error' },
+    request: { query: '{}|rate()', start: SECOND, end: SECOND * 2_000n, step: 1_000_000n },
+    status: INVALID_ARGUMENT,
+    text: 'step of 1ms is too small, minimum step for given range is 199.9ms',
   },
+  { method: 'MetricsQueryRange', request: { query: '{}|rate()' }, ...NO_TENANT },
+  { method: 'MetricsQueryInstant', request: { query: '{}|rate()' }, ...NO_TENANT },
   {
     method: 'SearchTagValuesV2',
     request: { tagName: 'foo' },
@@ -260,7 +375,7 @@ overrides: { per_tenant_override_config: '${limits}', per_tenant_override_period
       const { tenant = TENANT } = one;
       const headers: Record<string, string> = tenant === '' ? {} : { 'x-scope-orgid': tenant };
       const got = await client.ask(one.method, one.request, headers);
-      const name = `${one.method} ${JSON.stringify(one.request)}`.slice(0, 120);
+      const name = `${one.method} ${inspect(one.request)}`.slice(0, 120);
       t.equal(got.code, status, `${name}: ${got.details}`);
       t.ok(got.details.toLowerCase().includes(text.toLowerCase()), `${name}: ${got.details}`);
     }

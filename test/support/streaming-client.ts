@@ -4,7 +4,10 @@ import {
   decodeMessage,
   encodeMessage,
   type Message,
+  QueryInstantRequest,
+  QueryInstantResponse,
   QueryRangeRequest,
+  QueryRangeResponse,
   SearchRequest,
   SearchResponse,
   SearchTagsRequest,
@@ -21,8 +24,8 @@ const METHODS: Readonly<Record<string, readonly [request: Message, response: Mes
   SearchTagsV2: [SearchTagsRequest, SearchTagsV2Response],
   SearchTagValues: [SearchTagValuesRequest, SearchTagValuesResponse],
   SearchTagValuesV2: [SearchTagValuesRequest, SearchTagValuesV2Response],
-  MetricsQueryRange: [QueryRangeRequest, {}],
-  MetricsQueryInstant: [QueryRangeRequest, {}],
+  MetricsQueryRange: [QueryRangeRequest, QueryRangeResponse],
+  MetricsQueryInstant: [QueryInstantRequest, QueryInstantResponse],
 };
 
 export interface StreamAnswer {

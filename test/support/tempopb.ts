@@ -128,6 +128,44 @@ export const QueryRangeRequest: Message = {
   2: { name: 'start', kind: 'uint64' },
   3: { name: 'end', kind: 'uint64' },
   4: { name: 'step', kind: 'uint64' },
+  16: { name: 'exemplars', kind: 'uint32' },
+  17: { name: 'maxSeries', kind: 'uint32' },
+  18: { name: 'instant', kind: 'uint32' },
+};
+const Exemplar: Message = {
+  1: { name: 'labels', kind: KeyValue, repeated: true },
+  2: { name: 'value', kind: 'double' },
+  3: { name: 'timestampMs', kind: 'int64' },
+};
+const Sample: Message = {
+  1: { name: 'value', kind: 'double' },
+  2: { name: 'timestampMs', kind: 'int64' },
+};
+const TimeSeries: Message = {
+  1: { name: 'labels', kind: KeyValue, repeated: true },
+  2: { name: 'samples', kind: Sample, repeated: true },
+  4: { name: 'exemplars', kind: Exemplar, repeated: true },
+};
+const InstantSeries: Message = {
+  1: { name: 'labels', kind: KeyValue, repeated: true },
+  2: { name: 'value', kind: 'double' },
+};
+export const QueryRangeResponse: Message = {
+  1: { name: 'series', kind: TimeSeries, repeated: true },
+  2: { name: 'metrics', kind: SearchMetrics },
+  3: { name: 'status', kind: 'uint32' },
+  4: { name: 'message', kind: 'string' },
+};
+export const QueryInstantRequest: Message = {
+  1: { name: 'query', kind: 'string' },
+  2: { name: 'start', kind: 'uint64' },
+  3: { name: 'end', kind: 'uint64' },
+};
+export const QueryInstantResponse: Message = {
+  1: { name: 'series', kind: InstantSeries, repeated: true },
+  2: { name: 'metrics', kind: SearchMetrics },
+  3: { name: 'status', kind: 'uint32' },
+  4: { name: 'message', kind: 'string' },
 };
 
 type Json = Record<string, unknown>;

@@ -90,6 +90,8 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
       tagValues: () => Promise.resolve(answers.values!),
     },
     searchLimits: LIMITS,
+    metricsLimits: { durationMaxMs: 0, intervalsMax: 0, exemplarsMax: 0, seriesMax: 0 },
+    metricsDurationMaxMs: () => 0,
     tagValueBytesMax: () => 1_000_000,
     recentMs: 0,
     nowMs: () => 0,
@@ -287,14 +289,6 @@ t.test('the size of an answer is logged as it was before compression', async (t)
   for (const line of lines)
     t.match(line, new RegExp(` response_size=${plain.rawPayload.length} status=200\\n$`));
   t.equal(lines.length, 2);
-});
-
-t.test('metrics queries are refused with a reason', async (t) => {
-  const { get } = setUp();
-  for (const name of ['query_range?q=%7B%7D%7Crate()', 'query', 'summary']) {
-    const refused = await get(`/api/metrics/${name}`);
-    t.same([refused.statusCode, refused.body], [501, 'TraceQL metrics queries are not available yet']);
-  }
 });
 
 t.test('paths without an id are none', async (t) => {
@@ -548,7 +542,7 @@ t.test('queries within their objective: fast enough or thorough enough', async (
   const metrics = new Metrics();
   const none = { durationSloMs: 0, throughputBytesSlo: 0 };
   const search = { durationSloMs: 1000, throughputBytesSlo: 500 };
-  const frontend = new FrontendMetrics(metrics, { traces: none, search, metadata: none });
+  const frontend = new FrontendMetrics(metrics, { traces: none, search, metadata: none, metrics: none });
   const query = { op: 'search', tenant: 'a', inspectedBytes: 0, outcome: 'answered' } as const;
   frontend.answered({ ...query, durationMs: 900 });
   frontend.answered({ ...query, durationMs: 2000, inspectedBytes: 1000 });

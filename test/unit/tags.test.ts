@@ -347,6 +347,8 @@ function frontendOf(asked: Asked, isCut = false, strings: readonly string[] = ['
       durationMaxMs: 168 * 3_600_000,
       queryBytesMax: 1000,
     },
+    metricsLimits: { durationMaxMs: 0, intervalsMax: 0, exemplarsMax: 0, seriesMax: 0 },
+    metricsDurationMaxMs: () => 0,
     traceBytesMax: () => 0,
     apiTimeoutMs: 0,
     urlDenyList: [],

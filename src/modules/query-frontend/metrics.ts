@@ -61,7 +61,7 @@ export class FrontendMetrics {
       DURATION_BUCKETS,
       ['op'],
     );
-    for (const op of ['traces', 'search', 'metadata']) this.#durations.zero({ op });
+    for (const op of ['traces', 'search', 'metadata', 'metrics']) this.#durations.zero({ op });
   }
 
   answered(query: AnsweredQuery): void {

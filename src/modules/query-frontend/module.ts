@@ -10,10 +10,11 @@ import type { Metrics } from '../../telemetry/metrics.ts';
 import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
 import { compressAnswer } from './compress.ts';
 import { FrontendMetrics, type Objectives } from './metrics.ts';
+import { addMetricsRoutes } from './metrics-routes.ts';
 import { QueryLog } from './query-log.ts';
 import { type OpenQuery, QueryWatch } from './query-watch.ts';
 import { type Op, Reads, type ReadsOptions } from './reads.ts';
-import { type Handler, noMetricsYet, paramsOf, type Route, searchNotes, send } from './request.ts';
+import { type Handler, paramsOf, type Route, searchNotes, send } from './request.ts';
 import { searchJson, searchProto } from './search-response.ts';
 import { addStreamingMethods } from './streaming.ts';
 import { addTagRoutes } from './tags.ts';
@@ -36,8 +37,6 @@ export interface QueryFrontendOptions extends ReadsOptions {
   /** Of each kind of query; without them every answer is good enough. */
   readonly objectives?: Objectives;
 }
-
-const METRICS_PATHS = ['/api/metrics/query_range', '/api/metrics/query', '/api/metrics/summary'];
 
 /** Clients refuse messages over 4 MiB. */
 const PACKET_BYTES_MAX = 3 << 20;
@@ -82,11 +81,7 @@ export class QueryFrontend {
       return isProto ? send(reply, 'protobuf', searchProto(found)) : send(reply, 'json', searchJson(found));
     });
     addTagRoutes(route, reads);
-    for (const name of METRICS_PATHS) {
-      app.all(prefix + name, () => {
-        throw noMetricsYet();
-      });
-    }
+    addMetricsRoutes(route, reads);
   }
 
   registerMethods(methods: GrpcMethods): void {

@@ -1,7 +1,9 @@
 // Splits answers into parts, each of about a number of bytes as a message; there is always one. Clients of
 // streams put them together again.
+import type { QueryStats } from '../../contracts/query.ts';
 import type { TypedValues } from '../../traceql/engine/value-set.ts';
-import type { FoundSearch } from './reads.ts';
+import { metricsProto } from './metrics-response.ts';
+import type { FoundMetrics, FoundSearch } from './reads.ts';
 import { searchProto } from './search-response.ts';
 import type { ScopeNames } from './tag-response.ts';
 
@@ -10,13 +12,25 @@ const FRAME_BYTES = 16;
 
 /** Messages; only the last one has all that the statistics say. */
 export function searchPackets({ answer, ...found }: FoundSearch, bytesMax: number): Uint8Array[] {
-  const { stats } = answer;
   const parts = split(answer.traces, ({ body }) => body.length, bytesMax);
   return parts.map((traces, i) => {
-    const isLast = i === parts.length - 1;
-    const completedJobs = isLast ? stats.completedJobs : Math.max(0, stats.completedJobs - 1);
-    return searchProto({ ...found, answer: { ...answer, traces, stats: { ...stats, completedJobs } } });
+    const stats = statsOfPart(answer.stats, i === parts.length - 1);
+    return searchProto({ ...found, answer: { ...answer, traces, stats } });
   });
+}
+
+/** Each series is in one message, as a whole. */
+export function metricsPackets(found: FoundMetrics, bytesMax: number): Uint8Array[] {
+  const { answer } = found;
+  const parts = split(answer.series, ({ length }) => length, bytesMax);
+  return parts.map((series, i) => {
+    const stats = statsOfPart(answer.stats, i === parts.length - 1);
+    return metricsProto({ ...found, answer: { ...answer, series, stats } });
+  });
+}
+
+function statsOfPart(stats: QueryStats, isLast: boolean): QueryStats {
+  return isLast ? stats : { ...stats, completedJobs: Math.max(0, stats.completedJobs - 1) };
 }
 
 export function namePackets(names: readonly string[], bytesMax: number): string[][] {

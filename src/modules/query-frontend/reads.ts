@@ -1,5 +1,6 @@
 // What the query API reads, whichever protocol asks: parameters checked, a querier asked, what was read
 // counted. The forms of the answers are in *-response.ts.
+import { type MetricsLimits, parseInstantParams, parseRangeParams } from '../../api/metrics-params.ts';
 import {
   parseSearchParams,
   parseTraceParams,
@@ -7,6 +8,7 @@ import {
   type SearchParams,
   type UrlParams,
 } from '../../api/params.ts';
+import { parseSummaryParams } from '../../api/summary-params.ts';
 import {
   ALL_TAG_SCOPES,
   fieldsOfIdentifier,
@@ -16,14 +18,22 @@ import {
   type TagParams,
   type TagScope,
 } from '../../api/tag-params.ts';
-import type { Querier, SearchAnswer, TraceAnswer, TraceFormat } from '../../contracts/query.ts';
+import type {
+  MetricsAnswer,
+  Querier,
+  SearchAnswer,
+  TraceAnswer,
+  TraceFormat,
+} from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
+import { splitTenants } from '../../model/tenant.ts';
 import type { TypedValues } from '../../traceql/engine/value-set.ts';
 import { isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
 import { TraceqlError } from '../../traceql/error.ts';
 import { parse } from '../../traceql/parser.ts';
 import type { AttributeScope, Field } from '../../traceql/source.ts';
 import { validate } from '../../traceql/validate.ts';
+import { summarize, type Summary } from './metrics-summary.ts';
 import { INTRINSIC_TAGS, KEYWORDS } from './tag-lists.ts';
 import type { ScopeNames } from './tag-response.ts';
 
@@ -32,6 +42,9 @@ export interface ReadsOptions {
   readonly searchLimits: SearchLimits;
   /** Longest range of a tenant's searches; 0 = that of `searchLimits`. */
   readonly searchDurationMaxMs: (tenant: string) => number;
+  readonly metricsLimits: Omit<MetricsLimits, 'queryBytesMax' | 'nowMs'>;
+  /** Longest range of a tenant's metrics queries; 0 = that of `metricsLimits`. */
+  readonly metricsDurationMaxMs: (tenant: string) => number;
   /** Of the tag values of one answer; 0 = no limit. */
   readonly tagValueBytesMax: (tenant: string) => number;
   /** Of a trace by id; 0 = no limit. */
@@ -51,7 +64,7 @@ export interface ReadCall {
   readonly seen: { bytes: number };
 }
 
-export type Op = 'traces' | 'search' | 'metadata';
+export type Op = 'traces' | 'search' | 'metadata' | 'metrics';
 
 export interface FoundTrace {
   readonly answer: TraceAnswer;
@@ -64,6 +77,12 @@ export interface FoundSearch {
   readonly isTagSearch: boolean;
   /** undefined = newest first. */
   readonly order: TraceOrder | undefined;
+}
+
+export interface FoundMetrics {
+  readonly answer: MetricsAnswer;
+  readonly isInstant: boolean;
+  readonly seriesMax: number;
 }
 
 export interface FoundNames {
@@ -117,6 +136,26 @@ export class Reads {
     );
     call.seen.bytes += answer.stats.inspectedBytes;
     return { ...form, answer };
+  }
+
+  /** @param isInstant asks for one value of each series and not for one at every step. */
+  async metrics(call: ReadCall, isInstant: boolean, format: 'proto' | 'json'): Promise<FoundMetrics> {
+    const { querier } = this.options;
+    const limits = this.metricsLimits(call.tenant);
+    const params = (isInstant ? parseInstantParams : parseRangeParams)(call.params, limits);
+    const answer = await querier.metrics({ tenant: call.tenant, ...params, isInstant, format }, call.signal);
+    call.seen.bytes += answer.stats.inspectedBytes;
+    return { answer, isInstant, seriesMax: params.seriesMax };
+  }
+
+  async metricsSummary(call: ReadCall): Promise<Summary> {
+    const params = parseSummaryParams(call.params, this.metricsLimits(call.tenant));
+    if (splitTenants(call.tenant).length > 1) {
+      throw new TempoError('invalid_argument', 'multi-tenant query unsupported');
+    }
+    const summary = await summarize(this.options.querier, call.tenant, params, call.signal);
+    call.seen.bytes += summary.inspectedBytes;
+    return summary;
   }
 
   /** Of every scope its names, and of all together; intrinsics only where they are asked for. */
@@ -204,6 +243,12 @@ export class Reads {
     const values = KEYWORDS[field.name];
     const isRecent = endSec === undefined || endSec * 1000 > this.options.nowMs() - this.options.recentMs;
     return values !== undefined && isRecent ? [{ type: 'keyword', values }] : undefined;
+  }
+
+  private metricsLimits(tenant: string): MetricsLimits {
+    const { metricsLimits, metricsDurationMaxMs, searchLimits, nowMs } = this.options;
+    const durationMaxMs = metricsDurationMaxMs(tenant) || metricsLimits.durationMaxMs;
+    return { ...metricsLimits, durationMaxMs, queryBytesMax: searchLimits.queryBytesMax, nowMs: nowMs() };
   }
 
   private tagParams(given: UrlParams): TagParams {

@@ -2,7 +2,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type AnswerFormat, CONTENT_TYPES } from '../../api/accept.ts';
 import { cursorBehind } from '../../api/search-order.ts';
-import { TempoError } from '../../lib/errors.ts';
 import type { FoundSearch, Op, ReadCall } from './reads.ts';
 
 export type Handler = (call: ReadCall, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
@@ -56,8 +55,4 @@ export function send(reply: FastifyReply, format: AnswerFormat, body: string | U
 export function notFound(reply: FastifyReply): FastifyReply {
   reply.callNotFound();
   return reply;
-}
-
-export function noMetricsYet(): TempoError {
-  return new TempoError('unimplemented', 'TraceQL metrics queries are not available yet');
 }

@@ -19,7 +19,7 @@ export function searchJson({ answer, isTagSearch }: FoundSearch): Buffer {
     if (isTagSearch) parts.push(headOf(trace.body), CLOSE);
     else parts.push(trace.body);
   }
-  parts.push(Buffer.from(`],"metrics":${metricsJson(answer.stats)}}`));
+  parts.push(Buffer.from(`],"metrics":${statsJson(answer.stats)}}`));
   return Buffer.concat(parts);
 }
 
@@ -28,7 +28,7 @@ export function searchProto({ answer, isTagSearch }: FoundSearch): Uint8Array {
   const { traces } = answer;
   const out = new ByteWriter(traces.reduce((sum, { body }) => sum + body.length + 8, 64));
   for (const { body } of traces) bytesField(out, 1, isTagSearch ? headOfFoundTrace(body) : body);
-  bytesField(out, 2, metricsProto(answer.stats));
+  bytesField(out, 2, statsProto(answer.stats));
   return out.view();
 }
 
@@ -39,7 +39,7 @@ function headOf(json: Uint8Array): Uint8Array {
 }
 
 /** Zero values are left out and 64-bit numbers are strings, as in all of Tempo's JSON. */
-function metricsJson(stats: QueryStats): string {
+export function statsJson(stats: QueryStats): string {
   const metrics: Record<string, number | string> = {};
   if (stats.inspectedTraces > 0) metrics['inspectedTraces'] = stats.inspectedTraces;
   if (stats.inspectedBytes > 0) metrics['inspectedBytes'] = String(stats.inspectedBytes);
@@ -51,7 +51,8 @@ function metricsJson(stats: QueryStats): string {
   return JSON.stringify(metrics);
 }
 
-function metricsProto(stats: QueryStats): Uint8Array {
+/** SearchMetrics. */
+export function statsProto(stats: QueryStats): Uint8Array {
   const out = new ByteWriter(64);
   varintField(out, 1, stats.inspectedTraces);
   varintField(out, 2, stats.inspectedBytes);

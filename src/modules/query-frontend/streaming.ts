@@ -1,15 +1,22 @@
 // tempopb.StreamingQuerier: the searches of the query API over gRPC. Requests become the parameters of the
 // HTTP API, so that both refuse the same. What is found meanwhile is sent while a search runs, each trace
 // once; messages have a size that clients take.
-import { grpcSearchParams, grpcTagParams, grpcTagValueParams } from '../../api/grpc-params.ts';
+import {
+  grpcInstantParams,
+  grpcRangeParams,
+  grpcSearchParams,
+  grpcTagParams,
+  grpcTagValueParams,
+} from '../../api/grpc-params.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcCall, GrpcMethods, StreamHandler } from '../../rpc/grpc-methods.ts';
 import { growing } from './growing.ts';
-import { namePackets, scopePackets, searchPackets, valuePackets } from './packets.ts';
+import { metricsPartial } from './metrics-response.ts';
+import { metricsPackets, namePackets, scopePackets, searchPackets, valuePackets } from './packets.ts';
 import type { QueryWatch } from './query-watch.ts';
 import type { FoundSearch, Op, ReadCall, Reads } from './reads.ts';
-import { noMetricsYet, partialNote, searchNotes } from './request.ts';
+import { partialNote, searchNotes } from './request.ts';
 import { listProto, scopesProto, valuesProto } from './tag-response.ts';
 
 export interface StreamingOptions {
@@ -59,9 +66,15 @@ export function addStreamingMethods(methods: GrpcMethods, options: StreamingOpti
     Object.assign(trailers, partialNote(partial));
     return valuePackets(types, packetBytesMax).map((part) => valuesProto(part, inspectedBytes));
   });
-  for (const name of ['MetricsQueryRange', 'MetricsQueryInstant']) {
-    methods.serverStream(SERVICE + name, () => {
-      throw noMetricsYet();
+  for (const [name, isInstant] of [
+    ['MetricsQueryRange', false],
+    ['MetricsQueryInstant', true],
+  ] as const) {
+    const paramsOf = isInstant ? grpcInstantParams : grpcRangeParams;
+    add(name, 'metrics', paramsOf, async (call, trailers) => {
+      const found = await reads.metrics(call, isInstant, 'proto');
+      Object.assign(trailers, partialNote(metricsPartial(found)));
+      return metricsPackets(found, packetBytesMax);
     });
   }
 }

@@ -1,0 +1,181 @@
+// The metrics summary, which Tempo 2 has and Tempo 3 has not: counts, errors and quantiles of the durations
+// of groups of spans, made of three metrics queries, as JSON.
+import type { GroupField, SummaryParams } from '../../api/summary-params.ts';
+import type { MetricsAnswer, MetricsQuery, Querier } from '../../contracts/query.ts';
+import type { FieldRef } from '../../traceql/ast.ts';
+import { parseDuration } from '../../traceql/duration.ts';
+
+interface Label {
+  readonly key: string;
+  readonly value: {
+    readonly stringValue?: string;
+    readonly intValue?: string;
+    readonly doubleValue?: number | string;
+    readonly boolValue?: boolean;
+  };
+}
+
+interface InstantSeries {
+  readonly labels?: readonly Label[];
+  readonly value?: number;
+}
+
+interface Group {
+  readonly labels: readonly Label[];
+  spans: number;
+  errors: number;
+  /** Spans by the power of two of nanoseconds that their duration is not longer than. */
+  readonly buckets: Float64Array;
+}
+
+export interface Summary {
+  readonly body: string;
+  readonly inspectedBytes: number;
+  readonly partial: readonly string[];
+}
+
+/** Of each of the queries. */
+const SERIES_MAX = 100_000;
+const BUCKETS = 64;
+const BUCKET_LABEL = '__bucket';
+const QUANTILES = [
+  ['p99', 0.99],
+  ['p95', 0.95],
+  ['p90', 0.9],
+  ['p50', 0.5],
+] as const;
+
+export async function summarize(
+  querier: Querier,
+  tenant: string,
+  params: SummaryParams,
+  signal: AbortSignal,
+): Promise<Summary> {
+  const { query, groupBy, startUnixNano, endUnixNano } = params;
+  const ask = (stages: string): Promise<MetricsAnswer> => {
+    const by = [...new Set(groupBy.map(({ label }) => label))].join(', ');
+    const asked: MetricsQuery = {
+      tenant,
+      query: `${query} | ${stages} by (${by})`,
+      startUnixNano,
+      endUnixNano,
+      stepNanos: endUnixNano - startUnixNano,
+      isInstant: true,
+      exemplarsMax: 0,
+      seriesMax: SERIES_MAX,
+      format: 'json',
+    };
+    return querier.metrics(asked, signal);
+  };
+  const answers = await Promise.all([
+    ask('count_over_time()'),
+    ask('{ status = error } | count_over_time()'),
+    ask('histogram_over_time(duration)'),
+  ]);
+  const [counts, errors, histograms] = answers;
+  const groups = new Map<string, Group>();
+  for (const { group, value } of seriesOf(counts, groups)) group.spans += value;
+  for (const { group, value } of seriesOf(errors, groups)) group.errors += value;
+  for (const { group, value, bucket } of seriesOf(histograms, groups)) group.buckets[bucket]! += value;
+  const reasons = answers.flatMap(({ isCut, partial }) =>
+    isCut ? [`more groups than fit into ${SERIES_MAX} series`, ...partial] : partial,
+  );
+  return {
+    body: summaryJson([...groups.values()], groupBy),
+    inspectedBytes: answers.reduce((sum, { stats }) => sum + stats.inspectedBytes, 0),
+    partial: [...new Set(reasons)],
+  };
+}
+
+function* seriesOf(
+  { series }: MetricsAnswer,
+  groups: Map<string, Group>,
+): Generator<{ readonly group: Group; readonly value: number; readonly bucket: number }> {
+  for (const text of series) {
+    const { labels = [], value = 0 } = JSON.parse(Buffer.from(text).toString()) as InstantSeries;
+    const own = labels.filter(({ key }) => key !== BUCKET_LABEL);
+    const key = JSON.stringify(own);
+    let group = groups.get(key);
+    if (group === undefined) {
+      group = { labels: own, spans: 0, errors: 0, buckets: new Float64Array(BUCKETS) };
+      groups.set(key, group);
+    }
+    const seconds = Number(labels.find((label) => label.key === BUCKET_LABEL)?.value.doubleValue ?? 0);
+    yield { group, value, bucket: seconds > 0 ? Math.round(Math.log2(seconds * 1e9)) : 0 };
+  }
+}
+
+/** The largest groups first. Zero values are left out. */
+function summaryJson(groups: readonly Group[], groupBy: readonly GroupField[]): string {
+  if (groups.length === 0) return '{}';
+  const texts = groups
+    .map((group) => ({ spans: group.spans, text: groupJson(group, groupBy) }))
+    .sort((a, b) => b.spans - a.spans || (a.text < b.text ? -1 : 1));
+  return `{"summaries":[${texts.map(({ text }) => text).join()}]}`;
+}
+
+function groupJson({ labels, spans, errors, buckets }: Group, groupBy: readonly GroupField[]): string {
+  // What has no length or 1 ns is in no interval of the histogram.
+  const counted = buckets.reduce((sum, count) => sum + count, 0);
+  const all = Float64Array.from(buckets, (count, i) => (i === 0 ? count + spans - counted : count));
+  const series = groupBy.map(({ field, label }) => {
+    const value = labels.find(({ key }) => key === label)?.value;
+    return `{"key":${JSON.stringify(label)},"value":${staticJson(field, isNil(labels) ? undefined : value)}}`;
+  });
+  return `{${[
+    `"spanCount":"${spans}"`,
+    ...(errors > 0 ? [`"errorSpanCount":"${errors}"`] : []),
+    `"series":[${series.join()}]`,
+    ...QUANTILES.map(([name, quantile]) => `"${name}":"${quantileNanos(all, quantile)}"`),
+  ].join()}}`;
+}
+
+/** A group without any value is named by this text in the place of the first. */
+function isNil(labels: readonly Label[]): boolean {
+  return labels.length === 1 && labels[0]!.value.stringValue === 'nil';
+}
+
+/** Between the two bounds of the interval that the quantile is in, on a logarithmic scale. */
+function quantileNanos(buckets: Float64Array, quantile: number): bigint {
+  const total = buckets.reduce((sum, count) => sum + count, 0);
+  const wanted = Math.ceil(quantile * total);
+  let below = 0;
+  for (const [i, count] of buckets.entries()) {
+    if (below + count < wanted) below += count;
+    else return BigInt(Math.floor(2 ** Math.max(0, i - 1) * 2 ** share(i, wanted - below, count)));
+  }
+  return 0n;
+}
+
+/** How far into the interval; the first one ends where it begins. */
+function share(bucket: number, part: number, count: number): number {
+  return bucket === 0 ? 0 : part / count;
+}
+
+const STATUSES = ['error', 'ok', 'unset'];
+const KINDS = ['unspecified', 'internal', 'client', 'server', 'producer', 'consumer'];
+const DURATIONS: ReadonlySet<string> = new Set(['span:duration', 'trace:duration', 'event:timeSinceStart']);
+
+/** TraceQLStatic {type, n, f, s, b, d, status, kind}. */
+function staticJson(field: FieldRef, value: Label['value'] | undefined): string {
+  if (value === undefined) return '{}';
+  const { stringValue = '', intValue, doubleValue, boolValue } = value;
+  if (field.kind === 'intrinsic' && field.name === 'span:status') {
+    return typedJson(12, 'status', STATUSES.indexOf(stringValue) || '');
+  }
+  if (field.kind === 'intrinsic' && field.name === 'span:kind') {
+    return typedJson(13, 'kind', KINDS.indexOf(stringValue) || '');
+  }
+  if (field.kind === 'intrinsic' && DURATIONS.has(field.name)) {
+    return typedJson(11, 'd', JSON.stringify(String(parseDuration(stringValue) ?? 0n)));
+  }
+  if (intValue !== undefined) return typedJson(3, 'n', JSON.stringify(intValue));
+  if (doubleValue !== undefined) return typedJson(4, 'f', JSON.stringify(doubleValue));
+  if (boolValue !== undefined) return typedJson(6, 'b', boolValue ? 'true' : '');
+  return typedJson(5, 's', stringValue === '' ? '' : JSON.stringify(stringValue));
+}
+
+/** @param value empty = zero, which is left out. */
+function typedJson(type: number, name: string, value: string | number): string {
+  return value === '' ? `{"type":${type}}` : `{"type":${type},"${name}":${value}}`;
+}
