@@ -458,8 +458,8 @@ t.test('streams: what HTTP answers, in messages of a size', async (t) => {
     ['Search', Uint8Array.of(0x0a, 0x7f), 'team', 'invalid_argument'],
     ['Search', encodeMessage(SearchRequest, { Query: '{}' }), '', 'unauthenticated'],
     ['SearchTagValues', new Uint8Array(0), 'team', 'invalid_argument'],
-    ['MetricsQueryRange', new Uint8Array(0), 'team', 'unimplemented'],
-    ['MetricsQueryInstant', new Uint8Array(0), 'team', 'unimplemented'],
+    ['MetricsQueryRange', new Uint8Array(0), 'team', 'invalid_argument'],
+    ['MetricsQueryInstant', new Uint8Array(0), 'team', 'invalid_argument'],
   ] as const;
   for (const [name, message, tenant, code] of refused)
     await t.rejects(ask(name, message, tenant), { code }, name);
