@@ -59,7 +59,7 @@ function summaryRange(
 
 function spansQuery(text: string): string {
   try {
-    const query = { ...parse(text), metrics: undefined, second: undefined, hints: [] };
+    const query = { ...parse(text), metrics: undefined, second: [], hints: [] };
     validate(query);
     return printQuery(query);
   } catch (err) {

@@ -94,7 +94,7 @@ export type Stage =
   | SpansetExpr
   | {
       readonly kind: 'scalarFilter';
-      readonly op: Exclude<CompareOp, '=~' | '!~'>;
+      readonly op: SampleOp;
       readonly lhs: ScalarExpr;
       readonly rhs: ScalarExpr;
     }
@@ -131,14 +131,20 @@ export type MetricsStage =
       readonly end: bigint;
     };
 
-export type SecondStage = { readonly name: 'topk' | 'bottomk'; readonly limit: number };
+/** What is done with the series of a metrics function, when all are known. */
+export type SecondStage =
+  | { readonly kind: 'rank'; readonly name: 'topk' | 'bottomk'; readonly limit: number }
+  /** Keeps the samples that compare so with a number; durations mean seconds. */
+  | { readonly kind: 'samples'; readonly op: SampleOp; readonly value: Static };
+export type SampleOp = Exclude<CompareOp, '=~' | '!~'>;
 
 export type Hint = { readonly name: string; readonly value: Static };
 
 export interface Query {
   readonly stages: readonly Stage[];
   readonly metrics: MetricsStage | undefined;
-  readonly second: SecondStage | undefined;
+  /** One after the other. */
+  readonly second: readonly SecondStage[];
   readonly hints: readonly Hint[];
 }
 

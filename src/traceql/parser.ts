@@ -9,6 +9,7 @@ import {
   type MetricsName,
   type MetricsStage,
   type Query,
+  type SampleOp,
   type ScalarExpr,
   type SecondStage,
   type SpansetExpr,
@@ -33,6 +34,7 @@ const METRICS: ReadonlySet<string> = new Set([
   'compare',
 ]);
 const ARITHMETIC_OPS: ReadonlySet<string> = new Set(['+', '-', '*', '/', '%', '^']);
+const SAMPLE_OPS: ReadonlySet<string> = new Set(['=', '!=', '<', '<=', '>', '>=']);
 const STAGE_OPS: ReadonlySet<string> = new Set([
   ...STRUCTURAL_OPS,
   ...ARITHMETIC_OPS,
@@ -74,10 +76,13 @@ class Parser {
     const last = stages.at(-1);
     if (last?.role === 'scalar') throw stream.unexpected();
     let metrics: MetricsStage | undefined;
-    let second: SecondStage | undefined;
+    const second: SecondStage[] = [];
     if (this.atMetrics) {
       metrics = this.metricsStage();
-      if (stream.acceptOp('|')) second = this.secondStage();
+      for (let stage = this.secondStage(); stage !== undefined; stage = this.secondStage()) {
+        stream.countOperator();
+        second.push(stage);
+      }
     }
     const hints = this.hints();
     if (stream.current.kind !== 'end') throw stream.unexpected(...this.endExpected(metrics !== undefined));
@@ -288,7 +293,24 @@ class Parser {
     return fields;
   }
 
-  private secondStage(): SecondStage {
+  private secondStage(): SecondStage | undefined {
+    const { stream } = this;
+    if (stream.acceptOp('|')) return this.rankStage();
+    const { kind, text } = stream.current;
+    return kind === 'op' && SAMPLE_OPS.has(text) ? this.samplesStage() : undefined;
+  }
+
+  private samplesStage(): SecondStage {
+    const { stream } = this;
+    const op = stream.take().text as SampleOp;
+    const negative = stream.acceptOp('-');
+    if (!['int', 'float', 'duration'].includes(stream.current.kind)) throw stream.unexpected();
+    const value = parseStatic(stream)!;
+    const folded = negative ? foldUnary('-', { kind: 'literal', value }) : undefined;
+    return { kind: 'samples', op, value: folded?.kind === 'literal' ? folded.value : value };
+  }
+
+  private rankStage(): SecondStage {
     const { stream } = this;
     const name = stream.current.text;
     if (name !== 'topk' && name !== 'bottomk') throw stream.unexpected('topk', 'bottomk');
@@ -297,7 +319,7 @@ class Parser {
     if (stream.current.kind !== 'int') throw stream.unexpected('INTEGER');
     const limit = parseStatic(stream)!;
     stream.expectOp(')');
-    return { name, limit: limit.type === 'int' ? Number(limit.value) : 0 };
+    return { kind: 'rank', name, limit: limit.type === 'int' ? Number(limit.value) : 0 };
   }
 
   private hints(): Hint[] {

@@ -18,7 +18,10 @@ import { isBooleanOp } from './types.ts';
 export function printQuery(query: Query): string {
   let text = printStages(query.stages);
   if (query.metrics) text += ` | ${printMetrics(query.metrics)}`;
-  if (query.second) text += ` | ${query.second.name}(${query.second.limit})`;
+  for (const stage of query.second) {
+    if (stage.kind === 'rank') text += ` | ${stage.name}(${stage.limit})`;
+    else text += ` ${stage.op} ${printStatic(stage.value)}`;
+  }
   if (query.hints.length > 0) text += ` with(${query.hints.map(printHint).join(',')})`;
   return text;
 }

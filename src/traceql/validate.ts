@@ -13,8 +13,8 @@ const GROUPS_MAX_LABELLED = 4;
 export function validate(query: Query): void {
   validateStages(query.stages);
   if (query.metrics) validateMetrics(query.metrics);
-  if (query.second) {
-    if (query.second.limit <= 0) throw new TraceqlError('limit must be greater than 0');
+  for (const stage of query.second) {
+    if (stage.kind === 'rank' && stage.limit <= 0) throw new TraceqlError('limit must be greater than 0');
     if (query.metrics?.kind === 'compare') {
       throw new TraceqlError('`compare()` cannot be used with second stage functions');
     }

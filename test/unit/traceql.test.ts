@@ -322,7 +322,7 @@ const hintArb: fc.Arbitrary<Hint> = fc.record({
 const queryArb: fc.Arbitrary<Query> = fc.record({
   stages: fc.tuple(spansetArb, fc.array(stageArb, { maxLength: 3 })).map(([first, rest]) => [first, ...rest]),
   metrics: fc.constant(undefined),
-  second: fc.constant(undefined),
+  second: fc.constant([]),
   hints: fc.array(hintArb, { maxLength: 2 }),
 });
 

@@ -34,7 +34,7 @@ export function jsonAnyValue(value: Static): string {
   }
 }
 
-function jsonDouble(value: number): string {
+export function jsonDouble(value: number): string {
   if (Number.isFinite(value)) return String(value);
   return Number.isNaN(value) ? '"NaN"' : value > 0 ? '"Infinity"' : '"-Infinity"';
 }

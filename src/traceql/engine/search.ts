@@ -88,10 +88,10 @@ export async function searchSource(
 }
 
 /** Traces that overlap the time range and are not excluded; undefined = all. */
-function tracesInScope(
+export function tracesInScope(
   source: SpanSource,
   times: { readonly startMicros: Float64Array; readonly endMicros: Float64Array },
-  options: SearchOptions,
+  options: Pick<SearchOptions, 'startUnixNano' | 'endUnixNano' | 'excludeTraces'>,
 ): Bitset | undefined {
   const { startUnixNano, endUnixNano, excludeTraces } = options;
   const from = startUnixNano === undefined ? -Infinity : Number(startUnixNano) / NANOS_PER_MICRO;

@@ -6,6 +6,7 @@ import { COMPARE_OPS } from '../token-stream.ts';
 import { type EntryTest, entryAccepted, entryTest, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import { jsonAnyValue, jsonAttribute } from './json.ts';
+import { OWN_COLUMNS, WELL_KNOWN } from './own-columns.ts';
 import type { Rows, Scan } from './scan.ts';
 import { decodeText } from '../regex.ts';
 import { bytesAt, endOfOwner, firstEntry, isElementAt, staticAt, typeAt } from './value-reader.ts';
@@ -28,34 +29,13 @@ interface Mention {
   readonly isSelected?: boolean;
 }
 
-/** Attributes with columns of their own in vParquet4: Tempo shows their absence. */
-const WELL_KNOWN: Record<string, ReadonlySet<string>> = {
-  span: new Set(['http.method', 'http.url', 'http.status_code']),
-  resource: new Set([
-    'cluster',
-    'namespace',
-    'pod',
-    'container',
-    'k8s.cluster.name',
-    'k8s.namespace.name',
-    'k8s.pod.name',
-    'k8s.container.name',
-  ]),
-};
-
-/** More attributes with columns of their own: the service, and Tempo's default dedicated columns. */
-const OWN_COLUMNS: Record<string, ReadonlySet<string>> = {
-  span: new Set(['http.request.method', 'url.path', 'url.route', 'server.address', 'http.route']),
-  resource: new Set(['service.name']),
-};
-
 function scopesOf(ref: FieldRef): readonly AttributeScope[] {
   if (ref.kind === 'intrinsic') return [];
   return ref.scope === 'none' ? LOOKUP_ORDER : [ref.scope];
 }
 
 function isWellKnown(ref: FieldRef): boolean {
-  return scopesOf(ref).some((scope) => WELL_KNOWN[scope]?.has(ref.name));
+  return scopesOf(ref).some((scope) => WELL_KNOWN[scope].has(ref.name));
 }
 
 /** The fields of a query in order of their first mention. */
@@ -114,7 +94,7 @@ function isPlain({ op, literal }: Mention): boolean {
 /** Scopes in which it has no column of its own. */
 function genericScopes(ref: FieldRef): readonly AttributeScope[] {
   return scopesOf(ref).filter(
-    (scope) => !WELL_KNOWN[scope]?.has(ref.name) && !OWN_COLUMNS[scope]?.has(ref.name),
+    (scope) => !WELL_KNOWN[scope].has(ref.name) && !OWN_COLUMNS[scope].has(ref.name),
   );
 }
 

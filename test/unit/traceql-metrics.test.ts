@@ -1,0 +1,174 @@
+// Metrics functions over sources: recorded answers of real Tempo, and what one job and several make of the
+// same spans.
+import t, { type Test } from 'tap';
+import { HeadBuilder } from '../../src/block/head/builder.ts';
+import { HeadReader } from '../../src/block/head/reader.ts';
+import { HeadSource } from '../../src/block/head/source.ts';
+import type { RowGroupSource } from '../../src/block/vparquet/row-group.ts';
+import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
+import { finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
+import type { MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
+import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
+import { parse } from '../../src/traceql/parser.ts';
+import { printQuery } from '../../src/traceql/print.ts';
+import type { SpanSource } from '../../src/traceql/source.ts';
+import { validate } from '../../src/traceql/validate.ts';
+import { ArraySource } from '../support/array-source.ts';
+import { canonical } from '../support/canonical.ts';
+import { type Golden, goldenAnswers, openGoldenBlock } from '../support/golden-blocks.ts';
+import { START_NANO, aSpan, hexId } from '../support/otlp.ts';
+
+const SECOND = 1_000_000_000n;
+
+interface Asked extends MetricsRange {
+  readonly text: string;
+  readonly isInstant: boolean;
+}
+
+/** The series over sources, each of them a job of its own. */
+async function ask(asked: Asked, sources: readonly SpanSource[]): Promise<{ series: unknown[] }> {
+  const query = parse(asked.text);
+  validate(query);
+  const parts = [];
+  for (const source of sources) {
+    const job = new MetricsAccumulator(query, asked);
+    await job.add(source);
+    parts.push(structuredClone(job.part()));
+  }
+  const writer = new SeriesWriter(asked, { format: 'json', isInstant: asked.isInstant });
+  const series = finishSeries(query, asked, parts).map((one) => writer.write(one));
+  return { series: series.map((bytes) => JSON.parse(new TextDecoder().decode(bytes)) as unknown) };
+}
+
+/** A recorded request, its range aligned to steps. */
+function requested({ request }: Golden): Asked {
+  const url = new URL(request, 'http://tempo');
+  const param = (name: string): string => url.searchParams.get(name)!;
+  const start = BigInt(param('start')) * SECOND;
+  const end = BigInt(param('end')) * SECOND;
+  const text = param('q');
+  if (url.pathname.endsWith('/query')) {
+    return { text, isInstant: true, startUnixNano: start, endUnixNano: end, stepNanos: end - start };
+  }
+  const step = BigInt(param('step').replace('s', '')) * SECOND;
+  const startUnixNano = start - (start % step) - step;
+  const endUnixNano = end + ((step - (end % step)) % step);
+  return { text, isInstant: false, startUnixNano, endUnixNano, stepNanos: step };
+}
+
+/** Numbers to 12 digits: sums are made in another order than Tempo's. */
+function rounded(value: unknown): string {
+  return JSON.stringify(canonical(value), (_, part: unknown) =>
+    typeof part === 'number' ? Number(part.toPrecision(12)) : part,
+  );
+}
+
+async function headOf(group: RowGroupSource): Promise<HeadSource> {
+  const builder = new HeadBuilder({ maxBytes: 256 * 1024 * 1024 });
+  const traces = await group.rowTraces(Int32Array.from({ length: group.traceCount }, (_, i) => i));
+  builder.append(traces, 0, traces.length);
+  return new HeadSource(new HeadReader(builder.sab), 'head');
+}
+
+/** Where we answer otherwise on purpose: docs/decisions/deviations.md. */
+const NOT = 'not';
+const EVENTS = 'events and links that are not there';
+const DEVIATIONS: Readonly<Record<string, string>> = {
+  'fuzz-12-3': EVENTS,
+  'fuzz-12-26': EVENTS,
+  'fuzz-12-28': NOT,
+  'fuzz-12-29': EVENTS,
+  'fuzz-12-31': NOT,
+  'fuzz-12-55': EVENTS,
+  'fuzz-12-71': EVENTS,
+  'fuzz-12-95': NOT,
+  'fuzz-12-98': NOT,
+  'fuzz-12-102': NOT,
+  'fuzz-12-107': NOT,
+  'fuzz-12-108': NOT,
+  'fuzz-12-117': NOT,
+  'fuzz-12-120': EVENTS,
+  'fuzz-12-124': 'child count',
+  'fuzz-12-128': NOT,
+};
+
+const GOLDENS = [...goldenAnswers('metrics'), ...goldenAnswers('random-metrics')].filter(
+  ({ status }) => status === 200,
+);
+
+async function compare(t: Test, sources: readonly SpanSource[]): Promise<void> {
+  for (const golden of GOLDENS) {
+    const got = rounded(await ask(requested(golden), sources));
+    const want = rounded(golden.want);
+    if (golden.name in DEVIATIONS) t.not(got, want, `${golden.name}: no deviation any more`);
+    else t.equal(got, want, `${golden.name}: ${requested(golden).text}`);
+  }
+}
+
+for (const name of ['vparquet4', 'vparquet5-2.10', 'vparquet5-3.0']) {
+  await t.test(`answers over ${name} as recorded`, async (t) => {
+    const { rowGroups } = await openGoldenBlock(name);
+    await compare(t, rowGroups);
+  });
+}
+
+await t.test('answers over a head as recorded', async (t) => {
+  const { rowGroups } = await openGoldenBlock('vparquet4');
+  await compare(t, await Promise.all(rowGroups.map(headOf)));
+});
+
+await t.test('stages after the function', async (t) => {
+  const second = START_NANO / SECOND;
+  const startUnixNano = second * SECOND;
+  const range = { startUnixNano, endUnixNano: startUnixNano + 2n * SECOND, stepNanos: SECOND };
+  const names = ['a', 'a', 'a', 'b', 'b', 'c', 'c', 'd'];
+  const spans = names.map((name, i) =>
+    aSpan({
+      name,
+      spanId: hexId(i + 1, 8),
+      startUnixNano: startUnixNano + BigInt(i + 1),
+      endUnixNano: startUnixNano + BigInt(i + 1_000_001),
+    }),
+  );
+  const source = new ArraySource(spans);
+  const answers: Record<string, string> = {
+    '{ } | rate() by (name) | topk(2)': 'a 3 0 b 2 0',
+    '{ } | rate() by (name) | bottomk(2)': 'c 2 0 d 1 0',
+    '{ } | rate() by (name) > 1': 'a 3 - b 2 - c 2 -',
+    '{ } | rate() by (name) >= 1 != 2.0': 'a 3 - d 1 -',
+    '{ } | rate() by (name) < 3 | topk(1)': 'a - 0 b 2 -',
+    '{ } | max_over_time(duration) by (name) <= -1ms': '',
+    '{ } | max_over_time(duration) by (name) <= 1ms': 'a 0.001 - b 0.001 - c 0.001 - d 0.001 -',
+  };
+  for (const [text, want] of Object.entries(answers)) {
+    const { series } = await ask({ ...range, text, isInstant: false }, [source]);
+    t.equal(series.map((one) => shown(one as Shown, startUnixNano)).join(' '), want, text);
+    t.equal(printQuery(parse(printQuery(parse(text)))), printQuery(parse(text)));
+  }
+  for (const text of [
+    '{ } | rate() > "x"',
+    '{ } | rate() =~ 1',
+    '{ } | rate() > { }',
+    '{ } | rate() | > 1',
+  ]) {
+    t.throws(() => parse(text), /parse error/, text);
+  }
+  for (const text of ['{ } | rate() > 1 | topk(0)', '{ } | compare({ status = error }) > 1']) {
+    t.throws(() => validate(parse(text)), text);
+  }
+});
+
+interface Shown {
+  readonly labels: readonly { readonly value: { readonly stringValue: string } }[];
+  readonly samples: readonly { readonly timestampMs: string; readonly value?: number }[];
+}
+
+/** The label and two samples; - = none. */
+function shown({ labels, samples }: Shown, startUnixNano: bigint): string {
+  const at = (i: bigint): string => String((startUnixNano + i * SECOND) / 1_000_000n);
+  const sample = (i: bigint): number | string => {
+    const found = samples.find(({ timestampMs }) => timestampMs === at(i));
+    return found === undefined ? '-' : (found.value ?? 0);
+  };
+  return `${labels[0]!.value.stringValue} ${sample(1n)} ${sample(2n)}`;
+}
