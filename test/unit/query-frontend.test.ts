@@ -1,5 +1,8 @@
 // The query API over an invented querier: what it asks for, the bodies of its answers, and what it counts.
+import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
+import type { Readable } from 'node:stream';
+import { gunzipSync } from 'node:zlib';
 import fastify from 'fastify';
 import t from 'tap';
 import { httpStatusOf } from '../../src/api/errors.ts';
@@ -14,6 +17,7 @@ import type {
   TraceQuery,
 } from '../../src/contracts/query.ts';
 import { TempoError } from '../../src/lib/errors.ts';
+import { bodyOf } from '../../src/modules/query-frontend/body.ts';
 import { QueryFrontend, type QueryFrontendOptions } from '../../src/modules/query-frontend/index.ts';
 import { FrontendMetrics } from '../../src/modules/query-frontend/metrics.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
@@ -289,6 +293,80 @@ t.test('the size of an answer is logged as it was before compression', async (t)
   for (const line of lines)
     t.match(line, new RegExp(` response_size=${plain.rawPayload.length} status=200\\n$`));
   t.equal(lines.length, 2);
+});
+
+t.test('a large answer is the same, sent as a stream while others get their turn', async (t) => {
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) });
+  const { app, answers, get } = setUp(false, { logger });
+  const text = (i: number) => `{"traceID":"${i}","rootTraceName":"${String(i).repeat(100)}","spanSets":[]}`;
+  const found = (body: Uint8Array, i: number) => ({
+    traceId: `${i}`,
+    startUnixNano: 1n,
+    durationNanos: 1n,
+    body,
+  });
+  const texts = Array.from({ length: 8000 }, (_, i) => utf8(text(i)));
+  // Larger than what is sent at once.
+  texts.push(utf8(text(8000).replace('[]', `["${'x'.repeat(700_000)}"]`)));
+  const answer = { hasMore: false, stats: NO_STATS, partial: [] };
+  answers.search = { ...answer, traces: texts.map(found) };
+  const want = Buffer.from(`{"traces":[${texts.map((one) => Buffer.from(one)).join()}],"metrics":{}}`);
+  const plain = await get('/api/search');
+  t.ok(plain.rawPayload.equals(want), `${plain.rawPayload.length} bytes of ${want.length}`);
+  t.equal(plain.headers['content-length'], undefined);
+  const packed = await get('/api/search', { 'accept-encoding': 'gzip' });
+  t.ok(gunzipSync(packed.rawPayload).equals(want));
+  t.ok(packed.rawPayload.length < want.length / 4);
+  const messages = texts.slice(0, -1).map(foundTraceProto);
+  const repeated = Array.from({ length: 10 }, () => messages).flat();
+  answers.search = { ...answer, traces: repeated.map(found) };
+  const proto = await get('/api/search?q={}', { accept: 'application/protobuf' });
+  const { traces } = decodeMessage(SearchResponse, proto.rawPayload) as { traces: unknown[] };
+  t.equal(traces.length, 80_000);
+  t.same(traces[7999], { traceID: '7999', rootTraceName: '7999'.repeat(100) });
+  for (const [i, { rawPayload }] of [plain, { rawPayload: want }, proto].entries()) {
+    t.match(lines[i], new RegExp(` response_size=${rawPayload.length} status=200\\n$`));
+  }
+
+  answers.trace = {
+    trace: utf8(`[${text(1).repeat(20_000)}]`),
+    inspectedBytes: 1,
+    partial: [],
+    isCut: false,
+  };
+  const trace = await get('/api/v2/traces/abc');
+  t.equal(
+    trace.body.length,
+    answers.trace.trace!.length + '{"trace":{"resourceSpans":},"metrics":{"inspectedBytes":"1"}}'.length,
+  );
+
+  let turns = 0;
+  let isRead = false;
+  const turn = (): void => {
+    turns++;
+    if (!isRead) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const many = Array.from({ length: 400 }, () => texts.at(-1)!);
+  let largest = 0;
+  for await (const chunk of bodyOf(many) as Readable) largest = Math.max(largest, (chunk as Buffer).length);
+  isRead = true;
+  t.equal(largest, 256 << 10);
+  t.ok(turns > 1, `${turns} turns of others`);
+
+  // A client that leaves amid the body.
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => app.close());
+  answers.search = { ...answer, traces: many.map(found) };
+  const logged = lines.length;
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+  socket.write('GET /api/search HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n');
+  await once(socket, 'data');
+  socket.destroy();
+  while (lines.length === logged) await new Promise((resolve) => setImmediate(resolve));
+  const sent = Number(/ response_size=(\d+) /.exec(lines.at(-1)!)?.[1]);
+  t.ok(sent > 0 && sent < many.length * texts.at(-1)!.length, `${sent} bytes were made`);
 });
 
 t.test('paths without an id are none', async (t) => {

@@ -10,8 +10,8 @@ const COMMA = Buffer.from(',');
 const CLOSE = Buffer.from('],');
 const PARTIAL = 1;
 
-/** Of an instant an empty list is left out, of a range it is written. */
-export function metricsJson(found: FoundMetrics): Buffer {
+/** The parts of the body. Of an instant an empty list is left out, of a range it is written. */
+export function metricsJson(found: FoundMetrics): readonly Uint8Array[] {
   const { series, stats } = found.answer;
   const parts: Uint8Array[] = [Buffer.from('{')];
   if (series.length > 0 || !found.isInstant) {
@@ -23,7 +23,7 @@ export function metricsJson(found: FoundMetrics): Buffer {
   const message = JSON.stringify(reasons.join('; '));
   const status = reasons.length > 0 ? `,"status":"PARTIAL","message":${message}` : '';
   parts.push(Buffer.from(`"metrics":${statsJson(stats)}${status}}`));
-  return Buffer.concat(parts);
+  return parts;
 }
 
 /** QueryRangeResponse and QueryInstantResponse {1 series, 2 metrics, 3 status, 4 message}. */

@@ -1,5 +1,6 @@
 // The query API over HTTP: finds the tenant of a request, refuses what must not be asked, ends what nobody
 // waits for. What is read is in reads.ts; over gRPC it is streaming.ts.
+import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { answerFormat } from '../../api/accept.ts';
 import { TempoError } from '../../lib/errors.ts';
@@ -8,14 +9,14 @@ import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
-import { compressAnswer } from './compress.ts';
+import { compressAnswer, isStream } from './compress.ts';
 import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { addMetricsRoutes } from './metrics-routes.ts';
 import { QueryLog } from './query-log.ts';
 import { type OpenQuery, QueryWatch } from './query-watch.ts';
 import { type Op, Reads, type ReadsOptions } from './reads.ts';
 import { type Handler, paramsOf, type Route, searchNotes, send } from './request.ts';
-import { searchJson, searchProto } from './search-response.ts';
+import { searchJson, searchProtoParts } from './search-response.ts';
 import { addStreamingMethods } from './streaming.ts';
 import { addTagRoutes } from './tags.ts';
 import { addTraceRoutes } from './traces.ts';
@@ -65,8 +66,8 @@ export class QueryFrontend {
     const prefix = this.options.httpApiPrefix;
     const onResponse = async (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
       this.answered(request, reply);
-    const onSend = async (request: FastifyRequest, _reply: FastifyReply, body: unknown): Promise<void> =>
-      this.measure(request, body);
+    const onSend = async (request: FastifyRequest, _reply: FastifyReply, body: unknown): Promise<unknown> =>
+      this.measured(request, body);
     const route: Route = (path, op, handler) => {
       const answer = (request: FastifyRequest, reply: FastifyReply) =>
         this.handle(op, handler, request, reply);
@@ -78,7 +79,8 @@ export class QueryFrontend {
       const isProto = answerFormat(request.headers.accept) === 'protobuf';
       const found = await reads.search(call, isProto ? 'proto' : 'json');
       reply.headers(searchNotes(found));
-      return isProto ? send(reply, 'protobuf', searchProto(found)) : send(reply, 'json', searchJson(found));
+      if (isProto) return send(reply, 'protobuf', searchProtoParts(found));
+      return send(reply, 'json', searchJson(found));
     });
     addTagRoutes(route, reads);
     addMetricsRoutes(route, reads);
@@ -120,10 +122,13 @@ export class QueryFrontend {
     }
   }
 
-  private measure(request: FastifyRequest, body: unknown): void {
+  private measured(request: FastifyRequest, body: unknown): unknown {
     const query = this.open.get(request);
+    if (query === undefined) return body;
+    if (isStream(body)) return Readable.from(counted(body, query), { objectMode: false });
     const isSized = typeof body === 'string' || body instanceof Uint8Array;
-    if (query !== undefined && isSized) query.responseBytes = Buffer.byteLength(body);
+    if (isSized) query.responseBytes = Buffer.byteLength(body);
+    return body;
   }
 
   private answered(request: FastifyRequest, reply: FastifyReply): void {
@@ -158,5 +163,12 @@ export class QueryFrontend {
     } catch {
       return undefined;
     }
+  }
+}
+
+async function* counted(body: Readable, query: OpenQuery): AsyncGenerator<Buffer> {
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    query.responseBytes += chunk.length;
+    yield chunk;
   }
 }

@@ -10,23 +10,23 @@ import type { ScopeNames } from './tag-response.ts';
 /** Tags and lengths around a text. */
 const FRAME_BYTES = 16;
 
-/** Messages; only the last one has all that the statistics say. */
-export function searchPackets({ answer, ...found }: FoundSearch, bytesMax: number): Uint8Array[] {
+/** Messages, each made when it is asked for; only the last one has all that the statistics say. */
+export function* searchPackets({ answer, ...found }: FoundSearch, bytesMax: number): Generator<Uint8Array> {
   const parts = split(answer.traces, ({ body }) => body.length, bytesMax);
-  return parts.map((traces, i) => {
+  for (const [i, traces] of parts.entries()) {
     const stats = statsOfPart(answer.stats, i === parts.length - 1);
-    return searchProto({ ...found, answer: { ...answer, traces, stats } });
-  });
+    yield searchProto({ ...found, answer: { ...answer, traces, stats } });
+  }
 }
 
 /** Each series is in one message, as a whole. */
-export function metricsPackets(found: FoundMetrics, bytesMax: number): Uint8Array[] {
+export function* metricsPackets(found: FoundMetrics, bytesMax: number): Generator<Uint8Array> {
   const { answer } = found;
   const parts = split(answer.series, ({ length }) => length, bytesMax);
-  return parts.map((series, i) => {
+  for (const [i, series] of parts.entries()) {
     const stats = statsOfPart(answer.stats, i === parts.length - 1);
-    return metricsProto({ ...found, answer: { ...answer, series, stats } });
-  });
+    yield metricsProto({ ...found, answer: { ...answer, series, stats } });
+  }
 }
 
 function statsOfPart(stats: QueryStats, isLast: boolean): QueryStats {

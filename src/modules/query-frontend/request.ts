@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type AnswerFormat, CONTENT_TYPES } from '../../api/accept.ts';
 import { cursorBehind } from '../../api/search-order.ts';
+import { bodyOf } from './body.ts';
 import type { FoundSearch, Op, ReadCall } from './reads.ts';
 
 export type Handler = (call: ReadCall, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
@@ -48,8 +49,15 @@ function headerText(reasons: readonly string[]): string {
     .slice(0, 1000);
 }
 
-export function send(reply: FastifyReply, format: AnswerFormat, body: string | Uint8Array): FastifyReply {
-  return reply.type(CONTENT_TYPES[format]).send(Buffer.from(body));
+/** @param body text, or finished parts. */
+export function send(
+  reply: FastifyReply,
+  format: AnswerFormat,
+  body: string | Uint8Array | Iterable<Uint8Array>,
+): FastifyReply {
+  reply.type(CONTENT_TYPES[format]);
+  if (typeof body === 'string') return reply.send(Buffer.from(body));
+  return reply.send(bodyOf(body instanceof Uint8Array ? [body] : body));
 }
 
 export function notFound(reply: FastifyReply): FastifyReply {

@@ -1,4 +1,4 @@
-// The body of a search answer, as JSON and protobuf: finished traces, joined without being parsed again.
+// The body of a search answer, as JSON and protobuf: finished traces, sent without being parsed again.
 import { headOfFoundTrace } from '../../api/search-proto.ts';
 import type { QueryStats } from '../../contracts/query.ts';
 import { ByteWriter } from '../../lib/byte-writer.ts';
@@ -10,26 +10,41 @@ const COMMA = Buffer.from(',');
 const CLOSE = Buffer.from('}');
 /** Inside a string the quotes would be escaped. */
 const SPANS_BEGIN = ',"spanSet":';
+/** Traces as protobuf are put together up to about this size. */
+const PART_BYTES = 16 << 10;
 
-/** A search by tags leaves the spans out, and all that is told of services. */
-export function searchJson({ answer, isTagSearch }: FoundSearch): Buffer {
-  const parts: Uint8Array[] = [OPEN];
-  for (const trace of answer.traces) {
-    if (parts.length > 1) parts.push(COMMA);
-    if (isTagSearch) parts.push(headOf(trace.body), CLOSE);
-    else parts.push(trace.body);
+/** The parts of the body. A search by tags leaves the spans out, and all that is told of services. */
+export function* searchJson({ answer, isTagSearch }: FoundSearch): Generator<Uint8Array> {
+  let isFirst = true;
+  yield OPEN;
+  for (const { body } of answer.traces) {
+    if (!isFirst) yield COMMA;
+    isFirst = false;
+    if (isTagSearch) {
+      yield headOf(body);
+      yield CLOSE;
+    } else yield body;
   }
-  parts.push(Buffer.from(`],"metrics":${statsJson(answer.stats)}}`));
-  return Buffer.concat(parts);
+  yield Buffer.from(`],"metrics":${statsJson(answer.stats)}}`);
 }
 
-/** SearchResponse {1 traces, 2 metrics}. */
-export function searchProto({ answer, isTagSearch }: FoundSearch): Uint8Array {
-  const { traces } = answer;
-  const out = new ByteWriter(traces.reduce((sum, { body }) => sum + body.length + 8, 64));
-  for (const { body } of traces) bytesField(out, 1, isTagSearch ? headOfFoundTrace(body) : body);
+/** The parts of SearchResponse {1 traces, 2 metrics}. */
+export function* searchProtoParts({ answer, isTagSearch }: FoundSearch): Generator<Uint8Array> {
+  let out = new ByteWriter(PART_BYTES);
+  for (const { body } of answer.traces) {
+    bytesField(out, 1, isTagSearch ? headOfFoundTrace(body) : body);
+    if (out.length < PART_BYTES) continue;
+    yield out.view();
+    out = new ByteWriter(PART_BYTES);
+  }
   bytesField(out, 2, statsProto(answer.stats));
-  return out.view();
+  yield out.view();
+}
+
+/** SearchResponse as one message. */
+export function searchProto(found: FoundSearch): Uint8Array {
+  const parts = [...searchProtoParts(found)];
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
 }
 
 /** A trace up to its spans. */
