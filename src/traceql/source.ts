@@ -139,6 +139,8 @@ export interface SpanSource {
   /** Known after `load`. */
   readonly spanCount: number;
   readonly bytesRead: number;
+  /** Loading a part of the traces pays below this share of all; undefined = a usual one. */
+  readonly partialShare?: number;
 
   /** 16 bytes a trace, in ordinal order. `sorted` when ascending. */
   traceIds(signal?: AbortSignal): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }>;

@@ -21,7 +21,7 @@ export function intrinsicVector(
   strings: HeadStrings,
 ): Vector {
   const { vecs } = reader;
-  const { traces, spans, events, links } = selection;
+  const { traces, spans } = selection;
   switch (name) {
     case 'span:duration':
       return pairVector('span', spans, pick(vecs.spanDuration, spans), ValueType.duration);
@@ -58,13 +58,18 @@ export function intrinsicVector(
     case 'trace:rootService':
       return stringVector('trace', traces, rootStrings(reader, traces, index, 'service'), strings);
     case 'event:name':
-      return stringVector('event', events, pick(vecs.eventName, events), strings);
+      return stringVector('event', selection.events, pick(vecs.eventName, selection.events), strings);
     case 'event:timeSinceStart':
-      return pairVector('event', events, pick(vecs.eventTime, events), ValueType.duration);
+      return pairVector(
+        'event',
+        selection.events,
+        pick(vecs.eventTime, selection.events),
+        ValueType.duration,
+      );
     case 'link:traceID':
-      return stringVector('link', links, pick(vecs.linkTraceId, links), strings, ValueType.bytes);
+      return linkIdVector(selection, vecs.linkTraceId, strings);
     case 'link:spanID':
-      return stringVector('link', links, pick(vecs.linkSpanId, links), strings, ValueType.bytes);
+      return linkIdVector(selection, vecs.linkSpanId, strings);
     case 'instrumentation:name':
       return stringVector('scope', undefined, vecs.scopeName.toArray(), strings);
     case 'instrumentation:version':
@@ -74,13 +79,11 @@ export function intrinsicVector(
 
 /** The words of the selected elements. */
 function pick(vec: VecReader, selected: Int32Array | undefined): Int32Array {
-  if (selected === undefined) return vec.toArray();
-  const { width } = vec;
-  const out = new Int32Array(selected.length * width);
-  for (let i = 0; i < selected.length; i++) {
-    for (let word = 0; word < width; word++) out[i * width + word] = vec.get(selected[i]!, word);
-  }
-  return out;
+  return selected === undefined ? vec.toArray() : vec.pick(selected);
+}
+
+function linkIdVector({ links }: Selection, ids: VecReader, strings: HeadStrings): Vector {
+  return stringVector('link', links, pick(ids, links), strings, ValueType.bytes);
 }
 
 function absentAsEmpty(ids: Int32Array): Int32Array {
@@ -108,7 +111,8 @@ function kindOrStatus(reader: HeadReader, spans: Int32Array | undefined, shift: 
       for (let i = 0; i < count; i++) out[first + i] = (bytes[i]! >>> shift) & 15;
     });
   } else {
-    for (let i = 0; i < spans.length; i++) out[i] = (spanKindStatus.get(spans[i]!) >>> shift) & 15;
+    const bytes = spanKindStatus.pick(spans);
+    for (let i = 0; i < spans.length; i++) out[i] = (bytes[i]! >>> shift) & 15;
   }
   return out;
 }

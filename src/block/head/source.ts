@@ -22,6 +22,10 @@ import { HeadStrings, emptyVector, wordsToBigint } from './vectors.ts';
 type RelationName = Parameters<SpanSource['relation']>[0];
 
 const STATUS_ERROR = 2;
+/** A span apart takes about ten times what it takes among all. */
+const PARTIAL_SHARE = 1 / 12;
+/** Texts that are made once. */
+const TEXTS_MAX = 4096;
 const EVERYTHING: Selection = { traces: undefined, spans: undefined, events: undefined, links: undefined };
 const text = new TextDecoder();
 const utf8 = new TextEncoder();
@@ -30,6 +34,7 @@ export class HeadSource implements SpanSource {
   readonly name: string;
   readonly traceCount: number;
   readonly spanCount: number;
+  readonly partialShare = PARTIAL_SHARE;
   /** Bytes of the vectors made so far. */
   bytesRead = 0;
   private readonly reader: HeadReader;
@@ -39,6 +44,10 @@ export class HeadSource implements SpanSource {
   private readonly keyIds = new Map<string, number>();
   private readonly stringIds = new Map<string, number>();
   private readonly relations = new Map<RelationName, Int32Array>();
+  /** Of services and root spans, by id. */
+  private readonly texts = new Map<number, string>();
+  /** What was asked for last. */
+  private selection: Selection = EVERYTHING;
 
   constructor(reader: HeadReader, name: string) {
     this.reader = reader;
@@ -176,51 +185,112 @@ export class HeadSource implements SpanSource {
     return ids;
   }
 
+  /** Vectors of the same traces are asked for one after another. */
   private select(traces: Int32Array): Selection {
-    const { vecs } = this.reader;
-    const spans = this.index.spansOfAll(traces);
-    return {
-      traces,
-      spans,
-      events: ownedBy(spans, vecs.spanEventStart, vecs.eventTime.count),
-      links: ownedBy(spans, vecs.spanLinkStart, vecs.linkTraceId.count),
-    };
+    if (this.selection.traces !== traces) {
+      this.selection = new PartialSelection(this.reader, traces, this.index.spansOfAll(traces));
+    }
+    return this.selection;
   }
 
   private factsOf(trace: number): TraceFacts {
     const { reader } = this;
-    const { spanStart, spanDuration, spanResource, spanKindStatus, spanName, resourceService } = reader.vecs;
+    const { spanResource, spanName, resourceService } = reader.vecs;
     const spans = this.index.spansOf(trace);
-    const services = new Map<number, { spanCount: number; errorCount: number }>();
-    let start = 0xffff_ffff_ffff_ffffn;
-    let end = 0n;
-    for (const span of spans) {
-      const from = wordsToBigint(spanStart.get(span, 0), spanStart.get(span, 1));
-      const duration = wordsToBigint(spanDuration.get(span, 0), spanDuration.get(span, 1));
-      const to = BigInt.asUintN(64, from + duration);
-      if (from < start) start = from;
-      if (to > end) end = to;
-      const service = Math.max(0, resourceService.get(spanResource.get(span))); // without one it is ""
-      let stats = services.get(service);
-      if (stats === undefined) services.set(service, (stats = { spanCount: 0, errorCount: 0 }));
-      stats.spanCount++;
-      if (spanKindStatus.get(span) >>> 4 === STATUS_ERROR) stats.errorCount++;
-    }
+    const { startUnixNano, endUnixNano } = this.timesOf(spans);
     const root = this.index.rootOf(spans);
     return {
       id: reader.traceId(trace),
       rootService: root < 0 ? '' : this.string(resourceService.get(spanResource.get(root))),
       rootName: root < 0 ? '' : this.string(spanName.get(root)),
       hasRoot: root >= 0,
-      startUnixNano: start,
-      endUnixNano: end,
-      services: Array.from(services, ([id, stats]): ServiceStats => ({ service: this.string(id), ...stats })),
+      startUnixNano,
+      endUnixNano,
+      services: this.servicesOf(spans),
     };
   }
 
+  /** The first start and the last end, compared by their words. */
+  private timesOf(spans: Int32Array): { readonly startUnixNano: bigint; readonly endUnixNano: bigint } {
+    const { spanStart, spanDuration } = this.reader.vecs;
+    let startLow = 0xffff_ffff;
+    let startHigh = 0xffff_ffff;
+    let endLow = 0;
+    let endHigh = 0;
+    for (let i = 0; i < spans.length; i++) {
+      const span = spans[i]!;
+      const low = spanStart.get(span, 0) >>> 0;
+      const high = spanStart.get(span, 1) >>> 0;
+      if (high < startHigh || (high === startHigh && low < startLow)) {
+        startLow = low;
+        startHigh = high;
+      }
+      const sum = low + (spanDuration.get(span, 0) >>> 0);
+      const toHigh = (high + (spanDuration.get(span, 1) >>> 0) + (sum > 0xffff_ffff ? 1 : 0)) >>> 0;
+      const toLow = sum >>> 0;
+      if (toHigh > endHigh || (toHigh === endHigh && toLow > endLow)) {
+        endLow = toLow;
+        endHigh = toHigh;
+      }
+    }
+    return { startUnixNano: wordsToBigint(startLow, startHigh), endUnixNano: wordsToBigint(endLow, endHigh) };
+  }
+
+  /** In the order of their first spans. */
+  private servicesOf(spans: Int32Array): ServiceStats[] {
+    const { spanResource, spanKindStatus, resourceService } = this.reader.vecs;
+    const placeOf = new Map<number, number>();
+    const services: { service: string; spanCount: number; errorCount: number }[] = [];
+    for (let i = 0; i < spans.length; i++) {
+      const span = spans[i]!;
+      const id = Math.max(0, resourceService.get(spanResource.get(span))); // without one it is ""
+      let at = placeOf.get(id);
+      if (at === undefined) {
+        at = placeOf.size;
+        placeOf.set(id, at);
+        services.push({ service: this.string(id), spanCount: 0, errorCount: 0 });
+      }
+      const stats = services[at]!;
+      stats.spanCount++;
+      if (spanKindStatus.get(span) >>> 4 === STATUS_ERROR) stats.errorCount++;
+    }
+    return services;
+  }
+
   private string(id: number): string {
-    // A copy: TextDecoder takes no shared memory.
-    return id < 0 ? '' : text.decode(this.reader.str(id).slice());
+    if (id < 0) return '';
+    let string = this.texts.get(id);
+    if (string === undefined) {
+      // A copy: TextDecoder takes no shared memory.
+      string = text.decode(this.reader.str(id).slice());
+      if (this.texts.size < TEXTS_MAX) this.texts.set(id, string);
+    }
+    return string;
+  }
+}
+
+/** Some traces; what belongs to their spans is found when it is wanted. */
+class PartialSelection implements Selection {
+  readonly traces: Int32Array;
+  readonly spans: Int32Array;
+  private readonly reader: HeadReader;
+  private ownEvents: Int32Array | undefined;
+  private ownLinks: Int32Array | undefined;
+
+  constructor(reader: HeadReader, traces: Int32Array, spans: Int32Array) {
+    this.reader = reader;
+    this.traces = traces;
+    this.spans = spans;
+  }
+
+  get events(): Int32Array {
+    const { spanEventStart, eventTime } = this.reader.vecs;
+    return (this.ownEvents ??= ownedBy(this.spans, spanEventStart, eventTime.count));
+  }
+
+  get links(): Int32Array {
+    const { spanLinkStart, linkTraceId } = this.reader.vecs;
+    return (this.ownLinks ??= ownedBy(this.spans, spanLinkStart, linkTraceId.count));
   }
 }
 

@@ -21,6 +21,10 @@ export class TraceIndex {
   private spans = new Int32Array(0);
   private roots: Int32Array | undefined;
   private refTypeKey: number | undefined;
+  /** Of the traces that were asked for last: the columns are asked for one after another. */
+  private lastSets:
+    | { readonly traces: Int32Array | undefined; readonly columns: NestedSetColumns }
+    | undefined;
 
   constructor(reader: HeadReader) {
     this.reader = reader;
@@ -90,6 +94,13 @@ export class TraceIndex {
    * `spansOfAll`.
    */
   nestedSets(traces: Int32Array | undefined): NestedSetColumns {
+    if (this.lastSets === undefined || this.lastSets.traces !== traces) {
+      this.lastSets = { traces, columns: this.computeSets(traces) };
+    }
+    return this.lastSets.columns;
+  }
+
+  private computeSets(traces: Int32Array | undefined): NestedSetColumns {
     const { spanCount, traceCount } = this.reader;
     if (traces === undefined) this.group();
     const selected = traces === undefined ? undefined : this.spansOfAll(traces);
@@ -101,22 +112,22 @@ export class TraceIndex {
       childCount: new Int32Array(size),
     };
     const sets = new NestedSets();
-    const scratch = new TraceScratch();
+    const ordered = new OrderedSpans(this.reader);
     const count = traces?.length ?? traceCount;
     for (let t = 0; t < count; t++) {
-      const spans = byStart(this.reader, this.spansOf(traces === undefined ? t : traces[t]!));
-      scratch.fill(this.reader, spans);
-      sets.compute(spans.length, scratch.ids, scratch.parents, scratch.kinds);
-      for (let i = 0; i < spans.length; i++) {
+      const length = ordered.fill(this.spansOf(traces === undefined ? t : traces[t]!));
+      const { spans } = ordered;
+      sets.compute(length, ordered.ids, ordered.parents, ordered.kinds);
+      for (let i = 0; i < length; i++) {
         const at = selected === undefined ? spans[i]! : find(selected, spans[i]!);
-        scratch.places[i] = at;
+        spans[i] = at;
         out.left[at] = sets.left[i]!;
         out.right[at] = sets.right[i]!;
         out.parent[at] = sets.parent[i]!;
       }
-      for (let i = 0; i < spans.length; i++) {
+      for (let i = 0; i < length; i++) {
         const parent = sets.parentSpan[i]!;
-        if (parent >= 0 && sets.left[i] !== 0) out.childCount[scratch.places[parent]!]!++;
+        if (parent >= 0 && sets.left[i] !== 0) out.childCount[spans[parent]!]!++;
       }
     }
     return out;
@@ -160,38 +171,86 @@ export class TraceIndex {
   }
 }
 
-/** The columns that nested sets need, of one trace, in memory that is used again. */
-class TraceScratch {
+/** Up to this many spans are ordered by insertion. */
+const INSERTED_MAX = 64;
+
+/**
+ * The columns that nested sets need, of one trace, in memory that is used again: ordered by start and id, as
+ * blocks number spans, so that numbers stay what they are.
+ */
+class OrderedSpans {
+  spans = new Int32Array(0);
   ids = new Int32Array(0);
   parents = new Int32Array(0);
   kinds = new Uint8Array(0);
-  places = new Int32Array(0);
+  /** Words of each start. */
+  private starts = new Uint32Array(0);
+  private readonly reader: HeadReader;
 
-  fill(reader: HeadReader, spans: Int32Array): void {
-    if (this.kinds.length < spans.length) {
-      const size = Math.max(256, spans.length * 2);
-      this.ids = new Int32Array(size * 2);
-      this.parents = new Int32Array(size * 2);
-      this.kinds = new Uint8Array(size);
-      this.places = new Int32Array(size);
-    }
-    const { spanId, spanParent, spanKindStatus } = reader.vecs;
-    for (let i = 0; i < spans.length; i++) {
+  constructor(reader: HeadReader) {
+    this.reader = reader;
+  }
+
+  /** @returns how many spans there are. */
+  fill(members: Int32Array): number {
+    const count = members.length;
+    this.reserve(count);
+    if (count > INSERTED_MAX) this.sort(members);
+    else this.insert(members);
+    const { spanId, spanParent, spanKindStatus } = this.reader.vecs;
+    const { spans, ids, parents, kinds } = this;
+    for (let i = 0; i < count; i++) {
       const span = spans[i]!;
-      this.ids[2 * i] = spanId.get(span, 0);
-      this.ids[2 * i + 1] = spanId.get(span, 1);
-      this.parents[2 * i] = spanParent.get(span, 0);
-      this.parents[2 * i + 1] = spanParent.get(span, 1);
-      this.kinds[i] = spanKindStatus.get(span) & 15;
+      ids[2 * i] = spanId.get(span, 0);
+      ids[2 * i + 1] = spanId.get(span, 1);
+      parents[2 * i] = spanParent.get(span, 0);
+      parents[2 * i + 1] = spanParent.get(span, 1);
+      kinds[i] = spanKindStatus.get(span) & 15;
+    }
+    return count;
+  }
+
+  private reserve(count: number): void {
+    if (this.kinds.length >= count) return;
+    const size = Math.max(256, count * 2);
+    this.spans = new Int32Array(size);
+    this.ids = new Int32Array(size * 2);
+    this.parents = new Int32Array(size * 2);
+    this.starts = new Uint32Array(size * 2);
+    this.kinds = new Uint8Array(size);
+  }
+
+  private insert(members: Int32Array): void {
+    const { reader, spans, starts } = this;
+    const { spanStart } = reader.vecs;
+    for (let i = 0; i < members.length; i++) {
+      const span = members[i]!;
+      const low = spanStart.get(span, 0) >>> 0;
+      const high = spanStart.get(span, 1) >>> 0;
+      let at = i;
+      for (; at > 0; at--) {
+        const order = high - starts[2 * at - 1]! || low - starts[2 * at - 2]!;
+        if (order > 0 || (order === 0 && !isEarlier(reader, span, spans[at - 1]!))) break;
+        spans[at] = spans[at - 1]!;
+        starts[2 * at] = starts[2 * at - 2]!;
+        starts[2 * at + 1] = starts[2 * at - 1]!;
+      }
+      spans[at] = span;
+      starts[2 * at] = low;
+      starts[2 * at + 1] = high;
     }
   }
-}
 
-/** Spans of one trace ordered by start and id, as blocks number them: so that numbers stay what they are. */
-function byStart(reader: HeadReader, spans: Int32Array): Int32Array {
-  let isSorted = true;
-  for (let i = 1; i < spans.length && isSorted; i++) isSorted = !isEarlier(reader, spans[i]!, spans[i - 1]!);
-  return isSorted ? spans : spans.slice().sort((a, b) => (isEarlier(reader, a, b) ? -1 : 1));
+  private sort(members: Int32Array): void {
+    const { reader, spans } = this;
+    spans.set(members);
+    let isSorted = true;
+    for (let i = 1; i < members.length && isSorted; i++) {
+      isSorted = !isEarlier(reader, spans[i]!, spans[i - 1]!);
+    }
+    if (isSorted) return;
+    spans.subarray(0, members.length).sort((a, b) => (isEarlier(reader, a, b) ? -1 : 1));
+  }
 }
 
 function isEarlier({ vecs }: HeadReader, a: number, b: number): boolean {

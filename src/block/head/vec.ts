@@ -132,6 +132,28 @@ export class VecReader {
     }
   }
 
+  /** The elements with these ordinals (ascending) copied into one array (`width` words each). */
+  pick(ordinals: Int32Array): Int32Array {
+    const { width } = this;
+    const out = new Int32Array(ordinals.length * width);
+    let k = -1;
+    let chunk: Words = NOTHING;
+    let first = 0;
+    let end = 0;
+    for (let i = 0, o = 0; i < ordinals.length; i++) {
+      const ordinal = ordinals[i]!;
+      while (ordinal >= end) {
+        k++;
+        chunk = this.chunks[k]!;
+        first = (FIRST << k) - FIRST;
+        end = first + (FIRST << k);
+      }
+      const at = (ordinal - first) * width;
+      for (let word = 0; word < width; word++) out[o++] = chunk[at + word]!;
+    }
+    return out;
+  }
+
   /** All elements copied into one array (`width` words each). */
   toArray(): Int32Array {
     const out = new Int32Array(this.count * this.width);

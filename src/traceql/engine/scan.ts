@@ -19,7 +19,7 @@ export const UP: Partial<Record<Owner, RelationName>> = {
   resource: 'spanResource',
   scope: 'spanScope',
 };
-/** Loading a part of the traces pays below this share of all. */
+/** Loading a part of the traces pays below this share of all, where the source does not say another. */
 const PARTIAL_SHARE = 1 / 64;
 
 /** Trace ordinals (ascending) that a load is restricted to. */
@@ -46,10 +46,12 @@ export class Scan {
   readonly texts = new TextPool();
   private readonly vectors = new Map<string, Promise<Vector>>();
   private readonly relations = new Map<string, Promise<Int32Array>>();
+  private readonly partialShare: number;
   private rowsMade = 0;
 
   constructor(source: SpanSource, traces: Bitset | undefined, signal: AbortSignal | undefined) {
     this.source = source;
+    this.partialShare = source.partialShare ?? PARTIAL_SHARE;
     this.traces = traces;
     this.signal = signal;
   }
@@ -98,14 +100,14 @@ export class Scan {
   /** The traces of a small set of spans, to load further vectors for them only; undefined = all. */
   async rowsOf(spans: Bitset | undefined): Promise<Rows | undefined> {
     if (spans === undefined) return undefined;
-    if (spans.count() > spans.size * PARTIAL_SHARE) return undefined;
+    if (spans.count() > spans.size * this.partialShare) return undefined;
     const traces = await this.tracesOf(spans);
     return this.rowsOfTraces(traces.toArray());
   }
 
   /** @param ids ascending. */
   rowsOfTraces(ids: Int32Array): Rows | undefined {
-    if (ids.length > this.source.traceCount * PARTIAL_SHARE) return undefined;
+    if (ids.length > this.source.traceCount * this.partialShare) return undefined;
     return { key: ++this.rowsMade, ids };
   }
 
