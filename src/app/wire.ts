@@ -65,6 +65,8 @@ const BODIES_BYTES_MIN = 64 * 1024 * 1024;
 const BODIES_BYTES_MAX = 512 * 1024 * 1024;
 /** Share of the rest in which scan threads together keep decoded parts of blocks. */
 const SCAN_CACHE_SHARE = 0.15;
+/** For what is known about traces that lie in several blocks: four bytes for each copy. */
+const SHARED_TRACES_SHARE = 0.02;
 /** Share of the rest that the heaps of scan threads may take together, and the least of one. */
 const SCAN_HEAP_SHARE = 0.3;
 const SCAN_HEAP_BYTES_MIN = 256 * 1024 * 1024;
@@ -232,7 +234,7 @@ function scanThreads(): number {
 }
 
 function createQuerier(
-  { config, logger, metrics }: Parts,
+  { config, logger, metrics, sharedBytes }: Parts,
   store: Store,
   recent: RecentTraces,
   admission: Admission,
@@ -247,6 +249,7 @@ function createQuerier(
     metrics,
     targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
     scanThreads: scanThreads(),
+    sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
     nowMs: Date.now,
   });

@@ -4,9 +4,10 @@ import type { ScanJob, ScanResult } from './scan-job.ts';
 
 /** None of its sources could be read; undefined when the job has none, so that nothing can be partial. */
 export function crashedResult(job: ScanJob): ScanResult | undefined {
-  if (job.sources.length === 0) return undefined;
+  const sources = 'whole' in job && job.whole !== undefined ? job.whole.sources : job.sources;
+  if (sources.length === 0) return undefined;
   const message = 'the scan thread that read it ended';
-  const failures = job.sources.map((source) => ({
+  const failures = sources.map((source) => ({
     source: source.kind === 'head' ? source.blockId : source.meta.blockId,
     code: 'internal',
     message,
@@ -15,9 +16,13 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
   switch (job.kind) {
     case 'search': {
       const found = packFound([], 'json');
-      const none = new Uint8Array(0);
-      const counts = { hasMore: false, inspectedTraces: 0, inspectedSpans: 0 };
-      return { kind: 'search', found, combined: none, ...counts, ...base };
+      return { kind: 'search', found, hasMore: false, inspectedTraces: 0, inspectedSpans: 0, ...base };
+    }
+    case 'sharedTraces': {
+      const without = sources.map(() => new Int32Array(0));
+      const none = new Int32Array(0);
+      const places = { ends: none, source: none, row: none };
+      return { kind: 'sharedTraces', without, traceCounts: sources.map(() => Infinity), places, ...base };
     }
     case 'trace':
       return { kind: 'trace', trace: undefined, isCut: false, ...base };

@@ -6,10 +6,49 @@ import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 
-/** A source of a job; `rowGroups` limits a block to [from, to). */
-export type ScanSource = SourceRef & { readonly rowGroups?: readonly [number, number] };
+/** A source of a job. */
+export type ScanSource = SourceRef & {
+  /** Limits a block to [from, to). */
+  readonly rowGroups?: readonly [number, number];
+  /** Traces that are evaluated elsewhere: ordinals of a head, rows of a block, ascending. */
+  readonly without?: Int32Array;
+  /** Of a head only the first so many traces: those that came later may be in other sources too. */
+  readonly traceCount?: number;
+};
 
-export interface SearchJob {
+/** Where the parts of traces are that lie in several sources, in shared memory. */
+export interface SharedPlaces {
+  /** Trace i has the places [ends[i - 1], ends[i]). Traces ascend by id. */
+  readonly ends: Int32Array;
+  /** Index of the source. */
+  readonly source: Int32Array;
+  /** Ordinal in a head, row in a block. */
+  readonly row: Int32Array;
+}
+
+/** Traces whose parts are brought together before they are evaluated. */
+export interface WholeTraces {
+  /** What the places speak of. */
+  readonly sources: readonly ScanSource[];
+  readonly places: SharedPlaces;
+  /** Of the traces these: [from, to). */
+  readonly range: readonly [number, number];
+}
+
+/** What a query evaluates: a span that lies in several sources of the query is in one job once. */
+export interface QueryInput {
+  /** Evaluated in place. */
+  readonly sources: readonly ScanSource[];
+  readonly whole?: WholeTraces;
+}
+
+/** Finds the traces that lie in several of the sources. */
+export interface SharedTracesJob {
+  readonly kind: 'sharedTraces';
+  readonly sources: readonly ScanSource[];
+}
+
+export interface SearchJob extends QueryInput {
   readonly kind: 'search';
   readonly query: string;
   readonly range: TimeRange;
@@ -18,12 +57,6 @@ export interface SearchJob {
   readonly limit: number;
   readonly spansPerSpanSet: number;
   readonly format: 'proto' | 'json';
-  readonly sources: readonly ScanSource[];
-  /**
-   * Only these traces (16 bytes each): those that lie in several of the sources are combined and searched
-   * as one, the others are left out of the answer.
-   */
-  readonly combine?: Uint8Array;
 }
 
 export interface TraceJob {
@@ -38,24 +71,22 @@ export interface TraceJob {
   readonly bytesMax: number;
 }
 
-export interface TagNamesJob {
+export interface TagNamesJob extends QueryInput {
   readonly kind: 'tagNames';
   readonly scopes: readonly AttributeScope[];
   /** Only of spans that it finds. */
   readonly query: string | undefined;
-  readonly sources: readonly ScanSource[];
 }
 
-export interface TagValuesJob {
+export interface TagValuesJob extends QueryInput {
   readonly kind: 'tagValues';
   readonly fields: readonly Field[];
   readonly query: string | undefined;
   /** Of all values together; the first in order are kept. */
   readonly bytesMax: number;
-  readonly sources: readonly ScanSource[];
 }
 
-export type ScanJob = SearchJob | TraceJob | TagNamesJob | TagValuesJob;
+export type ScanJob = SearchJob | TraceJob | TagNamesJob | TagValuesJob | SharedTracesJob;
 
 export interface ScanFailure {
   readonly source: string;
@@ -79,8 +110,6 @@ export interface SearchJobResult {
   readonly found: PackedTraces;
   /** More match than were found, behind the last one of these. */
   readonly hasMore: boolean;
-  /** Ids (16 bytes each) of the traces that were combined, found or not. */
-  readonly combined: Uint8Array;
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;
@@ -110,7 +139,24 @@ export interface TagValuesJobResult {
   readonly failures: readonly ScanFailure[];
 }
 
-export type ScanResult = SearchJobResult | TraceJobResult | TagNamesJobResult | TagValuesJobResult;
+export interface SharedTracesJobResult {
+  readonly kind: 'sharedTraces';
+  /** For each source of the job what it is evaluated without; in shared memory. */
+  readonly without: readonly Int32Array[];
+  /** For each source how many traces were looked at. */
+  readonly traceCounts: readonly number[];
+  /** Of the traces that no source has whole. */
+  readonly places: SharedPlaces;
+  readonly inspectedBytes: number;
+  readonly failures: readonly ScanFailure[];
+}
+
+export type ScanResult =
+  | SearchJobResult
+  | TraceJobResult
+  | TagNamesJobResult
+  | TagValuesJobResult
+  | SharedTracesJobResult;
 
 /** What a scan thread is told when it begins. */
 export interface ScanWorkerData {

@@ -2,32 +2,24 @@
 import { parse } from '../traceql/parser.ts';
 import { tagNames, tagValues } from '../traceql/engine/tags.ts';
 import { ValueSet } from '../traceql/engine/value-set.ts';
-import type { AttributeScope, SpanSource } from '../traceql/source.ts';
-import type {
-  ScanFailure,
-  TagNamesJob,
-  TagNamesJobResult,
-  TagValuesJob,
-  TagValuesJobResult,
-} from './scan-job.ts';
-
-/** Goes over the sources of a job. @returns what could not be read. */
-export type VisitSources = (visit: (source: SpanSource) => Promise<void>) => Promise<ScanFailure[]>;
+import type { AttributeScope } from '../traceql/source.ts';
+import type { TagNamesJob, TagNamesJobResult, TagValuesJob, TagValuesJobResult } from './scan-job.ts';
+import type { WalkSources } from './source-walk.ts';
 
 export async function scanTagNames(
   job: TagNamesJob,
-  visitSources: VisitSources,
+  walk: WalkSources,
   signal: AbortSignal,
 ): Promise<TagNamesJobResult> {
   const query = job.query === undefined ? undefined : parse(job.query);
   const names = new Map<AttributeScope, Set<string>>(job.scopes.map((scope) => [scope, new Set()]));
   let inspectedBytes = 0;
-  const failures = await visitSources(async (source) => {
+  const failures = await walk(async (source, excluded) => {
     const before = source.bytesRead;
     await tagNames(
       source,
       job.scopes,
-      query,
+      { query, excluded },
       (scope, found) => found.forEach((name) => names.get(scope)?.add(name)),
       signal,
     );
@@ -38,15 +30,15 @@ export async function scanTagNames(
 
 export async function scanTagValues(
   job: TagValuesJob,
-  visitSources: VisitSources,
+  walk: WalkSources,
   signal: AbortSignal,
 ): Promise<TagValuesJobResult> {
   const query = job.query === undefined ? undefined : parse(job.query);
   const values = new ValueSet(job.bytesMax);
   let inspectedBytes = 0;
-  const failures = await visitSources(async (source) => {
+  const failures = await walk(async (source, excluded) => {
     const before = source.bytesRead;
-    await tagValues(source, job.fields, query, values, signal);
+    await tagValues(source, job.fields, { query, excluded }, values, signal);
     inspectedBytes += source.bytesRead - before;
   });
   return { kind: 'tagValues', values: values.ordered(job.bytesMax), inspectedBytes, failures };

@@ -1,14 +1,15 @@
 // How a query is cut into jobs and how answers come together.
 import t from 'tap';
+import { HeadBuilder } from '../../src/block/head/builder.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { LocalQuerier } from '../../src/modules/querier/index.ts';
-import { mergeFirst, withCombined } from '../../src/modules/querier/merge.ts';
+import { mergeFirst } from '../../src/modules/querier/merge.ts';
 import { distinctSources, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { packFound, unpackFound } from '../../src/store/pack.ts';
-import type { ScanJob, ScanResult, SearchJobResult } from '../../src/store/scan-job.ts';
+import type { ScanJob, ScanResult, SharedTracesJob } from '../../src/store/scan-job.ts';
 import { newestFirst } from '../../src/traceql/engine/order.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -43,7 +44,7 @@ t.test('a block id counts once', (t) => {
 t.test('blocks are cut by row groups of about the wanted size', (t) => {
   const rows = (sizeBytes: number, records: number, target: number) =>
     planSearch([{ kind: 'block', meta: meta('x', sizeBytes, records), location: 'backend' }], target).map(
-      (job) => job.sources[0]!.rowGroups,
+      ({ input }) => input.sources[0]!.rowGroups,
     );
   t.same(rows(400, 4, 200), [
     [0, 2],
@@ -65,7 +66,7 @@ t.test('trace jobs take every source once', (t) => {
   const sources = Array.from({ length: 40 }, (_, i) => local(`block-${i}`));
   const jobs = planTrace(sources, 3);
   t.ok(jobs.length <= 3 && jobs.length > 1);
-  t.equal(new Set(jobs.flatMap((job) => job.sources)).size, 40);
+  t.equal(new Set(jobs.flatMap(({ input }) => input.sources)).size, 40);
   t.same(planTrace([], 3), []);
   t.end();
 });
@@ -118,31 +119,6 @@ t.test('merging: newest first, each trace once, at most the limit', (t) => {
   t.end();
 });
 
-t.test('wholes take the place of their parts, and one that matches no more is gone', (t) => {
-  const traces = found([
-    ['a', 9n],
-    ['b', 8n],
-    ['c', 7n],
-  ]);
-  const whole = packed([['c', 10n]]);
-  const combined = Uint8Array.from([...traces[1]!.id, ...traces[2]!.id]);
-  const result: SearchJobResult = {
-    kind: 'search',
-    found: whole,
-    combined,
-    hasMore: false,
-    inspectedTraces: 0,
-    inspectedSpans: 0,
-    inspectedBytes: 0,
-    failures: [],
-  };
-  const order = (limit: number) => withCombined(traces, result, limit).map((trace) => trace.traceId);
-  t.same(order(3), ['c', 'a']);
-  t.same(order(1), ['c']);
-  t.equal(withCombined(traces, { ...result, combined: new Uint8Array(0) }, 3).length, 3);
-  t.end();
-});
-
 const WHOLE = { from: 'all', blocks: undefined, bytesMax: 0 } as const;
 const ANY = { startSec: undefined, endSec: undefined };
 
@@ -152,7 +128,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult) {
   const jobs: ScanJob[] = [];
   const limits = new Set<string>();
   const counts = { released: 0 };
-  const sab = new SharedArrayBuffer(0);
+  const { sab } = new HeadBuilder({ maxBytes: 1 << 20 });
   const blocklist = new Blocklist();
   for (const blockId of ['one', 'two']) blocklist.added(meta(blockId));
   const querier = new LocalQuerier({
@@ -177,10 +153,31 @@ function aQuerier(scan: (job: ScanJob) => ScanResult) {
     metrics,
     targetBytesPerJob: 1000,
     scanThreads: 2,
+    sharedCacheBytes: 10_000,
     jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
     nowMs: () => 0,
   });
   return { querier, jobs, limits, counts, metrics };
+}
+
+/** Traces of three sources: some rows of the first are elsewhere, and some places make traces whole. */
+function sharedOf(
+  job: SharedTracesJob,
+  without: readonly number[],
+  places: readonly (readonly [source: number, row: number])[],
+): ScanResult {
+  return {
+    kind: 'sharedTraces',
+    without: job.sources.map((_, i) => Int32Array.from(i === 0 ? without : [])),
+    traceCounts: job.sources.map(() => 5),
+    places: {
+      ends: Int32Array.from(places.length > 0 ? [places.length] : []),
+      source: Int32Array.from(places, ([source]) => source),
+      row: Int32Array.from(places, ([, row]) => row),
+    },
+    inspectedBytes: 0,
+    failures: [],
+  };
 }
 
 t.test('a querier tells each source that failed once, and lets go of all of them', async (t) => {
@@ -189,8 +186,8 @@ t.test('a querier tells each source that failed once, and lets go of all of them
   const { querier, jobs, limits, counts, metrics } = aQuerier((job) => {
     if (job.kind === 'trace')
       return { kind: 'trace', trace: undefined, isCut: false, inspectedBytes: 5, failures };
-    const combined = new Uint8Array(0);
-    return { kind: 'search', found: packed([['a', 1n]]), combined, ...stats, failures };
+    if (job.kind === 'sharedTraces') return sharedOf(job, [2, 0], []);
+    return { kind: 'search', found: packed([['a', 1n]]), ...stats, failures };
   });
   const query = {
     tenant: 'team',
@@ -209,7 +206,7 @@ t.test('a querier tells each source that failed once, and lets go of all of them
     'found by three jobs, answered once',
   );
   t.match(answer.stats, { inspectedTraces: 3, inspectedBytes: 9, totalBlocks: 3, completedJobs: 3 });
-  t.match(jobs.at(-1), { kind: 'search', combine: Uint8Array }, 'what was found is looked for everywhere');
+  t.match(jobs[0], { kind: 'sharedTraces', sources: { length: 3 } }, 'first what lies in several sources');
   const trace = await querier.findTrace({
     tenant: 'team',
     id: new Uint8Array(16),
@@ -218,7 +215,7 @@ t.test('a querier tells each source that failed once, and lets go of all of them
     ...WHOLE,
   });
   t.match(trace, { trace: undefined, inspectedBytes: 5 });
-  t.same([...limits], ['search 30', 'trace 10'], 'time that jobs may take');
+  t.same([...limits], ['sharedTraces 30', 'search 30', 'trace 10'], 'time that jobs may take');
   t.equal(counts.released, 2);
   t.match(await metrics.text(), /failed_sources_total\{code="block_corrupt"\} 2/);
 });

@@ -1,9 +1,6 @@
 // What a scan thread answers, without the thread: a trace whose parts lie in several sources is one, and a
 // source that cannot be read is told while the others are read.
 import t from 'tap';
-import { HeadBuilder } from '../../src/block/head/builder.ts';
-import { HeadReader } from '../../src/block/head/reader.ts';
-import { createBlock } from '../../src/block/vparquet/create.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
@@ -14,53 +11,19 @@ import type {
   ScanSource,
   SearchJob,
   SearchJobResult,
+  SharedTracesJobResult,
   TraceJobResult,
+  WholeTraces,
 } from '../../src/store/scan-job.ts';
 import { ScanPool } from '../../src/store/scan-pool.ts';
 import { Scanner } from '../../src/store/scanner.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
-import { aSpan, decodeTraces, encodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
+import { aSpan, decodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
+import { asBlock, asHead } from '../support/scan-sources.ts';
 
 const SECOND = 1_000_000_000n;
 const { signal } = new AbortController();
-
-function headOf(spans: readonly TestSpan[]): SharedArrayBuffer {
-  const head = new HeadBuilder({ maxBytes: 1 << 24 });
-  const bytes = encodeTraces(spans);
-  head.append(bytes, 0, bytes.length);
-  return head.sab;
-}
-
-const asHead = (blockId: string, spans: readonly TestSpan[]): ScanSource => ({
-  kind: 'head',
-  blockId,
-  sab: headOf(spans),
-});
-
-/** A block of the spans, put into the store. */
-async function asBlock(
-  store: MemoryStore,
-  blockId: string,
-  spans: readonly TestSpan[],
-): Promise<ScanSource & { readonly meta: BlockMeta }> {
-  const objects = new Map<string, number[]>();
-  const meta = createBlock({
-    head: new HeadReader(headOf(spans)),
-    blockId,
-    tenant: 'team',
-    dedicatedColumns: [],
-    sink: {
-      create: (name) => {
-        const bytes: number[] = [];
-        objects.set(name, bytes);
-        return { write: (part) => bytes.push(...part), close: () => {} };
-      },
-    },
-  });
-  for (const [name, bytes] of objects) await store.write(`team/${blockId}/${name}`, Uint8Array.from(bytes));
-  return { kind: 'block', meta, location: 'backend' };
-}
 
 function setUp() {
   const local = new MemoryStore(() => 0);
@@ -82,7 +45,7 @@ async function inTwoSources(backend: MemoryStore): Promise<readonly ScanSource[]
   return [asHead('head', [ROOT, SHARED, OTHER]), await asBlock(backend, 'block', [SHARED, LEAF])];
 }
 
-const search = (query: string, sources: readonly ScanSource[], combine?: Uint8Array): SearchJob => ({
+const search = (query: string, sources: readonly ScanSource[], whole?: WholeTraces): SearchJob => ({
   kind: 'search',
   query,
   range: { startSec: undefined, endSec: undefined },
@@ -90,7 +53,7 @@ const search = (query: string, sources: readonly ScanSource[], combine?: Uint8Ar
   spansPerSpanSet: 3,
   format: 'json',
   sources,
-  ...(combine === undefined ? {} : { combine }),
+  ...(whole === undefined ? {} : { whole }),
 });
 
 t.test('trace by id puts the parts together, each span once', async (t) => {
@@ -111,23 +74,69 @@ t.test('trace by id puts the parts together, each span once', async (t) => {
   t.equal(((await scanner.run(absent, signal)) as TraceJobResult).trace, undefined);
 });
 
-t.test(
-  'a trace in several sources is searched as a whole, one in a single source is left alone',
-  async (t) => {
-    const { scanner, backend } = setUp();
-    const sources = await inTwoSources(backend);
-    const query = '{ name = "root" } >> { name = "leaf" }';
-    const apart = (await scanner.run(search(query, sources), signal)) as SearchJobResult;
-    t.equal(apart.found.count, 0, 'no part has both');
-    const ids = Uint8Array.from([...idOf(1), ...idOf(2)]);
-    const whole = (await scanner.run(search(query, sources, ids), signal)) as SearchJobResult;
-    t.same([...whole.combined], [...idOf(1)]);
-    const [found] = unpackFound(whole.found);
-    t.equal(whole.found.count, 1);
-    t.same([...found!.id], [...idOf(1)]);
-    t.match(JSON.parse(Buffer.from(found!.body).toString()), { rootTraceName: 'root', durationMs: Number });
-  },
-);
+/** Where the traces are that lie in several of the sources. */
+async function sharedOf(scanner: Scanner, sources: readonly ScanSource[]): Promise<SharedTracesJobResult> {
+  return (await scanner.run({ kind: 'sharedTraces', sources }, signal)) as SharedTracesJobResult;
+}
+
+const wholeOf = (sources: readonly ScanSource[], { places }: SharedTracesJobResult): WholeTraces => ({
+  sources,
+  places,
+  range: [0, places.ends.length],
+});
+
+t.test('a trace in several sources is searched as a whole, one in a single source in place', async (t) => {
+  const { scanner, backend } = setUp();
+  const sources = await inTwoSources(backend);
+  const query = '{ name = "root" } >> { name = "leaf" }';
+  const apart = (await scanner.run(search(query, sources), signal)) as SearchJobResult;
+  t.equal(apart.found.count, 0, 'no part has both');
+  const shared = await sharedOf(scanner, sources);
+  t.same(
+    shared.without.map((rows) => [...rows]),
+    [[0], [0]],
+  );
+  t.same(shared.traceCounts, [2, 1]);
+  const whole = (await scanner.run(search(query, [], wholeOf(sources, shared)), signal)) as SearchJobResult;
+  const [found] = unpackFound(whole.found);
+  t.equal(whole.found.count, 1);
+  t.same([...found!.id], [...idOf(1)]);
+  t.match(JSON.parse(Buffer.from(found!.body).toString()), { rootTraceName: 'root', durationMs: Number });
+  const inPlace = sources.map((source, i) => ({ ...source, without: shared.without[i]! }));
+  const rest = (await scanner.run(search('{ }', inPlace), signal)) as SearchJobResult;
+  t.same(
+    unpackFound(rest.found).map(({ id }) => [...id]),
+    [[...idOf(2)]],
+  );
+});
+
+t.test('copies with the same spans are evaluated in one of them', async (t) => {
+  const { scanner, backend } = setUp();
+  const sources = [
+    asHead('head', [OTHER, ROOT, SHARED, LEAF]),
+    await asBlock(backend, 'block', [LEAF, SHARED, ROOT]),
+    asHead('other', [span(2, 4, { kind: 2 })]),
+  ];
+  const { without, places } = await sharedOf(scanner, sources);
+  t.same(
+    without.map((rows) => [...rows]),
+    [[0], [0], [0]],
+    'another kind is another span',
+  );
+  t.same([...places.ends], [2]);
+  t.same([...places.source], [0, 2]);
+  t.same([...places.row], [0, 0]);
+});
+
+t.test('of a head only what was there when shared traces were looked for is searched', async (t) => {
+  const { scanner } = setUp();
+  const head = asHead('head', [ROOT, OTHER]);
+  const found = (await scanner.run(search('{ }', [{ ...head, traceCount: 1 }]), signal)) as SearchJobResult;
+  t.same(
+    unpackFound(found.found).map(({ id }) => [...id]),
+    [[...idOf(1)]],
+  );
+});
 
 t.test('what cannot be read is told, the rest is answered', async (t) => {
   const { scanner, backend } = setUp();
@@ -170,9 +179,10 @@ t.test('a part that is damaged where the query did not look is told, the others 
   const query = '{ name = "leaf" || name = "middle" }';
   const apart = (await scanner.run(search(query, sources), signal)) as SearchJobResult;
   t.same(apart.failures, []);
-  const whole = (await scanner.run(search(query, sources, idOf(1)), signal)) as SearchJobResult;
-  t.match(whole.failures, [{ source: 'block', code: 'block_corrupt' }]);
-  t.equal(whole.found.count, 1);
+  const whole = wholeOf(sources, await sharedOf(scanner, sources));
+  const together = (await scanner.run(search(query, [], whole), signal)) as SearchJobResult;
+  t.match(together.failures, [{ source: 'block', code: 'block_corrupt' }]);
+  t.equal(together.found.count, 1);
 });
 
 t.test("scan threads that end: the others' jobs are done, and no job ends more than two", async (t) => {

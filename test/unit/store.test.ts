@@ -7,7 +7,6 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
-import { IdSet } from '../../src/store/id-set.ts';
 import { firstFound, packFound } from '../../src/store/pack.ts';
 import { Poller } from '../../src/store/poller.ts';
 import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
@@ -137,16 +136,6 @@ t.test('retention marks what is old and deletes what was marked long ago', async
   t.match(lines.join(''), / level=info msg="block is deleted" tenant=team block=/);
   t.same(await store.listObjects(`team/${ID(1)}`), []);
   t.same(await store.listObjects(`team/${ID(2)}`), ['meta.json']);
-});
-
-t.test('id set', (t) => {
-  const ids = new Uint8Array(16 * 1000);
-  for (let i = 0; i < 1000; i++) new DataView(ids.buffer).setUint32(16 * i + (i % 4) * 4, i + 1);
-  const set = new IdSet(ids);
-  for (let i = 0; i < 1000; i++) if (set.indexOf(ids, 16 * i) !== i) t.fail(`id ${i}`);
-  t.equal(set.indexOf(new Uint8Array(16), 0), -1);
-  t.equal(new IdSet(new Uint8Array(0)).indexOf(ids, 0), -1);
-  t.end();
 });
 
 t.test('found traces: newest first, packed and told apart', (t) => {

@@ -125,14 +125,14 @@ const goldenFile = (path: string): Uint8Array =>
 
 async function valuesOf(source: SpanSource, fields: readonly Field[], q?: string): Promise<string[]> {
   const values = new ValueSet();
-  await tagValues(source, fields, q === undefined ? undefined : parse(q), values);
+  await tagValues(source, fields, { query: q === undefined ? undefined : parse(q) }, values);
   const { types } = values.ordered(Infinity);
   return types.flatMap(({ type, values: texts }) => texts.map((text) => `${type} ${text}`));
 }
 
 async function namesOf(source: SpanSource, q?: string): Promise<Record<string, string[]>> {
   const found: Record<string, string[]> = {};
-  await tagNames(source, SCOPES, q === undefined ? undefined : parse(q), (scope, names) => {
+  await tagNames(source, SCOPES, { query: q === undefined ? undefined : parse(q) }, (scope, names) => {
     found[scope] = [...names].sort();
   });
   return found;

@@ -143,3 +143,8 @@ function readCounts(sab: SharedArrayBuffer): Int32Array {
     if (Atomics.load(control, CONTROL_VERSION) === version) return counts;
   }
 }
+
+/** Changes whenever a head has got more: equal versions = the same content. */
+export function headVersion(sab: SharedArrayBuffer): number {
+  return Atomics.load(new Int32Array(sab, 0, COUNTS_OFFSET_WORDS), CONTROL_VERSION);
+}

@@ -10,6 +10,7 @@ import type {
   TraceFacts,
   Vector,
 } from '../../traceql/source.ts';
+import { addToDigest, DIGEST_WORDS, type StoredSpans } from '../stored-spans.ts';
 import { attributeKeys } from './attribute-keys.ts';
 import { type AttributeStore, attributeVector } from './attribute-vector.ts';
 import { type Selection, intrinsicVector } from './intrinsic-vector.ts';
@@ -30,7 +31,7 @@ const EVERYTHING: Selection = { traces: undefined, spans: undefined, events: und
 const text = new TextDecoder();
 const utf8 = new TextEncoder();
 
-export class HeadSource implements SpanSource {
+export class HeadSource implements StoredSpans {
   readonly name: string;
   readonly traceCount: number;
   readonly spanCount: number;
@@ -139,6 +140,25 @@ export class HeadSource implements SpanSource {
     const bytes = encodeTrace(this.reader, this.index.spansOf(trace));
     this.bytesRead += bytes.length;
     return bytes;
+  }
+
+  async traces(traces: Int32Array): Promise<Uint8Array> {
+    const bytes = encodeTrace(this.reader, this.index.spansOfAll(traces));
+    this.bytesRead += bytes.length;
+    return bytes;
+  }
+
+  async spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
+    const { spanId, spanKindStatus } = this.reader.vecs;
+    const digests = new Int32Array(traces.length * DIGEST_WORDS);
+    for (let i = 0; i < traces.length; i++) {
+      signal?.throwIfAborted();
+      for (const span of this.index.spansOf(traces[i]!)) {
+        const kind = spanKindStatus.get(span) & 15;
+        addToDigest(digests, i * DIGEST_WORDS, spanId.get(span, 0), spanId.get(span, 1), kind);
+      }
+    }
+    return digests;
   }
 
   private vector(request: FieldRequest, selection: Selection): Vector {

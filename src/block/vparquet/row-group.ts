@@ -14,6 +14,7 @@ import {
   type TraceFacts,
   type Vector,
 } from '../../traceql/source.ts';
+import { DIGEST_WORDS, type StoredSpans } from '../stored-spans.ts';
 import { attributeNames } from './attribute-names.ts';
 import { COUNTING_COLUMN } from './block-columns.ts';
 import { childCounts, isChildCountMissing } from './child-count.ts';
@@ -24,6 +25,7 @@ import { genericParts, valueColumn } from './generic-vector.ts';
 import { type BlockFile, GroupColumns } from './group-columns.ts';
 import { fieldColumns, rowVectors } from './row-vectors.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
+import { spanDigests } from './span-digests.ts';
 import { storedPart } from './stored-vector.ts';
 import { TRACE_COLUMNS, writeTraces } from './trace-writer.ts';
 import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
@@ -39,7 +41,7 @@ const PAGES_SHARE_MAX = 1 / 4;
 const LITERALS_KEY_MAX = 512;
 const ID_BYTES = 16;
 
-export class RowGroupSource implements SpanSource {
+export class RowGroupSource implements StoredSpans {
   readonly name: string;
   readonly traceCount: number;
   spanCount: number;
@@ -240,11 +242,20 @@ export class RowGroupSource implements SpanSource {
   }
 
   /** Some rows (ascending) as one OTLP TracesData. */
-  async rowTraces(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
+  async traces(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
     const { ids } = await this.traceIds(signal);
     const some = new Uint8Array(rows.length * ID_BYTES);
     rows.forEach((row, i) => some.set(ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), i * ID_BYTES));
     return this.writeRows(rows, some, signal);
+  }
+
+  async spanDigests(rows: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
+    const all = await spanDigests(this.group, signal);
+    const some = new Int32Array(rows.length * DIGEST_WORDS);
+    rows.forEach((row, i) => {
+      some.set(all.subarray(row * DIGEST_WORDS, (row + 1) * DIGEST_WORDS), i * DIGEST_WORDS);
+    });
+    return some;
   }
 
   private async writeRows(rows: Int32Array, ids: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {

@@ -4,8 +4,8 @@ import type {
   MetricsAnswer,
   MetricsQuery,
   Querier,
-  QueryStats,
   SearchAnswer,
+  SearchProgress,
   SearchQuery,
   TagNamesAnswer,
   TagNamesQuery,
@@ -18,7 +18,6 @@ import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-
 import { TempoError } from '../../lib/errors.ts';
 import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
-import { unpackFound } from '../../store/pack.ts';
 import type {
   ScanFailure,
   ScanJob,
@@ -30,8 +29,9 @@ import type {
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
-import { mergeFirst, packIds, withCombined } from './merge.ts';
-import { blockIdOf, distinctSources, planSearch, planTrace } from './plan.ts';
+import { SearchMerge } from './merge.ts';
+import { distinctSources, planTrace } from './plan.ts';
+import { Planner, type QueryPlan } from './planner.ts';
 import { findTagNames, findTagValues } from './tags.ts';
 
 export interface QuerierOptions {
@@ -44,6 +44,8 @@ export interface QuerierOptions {
   readonly metrics: Metrics;
   readonly targetBytesPerJob: number;
   readonly scanThreads: number;
+  /** Of what is known about traces that lie in several sources. */
+  readonly sharedCacheBytes: number;
   /** Time that a job of this kind may take; 0 = as long as it takes. */
   readonly jobLimitMs: (kind: ScanJob['kind']) => number;
   readonly nowMs: () => number;
@@ -63,6 +65,7 @@ interface Gathered {
 export class LocalQuerier implements Querier {
   private readonly options: QuerierOptions;
   private readonly pool: Pick<ScanPool, 'run'>;
+  private readonly planner: Planner;
   private readonly failedSources: Counter;
   private readonly jobsPerQuery: Histogram;
 
@@ -70,6 +73,7 @@ export class LocalQuerier implements Querier {
     this.options = options;
     const { pool, jobLimitMs } = options;
     this.pool = { run: (job, how) => pool.run(job, { ...how, limitMs: jobLimitMs(job.kind) }) };
+    this.planner = new Planner({ ...options, pool: this.pool });
     this.failedSources = options.metrics.counter(
       'tempo_querier_failed_sources_total',
       'Blocks or heads that a query could not read; its answer was partial.',
@@ -86,39 +90,26 @@ export class LocalQuerier implements Querier {
       .set(1);
   }
 
-  async search(query: SearchQuery, signal?: AbortSignal): Promise<SearchAnswer> {
+  async search(
+    query: SearchQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: SearchProgress) => void,
+  ): Promise<SearchAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
-      const jobs = planSearch(gathered.sources, this.options.targetBytesPerJob);
-      this.jobsPerQuery.observe({ op: 'search' }, jobs.length);
-      const { tenant } = query;
-      const base = {
-        kind: 'search',
-        query: query.query,
-        range: query.range,
-        order: query.order,
-        after: query.after,
-        limit: query.limit,
-        spansPerSpanSet: query.spansPerSpanSet,
-        format: query.format,
-      } as const;
-      const results = await Promise.all(
-        jobs.map(({ sources, affinity }) =>
-          this.runSearch({ ...base, sources }, { tenant, affinity, signal }),
-        ),
+      const { tenant, limit, ...rest } = query;
+      const { jobs, ...planned } = await this.plan(gathered, 'search', { tenant, signal });
+      const merge = new SearchMerge(query, gathered.sources, jobs.length, planned.inspectedBytes);
+      await Promise.all(
+        jobs.map(async ({ input, affinity }) => {
+          const job: SearchJob = { kind: 'search', ...rest, limit, ...input };
+          const result = await this.runSearch(job, { tenant, affinity, signal });
+          this.report(result.failures, gathered.partial);
+          merge.add(result);
+          onProgress?.({ settled: [], stats: merge.stats });
+        }),
       );
-      for (const result of results) this.report(result.failures, gathered.partial);
-      const parts = results.map((result) => unpackFound(result.found));
-      let traces = mergeFirst(parts, query.limit, query.order);
-      const isCut = parts.reduce((sum, part) => sum + part.length, 0) > query.limit;
-      const hasMore = results.some((result) => result.hasMore) || (isCut && traces.length === query.limit);
-      if (gathered.sources.length > 1 && traces.length > 0) {
-        const job: SearchJob = { ...base, sources: gathered.sources, combine: packIds(traces) };
-        const whole = await this.runSearch(job, { tenant, affinity: 0, signal });
-        this.report(whole.failures, gathered.partial);
-        traces = withCombined(traces, whole, query.limit, query.order);
-      }
-      const stats = searchStats(gathered.sources, results);
+      const { traces, hasMore, stats } = merge;
       return { traces, hasMore, stats, partial: gathered.partial };
     } finally {
       gathered.release();
@@ -137,16 +128,16 @@ export class LocalQuerier implements Querier {
       this.jobsPerQuery.observe({ op: 'traces' }, jobs.length);
       if (jobs.length === 0) return this.traceAnswer([], gathered.partial);
       if (jobs.length === 1) {
-        const only = { kind: 'trace', id, sources: jobs[0]!.sources, format, bytesMax } as const;
+        const only = { kind: 'trace', id, ...jobs[0]!.input, format, bytesMax } as const;
         return this.traceAnswer(
           [await this.runTrace(only, { tenant, affinity: 0, signal })],
           gathered.partial,
         );
       }
       const found = await Promise.all(
-        jobs.map(({ sources, affinity }) =>
+        jobs.map(({ input, affinity }) =>
           this.runTrace(
-            { kind: 'trace', id, sources, format: 'part', bytesMax: 0 },
+            { kind: 'trace', id, ...input, format: 'part', bytesMax: 0 },
             { tenant, affinity, signal },
           ),
         ),
@@ -166,12 +157,14 @@ export class LocalQuerier implements Querier {
   async tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
-      const { targetBytesPerJob } = this.options;
-      const jobs = planSearch(gathered.sources, targetBytesPerJob);
-      this.jobsPerQuery.observe({ op: 'metadata' }, jobs.length);
+      const { jobs, inspectedBytes } = await this.planTags(query, gathered, signal);
       const { answer, failures } = await findTagNames(query, { pool: this.pool, jobs, signal });
       this.report(failures, gathered.partial);
-      return { ...answer, partial: gathered.partial };
+      return {
+        ...answer,
+        inspectedBytes: answer.inspectedBytes + inspectedBytes,
+        partial: gathered.partial,
+      };
     } finally {
       gathered.release();
     }
@@ -180,18 +173,40 @@ export class LocalQuerier implements Querier {
   async tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
-      const { targetBytesPerJob } = this.options;
-      const jobs = planSearch(gathered.sources, targetBytesPerJob);
-      this.jobsPerQuery.observe({ op: 'metadata' }, jobs.length);
+      const { jobs, inspectedBytes } = await this.planTags(query, gathered, signal);
       const { answer, failures } = await findTagValues(query, { pool: this.pool, jobs, signal });
       this.report(failures, gathered.partial);
       if (answer.values.isCut) {
         gathered.partial.push(`more values than ${query.bytesMax} bytes: the first of them are here`);
       }
-      return { ...answer, partial: gathered.partial };
+      return {
+        ...answer,
+        inspectedBytes: answer.inspectedBytes + inspectedBytes,
+        partial: gathered.partial,
+      };
     } finally {
       gathered.release();
     }
+  }
+
+  /** Jobs in which each span is once, and each trace whole. */
+  private async plan(gathered: Gathered, op: string, run: RunOptions): Promise<QueryPlan> {
+    const plan = await this.planner.plan(gathered.sources, run);
+    this.report(plan.failures, gathered.partial);
+    this.jobsPerQuery.observe({ op }, plan.jobs.length);
+    return plan;
+  }
+
+  /** Which names and values there are does not depend on whole traces, unless a query filters. */
+  private async planTags(
+    { query, tenant }: TagNamesQuery | TagValuesQuery,
+    gathered: Gathered,
+    signal: AbortSignal | undefined,
+  ): Promise<QueryPlan> {
+    if (query !== undefined) return this.plan(gathered, 'metadata', { tenant, signal });
+    const plan = this.planner.planApart(gathered.sources);
+    this.jobsPerQuery.observe({ op: 'metadata' }, plan.jobs.length);
+    return plan;
   }
 
   private defaultRange(range: TimeRange): TimeRange {
@@ -267,18 +282,4 @@ export class LocalQuerier implements Querier {
 /** Ids are compared as text: lower-case hex digits and dashes at fixed places. */
 function isInRange(blockId: string, range: BlockRange | undefined): boolean {
   return range === undefined || (blockId >= range.first && blockId <= range.last);
-}
-
-function searchStats(sources: readonly SourceRef[], results: readonly SearchJobResult[]): QueryStats {
-  const sum = (of: (result: SearchJobResult) => number): number => results.reduce((n, r) => n + of(r), 0);
-  const blocks = sources.flatMap((source) => (source.kind === 'block' ? [source.meta] : []));
-  return {
-    inspectedTraces: sum((r) => r.inspectedTraces),
-    inspectedSpans: sum((r) => r.inspectedSpans),
-    inspectedBytes: sum((r) => r.inspectedBytes),
-    totalBlocks: new Set(sources.map(blockIdOf)).size,
-    totalBlockBytes: blocks.reduce((n, meta) => n + meta.sizeBytes, 0),
-    totalJobs: results.length,
-    completedJobs: results.length,
-  };
 }

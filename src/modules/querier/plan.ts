@@ -1,13 +1,16 @@
 // Which sources a query reads and how they are cut into jobs for scan threads. No I/O here.
 import type { BlockMeta } from '../../block/meta.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
-import type { ScanSource } from '../../store/scan-job.ts';
+import type { QueryInput, ScanSource, SharedPlaces } from '../../store/scan-job.ts';
 
 export interface PlannedJob {
-  readonly sources: readonly ScanSource[];
+  readonly input: QueryInput;
   /** Jobs over the same bytes have the same number, so that a thread's cache helps the next query. */
   readonly affinity: number;
 }
+
+/** Fewer traces are not worth another job. */
+const WHOLE_TRACES_PER_JOB_MIN = 64;
 
 /** Sources by block id, each once: heads and local blocks win over the backend's copy. */
 export function distinctSources(recent: readonly SourceRef[], backend: readonly BlockMeta[]): SourceRef[] {
@@ -28,22 +31,36 @@ export function blockIdOf(source: SourceRef): string {
 }
 
 /** One job a head; blocks in runs of row groups of about `targetBytes`. */
-export function planSearch(sources: readonly SourceRef[], targetBytes: number): PlannedJob[] {
+export function planSearch(sources: readonly ScanSource[], targetBytes: number): PlannedJob[] {
   const jobs: PlannedJob[] = [];
   for (const source of sources) {
     const affinity = hashText(blockIdOf(source));
     if (source.kind === 'head') {
-      jobs.push({ sources: [source], affinity });
+      jobs.push({ input: { sources: [source] }, affinity });
       continue;
     }
     const { totalRecords, sizeBytes } = source.meta;
     const groups = Math.max(1, Math.floor(targetBytes / Math.max(1, sizeBytes / Math.max(1, totalRecords))));
     for (let from = 0; from < totalRecords; from += groups) {
       const rowGroups = [from, Math.min(totalRecords, from + groups)] as const;
-      jobs.push({ sources: [{ ...source, rowGroups }], affinity: affinity + jobs.length });
+      jobs.push({ input: { sources: [{ ...source, rowGroups }] }, affinity: affinity + jobs.length });
     }
   }
   return jobs;
+}
+
+/** Jobs that bring the traces at these places together: ranges of them, so that every thread has some. */
+export function planWhole(
+  sources: readonly SourceRef[],
+  places: SharedPlaces,
+  threads: number,
+): PlannedJob[] {
+  const count = places.ends.length;
+  const jobs = Math.min(threads, Math.ceil(count / WHOLE_TRACES_PER_JOB_MIN));
+  return Array.from({ length: jobs }, (_, i) => {
+    const range = [Math.floor((count * i) / jobs), Math.floor((count * (i + 1)) / jobs)] as const;
+    return { input: { sources: [], whole: { sources, places, range } }, affinity: i };
+  });
 }
 
 /** Sources spread over at most `jobsMax` jobs, each with at least a few. */
@@ -52,7 +69,9 @@ export function planTrace(sources: readonly SourceRef[], jobsMax: number): Plann
   const jobs = Math.max(1, Math.min(jobsMax, Math.ceil(sources.length / SOURCES_PER_JOB_MIN)));
   const parts: ScanSource[][] = Array.from({ length: jobs }, () => []);
   for (const source of sources) parts[hashText(blockIdOf(source)) % jobs]!.push(source);
-  return parts.map((part, affinity) => ({ sources: part, affinity })).filter((job) => job.sources.length > 0);
+  return parts
+    .map((part, affinity) => ({ input: { sources: part }, affinity }))
+    .filter(({ input }) => input.sources.length > 0);
 }
 
 function hashText(text: string): number {

@@ -25,8 +25,8 @@ interface Merged<Answer> {
 export async function findTagNames(query: TagNamesQuery, scan: TagScan): Promise<Merged<TagNamesAnswer>> {
   const { scopes } = query;
   const results = await Promise.all(
-    scan.jobs.map(async ({ sources, affinity }) => {
-      const job = { kind: 'tagNames', scopes, query: query.query, sources } as const;
+    scan.jobs.map(async ({ input, affinity }) => {
+      const job = { kind: 'tagNames', scopes, query: query.query, ...input } as const;
       const result = await scan.pool.run(job, { tenant: query.tenant, affinity, signal: scan.signal });
       if (result.kind !== 'tagNames') throw new Error('a job for tag names answered as something else');
       return result;
@@ -39,8 +39,8 @@ export async function findTagNames(query: TagNamesQuery, scan: TagScan): Promise
 export async function findTagValues(query: TagValuesQuery, scan: TagScan): Promise<Merged<TagValuesAnswer>> {
   const { fields, bytesMax } = query;
   const results = await Promise.all(
-    scan.jobs.map(async ({ sources, affinity }) => {
-      const job = { kind: 'tagValues', fields, query: query.query, bytesMax, sources } as const;
+    scan.jobs.map(async ({ input, affinity }) => {
+      const job = { kind: 'tagValues', fields, query: query.query, bytesMax, ...input } as const;
       const result = await scan.pool.run(job, { tenant: query.tenant, affinity, signal: scan.signal });
       if (result.kind !== 'tagValues') throw new Error('a job for tag values answered as something else');
       return result;

@@ -45,7 +45,8 @@ function insertedSpans(
   return kept;
 }
 
-function compareSpans(a: number, b: number, start: Vector, id: Vector): number {
+/** By start, then by id. */
+export function compareSpans(a: number, b: number, start: Vector, id: Vector): number {
   return compareStarts(start, firstEntry(start, a), firstEntry(start, b)) || compareIds(id, a, b);
 }
 

@@ -1,7 +1,7 @@
 // Turns the chosen traces and their matched spans into Tempo's TraceSearchMetadata as JSON text.
 // Everything here is loaded for these traces only.
 import type { ServiceStats, TraceFacts, Vector } from '../source.ts';
-import { earliestSpans } from './earliest.ts';
+import { compareSpans, earliestSpans } from './earliest.ts';
 import { jsonAnyValue, jsonAnyValues, jsonAttribute, traceIdText } from './json.ts';
 import { JsonWriter } from './json-writer.ts';
 import type { Rows, Scan } from './scan.ts';
@@ -79,8 +79,9 @@ export class ResultWriter {
   }
 
   /** The first spanset has a place of its own and is the first of the list too. */
-  private spansets(spansets: readonly ShownSpanset[]): void {
+  private spansets(unordered: readonly ShownSpanset[]): void {
     const { out } = this;
+    const spansets = unordered.length === 1 ? unordered : this.byEarliest(unordered);
     out.raw(',"spanSet":');
     const from = out.position;
     this.spanset(spansets[0]!);
@@ -94,12 +95,22 @@ export class ResultWriter {
     out.raw(']');
   }
 
+  /** Those that begin first come first: in which order spans are stored does not matter. */
+  private byEarliest(spansets: readonly ShownSpanset[]): readonly ShownSpanset[] {
+    const { start, id } = this.columns;
+    return spansets
+      .map((spanset) => ({ spanset, first: earliestSpans(spanset.spans, 1, start, id)[0]! }))
+      .sort((a, b) => compareSpans(a.first, b.first, start, id))
+      .map(({ spanset }) => spanset);
+  }
+
   private serviceStats(services: readonly ServiceStats[]): void {
     const { out } = this;
     if (services.length === 0) return;
+    const ordered = services.length === 1 ? services : [...services].sort(byService);
     out.raw(',"serviceStats":{');
-    for (let i = 0; i < services.length; i++) {
-      const { service, spanCount, errorCount } = services[i]!;
+    for (let i = 0; i < ordered.length; i++) {
+      const { service, spanCount, errorCount } = ordered[i]!;
       if (i > 0) out.raw(',');
       out.string(service);
       out.raw(':{"spanCount":');
@@ -214,4 +225,9 @@ async function loadColumns(
     start: await scan.vector({ kind: 'intrinsic', name: 'span:start' }, rows),
     duration: await scan.vector({ kind: 'intrinsic', name: 'span:duration' }, rows),
   };
+}
+
+/** Sources know services in the order in which spans came: the answer does not depend on it. */
+function byService(a: ServiceStats, b: ServiceStats): number {
+  return a.service < b.service ? -1 : 1;
 }

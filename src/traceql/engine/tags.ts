@@ -15,16 +15,22 @@ const SCOPE_OWNER: Readonly<Record<AttributeScope, Owner>> = {
   instrumentation: 'scope',
 };
 
+/** Which spans count: those that the query finds (undefined = all), but in some traces (ordinals) none. */
+export interface TaggedSpans {
+  readonly query: Query | undefined;
+  readonly excluded?: Bitset | undefined;
+}
+
 /** Calls `found` for the names of each scope; a name may come again. Throws TraceqlError like a search. */
 export async function tagNames(
   source: SpanSource,
   scopes: readonly AttributeScope[],
-  query: Query | undefined,
+  spans: TaggedSpans,
   found: (scope: AttributeScope, names: readonly string[]) => void,
   signal?: AbortSignal,
 ): Promise<void> {
   if (source.traceCount === 0) return;
-  const matching = query && (await matchingSpans(source, query, signal));
+  const matching = spans.query && (await matchingSpans(source, spans.query, spans.excluded, signal));
   if (matching?.spans.isEmpty()) return;
   for (const scope of scopes) {
     const owners = matching && (await ownersOf(matching.scan, matching.spans, SCOPE_OWNER[scope]));
@@ -36,16 +42,16 @@ export async function tagNames(
 export async function tagValues(
   source: SpanSource,
   fields: readonly Field[],
-  query: Query | undefined,
+  tagged: TaggedSpans,
   values: ValueSet,
   signal?: AbortSignal,
 ): Promise<void> {
   if (source.traceCount === 0) return;
-  if (query === undefined) {
+  if (tagged.query === undefined) {
     for (const field of fields) values.addVector(await source.distinct(field, signal));
     return;
   }
-  const { scan, spans } = await matchingSpans(source, query, signal);
+  const { scan, spans } = await matchingSpans(source, tagged.query, tagged.excluded, signal);
   if (spans.isEmpty()) return;
   const rows = await scan.rowsOf(spans);
   for (const field of fields) {
@@ -62,9 +68,11 @@ interface MatchingSpans {
 async function matchingSpans(
   source: SpanSource,
   query: Query,
+  excluded: Bitset | undefined,
   signal: AbortSignal | undefined,
 ): Promise<MatchingSpans> {
-  const scan = new Scan(source, undefined, signal);
+  const traces = excluded && Bitset.full(source.traceCount).andNot(excluded);
+  const scan = new Scan(source, traces, signal);
   return { scan, spans: (await runStages(scan, query.stages)).spans() };
 }
 

@@ -1,0 +1,30 @@
+// What spans at rest (a head, a row group) offer beside the engine's view of them: whole traces as bytes, and
+// digests that tell whether two copies of a trace hold the same spans.
+import type { SpanSource } from '../traceql/source.ts';
+
+export interface StoredSpans extends SpanSource {
+  /**
+   * Some traces (any order) as one serialised OTLP TracesData; duplicate spans may be inside.
+   * @param traces ordinals.
+   */
+  traces(traces: Int32Array, signal?: AbortSignal): Promise<Uint8Array>;
+
+  /** DIGEST_WORDS for each of the traces: equal words = the same spans (by span id and kind). */
+  spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array>;
+}
+
+/** The number of spans, and two sums of hashes: the order of spans does not matter. */
+export const DIGEST_WORDS = 3;
+
+/** Counts one span in the digest at `at`. @param low and high: its id, read little-endian. */
+export function addToDigest(digests: Int32Array, at: number, low: number, high: number, kind: number): void {
+  let a = Math.imul(low ^ kind, 0x85ebca6b);
+  a = Math.imul(a ^ (a >>> 15) ^ high, 0xc2b2ae35);
+  a = Math.imul(a ^ (a >>> 13), 0x9e3779b1);
+  let b = Math.imul(high ^ (kind << 8), 0x27d4eb2f);
+  b = Math.imul(b ^ (b >>> 15) ^ low, 0x165667b1);
+  b = Math.imul(b ^ (b >>> 13), 0x85ebca77);
+  digests[at]!++;
+  digests[at + 1]! += a ^ (a >>> 16);
+  digests[at + 2]! += b ^ (b >>> 16);
+}

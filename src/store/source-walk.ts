@@ -1,0 +1,200 @@
+// The one way in which jobs go over what a query reads: each source in place, without the traces that lie in
+// several, then these, brought together in heads. A visitor sees every span of the job once.
+import { HeadBuilder } from '../block/head/builder.ts';
+import { HeadReader } from '../block/head/reader.ts';
+import { HeadSource } from '../block/head/source.ts';
+import type { StoredSpans } from '../block/stored-spans.ts';
+import { Bitset } from '../lib/bitset.ts';
+import { TempoError } from '../lib/errors.ts';
+import type { SpanSource } from '../traceql/source.ts';
+import type { BlockOpener } from './block-opener.ts';
+import type { QueryInput, ScanFailure, ScanSource, WholeTraces } from './scan-job.ts';
+
+/** @param excluded ordinals of traces that it must leave out; undefined = none. */
+export type VisitSource = (source: SpanSource, excluded: Bitset | undefined) => Promise<void>;
+
+/** Goes over the input of a job. @returns what could not be read. */
+export type WalkSources = (visit: VisitSource) => Promise<ScanFailure[]>;
+
+/** An open head or row group. */
+export interface OpenSource {
+  readonly spans: StoredSpans;
+  /** Row of its first trace in the block. */
+  readonly firstRow: number;
+}
+
+/** Address space of a head in which traces come together. */
+const COMBINE_HEAD_BYTES = 1024 * 1024 * 1024;
+/** Such a head is evaluated when it holds that much, so that the memory of a job has a bound. */
+const COMBINED_BYTES = 32 << 20;
+/** Of the parts that are written out at a time. */
+const BATCH_BYTES = 8 << 20;
+const BATCH_TRACES_FIRST = 16;
+const BATCH_TRACES_MAX = 512;
+
+export async function walkSources(
+  blocks: BlockOpener,
+  { sources, whole }: QueryInput,
+  visit: VisitSource,
+  signal: AbortSignal,
+): Promise<ScanFailure[]> {
+  const failures: ScanFailure[] = [];
+  for (const ref of sources) {
+    await guarded(ref, failures, async () => {
+      for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
+        signal.throwIfAborted();
+        const excluded = excludedOf(ref, firstRow, spans.traceCount);
+        if (excluded?.count() !== spans.traceCount) await visit(spans, excluded);
+      }
+    });
+  }
+  if (whole !== undefined) await new WholeWalk(blocks, whole, failures, signal).run(visit);
+  return failures;
+}
+
+export async function openSource(
+  blocks: BlockOpener,
+  ref: ScanSource,
+  signal: AbortSignal,
+): Promise<readonly OpenSource[]> {
+  if (ref.kind === 'head') return [{ spans: openHead(ref.sab, ref.blockId), firstRow: 0 }];
+  const block = await blocks.open(ref.meta, ref.location, signal);
+  let firstRow = 0;
+  const all = block.rowGroups.map((spans): OpenSource => {
+    const open = { spans, firstRow };
+    firstRow += spans.traceCount;
+    return open;
+  });
+  return all.slice(...(ref.rowGroups ?? []));
+}
+
+export function openHead(sab: SharedArrayBuffer, blockId: string): HeadSource {
+  return new HeadSource(new HeadReader(sab), blockId);
+}
+
+export function newCombineHead(): HeadBuilder {
+  return new HeadBuilder({ maxBytes: COMBINE_HEAD_BYTES });
+}
+
+/** A source that cannot be read is told, and the others are read. A cancelled job ends. */
+export async function guarded(
+  ref: ScanSource,
+  failures: ScanFailure[],
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (err) {
+    if (!(err instanceof TempoError) || (err.code !== 'block_corrupt' && err.code !== 'not_found')) throw err;
+    const source = ref.kind === 'head' ? ref.blockId : ref.meta.blockId;
+    failures.push({ source, code: err.code, message: err.message });
+  }
+}
+
+/** Of the traces of a head or row group that begins at `firstRow` those that are not evaluated there. */
+function excludedOf(ref: ScanSource, firstRow: number, traceCount: number): Bitset | undefined {
+  const { without, traceCount: seen = Infinity } = ref;
+  const begin = without === undefined ? 0 : lowerBound(without, firstRow);
+  const end = without === undefined ? 0 : lowerBound(without, firstRow + traceCount);
+  if (begin === end && traceCount <= seen) return undefined;
+  const excluded = new Bitset(traceCount);
+  for (let i = begin; i < end; i++) excluded.add(without![i]! - firstRow);
+  for (let i = seen; i < traceCount; i++) excluded.add(i);
+  return excluded;
+}
+
+/** Brings traces together, some at a time. */
+class WholeWalk {
+  private readonly blocks: BlockOpener;
+  private readonly whole: WholeTraces;
+  private readonly failures: ScanFailure[];
+  private readonly signal: AbortSignal;
+  private readonly opened = new Map<number, readonly OpenSource[]>();
+
+  constructor(blocks: BlockOpener, whole: WholeTraces, failures: ScanFailure[], signal: AbortSignal) {
+    this.blocks = blocks;
+    this.whole = whole;
+    this.failures = failures;
+    this.signal = signal;
+  }
+
+  async run(visit: VisitSource): Promise<void> {
+    let [from] = this.whole.range;
+    const [, to] = this.whole.range;
+    let batch = BATCH_TRACES_FIRST;
+    let head = newCombineHead();
+    while (from < to) {
+      const end = Math.min(to, from + batch);
+      const bytes = await this.append(head, from, end);
+      batch = nextBatch(bytes / (end - from));
+      from = end;
+      if (head.usedBytes < COMBINED_BYTES && from < to) continue;
+      this.signal.throwIfAborted();
+      await visit(openHead(head.sab, 'combined'), undefined);
+      if (from < to) head = newCombineHead();
+    }
+  }
+
+  /** Adds the parts of some traces to a head, which takes each span once. @returns their bytes. */
+  private async append(head: HeadBuilder, from: number, to: number): Promise<number> {
+    const { sources } = this.whole;
+    let bytes = 0;
+    for (const [source, rows] of this.rowsBySource(from, to)) {
+      const ref = sources[source]!;
+      await guarded(ref, this.failures, async () => {
+        for (const { spans, firstRow } of await this.open(source)) {
+          const some = rows.subarray(
+            lowerBound(rows, firstRow),
+            lowerBound(rows, firstRow + spans.traceCount),
+          );
+          if (some.length === 0) continue;
+          this.signal.throwIfAborted();
+          const part = await spans.traces(
+            some.map((row) => row - firstRow),
+            this.signal,
+          );
+          head.append(part, 0, part.length);
+          bytes += part.length;
+        }
+      });
+    }
+    return bytes;
+  }
+
+  /** For each source (ascending) the rows of the traces [from, to), ascending. */
+  private rowsBySource(from: number, to: number): readonly (readonly [number, Int32Array])[] {
+    const { ends, source, row } = this.whole.places;
+    const rows = new Map<number, number[]>();
+    for (let i = from === 0 ? 0 : ends[from - 1]!; i < ends[to - 1]!; i++) {
+      const list = rows.get(source[i]!);
+      if (list === undefined) rows.set(source[i]!, [row[i]!]);
+      else list.push(row[i]!);
+    }
+    return [...rows].sort(([a], [b]) => a - b).map(([k, list]) => [k, Int32Array.from(list).sort()] as const);
+  }
+
+  private async open(source: number): Promise<readonly OpenSource[]> {
+    let open = this.opened.get(source);
+    if (open === undefined) {
+      open = await openSource(this.blocks, this.whole.sources[source]!, this.signal);
+      this.opened.set(source, open);
+    }
+    return open;
+  }
+}
+
+function nextBatch(bytesPerTrace: number): number {
+  return Math.max(1, Math.min(BATCH_TRACES_MAX, Math.floor(BATCH_BYTES / Math.max(1, bytesPerTrace))));
+}
+
+/** The first index whose value is not below `value`. */
+function lowerBound(ascending: Int32Array, value: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,45 @@
+// Sources of scan jobs made of test spans.
+import { HeadBuilder } from '../../src/block/head/builder.ts';
+import { HeadReader } from '../../src/block/head/reader.ts';
+import type { BlockMeta } from '../../src/block/meta.ts';
+import { createBlock } from '../../src/block/vparquet/create.ts';
+import type { MemoryStore } from '../../src/objectstore/memory.ts';
+import type { ScanSource } from '../../src/store/scan-job.ts';
+import { encodeTraces, type TestSpan } from './otlp.ts';
+
+function headOf(spans: readonly TestSpan[]): SharedArrayBuffer {
+  const head = new HeadBuilder({ maxBytes: 1 << 24 });
+  const bytes = encodeTraces(spans);
+  head.append(bytes, 0, bytes.length);
+  return head.sab;
+}
+
+export const asHead = (blockId: string, spans: readonly TestSpan[]): ScanSource => ({
+  kind: 'head',
+  blockId,
+  sab: headOf(spans),
+});
+
+/** A block of the spans, put into the store. */
+export async function asBlock(
+  store: MemoryStore,
+  blockId: string,
+  spans: readonly TestSpan[],
+): Promise<ScanSource & { readonly meta: BlockMeta }> {
+  const objects = new Map<string, number[]>();
+  const meta = createBlock({
+    head: new HeadReader(headOf(spans)),
+    blockId,
+    tenant: 'team',
+    dedicatedColumns: [],
+    sink: {
+      create: (name) => {
+        const bytes: number[] = [];
+        objects.set(name, bytes);
+        return { write: (part) => bytes.push(...part), close: () => {} };
+      },
+    },
+  });
+  for (const [name, bytes] of objects) await store.write(`team/${blockId}/${name}`, Uint8Array.from(bytes));
+  return { kind: 'block', meta, location: 'backend' };
+}

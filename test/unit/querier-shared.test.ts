@@ -1,0 +1,213 @@
+// However spans are cut into heads and blocks, a query answers as over one head with all of them.
+import t from 'tap';
+import { MemoryStore } from '../../src/objectstore/memory.ts';
+import { LocalQuerier } from '../../src/modules/querier/index.ts';
+import { Blocklist } from '../../src/store/blocklist.ts';
+import type { ScanJob, ScanSource } from '../../src/store/scan-job.ts';
+import { Scanner } from '../../src/store/scanner.ts';
+import { findSharedIds } from '../../src/store/shared-ids.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { aResource, aSpan, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
+import { asBlock, asHead } from '../support/scan-sources.ts';
+
+const { signal } = new AbortController();
+const SEED = Number(process.env['SHARED_SEED'] ?? Date.now() % 1_000_000);
+const ROUNDS = Number(process.env['SHARED_ROUNDS'] ?? 12);
+const MILLI = 1_000_000n;
+
+/** Numbers from 0 to below 1 that depend on the seed only. */
+function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let x = Math.imul(state ^ (state >>> 15), 1 | state);
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+type Next = ReturnType<typeof random>;
+const below = (next: Next, n: number): number => Math.floor(next() * n);
+
+/** Traces of a few spans each: trees, some without a root, starts and ends apart. */
+function makeSpans(next: Next, traces: number): TestSpan[] {
+  const spans: TestSpan[] = [];
+  const services = ['shop', 'cart', 'mail'].map((name) => aResource(name));
+  for (let trace = 1; trace <= traces; trace++) {
+    const count = 1 + below(next, 9);
+    const isRootless = below(next, 5) === 0;
+    for (let i = 1; i <= count; i++) {
+      const startUnixNano = START_NANO + BigInt(trace * 1000 + i * 7 + below(next, 5)) * MILLI;
+      const parent = i === 1 ? (isRootless ? 99 : 0) : 1 + below(next, i - 1);
+      spans.push(
+        aSpan({
+          traceId: hexId(trace * 7919, 16),
+          spanId: hexId(i, 8),
+          parentSpanId: parent === 0 ? '' : hexId(parent, 8),
+          name: `op-${below(next, 4)}`,
+          kind: 1 + below(next, 5),
+          startUnixNano,
+          endUnixNano: startUnixNano + BigInt(1 + below(next, 400)) * MILLI,
+          attributes: [['n', BigInt(below(next, 5))]],
+          status: { code: below(next, 3), message: '' },
+          resource: services[below(next, services.length)]!,
+        }),
+      );
+    }
+  }
+  return spans;
+}
+
+/** The spans in 1 to 4 sources: each span in one at least, some traces whole in several. */
+async function cut(next: Next, spans: readonly TestSpan[], backend: MemoryStore): Promise<ScanSource[]> {
+  const count = 1 + below(next, 4);
+  const parts: TestSpan[][] = Array.from({ length: count }, () => []);
+  const wayOf = new Map<string, number>();
+  for (const span of spans) {
+    if (!wayOf.has(span.traceId)) wayOf.set(span.traceId, below(next, 4));
+    const way = wayOf.get(span.traceId)!;
+    const home = Number(BigInt(`0x${span.traceId}`) % BigInt(count));
+    if (way === 0) parts[home]!.push(span);
+    else if (way === 1) for (const part of parts) part.push(span);
+    else {
+      const first = below(next, count);
+      parts.forEach((part, i) => {
+        if (i === first || (way === 2 && below(next, 3) === 0)) part.push(span);
+      });
+    }
+  }
+  const sources: ScanSource[] = [];
+  for (const [i, part] of parts.entries()) {
+    const id = `source-${below(next, 90) + 10}${i}`;
+    sources.push(below(next, 2) === 0 ? asHead(id, part) : await asBlock(backend, id, part));
+  }
+  return sources;
+}
+
+function querierOver(sources: readonly ScanSource[], backend: MemoryStore) {
+  const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
+  const jobs: ScanJob[] = [];
+  const querier = new LocalQuerier({
+    admit: () => {},
+    blocklist: new Blocklist(),
+    pool: {
+      run: (job) => {
+        jobs.push(job);
+        return scanner.run(job, signal);
+      },
+    },
+    recent: { recentSources: () => Promise.resolve({ sources, complete: true, release: () => {} }) },
+    logger: silentLogger,
+    metrics: new Metrics(),
+    targetBytesPerJob: 1000,
+    scanThreads: 2,
+    sharedCacheBytes: 1 << 20,
+    jobLimitMs: () => 0,
+    nowMs: () => 0,
+  });
+  return { querier, jobs };
+}
+
+const QUERIES = [
+  '{ }',
+  '{ name = "op-1" }',
+  '{ kind = server } >> { status = error }',
+  '{ name = "op-0" } > { }',
+  '{ name = "op-2" } ~ { name = "op-1" }',
+  '{ kind = client } !>> { status = error }',
+  '{ status = ok } &>> { kind = producer }',
+  '{ span.n = 1 } && { span.n = 3 }',
+  '{ } | count() > 4',
+  '{ status = error } | count() = 2',
+  '{ } | avg(duration) > 150ms',
+  '{ trace:duration > 300ms }',
+  '{ trace:rootName = "op-3" && kind = server }',
+  '{ trace:rootService = "cart" }',
+  '{ nestedSetParent < 0 }',
+  '{ span:childCount > 1 }',
+  '{ status = error } | select(span.n, resource.service.name, trace:duration)',
+  '{ } | by(resource.service.name) | count() > 2',
+];
+const ANY = { startSec: undefined, endSec: undefined };
+
+async function answers(querier: LocalQuerier): Promise<readonly string[]> {
+  const texts: string[] = [];
+  for (const query of QUERIES) {
+    for (const limit of [5, 1000]) {
+      const search = {
+        tenant: 'team',
+        query,
+        range: ANY,
+        limit,
+        spansPerSpanSet: 3,
+        format: 'json',
+      } as const;
+      const { traces, partial } = await querier.search(search);
+      t.same(partial, []);
+      texts.push(traces.map(({ body }) => Buffer.from(body).toString()).join('\n'));
+    }
+  }
+  return texts;
+}
+
+async function tags(querier: LocalQuerier): Promise<unknown> {
+  const query = '{ kind = server } >> { status = error }';
+  const common = { tenant: 'team', query, range: ANY } as const;
+  const { names } = await querier.tagNames({ ...common, scopes: ['span', 'resource'] });
+  const fields = [{ kind: 'attribute', scope: 'span', name: 'n' }] as const;
+  const { values } = await querier.tagValues({ ...common, fields, bytesMax: 1000 });
+  return { names, values };
+}
+
+t.test(`sources cut at random answer as one head (SHARED_SEED=${SEED})`, async (t) => {
+  for (let round = 0; round < ROUNDS; round++) {
+    const next = random(SEED + round);
+    const spans = makeSpans(next, 40);
+    const backend = new MemoryStore(() => 0);
+    const whole = querierOver([asHead('whole', spans)], backend);
+    const want = await answers(whole.querier);
+    const parts = querierOver(await cut(next, spans, backend), backend);
+    const got = await answers(parts.querier);
+    QUERIES.forEach((query, i) => {
+      for (const k of [2 * i, 2 * i + 1]) {
+        if (got[k] !== want[k]) t.equal(got[k], want[k], `round ${round}: ${query}`);
+      }
+    });
+    t.same(await tags(parts.querier), await tags(whole.querier), `round ${round}: tags`);
+    const searches = parts.jobs.filter(({ kind }) => kind === 'sharedTraces').length;
+    t.ok(searches <= 1, 'what lies in several sources is found once');
+  }
+});
+
+t.test('ids in several lists', (t) => {
+  const next = random(7);
+  const ids = Array.from({ length: 3000 }, (_, i) => {
+    const id = Buffer.alloc(16);
+    // 64-bit ids among whole ones: half of them begin with the same bytes
+    for (let k = i % 2 === 0 ? 8 : 0; k < 16; k++) id[k] = below(next, 256);
+    return id;
+  });
+  const lists = Array.from({ length: 5 }, () => [] as Buffer[]);
+  for (const id of ids) for (const list of lists) if (below(next, 4) === 0) list.push(id);
+  const { ends, list, index } = findSharedIds(lists.map((part) => new Uint8Array(Buffer.concat(part))));
+  const want = new Map<string, number>();
+  for (const part of lists)
+    for (const id of part) want.set(id.toString('hex'), (want.get(id.toString('hex')) ?? 0) + 1);
+  const expected = [...want].filter(([, count]) => count > 1).sort(([a], [b]) => (a < b ? -1 : 1));
+  let begin = 0;
+  const got = Array.from(ends, (end) => {
+    const places = Array.from({ length: end - begin }, (_, k) => begin + k);
+    begin = end;
+    const names = places.map((place) => lists[list[place]!]![index[place]!]!.toString('hex'));
+    t.equal(new Set(names).size, 1, 'the same id');
+    t.same(
+      places.map((place) => list[place]),
+      places.map((place) => list[place]!).sort((a, b) => a - b),
+    );
+    return [names[0], places.length];
+  });
+  t.same(got, expected);
+  t.same([...findSharedIds([]).ends], []);
+  t.end();
+});
