@@ -52,15 +52,15 @@ export interface SearchAnswer {
   readonly partial: readonly string[];
 }
 
-/** What is known of an answer while it is made. */
+/** An answer while it is made. */
 export interface SearchProgress {
-  /**
-   * Traces that will be in the answer whatever else is found, as they will be there, in its order. Each is
-   * told once.
-   */
-  readonly settled: readonly AnsweredTrace[];
   /** So far; the totals are those of the answer. */
   readonly stats: QueryStats;
+  /**
+   * Traces that will be in the answer whatever else is found, as they will be there, in its order. Each is
+   * given once.
+   */
+  takeSettled(): readonly AnsweredTrace[];
 }
 
 /** What is asked: what ingesters have, blocks of the backend, or both. */
@@ -164,7 +164,10 @@ export interface Querier {
   metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer>;
   tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer>;
   tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer>;
-  /** @param onProgress may be called any number of times before the answer is there. */
+  /**
+   * @param signal aborted with a TimeIsUpError it has what was found answered as a part.
+   * @param onProgress is called as often as something has been read, with the same object.
+   */
   search(
     query: SearchQuery,
     signal?: AbortSignal,

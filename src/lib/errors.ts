@@ -34,3 +34,6 @@ export class RetryLaterError extends TempoError {
     this.retryAfterMs = retryAfterMs;
   }
 }
+
+/** Why a query is aborted whose caller still waits: the time for it is over, and what was found is of use. */
+export class TimeIsUpError extends TempoError {}

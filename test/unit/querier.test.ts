@@ -3,16 +3,24 @@ import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
-import { TempoError } from '../../src/lib/errors.ts';
+import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier } from '../../src/modules/querier/index.ts';
 import { mergeFirst } from '../../src/modules/querier/merge.ts';
 import { distinctSources, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
+import { Settled } from '../../src/modules/querier/settled.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { packFound, unpackFound } from '../../src/store/pack.ts';
-import type { ScanJob, ScanResult, SharedTracesJob } from '../../src/store/scan-job.ts';
+import type {
+  ScanJob,
+  ScanResult,
+  ScanSource,
+  SearchJobResult,
+  SharedTracesJob,
+} from '../../src/store/scan-job.ts';
 import { newestFirst } from '../../src/traceql/engine/order.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { Chance } from '../support/fuzz.ts';
 
 const meta = (blockId: string, sizeBytes = 100, totalRecords = 4): BlockMeta => ({
   format: 'vParquet4',
@@ -116,6 +124,61 @@ t.test('merging: newest first, each trace once, at most the limit', (t) => {
   );
   t.ok(newestFirst(found([['a', 1n]])[0]!, found([['b', 1n]])[0]!) < 0, 'ties by id');
   t.ok(newestFirst(found([['f', 1n]])[0]!, found([['10', 1n]])[0]!) < 0, 'as the bytes of ids');
+  t.end();
+});
+
+t.test('what is certain before all jobs are done: in the answer, each trace once', (t) => {
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  t.comment(`seed ${seed}`);
+  const chance = new Chance(seed);
+  const SECOND = 1_000_000_000n;
+  let early = 0;
+  let id = 0;
+  /** A job that looks at some traces and finds some of them, none later than so many seconds. */
+  const aJob = (source: ScanSource, inspectedTraces: number, latestSec: number) => {
+    const entries = Array.from({ length: chance.below(inspectedTraces + 1) }, () => {
+      const startUnixNano = BigInt(chance.below(latestSec)) * SECOND + BigInt(chance.below(3));
+      return [(++id).toString(16), startUnixNano] as const;
+    });
+    entries.sort(([, a], [, b]) => Number(b - a));
+    return { input: { sources: [source] }, inspectedTraces, traces: found(entries) };
+  };
+  const aSource = (i: number) => {
+    const counts = [chance.below(6), chance.below(6)];
+    const latestSec = 2 + chance.below(40);
+    if (chance.once(4)) return [aJob({ ...head(`${i}`), traceCount: counts[0]! }, counts[0]!, 50)];
+    const totalObjects = counts[0]! + counts[1]!;
+    const block = { ...meta(`${i}`), endSec: latestSec - 1, totalObjects };
+    return counts.map((count, group) =>
+      aJob(
+        { kind: 'block', meta: block, location: 'backend', rowGroups: [group, group + 1] },
+        count,
+        latestSec,
+      ),
+    );
+  };
+  for (let round = 0; round < 500; round++) {
+    const limit = 1 + chance.below(15);
+    const jobs = Array.from({ length: 1 + chance.below(6) }, (_, i) => aSource(i)).flat();
+    const inputs = jobs.map(({ input }) => input);
+    const answer = mergeFirst(
+      jobs.map(({ traces }) => traces),
+      limit,
+    );
+    const settled = new Settled(limit, inputs);
+    const taken: string[] = [];
+    let merged: ReturnType<typeof mergeFirst> = [];
+    const open = [...jobs];
+    while (open.length > 0) {
+      const [job] = open.splice(chance.below(open.length), 1);
+      settled.done(job!.input, job!.inspectedTraces);
+      merged = mergeFirst([merged, job!.traces], limit);
+      taken.push(...settled.take(merged).map(({ traceId }) => traceId));
+      if (open.length > 0) early += taken.length;
+    }
+    t.strictSame(taken.toSorted(), answer.map(({ traceId }) => traceId).toSorted(), `round ${round}`);
+  }
+  t.ok(early > 100, `${early} were certain early`);
   t.end();
 });
 
@@ -237,4 +300,58 @@ t.test('a query that fails lets go of its sources too', async (t) => {
     querier.findTrace({ tenant: 'team', id: new Uint8Array(16), range: ANY, format: 'json', ...WHOLE }),
   );
   t.equal(counts.released, 2);
+});
+
+t.test('jobs that are not done in time: the others are the answer, which says so', async (t) => {
+  const overdue = new TempoError('deadline_exceeded', 'context deadline exceeded');
+  const result = (traceId: string): SearchJobResult => ({
+    kind: 'search',
+    found: packed([[traceId, 1n]]),
+    hasMore: false,
+    inspectedTraces: 1,
+    inspectedSpans: 2,
+    inspectedBytes: 3,
+    failures: [],
+  });
+  const query = {
+    tenant: 'team',
+    query: '{}',
+    range: ANY,
+    limit: 5,
+    spansPerSpanSet: 3,
+    format: 'json',
+  } as const;
+  let isLate = (_index: number): boolean => false;
+  let searches = 0;
+  const { querier } = aQuerier((job) => {
+    if (job.kind === 'sharedTraces') return sharedOf(job, [], []);
+    if (isLate(searches++)) throw overdue;
+    return result('a');
+  });
+  const completed: number[] = [];
+  isLate = (index) => index === 1;
+  const answer = await querier.search(query, undefined, ({ stats }) => completed.push(stats.completedJobs));
+  t.match(answer.traces, [{ traceId: 'a' }]);
+  t.match(answer.stats, { completedJobs: 2, totalJobs: 3 });
+  t.same(completed, [1, 2]);
+  t.equal(answer.partial.at(-1), 'querier.search.query_timeout is over: 1 of 3 parts were not read');
+  isLate = () => true;
+  await t.rejects(querier.search(query), overdue, 'nothing was read');
+
+  const ended = new AbortController();
+  isLate = (index) => {
+    if (index === 4) ended.abort(new TimeIsUpError('unavailable', 'time is up'));
+    return index > 4;
+  };
+  searches = 3;
+  const part = await querier.search(query, ended.signal);
+  t.match(part.stats, { completedJobs: 2, totalJobs: 3 });
+  t.equal(part.partial.at(-1), 'time is up: 1 of 3 parts were not read');
+  const gone = new AbortController();
+  searches = 0;
+  isLate = (index) => {
+    if (index === 1) gone.abort(new TempoError('cancelled', 'gone'));
+    return index > 0;
+  };
+  await t.rejects(querier.search(query, gone.signal), overdue, 'nobody waits for a part');
 });

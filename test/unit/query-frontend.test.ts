@@ -398,7 +398,7 @@ t.test('requests that are denied, that take too long, and that nobody waits for'
       signals.push(signal);
       signal.addEventListener('abort', () => reject(new TempoError('cancelled', 'cancelled')));
     });
-  const { app, metrics, get } = setUp(false, {
+  const { get } = setUp(false, {
     apiTimeoutMs: 30,
     urlDenyList: ['foo=\\d', '^/api/v2/.*secret'],
     logHeaders: 'X-Query-Tags, user-agent',
@@ -421,6 +421,7 @@ t.test('requests that are denied, that take too long, and that nobody waits for'
   t.equal(late.statusCode, 503);
   t.equal(late.body, 'unable to process request in the configured timeout');
 
+  const { app, metrics } = setUp(false, { logger, search: never });
   await app.listen({ port: 0, host: '127.0.0.1' });
   t.teardown(() => app.close());
   const { port } = app.server.address() as AddressInfo;
@@ -554,14 +555,22 @@ t.test('streams: a search grows, each trace is sent once, the last message has a
   const jobs = (completedJobs: number) => ({ completedJobs, totalJobs: 9 });
   const stats = (completedJobs: number) => ({ ...NO_STATS, ...jobs(completedJobs) });
   const query = Promise.withResolvers<SearchAnswer>();
-  let report: ((progress: SearchProgress) => void) | undefined;
+  let worked: ((progress: SearchProgress) => void) | undefined;
   const { methods } = setUp(false, {
     search: (_signal, onProgress) => {
-      report = onProgress;
-      onProgress({ settled: [], stats: stats(1) });
+      worked = onProgress;
       return query.promise;
     },
   });
+  /** What was found and not taken yet. */
+  const settled: ReturnType<typeof found>[] = [];
+  let completed = 0;
+  const work = (...ids: string[]): void => {
+    settled.push(...ids.map(found));
+    completed++;
+    const takeSettled = () => settled.splice(0);
+    worked!({ stats: stats(completed), takeSettled });
+  };
   const method = methods.find('/tempopb.StreamingQuerier/Search');
   if (method?.kind !== 'stream') throw new Error('no stream');
   const call = { message: new Uint8Array(0), metadata: {}, signal: NEVER, trailers: {} };
@@ -574,14 +583,17 @@ t.test('streams: a search grows, each trace is sent once, the last message has a
     };
     return { ids: traces.map(({ traceID }) => traceID), metrics };
   };
-  t.same(await next(), { ids: [], metrics: jobs(1) }, 'progress without a trace, after a while');
-  report!({ settled: [], stats: stats(2) });
-  report!({ settled: [found('a')], stats: stats(3) });
+  const first = next();
+  while (worked === undefined) await new Promise((resolve) => setImmediate(resolve));
+  work();
+  t.same(await first, { ids: [], metrics: jobs(1) }, 'progress without a trace, after a while');
   const second = next();
-  t.same(await second, { ids: ['a'], metrics: jobs(3) });
-  report!({ settled: [found('b')], stats: stats(4) });
-  report!({ settled: [found('c')], stats: stats(5) });
-  t.same(await next(), { ids: ['b', 'c'], metrics: jobs(5) }, 'reports are gathered');
+  work();
+  work('a');
+  t.same(await second, { ids: ['a'], metrics: jobs(3) }, 'the first trace at once');
+  work('b');
+  work('c');
+  t.same(await next(), { ids: ['b', 'c'], metrics: jobs(5) }, 'then what came meanwhile');
   query.resolve({
     traces: ['e', 'a', 'b', 'c', 'd'].map(found),
     hasMore: true,

@@ -1,13 +1,14 @@
 // Brings the answers of several scan jobs together: in order, each trace once, at most the limit.
-import type { QueryStats, SearchQuery } from '../../contracts/query.ts';
+import type { AnsweredTrace, QueryStats, SearchProgress, SearchQuery } from '../../contracts/query.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
 import { type UnpackedTrace, unpackFound } from '../../store/pack.ts';
-import type { SearchJobResult } from '../../store/scan-job.ts';
-import { comparing, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
+import type { QueryInput, SearchJobResult } from '../../store/scan-job.ts';
+import { comparing, isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
 import { blockIdOf } from './plan.ts';
+import { Settled } from './settled.ts';
 
 /** The answer of a search while its jobs finish. */
-export class SearchMerge {
+export class SearchMerge implements SearchProgress {
   /** The first that were found so far. */
   traces: readonly UnpackedTrace[] = [];
   /** More match than these. */
@@ -15,6 +16,7 @@ export class SearchMerge {
   private readonly query: Pick<SearchQuery, 'limit' | 'order'>;
   private readonly sources: readonly SourceRef[];
   private readonly totalJobs: number;
+  private readonly settled: Settled | undefined;
   private completedJobs = 0;
   private inspectedTraces = 0;
   private inspectedSpans = 0;
@@ -24,17 +26,24 @@ export class SearchMerge {
   constructor(
     query: Pick<SearchQuery, 'limit' | 'order'>,
     sources: readonly SourceRef[],
-    totalJobs: number,
+    jobs: readonly QueryInput[],
     plannedBytes: number,
   ) {
     this.query = query;
     this.sources = sources;
-    this.totalJobs = totalJobs;
+    this.totalJobs = jobs.length;
     this.inspectedBytes = plannedBytes;
+    if (isNewestFirst(query.order ?? NEWEST_FIRST)) this.settled = new Settled(query.limit, jobs);
   }
 
-  add(result: SearchJobResult): void {
+  /** Nothing is certain in other orders: how long the longest trace of a block is, nobody knows. */
+  takeSettled(): readonly AnsweredTrace[] {
+    return this.settled?.take(this.traces) ?? [];
+  }
+
+  add(job: QueryInput, result: SearchJobResult): void {
     this.completedJobs++;
+    this.settled?.done(job, result.inspectedTraces);
     this.inspectedTraces += result.inspectedTraces;
     this.inspectedSpans += result.inspectedSpans;
     this.inspectedBytes += result.inspectedBytes;
@@ -43,6 +52,11 @@ export class SearchMerge {
     const isCut = this.traces.length + found.length > limit;
     if (found.length > 0) this.traces = mergeFirst([this.traces, found], limit, order);
     this.hasMore ||= result.hasMore || (isCut && this.traces.length === limit);
+  }
+
+  /** Jobs that were not done. */
+  get missingJobs(): number {
+    return this.totalJobs - this.completedJobs;
   }
 
   get stats(): QueryStats {
@@ -60,21 +74,36 @@ export class SearchMerge {
   }
 }
 
-/** The first `limit` of all, each trace id once: of several parts the first, where they were not combined. */
+/**
+ * The first `limit` of all parts, which are in order, each trace id once: of several parts the first, where
+ * they were not combined.
+ */
 export function mergeFirst(
   parts: readonly (readonly UnpackedTrace[])[],
   limit: number,
   order: TraceOrder = NEWEST_FIRST,
-): UnpackedTrace[] {
-  if (parts.length === 1) return parts[0]!.slice(0, limit);
-  const all = parts.flat().sort(comparing(order));
-  const seen = new Set<string>();
+): readonly UnpackedTrace[] {
+  const compare = comparing(order);
+  const merged = parts.reduce((a, b) => mergeTwo(a, b, limit, compare), []);
+  return merged.length > limit ? merged.slice(0, limit) : merged;
+}
+
+function mergeTwo(
+  a: readonly UnpackedTrace[],
+  b: readonly UnpackedTrace[],
+  limit: number,
+  compare: (a: UnpackedTrace, b: UnpackedTrace) => number,
+): readonly UnpackedTrace[] {
+  if (a.length === 0) return b;
+  if (b.length === 0 || (a.length >= limit && compare(a.at(-1)!, b[0]!) < 0)) return a;
   const merged: UnpackedTrace[] = [];
-  for (const trace of all) {
-    if (merged.length === limit) break;
-    if (seen.has(trace.traceId)) continue;
-    seen.add(trace.traceId);
-    merged.push(trace);
+  const ids = new Set<string>();
+  for (let i = 0, j = 0; merged.length < limit && (i < a.length || j < b.length); ) {
+    const isOfA = j === b.length || (i < a.length && compare(a[i]!, b[j]!) <= 0);
+    const next = isOfA ? a[i++]! : b[j++]!;
+    if (ids.has(next.traceId)) continue;
+    ids.add(next.traceId);
+    merged.push(next);
   }
   return merged;
 }

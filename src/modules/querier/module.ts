@@ -29,6 +29,7 @@ import type {
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
+import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
 import { distinctSources, planTrace } from './plan.ts';
 import { Planner, type QueryPlan } from './planner.ts';
@@ -99,16 +100,20 @@ export class LocalQuerier implements Querier {
     try {
       const { tenant, limit, ...rest } = query;
       const { jobs, ...planned } = await this.plan(gathered, 'search', { tenant, signal });
-      const merge = new SearchMerge(query, gathered.sources, jobs.length, planned.inspectedBytes);
+      const inputs = jobs.map(({ input }) => input);
+      const merge = new SearchMerge(query, gathered.sources, inputs, planned.inspectedBytes);
+      const late = new LateJobs(signal);
       await Promise.all(
         jobs.map(async ({ input, affinity }) => {
           const job: SearchJob = { kind: 'search', ...rest, limit, ...input };
-          const result = await this.runSearch(job, { tenant, affinity, signal });
+          const result = await late.unless(this.runSearch(job, { tenant, affinity, signal }));
+          if (result === undefined) return;
           this.report(result.failures, gathered.partial);
-          merge.add(result);
-          onProgress?.({ settled: [], stats: merge.stats });
+          merge.add(input, result);
+          onProgress?.(merge);
         }),
       );
+      gathered.partial.push(...late.reasons(jobs.length));
       const { traces, hasMore, stats } = merge;
       return { traces, hasMore, stats, partial: gathered.partial };
     } finally {

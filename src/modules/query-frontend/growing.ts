@@ -1,39 +1,47 @@
-// An answer that grows: what a query reports while it runs, gathered so that a slow reader holds nothing up
-// and a fast query is not cut into crumbs.
+// An answer that grows: what a query finds while it runs, taken so that a slow reader holds nothing up and a
+// fast query is not cut into crumbs.
 
 /** How long the reader waits for more between two parts. */
 const INTERVAL_MS = 250;
 
 /**
- * Runs a query and yields what it has reported since the last time: at most every 250 ms, the first part that
- * is worth it at once. Returns the answer, after which nothing more is yielded; throws what the query throws.
+ * Runs a query and yields what it has found since the last time, if it has worked at all: at most every
+ * 250 ms, the first part that is worth it at once. Returns the answer, after which nothing more is yielded;
+ * throws what the query throws.
  *
+ * @param run gets what is to be called when something was read, with a way to take what was found.
  * @param isWorth what an impatient reader wants to see.
  */
 export async function* growing<Part, Answer>(
-  run: (report: (part: Part) => void) => Promise<Answer>,
+  run: (worked: (take: () => Part) => void) => Promise<Answer>,
   isWorth: (part: Part) => boolean,
-): AsyncGenerator<readonly Part[], Answer> {
-  let reported: Part[] = [];
-  let wake = (): void => {};
+): AsyncGenerator<Part, Answer> {
+  let take: (() => Part) | undefined;
+  let first: Part | undefined;
   let isFirstShown = false;
   let isDone = false;
-  const answer = run((part) => {
-    reported.push(part);
-    if (!isFirstShown && isWorth(part)) wake();
+  let wake = (): void => {};
+  const answer = run((newTake) => {
+    take = newTake;
+    if (isFirstShown || first !== undefined) return;
+    const part = newTake();
+    if (!isWorth(part)) return;
+    first = part;
+    wake();
   });
   const done = answer.then(
     () => void (isDone = true),
     () => void (isDone = true),
   );
   for (;;) {
-    if (!(!isFirstShown && reported.some(isWorth))) await pause(done, (resolve) => (wake = resolve));
+    if (first === undefined) await pause(done, (resolve) => (wake = resolve));
     if (isDone) return answer;
-    if (reported.length === 0) continue;
-    const parts = reported;
-    reported = [];
-    isFirstShown ||= parts.some(isWorth);
-    yield parts;
+    const part = first ?? take?.();
+    if (part === undefined) continue;
+    isFirstShown ||= first !== undefined;
+    first = undefined;
+    take = undefined;
+    yield part;
   }
 }
 

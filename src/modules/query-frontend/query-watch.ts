@@ -1,7 +1,7 @@
 // Watches over each query, whichever protocol brought it: ends it when its time is over or its caller has
 // left, and counts and logs it when it is answered.
 import { httpStatusOf } from '../../api/errors.ts';
-import { TempoError } from '../../lib/errors.ts';
+import { TempoError, TimeIsUpError } from '../../lib/errors.ts';
 import type { FrontendMetrics } from './metrics.ts';
 import type { LoggedQuery, QueryLog } from './query-log.ts';
 import type { Op } from './reads.ts';
@@ -80,5 +80,5 @@ function outcomeOf(failure: unknown, status: number): 'answered' | 'refused' | '
 }
 
 function timedOut(): TempoError {
-  return new TempoError('unavailable', 'unable to process request in the configured timeout');
+  return new TimeIsUpError('unavailable', 'unable to process request in the configured timeout');
 }

@@ -116,11 +116,11 @@ export class Reads {
     return { answer, bytesMax };
   }
 
-  /** @param onProgress is told what is found meanwhile, in the form of the answer. */
+  /** @param onProgress gets a way to ask for what was found since it was asked for, as an answer has it. */
   async search(
     call: ReadCall,
     format: 'proto' | 'json',
-    onProgress?: (found: FoundSearch) => void,
+    onProgress?: (take: () => FoundSearch) => void,
   ): Promise<FoundSearch> {
     const { querier, searchLimits, searchDurationMaxMs } = this.options;
     const ownMaxMs = searchDurationMaxMs(call.tenant);
@@ -131,8 +131,11 @@ export class Reads {
     const range = remainingRange(params);
     const query = { tenant: call.tenant, ...params, range, spansPerSpanSet, format };
     const form = { isTagSearch, order: params.order };
-    const answer = await querier.search(query, call.signal, ({ settled, stats }) =>
-      onProgress?.({ ...form, answer: { traces: settled, stats, hasMore: false, partial: [] } }),
+    const answer = await querier.search(query, call.signal, (progress) =>
+      onProgress?.(() => {
+        const { stats } = progress;
+        return { ...form, answer: { traces: progress.takeSettled(), stats, hasMore: false, partial: [] } };
+      }),
     );
     call.seen.bytes += answer.stats.inspectedBytes;
     return { ...form, answer };

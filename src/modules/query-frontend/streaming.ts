@@ -85,16 +85,14 @@ async function* searchMessages(
   trailers: Record<string, string>,
 ): AsyncGenerator<Uint8Array> {
   const parts = growing<FoundSearch, FoundSearch>(
-    (report) => reads.search(call, 'proto', report),
+    (worked) => reads.search(call, 'proto', worked),
     ({ answer }) => answer.traces.length > 0,
   );
   const sent = new Set<string>();
   let next = await parts.next();
   for (; next.done !== true; next = await parts.next()) {
-    const last = next.value.at(-1)!;
-    const traces = next.value.flatMap(({ answer }) => answer.traces);
-    for (const { traceId } of traces) sent.add(traceId);
-    yield* searchPackets({ ...last, answer: { ...last.answer, traces } }, packetBytesMax);
+    for (const { traceId } of next.value.answer.traces) sent.add(traceId);
+    yield* searchPackets(next.value, packetBytesMax);
   }
   const { value: found } = next;
   Object.assign(trailers, searchNotes(found));
