@@ -17,7 +17,7 @@ export function registerMetricsRoute(app: FastifyInstance, metrics: Metrics): vo
   app.get('/metrics', async (request, reply) => {
     const { accept, 'accept-encoding': encoding = '' } = request.headers;
     const format = expositionFormat(accept);
-    const body = Buffer.from(await metrics.text(format));
+    const body = await metrics.bytes(format);
     reply.type(EXPOSITION_TYPES[format]).header('vary', 'accept, accept-encoding');
     if (body.length < GZIP_BYTES_MIN || !takesGzip(String(encoding))) return reply.send(body);
     return reply.header('content-encoding', 'gzip').send(await gzipped(body, { level: GZIP_LEVEL }));

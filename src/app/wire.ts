@@ -214,6 +214,7 @@ function createStore({ sharedBytes, config, logger, metrics, overrides }: Parts)
     metrics,
     blocklistPollMs: trace.blocklistPollMs,
     blocklistPollConcurrency: Math.max(1, trace.blocklistPollConcurrency),
+    blocklistPollTenantConcurrency: Math.max(0, trace.blocklistPollTenantConcurrency),
     retention: blockRetention(config, overrides),
     sizeBytesMax: trace.local.maxBytes,
     scanThreads: scanThreads(),

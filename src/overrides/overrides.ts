@@ -1,5 +1,5 @@
 // The limits that hold now: those of each tenant that has its own, else those of `*`, else the defaults.
-import type { Gauge, Metrics } from '../telemetry/metrics.ts';
+import type { ComputedSeries, Gauge, Metrics } from '../telemetry/metrics.ts';
 import type { Limits } from './limits.ts';
 import { ANY_TENANT } from './tenants.ts';
 
@@ -67,14 +67,7 @@ export class Overrides {
       showDefaults,
     );
     const help = 'Limits of tenants that have their own.';
-    metrics.gauge('tempo_limits_overrides', help, ['limit_name', 'user'], (gauge) => {
-      gauge.reset();
-      for (const [user, limits] of this.#tenants) {
-        for (const [limit_name, valueOf] of Object.entries(LIMIT_VALUES)) {
-          if (!DEFAULTS_ONLY.has(limit_name)) gauge.set({ limit_name, user }, valueOf(limits));
-        }
-      }
-    });
+    metrics.computedGauge('tempo_limits_overrides', help, ['limit_name', 'user'], () => this.#series());
   }
 
   /** Who has limits of their own, and which. */
@@ -85,6 +78,14 @@ export class Overrides {
   /** Puts the tenants of the overrides file in place of what it held before. */
   replace(tenants: TenantsLimits): void {
     this.#tenants = new Map([...this.#inline, ...tenants]);
+  }
+
+  *#series(): Generator<ComputedSeries> {
+    for (const [user, limits] of this.#tenants) {
+      for (const [name, valueOf] of Object.entries(LIMIT_VALUES)) {
+        if (!DEFAULTS_ONLY.has(name)) yield [[name, user], valueOf(limits)];
+      }
+    }
   }
 
   of(tenant: string): Limits {

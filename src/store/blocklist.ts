@@ -15,7 +15,18 @@ export interface TenantBlocks {
   readonly unreadable: ReadonlyMap<string, string>;
 }
 
-const NONE: TenantBlocks = { live: new Map(), compacted: new Map(), unreadable: new Map() };
+/** Shared by all tenants that have nothing there: most have neither compacted nor unreadable blocks. */
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
+const NONE: TenantBlocks = { live: NOTHING, compacted: NOTHING, unreadable: NOTHING };
+
+/** Blocks of a tenant; sets without an entry take no memory. */
+export function tenantBlocks({ live, compacted, unreadable }: TenantBlocks): TenantBlocks {
+  return { live: orNothing(live), compacted: orNothing(compacted), unreadable: orNothing(unreadable) };
+}
+
+function orNothing<T>(map: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
+  return map.size === 0 ? NOTHING : map;
+}
 
 type Change =
   | { readonly kind: 'added'; readonly meta: BlockMeta }
@@ -26,6 +37,7 @@ export class Blocklist {
   private tenantsById = new Map<string, TenantBlocks>();
   /** Changes since the running poll began: its listing may be older than they are. */
   private readonly changes = new Map<string, Change[]>();
+  private isPolling = false;
 
   tenants(): string[] {
     return [...this.tenantsById.keys()];
@@ -60,18 +72,23 @@ export class Blocklist {
   /** To be called before listing begins, so that later changes survive `replace`. */
   beginPoll(): void {
     this.changes.clear();
+    this.isPolling = true;
   }
 
   /** Takes over what a poll found. */
   replace(polled: ReadonlyMap<string, TenantBlocks>): void {
     this.tenantsById = new Map(polled);
     for (const [tenant, changes] of this.changes) for (const change of changes) this.apply(tenant, change);
+    this.changes.clear();
+    this.isPolling = false;
   }
 
   private record(tenant: string, change: Change): void {
-    const earlier = this.changes.get(tenant);
-    if (earlier === undefined) this.changes.set(tenant, [change]);
-    else earlier.push(change);
+    if (this.isPolling) {
+      const earlier = this.changes.get(tenant);
+      if (earlier === undefined) this.changes.set(tenant, [change]);
+      else earlier.push(change);
+    }
     this.apply(tenant, change);
   }
 
@@ -94,6 +111,6 @@ export class Blocklist {
         unreadable.delete(change.blockId);
         break;
     }
-    this.tenantsById.set(tenant, { live, compacted, unreadable });
+    this.tenantsById.set(tenant, tenantBlocks({ live, compacted, unreadable }));
   }
 }

@@ -156,7 +156,7 @@ const traceFields = {
   search: block(searchFields),
   blocklist_poll: duration('5m', 'poll period', { flag: 'storage.trace.blocklist_poll' }),
   blocklist_poll_concurrency: int(50, 'meta reads in parallel (0 warns)'),
-  blocklist_poll_tenant_concurrency: int(0, 'tenants in parallel, 0 = 1'),
+  blocklist_poll_tenant_concurrency: int(0, 'tenants in parallel, 0 = 8'),
   blocklist_poll_fallback: bool(true, 'list bucket if the index fails'),
   blocklist_poll_tenant_index_builders: int(2, 'index writers per tenant'),
   blocklist_poll_stale_tenant_index: duration('0s', 'max index age, 0 = off'),

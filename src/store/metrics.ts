@@ -56,9 +56,8 @@ export function createStoreMetrics(metrics: Metrics, blocklist: Blocklist): Stor
 /** What the last poll found. */
 function showBlocklist(metrics: Metrics, blocklist: Blocklist): void {
   const byTenant = (name: string, help: string, valueOf: (tenant: string) => number): void => {
-    metrics.gauge(name, help, ['tenant'], (gauge) => {
-      gauge.reset();
-      for (const tenant of blocklist.tenants()) gauge.set({ tenant }, valueOf(tenant));
+    metrics.computedGauge(name, help, ['tenant'], function* () {
+      for (const tenant of blocklist.tenants()) yield [[tenant], valueOf(tenant)];
     });
   };
   byTenant('tempodb_blocklist_length', 'Blocks of a tenant.', (tenant) => blocklist.tenant(tenant).live.size);
@@ -73,28 +72,20 @@ function showBlocklist(metrics: Metrics, blocklist: Blocklist): void {
     () => 0,
   );
   const byStatus = (name: string, help: string, valueOf: (meta: BlockMeta) => number): void => {
-    metrics.gauge(name, help, ['tenant', 'status'], (gauge) => {
-      gauge.reset();
-      for (const tenant of blocklist.tenants()) setByStatus(gauge, blocklist, tenant, valueOf);
+    metrics.computedGauge(name, help, ['tenant', 'status'], function* () {
+      for (const tenant of blocklist.tenants()) {
+        const { live, compacted } = blocklist.tenant(tenant);
+        let sum = 0;
+        for (const meta of live.values()) sum += valueOf(meta);
+        yield [[tenant, 'live'], sum];
+        sum = 0;
+        for (const { meta } of compacted.values()) sum += valueOf(meta);
+        yield [[tenant, 'compacted'], sum];
+      }
     });
   };
   byStatus('tempodb_backend_objects_total', 'Traces in the backend.', ({ totalObjects }) => totalObjects);
   byStatus('tempodb_backend_bytes_total', 'Bytes in the backend.', ({ sizeBytes }) => sizeBytes);
-}
-
-function setByStatus(
-  gauge: Gauge,
-  blocklist: Blocklist,
-  tenant: string,
-  valueOf: (meta: BlockMeta) => number,
-): void {
-  const { live, compacted } = blocklist.tenant(tenant);
-  let sum = 0;
-  for (const meta of live.values()) sum += valueOf(meta);
-  gauge.set({ tenant, status: 'live' }, sum);
-  sum = 0;
-  for (const { meta } of compacted.values()) sum += valueOf(meta);
-  gauge.set({ tenant, status: 'compacted' }, sum);
 }
 
 const BATCH_BUCKETS = 5;

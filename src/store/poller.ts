@@ -1,11 +1,13 @@
-// Finds out which blocks the backend holds: lists each tenant, reads the metas it has not seen, writes the
-// tenant index.
+// Finds out which blocks the backend holds: lists each tenant, reads the metas it has not seen. Writes the
+// tenant indexes.
+import { hash } from 'node:crypto';
 import { metaFromJson } from '../block/meta-json.ts';
 import { type BlockMeta, COMPACTED_META_NAME, META_NAME } from '../block/meta.ts';
+import { eachConcurrently } from '../lib/concurrent.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Blocklist, CompactedBlock, TenantBlocks } from './blocklist.ts';
+import { type Blocklist, type CompactedBlock, type TenantBlocks, tenantBlocks } from './blocklist.ts';
 import { INDEX_JSON, INDEX_PROTO, tenantIndexJson, tenantIndexProto } from './tenant-index.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -14,7 +16,9 @@ export interface PollerOptions {
   readonly store: ObjectStore;
   readonly blocklist: Blocklist;
   readonly logger: Logger;
+  /** Of one tenant. */
   readonly concurrency: number;
+  readonly tenantConcurrency: number;
   readonly nowMs: () => number;
 }
 
@@ -24,50 +28,59 @@ type Found =
   | { readonly kind: 'unreadable'; readonly reason: string }
   | undefined;
 
-export interface PollResult {
-  readonly failedTenants: readonly string[];
-  /** Tenants whose index could not be written. */
-  readonly failedIndexes: readonly string[];
-}
+/** Indexes that are written at once: each waits for the disk several times. */
+const INDEXES_AT_ONCE = 4;
 
 export class Poller {
   private readonly options: PollerOptions;
-  /** Index content last written, by tenant: an unchanged list is not written again. */
+  /** Hash of the blocks last written to the index, by tenant: an unchanged list is not written again. */
   private readonly written = new Map<string, string>();
 
   constructor(options: PollerOptions) {
     this.options = options;
   }
 
-  /** One pass over all tenants. A tenant that fails keeps its previous list; the failures are returned. */
-  async poll(): Promise<PollResult> {
-    const { store, blocklist, logger } = this.options;
+  /** One pass over all tenants. A tenant that fails keeps its previous list; the failed ones are returned. */
+  async poll(): Promise<readonly string[]> {
+    const { store, blocklist, logger, tenantConcurrency } = this.options;
     blocklist.beginPoll();
     const polled = new Map<string, TenantBlocks>();
-    const failedTenants: string[] = [];
-    for (const tenant of await store.listFolders('')) {
+    const failed: string[] = [];
+    await eachConcurrently(await store.listFolders(''), tenantConcurrency, async (tenant) => {
       try {
         const blocks = await this.pollTenant(tenant, blocklist.tenant(tenant));
-        if (blocks.live.size + blocks.compacted.size + blocks.unreadable.size === 0) continue;
+        if (blocks.live.size + blocks.compacted.size + blocks.unreadable.size === 0) return;
         polled.set(tenant, blocks);
       } catch (err) {
         logger.error('polling a tenant failed', { tenant, err });
-        failedTenants.push(tenant);
+        failed.push(tenant);
         polled.set(tenant, blocklist.tenant(tenant));
       }
-    }
+    });
     blocklist.replace(polled);
-    const failedIndexes: string[] = [];
-    // Afterwards: on a disk that takes no more, the blocks are answered all the same.
-    for (const [tenant, blocks] of polled) {
+    for (const tenant of this.written.keys()) if (!polled.has(tenant)) this.written.delete(tenant);
+    return failed;
+  }
+
+  /**
+   * Writes the indexes of tenants whose blocks are others than they were. A process that begins writes all of
+   * them, so nobody should wait for it: also on a disk that takes no more, blocks are answered.
+   * @param isStopped asked before each.
+   * @returns tenants whose index could not be written.
+   */
+  async writeIndexes(isStopped: () => boolean): Promise<readonly string[]> {
+    const { blocklist, logger } = this.options;
+    const failed: string[] = [];
+    await eachConcurrently(blocklist.tenants(), INDEXES_AT_ONCE, async (tenant) => {
+      if (isStopped()) return;
       try {
-        await this.writeIndex(tenant, blocks);
+        await this.writeIndex(tenant, blocklist.tenant(tenant));
       } catch (err) {
         logger.error('tenant index cannot be written', { tenant, err });
-        failedIndexes.push(tenant);
+        failed.push(tenant);
       }
-    }
-    return { failedTenants, failedIndexes };
+    });
+    return failed;
   }
 
   private async pollTenant(tenant: string, known: TenantBlocks): Promise<TenantBlocks> {
@@ -81,10 +94,8 @@ export class Poller {
       if (found?.kind === 'compacted') compacted.set(blockId, found.block);
       if (found?.kind === 'unreadable') unreadable.set(blockId, found.reason);
     };
-    for (let i = 0; i < ids.length; i += this.options.concurrency) {
-      await Promise.all(ids.slice(i, i + this.options.concurrency).map(visit));
-    }
-    return { live, compacted, unreadable };
+    await eachConcurrently(ids, Math.min(ids.length, this.options.concurrency), visit);
+    return tenantBlocks({ live, compacted, unreadable });
   }
 
   private async find(tenant: string, blockId: string, known: TenantBlocks): Promise<Found> {
@@ -120,7 +131,8 @@ export class Poller {
   }
 
   private async writeIndex(tenant: string, blocks: TenantBlocks): Promise<void> {
-    const state = [...blocks.live.keys(), '/', ...blocks.compacted.keys()].sort().join();
+    const ids = [...blocks.live.keys(), '/', ...blocks.compacted.keys()].sort().join();
+    const state = hash('sha1', ids, 'base64');
     if (this.written.get(tenant) === state) return;
     const now = this.options.nowMs();
     await this.options.store.write(`${tenant}/${INDEX_PROTO}`, tenantIndexProto(blocks, now));

@@ -19,6 +19,8 @@ export interface StoreOptions {
   readonly metrics: Metrics;
   readonly blocklistPollMs: number;
   readonly blocklistPollConcurrency: number;
+  /** 0 = a few. */
+  readonly blocklistPollTenantConcurrency: number;
   /** undefined = no block is deleted for its age. */
   readonly retention: RetentionTimes | undefined;
   /** Most that is kept on disk; 0 = no bound. */
@@ -31,6 +33,8 @@ export interface StoreOptions {
   readonly scanWorkerData: ScanWorkerData;
   readonly nowMs: () => number;
 }
+
+const TENANTS_AT_ONCE = 8;
 
 /** Node's timers run at once when they are to wait longer. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
@@ -66,6 +70,7 @@ export class Store implements Service {
       blocklist: this.blocklist,
       logger,
       concurrency: options.blocklistPollConcurrency,
+      tenantConcurrency: options.blocklistPollTenantConcurrency || TENANTS_AT_ONCE,
       nowMs: options.nowMs,
     });
     this.metrics = createStoreMetrics(metrics, this.blocklist);
@@ -79,6 +84,7 @@ export class Store implements Service {
     await this.options.objectStore.prepare();
     this.pool.start();
     await this.tick();
+    this.upkeep = this.writeIndexes();
     this.schedule();
   }
 
@@ -118,7 +124,10 @@ export class Store implements Service {
     if (this.stopped) return;
     const afterMs = Math.min(this.options.blocklistPollMs, TIMER_MS_MAX);
     this.timer = setTimeout(() => {
-      this.upkeep = this.upkeep.then(() => this.tick()).finally(() => this.schedule());
+      this.upkeep = this.upkeep
+        .then(() => this.tick())
+        .then(() => this.writeIndexes())
+        .finally(() => this.schedule());
     }, afterMs);
   }
 
@@ -140,9 +149,7 @@ export class Store implements Service {
     const { metrics } = this;
     const begin = performance.now();
     try {
-      const { failedTenants, failedIndexes } = await this.poller.poll();
-      for (const tenant of failedTenants) metrics.pollErrors.inc({ tenant });
-      for (const tenant of failedIndexes) metrics.indexErrors.inc({ tenant });
+      for (const tenant of await this.poller.poll()) metrics.pollErrors.inc({ tenant });
       metrics.pollSeconds.observe((performance.now() - begin) / 1000);
       await this.retain();
       await this.makeRoom();
@@ -150,5 +157,11 @@ export class Store implements Service {
       metrics.pollErrors.inc({ tenant: '' });
       logger.error('polling the backend failed', { err });
     }
+  }
+
+  /** Never rejects. */
+  private async writeIndexes(): Promise<void> {
+    const failed = await this.poller.writeIndexes(() => this.stopped);
+    for (const tenant of failed) this.metrics.indexErrors.inc({ tenant });
   }
 }

@@ -42,8 +42,11 @@ export class CountedHistogram implements RegisteredMetric {
 
   async get(): Promise<Snapshot> {
     const { name, help, type } = this;
-    const values = [...this.#series.values()].flatMap((series) => this.#samples(series));
-    return { name, help, type, values };
+    return { name, help, type, values: this.#allSamples() };
+  }
+
+  *#allSamples(): Generator<Sample> {
+    for (const series of this.#series.values()) yield* this.#samples(series);
   }
 
   remove(label: string): void {

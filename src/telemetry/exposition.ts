@@ -25,7 +25,8 @@ export interface Snapshot {
   readonly name: string;
   readonly help: string;
   readonly type: string;
-  readonly values: readonly Sample[];
+  /** May be made one after another while they are written. */
+  readonly values: Iterable<Sample>;
 }
 
 /** A metric as prom-client keeps it. */
@@ -48,30 +49,34 @@ const SAMPLES_A_LOOK = 500;
 
 const TOTAL = '_total';
 
-/** A scraper takes it as it is; the OpenMetrics form ends with its `# EOF`. */
+/** The bytes that a scraper takes; the OpenMetrics form ends with its `# EOF`. */
 export async function exposition(
   metrics: readonly RegisteredMetric[],
   format: ExpositionFormat,
-): Promise<string> {
+): Promise<Buffer> {
   const isOpen = format === 'openmetrics';
   const names = new Set(metrics.map(({ name }) => name));
-  const parts: string[] = [];
+  const slices: Buffer[] = [];
+  let text = '';
   let sliceEndsAtMs = performance.now() + SLICE_MS;
   for (const metric of metrics) {
     const snapshot = await (metric.getForPromString?.() ?? metric.get());
     const { name, type, values } = snapshot;
     const family = isOpen ? openFamily(snapshot, names) : { name, type };
-    parts.push(`# HELP ${family.name} ${escapedHelp(snapshot.help, isOpen)}\n`);
-    parts.push(`# TYPE ${family.name} ${family.type}\n`);
-    for (let i = 0; i < values.length; i++) {
-      parts.push(sampleLine(name, values[i]!, isOpen));
-      if (i % SAMPLES_A_LOOK !== 0 || performance.now() < sliceEndsAtMs) continue;
+    text += `# HELP ${family.name} ${escapedHelp(snapshot.help, isOpen)}\n`;
+    text += `# TYPE ${family.name} ${family.type}\n`;
+    let i = 0;
+    for (const sample of values) {
+      text += sampleLine(name, sample, isOpen);
+      if (i++ % SAMPLES_A_LOOK !== 0 || performance.now() < sliceEndsAtMs) continue;
+      slices.push(Buffer.from(text));
+      text = '';
       await nextTurn();
       sliceEndsAtMs = performance.now() + SLICE_MS;
     }
   }
-  if (isOpen) parts.push('# EOF\n');
-  return parts.join('');
+  slices.push(Buffer.from(isOpen ? `${text}# EOF\n` : text));
+  return Buffer.concat(slices);
 }
 
 /**

@@ -2,11 +2,12 @@
 // each.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Counter, Gauge, Histogram, type Metric, Registry } from 'prom-client';
+import { ComputedGauge, type ComputedSeries } from './computed-gauge.ts';
 import { CountedHistogram } from './counted-histogram.ts';
 import { type ExpositionFormat, exposition, type RegisteredMetric } from './exposition.ts';
 import { TenantActivity } from './tenant-activity.ts';
 
-export type { Counter, CountedHistogram, Gauge, Histogram };
+export type { ComputedSeries, Counter, CountedHistogram, Gauge, Histogram };
 
 /** Buckets of Prometheus' clients where nobody names others: seconds. */
 export const SECONDS_BUCKETS: readonly number[] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -89,15 +90,30 @@ export class Metrics {
     return histogram;
   }
 
+  /** A gauge with many series, of which nothing is kept between scrapes. */
+  computedGauge(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    series: () => Iterable<ComputedSeries>,
+  ): void {
+    const gauge = new ComputedGauge(name, help, labelNames, series);
+    this.registry.registerMetric(gauge as unknown as Metric);
+  }
+
   /** What a scraper is given. */
-  text(format: ExpositionFormat = 'text'): Promise<string> {
+  bytes(format: ExpositionFormat = 'text'): Promise<Buffer> {
     return exposition(this.registered(), format);
+  }
+
+  async text(format: ExpositionFormat = 'text'): Promise<string> {
+    return (await this.bytes(format)).toString();
   }
 
   async #forget(tenants: ReadonlySet<string>): Promise<void> {
     for (const metric of this.registered()) {
       const label = metric.labelNames.find((name) => TENANT_LABELS.includes(name));
-      if (label === undefined) continue;
+      if (label === undefined || metric instanceof ComputedGauge) continue;
       await nextTurn();
       if (metric instanceof CountedHistogram) for (const tenant of tenants) metric.remove(tenant);
       else await removeSeries(metric, label, tenants);

@@ -8,6 +8,7 @@ import { type AppendResult, HeadBuilder } from '../../src/block/head/builder.ts'
 import { HEAD_VEC_NAMES } from '../../src/block/head/layout.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
+import { collectGarbage } from '../../src/lib/garbage.ts';
 import { NestedSets } from '../../src/block/nested-set.ts';
 import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
 import { type FieldRequest, ValueType, type Vector } from '../../src/traceql/source.ts';
@@ -1286,4 +1287,25 @@ t.test('another thread reads whole frames while the head grows', async (t) => {
   const [{ problems, largest }] = (await report) as [{ problems: string[]; largest: number }];
   t.strictSame(problems, []);
   t.equal(largest, frames * spansPerFrame);
+});
+
+t.test('a head of one span is small, as there may be one for each of many tenants', (t) => {
+  const request = encodeTraces([aSpan({ attributes: [['a', 'b']] })]);
+  const heads = Array.from({ length: 100 }, () => aHead());
+  for (const head of heads) append(head, request);
+  collectGarbage();
+  const before = process.memoryUsage();
+  const more = Array.from({ length: 1000 }, () => {
+    const head = aHead();
+    append(head, request);
+    return head;
+  });
+  collectGarbage();
+  const after = process.memoryUsage();
+  const bytes = (after.heapUsed - before.heapUsed + after.external - before.external) / more.length;
+  t.ok(more[0]!.reservedBytes < 14_000, `${more[0]!.reservedBytes} bytes of the shared buffer`);
+  t.ok(bytes < 26_000, `${bytes} bytes of objects`);
+  const estimate = more[0]!.usedBytes;
+  t.ok(estimate > 30_000 && estimate < 60_000, `${estimate} bytes are counted for it`);
+  t.end();
 });

@@ -735,6 +735,11 @@ t.test('heads: which are scanned, and how far frames are in blocks', (t) => {
   heads.begin('one', 'fourth', sab, 9);
   heads.dropOrphans();
   t.same(scanned(), ['fourth']);
+  const until = () => heads.takenRanges().map(({ toSequence }) => toSequence);
+  heads.logBegins(9);
+  t.same(until(), [9], 'frame 9 is still in the log');
+  heads.logBegins(10);
+  t.same(until(), [], 'nothing is kept of frames that the log has no more');
   t.end();
 });
 

@@ -475,6 +475,7 @@ t.test(
     segments.cover('a', 3);
     await log.deleteCovered();
     t.strictSame(names(), ['3', '4']);
+    t.equal(segments.firstSequence, 5);
     await harness.close();
     const again = await open(data, { segmentBytes: 1000 });
     t.strictSame(
@@ -482,6 +483,7 @@ t.test(
       [5, 6],
     );
     t.equal(again.log.lastSequence, 7, 'sequence numbers go on');
+    t.equal(again.segments.firstSequence, 5);
     again.segments.cover('a', 5);
     again.segments.cover('b', 6);
     await again.log.push('a', aBody(7, 500), 1);

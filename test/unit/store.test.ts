@@ -43,6 +43,7 @@ function setUp(nowMs = 10_000_000) {
     blocklist,
     logger: silentLogger,
     concurrency: 2,
+    tenantConcurrency: 2,
     nowMs: () => clock.nowMs,
   });
   const put = (meta: BlockMeta, name = 'meta.json'): Promise<void> =>
@@ -57,7 +58,8 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   await store.write(`team/${ID(3)}/data.parquet`, new Uint8Array(1));
   await store.write(`team/${ID(4)}/meta.json`, new TextEncoder().encode('{half a me'));
   await store.write('team/not-a-block/meta.json', metaToBytes(aMeta(5)));
-  t.same(await poller.poll(), { failedTenants: [], failedIndexes: [] });
+  t.same(await poller.poll(), []);
+  t.same(await poller.writeIndexes(() => false), []);
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
   t.same([...blocklist.tenant('team').compacted.keys()], [ID(2)]);
   t.same([...blocklist.tenant('team').unreadable.keys()], [ID(4)], 'and tells what it cannot read');
@@ -67,13 +69,22 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   await store.delete(`team/${ID(1)}/meta.json`);
   await poller.poll();
   t.equal(blocklist.tenant('team').live.size, 0, 'a block that went away is gone after the next poll');
+  const written: string[] = [];
+  store.write = (key) => Promise.resolve(void written.push(key));
+  await poller.writeIndexes(() => true);
+  t.same(written, [], 'none is begun once the process stops');
+  await poller.writeIndexes(() => false);
+  t.same(written, ['team/index.pb.zst', 'team/index.json.gz']);
+  await poller.writeIndexes(() => false);
+  t.equal(written.length, 2, 'the same blocks are not written again');
 });
 
 t.test('an index that cannot be written hides no blocks', async (t) => {
   const { store, blocklist, poller, put } = setUp();
   await put(aMeta(1));
   store.write = () => Promise.reject(new TempoError('unavailable', 'no space left on device'));
-  t.same(await poller.poll(), { failedTenants: [], failedIndexes: ['team'] });
+  t.same(await poller.poll(), []);
+  t.same(await poller.writeIndexes(() => false), ['team']);
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
 });
 
@@ -88,6 +99,30 @@ t.test('what happens during a poll survives it', async (t) => {
   blocklist.replace(new Map([['team', { live, compacted: new Map(), unreadable: new Map() }]]));
   t.same([...blocklist.tenant('team').live.keys()], [ID(7)]);
   t.same([...blocklist.tenant('team').compacted.keys()], [ID(1)]);
+  blocklist.beginPoll();
+  blocklist.replace(new Map([['team', { live, compacted: new Map(), unreadable: new Map() }]]));
+  t.same([...blocklist.tenant('team').live.keys()], [ID(1)], 'what was before it does not count');
+});
+
+t.test('tenants are polled side by side, and one that fails keeps its blocks', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  const tenants = Array.from({ length: 40 }, (_, i) => `tenant-${i}`);
+  for (const tenantId of tenants) await put(aMeta(1, { tenantId }));
+  t.same(await poller.poll(), []);
+  t.same(blocklist.tenants().toSorted(), tenants.toSorted());
+  const list = store.listFolders.bind(store);
+  let busy = 0;
+  let busiest = 0;
+  store.listFolders = async (prefix) => {
+    busiest = Math.max(busiest, ++busy);
+    await new Promise(setImmediate);
+    busy--;
+    if (prefix === 'tenant-7') throw new TempoError('unavailable', 'no answer');
+    return list(prefix);
+  };
+  t.same(await poller.poll(), ['tenant-7']);
+  t.equal(busiest, 2);
+  t.equal(blocklist.tenant('tenant-7').live.size, 1);
 });
 
 t.test('overlap in time', (t) => {

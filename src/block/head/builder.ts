@@ -51,10 +51,10 @@ export interface HeadBuilderOptions {
 const BLOCK_BYTES_PER_WIRE_BYTE = 0.34;
 
 /**
- * What a head takes whatever it holds, as measured with a thousand of them: objects, and pages that are used
+ * What a head takes whatever it holds, as measured with thousands of them: objects, and pages that are used
  * in part.
  */
-const OBJECT_BYTES = 64 * 1024;
+const OBJECT_BYTES = 36 * 1024;
 
 /** The request that is being decoded: one for all heads of a thread, as it decodes one at a time. */
 let frame = new Uint8Array(64 * 1024);

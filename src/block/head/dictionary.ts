@@ -8,7 +8,7 @@ import type { VecWriter } from './vec.ts';
 
 const SLOTS_MIN = 64;
 const LOAD_MAX = 0.625;
-const PAGE_MIN_BYTES = 4 * 1024;
+const PAGE_MIN_BYTES = 512;
 const PAGE_MAX_BYTES = 256 * 1024;
 
 /**
@@ -30,7 +30,7 @@ export class Dictionary {
   /** Bytes of all strings, with what fills their last words. */
   private stringBytes = 0;
   /** The string at hand as words. */
-  private words = new Int32Array(256);
+  private words = new Int32Array(16);
 
   constructor(arena: Arena, offsets: VecWriter, lengths: VecWriter) {
     this.arena = arena;

@@ -3,15 +3,15 @@
 // docs/ARCHITECTURE.md.
 //
 // Buffer: [control: 64 bytes][counts slot 0][counts slot 1][chunk directory][chunks and strings ...].
-// A vector's chunk k holds FIRST << k elements, so element i lies in chunk 25 - clz32(i + 64).
+// A vector's chunk k holds FIRST << k elements, so element i lies in chunk FIRST_ZEROS - clz32(i + FIRST).
 
 /** Element kinds of a vector. `pair` holds two 32-bit words an element (low, high), `quad` four. */
 export type VecKind = 'u8' | 'i32' | 'pair' | 'quad';
 
-/** Elements in chunk 0. */
-export const FIRST = 64;
-export const FIRST_LOG2 = 6;
-export const CHUNKS_MAX = 26;
+/** Elements in chunk 0: few, as most tenants of many have small heads. */
+export const FIRST = 16;
+export const FIRST_ZEROS = Math.clz32(FIRST);
+const CHUNKS_MAX = 28;
 
 /**
  * Every vector of a head. Names ending in `Start` give the first entry of an owner in another vector;
@@ -109,8 +109,13 @@ export const CONTROL_VERSION = 0; // publication counter; counts are in slot (ve
 export const CONTROL_TRACES = 1; // odd while the changing columns of traces are being written
 const CONTROL_WORDS = 16;
 export const COUNTS_OFFSET_WORDS = CONTROL_WORDS;
-export const DIRECTORY_OFFSET_WORDS = CONTROL_WORDS + 2 * HEAD_VEC_NAMES.length;
+const DIRECTORY_OFFSET_WORDS = CONTROL_WORDS + 2 * HEAD_VEC_NAMES.length;
 export const HEADER_BYTES = Math.ceil((DIRECTORY_OFFSET_WORDS + HEAD_VEC_NAMES.length * CHUNKS_MAX) / 2) * 8;
+
+/** The word that tells where chunk k of a vector begins. First chunks come first. */
+export function directoryWord(index: number, k: number): number {
+  return DIRECTORY_OFFSET_WORDS + k * HEAD_VEC_NAMES.length + index;
+}
 
 /** 32-bit words (or bytes, for u8) an element takes. */
 export function vecWidth(kind: VecKind): number {

@@ -2,7 +2,7 @@
 // VecWriter is the builder's end, VecReader the end of every other thread (a fixed count, taken at a
 // snapshot).
 import { type Arena, ARENA_UNIT } from './arena.ts';
-import { CHUNKS_MAX, DIRECTORY_OFFSET_WORDS, FIRST, FIRST_LOG2, type VecKind, vecWidth } from './layout.ts';
+import { directoryWord, FIRST, FIRST_ZEROS, HEADER_BYTES, type VecKind, vecWidth } from './layout.ts';
 
 type Words = Int32Array | Uint8Array;
 
@@ -12,8 +12,9 @@ function chunkView(sab: SharedArrayBuffer, kind: VecKind, unit: number, k: numbe
   return kind === 'u8' ? new Uint8Array(sab, offset, words) : new Int32Array(sab, offset, words);
 }
 
-/** What a vector without elements shows. */
+/** What a vector without elements has: of the fifty of a head most are empty where it is small. */
 const NOTHING = new Int32Array(0);
+const NO_CHUNKS: Words[] = [];
 
 /** The writing end. `count` is in elements; words of wide kinds are pushed one after another. */
 export class VecWriter {
@@ -21,19 +22,18 @@ export class VecWriter {
   count = 0;
   private view: Words = NOTHING;
   private chunk = -1; // the one that `view` shows
-  private readonly chunks: Words[] = [];
+  private chunks: Words[] = NO_CHUNKS; // replaced by the first one
   private next = 0; // word index in `view`
   private readonly width: number;
   private readonly arena: Arena;
   private readonly kind: VecKind;
-  private readonly directory: Int32Array;
+  private readonly index: number;
 
   constructor(arena: Arena, kind: VecKind, index: number) {
     this.arena = arena;
     this.kind = kind;
     this.width = vecWidth(kind);
-    const start = (DIRECTORY_OFFSET_WORDS + index * CHUNKS_MAX) * 4;
-    this.directory = new Int32Array(arena.sab, start, CHUNKS_MAX);
+    this.index = index;
   }
 
   push(value: number): void {
@@ -64,13 +64,13 @@ export class VecWriter {
 
   /** Word `word` of element `i`. */
   get(i: number, word = 0): number {
-    const k = 25 - Math.clz32(i + FIRST);
+    const k = FIRST_ZEROS - Math.clz32(i + FIRST);
     return this.chunks[k]![(i + FIRST - (FIRST << k)) * this.width + word]!;
   }
 
   /** Changes word `word` of element `i` in place (only for the columns that say so). */
   set(i: number, value: number, word = 0): void {
-    const k = 25 - Math.clz32(i + FIRST);
+    const k = FIRST_ZEROS - Math.clz32(i + FIRST);
     this.chunks[k]![(i + FIRST - (FIRST << k)) * this.width + word] = value;
   }
 
@@ -78,7 +78,7 @@ export class VecWriter {
   truncate(count: number): void {
     if (count === this.count) return;
     this.count = count;
-    this.chunk = 25 - Math.clz32(count + FIRST);
+    this.chunk = FIRST_ZEROS - Math.clz32(count + FIRST);
     this.view = this.chunks[this.chunk]!; // there, as element `count` was
     this.next = (count + FIRST - (FIRST << this.chunk)) * this.width;
   }
@@ -93,8 +93,10 @@ export class VecWriter {
     if (k === this.chunks.length) {
       const bytes = (FIRST << k) * (this.kind === 'u8' ? 1 : 4 * this.width);
       const unit = this.arena.allocate(bytes) / ARENA_UNIT;
-      this.chunks.push(chunkView(this.arena.sab, this.kind, unit, k));
-      this.directory[k] = unit;
+      const view = chunkView(this.arena.sab, this.kind, unit, k);
+      if (k === 0) this.chunks = [view];
+      else this.chunks.push(view);
+      this.arena.words[directoryWord(this.index, k)] = unit;
     }
     this.chunk = k;
     this.view = this.chunks[k]!;
@@ -105,22 +107,23 @@ export class VecWriter {
 /** The reading end over the first `count` elements. */
 export class VecReader {
   readonly count: number;
-  /** Chunk k holds elements [(64 << k) - 64, (64 << (k+1)) - 64), `width` words each. */
+  /** Chunk k holds elements [(FIRST << k) - FIRST, (FIRST << (k+1)) - FIRST), `width` words each. */
   readonly chunks: readonly Words[];
   readonly width: number;
 
   constructor(sab: SharedArrayBuffer, kind: VecKind, index: number, count: number) {
     this.count = count;
     this.width = vecWidth(kind);
-    const start = (DIRECTORY_OFFSET_WORDS + index * CHUNKS_MAX) * 4;
-    const directory = new Int32Array(sab, start, CHUNKS_MAX);
+    const directory = new Int32Array(sab, 0, HEADER_BYTES / 4);
     const chunks: Words[] = [];
-    for (let k = 0; (FIRST << k) - FIRST < count; k++) chunks.push(chunkView(sab, kind, directory[k]!, k));
+    for (let k = 0; (FIRST << k) - FIRST < count; k++) {
+      chunks.push(chunkView(sab, kind, directory[directoryWord(index, k)]!, k));
+    }
     this.chunks = chunks;
   }
 
   get(i: number, word = 0): number {
-    const k = 31 - FIRST_LOG2 - Math.clz32(i + FIRST);
+    const k = FIRST_ZEROS - Math.clz32(i + FIRST);
     return this.chunks[k]![(i + FIRST - (FIRST << k)) * this.width + word]!;
   }
 

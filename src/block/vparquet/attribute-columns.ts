@@ -3,7 +3,7 @@
 // written.
 import { Entries, type ColumnValues } from '../../parquet/values.ts';
 import { Tag } from '../../model/otlp/encode.ts';
-import { AttrType, FIRST } from '../head/layout.ts';
+import { AttrType, FIRST, FIRST_ZEROS } from '../head/layout.ts';
 import type { HeadReader } from '../head/reader.ts';
 import type { VecReader } from '../head/vec.ts';
 import { anyValueJson, arrayElements, varintWords } from './any-value.ts';
@@ -372,7 +372,7 @@ function collect(
     const end = ends[owner];
     const first = n;
     for (let a = starts[owner]; a < end; a++) {
-      const k = 25 - Math.clz32(a + FIRST);
+      const k = FIRST_ZEROS - Math.clz32(a + FIRST);
       const at = a + FIRST - (FIRST << k);
       const word = keyChunks[k][at];
       const value = valueChunks[k][at];

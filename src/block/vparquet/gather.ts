@@ -1,6 +1,6 @@
 // Takes the elements of a head's vector in another order: plain loops over one chunk type each, since they
 // run for every span of a block.
-import { FIRST } from '../head/layout.ts';
+import { FIRST, FIRST_ZEROS } from '../head/layout.ts';
 import type { VecReader } from '../head/vec.ts';
 
 /** out[i] = element ids[i] of an i32 vector; -1 stays -1. */
@@ -12,7 +12,7 @@ export function gather32(vec: VecReader, ids: Int32Array, out = new Int32Array(i
       out[i] = -1;
       continue;
     }
-    const k = 25 - Math.clz32(at);
+    const k = FIRST_ZEROS - Math.clz32(at);
     out[i] = chunks[k][at - (FIRST << k)];
   }
   return out;
@@ -29,7 +29,7 @@ export function gatherNext32(vec: VecReader, ids: Int32Array, end: number): Int3
     } else if (at - FIRST >= vec.count) {
       out[i] = end;
     } else {
-      const k = 25 - Math.clz32(at);
+      const k = FIRST_ZEROS - Math.clz32(at);
       out[i] = chunks[k][at - (FIRST << k)];
     }
   }
@@ -42,7 +42,7 @@ export function gather64(vec: VecReader, ids: Int32Array): Int32Array {
   const chunks = vec.chunks as readonly Int32Array[];
   for (let i = 0; i < ids.length; i++) {
     const at = ids[i] + FIRST;
-    const k = 25 - Math.clz32(at);
+    const k = FIRST_ZEROS - Math.clz32(at);
     const chunk = chunks[k];
     const word = (at - (FIRST << k)) * 2;
     out[2 * i] = chunk[word];
@@ -56,7 +56,7 @@ export function gather8(vec: VecReader, ids: Int32Array): Uint8Array {
   const chunks = vec.chunks as readonly Uint8Array[];
   for (let i = 0; i < ids.length; i++) {
     const at = ids[i] + FIRST;
-    const k = 25 - Math.clz32(at);
+    const k = FIRST_ZEROS - Math.clz32(at);
     out[i] = chunks[k][at - (FIRST << k)];
   }
   return out;

@@ -125,8 +125,9 @@ export class BlockPipeline {
     const { heads, opened } = this.options;
     const covered = heads.recorded(head);
     if (covered === undefined) return;
-    opened.segments.cover(head.tenant, covered);
-    void opened.log.deleteCovered();
+    const { segments, log } = opened;
+    segments.cover(head.tenant, covered);
+    void log.deleteCovered().then(() => heads.logBegins(segments.firstSequence));
   }
 
   private async upload(block: LocalBlock): Promise<void> {

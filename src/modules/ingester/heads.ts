@@ -24,6 +24,7 @@ export class Heads {
   /** By tenant, in the order of their frames. */
   private readonly byTenant = new Map<string, Head[]>();
   private readonly coveredTo = new Map<string, number>();
+  private logFrom = 0;
 
   has(tenant: string): boolean {
     return this.byTenant.has(tenant);
@@ -46,9 +47,16 @@ export class Heads {
     else heads.push(head);
   }
 
-  /** Of tenants without a head nothing is kept but how far their frames are in blocks. */
+  /** Of tenants without a head is kept how far their frames are in blocks, while the log has any of them. */
   forget(tenants: ReadonlySet<string>): void {
     for (const tenant of tenants) if (this.byTenant.get(tenant)?.length === 0) this.byTenant.delete(tenant);
+  }
+
+  /** The log has no frames any more before this one. */
+  logBegins(sequence: number): void {
+    if (sequence <= this.logFrom) return;
+    this.logFrom = sequence;
+    for (const [tenant, covered] of this.coveredTo) if (covered < sequence) this.coveredTo.delete(tenant);
   }
 
   find(tenant: string, blockId: string): Head | undefined {

@@ -3,6 +3,7 @@
 import { metaFromJson } from '../../block/meta-json.ts';
 import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import type { TimeRange } from '../../contracts/recent-traces.ts';
+import { eachConcurrently } from '../../lib/concurrent.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { Logger } from '../../telemetry/log.ts';
@@ -27,6 +28,8 @@ export interface LocalBlocksOptions {
 }
 
 const FLUSHED = 'flushed';
+/** Whose blocks are taken over at the same time. */
+const TENANTS_AT_ONCE = 8;
 
 export class LocalBlocks {
   private readonly options: LocalBlocksOptions;
@@ -54,9 +57,12 @@ export class LocalBlocks {
 
   /** Of the blocks that are in no backend yet. */
   waitingBytes(): number {
-    const blocks = [...this.byTenant.values()].flatMap((byId) => [...byId.values()]);
-    const waiting = blocks.filter(({ safeSinceMs }) => safeSinceMs === undefined);
-    return waiting.reduce((sum, { meta }) => sum + meta.sizeBytes, 0);
+    let sum = 0;
+    for (const blocks of this.byTenant.values()) {
+      for (const { meta, safeSinceMs } of blocks.values())
+        if (safeSinceMs === undefined) sum += meta.sizeBytes;
+    }
+    return sum;
   }
 
   overlapping(tenant: string, { startSec, endSec }: TimeRange): LocalBlock[] {
@@ -74,7 +80,7 @@ export class LocalBlocks {
   async takeOver(): Promise<LocalBlock[]> {
     const { store, logger } = this.options;
     const waiting: LocalBlock[] = [];
-    for (const tenant of await store.listFolders('')) {
+    await eachConcurrently(await store.listFolders(''), TENANTS_AT_ONCE, async (tenant) => {
       for (const blockId of await store.listFolders(tenant)) {
         const folder = `${tenant}/${blockId}`;
         const names = await store.listObjects(folder);
@@ -86,7 +92,7 @@ export class LocalBlocks {
         const block = await this.takeOverBlock(tenant, blockId, names.includes(FLUSHED));
         if (block?.safeSinceMs === undefined && block !== undefined) waiting.push(block);
       }
-    }
+    });
     return waiting;
   }
 

@@ -54,6 +54,7 @@ interface Group {
   frames: number;
   /** Stretch of the ring. */
   readonly from: number;
+  readonly firstSequence: number;
   readonly lastSequence: Map<string, number>;
   readonly done: PromiseWithResolvers<void>;
 }
@@ -233,7 +234,9 @@ export class Log {
     const done = Promise.withResolvers<void>();
     done.promise.catch(() => {});
     this.openFrom = this.ring.appended;
-    this.group = { parts: [], bytes: 0, frames: 0, from: this.openFrom, lastSequence: new Map(), done };
+    const firstSequence = this.sequence + 1;
+    const from = this.openFrom;
+    this.group = { parts: [], bytes: 0, frames: 0, from, firstSequence, lastSequence: new Map(), done };
     if (!this.writing) {
       this.writing = true;
       // Whatever else comes in during this turn joins the group.
@@ -285,7 +288,7 @@ export class Log {
 
   private async writeGroup(group: Group): Promise<void> {
     const { files, metrics, sync } = this.options;
-    const segment = await this.openSegment();
+    const segment = await this.openSegment(group.firstSequence);
     const fd = this.fd!;
     const started = performance.now();
     try {
@@ -323,7 +326,7 @@ export class Log {
   }
 
   /** The segment for the next group; begins another when it is full. */
-  private async openSegment(): Promise<Segment> {
+  private async openSegment(firstSequence: number): Promise<Segment> {
     if (this.segment !== undefined && this.segment.sizeBytes < this.options.segmentBytes) return this.segment;
     await this.closeSegment();
     const { files, folder, segments } = this.options;
@@ -339,7 +342,8 @@ export class Log {
       await files.remove(path).catch(() => {});
       throw err;
     }
-    const segment: Segment = { number, path, sizeBytes: SEGMENT_HEAD_BYTES, lastSequence: new Map() };
+    const sizeBytes = SEGMENT_HEAD_BYTES;
+    const segment: Segment = { number, path, sizeBytes, firstSequence, lastSequence: new Map() };
     segments.add(segment);
     this.fd = fd;
     this.segment = segment;

@@ -90,13 +90,13 @@ async function openLocked(folder: string, lock: FolderLock, options: OpenLogOpti
   const covered = coveredRanges([...recovered.completed, ...unrecorded]);
   const segments = new SegmentSet(folder, files);
   const paths: string[] = [];
-  for (const { number, path, sizeBytes, pushes } of recovered.segments) {
+  for (const { number, path, sizeBytes, firstSequence, pushes } of recovered.segments) {
     const lastSequence = new Map<string, number>();
     for (const [tenant, sequences] of pushes) {
       const last = sequences.findLast((sequence) => !isCovered(covered, tenant, sequence));
       if (last !== undefined) lastSequence.set(tenant, last);
     }
-    segments.add({ number, path, sizeBytes, lastSequence });
+    segments.add({ number, path, sizeBytes, firstSequence, lastSequence });
     if (lastSequence.size > 0) paths.push(path);
   }
   const memory = createRingMemory(ringBytes);

@@ -12,6 +12,8 @@ export type CoveredRanges = ReadonlyMap<string, readonly (readonly [number, numb
 
 interface RecoveredSegment extends SegmentFile {
   readonly sizeBytes: number;
+  /** Of its first frame that can be read. */
+  readonly firstSequence: number;
   /** Sequence numbers of push frames by tenant. */
   readonly pushes: ReadonlyMap<string, readonly number[]>;
 }
@@ -20,6 +22,7 @@ interface Scan {
   readonly file: SegmentFile;
   readonly report: SegmentReport;
   readonly frames: number;
+  readonly firstSequence: number;
   readonly pushes: ReadonlyMap<string, readonly number[]>;
   readonly isLast: boolean;
 }
@@ -84,9 +87,10 @@ export async function recoverLog(folder: string, damage: DamageReporter): Promis
   for (const [i, file] of files.entries()) {
     const pushes = new Map<string, number[]>();
     let frames = 0;
+    let firstSequence = 0;
     const isLast = i === files.length - 1;
     const report = readSegment(file.path, isLast ? 'all' : 'records', ({ header, tenant, payload }) => {
-      frames++;
+      if (frames++ === 0) firstSequence = header.sequence;
       lastSequence = Math.max(lastSequence, header.sequence);
       if (header.type === FrameType.push) {
         const sequences = pushes.get(tenant);
@@ -100,14 +104,15 @@ export async function recoverLog(folder: string, damage: DamageReporter): Promis
       else if (header.type === FrameType.completed) found.completed.push(record);
       return undefined;
     });
-    scans.push({ file, report, frames, pushes, isLast });
+    scans.push({ file, report, frames, firstSequence, pushes, isLast });
     // Others have their turn between segments.
     await new Promise(setImmediate);
   }
-  for (const { file, report, frames, pushes, isLast } of scans) {
+  for (const { file, report, frames, firstSequence, pushes, isLast } of scans) {
     damage.report(file.path, report, isLast);
+    const sizeBytes = report.tornAt ?? report.sizeBytes;
     if (await tidySegment(file, report, frames, isLast)) {
-      found.segments.push({ ...file, sizeBytes: report.tornAt ?? report.sizeBytes, pushes });
+      found.segments.push({ ...file, sizeBytes, firstSequence, pushes });
     }
   }
   return { ...found, lastSequence };

@@ -1,20 +1,19 @@
-// The segments that the log consists of, how far each is covered by complete blocks, and deleting those that
-// wholly are. Only the oldest is ever deleted: a `completed` record must not go before the frames that it
-// speaks of.
+// The segments that the log consists of, who still needs each, and deleting those that nobody needs. Only the
+// oldest is ever deleted: a `completed` record must not go before the frames that it speaks of.
 import type { LogFiles } from './files.ts';
 
 export interface Segment {
   readonly number: number;
   readonly path: string;
   sizeBytes: number;
-  /** The last push frame of each tenant that still needs this segment. */
+  /** Of its first frame, or of an earlier one. */
+  readonly firstSequence: number;
+  /** The last push frame of each tenant that is in no complete block. */
   readonly lastSequence: Map<string, number>;
 }
 
 export class SegmentSet {
   private readonly segments: Segment[] = [];
-  /** By tenant: push frames up to here are in complete blocks. */
-  private readonly coveredTo = new Map<string, number>();
   private readonly files: LogFiles;
   private readonly folder: string;
   private deleting: Promise<void> | undefined;
@@ -44,17 +43,22 @@ export class SegmentSet {
     this.segments.push(segment);
   }
 
-  /** Tenants whose frames keep the oldest segment. */
-  holders(): string[] {
-    const oldest = this.segments[0];
-    if (oldest === undefined) return [];
-    return [...oldest.lastSequence]
-      .filter(([tenant, last]) => !this.isCovered(tenant, last))
-      .map(([tenant]) => tenant);
+  /** No segment has frames before this one. */
+  get firstSequence(): number {
+    return this.segments[0]?.firstSequence ?? 0;
   }
 
+  /** Tenants whose frames keep the oldest segment. */
+  holders(): string[] {
+    return [...(this.segments[0]?.lastSequence.keys() ?? [])];
+  }
+
+  /** The push frames of a tenant up to here are in complete blocks. */
   cover(tenant: string, sequence: number): void {
-    if (sequence > (this.coveredTo.get(tenant) ?? 0)) this.coveredTo.set(tenant, sequence);
+    for (const { lastSequence } of this.segments) {
+      const last = lastSequence.get(tenant);
+      if (last !== undefined && last <= sequence) lastSequence.delete(tenant);
+    }
   }
 
   /** Deletes what nobody needs, except the segment that is being written. */
@@ -66,19 +70,10 @@ export class SegmentSet {
   private async deleteOldest(current: Segment | undefined): Promise<void> {
     for (;;) {
       const oldest = this.segments[0];
-      if (oldest === undefined || oldest === current || !this.wholeCovered(oldest)) return;
+      if (oldest === undefined || oldest === current || oldest.lastSequence.size > 0) return;
       await this.files.remove(oldest.path);
       await this.files.syncFolder(this.folder);
       this.segments.shift();
     }
-  }
-
-  private wholeCovered(segment: Segment): boolean {
-    for (const [tenant, last] of segment.lastSequence) if (!this.isCovered(tenant, last)) return false;
-    return true;
-  }
-
-  private isCovered(tenant: string, sequence: number): boolean {
-    return sequence <= (this.coveredTo.get(tenant) ?? 0);
   }
 }
