@@ -34,6 +34,8 @@ export interface StreamAnswer {
   /** Of gRPC; 0 = OK. */
   readonly code: number;
   readonly details: string;
+  /** What came with the status. */
+  readonly trailers: Readonly<Record<string, string>>;
 }
 
 export class StreamingClient {
@@ -43,11 +45,16 @@ export class StreamingClient {
     this.client = new grpc.Client(address, grpc.credentials.createInsecure());
   }
 
-  /** Asks and waits for the end, however it ends. */
+  /**
+   * Asks and waits for the end, however it ends.
+   *
+   * @param messagesMax after so many the caller leaves.
+   */
   ask(
     method: string,
     request: Readonly<Record<string, unknown>>,
     metadata: Readonly<Record<string, string>> = {},
+    messagesMax = Infinity,
   ): Promise<StreamAnswer> {
     const [requestOf, responseOf] = METHODS[method] as readonly [Message, Message];
     const headers = new grpc.Metadata();
@@ -65,10 +72,16 @@ export class StreamingClient {
       call.on('data', (bytes: Buffer) => {
         messages.push(decodeMessage(responseOf, bytes));
         sizes.push(bytes.length);
+        if (messages.length >= messagesMax) call.cancel();
       });
       // The status tells what the error says.
       call.on('error', () => {});
-      call.on('status', ({ code, details }) => resolve({ messages, sizes, code, details }));
+      call.on('status', ({ code, details, metadata: trailing }) => {
+        const trailers = Object.fromEntries(
+          Object.entries(trailing.getMap()).map(([name, value]) => [name, String(value)]),
+        );
+        resolve({ messages, sizes, code, details, trailers });
+      });
     });
   }
 

@@ -1,0 +1,214 @@
+// What Grafana asks for its search and its editor, over HTTP and as streams on both ports: the shapes it
+// needs, answers that grow, pages, and clients that leave.
+import t from 'tap';
+import { aSpan, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
+import { flush } from '../support/read-api.ts';
+import { type RunningTempo, startTempo } from '../support/server.ts';
+import { StreamingClient } from '../support/streaming-client.ts';
+import { decodeMessage, SearchResponse } from '../support/tempopb.ts';
+
+interface Trace {
+  readonly traceID: string;
+  readonly startTimeUnixNano: string;
+  readonly durationMs?: number;
+}
+
+const TRACES_PER_BLOCK = 300;
+const BLOCKS = 3;
+const BIG = 'x'.repeat(4000);
+const MESSAGE_BYTES_MAX = 4 << 20;
+const GRPC_CANCELLED = 1;
+const TRACES = TRACES_PER_BLOCK * (BLOCKS + 1);
+
+const idOf = (n: number): string => hexId((1n << 124n) + BigInt(n), 16);
+
+/** Begins a minute apart from its neighbours, so that blocks do not overlap. */
+function windowSpans(window: number, nowNano: bigint): TestSpan[] {
+  return Array.from({ length: TRACES_PER_BLOCK }, (_, i) => {
+    const n = window * TRACES_PER_BLOCK + i;
+    const startUnixNano = nowNano - BigInt(BLOCKS - window) * 60_000_000_000n + BigInt(i) * 1_000_000n;
+    return aSpan({
+      traceId: idOf(n),
+      spanId: hexId(n + 1, 8),
+      startUnixNano,
+      endUnixNano: startUnixNano + BigInt(1 + ((n * 7919) % TRACES)) * 1000n,
+      attributes: [
+        ['n', BigInt(n)],
+        ['big', BIG],
+      ],
+    });
+  });
+}
+
+async function pushWindow(tempo: RunningTempo, window: number, nowNano: bigint): Promise<void> {
+  const response = await fetch(`http://127.0.0.1:${tempo.ports.otlpHttp}/v1/traces`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-protobuf' },
+    body: Buffer.from(encodeTraces(windowSpans(window, nowNano))),
+  });
+  if (!response.ok) throw new Error(`push: ${response.status} ${await response.text()}`);
+  await response.arrayBuffer();
+}
+
+function tracesOf(messages: readonly Record<string, unknown>[]): Trace[] {
+  return messages.flatMap((message) => (message['traces'] ?? []) as Trace[]);
+}
+
+async function json(tempo: RunningTempo, path: string): Promise<Record<string, unknown>> {
+  const response = await tempo.get(path);
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`${path}: ${response.status} ${text}`);
+  return JSON.parse(text) as Record<string, unknown>;
+}
+
+const query = (params: Record<string, string | number>): string =>
+  new URLSearchParams(Object.entries(params).map(([key, value]) => [key, String(value)])).toString();
+
+t.test('searches of Grafana', { timeout: 120_000 }, async (t) => {
+  const tempo = await startTempo(t.testdir(), { yaml: 'stream_over_http_enabled: true\n' });
+  t.teardown(() => tempo.stop());
+  const nowNano = BigInt(Date.now()) * 1_000_000n;
+  for (let window = 0; window <= BLOCKS; window++) {
+    await pushWindow(tempo, window, nowNano);
+    if (window < BLOCKS) await flush(tempo);
+  }
+  const start = Number(nowNano / 1_000_000_000n) - 600;
+  const end = start + 700;
+  const clients = new Map([
+    ['9095', new StreamingClient(`127.0.0.1:${tempo.ports.grpc}`)],
+    ['3200', new StreamingClient(`127.0.0.1:${tempo.ports.http}`)],
+  ]);
+  t.teardown(() => clients.forEach((client) => client.close()));
+  const grpc = clients.get('9095')!;
+
+  await t.test('a stream holds what HTTP answers, in messages of a size', async (t) => {
+    const q = '{ span.n >= 0 } | select(span.big)';
+    const body = await json(tempo, `/api/search?${query({ q, limit: TRACES + 1, start, end })}`);
+    const want = (body['traces'] as Trace[]).map(({ traceID }) => traceID);
+    t.equal(want.length, TRACES);
+    for (const [port, client] of clients) {
+      const answer = await client.ask('Search', { Query: q, Limit: TRACES + 1, start, end });
+      t.equal(answer.code, 0, `${port} ${answer.details}`);
+      const got = tracesOf(answer.messages);
+      t.equal(new Set(got.map(({ traceID }) => traceID)).size, got.length, 'each once');
+      const newest = got.toSorted((a, b) =>
+        Number(BigInt(b.startTimeUnixNano) - BigInt(a.startTimeUnixNano)),
+      );
+      t.strictSame(
+        newest.map(({ traceID }) => traceID),
+        want,
+      );
+      t.ok(answer.messages.length > 2, `${answer.sizes.join()} bytes`);
+      t.ok(Math.max(...answer.sizes) < MESSAGE_BYTES_MAX, answer.sizes.join());
+      const metrics = answer.messages.map((message) => message['metrics'] as Record<string, number>);
+      const { totalJobs } = metrics.at(-1)!;
+      t.match(metrics.at(-1), { completedJobs: totalJobs, totalBlocks: BLOCKS + 1 });
+      t.ok(metrics.slice(0, -1).every(({ completedJobs = 0 }) => completedJobs < totalJobs!));
+      t.same(Object.keys(answer.trailers), [], 'nothing to add');
+    }
+  });
+
+  await t.test('what more there is: said, and found page by page, in every order', async (t) => {
+    const answer = await grpc.ask('Search', { Query: '{}', Limit: 7, start, end });
+    t.equal(tracesOf(answer.messages).length, 7);
+    t.match(answer.trailers, { 'x-tempo-more': 'true', 'x-tempo-next-cursor': /^-start\.\d+\.1/ });
+    const value = {
+      start: ({ startTimeUnixNano }: Trace) => BigInt(startTimeUnixNano),
+      duration: ({ traceID }: Trace) =>
+        BigInt((Number(BigInt(`0x${traceID}`) & 0xffffffffn) * 7919) % TRACES),
+    };
+    for (const sort of ['-start', 'start', '-duration', 'duration']) {
+      const got: Trace[] = [];
+      let cursor = '';
+      do {
+        const params = query({ q: '{}', limit: 250, start, end, ...(cursor === '' ? { sort } : { cursor }) });
+        const response = await tempo.get(`/api/search?${params}`);
+        const { traces } = (await response.json()) as { readonly traces: readonly Trace[] };
+        got.push(...traces);
+        cursor = response.headers.get('x-tempo-next-cursor') ?? '';
+        t.equal(response.headers.get('x-tempo-more'), cursor === '' ? null : 'true');
+        if (traces.length === 0) break;
+      } while (cursor !== '');
+      t.equal(new Set(got.map(({ traceID }) => traceID)).size, TRACES, sort);
+      const by = value[sort.replace('-', '') as 'start' | 'duration'];
+      const sign = sort.startsWith('-') ? -1n : 1n;
+      const sorted = got.toSorted((a, b) => Number(sign * (by(a) - by(b))));
+      t.ok(
+        got.every((trace, i) => by(trace) === by(sorted[i]!)),
+        `${sort} is in order`,
+      );
+    }
+    const refused = await tempo.get('/api/search?q={}&sort=size');
+    t.match([refused.status, await refused.text()], [400, /^invalid sort: "size" is none of /]);
+  });
+
+  await t.test('a client that leaves: its query is given up', async (t) => {
+    const request = { Query: '{ span.n >= 0 } | select(span.big)', Limit: TRACES, start, end };
+    const left = await grpc.ask('Search', request, {}, 1);
+    t.equal(left.code, GRPC_CANCELLED);
+    const line = /queries_total\{tenant="single-tenant",op="search",result="canceled"\} 1\n/;
+    const isIdle = /^tempo_scan_queue_length 0$/m;
+    for (;;) {
+      const metrics = await (await tempo.get('/metrics')).text();
+      if (line.test(metrics) && isIdle.test(metrics)) break;
+    }
+    t.notMatch(tempo.output(), /level=error/);
+  });
+
+  await t.test("requests of Grafana's data source and editor", async (t) => {
+    t.equal(await (await tempo.get('/api/echo')).text(), 'echo\n');
+    t.match(await json(tempo, '/api/status/buildinfo'), { version: /^2\.\d+/ });
+    const found = await json(tempo, `/api/v2/traces/${idOf(5)}`);
+    t.match(found, {
+      trace: { resourceSpans: [{ scopeSpans: [{ spans: [{ name: 'op' }] }] }] },
+      metrics: {},
+    });
+    t.match(await json(tempo, '/api/v2/traces/123'), { trace: {}, metrics: {} });
+    t.equal((await tempo.get('/api/traces/123')).status, 404);
+    const body = await json(
+      tempo,
+      `/api/search?${query({ q: '{ span.n = 5 }', limit: 20, spss: 3, start, end })}`,
+    );
+    t.match(body, {
+      traces: [
+        {
+          traceID: idOf(5),
+          startTimeUnixNano: /^\d{19}$/,
+          spanSet: { matched: 1, spans: [{ durationNanos: /^\d+$/, spanID: hexId(6, 8) }] },
+          spanSets: [{ matched: 1 }],
+        },
+      ],
+      metrics: { inspectedBytes: /^\d+$/, totalJobs: Number },
+    });
+    const proto = await fetch(`${tempo.url}/api/search?${query({ q: '{ span.n = 5 }', start, end })}`, {
+      headers: { accept: 'application/protobuf' },
+    });
+    t.match(decodeMessage(SearchResponse, new Uint8Array(await proto.arrayBuffer())), {
+      traces: [{ traceID: idOf(5), spanSets: [{ matched: 1 }] }],
+    });
+    const names = { scopes: [{ name: 'span', tags: ['big', 'n'] }] };
+    t.match(await json(tempo, `/api/v2/search/tags?${query({ scope: 'span', start, end })}`), names);
+    const values = await json(
+      tempo,
+      `/api/v2/search/tag/span.n/values?${query({ q: '{ span.n < 2 }', start, end })}`,
+    );
+    t.match(values, {
+      tagValues: [
+        { type: 'int', value: '0' },
+        { type: 'int', value: '1' },
+      ],
+    });
+    for (const client of clients.values()) {
+      const ask = async (method: string, request: Record<string, unknown>) => {
+        const { code, details, messages } = await client.ask(method, { start, end, ...request });
+        t.equal(code, 0, `${method} ${details}`);
+        return messages;
+      };
+      t.match(await ask('SearchTagsV2', { scope: 'span' }), [names]);
+      t.match(await ask('SearchTags', { scope: 'span' }), [{ tagNames: ['big', 'n'] }]);
+      const asked = { tagName: 'span.n', query: '{ span.n < 2 }' };
+      t.match(await ask('SearchTagValuesV2', asked), [{ tagValues: values['tagValues'] }]);
+      t.match(await ask('SearchTagValues', { tagName: 'n', maxTagValues: 2 }), [{ tagValues: ['0', '1'] }]);
+    }
+  });
+});
