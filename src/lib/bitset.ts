@@ -25,6 +25,10 @@ export class Bitset {
     this.words[i >>> 5]! |= 1 << (i & 31);
   }
 
+  remove(i: number): void {
+    this.words[i >>> 5]! &= ~(1 << (i & 31));
+  }
+
   /** Adds what `relation` leads to from the members of `from`. */
   addTargets(from: Bitset, relation: Int32Array): this {
     const { words } = this;

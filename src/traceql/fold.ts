@@ -96,7 +96,8 @@ function arithmetic(op: BinaryOp, a: Static, b: Static, fail: Fail): Static | un
     : { type: 'float', value };
 }
 
-function integerArithmetic(op: BinaryOp, a: bigint, b: bigint, fail: Fail): bigint {
+/** Not yet cut to 64 bits. */
+export function integerArithmetic(op: BinaryOp, a: bigint, b: bigint, fail: Fail = failed): bigint {
   switch (op) {
     case '+':
       return a + b;
@@ -110,6 +111,10 @@ function integerArithmetic(op: BinaryOp, a: bigint, b: bigint, fail: Fail): bigi
       if (b === 0n) throw fail('integer divide by zero');
       return op === '/' ? a / b : a % b;
   }
+}
+
+function failed(message: string): Error {
+  return new Error(message);
 }
 
 /** a^b in 64 bits; negative exponents truncate to 0 (or ±1). */

@@ -34,7 +34,7 @@ const TABLE: readonly (IntrinsicInfo & { readonly written: readonly string[] })[
     name: 'trace:rootService',
     text: 'rootServiceName',
     type: 'string',
-    written: ['rootServiceName', 'rootService', 'trace:rootService'],
+    written: ['rootServiceName', 'trace:rootService'],
   },
   { name: 'trace:id', text: 'trace:id', type: 'string', written: ['trace:id'] },
   { name: 'span:nestedSetLeft', text: 'nestedSetLeft', type: 'int', written: ['nestedSetLeft'] },

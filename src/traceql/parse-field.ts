@@ -26,8 +26,8 @@ const KEYWORD_STATICS: Record<string, Static> = {
 /** An expression whose operators bind at least as strongly as `minimum`. */
 export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
   let lhs = parseOperand(stream);
-  const isNil = lhs.kind === 'literal' && lhs.value.type === 'nil';
-  if (minimum === 0 && isNil && !stream.isOp('=') && !stream.isOp('!=')) throw stream.unexpected('=', '!=');
+  if (minimum === 0 && isNil(lhs) && !stream.isOp('=') && !stream.isOp('!='))
+    throw stream.unexpected('=', '!=');
   for (;;) {
     const found = stream.operator(FIELD_OPS, minimum);
     if (!found) break;
@@ -36,9 +36,15 @@ export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
     const op = found.token.text as BinaryOp;
     const rhsMinimum = op === '^' ? found.precedence : found.precedence + 1;
     const rhs = stream.nested(() => parseFieldExpr(stream, rhsMinimum));
-    lhs = fold(op, lhs, rhs, (message) => stream.failAt(found.token, message));
+    const isNilFirst = isNil(lhs) && !isNil(rhs) && (op === '=' || op === '!=');
+    const [left, right] = isNilFirst ? [rhs, lhs] : [lhs, rhs];
+    lhs = fold(op, left, right, (message) => stream.failAt(found.token, message));
   }
   return lhs;
+}
+
+function isNil(expr: FieldExpr): boolean {
+  return expr.kind === 'literal' && expr.value.type === 'nil';
 }
 
 function parseOperand(stream: TokenStream): FieldExpr {

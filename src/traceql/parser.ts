@@ -205,8 +205,7 @@ class Parser {
     const { stream } = this;
     const negative = stream.acceptOp('-');
     const { current } = stream;
-    const isNumber =
-      ['int', 'float', 'duration'].includes(current.kind) || /^(min|max)Int$/.test(current.text);
+    const isNumber = ['int', 'float', 'duration'].includes(current.kind);
     const value = isNumber ? parseStatic(stream) : undefined;
     if (!value) throw stream.unexpected();
     const literal = negative ? foldUnary('-', { kind: 'literal', value }) : undefined;

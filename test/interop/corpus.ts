@@ -1,6 +1,6 @@
 // The spans that both programs get: a folder of requests that CORPUS names, or traces made here, which use
 // every part of the data model and the vocabulary of searches.ts. Made spans are minutes old and follow from
-// a fixed seed.
+// a seed, CORPUS_SEED.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -63,7 +63,7 @@ const FLAGS = ['beta', 'dark-mode', 'ab-7', 'ab-8'];
 const TABLES = ['orders', 'stock', 'payments'];
 const EXCEPTIONS = ['IOError', 'OutOfStockError', 'java.net.SocketTimeoutException'];
 
-let state = 4711;
+let state = Number(process.env['CORPUS_SEED'] ?? 4711);
 function below(limit: number): number {
   state = (state * 48271) % 0x7fffffff;
   return state % limit;

@@ -218,6 +218,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ !(status = error) && kind = producer }',
     '{ !(span.user.id = "user-1") }',
     '{ !(kind = server || kind = client) }',
+    '{ !span.app.flags }',
   ],
   'Absent attributes': [
     '{ span.user.id = nil }',
@@ -229,12 +230,38 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   'Events and links that are not there': [
     '{ event:timeSinceStart < 1ms || status = error }',
     '{ kind = client } | select(link:spanID)',
+    '{ kind = client } | by(link:spanID)',
   ],
   'Unscoped attributes': ['{ .exception.type = "IOError" && event.exception.type != nil }'],
   'Unions of related spans': ['{ kind = server } &>> { status = error && kind = client }'],
-  'Relations in traces without a root': ['{ } !>> { }', '{ } !~ { }'],
+  'Relations in traces without a root': ['{ } !>> { }', '{ } !~ { }', '{ kind = server } !~ { }'],
+  'Nested sets beside other conditions': [
+    '{ nestedSetLeft < 3 } | by(name)',
+    '{ kind = server } ~ { kind = client && nestedSetLeft < 5 }',
+  ],
   'Child count': ['{ span:childCount > 2 }', '{ kind = server } || { span:childCount > 2 }'],
   Powers: ['{ 2 ^ 3 = 8 }', '{ span.http.status_code ^ 2 = 40000 }'],
-  'Arithmetic with arrays': ['{ span.app.shards * 2 > 0 }'],
-  'Ids that begin with zeros': [`{ span:id = "${ZERO_SPAN_ID}" }`],
+  'Arithmetic with arrays': ['{ span.app.shards * 2 > 0 }', '{ span.app.switches }'],
+  'Arithmetic with absent attributes': [
+    '{ -span.db.rows < 0 || kind = server }',
+    '{ kind = server } | by(span.db.rows - 1)',
+    '{ } | max(span.db.rows * 2) > 100',
+  ],
+  'Averages of negative integers': ['{ } | avg(span.odd.negative) < 0'],
+  'Numbers of another type': ['{ span.peer.id = 3 && span.app.score > 0.1 }'],
+  'Literals on the left': ['{ 100000 < span.http.response_content_length }', '{ 1 > nestedSetParent }'],
+  'Constants among alternatives': ['{ true || statusMessage = "IOError" }'],
+  'Groups and fields of the trace': [
+    '{ status = error } | by(rootServiceName)',
+    '{ status = error } | by(traceDuration)',
+  ],
+  'Stages behind select': [
+    '{ status = error } | select(name) | by(span.user.id)',
+    '{ status = error } | select(name) | { .user.id != nil }',
+  ],
+  'Pipelines in parentheses': [
+    '({ kind = server } | count() > 1) && { status = error }',
+    '({ kind = server } | count() > 1) | by(name)',
+  ],
+  'Ids that begin with zeros': [`{ span:id = "${ZERO_SPAN_ID}" }`, '{ span:parentID = "" }'],
 };

@@ -30,25 +30,31 @@ export class Aggregates {
     for (let g = 0; g < spansets.count; g++) this.num[g] = spansets.start[g + 1]! - spansets.start[g]!;
   }
 
-  /** Values of another type than the first are left out. */
+  /** Arrays are no numbers; values of another type than the first are left out. */
   private aggregate(spansets: Spansets, spanset: number, name: AggregateName, column: Column): void {
     let type: number = ValueType.nil;
     let count = 0;
     let sum = 0;
+    // what the additions rounded away (Neumaier), so that the order of spans does not show in the sum
+    let lost = 0;
     let min = Infinity;
     let max = -Infinity;
     for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
       const at = column.isConstant ? 0 : spansets.members[i]!;
       const own = column.type[at]!;
       if (!isNumberType(own) || (type !== ValueType.nil && own !== type)) continue;
+      if (column.arrays.size > 0 && column.arrays.has(at)) continue;
       type = own;
       const value = column.num[at]!;
       count++;
-      sum += value;
+      const next = sum + value;
+      lost += Math.abs(sum) >= Math.abs(value) ? sum - next + value : value - next + sum;
+      sum = next;
       if (value < min) min = value;
       if (value > max) max = value;
     }
     if (count === 0) return;
+    if (Number.isFinite(lost)) sum += lost;
     const isAverage = name === 'avg';
     this.type[spanset] = isAverage && type === ValueType.int ? ValueType.float : type;
     this.num[spanset] = isAverage ? sum / count : name === 'min' ? min : name === 'max' ? max : sum;

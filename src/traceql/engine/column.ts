@@ -2,7 +2,7 @@
 // span.
 import type { BinaryOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
-import { floatArithmetic } from '../fold.ts';
+import { floatArithmetic, integerArithmetic } from '../fold.ts';
 import { type Field, ValueType, type Vector } from '../source.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
 import { ownerOf, storedFields } from './fields.ts';
@@ -105,7 +105,7 @@ class EntryWriter {
     this.texts = texts;
     this.mine = new Bitset(column.type.length);
     this.textIds = vector.table && texts.idsOf(vector.table);
-    if (vector.exact) column.exact ??= new BigInt64Array(column.type.length);
+    if (vector.exact && !column.exact) withExact(column);
   }
 
   ownerAt(entry: number): number {
@@ -199,6 +199,7 @@ export function constantColumn(scan: Scan, value: Static): Column {
       break;
     default:
       set(ValueType[value.type], Number(value.value));
+      if (value.type === 'int') column.exact = BigInt64Array.of(value.value);
   }
   return column;
 }
@@ -228,13 +229,44 @@ export function arithmeticColumn(op: BinaryOp, lhs: Column, rhs: Column, size: n
     if (leftType === int && rightType === int) {
       const isDefined = rhs.num[r] !== 0 || (op !== '/' && op !== '%');
       result.type[i] = isDefined ? int : nil;
-      result.num[i] = Math.trunc(value);
+      if (isSafe(lhs.num[l]!) && isSafe(rhs.num[r]!) && isSafe(value)) setInteger(result, i, value);
+      else if (isDefined) setExact(result, i, integerArithmetic(op, exactAt(lhs, l), exactAt(rhs, r)));
     } else {
       result.type[i] = leftType === duration || rightType === duration ? duration : float;
       result.num[i] = value;
     }
   }
   return result;
+}
+
+/** A double holds the integer in full. */
+function isSafe(value: number): boolean {
+  return Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+}
+
+function exactAt(column: Column, at: number): bigint {
+  return column.exact?.[at] ?? BigInt(column.num[at]!);
+}
+
+function setInteger(column: Column, at: number, value: number): void {
+  column.num[at] = Math.trunc(value);
+  if (column.exact) column.exact[at] = BigInt(column.num[at]);
+}
+
+/** An integer of 64 bits; what is larger wraps, as it does in Go. */
+function setExact(column: Column, at: number, value: bigint): void {
+  const exact = column.exact ?? withExact(column);
+  exact[at] = value;
+  column.num[at] = Number(exact[at]);
+}
+
+/** From now on the column has its integers in full. */
+function withExact(column: Column): BigInt64Array {
+  const { type, num } = column;
+  const exact = new BigInt64Array(type.length);
+  for (let i = 0; i < type.length; i++) if (type[i] === ValueType.int) exact[i] = BigInt(num[i]!);
+  column.exact = exact;
+  return exact;
 }
 
 export function negatedColumn(operand: Column): Column {
@@ -244,6 +276,7 @@ export function negatedColumn(operand: Column): Column {
     if (!isNumberType(operand.type[i]!)) continue;
     result.type[i] = operand.type[i]!;
     result.num[i] = -operand.num[i]!;
+    if (operand.exact && operand.type[i] === ValueType.int) setExact(result, i, -operand.exact[i]!);
   }
   return result;
 }

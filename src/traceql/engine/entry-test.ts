@@ -38,6 +38,15 @@ export const KIND_NUMBERS = {
   producer: 4,
   consumer: 5,
 } as const;
+/** `1 < .a` is `.a > 1`. */
+export const MIRRORED: Partial<Record<CompareOp, CompareOp>> = {
+  '<': '>',
+  '<=': '>=',
+  '>': '<',
+  '>=': '<=',
+  '=': '=',
+  '!=': '!=',
+};
 const NEVER: EntryTest = { kind: 'never' };
 /** Bytes of an id, for the intrinsics that hold one. */
 const ID_BYTES: Partial<Record<Intrinsic | 'parent', number>> = {
@@ -136,7 +145,6 @@ function regexTest(op: '=~' | '!~', pattern: string): EntryTest {
   return { kind: 'bytes', type, accepts: (bytes) => !matcher.matchesBytes(bytes), equals: undefined };
 }
 
-/** Ids are equal whatever zeros lead them. */
 /** Ids are compared as bytes, and match patterns as they are shown; `validate` refuses other operators. */
 function idTest(op: CompareOp, text: string, size: number): EntryTest {
   const type = ValueType.bytes;

@@ -13,18 +13,9 @@ import {
   negatedColumn,
 } from './column.ts';
 import { compareColumns } from './compare-columns.ts';
-import { type EntryTest, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
+import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import type { Scan } from './scan.ts';
-
-const FLIPPED: Partial<Record<CompareOp, CompareOp>> = {
-  '<': '>',
-  '<=': '>=',
-  '>': '<',
-  '>=': '<=',
-  '=': '=',
-  '!=': '!=',
-};
 
 /** The spans of `{ expr }`, at most those in `within`. */
 export async function filterSpans(scan: Scan, expr: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
@@ -103,9 +94,9 @@ function comparison(
   const op = expr.op as CompareOp;
   const { lhs, rhs } = expr;
   if (isFieldRef(lhs) && rhs.kind === 'literal') return condition(scan, lhs, op, rhs.value, within);
-  const flipped = FLIPPED[op];
-  if (isFieldRef(rhs) && lhs.kind === 'literal' && flipped !== undefined) {
-    return condition(scan, rhs, flipped, lhs.value, within);
+  const mirrored = MIRRORED[op];
+  if (isFieldRef(rhs) && lhs.kind === 'literal' && mirrored !== undefined) {
+    return condition(scan, rhs, mirrored, lhs.value, within);
   }
   return comparisonOfColumns(scan, op, lhs, rhs, within);
 }

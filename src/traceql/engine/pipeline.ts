@@ -52,9 +52,15 @@ export class Matches {
 export async function runStages(scan: Scan, stages: readonly Stage[]): Promise<Matches> {
   let state: State;
   if (scan.traces) state = await scan.keepTraces(Bitset.full(await scan.spanCount()), scan.traces);
-  const end = await runPipeline(scan, stages, state);
+  const end = await runPipeline(scan, unwrapped(stages), state);
   const spanTrace = await scan.relation('spanTrace');
   return new Matches(end, spanTrace, scan.source.traceCount);
+}
+
+/** Parentheses around the whole of a query mean nothing. */
+function unwrapped(stages: readonly Stage[]): readonly Stage[] {
+  const [only] = stages;
+  return stages.length === 1 && only?.kind === 'pipeline' ? unwrapped(only.stages) : stages;
 }
 
 async function runPipeline(scan: Scan, stages: readonly Stage[], begin: State): Promise<Bitset | Spansets> {

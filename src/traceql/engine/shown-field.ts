@@ -2,8 +2,9 @@
 import type { CompareOp, FieldExpr, FieldRef, Query, SpansetExpr, Stage } from '../ast.ts';
 import { printField, resultKey } from '../print.ts';
 import { type AttributeScope, type Owner, ValueType, type Vector } from '../source.ts';
-import { COMPARE_OPS } from '../token-stream.ts';
-import { type EntryTest, entryAccepted, entryTest, restrictionOf } from './entry-test.ts';
+import { COMPARE_OPS, STRUCTURAL_OPS } from '../token-stream.ts';
+import { isFieldRef } from './column.ts';
+import { type EntryTest, MIRRORED, entryAccepted, entryTest, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import { jsonAnyValue, jsonAttribute } from './json.ts';
 import { OWN_COLUMNS, WELL_KNOWN } from './own-columns.ts';
@@ -41,16 +42,24 @@ function isWellKnown(ref: FieldRef): boolean {
 /** The fields of a query in order of their first mention. */
 export function shownFields(query: Query): ShownField[] {
   const mentions: Mention[] = [];
-  query.stages.forEach((stage) => mentionsOfStage(stage, mentions));
+  // what is behind a select is read with what it selects
+  const selectAt = query.stages.findIndex(({ kind }) => kind === 'select');
+  query.stages.forEach((stage, i) => {
+    const from = mentions.length;
+    mentionsOfStage(stage, mentions);
+    if (selectAt < 0 || i < selectAt) return;
+    for (let m = from; m < mentions.length; m++) mentions[m] = { ...mentions[m]!, isSelected: true };
+  });
   const byField = new Map<string, Mention[]>();
   for (const mention of mentions) {
     const key = printField(mention.ref);
     byField.set(key, [...(byField.get(key) ?? []), mention]);
   }
   const scopeTests = genericTests(mentions);
+  const related = new Set(query.stages.flatMap(relationFields));
   return [...byField.values()].map((all) => {
     const { ref } = all[0]!;
-    const isAnyPlain = all.some((mention) => mention.literal === undefined);
+    const isAnyPlain = related.has(ref.name) || all.some(({ literal }) => literal === undefined);
     const tests = isAnyPlain ? [] : all.map(testOf);
     const isNilCompared = all.some(({ op, literal }) => literal?.value.type === 'nil' && op === '=');
     const asNil = isNilCompared || (isAnyPlain && isWellKnown(ref));
@@ -62,6 +71,17 @@ export function shownFields(query: Query): ShownField[] {
       asNil,
     };
   });
+}
+
+/** What relations are decided by, which is then at hand for every span. */
+function relationFields(stage: Stage): readonly string[] {
+  if (stage.kind === 'pipeline') return stage.stages.flatMap(relationFields);
+  if (stage.kind !== 'spansets') return [];
+  const inner = [...relationFields(stage.lhs), ...relationFields(stage.rhs)];
+  if (!STRUCTURAL_OPS.has(stage.op)) return inner;
+  if (stage.op.endsWith('~')) return [...inner, 'span:nestedSetParent'];
+  const isDeep = stage.op.endsWith('>>') || stage.op.endsWith('<<');
+  return [...inner, 'span:nestedSetLeft', isDeep ? 'span:nestedSetRight' : 'span:nestedSetParent'];
 }
 
 /**
@@ -134,9 +154,13 @@ function mentionsOfField(expr: FieldExpr, out: Mention[]): void {
       return mentionsOfField(expr.operand, out);
     case 'binary': {
       const { lhs, rhs } = expr;
-      const isRef = lhs.kind === 'attribute' || lhs.kind === 'intrinsic';
-      if (isRef && rhs.kind === 'literal' && COMPARE_OPS.has(expr.op)) {
+      if (isFieldRef(lhs) && rhs.kind === 'literal' && COMPARE_OPS.has(expr.op)) {
         out.push({ ref: lhs, op: expr.op as CompareOp, literal: rhs });
+        return;
+      }
+      const mirrored = MIRRORED[expr.op as CompareOp];
+      if (isFieldRef(rhs) && lhs.kind === 'literal' && mirrored !== undefined) {
+        out.push({ ref: rhs, op: mirrored, literal: lhs });
         return;
       }
       mentionsOfField(lhs, out);

@@ -1,0 +1,261 @@
+// Which entries of docs/decisions/deviations.md apply to a query, so that random queries can be compared with
+// real Tempo: those of REFUSED_OR_OTHER are answered otherwise, the rest is compared without what they touch.
+import type {
+  CompareOp,
+  FieldExpr,
+  FieldRef,
+  Query,
+  SpansetExpr,
+  Stage,
+  Static,
+} from '../../src/traceql/ast.ts';
+import { MIRRORED } from '../../src/traceql/engine/entry-test.ts';
+import { STRUCTURAL_OPS } from '../../src/traceql/token-stream.ts';
+
+/** Of the corpus: attributes that may hold an array. */
+const ARRAYS = new Set([
+  'app.flags',
+  'app.shards',
+  'app.weights',
+  'app.switches',
+  'process.args',
+  'odd.list-mixed',
+]);
+/** Attributes that may have a column of their own. */
+const OWN_COLUMNS = new Set([
+  'http.method',
+  'http.url',
+  'http.status_code',
+  'http.route',
+  'k8s.namespace.name',
+  'k8s.pod.name',
+]);
+/** Attributes that are integers in some spans and floats in others. */
+const MIXED = new Set(['peer.id']);
+const ORDER = new Set(['<', '<=', '>', '>=']);
+const ARITHMETIC = new Set(['+', '-', '*', '/', '%', '^']);
+
+export interface Applying {
+  /** Headings of entries because of which both answers may differ in any way. */
+  readonly headings: ReadonlySet<string>;
+  /** Traces without a root are left out of the comparison. */
+  readonly ignoresRootless: boolean;
+}
+
+export function deviationsOf(query: Query): Applying {
+  const visitor = new Visitor();
+  visitor.stages(query.stages);
+  visitor.together();
+  return { headings: visitor.headings, ignoresRootless: visitor.hasNegation };
+}
+
+class Visitor {
+  readonly headings = new Set<string>();
+  hasNegation = false;
+  private readonly unscoped = new Set<string>();
+  private readonly inner = new Set<string>();
+  private readonly mentioned = new Set<string>();
+  /** A condition on nested sets that holds for 0. */
+  private hasZeroNestedSet = false;
+  private hasMixed = false;
+  private hasRelation = false;
+  private hasBareTraceField = false;
+  private hasGroup = false;
+
+  stages(stages: readonly Stage[]): void {
+    let isBehindSelect = false;
+    for (const stage of stages) {
+      if (isBehindSelect && stage.kind !== 'select' && stage.kind !== 'coalesce') {
+        this.headings.add('Stages behind select');
+      }
+      isBehindSelect ||= stage.kind === 'select';
+      this.stage(stage);
+    }
+  }
+
+  /** What follows from all mentions. */
+  together(): void {
+    for (const name of this.unscoped) if (this.inner.has(name)) this.headings.add('Unscoped attributes');
+    const isAlone = this.mentioned.size === 1 && !this.hasRelation;
+    if (this.hasMixed && this.mentioned.size > 1) this.headings.add('Numbers of another type');
+    if (this.hasZeroNestedSet && !isAlone) this.headings.add('Nested sets beside other conditions');
+    if (this.hasBareTraceField && this.hasGroup) this.headings.add('Groups and fields of the trace');
+  }
+
+  private stage(stage: Stage): void {
+    switch (stage.kind) {
+      case 'coalesce':
+        return;
+      case 'select':
+        return stage.fields.forEach((field) => this.ref(field));
+      case 'by':
+        this.hasGroup = true;
+        if (mentions(stage.expr, isTraceField)) this.hasBareTraceField = true;
+        if (isOfNothing(stage.expr)) this.headings.add('Events and links that are not there');
+        if (isArithmetic(stage.expr)) this.headings.add('Arithmetic with absent attributes');
+        return this.field(stage.expr);
+      case 'scalarFilter':
+        if (stage.lhs.kind === 'aggregate' && stage.lhs.arg !== undefined) {
+          if (isArray(stage.lhs.arg)) this.headings.add('Arithmetic with arrays');
+          if (isOfNothing(stage.lhs.arg)) this.headings.add('Events and links that are not there');
+          if (stage.lhs.name === 'avg' && mentions(stage.lhs.arg, mayBeNegative))
+            this.headings.add('Averages of negative integers');
+          if (mentions(stage.lhs.arg, isOwnColumn)) this.headings.add('Absent attributes');
+          if (isArithmetic(stage.lhs.arg)) this.headings.add('Arithmetic with absent attributes');
+          this.field(stage.lhs.arg);
+        }
+        return;
+      default:
+        this.spanset(stage);
+    }
+  }
+
+  private spanset(node: SpansetExpr): void {
+    if (node.kind === 'filter') return this.truth(node.expr);
+    if (node.kind === 'pipeline') return this.stages(node.stages);
+    if (node.op.startsWith('&') && node.op !== '&&') this.headings.add('Unions of related spans');
+    if (node.op.startsWith('!')) this.hasNegation = true;
+    if (STRUCTURAL_OPS.has(node.op)) this.hasRelation = true;
+    this.spanset(node.lhs);
+    this.spanset(node.rhs);
+  }
+
+  /** Where a bool is wanted. */
+  private truth(expr: FieldExpr): void {
+    if (expr.kind === 'attribute' && isArray(expr)) this.headings.add('Arithmetic with arrays');
+    this.field(expr);
+  }
+
+  private ref(ref: FieldRef): void {
+    this.mentioned.add(ref.name);
+    if (ref.kind === 'attribute') {
+      if (ref.scope === 'none') this.unscoped.add(ref.name);
+      else if (ref.scope !== 'span' && ref.scope !== 'resource') this.inner.add(ref.name);
+      return;
+    }
+    if (ref.name === 'span:childCount') this.headings.add('Child count');
+  }
+
+  private field(expr: FieldExpr): void {
+    switch (expr.kind) {
+      case 'literal':
+        return;
+      case 'attribute':
+      case 'intrinsic':
+        return this.ref(expr);
+      case 'unary': {
+        const isPlain = expr.operand.kind === 'attribute' || expr.operand.kind === 'intrinsic';
+        if (expr.op === '!') this.headings.add('Not');
+        if (expr.op === '-') this.headings.add('Arithmetic with absent attributes');
+        if (isPlain && isArray(expr.operand)) this.headings.add('Arithmetic with arrays');
+        return this.field(expr.operand);
+      }
+      case 'binary':
+        this.binary(expr);
+    }
+  }
+
+  private binary(expr: Extract<FieldExpr, { kind: 'binary' }>): void {
+    const { op, lhs, rhs } = expr;
+    if (op !== '&&' && op !== '||') {
+      this.field(lhs);
+      this.field(rhs);
+    }
+    if (op === '^') this.headings.add('Powers');
+    if (op === '||' && (isConstant(lhs) || isConstant(rhs)))
+      this.headings.add('Constants among alternatives');
+    if (ARITHMETIC.has(op)) {
+      if (isArray(lhs) || isArray(rhs)) this.headings.add('Arithmetic with arrays');
+      if (isTraceField(lhs) || isTraceField(rhs)) this.hasBareTraceField = true;
+      if (isOfNothing(lhs) || isOfNothing(rhs)) this.headings.add('Events and links that are not there');
+      return;
+    }
+    if (op === '&&' || op === '||') {
+      this.truth(lhs);
+      return this.truth(rhs);
+    }
+    if (lhs.kind === 'literal') {
+      if (ORDER.has(op)) this.headings.add('Literals on the left');
+      this.condition(MIRRORED[op as CompareOp] ?? op, rhs, lhs.value);
+    } else if (rhs.kind === 'literal') this.condition(op, lhs, rhs.value);
+    else this.fields(lhs, rhs);
+  }
+
+  private condition(op: string, expr: FieldExpr, value: Static): void {
+    if (value.type === 'nil' && op === '=') this.headings.add('Absent attributes');
+    if (isOwnColumn(expr) && op !== '=' && value.type !== 'nil') {
+      this.headings.add('Absent attributes');
+    }
+    if (expr.kind === 'attribute' && MIXED.has(expr.name) && isNumber(value)) this.hasMixed = true;
+    if (expr.kind !== 'intrinsic') return;
+    if (expr.name.startsWith('span:nestedSet') && holdsForZero(op, value)) this.hasZeroNestedSet = true;
+    if (isOfNothing(expr) && mayHoldForNothing(op, value)) {
+      this.headings.add('Events and links that are not there');
+    }
+    const isId = /[iI][dD]$/.test(expr.name);
+    if (isId && value.type === 'string' && /^(00|$)/.test(value.value))
+      this.headings.add('Ids that begin with zeros');
+  }
+
+  private fields(...sides: readonly FieldExpr[]): void {
+    for (const side of sides) {
+      if (isTraceField(side)) this.hasBareTraceField = true;
+      if (isOwnColumn(side)) this.headings.add('Absent attributes');
+      if (isOfNothing(side)) this.headings.add('Events and links that are not there');
+    }
+  }
+}
+
+/** Whether the empty text, 0 s or an id of zeros may satisfy it. */
+function mayHoldForNothing(op: string, value: Static): boolean {
+  if (value.type === 'duration') return op !== '>' && !(value.value > 0n && (op === '>=' || op === '='));
+  return !(op === '=' && value.type === 'string' && value.value !== '');
+}
+
+function holdsForZero(op: string, value: Static): boolean {
+  const number = value.type === 'int' || value.type === 'float' ? Number(value.value) : 0;
+  if (op === '=') return number === 0;
+  if (op === '!=') return number !== 0;
+  return op.startsWith('<') ? number >= 0 : number <= 0;
+}
+
+function mayBeNegative(expr: FieldExpr): boolean {
+  if (expr.kind === 'intrinsic') return expr.name === 'span:nestedSetParent';
+  return expr.kind === 'attribute' && expr.name.startsWith('odd.');
+}
+
+function isNumber({ type }: Static): boolean {
+  return type === 'int' || type === 'float';
+}
+
+function isOwnColumn(expr: FieldExpr): boolean {
+  return expr.kind === 'attribute' && OWN_COLUMNS.has(expr.name);
+}
+
+/** Is any operand such a field? */
+function mentions(expr: FieldExpr, isSuch: (expr: FieldExpr) => boolean): boolean {
+  if (expr.kind === 'unary') return mentions(expr.operand, isSuch);
+  if (expr.kind === 'binary') return mentions(expr.lhs, isSuch) || mentions(expr.rhs, isSuch);
+  return isSuch(expr);
+}
+
+function isTraceField(expr: FieldExpr): boolean {
+  return expr.kind === 'intrinsic' && expr.name.startsWith('trace:');
+}
+
+/** An intrinsic of events or links, of which a span may have none. */
+function isOfNothing(expr: FieldExpr): boolean {
+  return expr.kind === 'intrinsic' && /^(event|link):/.test(expr.name);
+}
+
+function isArithmetic(expr: FieldExpr): boolean {
+  return expr.kind === 'unary' ? expr.op === '-' : expr.kind === 'binary' && ARITHMETIC.has(expr.op);
+}
+
+function isConstant(expr: FieldExpr): boolean {
+  return expr.kind === 'literal';
+}
+
+function isArray(expr: FieldExpr): boolean {
+  return mentions(expr, (field) => field.kind === 'attribute' && ARRAYS.has(field.name));
+}
