@@ -219,6 +219,7 @@ function createStore({ sharedBytes, config, logger, metrics, overrides }: Parts)
     sizeBytesMax: trace.local.maxBytes,
     scanThreads: scanThreads(),
     scanQueueLengthMax: trace.pool.queueDepth,
+    scanTenantQueueLengthMax: config.queryFrontend.maxOutstandingPerTenant,
     scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, (sharedBytes * SCAN_HEAP_SHARE) / scanThreads()),
     scanBatchSizeMax: config.queryFrontend.maxBatchSize,
     scanWorkerData: {
@@ -250,6 +251,7 @@ function createQuerier(
     metrics,
     targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
     scanThreads: scanThreads(),
+    concurrentJobs: config.queryFrontend.search.concurrentJobs,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
     nowMs: Date.now,

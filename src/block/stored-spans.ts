@@ -9,6 +9,9 @@ export interface StoredSpans extends SpanSource {
    */
   traces(traces: Int32Array, signal?: AbortSignal): Promise<Uint8Array>;
 
+  /** A microsecond since 1970 that no trace starts after; Infinity = unknown. */
+  newestStart(signal?: AbortSignal): Promise<number>;
+
   /** DIGEST_WORDS for each of the traces: equal words = the same spans (by span id and kind). */
   spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array>;
 }

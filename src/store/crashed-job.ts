@@ -22,7 +22,9 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
       const without = sources.map(() => new Int32Array(0));
       const none = new Int32Array(0);
       const places = { ends: none, source: none, row: none };
-      return { kind: 'sharedTraces', without, traceCounts: sources.map(() => Infinity), places, ...base };
+      const unknown = sources.map(() => Infinity);
+      const bounds = { traceCounts: unknown, newestStarts: unknown };
+      return { kind: 'sharedTraces', without, places, ...bounds, ...base };
     }
     case 'trace':
       return { kind: 'trace', trace: undefined, isCut: false, ...base };

@@ -5,6 +5,7 @@ import type { Pressure } from '../lib/pressure.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
+import type { CancelFlag } from './cancel-flag.ts';
 
 /** A source of a job. */
 export type ScanSource = SourceRef & {
@@ -17,7 +18,7 @@ export type ScanSource = SourceRef & {
 };
 
 /** Where the parts of traces are that lie in several sources, in shared memory. */
-export interface SharedPlaces {
+interface SharedPlaces {
   /** Trace i has the places [ends[i - 1], ends[i]). Traces ascend by id. */
   readonly ends: Int32Array;
   /** Index of the source. */
@@ -145,6 +146,8 @@ export interface SharedTracesJobResult {
   readonly without: readonly Int32Array[];
   /** For each source how many traces were looked at. */
   readonly traceCounts: readonly number[];
+  /** For each source a microsecond since 1970 that none of its traces starts after; Infinity = unknown. */
+  readonly newestStarts: readonly number[];
   /** Of the traces that no source has whole. */
   readonly places: SharedPlaces;
   readonly inspectedBytes: number;
@@ -168,7 +171,7 @@ export interface ScanWorkerData {
 }
 
 export type ToScanWorker =
-  | { readonly kind: 'job'; readonly id: number; readonly job: ScanJob }
+  | { readonly kind: 'job'; readonly id: number; readonly job: ScanJob; readonly cancelled: CancelFlag }
   | { readonly kind: 'cancel'; readonly id: number }
   /** A head of that size is gone: its memory is free when no thread holds it. */
   | { readonly kind: 'released'; readonly bytes: number }

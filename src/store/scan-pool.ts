@@ -1,20 +1,24 @@
-// The scan threads and the queue in front of them. A job goes to the thread that has likely cached its
-// columns, unless that one is busier than another.
+// The scan threads, and who runs next in them. A job goes to the thread that has likely cached its columns,
+// unless that one is busier than another.
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
 import type { Pressure } from '../lib/pressure.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { newCancelFlag, raise } from './cancel-flag.ts';
 import { crashedResult } from './crashed-job.ts';
+import { JobQueue } from './job-queue.ts';
 import { ScanMetrics } from './metrics.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData } from './scan-job.ts';
 import { type Pending, ScanThread } from './scan-thread.ts';
 
 export interface ScanPoolOptions {
   readonly threads: number;
-  /** Jobs waiting over all threads; more are refused. */
+  /** Jobs waiting for or running in all threads; more are refused. */
   readonly queueLengthMax: number;
+  /** Jobs of one tenant that may wait. */
+  readonly tenantQueueLengthMax: number;
   /** `query_frontend.max_batch_size`: jobs are handed over one by one, this is for metrics. */
   readonly batchSizeMax: number;
   readonly workerData: ScanWorkerData;
@@ -50,6 +54,7 @@ const CRASHES_MAX = 2;
 export class ScanPool {
   private readonly options: ScanPoolOptions;
   private readonly threads: ScanThread[] = [];
+  private readonly queue: JobQueue;
   private readonly metrics: ScanMetrics;
   /** Jobs in all threads at a time. */
   private inFlightMax = Infinity;
@@ -59,13 +64,14 @@ export class ScanPool {
 
   constructor(options: ScanPoolOptions) {
     this.options = options;
-    const { metrics, batchSizeMax, queueLengthMax } = options;
+    const { metrics, batchSizeMax, queueLengthMax, threads } = options;
+    this.queue = new JobQueue(threads);
     this.metrics = new ScanMetrics(metrics, batchSizeMax);
     metrics.gauge('tempo_scan_queue_length', 'Jobs waiting for or running in scan threads.', [], (gauge) =>
       gauge.set(this.load()),
     );
     metrics.gauge('tempodb_work_queue_length', 'Jobs waiting for scan threads.', [], (gauge) =>
-      gauge.set(this.threads.reduce((sum, { waiting }) => sum + waiting.length, 0)),
+      gauge.set(this.queue.length),
     );
     metrics.gauge('tempodb_work_queue_max', 'Jobs that may wait.').set(queueLengthMax);
     metrics.gauge('tempo_query_frontend_connected_clients', 'Scan threads that are alive.', [], (gauge) =>
@@ -97,9 +103,13 @@ export class ScanPool {
   async stop(): Promise<void> {
     this.stopped = true;
     await Promise.all(
-      this.threads.map((thread) => {
-        for (const pending of thread.waiting) this.left(pending);
-        for (const pending of thread.takeAll()) pending.reject(stopping());
+      this.threads.map((thread, lane) => {
+        const waiting = this.queue.takeLane(lane);
+        for (const pending of waiting) this.left(pending);
+        for (const pending of [...waiting, ...thread.takeAll()]) {
+          pending.over();
+          pending.reject(stopping());
+        }
         return thread.stop();
       }),
     );
@@ -118,12 +128,12 @@ export class ScanPool {
   private enqueue(job: ScanJob, { tenant, affinity, signal, limitMs = 0 }: RunOptions): Promise<ScanResult> {
     if (this.stopped) return Promise.reject(stopping());
     if (signal?.aborted) return Promise.reject(cancelled());
-    if (this.load() >= this.options.queueLengthMax) {
+    const { queueLengthMax, tenantQueueLengthMax } = this.options;
+    if (this.load() >= queueLengthMax || this.queue.lengthOf(tenant) >= tenantQueueLengthMax) {
       this.metrics.discarded.inc({ user: tenant });
       return Promise.reject(new TempoError('resource_exhausted', 'job queue full'));
     }
     return new Promise((resolve, reject) => {
-      const thread = this.choose(affinity);
       const queuedAtMs = performance.now();
       const pending: Pending = {
         id: this.nextId++,
@@ -133,13 +143,16 @@ export class ScanPool {
         resolve,
         reject,
         limitMs,
-        thread,
+        thread: undefined,
         timer: undefined,
         crashes: 0,
+        over: () => {},
+        cancelled: newCancelFlag(),
       };
-      this.wait(pending, thread);
-      signal?.addEventListener('abort', () => this.cancel(pending, cancelled()), { once: true });
-      this.feed(thread);
+      const lane = this.choose(affinity);
+      this.wait(pending, lane);
+      if (signal !== undefined) this.listen(pending, signal);
+      this.feed(this.threads[lane]!);
     });
   }
 
@@ -165,17 +178,31 @@ export class ScanPool {
     }
   }
 
+  /** Ends a job when its caller gives up, and lets go of the caller when it is over. */
+  private listen(pending: Pending, signal: AbortSignal): void {
+    const onAbort = (): void => this.cancel(pending, cancelled());
+    signal.addEventListener('abort', onAbort, { once: true });
+    pending.over = () => signal.removeEventListener('abort', onAbort);
+  }
+
   private load(): number {
-    return this.threads.reduce((sum, thread) => sum + thread.load, 0);
+    return this.queue.length + this.inFlight();
+  }
+
+  private loadOf(lane: number): number {
+    return this.queue.laneLength(lane) + this.threads[lane]!.inFlight.size;
   }
 
   /** A thread that is down is chosen only when all are. */
-  private choose(affinity: number | undefined): ScanThread {
-    const running = this.threads.filter((thread) => thread.isAlive);
-    const threads = running.length > 0 ? running : this.threads;
-    const idle = threads.reduce((best, thread) => (thread.load < best.load ? thread : best));
-    const liked = affinity === undefined ? idle : this.threads[affinity % this.threads.length]!;
-    return liked.isAlive && liked.load <= idle.load + IN_FLIGHT_MAX ? liked : idle;
+  private choose(affinity: number | undefined): number {
+    const lanes = this.threads.map((_, lane) => lane);
+    const running = lanes.filter((lane) => this.threads[lane]!.isAlive);
+    const idle = (running.length > 0 ? running : lanes).reduce((best, lane) =>
+      this.loadOf(lane) < this.loadOf(best) ? lane : best,
+    );
+    const liked = affinity === undefined ? idle : affinity % this.threads.length;
+    const isFree = this.threads[liked]!.isAlive && this.loadOf(liked) <= this.loadOf(idle) + IN_FLIGHT_MAX;
+    return isFree ? liked : idle;
   }
 
   private inFlight(): number {
@@ -184,20 +211,31 @@ export class ScanPool {
 
   private feed(thread: ScanThread): void {
     while (thread.isAlive && thread.inFlight.size < IN_FLIGHT_MAX && this.inFlight() < this.inFlightMax) {
-      const pending = thread.waiting.shift();
+      const pending = this.nextFor(thread);
       if (pending === undefined) return;
       this.left(pending);
+      pending.thread = thread;
       this.metrics.queueSeconds.observe((performance.now() - pending.queuedAtMs) / 1000);
       this.metrics.batchSize.observe(1);
       thread.inFlight.set(pending.id, pending);
-      thread.send({ kind: 'job', id: pending.id, job: pending.job });
+      const { id, job, cancelled } = pending;
+      thread.send({ kind: 'job', id, job, cancelled });
       this.limit(pending);
     }
   }
 
-  private wait(pending: Pending, thread: ScanThread): void {
-    pending.thread = thread;
-    thread.waiting.push(pending);
+  /** A thread with nothing to do takes what waits for one that is busy or down. */
+  private nextFor(thread: ScanThread): Pending | undefined {
+    const own = this.queue.take(this.threads.indexOf(thread));
+    if (own !== undefined || thread.inFlight.size > 0) return own;
+    const lanes = this.threads.map((_, lane) => lane);
+    const longest = lanes.reduce((a, b) => (this.queue.laneLength(b) > this.queue.laneLength(a) ? b : a));
+    return this.queue.take(longest);
+  }
+
+  private wait(pending: Pending, lane: number): void {
+    pending.thread = undefined;
+    this.queue.add(pending, lane);
     this.metrics.queueLength.inc({ user: pending.tenant });
   }
 
@@ -224,12 +262,12 @@ export class ScanPool {
   private cancel(pending: Pending, reason: TempoError): void {
     clearTimeout(pending.timer);
     const { thread } = pending;
-    const at = thread.waiting.indexOf(pending);
-    if (at >= 0) {
-      thread.waiting.splice(at, 1);
-      this.left(pending);
-    } else if (thread.inFlight.has(pending.id)) thread.send({ kind: 'cancel', id: pending.id });
-    else return;
+    if (this.queue.remove(pending)) this.left(pending);
+    else if (thread?.inFlight.has(pending.id) === true) {
+      raise(pending.cancelled);
+      thread.send({ kind: 'cancel', id: pending.id });
+    } else return;
+    pending.over();
     pending.reject(reason);
   }
 
@@ -240,6 +278,7 @@ export class ScanPool {
     this.feedAfter(thread);
     if (pending === undefined) return;
     clearTimeout(pending.timer);
+    pending.over();
     const { kind } = pending.job;
     this.metrics.jobs.inc({ kind, result: message.kind });
     this.metrics.executed.inc();
@@ -257,7 +296,6 @@ export class ScanPool {
     const [running] = thread.inFlight.values();
     logger.error('scan thread ended, another takes its place', { job: running?.job.kind, err });
     if (running !== undefined) running.crashes++;
-    for (const pending of thread.waiting) this.left(pending);
     for (const pending of thread.takeAll()) {
       clearTimeout(pending.timer);
       if (pending.crashes >= CRASHES_MAX) {
@@ -265,11 +303,15 @@ export class ScanPool {
         continue;
       }
       this.wait(pending, this.choose(undefined));
-      this.feed(pending.thread);
     }
+    for (const pending of this.queue.takeLane(this.threads.indexOf(thread))) {
+      this.queue.add(pending, this.choose(undefined));
+    }
+    for (const other of this.threads) this.feed(other);
   }
 
-  private giveUp({ job, crashes, resolve, reject }: Pending): void {
+  private giveUp({ job, crashes, resolve, reject, over }: Pending): void {
+    over();
     this.metrics.jobs.inc({ kind: job.kind, result: 'crashed' });
     this.metrics.retries.observe(crashes - 1);
     const result = crashedResult(job);

@@ -1,6 +1,7 @@
 // The main thread's end of one scan thread: its jobs, and a new thread when it ends unasked. Threads that end
 // again and again without finishing a job are started ever later.
 import { Worker } from 'node:worker_threads';
+import type { CancelFlag } from './cancel-flag.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 
 export interface Pending {
@@ -13,12 +14,16 @@ export interface Pending {
   readonly reject: (err: Error) => void;
   /** Time in a thread; 0 = as long as it takes. */
   readonly limitMs: number;
-  /** Where it waits or runs. */
-  thread: ScanThread;
+  /** Where it runs; undefined while it waits. */
+  thread: ScanThread | undefined;
   /** Ends it when its time is over. */
   timer: NodeJS.Timeout | undefined;
+  /** Raised when nobody waits for it any more. */
+  readonly cancelled: CancelFlag;
   /** Threads that ended while they ran it. */
   crashes: number;
+  /** To be called when it is answered: nobody has to tell it any more that its caller gave up. */
+  over: () => void;
 }
 
 export interface ScanThreadOptions {
@@ -36,7 +41,6 @@ const RESTART_MAX_MS = 30_000;
 const MIB = 1024 * 1024;
 
 export class ScanThread {
-  readonly waiting: Pending[] = [];
   /** In the order in which they run. */
   readonly inFlight = new Map<number, Pending>();
   /** Of its cache, as it said last. */
@@ -52,10 +56,6 @@ export class ScanThread {
     this.spawn();
   }
 
-  get load(): number {
-    return this.waiting.length + this.inFlight.size;
-  }
-
   get isAlive(): boolean {
     return this.worker !== undefined;
   }
@@ -64,11 +64,10 @@ export class ScanThread {
     this.worker?.postMessage(message);
   }
 
-  /** Its jobs are somebody else's from now on, those that ran first. */
+  /** Its jobs are somebody else's from now on, the one that ran first. */
   takeAll(): Pending[] {
-    const all = [...this.inFlight.values(), ...this.waiting];
+    const all = [...this.inFlight.values()];
     this.inFlight.clear();
-    this.waiting.length = 0;
     return all;
   }
 

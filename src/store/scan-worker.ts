@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
 import { collectGarbage, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
 import { LocalStore } from '../objectstore/local.ts';
+import { followFlag } from './cancel-flag.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
 
@@ -35,13 +36,15 @@ port.on('message', (message: ToScanWorker) => {
     if (message.pressure !== 'calm') collectGarbage();
     return;
   }
-  const { id, job } = message;
+  const { id, job, cancelled } = message;
   const controller = new AbortController();
+  const signal = followFlag(controller, cancelled);
   running.set(id, controller);
   turn = turn.then(async () => {
     const before = process.threadCpuUsage();
     try {
-      const result = await scanner.run(job, controller.signal);
+      signal.throwIfAborted();
+      const result = await scanner.run(job, signal);
       const used = process.threadCpuUsage(before);
       const cpuMicros = used.user + used.system;
       const { cachedBytes } = scanner.blocks;

@@ -25,12 +25,14 @@ export async function findSharedTraces(
   const failures: ScanFailure[] = [];
   const parts: Part[] = [];
   const traceCounts = sources.map(() => 0);
+  const newestStarts = sources.map(() => -Infinity);
   for (const [source, ref] of sources.entries()) {
     await guarded(ref, failures, async () => {
       for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
         const { ids } = await spans.traceIds(signal);
         parts.push({ source, ref, spans, firstRow, ids });
         traceCounts[source]! += spans.traceCount;
+        newestStarts[source] = Math.max(newestStarts[source]!, await spans.newestStart(signal));
       }
     });
   }
@@ -41,7 +43,7 @@ export async function findSharedTraces(
   const digests = await digestsOf(parts, found, failures, signal);
   const { without, places } = decide(parts, found, digests, sources.length);
   const inspectedBytes = parts.reduce((sum, { spans }) => sum + spans.bytesRead, 0);
-  return { kind: 'sharedTraces', without, traceCounts, places, inspectedBytes, failures };
+  return { kind: 'sharedTraces', without, traceCounts, newestStarts, places, inspectedBytes, failures };
 }
 
 /** DIGEST_WORDS for each place; all zero where they could not be read. */

@@ -27,6 +27,7 @@ export interface StoreOptions {
   readonly sizeBytesMax: number;
   readonly scanThreads: number;
   readonly scanQueueLengthMax: number;
+  readonly scanTenantQueueLengthMax: number;
   /** JavaScript heap of one scan thread. */
   readonly scanHeapBytesMax: number;
   readonly scanBatchSizeMax: number;
@@ -59,6 +60,7 @@ export class Store implements Service {
     this.pool = new ScanPool({
       threads: options.scanThreads,
       queueLengthMax: options.scanQueueLengthMax,
+      tenantQueueLengthMax: options.scanTenantQueueLengthMax,
       heapBytesMax: options.scanHeapBytesMax,
       batchSizeMax: options.scanBatchSizeMax,
       workerData: options.scanWorkerData,

@@ -1,5 +1,7 @@
-// A scan thread that ends at jobs whose query asks for it, and answers all others with nothing found.
+// A scan thread that ends, or is busy, at jobs whose query asks for it, and answers all others with nothing
+// found.
 import { parentPort } from 'node:worker_threads';
+import { followFlag } from '../../src/store/cancel-flag.ts';
 import { packFound } from '../../src/store/pack.ts';
 import type { ToScanWorker } from '../../src/store/scan-job.ts';
 
@@ -9,10 +11,19 @@ let turn = Promise.resolve();
 
 port.on('message', (message: ToScanWorker) => {
   if (message.kind !== 'job') return;
-  const { id, job } = message;
+  const { id, job, cancelled } = message;
   turn = turn.then(async () => {
     await new Promise((resolve) => setImmediate(resolve));
     if (job.kind === 'search' && job.query === 'forever') return;
+    if (job.kind === 'search' && job.query === 'busy') {
+      const signal = followFlag(new AbortController(), cancelled);
+      try {
+        for (;;) signal.throwIfAborted();
+      } catch {
+        port.postMessage({ kind: 'failed', id, code: 'cancelled', message: 'as asked' });
+        return;
+      }
+    }
     if (job.kind === 'search' && job.query === 'throw') throw new Error('as asked');
     if (job.kind === 'search' && job.query === 'exit') process.exit(3);
     while (job.kind === 'search' && job.query === 'memory')

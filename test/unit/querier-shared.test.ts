@@ -13,7 +13,7 @@ import { asBlock, asHead } from '../support/scan-sources.ts';
 
 const { signal } = new AbortController();
 const SEED = Number(process.env['SHARED_SEED'] ?? Date.now() % 1_000_000);
-const ROUNDS = Number(process.env['SHARED_ROUNDS'] ?? 12);
+const ROUNDS = Number(process.env['SHARED_ROUNDS'] ?? 8);
 const MILLI = 1_000_000n;
 
 /** Numbers from 0 to below 1 that depend on the seed only. */
@@ -102,6 +102,7 @@ function querierOver(sources: readonly ScanSource[], backend: MemoryStore) {
     metrics: new Metrics(),
     targetBytesPerJob: 1000,
     scanThreads: 2,
+    concurrentJobs: 1000,
     sharedCacheBytes: 1 << 20,
     jobLimitMs: () => 0,
     nowMs: () => 0,
@@ -144,7 +145,7 @@ async function answers(querier: LocalQuerier): Promise<readonly string[]> {
         format: 'json',
       } as const;
       const { traces, partial } = await querier.search(search);
-      t.same(partial, []);
+      if (partial.length > 0) throw new Error(partial.join());
       texts.push(traces.map(({ body }) => Buffer.from(body).toString()).join('\n'));
     }
   }
@@ -200,11 +201,8 @@ t.test('ids in several lists', (t) => {
     const places = Array.from({ length: end - begin }, (_, k) => begin + k);
     begin = end;
     const names = places.map((place) => lists[list[place]!]![index[place]!]!.toString('hex'));
-    t.equal(new Set(names).size, 1, 'the same id');
-    t.same(
-      places.map((place) => list[place]),
-      places.map((place) => list[place]!).sort((a, b) => a - b),
-    );
+    const isAscending = places.every((place, k) => k === 0 || list[place]! > list[place - 1]!);
+    if (new Set(names).size !== 1 || !isAscending) t.fail(`places of ${names.join()}`);
     return [names[0], places.length];
   });
   t.same(got, expected);

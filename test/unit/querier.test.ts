@@ -6,7 +6,8 @@ import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier } from '../../src/modules/querier/index.ts';
 import { mergeFirst } from '../../src/modules/querier/merge.ts';
-import { distinctSources, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
+import { distinctSources, type PlannedJob, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
+import { runJobs } from '../../src/modules/querier/run-jobs.ts';
 import { Settled } from '../../src/modules/querier/settled.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { packFound, unpackFound } from '../../src/store/pack.ts';
@@ -16,6 +17,7 @@ import type {
   ScanSource,
   SearchJobResult,
   SharedTracesJob,
+  SharedTracesJobResult,
 } from '../../src/store/scan-job.ts';
 import { newestFirst } from '../../src/traceql/engine/order.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
@@ -186,7 +188,7 @@ const WHOLE = { from: 'all', blocks: undefined, bytesMax: 0 } as const;
 const ANY = { startSec: undefined, endSec: undefined };
 
 /** A querier over one head and two blocks of the backend, with an invented scan. */
-function aQuerier(scan: (job: ScanJob) => ScanResult) {
+function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
   const metrics = new Metrics();
   const jobs: ScanJob[] = [];
   const limits = new Set<string>();
@@ -216,6 +218,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult) {
     metrics,
     targetBytesPerJob: 1000,
     scanThreads: 2,
+    concurrentJobs,
     sharedCacheBytes: 10_000,
     jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
     nowMs: () => 0,
@@ -233,6 +236,7 @@ function sharedOf(
     kind: 'sharedTraces',
     without: job.sources.map((_, i) => Int32Array.from(i === 0 ? without : [])),
     traceCounts: job.sources.map(() => 5),
+    newestStarts: job.sources.map(() => Infinity),
     places: {
       ends: Int32Array.from(places.length > 0 ? [places.length] : []),
       source: Int32Array.from(places, ([source]) => source),
@@ -281,6 +285,80 @@ t.test('a querier tells each source that failed once, and lets go of all of them
   t.same([...limits], ['sharedTraces 30', 'search 30', 'trace 10'], 'time that jobs may take');
   t.equal(counts.released, 2);
   t.match(await metrics.text(), /failed_sources_total\{code="block_corrupt"\} 2/);
+});
+
+t.test('sources whose traces are all older than what was found are not searched', async (t) => {
+  const asked: string[] = [];
+  const { querier } = aQuerier((job) => {
+    const stats = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3, failures: [] };
+    if (job.kind === 'sharedTraces') {
+      return { ...(sharedOf(job, [], []) as SharedTracesJobResult), newestStarts: [900, 100, 500] };
+    }
+    const [source] = job.sources;
+    const name = source?.kind === 'head' ? source.blockId : source!.meta.blockId;
+    asked.push(name);
+    const found = { head: [['a', 800_000n]], two: [['b', 400_000n]], one: [] } as const;
+    return { kind: 'search', found: packed(found[name as 'head']), hasMore: false, ...stats };
+  }, 1);
+  const query = { tenant: 'team', query: '{ }', range: ANY, spansPerSpanSet: 3, format: 'json' } as const;
+  const two = await querier.search({ ...query, limit: 2 });
+  t.strictSame(asked, ['head', 'two'], 'the newest first');
+  t.strictSame(
+    two.traces.map(({ traceId }) => traceId),
+    ['a', 'b'],
+  );
+  t.equal(two.hasMore, true, 'there may be more');
+  t.match(two.stats, { totalJobs: 3, completedJobs: 2 });
+  const three = await querier.search({ ...query, limit: 3 });
+  t.match(three, { hasMore: false, stats: { completedJobs: 3 } });
+  asked.length = 0;
+  await querier.search({ ...query, limit: 1, order: { by: 'duration', isDescending: true } });
+  t.equal(asked.length, 3, 'in another order all are searched');
+});
+
+t.test('jobs of a query: a few at a time, and all end with the first that fails', async (t) => {
+  const jobs = Array.from({ length: 9 }, (_, i): PlannedJob => {
+    return { input: { sources: [] }, affinity: i, newestStart: 9 - i };
+  });
+  let running = 0;
+  let most = 0;
+  const seen: number[] = [];
+  await runJobs(jobs, { concurrency: 3, signal: undefined }, async ({ affinity }) => {
+    most = Math.max(most, ++running);
+    seen.push(affinity);
+    await new Promise((resolve) => setImmediate(resolve));
+    running--;
+  });
+  t.strictSame([most, seen], [3, [0, 1, 2, 3, 4, 5, 6, 7, 8]]);
+  const until = (signal: AbortSignal): Promise<never> =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('ended'))));
+  const begun: number[] = [];
+  const failing = runJobs(jobs, { concurrency: 3, signal: undefined }, async ({ affinity }, signal) => {
+    begun.push(affinity);
+    if (affinity === 2) throw new TempoError('internal', 'broken');
+    await until(signal);
+  });
+  await t.rejects(failing, { message: 'broken' });
+  t.strictSame(begun, [0, 1, 2]);
+  let oldest = 0;
+  const few = runJobs(
+    jobs,
+    { concurrency: 2, signal: undefined, isNeeded: ({ newestStart }) => newestStart > oldest },
+    async ({ affinity }, signal) => {
+      if (affinity !== 0) await until(signal);
+      oldest = 8;
+    },
+  );
+  await few;
+  const client = new AbortController();
+  const left = runJobs(jobs, { concurrency: 2, signal: client.signal }, (_, signal) => until(signal));
+  client.abort();
+  await t.rejects(left, { message: 'ended' });
+  const told: boolean[] = [];
+  await runJobs(jobs, { concurrency: 2, signal: client.signal }, async (_, signal) => {
+    told.push(signal.aborted);
+  });
+  t.strictSame(told, Array(9).fill(true), 'each job is told that the query is over');
 });
 
 t.test('a query that fails lets go of its sources too', async (t) => {

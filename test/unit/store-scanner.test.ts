@@ -1,6 +1,6 @@
 // What a scan thread answers, without the thread: a trace whose parts lie in several sources is one, and a
 // source that cannot be read is told while the others are read.
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
@@ -191,6 +191,7 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
     batchSizeMax: 7,
     threads: 2,
     queueLengthMax: 100,
+    tenantQueueLengthMax: 100,
     workerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
     heapBytesMax: 32 << 20,
     worker: new URL('../support/crashing-scan-worker.ts', import.meta.url),
@@ -233,12 +234,68 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
   t.equal((await search('fine', 60_000)).inspectedTraces, 1, 'others have their time');
 });
 
+function aPool(t: Test, threads: number, metrics: Metrics): ScanPool {
+  const pool = new ScanPool({
+    batchSizeMax: 7,
+    threads,
+    queueLengthMax: 100,
+    tenantQueueLengthMax: 20,
+    workerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
+    heapBytesMax: 32 << 20,
+    worker: new URL('../support/crashing-scan-worker.ts', import.meta.url),
+    logger: silentLogger,
+    metrics,
+  });
+  pool.start();
+  t.teardown(() => pool.stop());
+  return pool;
+}
+
+t.test(
+  'tenants take turns, each may have so many jobs waiting, and a busy thread sees that a job is over',
+  async (t) => {
+    const metrics = new Metrics();
+    const pool = aPool(t, 1, metrics);
+    const sources = [asHead('the-head', [aSpan()])];
+    const done: string[] = [];
+    const run = async (tenant: string, query: string, signal?: AbortSignal): Promise<void> => {
+      await pool.run(search(query, sources), { tenant, signal });
+      done.push(tenant);
+    };
+    const client = new AbortController();
+    const busy = run('many', 'busy', client.signal);
+    const many = Array.from({ length: 21 }, () => run('many', 'fine'));
+    const few = [run('few', 'fine'), run('other', 'fine'), run('few', 'fine')];
+    await t.rejects(run('many', 'fine'), { code: 'resource_exhausted', message: 'job queue full' });
+    t.match(await metrics.text(), /tempo_query_frontend_queue_length\{user="many"\} 20\n/);
+    t.match(await metrics.text(), /tempo_query_frontend_discarded_requests_total\{user="many"\} 1\n/);
+    client.abort();
+    await t.rejects(busy, { code: 'cancelled' });
+    await Promise.all([...many, ...few]);
+    t.strictSame(done.slice(0, 7), ['many', 'many', 'few', 'other', 'many', 'few', 'many']);
+  },
+);
+
+t.test('jobs whose caller gives up leave the queue at once', async (t) => {
+  const pool = aPool(t, 1, new Metrics());
+  const sources = [asHead('the-head', [aSpan()])];
+  const client = new AbortController();
+  const jobs = ['busy', 'fine', 'fine', 'fine'].map((query) =>
+    pool.run(search(query, sources), { tenant: 'one', signal: client.signal }),
+  );
+  const ends = Promise.all(jobs.map((job) => t.rejects(job, { code: 'cancelled' })));
+  client.abort();
+  await ends;
+  await pool.run(search('fine', sources), { tenant: 'one' });
+});
+
 t.test('a scan thread that cannot start is not tried in a loop', async (t) => {
   const metrics = new Metrics();
   const pool = new ScanPool({
     batchSizeMax: 7,
     threads: 1,
     queueLengthMax: 100,
+    tenantQueueLengthMax: 100,
     workerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
     heapBytesMax: 32 << 20,
     worker: new URL('../support/no-such-worker.ts', import.meta.url),

@@ -148,6 +148,11 @@ export class HeadSource implements StoredSpans {
     return bytes;
   }
 
+  async newestStart(): Promise<number> {
+    const { startMicros } = await this.traceTimes();
+    return startMicros.reduce((newest, start) => Math.max(newest, start + 1), -Infinity);
+  }
+
   async spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
     const { spanId, spanKindStatus } = this.reader.vecs;
     const digests = new Int32Array(traces.length * DIGEST_WORDS);

@@ -40,6 +40,7 @@ const PAGES_SHARE_MAX = 1 / 4;
 /** Literals longer than this (together) do not name a cached vector. */
 const LITERALS_KEY_MAX = 512;
 const ID_BYTES = 16;
+const NANOS_BYTES = 8;
 
 export class RowGroupSource implements StoredSpans {
   readonly name: string;
@@ -247,6 +248,14 @@ export class RowGroupSource implements StoredSpans {
     const some = new Uint8Array(rows.length * ID_BYTES);
     rows.forEach((row, i) => some.set(ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), i * ID_BYTES));
     return this.writeRows(rows, some, signal);
+  }
+
+  /** Of the statistics of the row group. */
+  async newestStart(): Promise<number> {
+    const max = this.group.chunk('StartTimeUnixNano')?.statistics?.max;
+    if (max?.length !== NANOS_BYTES) return Infinity;
+    const view = new DataView(max.buffer, max.byteOffset, NANOS_BYTES);
+    return Math.ceil(Number(view.getBigUint64(0, true)) / 1000);
   }
 
   async spanDigests(rows: Int32Array, signal?: AbortSignal): Promise<Int32Array> {

@@ -7,6 +7,8 @@ import { comparing, isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../t
 import { blockIdOf } from './plan.ts';
 import { Settled } from './settled.ts';
 
+const NANOS_PER_MICRO = 1000n;
+
 /** The answer of a search while its jobs finish. */
 export class SearchMerge implements SearchProgress {
   /** The first that were found so far. */
@@ -54,9 +56,17 @@ export class SearchMerge implements SearchProgress {
     this.hasMore ||= result.hasMore || (isCut && this.traces.length === limit);
   }
 
-  /** Jobs that were not done. */
-  get missingJobs(): number {
-    return this.totalJobs - this.completedJobs;
+  /** Whether a trace that starts at this microsecond, or before, may be in the answer. */
+  mayTake(newestStart: number): boolean {
+    const { limit, order = NEWEST_FIRST } = this.query;
+    if (this.traces.length < limit || !isNewestFirst(order)) return true;
+    const oldest = this.traces.at(-1);
+    return oldest === undefined || Number(oldest.startUnixNano / NANOS_PER_MICRO) <= newestStart;
+  }
+
+  /** Some jobs are not done, because nothing that they may find would be in the answer. */
+  skipped(): void {
+    this.hasMore = true;
   }
 
   get stats(): QueryStats {

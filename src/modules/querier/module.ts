@@ -31,8 +31,9 @@ import type { Logger } from '../../telemetry/log.ts';
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
 import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
-import { distinctSources, planTrace } from './plan.ts';
+import { distinctSources, type PlannedJob, planTrace } from './plan.ts';
 import { Planner, type QueryPlan } from './planner.ts';
+import { runJobs } from './run-jobs.ts';
 import { findTagNames, findTagValues } from './tags.ts';
 
 export interface QuerierOptions {
@@ -45,6 +46,8 @@ export interface QuerierOptions {
   readonly metrics: Metrics;
   readonly targetBytesPerJob: number;
   readonly scanThreads: number;
+  /** `query_frontend.search.concurrent_jobs`: of one query at a time, at most. */
+  readonly concurrentJobs: number;
   /** Of what is known about traces that lie in several sources. */
   readonly sharedCacheBytes: number;
   /** Time that a job of this kind may take; 0 = as long as it takes. */
@@ -54,6 +57,9 @@ export interface QuerierOptions {
 
 /** Without start and end a search means the last hour of the backend, and whatever is recent. */
 const DEFAULT_RANGE_SEC = 3600;
+
+/** Of one query at a time: those that run, those that are next, and some to choose from. */
+const JOBS_PER_THREAD = 4;
 
 const EVERYWHERE = { from: 'all', blocks: undefined } as const;
 
@@ -98,21 +104,22 @@ export class LocalQuerier implements Querier {
   ): Promise<SearchAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
-      const { tenant, limit, ...rest } = query;
-      const { jobs, ...planned } = await this.plan(gathered, 'search', { tenant, signal });
+      const { tenant, ...rest } = query;
+      const { jobs, inspectedBytes } = await this.plan(gathered, 'search', { tenant, signal });
       const inputs = jobs.map(({ input }) => input);
-      const merge = new SearchMerge(query, gathered.sources, inputs, planned.inspectedBytes);
+      const merge = new SearchMerge(query, gathered.sources, inputs, inspectedBytes);
       const late = new LateJobs(signal);
-      await Promise.all(
-        jobs.map(async ({ input, affinity }) => {
-          const job: SearchJob = { kind: 'search', ...rest, limit, ...input };
-          const result = await late.unless(this.runSearch(job, { tenant, affinity, signal }));
-          if (result === undefined) return;
-          this.report(result.failures, gathered.partial);
-          merge.add(input, result);
-          onProgress?.(merge);
-        }),
-      );
+      const isNeeded = ({ newestStart }: PlannedJob): boolean => merge.mayTake(newestStart);
+      await runJobs(jobs, { ...this.pace(signal), isNeeded }, async ({ input, affinity }, end) => {
+        const job: SearchJob = { kind: 'search', ...rest, ...input };
+        const result = await late.unless(this.runSearch(job, { tenant, affinity, signal: end }));
+        if (result === undefined) return;
+        this.report(result.failures, gathered.partial);
+        merge.add(input, result);
+        onProgress?.(merge);
+      });
+      // Whether such a job was begun is chance, and the answer is not to depend on it.
+      if (!jobs.every(isNeeded)) merge.skipped();
       gathered.partial.push(...late.reasons(jobs.length));
       const { traces, hasMore, stats } = merge;
       return { traces, hasMore, stats, partial: gathered.partial };
@@ -163,7 +170,7 @@ export class LocalQuerier implements Querier {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
       const { jobs, inspectedBytes } = await this.planTags(query, gathered, signal);
-      const { answer, failures } = await findTagNames(query, { pool: this.pool, jobs, signal });
+      const { answer, failures } = await findTagNames(query, { pool: this.pool, jobs, ...this.pace(signal) });
       this.report(failures, gathered.partial);
       return {
         ...answer,
@@ -179,7 +186,11 @@ export class LocalQuerier implements Querier {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
       const { jobs, inspectedBytes } = await this.planTags(query, gathered, signal);
-      const { answer, failures } = await findTagValues(query, { pool: this.pool, jobs, signal });
+      const { answer, failures } = await findTagValues(query, {
+        pool: this.pool,
+        jobs,
+        ...this.pace(signal),
+      });
       this.report(failures, gathered.partial);
       if (answer.values.isCut) {
         gathered.partial.push(`more values than ${query.bytesMax} bytes: the first of them are here`);
@@ -270,6 +281,15 @@ export class LocalQuerier implements Querier {
     const inspectedBytes = results.reduce((sum, result) => sum + result.inspectedBytes, 0);
     const { trace, isCut } = results[0] ?? { trace: undefined, isCut: false };
     return { trace, isCut, inspectedBytes, partial };
+  }
+
+  /** As many jobs at a time as keep all threads busy, for each query. */
+  private pace(signal: AbortSignal | undefined): {
+    readonly concurrency: number;
+    readonly signal: typeof signal;
+  } {
+    const { scanThreads, concurrentJobs } = this.options;
+    return { concurrency: Math.max(1, Math.min(concurrentJobs, scanThreads * JOBS_PER_THREAD)), signal };
   }
 
   /** Tells each failure once, however many jobs of the query met it. */

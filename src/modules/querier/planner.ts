@@ -3,10 +3,10 @@
 import { headVersion } from '../../block/head/reader.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
 import { ByteLru } from '../../lib/lru.ts';
-import type { ScanFailure, ScanSource, SharedTracesJobResult } from '../../store/scan-job.ts';
+import type { ScanFailure, SharedTracesJobResult } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
-import { blockIdOf, type PlannedJob, planSearch, planWhole } from './plan.ts';
+import { blockIdOf, type DatedSource, type PlannedJob, planSearch, planWhole } from './plan.ts';
 
 export interface PlannerOptions {
   readonly pool: Pick<ScanPool, 'run'>;
@@ -48,7 +48,7 @@ export class Planner {
     );
   }
 
-  /** Jobs in which each span of the sources is once, and each trace whole. */
+  /** Jobs in which each span of the sources is once, and each trace whole; the newest traces first. */
   async plan(sources: readonly SourceRef[], run: RunOptions): Promise<QueryPlan> {
     const { targetBytesPerJob, scanThreads } = this.options;
     if (sources.length < 2) {
@@ -62,8 +62,8 @@ export class Planner {
         ordered.flatMap((source, i) => inPlace(source, i, found)),
         targetBytesPerJob,
       ),
-      ...planWhole(ordered, found.places, scanThreads),
-    ];
+      ...planWhole(ordered, found, scanThreads),
+    ].sort((a, b) => (a.newestStart > b.newestStart ? -1 : a.newestStart < b.newestStart ? 1 : 0));
     return { jobs, inspectedBytes: isCached ? 0 : found.inspectedBytes, failures: found.failures };
   }
 
@@ -93,12 +93,13 @@ function contentKey(source: SourceRef): string {
 }
 
 /** The source without the traces that are evaluated elsewhere; nothing when that is all of them. */
-function inPlace(source: SourceRef, i: number, found: SharedTracesJobResult): ScanSource[] {
+function inPlace(source: SourceRef, i: number, found: SharedTracesJobResult): DatedSource[] {
   const without = found.without[i]!;
   const traceCount = found.traceCounts[i]!;
   if (without.length > 0 && without.length === traceCount) return [];
-  if (source.kind === 'head') return [{ ...source, without, traceCount }];
-  return [without.length === 0 ? source : { ...source, without }];
+  const newestStart = found.newestStarts[i]!;
+  if (source.kind === 'head') return [{ ...source, without, traceCount, newestStart }];
+  return [without.length === 0 ? { ...source, newestStart } : { ...source, without, newestStart }];
 }
 
 function resultBytes({ without, places }: SharedTracesJobResult): number {

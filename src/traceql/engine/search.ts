@@ -199,10 +199,8 @@ async function materialise(
   const wanted = new Bitset(scan.source.traceCount);
   for (const id of ids) wanted.add(id);
   const setsOf = matches.spansets(wanted);
-  return ordered.map(({ trace, facts, traceId, startUnixNano, durationNanos }) => ({
-    traceId,
-    startUnixNano,
-    durationNanos,
-    json: writer.trace(facts, setsOf.get(trace)!),
-  }));
+  return ordered.map(({ trace, facts, traceId, startUnixNano, durationNanos }) => {
+    scan.signal?.throwIfAborted();
+    return { traceId, startUnixNano, durationNanos, json: writer.trace(facts, setsOf.get(trace)!) };
+  });
 }
