@@ -1,4 +1,5 @@
 // The seam between the query API (query-frontend) and whoever executes (querier).
+import type { ReadStep } from '../traceql/engine/explained-source.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
@@ -21,6 +22,8 @@ export interface SearchQuery {
   /** Spans shown per span set; 0 = all. */
   readonly spansPerSpanSet: number;
   readonly format: 'proto' | 'json';
+  /** Has the answer tell what was read. */
+  readonly isExplained?: boolean;
 }
 
 export interface QueryStats {
@@ -31,6 +34,25 @@ export interface QueryStats {
   readonly totalBlockBytes: number;
   readonly totalJobs: number;
   readonly completedJobs: number;
+}
+
+/** What a job did with one head or row group, or with traces that were brought together. */
+export interface SourceReport {
+  readonly name: string;
+  readonly traces: number;
+  readonly spans: number;
+  readonly matchedTraces: number;
+  readonly bytes: number;
+  /** With the evaluation. */
+  readonly ms: number;
+  /** In their order. */
+  readonly steps: readonly ReadStep[];
+}
+
+/** What a job did in its thread. */
+export interface JobReport {
+  readonly ms: number;
+  readonly sources: readonly SourceReport[];
 }
 
 export interface AnsweredTrace {
@@ -50,6 +72,8 @@ export interface SearchAnswer {
   readonly stats: QueryStats;
   /** Why the answer may lack something; empty when it is complete. */
   readonly partial: readonly string[];
+  /** Of a query that is explained; jobs that were not needed have none. */
+  readonly reports?: readonly JobReport[];
 }
 
 /** An answer while it is made. */

@@ -1,5 +1,5 @@
 // What the main thread asks of scan threads and what they answer: plain data that survives a message.
-import type { TraceFormat } from '../contracts/query.ts';
+import type { JobReport, TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
 import type { Pressure } from '../lib/pressure.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
@@ -58,6 +58,8 @@ export interface SearchJob extends QueryInput {
   readonly limit: number;
   readonly spansPerSpanSet: number;
   readonly format: 'proto' | 'json';
+  /** What is read is told. */
+  readonly isExplained?: boolean | undefined;
 }
 
 export interface TraceJob {
@@ -115,6 +117,8 @@ export interface SearchJobResult {
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;
   readonly failures: readonly ScanFailure[];
+  /** When it is explained. */
+  readonly report?: JobReport | undefined;
 }
 
 export interface TraceJobResult {

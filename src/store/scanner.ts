@@ -7,6 +7,7 @@ import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
 import { parse } from '../traceql/parser.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
 import { BlockOpener } from './block-opener.ts';
+import { JobReports } from './job-reports.ts';
 import { firstFound, packFound } from './pack.ts';
 import type {
   QueryInput,
@@ -47,6 +48,7 @@ export class Scanner {
   private async search(job: SearchJob, signal: AbortSignal): Promise<SearchJobResult> {
     const query = parse(job.query);
     const totals = { inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
+    const reports = job.isExplained === true ? new JobReports() : undefined;
     let found: FoundTrace[] = [];
     let hasMore = false;
     const keepFirst = (): void => {
@@ -58,7 +60,9 @@ export class Scanner {
       signal,
     )(async (source, excluded) => {
       const options = { ...searchOptions(job, signal), excludeTraces: excluded };
-      const outcome = await searchSource(query, source, options);
+      const outcome = await (reports === undefined
+        ? searchSource(query, source, options)
+        : reports.search(query, source, options));
       for (const trace of outcome.found) found.push(trace);
       if (found.length > job.limit) keepFirst();
       hasMore ||= outcome.hasMore;
@@ -67,7 +71,8 @@ export class Scanner {
       totals.inspectedBytes += outcome.inspectedBytes;
     });
     keepFirst();
-    return { kind: 'search', found: packFound(found, job.format), hasMore, ...totals, failures };
+    const packed = packFound(found, job.format);
+    return { kind: 'search', found: packed, hasMore, ...totals, report: reports?.job(), failures };
   }
 
   private async trace(job: TraceJob, signal: AbortSignal): Promise<TraceJobResult> {

@@ -142,6 +142,39 @@ t.test('searches of Grafana', { timeout: 120_000 }, async (t) => {
     t.match([refused.status, await refused.text()], [400, /^invalid sort: "size" is none of /]);
   });
 
+  await t.test('what a search reads', async (t) => {
+    const params = query({ q: '{ span.n = 5 } | select(span.big)', limit: 20, start, end });
+    const { headers, ...rest } = await fetch(`${tempo.url}/api/search/explain?${params}`).then(
+      async (response) => ({ headers: response.headers, text: await response.text() }),
+    );
+    t.match(headers.get('content-type'), /^text\/plain/);
+    t.match(
+      rest.text,
+      /^\{ span\.n = 5 \}\n\| select\(span\.big\)\n\n1 traces in [\d.]+ ms\n4 of 4 jobs done, /,
+    );
+    t.match(rest.text, /\nspan\.n +int +4 +\d+ +[\d.]+ k?B +[\d.]+\n/);
+    const response = await fetch(`${tempo.url}/api/search/explain?${params}`, {
+      headers: { accept: 'application/json' },
+    });
+    const told = (await response.json()) as {
+      readonly stats: { readonly inspectedBytes: number };
+      readonly jobs: readonly {
+        readonly sources: readonly { readonly bytes: number; readonly steps: [] }[];
+      }[];
+    };
+    t.match(told, {
+      stages: ['{ span.n = 5 }', 'select(span.big)'],
+      answer: { traces: 1, hasMore: false, partial: [] },
+      stats: { completedJobs: 4, totalJobs: 4 },
+    });
+    const sources = told.jobs.flatMap((job) => job.sources);
+    const sum = (of: readonly { readonly bytes: number }[]): number =>
+      of.reduce((n, { bytes }) => n + bytes, 0);
+    t.ok(sources.length >= BLOCKS + 1);
+    for (const source of sources) t.equal(sum(source.steps), source.bytes, 'every byte is told');
+    t.equal((await tempo.get('/api/search/explain?q={')).status, 400);
+  });
+
   await t.test('a client that leaves: its query is given up', async (t) => {
     const request = { Query: '{ span.n >= 0 } | select(span.big)', Limit: TRACES, start, end };
     const left = await grpc.ask('Search', request, {}, 1);

@@ -1,5 +1,11 @@
 // Brings the answers of several scan jobs together: in order, each trace once, at most the limit.
-import type { AnsweredTrace, QueryStats, SearchProgress, SearchQuery } from '../../contracts/query.ts';
+import type {
+  AnsweredTrace,
+  JobReport,
+  QueryStats,
+  SearchProgress,
+  SearchQuery,
+} from '../../contracts/query.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
 import { type UnpackedTrace, unpackFound } from '../../store/pack.ts';
 import type { QueryInput, SearchJobResult } from '../../store/scan-job.ts';
@@ -15,6 +21,8 @@ export class SearchMerge implements SearchProgress {
   traces: readonly UnpackedTrace[] = [];
   /** More match than these. */
   hasMore = false;
+  /** Of jobs that are explained. */
+  readonly reports: JobReport[] = [];
   private readonly query: Pick<SearchQuery, 'limit' | 'order'>;
   private readonly sources: readonly SourceRef[];
   private readonly totalJobs: number;
@@ -49,6 +57,7 @@ export class SearchMerge implements SearchProgress {
     this.inspectedTraces += result.inspectedTraces;
     this.inspectedSpans += result.inspectedSpans;
     this.inspectedBytes += result.inspectedBytes;
+    if (result.report !== undefined) this.reports.push(result.report);
     const found = unpackFound(result.found);
     const { limit, order } = this.query;
     const isCut = this.traces.length + found.length > limit;

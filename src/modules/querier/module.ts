@@ -121,8 +121,8 @@ export class LocalQuerier implements Querier {
       // Whether such a job was begun is chance, and the answer is not to depend on it.
       if (!jobs.every(isNeeded)) merge.skipped();
       gathered.partial.push(...late.reasons(jobs.length));
-      const { traces, hasMore, stats } = merge;
-      return { traces, hasMore, stats, partial: gathered.partial };
+      const { traces, hasMore, stats, reports } = merge;
+      return { traces, hasMore, stats, partial: gathered.partial, reports };
     } finally {
       gathered.release();
     }

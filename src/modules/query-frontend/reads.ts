@@ -71,7 +71,16 @@ export interface FoundTrace {
   readonly bytesMax: number;
 }
 
+export interface SearchWishes {
+  /** Gets a way to ask for what was found since it was asked for, as an answer has it. */
+  readonly onProgress?: (take: () => FoundSearch) => void;
+  /** The answer tells what was read. */
+  readonly isExplained?: boolean;
+}
+
 export interface FoundSearch {
+  /** In TraceQL. */
+  readonly query: string;
   readonly answer: SearchAnswer;
   /** The query was made of tags: the answer names traces, without spans. */
   readonly isTagSearch: boolean;
@@ -116,11 +125,10 @@ export class Reads {
     return { answer, bytesMax };
   }
 
-  /** @param onProgress gets a way to ask for what was found since it was asked for, as an answer has it. */
   async search(
     call: ReadCall,
     format: 'proto' | 'json',
-    onProgress?: (take: () => FoundSearch) => void,
+    { onProgress, isExplained = false }: SearchWishes = {},
   ): Promise<FoundSearch> {
     const { querier, searchLimits, searchDurationMaxMs } = this.options;
     const ownMaxMs = searchDurationMaxMs(call.tenant);
@@ -129,8 +137,9 @@ export class Reads {
     checkQuery(params.query);
     const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
     const range = remainingRange(params);
-    const query = { tenant: call.tenant, ...params, range, spansPerSpanSet, format };
-    const form = { isTagSearch, order: params.order };
+    const asked = { tenant: call.tenant, ...params, range, spansPerSpanSet, format };
+    const query = isExplained ? { ...asked, isExplained } : asked;
+    const form = { query: params.query, isTagSearch, order: params.order };
     const answer = await querier.search(query, call.signal, (progress) =>
       onProgress?.(() => {
         const { stats } = progress;

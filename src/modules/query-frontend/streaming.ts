@@ -85,7 +85,7 @@ async function* searchMessages(
   trailers: Record<string, string>,
 ): AsyncGenerator<Uint8Array> {
   const parts = growing<FoundSearch, FoundSearch>(
-    (worked) => reads.search(call, 'proto', worked),
+    (onProgress) => reads.search(call, 'proto', { onProgress }),
     ({ answer }) => answer.traces.length > 0,
   );
   const sent = new Set<string>();
