@@ -37,11 +37,6 @@ const FEATURES: readonly Feature[] = [
     isAskedFor: ({ overrides }) => overrides.userConfigurableOverrides.enabled,
   },
   {
-    path: 'distributor.usage.cost_attribution',
-    text: '/usage_metrics is not served',
-    isAskedFor: ({ distributor }) => distributor.usage.costAttribution.enabled,
-  },
-  {
     path: 'query_frontend.mcp_server',
     text: '/api/mcp is not served',
     isAskedFor: ({ queryFrontend }) => queryFrontend.mcpServer.enabled,

@@ -2,6 +2,7 @@
 // build does not have (missing), and what will hurt (warnings).
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
+import { dimensionsProblem } from '../overrides/cost-attribution.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { featuresNotYet } from './check-features.ts';
 import { checkListeners } from './check-listeners.ts';
@@ -31,6 +32,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkFrontend(config, fail);
   checkListeners(config, fail, warn);
   checkTimes(config, fail);
+  checkLimits(config, fail);
   for (const [path, text] of [...riskySettings(config), ...featuresNotYet(config)]) warn(path, text);
   return { problems, missing, warnings };
 }
@@ -40,6 +42,14 @@ function checkTarget({ target }: TempoConfig, fail: Report, miss: Report): void 
   if (unknown !== undefined) fail('target', unknown);
   const notYet = targetMissing(target);
   if (notYet !== undefined) miss('target', notYet);
+}
+
+function checkLimits({ overrides }: TempoConfig, fail: Report): void {
+  const all = Object.entries({ defaults: overrides.defaults, ...overrides.inlineTenants });
+  for (const [name, { costAttribution }] of all) {
+    const wrong = dimensionsProblem(costAttribution.dimensions);
+    if (wrong !== undefined) fail(`overrides.${name}.cost_attribution.dimensions`, wrong);
+  }
 }
 
 function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: Report, warn: Report): void {

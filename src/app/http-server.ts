@@ -59,7 +59,7 @@ function operationalRoutes(
 ): void {
   registerReady(app, readiness);
   if (config.registerInstrumentation) {
-    registerMetricsRoute(app, metrics);
+    registerMetricsRoute(app, '/metrics', (format) => metrics.bytes(format));
     app.all('/debug/pprof/*', (_request, reply) => reply.code(404).type(TEXT).send(PROFILES_ELSEWHERE));
   }
   app.all(`${httpApiPrefix}/api/status/buildinfo`, (_request, reply) =>

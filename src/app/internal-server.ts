@@ -27,7 +27,7 @@ export function createInternalServer(options: InternalServerOptions): HttpListen
   const { app } = listener;
   app.setNotFoundHandler((_request, reply) => reply.code(404).type(TEXT).send('404 page not found\n'));
   registerReady(app, readiness);
-  registerMetricsRoute(app, metrics);
+  registerMetricsRoute(app, '/metrics', (format) => metrics.bytes(format));
   if (config.enableProfiles) registerProfiles(app);
   return listener;
 }

@@ -1,9 +1,8 @@
-// GET /metrics: the registry as text, in the format and with the compression that the scraper prefers.
+// GET /metrics and the like: metrics as text, in the format and compression that the scraper prefers.
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { EXPOSITION_TYPES, type ExpositionFormat } from '../telemetry/exposition.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 
 const gzipped = promisify(gzip);
 
@@ -13,11 +12,15 @@ const GZIP_BYTES_MIN = 1024;
 /** Metrics are compressed again and again, and they are very regular. */
 const GZIP_LEVEL = 1;
 
-export function registerMetricsRoute(app: FastifyInstance, metrics: Metrics): void {
-  app.get('/metrics', async (request, reply) => {
+export function registerMetricsRoute(
+  app: FastifyInstance,
+  path: string,
+  metricsIn: (format: ExpositionFormat) => Promise<Buffer>,
+): void {
+  app.get(path, async (request, reply) => {
     const { accept, 'accept-encoding': encoding = '' } = request.headers;
     const format = expositionFormat(accept);
-    const body = await metrics.bytes(format);
+    const body = await metricsIn(format);
     reply.type(EXPOSITION_TYPES[format]).header('vary', 'accept, accept-encoding');
     if (body.length < GZIP_BYTES_MIN || !takesGzip(String(encoding))) return reply.send(body);
     return reply.header('content-encoding', 'gzip').send(await gzipped(body, { level: GZIP_LEVEL }));

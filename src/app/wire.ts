@@ -28,6 +28,7 @@ import { DiskGuard } from './disk-guard.ts';
 import { startOrder, type ModuleName } from './graph.ts';
 import type { HttpServer } from './http-server.ts';
 import { MemoryGuard } from './memory-guard.ts';
+import { registerMetricsRoute } from './metrics-route.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import { createOverridesService, type OverridesService } from './overrides-service.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
@@ -127,6 +128,9 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     logger: logger.child({ module: 'distributor' }),
     metrics,
   });
+  if (distributor.usageMetrics !== undefined) {
+    registerMetricsRoute(server.app, '/usage_metrics', distributor.usageMetrics);
+  }
   const { idleTenantTimeoutMs } = config.memory;
   const sweepMs = Math.min(Math.max(idleTenantTimeoutMs / SWEEPS, SWEEP_MS_MIN), SWEEP_MS_MAX);
   const sweeper = setInterval(() => metrics.tenants.sweep(idleTenantTimeoutMs), sweepMs).unref();

@@ -26,6 +26,7 @@ export interface IngestionLimits {
   readonly maxTracesPerUser: number;
   readonly maxGlobalTracesPerUser: number;
   readonly maxBytesPerTrace: number;
+  readonly costAttribution: Limits['costAttribution'];
 }
 
 /** Tempo's names in the metrics, and what they show. */
@@ -116,7 +117,7 @@ export class Overrides {
   }
 }
 
-function ingestionLimits({ ingestion, global, forwarders }: Limits): IngestionLimits {
+function ingestionLimits({ ingestion, global, forwarders, costAttribution }: Limits): IngestionLimits {
   const { maxTracesPerUser, maxGlobalTracesPerUser } = ingestion;
   const { maxBytesPerTrace } = global;
   return {
@@ -130,5 +131,6 @@ function ingestionLimits({ ingestion, global, forwarders }: Limits): IngestionLi
     maxTracesPerUser,
     maxGlobalTracesPerUser,
     maxBytesPerTrace,
+    costAttribution,
   };
 }

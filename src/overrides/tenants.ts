@@ -7,6 +7,7 @@ import { expandEnv, type Environment } from '../config/expand-env.ts';
 import { block } from '../config/field.ts';
 import { parseYaml, type YamlMap, type YamlNode } from '../config/yaml.ts';
 import { nearest } from '../lib/nearest.ts';
+import { dimensionsProblem } from './cost-attribution.ts';
 import { LEGACY_LIMIT_KEYS, type Limits, LIMIT_ALIASES, limitsFields, tenantLimitsFields } from './limits.ts';
 
 /** Holds for tenants that the file does not name. */
@@ -40,6 +41,10 @@ export function loadTenants({ name, text, env }: TenantsFile): LoadedTenants {
     const path = joinPath(OVERRIDES, tenant);
     const limits = tenantLimits(value, path, problems);
     tenants.set(tenant, limits);
+    const wrong = dimensionsProblem(limits.costAttribution.dimensions);
+    if (wrong !== undefined) {
+      problems.push({ at: value.at, path: `${path}.cost_attribution.dimensions`, text: wrong });
+    }
     const { rateLimitBytes, burstSizeBytes } = limits.ingestion;
     if (rateLimitBytes > 0 && burstSizeBytes > 0) continue;
     const missing = rateLimitBytes > 0 ? 'burst_size_bytes' : 'rate_limit_bytes';

@@ -8,10 +8,12 @@ import type { TraceRuns } from '../../src/model/otlp/trace-runs.ts';
 import { DistributorMetrics } from '../../src/modules/distributor/metrics.ts';
 import { RateLimiter } from '../../src/modules/distributor/rate-limiter.ts';
 import { SpanLog, type SpanLogOptions } from '../../src/modules/distributor/span-log.ts';
+import { UsageTracker } from '../../src/modules/distributor/usage-tracker.ts';
 import { createLogger, limitLines, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import {
   aResource,
+  aScope,
   aSpan,
   aTrace,
   decodeTraces,
@@ -36,6 +38,7 @@ const NO_LIMITS = {
   limitsTraces: false,
   forwarders: [],
   artificialDelayMs: undefined,
+  costAttribution: { dimensions: {}, maxCardinality: 0 },
 };
 const OFF = { enabled: false, includeAllAttributes: false, filterByStatusError: false };
 const QUIET = {
@@ -44,6 +47,7 @@ const QUIET = {
   logDiscardedSpans: OFF,
   metricReceivedSpans: { enabled: false, rootOnly: false },
   artificialDelayMs: 0,
+  usage: { costAttribution: { enabled: false, maxCardinality: 10, staleDurationMs: 1000 } },
 };
 
 class RecordingPusher implements Pusher {
@@ -68,6 +72,7 @@ function start(
     limits?: Partial<TenantLimits>;
     artificialDelayMs?: number;
     log?: Partial<SpanLogOptions>;
+    usage?: UsageTracker;
   } = {},
 ) {
   const metrics = new Metrics();
@@ -98,6 +103,7 @@ function start(
       spans: distributorMetrics.debugSpans,
       ...over.log,
     }),
+    usage: over.usage,
     refusals: logger,
     artificialDelayMs: over.artificialDelayMs ?? 0,
     retryAfterMs: over.retryAfterMs ?? 0,
@@ -524,5 +530,159 @@ t.test('the module', async (t) => {
       message: /neither grpc nor http/,
     });
     t.end();
+  });
+});
+
+t.test('cost attribution', async (t) => {
+  const shop = {
+    attributes: [
+      ['service.name', 'shop'],
+      ['host.name', 'h1'],
+    ],
+    droppedAttributes: 0,
+  } as never;
+  const bare = {
+    attributes: [
+      ['service.name', 7n],
+      ['host.name', ''],
+    ],
+    droppedAttributes: 0,
+  } as never;
+  let id = 0;
+  const span = (resource: never, attributes: [string, string][] = []) =>
+    aSpan({ traceId: hexId(++id, 16), spanId: hexId(id, 8), resource, scope, attributes });
+  const scope = aScope();
+  const clock = { nowMs: 0 };
+  const trackerOf = (maxCardinality = 10) => {
+    const metrics = new Metrics();
+    const { usageErrors: errors } = new DistributorMetrics(metrics);
+    const tracker = new UsageTracker({
+      maxCardinality,
+      staleDurationMs: 1000,
+      errors,
+      nowMs: () => clock.nowMs,
+    });
+    return { tracker, metrics };
+  };
+  const shown = async (tracker: UsageTracker): Promise<Record<string, number>> => {
+    const lines = (await tracker.bytes('text')).toString().split('\n');
+    const found = lines.map((line) => /^tempo_usage_tracker_bytes_received_total\{(.*)\} (\d+)$/.exec(line));
+    return Object.fromEntries(
+      found.flatMap((match) =>
+        match === null
+          ? []
+          : [[match[1]!.replace(/,?(tenant="one",)?tracker="cost-attribution"/, ''), Number(match[2])]],
+      ),
+    );
+  };
+  const observe = (
+    tracker: UsageTracker,
+    dimensions: Record<string, string>,
+    body: Uint8Array,
+    max = 0,
+  ): void => tracker.observe('one', { dimensions, maxCardinality: max }, body);
+  const sum = (values: Record<string, number>): number => Object.values(values).reduce((a, b) => a + b, 0);
+
+  t.test('by attributes of resources and of spans', async (t) => {
+    const body = encodeTraces([
+      span(shop, [['http.route', '/a']]),
+      span(shop, [
+        ['http.route', '/a'],
+        ['http.route', '/b'],
+      ]),
+      span(shop, [['service.name', 'own']]),
+      span(bare),
+    ]);
+    const cases: { dimensions: Record<string, string>; want: string[] }[] = [
+      { dimensions: {}, want: [] },
+      {
+        dimensions: { 'service.name': '' },
+        want: ['service_name="__missing__"', 'service_name="own"', 'service_name="shop"'],
+      },
+      {
+        dimensions: { 'resource.service.name': 'svc' },
+        want: ['svc="__missing__"', 'svc="shop"'],
+      },
+      {
+        dimensions: { 'span.service.name': '1svc' },
+        want: ['_svc="__missing__"', '_svc="own"'],
+      },
+      {
+        dimensions: { 'http.route': 'route', 'resource.host.name': '' },
+        want: [
+          'host_name="__missing__",route="__missing__"',
+          'host_name="h1",route="/a"',
+          'host_name="h1",route="__missing__"',
+        ],
+      },
+    ];
+    for (const { dimensions, want } of cases) {
+      const { tracker } = trackerOf();
+      observe(tracker, dimensions, body);
+      t.same(Object.keys(await shown(tracker)).toSorted(), want, JSON.stringify(dimensions));
+    }
+  });
+
+  t.test("every byte is some span's", async (t) => {
+    const { tracker } = trackerOf();
+    const spans = [3, 1, 40, 7].map((n) =>
+      span(shop, [
+        ['x', 'x'.repeat(n)],
+        ['k', `k${n % 2}`],
+      ]),
+    );
+    const body = encodeTraces(spans);
+    observe(tracker, { k: '' }, body);
+    // But for the tags and lengths of resource and scope, of which the scope counts as two bytes.
+    const [outer, inner] = [3, 3];
+    t.equal(sum(await shown(tracker)), body.length - outer - inner + 2);
+    const before = await shown(tracker);
+    observe(tracker, { k: '' }, body);
+    t.same(await shown(tracker), Object.fromEntries(Object.entries(before).map(([k, v]) => [k, 2 * v])));
+  });
+
+  t.test('too many series are one, stale ones go', async (t) => {
+    const { tracker } = trackerOf(3);
+    const dimensions = { k: '' };
+    for (const k of ['a', 'b', 'c', 'd', 'e'])
+      observe(tracker, dimensions, encodeTraces([span(shop, [['k', k]])]));
+    t.same(Object.keys(await shown(tracker)), ['k="a"', 'k="b"', 'k="c"', 'k="__overflow__"']);
+    const tight = trackerOf().tracker;
+    for (const k of ['a', 'b', 'c']) observe(tight, dimensions, encodeTraces([span(shop, [['k', k]])]), 1);
+    t.same(Object.keys(await shown(tight)), ['k="a"', 'k="__overflow__"'], 'the limit of the tenant');
+    clock.nowMs += 900;
+    observe(tracker, dimensions, encodeTraces([span(shop, [['k', 'b']])]));
+    clock.nowMs += 100;
+    tracker.purge();
+    t.same(Object.keys(await shown(tracker)), ['k="b"']);
+    clock.nowMs += 1000;
+    tracker.purge();
+    t.equal((await tracker.bytes('text')).toString(), '');
+  });
+
+  t.test('labels that cannot be shown are counted', async (t) => {
+    const { tracker, metrics } = trackerOf();
+    observe(tracker, { k: 'tenant' }, encodeTraces([span(shop, [['k', 'a']])]));
+    t.same(await shown(tracker), {});
+    t.match(
+      await metrics.text(),
+      'tempo_distributor_usage_tracker_errors_total{tenant="one",reason="invalid_labels_in_collect"} 1',
+    );
+  });
+
+  t.test('what was kept counts, whatever is in its attributes', async (t) => {
+    const { tracker } = trackerOf();
+    const costAttribution = { dimensions: { k: '' }, maxCardinality: 0 };
+    const { consume, pusher } = start({ usage: tracker, limits: { costAttribution } });
+    const broken = encodeTraces([span(shop, [['k', 'a']])]);
+    // The length of the key reaches beyond its attribute.
+    broken[broken.lastIndexOf(0x0a, broken.lastIndexOf('k'.charCodeAt(0))) + 1] = 100;
+    await consume(broken);
+    const one = Object.keys(await shown(tracker));
+    t.same(one, ['k="__missing__",tenant="single-tenant"']);
+    pusher.answer = new TempoError('unavailable', 'no');
+    const before = await shown(tracker);
+    await t.rejects(consume(encodeTraces([span(shop)])));
+    t.same(await shown(tracker), before, 'what is refused is not counted');
   });
 });

@@ -64,7 +64,7 @@ t.test('GET /metrics: format by Accept, gzip when asked for', async (t) => {
   for (let i = 0; i < 100; i++) many.set({ i }, i);
   const app = fastify();
   t.teardown(() => app.close());
-  registerMetricsRoute(app, metrics);
+  registerMetricsRoute(app, '/metrics', (format) => metrics.bytes(format));
   const text = 'text/plain; version=0.0.4; charset=utf-8';
   const open = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
   const prometheus2 =

@@ -11,6 +11,7 @@ import type { Logger } from '../../telemetry/log.ts';
 import type { DistributorMetrics } from './metrics.ts';
 import { type RateLimit, RateLimiter } from './rate-limiter.ts';
 import type { SpanLog } from './span-log.ts';
+import type { CostAttribution, UsageTracker } from './usage-tracker.ts';
 
 export interface TenantLimits {
   readonly ingestionRateLimitBytes: number;
@@ -23,6 +24,7 @@ export interface TenantLimits {
   readonly artificialDelayMs: number | undefined;
   /** Whoever keeps the spans limits traces, so it needs to know which a request holds. */
   readonly limitsTraces: boolean;
+  readonly costAttribution: CostAttribution;
 }
 
 export interface DistributorOptions {
@@ -35,6 +37,8 @@ export interface DistributorOptions {
   readonly forward: (tenant: string, forwarders: readonly string[], body: Uint8Array) => void;
   readonly metrics: DistributorMetrics;
   readonly spanLog: SpanLog;
+  /** undefined = nobody asks whose bytes they are. */
+  readonly usage: UsageTracker | undefined;
   /** Gets a line for each request that is refused. */
   readonly refusals: Logger;
   /** Shortest time of a push where the tenant has none of its own. */
@@ -133,6 +137,7 @@ export class Distributor implements TraceConsumer {
     }
     metrics.pushSeconds.observe((nowMs() - startMs) / 1000);
     metrics.receivers[transport].accepted.inc(goodCount);
+    this.#options.usage?.observe(tenant, limits.costAttribution, goodBody);
     if (limits.forwarders.length > 0) this.#options.forward(tenant, limits.forwarders, goodBody);
     return this.#consumed(tenant, badCount, message, result);
   }

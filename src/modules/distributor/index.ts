@@ -8,10 +8,12 @@ import type { BoundAddress, Receiver, TraceConsumer } from '../../receivers/rece
 import { ForwarderMetrics } from './forwarder-metrics.ts';
 import { Forwarders, type ForwarderSettings } from './forwarders.ts';
 import { limitLines, type Logger } from '../../telemetry/log.ts';
+import type { ExpositionFormat } from '../../telemetry/exposition.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Distributor, type TenantLimits } from './distributor.ts';
 import { DistributorMetrics } from './metrics.ts';
 import { type LogSpansSettings, type MetricSpansSettings, SpanLog } from './span-log.ts';
+import { UsageTracker } from './usage-tracker.ts';
 
 /** The part of the configuration that the module reads. */
 export interface DistributorSettings {
@@ -31,6 +33,13 @@ export interface DistributorSettings {
   readonly logDiscardedSpans: LogSpansSettings;
   readonly metricReceivedSpans: MetricSpansSettings;
   readonly artificialDelayMs: number;
+  readonly usage: {
+    readonly costAttribution: {
+      readonly enabled: boolean;
+      readonly maxCardinality: number;
+      readonly staleDurationMs: number;
+    };
+  };
 }
 
 export interface DistributorModuleOptions {
@@ -47,6 +56,8 @@ export interface DistributorModuleOptions {
 export interface DistributorService extends Service {
   /** Bound addresses by receiver name, while running. */
   addresses(): ReadonlyMap<string, BoundAddress>;
+  /** What /usage_metrics answers; undefined where costs are not attributed. */
+  readonly usageMetrics: ((format: ExpositionFormat) => Promise<Buffer>) | undefined;
 }
 
 /** As many as the main thread writes beside its work. */
@@ -56,6 +67,9 @@ const REFUSALS_PER_SEC = 10;
 const STOP_GRACE_MS = 1500;
 /** Then for what waits for forwarders. */
 const FORWARD_GRACE_MS = 1000;
+
+/** How often stale usage is looked for. */
+const PURGE_MS = 60_000;
 
 /** What listens when no receiver is configured. */
 const DEFAULT_GRPC: OtlpGrpcOptions = {
@@ -79,17 +93,12 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     logger,
     failures: limited(REFUSALS_PER_SEC),
   });
-  const spanLog = new SpanLog({
-    received: config.logReceivedSpans,
-    discarded: config.logDiscardedSpans,
-    counted: config.metricReceivedSpans,
-    logger: limited(SPAN_LINES_PER_SEC),
-    spans: metrics.debugSpans,
-  });
+  const spanLog = createSpanLog(config, limited(SPAN_LINES_PER_SEC), metrics);
   metrics.onForget((tenants) => {
     forwarders.forget(tenants);
     spanLog.forget(tenants);
   });
+  const usage = createUsageTracker(config, metrics);
   const consumer = new Distributor({
     limits: options.limits,
     multitenancyEnabled: options.multitenancyEnabled,
@@ -98,6 +107,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     forward: (tenant, names, body) => forwarders.forward(tenant, names, body),
     metrics,
     spanLog,
+    usage,
     refusals: limited(REFUSALS_PER_SEC),
     artificialDelayMs: config.artificialDelayMs,
     retryAfterMs: config.retryAfterOnResourceExhaustedMs,
@@ -105,7 +115,9 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
   });
   const receivers = createReceivers(config.receivers, consumer, logger);
   const addresses = new Map<string, BoundAddress>();
+  const purger = setInterval(() => usage?.purge(), PURGE_MS).unref();
   const stop = async (): Promise<void> => {
+    clearInterval(purger);
     addresses.clear();
     await Promise.all(receivers.map((receiver) => receiver.stop(STOP_GRACE_MS)));
     await forwarders.stop(FORWARD_GRACE_MS);
@@ -113,6 +125,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
   return {
     name: 'distributor',
     addresses: () => addresses,
+    usageMetrics: usage === undefined ? undefined : (format) => usage.bytes(format),
     stop,
     async start() {
       try {
@@ -132,6 +145,30 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
       }
     },
   };
+}
+
+function createSpanLog(config: DistributorSettings, logger: Logger, metrics: DistributorMetrics): SpanLog {
+  return new SpanLog({
+    received: config.logReceivedSpans,
+    discarded: config.logDiscardedSpans,
+    counted: config.metricReceivedSpans,
+    logger,
+    spans: metrics.debugSpans,
+  });
+}
+
+function createUsageTracker(
+  { usage: { costAttribution } }: DistributorSettings,
+  { usageErrors }: DistributorMetrics,
+): UsageTracker | undefined {
+  const { enabled, maxCardinality, staleDurationMs } = costAttribution;
+  if (!enabled) return undefined;
+  return new UsageTracker({
+    maxCardinality,
+    staleDurationMs,
+    errors: usageErrors,
+    nowMs: () => performance.now(),
+  });
 }
 
 /** What OTLP is taken by: the default where no receiver is configured, nothing where others are. */

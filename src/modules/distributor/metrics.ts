@@ -30,6 +30,7 @@ export class DistributorMetrics {
   readonly addedSeconds: Histogram;
   readonly debugSpans: Counter;
   readonly droppedLines: Counter;
+  readonly usageErrors: Counter;
   readonly pushes: Counter;
   readonly pushErrors: Counter;
   readonly appends: Child;
@@ -86,6 +87,11 @@ export class DistributorMetrics {
     this.droppedLines = metrics.counter(
       'tempo_dropped_log_lines_total',
       'Log lines that were left out because there were too many.',
+    );
+    this.usageErrors = metrics.counter(
+      'tempo_distributor_usage_tracker_errors_total',
+      'Series of cost attribution that could not be shown at a scrape.',
+      ['tenant', 'reason'],
     );
     this.pushes = metrics.counter('tempo_distributor_push_total', 'Pushes of any receiver');
     this.pushErrors = metrics.counter(
