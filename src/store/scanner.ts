@@ -5,6 +5,7 @@ import type { ObjectStore } from '../objectstore/objectstore.ts';
 import { cutTrace } from '../model/otlp/cut-trace.ts';
 import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
 import { parse } from '../traceql/parser.ts';
+import { isNewestFirst } from '../traceql/engine/order.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
 import { BlockOpener } from './block-opener.ts';
 import { JobReports } from './job-reports.ts';
@@ -51,6 +52,7 @@ export class Scanner {
     const reports = job.isExplained === true ? new JobReports() : undefined;
     let found: FoundTrace[] = [];
     let hasMore = false;
+    const isNewest = job.order === undefined || isNewestFirst(job.order);
     const keepFirst = (): void => {
       hasMore ||= found.length > job.limit;
       found = firstFound(found, job.limit, job.order);
@@ -59,12 +61,13 @@ export class Scanner {
       job,
       signal,
     )(async (source, excluded) => {
-      const options = { ...searchOptions(job, signal), excludeTraces: excluded };
+      const notBeforeUnixNano = hasMore && isNewest ? found[job.limit - 1]?.startUnixNano : undefined;
+      const options = { ...searchOptions(job, signal), notBeforeUnixNano, excludeTraces: excluded };
       const outcome = await (reports === undefined
         ? searchSource(query, source, options)
         : reports.search(query, source, options));
       for (const trace of outcome.found) found.push(trace);
-      if (found.length > job.limit) keepFirst();
+      if (found.length >= job.limit) keepFirst();
       hasMore ||= outcome.hasMore;
       totals.inspectedTraces += outcome.inspectedTraces;
       totals.inspectedSpans += outcome.inspectedSpans;

@@ -205,7 +205,8 @@ for (const name of ['vparquet4', 'vparquet4-odd', 'vparquet5']) {
     const fresh = (await opened(goldenBlock(name))).block.rowGroups[0]!; // has no whole vector in its cache
     const whole = await source.load(fields.map((field) => ({ field })));
     const rows = Int32Array.from(name === 'vparquet4' ? [0, 3, 500, 1069] : [1, 3]);
-    const some = await rowVectors(source.group, fields, rows);
+    const requests = fields.map((field) => ({ field }));
+    const some = await rowVectors(source.group, requests, rows);
     const traceOf = await ownersTrace(source);
     for (const [i, field] of fields.entries()) {
       const all = entriesOf(whole[i]!);
@@ -596,7 +597,8 @@ await t.test('our blocks hold what was put in, as the head has it', async (t) =>
           const traceOf = await ownersTrace(source);
           const fields = OWN_FIELDS.filter((field) => !isChildCountMissing(source.group, field));
           const whole = await source.load(fields.map((field) => ({ field })));
-          const some = await rowVectors(source.group, fields, rows);
+          const requests = fields.map((field) => ({ field }));
+          const some = await rowVectors(source.group, requests, rows);
           const ofRow = ({ owner }: Vector, entry: string): boolean =>
             traceOf(owner, Number.parseInt(entry)) === rows[0];
           some.forEach((vector, i) =>

@@ -52,10 +52,10 @@ t.test('a block id counts once', (t) => {
 });
 
 t.test('blocks are cut by row groups of about the wanted size', (t) => {
-  const rows = (sizeBytes: number, records: number, target: number) =>
-    planSearch([{ kind: 'block', meta: meta('x', sizeBytes, records), location: 'backend' }], target).map(
-      ({ input }) => input.sources[0]!.rowGroups,
-    );
+  const block = (sizeBytes: number, records: number) =>
+    ({ kind: 'block', meta: meta('x', sizeBytes, records), location: 'backend' }) as const;
+  const rows = (sizeBytes: number, records: number, target: number, threads = 2) =>
+    planSearch([block(sizeBytes, records)], target, threads).map(({ input }) => input.sources[0]!.rowGroups);
   t.same(rows(400, 4, 200), [
     [0, 2],
     [2, 4],
@@ -68,7 +68,25 @@ t.test('blocks are cut by row groups of about the wanted size', (t) => {
     [4, 5],
   ]);
   t.same(rows(400, 3, 10_000), [[0, 3]]);
-  t.equal(planSearch([head('h')], 1).length, 1);
+  t.equal(planSearch([head('h')], 1, 4).length, 1);
+  t.same(rows(0, 0, 100), []);
+  const mib = 1024 * 1024;
+  t.same(
+    rows(100 * mib, 6, 200 * mib, 4),
+    [
+      [0, 1],
+      [1, 3],
+      [3, 4],
+      [4, 6],
+    ],
+    'every thread has some of it',
+  );
+  t.same(rows(20 * mib, 6, 200 * mib, 4).length, 2, 'not of a small one');
+  t.same(rows(100 * mib, 1, 200 * mib, 4), [[0, 1]]);
+  const affinities = (blocks: readonly ReturnType<typeof block>[]) =>
+    planSearch(blocks, 1, 1).map(({ affinity }) => affinity);
+  const alone = affinities([block(400, 2)]);
+  t.same(affinities([block(400, 3), block(400, 2)]).slice(3), alone, 'whatever else is read');
   t.end();
 });
 

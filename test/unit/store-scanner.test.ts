@@ -110,6 +110,34 @@ t.test('a trace in several sources is searched as a whole, one in a single sourc
   );
 });
 
+t.test('a limit takes the newest of all sources, and says whether more match', async (t) => {
+  const { scanner, backend } = setUp();
+  // 40 traces over four sources, several in one microsecond; the id of a trace says nothing of its time
+  const traces = Array.from({ length: 40 }, (_, i) => {
+    const startUnixNano = START_NANO + BigInt((i * 7) % 20) * 1000n + BigInt(i % 3);
+    return span(i + 1, i + 1, { startUnixNano, name: i % 2 === 0 ? 'even' : 'odd' });
+  });
+  const part = (k: number): TestSpan[] => traces.filter((_, i) => i % 4 === k);
+  const sources = [
+    asHead('a', part(0)),
+    await asBlock(backend, 'b', part(1)),
+    asHead('c', part(2)),
+    await asBlock(backend, 'd', part(3)),
+  ];
+  for (const query of ['{ }', '{ name = "odd" }']) {
+    const idsWith = async (limit: number) => {
+      const job = { ...search(query, sources), limit };
+      const { found, hasMore } = (await scanner.run(job, signal)) as SearchJobResult;
+      return { ids: unpackFound(found).map(({ traceId }) => traceId), hasMore };
+    };
+    const all = (await idsWith(100)).ids;
+    t.equal(all.length, query === '{ }' ? 40 : 20);
+    for (let limit = 1; limit <= all.length; limit++) {
+      t.same(await idsWith(limit), { ids: all.slice(0, limit), hasMore: limit < all.length }, `${limit}`);
+    }
+  }
+});
+
 t.test('copies with the same spans are evaluated in one of them', async (t) => {
   const { scanner, backend } = setUp();
   const sources = [

@@ -1,7 +1,13 @@
 // Facts of traces of a row group, for search results. The small columns that they come from are decoded
-// once, whole, and kept in the thread's cache.
-import type { GroupColumns } from './group-columns.ts';
-import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
+// once, whole, and kept in the thread's cache; of few traces only their pages.
+import type { ColumnRows, GroupColumns } from './group-columns.ts';
+import {
+  pickNumbers,
+  pickStrings,
+  readNumbers,
+  readStrings,
+  type StringValues,
+} from '../../parquet/column-reader.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
 import type { Numbers } from '../../parquet/decode/numbers.ts';
 import type { ServiceStats, TraceFacts } from '../../traceql/source.ts';
@@ -10,9 +16,13 @@ import { internStrings } from './intern.ts';
 /** The service of an entry, by version. */
 const STATS_NAMES = ['ServiceStats.key', 'ServiceStats.ServiceName'] as const;
 const STATS_COUNTS = ['ServiceStats.SpanCount', 'ServiceStats.ErrorCount'] as const;
+const ROOT_SERVICE = 'RootServiceName';
+const ROOT_NAME = 'RootSpanName';
+const START = 'StartTimeUnixNano';
+const END = 'EndTimeUnixNano';
 const ID_BYTES = 16;
 
-const text = new TextDecoder();
+const utf8 = new TextDecoder();
 
 /** One string a trace. */
 interface Texts {
@@ -28,7 +38,6 @@ interface StatsTable extends Texts {
 }
 
 interface FactsTable {
-  readonly ids: Uint8Array;
   readonly services: Texts;
   readonly names: Texts;
   readonly starts: BigUint64Array;
@@ -36,7 +45,14 @@ interface FactsTable {
   readonly stats: StatsTable | undefined;
 }
 
-/** @param ids 16 bytes a trace. */
+/**
+ * All facts are read where the traces touch more than this share of the pages, or when facts are asked for
+ * again: they stay in the cache.
+ */
+const PAGES_SHARE_MAX = 1 / 2;
+const PAGES_SHARE_AGAIN_MAX = 1 / 16;
+
+/** @param ids 16 bytes a trace. @param traces ascending. */
 export async function traceFacts(
   group: GroupColumns,
   ids: Uint8Array,
@@ -45,22 +61,26 @@ export async function traceFacts(
 ): Promise<TraceFacts[]> {
   const key = group.cacheKey('facts');
   let table = group.file.cache.get<FactsTable>(key);
+  let isPartial = false;
   if (table === undefined) {
-    table = await loadFacts(group, ids, signal);
-    group.file.cache.set(key, table, tableBytes(table));
+    const share = await group.pageShare(ROOT_NAME, traces, signal);
+    isPartial = share <= PAGES_SHARE_AGAIN_MAX || (share <= PAGES_SHARE_MAX && group.isFirstTime('facts'));
+    table = isPartial ? await loadSome(group, traces, signal) : await loadFacts(group, signal);
+    if (!isPartial) group.file.cache.set(key, table, tableBytes(table));
   }
   const { services, names, starts, ends, stats } = table;
-  return Array.from(traces, (row): TraceFacts => {
-    const rootService = services.texts[services.codes[row]];
-    const rootName = names.texts[names.codes[row]];
+  return Array.from(traces, (row, k): TraceFacts => {
+    const at = isPartial ? k : row;
+    const rootService = services.texts[services.codes[at]];
+    const rootName = names.texts[names.codes[at]];
     return {
       id: ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES),
       rootService,
       rootName,
       hasRoot: rootService !== '' || rootName !== '',
-      startUnixNano: starts[row],
-      endUnixNano: ends[row],
-      services: stats === undefined ? [] : servicesOf(stats, row),
+      startUnixNano: starts[at],
+      endUnixNano: ends[at],
+      services: stats === undefined ? [] : servicesOf(stats, at),
     };
   });
 }
@@ -73,15 +93,67 @@ function servicesOf({ starts, codes, texts, spans, errors }: StatsTable, row: nu
   return services;
 }
 
-async function loadFacts(group: GroupColumns, ids: Uint8Array, signal?: AbortSignal): Promise<FactsTable> {
+async function loadFacts(group: GroupColumns, signal?: AbortSignal): Promise<FactsTable> {
   return {
-    ids,
-    services: await loadTexts(group, 'RootServiceName', signal),
-    names: await loadTexts(group, 'RootSpanName', signal),
-    starts: await loadTimes(group, 'StartTimeUnixNano', signal),
-    ends: await loadTimes(group, 'EndTimeUnixNano', signal),
+    services: await loadTexts(group, ROOT_SERVICE, signal),
+    names: await loadTexts(group, ROOT_NAME, signal),
+    starts: await loadTimes(group, START, signal),
+    ends: await loadTimes(group, END, signal),
     stats: await loadStats(group, signal),
   };
+}
+
+/** The facts of some rows (ascending), in their order. */
+async function loadSome(group: GroupColumns, rows: Int32Array, signal?: AbortSignal): Promise<FactsTable> {
+  const names = [ROOT_SERVICE, ROOT_NAME, START, END];
+  const statsName = statsColumn(group);
+  if (statsName !== undefined) names.push(statsName, ...STATS_COUNTS);
+  const columns = await group.rows(names, rows, signal);
+  const column = (name: string): ColumnRows => columns.get(name)!;
+  const one = (name: string): ColumnRows => {
+    const at = column(name);
+    if (at.slice.positions.length !== rows.length) throw group.damaged(name, 'has not one value a row');
+    return at;
+  };
+  return {
+    services: pickTexts(one(ROOT_SERVICE)),
+    names: pickTexts(one(ROOT_NAME)),
+    starts: timesOf(pickRows(one(START))),
+    ends: timesOf(pickRows(one(END))),
+    stats:
+      statsName === undefined ? undefined : someStats(group, column(statsName), STATS_COUNTS.map(column)),
+  };
+}
+
+function pickTexts({ pages, slice, dictionary }: ColumnRows): Texts {
+  return texts(pickStrings(pages, dictionary(), slice.positions));
+}
+
+function pickRows({ pages, slice, dictionary }: ColumnRows): Numbers {
+  return pickNumbers(pages, dictionary(), slice.positions);
+}
+
+function someStats(group: GroupColumns, keys: ColumnRows, counts: readonly ColumnRows[]): StatsTable {
+  const [spans, errors] = counts.map((at) => pickRows(at).num);
+  const { codes, texts: names } = pickTexts(keys);
+  const { rowStarts, def } = keys.slice;
+  if (spans.length !== codes.length || errors.length !== codes.length) {
+    throw group.damaged(keys.pages.name, 'has other entries than its counts');
+  }
+  const starts = new Int32Array(rowStarts.length);
+  let value = 0;
+  for (let k = 0; k + 1 < rowStarts.length; k++) {
+    starts[k] = value;
+    for (let e = rowStarts[k]; e < rowStarts[k + 1]; e++) {
+      if (def[e] === keys.pages.leaf.maxDefinition) value++;
+    }
+  }
+  starts[rowStarts.length - 1] = value;
+  return { codes, texts: names, spans, errors, starts };
+}
+
+function statsColumn(group: GroupColumns): string | undefined {
+  return STATS_NAMES.find((column) => group.chunk(column) !== undefined);
 }
 
 function tableBytes({ services, names, starts, stats }: FactsTable): number {
@@ -100,21 +172,24 @@ function tableBytes({ services, names, starts, stats }: FactsTable): number {
 }
 
 async function loadTexts(group: GroupColumns, name: string, signal?: AbortSignal): Promise<Texts> {
-  const texts = textsOf(await group.pages(name, false, signal), await group.dictionary(name, signal));
-  if (texts.codes.length !== group.rowCount) throw group.damaged(name, 'has not one value a row');
-  return texts;
+  const pages = await group.pages(name, false, signal);
+  const all = texts(readStrings(pages, await group.dictionary(name, signal)));
+  if (all.codes.length !== group.rowCount) throw group.damaged(name, 'has not one value a row');
+  return all;
 }
 
-function textsOf(pages: ColumnPages, dictionary: Parameters<typeof readStrings>[1]): Texts {
-  const { ids, table } = readStrings(pages, dictionary);
+function texts({ ids, table }: StringValues): Texts {
   const { codes, firsts } = internStrings(ids, table);
-  return { codes, texts: Array.from(firsts, (id) => text.decode(table.bytes(id))) };
+  return { codes, texts: Array.from(firsts, (id) => utf8.decode(table.bytes(id))) };
 }
 
 async function loadTimes(group: GroupColumns, name: string, signal?: AbortSignal): Promise<BigUint64Array> {
   const numbers = await loadNumbers(group, name, signal);
-  const { num, base, exact } = numbers;
-  if (num.length !== group.rowCount) throw group.damaged(name, 'has not one time a row');
+  if (numbers.num.length !== group.rowCount) throw group.damaged(name, 'has not one time a row');
+  return timesOf(numbers);
+}
+
+function timesOf({ num, base, exact }: Numbers): BigUint64Array {
   const times = new BigUint64Array(num.length);
   for (let i = 0; i < times.length; i++) times[i] = exact === undefined ? base + BigInt(num[i]) : exact[i];
   return times;
@@ -125,16 +200,16 @@ async function loadNumbers(group: GroupColumns, name: string, signal?: AbortSign
 }
 
 async function loadStats(group: GroupColumns, signal?: AbortSignal): Promise<StatsTable | undefined> {
-  const name = STATS_NAMES.find((column) => group.chunk(column) !== undefined);
+  const name = statsColumn(group);
   if (name === undefined) return undefined;
   const pages = await group.pages(name, false, signal);
-  const { codes, texts } = textsOf(pages, await group.dictionary(name, signal));
+  const { codes, texts: names } = texts(readStrings(pages, await group.dictionary(name, signal)));
   const { num: spans } = await loadNumbers(group, STATS_COUNTS[0], signal);
   const { num: errors } = await loadNumbers(group, STATS_COUNTS[1], signal);
   if (spans.length !== codes.length || errors.length !== codes.length) {
     throw group.damaged(name, 'has other entries than its counts');
   }
-  return { codes, texts, spans, errors, starts: rowStarts(group, pages) };
+  return { codes, texts: names, spans, errors, starts: rowStarts(group, pages) };
 }
 
 /** Where the values of each row begin. */

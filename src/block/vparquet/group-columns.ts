@@ -42,6 +42,9 @@ interface DictionaryRange {
 
 /** Largest share of the cache for the pages or the dictionary of one column. */
 const MATERIAL_SHARE_MAX = 1 / 32;
+/** Marks that something was asked for. */
+const ASKED = {};
+const ASKED_BYTES = 200;
 const NO_RANGE: WantedRange = { offset: 0, length: 0 };
 
 export class GroupColumns {
@@ -81,6 +84,15 @@ export class GroupColumns {
 
   cacheKey(what: string): string {
     return `${this.key}/${what}`;
+  }
+
+  /** True once, as far as the cache remembers: what is asked for again is worth being read whole. */
+  isFirstTime(what: string): boolean {
+    const { cache } = this.file;
+    const key = this.cacheKey(`1/${what}`);
+    if (cache.get(key) !== undefined) return false;
+    cache.set(key, ASKED, ASKED_BYTES);
+    return true;
   }
 
   private dictionaryKey(name: string): string {

@@ -34,9 +34,10 @@ type RelationName = Parameters<SpanSource['relation']>[0];
 
 /**
  * Reading rows apart pays while they touch less than this share of the pages; whole vectors also stay in
- * the cache.
+ * the cache, which pays when they are asked for again.
  */
 const PAGES_SHARE_MAX = 1 / 4;
+const PAGES_SHARE_FIRST_MAX = 1 / 2;
 /** Literals longer than this (together) do not name a cached vector. */
 const LITERALS_KEY_MAX = 512;
 const ID_BYTES = 16;
@@ -122,12 +123,7 @@ export class RowGroupSource implements StoredSpans {
       return vectors;
     }
     if (rows !== undefined && (await this.areFew(rows, requests, signal))) {
-      return rowVectors(
-        this.group,
-        requests.map(({ field }) => field),
-        rows,
-        signal,
-      );
+      return rowVectors(this.group, requests, rows, signal);
     }
     const vectors: Vector[] = [];
     for (const request of requests) vectors.push(await this.vector(request, signal));
@@ -148,7 +144,9 @@ export class RowGroupSource implements StoredSpans {
     signal?: AbortSignal,
   ): Promise<boolean> {
     if (requests.every((request) => this.keptVector(request) !== undefined)) return false;
-    return (await this.group.pageShare(COUNTING_COLUMN.span, rows, signal)) <= PAGES_SHARE_MAX;
+    const share = await this.group.pageShare(COUNTING_COLUMN.span, rows, signal);
+    if (share <= PAGES_SHARE_MAX || share > PAGES_SHARE_FIRST_MAX) return share <= PAGES_SHARE_MAX;
+    return requests.every(({ field }) => this.group.isFirstTime(`rows/${fieldKey(field)}`));
   }
 
   /** What the cache has that answers the request. */

@@ -2,11 +2,18 @@
 // one. For what is shown of the traces that were found.
 import type { ColumnRows, GroupColumns } from './group-columns.ts';
 import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
-import { type AttributeScope, type Field, type Owner, ValueType, type Vector } from '../../traceql/source.ts';
+import {
+  type AttributeScope,
+  type Field,
+  type FieldRequest,
+  type Owner,
+  ValueType,
+  type Vector,
+} from '../../traceql/source.ts';
 import { INTRINSICS, OWNER_DEPTH, SCOPE_OWNER, SCOPE_PREFIX, type StoredColumn } from './block-columns.ts';
 import { TYPED_COLUMNS } from './generic-vector.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
-import { elements } from './stored-vector.ts';
+import { dictionaryLacks, elements } from './stored-vector.ts';
 import { type VectorPart, vectorOf } from './vector-parts.ts';
 
 const utf8 = new TextEncoder();
@@ -36,15 +43,17 @@ export function fieldColumns(group: GroupColumns, field: Field): FieldColumns {
 /** @param rows ascending. */
 export async function rowVectors(
   group: GroupColumns,
-  fields: readonly Field[],
+  requests: readonly FieldRequest[],
   rows: Int32Array,
   signal?: AbortSignal,
 ): Promise<Vector[]> {
-  const wanted = fields.map((field) => fieldColumns(group, field));
+  const wanted = requests.map(({ field }) => fieldColumns(group, field));
   const names = new Set<string>();
-  for (const { stored, scope } of wanted) {
+  for (let i = 0; i < wanted.length; i++) {
+    const { stored, scope, name } = wanted[i];
     for (const { column } of stored) if (group.hasValues(column)) names.add(column);
-    if (scope !== undefined) for (const name of genericColumns(group, scope)) names.add(name);
+    if (scope === undefined) continue;
+    for (const column of await genericColumns(group, scope, name, requests[i], signal)) names.add(column);
   }
   const columns = await group.rows([...names], rows, signal);
   const vectors: Vector[] = [];
@@ -61,11 +70,20 @@ export async function rowVectors(
   return vectors;
 }
 
-function genericColumns(group: GroupColumns, scope: AttributeScope): string[] {
+/** None where no attribute of the scope has the name. */
+async function genericColumns(
+  group: GroupColumns,
+  scope: AttributeScope,
+  name: string,
+  { types }: FieldRequest,
+  signal?: AbortSignal,
+): Promise<string[]> {
   const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
-  if (!group.hasValues(`${prefix}Key`)) return [];
-  const typed = TYPED_COLUMNS.map(([suffix]) => prefix + suffix).filter((name) => group.hasValues(name));
-  return [`${prefix}Key`, ...typed];
+  const key = `${prefix}Key`;
+  if (!group.hasValues(key)) return [];
+  if (dictionaryLacks(group, key, await group.dictionary(key, signal), [utf8.encode(name)])) return [];
+  const typed = TYPED_COLUMNS.filter(([, type]) => types === undefined || types.includes(type));
+  return [key, ...typed.map(([suffix]) => prefix + suffix).filter((column) => group.hasValues(column))];
 }
 
 /** The first owner of each row. */

@@ -1,5 +1,6 @@
 // How the owners of a row group hang together: which spans, scopes, resources, events and links belong to
-// which trace and to which span. Made from repetition levels alone.
+// which trace and to which span. Made from levels alone.
+import { BitRank } from '../../lib/bit-rank.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
 import { COUNTING_COLUMN, EVENT, LINK, SPAN } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
@@ -40,9 +41,9 @@ export async function loadSpanTree(group: GroupColumns, signal?: AbortSignal): P
   const cached = group.file.cache.get<SpanTree>(key);
   if (cached !== undefined) return cached;
   const column = await group.pages(smallest(group, SPAN, SPAN_COLUMNS), false, signal);
-  const tree = spanTree(column, group);
-  const { spanTrace, rowSpan } = tree;
-  group.file.cache.set(key, tree, 3 * (spanTrace.byteLength + rowSpan.byteLength));
+  const tree = new LeveledTree(column, group);
+  const bytes = 3 * 4 * (column.valueCount + group.rowCount);
+  group.file.cache.set(key, tree, bytes + 2 * column.entryCount);
   return tree;
 }
 
@@ -59,49 +60,84 @@ function smallest(group: GroupColumns, prefix: string, names: readonly string[])
   return best;
 }
 
-function spanTree(column: ColumnPages, group: GroupColumns): SpanTree {
-  const { rowCount } = group;
-  const { entryCount, valueCount } = column;
-  const rep = column.repetitionLevels();
-  const def = valueCount === entryCount ? undefined : column.definitionLevels();
-  const spanTrace = new Int32Array(valueCount);
-  const spanResource = new Int32Array(valueCount);
-  const spanScope = new Int32Array(valueCount);
-  const rowResource = new Int32Array(rowCount + 1);
-  const rowScope = new Int32Array(rowCount + 1);
-  const rowSpan = new Int32Array(rowCount + 1);
-  let row = -1;
-  let resource = -1;
-  let scope = -1;
-  let span = 0;
-  for (let e = 0; e < entryCount; e++) {
-    const level = rep[e];
-    const depth = def === undefined ? 3 : def[e];
-    if (level < 3) {
-      if (level === 0) {
-        row++;
-        if (row < rowCount) {
-          rowResource[row] = resource + 1;
-          rowScope[row] = scope + 1;
-          rowSpan[row] = span;
-        }
-      }
-      if (level <= 1 && depth >= 1) resource++;
-      if (depth >= 2) scope++;
+/**
+ * Made from one bit an entry of a column of spans: where traces, resources, scopes and spans begin. An entry
+ * that has no span stands for a trace, resource or scope without any.
+ */
+class LeveledTree implements SpanTree {
+  readonly rowResource: Int32Array;
+  readonly rowScope: Int32Array;
+  readonly rowSpan: Int32Array;
+  private readonly rows: BitRank;
+  private readonly resources: BitRank;
+  private readonly scopes: BitRank;
+  /** Entries that have a span; undefined = all. */
+  private readonly spans: BitRank | undefined;
+  private readonly made = new Map<BitRank, Int32Array>();
+
+  constructor(column: ColumnPages, group: GroupColumns) {
+    const { entryCount, valueCount } = column;
+    const beginning = (depth: number): BitRank => {
+      const begins = column.repetitionBits(0, depth);
+      if (valueCount === entryCount) return begins;
+      return BitRank.and(begins, column.definitionBits(depth, column.leaf.maxDefinition));
+    };
+    this.rows = column.repetitionBits(0, 0);
+    this.resources = beginning(1);
+    this.scopes = beginning(2);
+    this.spans = valueCount === entryCount ? undefined : beginning(3);
+    if (this.rows.count !== group.rowCount || (this.spans?.count ?? entryCount) !== valueCount) {
+      throw group.damaged(column.name, 'has not the rows of its group');
     }
-    if (depth >= 3 && span < valueCount) {
-      spanTrace[span] = row;
-      spanResource[span] = resource;
-      spanScope[span] = scope;
-      span++;
+    this.rowResource = this.before((entry) => this.resources.rank(entry));
+    this.rowScope = this.before((entry) => this.scopes.rank(entry));
+    this.rowSpan = this.before((entry) => this.spans?.rank(entry) ?? entry);
+  }
+
+  get spanTrace(): Int32Array {
+    return this.ownersIn(this.rows);
+  }
+
+  get spanResource(): Int32Array {
+    return this.ownersIn(this.resources);
+  }
+
+  get spanScope(): Int32Array {
+    return this.ownersIn(this.scopes);
+  }
+
+  /** How many there are before each row, and in all. */
+  private before(rank: (entry: number) => number): Int32Array {
+    const counts = new Int32Array(this.rows.count + 1);
+    let row = 0;
+    for (let e = this.rows.next(0); e < this.rows.length; e = this.rows.next(e + 1)) counts[row++] = rank(e);
+    counts[row] = rank(this.rows.length);
+    return counts;
+  }
+
+  private ownersIn(begins: BitRank): Int32Array {
+    let owners = this.made.get(begins);
+    if (owners === undefined) this.made.set(begins, (owners = lastBefore(begins, this.spans)));
+    return owners;
+  }
+}
+
+/** For each position, or each that `of` has: the number of the last one of `begins` that is not behind it. */
+function lastBefore(begins: BitRank, of: BitRank | undefined): Int32Array {
+  const { words, length } = begins;
+  const out = new Int32Array(of?.count ?? length);
+  let last = -1;
+  let count = 0;
+  for (let w = 0; w < words.length; w++) {
+    const word = words[w];
+    const wanted = of === undefined ? -1 : of.words[w];
+    const bits = Math.min(32, length - w * 32);
+    for (let i = 0; i < bits; i++) {
+      last += (word >>> i) & 1;
+      if (((wanted >>> i) & 1) === 1) out[count++] = last;
     }
   }
-  if (row !== rowCount - 1 || span !== valueCount)
-    throw group.damaged(column.name, 'has not the rows of its group');
-  rowResource[rowCount] = resource + 1;
-  rowScope[rowCount] = scope + 1;
-  rowSpan[rowCount] = span;
-  return { spanTrace, spanResource, spanScope, rowResource, rowScope, rowSpan };
+  return out;
 }
 
 const NONE = new Int32Array(0);
@@ -124,27 +160,21 @@ export async function loadChildTree(
 }
 
 function childTree(column: ColumnPages, group: GroupColumns): ChildTree {
-  const { rowCount } = group;
-  const { entryCount, valueCount } = column;
-  const rep = column.repetitionLevels();
-  const def = column.definitionLevels();
-  const spans = new Int32Array(valueCount);
-  const rows = new Int32Array(rowCount + 1);
-  let row = -1;
-  let span = -1;
-  let child = 0;
-  for (let e = 0; e < entryCount; e++) {
-    if (rep[e] < 4) {
-      if (rep[e] === 0) {
-        row++;
-        if (row < rowCount) rows[row] = child;
-      }
-      if (def[e] >= 3) span++;
-    }
-    if (def[e] >= 4 && child < valueCount) spans[child++] = span;
-  }
-  if (row !== rowCount - 1 || child !== valueCount)
+  const { maxDefinition } = column.leaf;
+  const begins = column.repetitionBits(0, 0);
+  const spans = BitRank.and(column.repetitionBits(0, 3), column.definitionBits(3, maxDefinition));
+  const children = column.definitionBits(4, maxDefinition);
+  if (begins.count !== group.rowCount || children.count !== column.valueCount) {
     throw group.damaged(column.name, 'has not the rows of its group');
-  rows[rowCount] = child;
-  return { span: spans, row: rows };
+  }
+  const span = new Int32Array(children.count);
+  let child = 0;
+  for (let e = children.next(0); e < children.length; e = children.next(e + 1)) {
+    span[child++] = spans.rank(e + 1) - 1;
+  }
+  const row = new Int32Array(begins.count + 1);
+  let at = 0;
+  for (let e = begins.next(0); e < begins.length; e = begins.next(e + 1)) row[at++] = children.rank(e);
+  row[at] = children.count;
+  return { span, row };
 }

@@ -137,12 +137,13 @@ export class LocalQuerier implements Querier {
     try {
       const { tenant, id, format, bytesMax } = query;
       const jobs = planTrace(gathered.sources, this.options.scanThreads);
+      const spread = id.at(-1) ?? 0; // ids differ, and so do the threads that look for them
       this.jobsPerQuery.observe({ op: 'traces' }, jobs.length);
       if (jobs.length === 0) return this.traceAnswer([], gathered.partial);
       if (jobs.length === 1) {
         const only = { kind: 'trace', id, ...jobs[0]!.input, format, bytesMax } as const;
         return this.traceAnswer(
-          [await this.runTrace(only, { tenant, affinity: 0, signal })],
+          [await this.runTrace(only, { tenant, affinity: spread, signal })],
           gathered.partial,
         );
       }
@@ -158,7 +159,7 @@ export class LocalQuerier implements Querier {
       if (parts.length === 0) return this.traceAnswer(found, gathered.partial);
       const combined = await this.runTrace(
         { kind: 'trace', id, sources: [], parts, format, bytesMax },
-        { tenant, affinity: 0, signal },
+        { tenant, affinity: spread, signal },
       );
       return this.traceAnswer([combined, ...found], gathered.partial);
     } finally {

@@ -14,6 +14,9 @@ export interface PlannedJob {
 /** A source in place, and what is known of its newest trace. */
 export type DatedSource = ScanSource & { readonly newestStart?: number };
 
+/** A block is shared by threads when each of them has that much of it. */
+const SHARED_JOB_BYTES_MIN = 8 << 20;
+
 /** Fewer traces are not worth another job. */
 const WHOLE_TRACES_PER_JOB_MIN = 64;
 
@@ -35,8 +38,16 @@ export function blockIdOf(source: SourceRef): string {
   return source.kind === 'head' ? source.blockId : source.meta.blockId;
 }
 
-/** One job a head; blocks in runs of row groups of about `targetBytes`. */
-export function planSearch(sources: readonly DatedSource[], targetBytes: number): PlannedJob[] {
+/**
+ * One job a head; blocks in runs of row groups of at most about `targetBytes`, and so many that every
+ * thread has some of a block that is not small. A block is always cut in the same way, whatever else is
+ * read, so that threads have in their caches what they need.
+ */
+export function planSearch(
+  sources: readonly DatedSource[],
+  targetBytes: number,
+  threads: number,
+): PlannedJob[] {
   const jobs: PlannedJob[] = [];
   for (const { newestStart = Infinity, ...source } of sources) {
     const affinity = hashText(blockIdOf(source));
@@ -44,14 +55,26 @@ export function planSearch(sources: readonly DatedSource[], targetBytes: number)
       jobs.push({ input: { sources: [source] }, affinity, newestStart });
       continue;
     }
-    const { totalRecords, sizeBytes } = source.meta;
-    const groups = Math.max(1, Math.floor(targetBytes / Math.max(1, sizeBytes / Math.max(1, totalRecords))));
-    for (let from = 0, run = 0; from < totalRecords; from += groups, run++) {
-      const rowGroups = [from, Math.min(totalRecords, from + groups)] as const;
-      jobs.push({ input: { sources: [{ ...source, rowGroups }] }, affinity: affinity + run, newestStart });
-    }
+    const runs = rowGroupRuns(source.meta, targetBytes, threads);
+    runs.forEach((rowGroups, i) => {
+      jobs.push({ input: { sources: [{ ...source, rowGroups }] }, affinity: affinity + i, newestStart });
+    });
   }
   return jobs;
+}
+
+/** Ranges [from, to) of the row groups of a block, of nearly equal size. */
+function rowGroupRuns(
+  { totalRecords, sizeBytes }: BlockMeta,
+  targetBytes: number,
+  threads: number,
+): (readonly [number, number])[] {
+  const groupsMax = Math.max(1, Math.floor((targetBytes * totalRecords) / Math.max(1, sizeBytes)));
+  const shares = Math.min(threads, Math.floor(sizeBytes / SHARED_JOB_BYTES_MIN));
+  const runs = Math.min(totalRecords, Math.max(shares, Math.ceil(totalRecords / groupsMax)));
+  return Array.from({ length: runs }, (_, i) => {
+    return [Math.floor((totalRecords * i) / runs), Math.floor((totalRecords * (i + 1)) / runs)] as const;
+  });
 }
 
 /** Jobs that bring the traces at these places together: ranges of them, so that every thread has some. */

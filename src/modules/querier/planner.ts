@@ -52,7 +52,7 @@ export class Planner {
   async plan(sources: readonly SourceRef[], run: RunOptions): Promise<QueryPlan> {
     const { targetBytesPerJob, scanThreads } = this.options;
     if (sources.length < 2) {
-      return { jobs: planSearch(sources, targetBytesPerJob), inspectedBytes: 0, failures: [] };
+      return { jobs: planSearch(sources, targetBytesPerJob, scanThreads), inspectedBytes: 0, failures: [] };
     }
     const ordered = [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1));
     const { found, isCached } = await this.find(ordered, run);
@@ -61,6 +61,7 @@ export class Planner {
       ...planSearch(
         ordered.flatMap((source, i) => inPlace(source, i, found)),
         targetBytesPerJob,
+        scanThreads,
       ),
       ...planWhole(ordered, found, scanThreads),
     ].sort((a, b) => (a.newestStart > b.newestStart ? -1 : a.newestStart < b.newestStart ? 1 : 0));
@@ -69,7 +70,8 @@ export class Planner {
 
   /** Jobs over sources in which a trace may be in part: for what does not depend on whole traces. */
   planApart(sources: readonly SourceRef[]): QueryPlan {
-    const jobs = planSearch(sources, this.options.targetBytesPerJob);
+    const { targetBytesPerJob, scanThreads } = this.options;
+    const jobs = planSearch(sources, targetBytesPerJob, scanThreads);
     return { jobs, inspectedBytes: 0, failures: [] };
   }
 

@@ -40,6 +40,10 @@ export interface SearchOptions {
   readonly after?: TracePosition | undefined;
   readonly startUnixNano?: bigint | undefined;
   readonly endUnixNano?: bigint | undefined;
+  /**
+   * Newest first only: older traces are not in the answer, and that more match than are in it is known.
+   */
+  readonly notBeforeUnixNano?: bigint | undefined;
   /** Ordinals of traces that are answered elsewhere. */
   readonly excludeTraces?: Bitset | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -48,7 +52,7 @@ export interface SearchOptions {
 export interface SearchOutcome {
   /** In order, at most `limit`. */
   readonly found: readonly FoundTrace[];
-  /** More match than were found, behind the last one of these. */
+  /** More match than were found, behind the last one of these (of those that are not too old). */
   readonly hasMore: boolean;
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
@@ -91,15 +95,19 @@ export async function searchSource(
 export function tracesInScope(
   source: SpanSource,
   times: { readonly startMicros: Float64Array; readonly endMicros: Float64Array },
-  options: Pick<SearchOptions, 'startUnixNano' | 'endUnixNano' | 'excludeTraces'>,
+  options: Pick<SearchOptions, 'startUnixNano' | 'endUnixNano' | 'notBeforeUnixNano' | 'excludeTraces'>,
 ): Bitset | undefined {
-  const { startUnixNano, endUnixNano, excludeTraces } = options;
+  const { startUnixNano, endUnixNano, notBeforeUnixNano, excludeTraces } = options;
   const from = startUnixNano === undefined ? -Infinity : Number(startUnixNano) / NANOS_PER_MICRO;
   const to = endUnixNano === undefined ? Infinity : Number(endUnixNano) / NANOS_PER_MICRO;
+  // times are exact to a microsecond
+  const oldest =
+    notBeforeUnixNano === undefined ? -Infinity : Number(notBeforeUnixNano) / NANOS_PER_MICRO - 2;
   const inScope = new Bitset(source.traceCount);
   let count = 0;
   for (let i = 0; i < source.traceCount; i++) {
-    if (times.startMicros[i]! > to || times.endMicros[i]! < from) continue;
+    const start = times.startMicros[i]!;
+    if (start > to || start < oldest || times.endMicros[i]! < from) continue;
     if (excludeTraces?.has(i)) continue;
     inScope.add(i);
     count++;
