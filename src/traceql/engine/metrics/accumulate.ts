@@ -8,6 +8,7 @@ import { runStages } from '../pipeline.ts';
 import { type Rows, Scan } from '../scan.ts';
 import { tracesInScope } from '../search.ts';
 import { typeAt } from '../value-reader.ts';
+import { Comparison } from './compare.ts';
 import { type SpanEntries, entriesOf } from './entries.ts';
 import { NO_VALUE } from './label-pool.ts';
 import type { MetricsPart } from './part.ts';
@@ -32,6 +33,7 @@ export class MetricsAccumulator {
   private readonly stage: MetricsStage;
   private readonly range: MetricsRange;
   private readonly series: SeriesSet;
+  private readonly comparison: Comparison | undefined;
 
   /** @param query valid, with a metrics function. */
   constructor(query: Query, range: MetricsRange) {
@@ -40,6 +42,9 @@ export class MetricsAccumulator {
     this.stage = query.metrics;
     this.range = range;
     this.series = new SeriesSet(shapeOf(query.metrics, range));
+    if (query.metrics.kind === 'compare') {
+      this.comparison = new Comparison(query.metrics, range, this.series);
+    }
   }
 
   /** Throws TraceqlError for what cannot be executed. */
@@ -69,6 +74,7 @@ export class MetricsAccumulator {
     if (timed.spans.length === 0) return;
     this.inspectedSpans += timed.spans.length;
     if (this.stage.kind === 'metrics') await this.aggregate(scan, this.stage, timed, rows);
+    else await this.comparison?.add(scan, timed, rows);
   }
 
   private async aggregate(

@@ -1,6 +1,7 @@
 // From the parts of all jobs to the series of the answer.
 import type { FieldRef, MetricsStage, Query } from '../../ast.ts';
 import { printField } from '../../print.ts';
+import { comparedSeries } from './compare-result.ts';
 import { doubleValue, NO_VALUE, textValue } from './label-pool.ts';
 import type { MetricsPart } from './part.ts';
 import { isDuration, isSpanDuration, shapeOf } from './plan.ts';
@@ -24,7 +25,8 @@ export function finishSeries(
   if (stage === undefined) throw new Error('not a metrics query');
   const set = new SeriesSet(shapeOf(stage, range));
   for (const part of parts) set.addPart(part);
-  const first = stage.kind === 'compare' ? [] : aggregated(set, stage, range, parts.length > 0);
+  const first =
+    stage.kind === 'compare' ? comparedSeries(set, stage) : aggregated(set, stage, range, parts.length > 0);
   let series = sortSeries(first);
   for (const second of query.second) series = applySecondStage(series, second);
   return series;

@@ -4,9 +4,11 @@ import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { formatNanos } from '../../../lib/duration.ts';
 import type { KindName, StatusName } from '../../ast.ts';
 import { type StringTable, ValueType, type Vector } from '../../source.ts';
+import { decodeText } from '../../regex.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from '../entry-test.ts';
 import { idText } from '../json.ts';
 import { integerAt, isElementAt, typeAt } from '../value-reader.ts';
+import { labelValue } from './result-series.ts';
 
 const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as StatusName[];
 const KIND_NAMES = Object.keys(KIND_NUMBERS) as KindName[];
@@ -23,6 +25,7 @@ export class LabelPool {
   private readonly numbers = new Map<ValueType, NumberIds>();
   private readonly byTable = new WeakMap<StringTable, Int32Array>();
   private nilText = -1;
+  private emptyText = -1;
 
   /** The number of a value given as AnyValue. */
   idOf(value: Uint8Array): number {
@@ -40,6 +43,17 @@ export class LabelPool {
   get nilTextId(): number {
     if (this.nilText < 0) this.nilText = this.idOf(textValue('nil'));
     return this.nilText;
+  }
+
+  get emptyTextId(): number {
+    if (this.emptyText < 0) this.emptyText = this.idOf(textValue(''));
+    return this.emptyText;
+  }
+
+  /** Of a value that is a string. */
+  textOf(id: number): string {
+    const value = labelValue(this.values[id]!);
+    return value.type === 'string' ? decodeText(value.text) : '';
   }
 
   /** Numbers of some entries of a vector, in their order; -1 among the entries = absent. */

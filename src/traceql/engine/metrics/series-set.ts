@@ -50,6 +50,13 @@ export class SeriesSet {
     return all;
   }
 
+  /** The series of one combination of values, where there are no buckets. */
+  rowOf(labels: readonly number[]): number {
+    let row = labels[0] ?? 0;
+    this.joins.forEach((table, i) => (row = table.idOf(row, labels[i + 1]!)));
+    return row;
+  }
+
   /** Rows are below it; not all need to be in use. */
   get rowCount(): number {
     const { bucketed, joins, shape, pool } = this;
