@@ -97,8 +97,9 @@ function checkDedicatedColumns({ storage }: TempoConfig, fail: Report, warn: Rep
   }
 }
 
-function checkFrontend({ queryFrontend }: TempoConfig, fail: Report): void {
+function checkFrontend({ querier, queryFrontend }: TempoConfig, fail: Report): void {
   const { search, metrics } = queryFrontend;
+  if (querier.metrics.maxSamples <= 0) fail('querier.metrics.max_samples', 'must be more than 0');
   const positive: readonly (readonly [string, number])[] = [
     ['search.concurrent_jobs', search.concurrentJobs],
     ['search.target_bytes_per_job', search.targetBytesPerJob],

@@ -245,7 +245,7 @@ function createQuerier(
   recent: RecentTraces,
   admission: Admission,
 ): LocalQuerier {
-  const { search, traceById } = config.querier;
+  const { search, traceById, metrics: ofMetrics } = config.querier;
   return new LocalQuerier({
     blocklist: store.blocklist,
     admit: () => admission.admitQuery(),
@@ -256,6 +256,7 @@ function createQuerier(
     targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
     scanThreads: scanThreads(),
     concurrentJobs: config.queryFrontend.search.concurrentJobs,
+    samplesMax: ofMetrics.maxSamples,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
     nowMs: Date.now,

@@ -26,6 +26,10 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
       const bounds = { traceCounts: unknown, newestStarts: unknown };
       return { kind: 'sharedTraces', without, places, ...bounds, ...base };
     }
+    case 'metrics':
+      return { kind: 'metrics', part: undefined, inspectedTraces: 0, inspectedSpans: 0, ...base };
+    case 'finishMetrics':
+      return undefined;
     case 'trace':
       return { kind: 'trace', trace: undefined, isCut: false, ...base };
     case 'tagNames':

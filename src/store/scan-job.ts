@@ -2,6 +2,12 @@
 import type { JobReport, TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
 import type { Pressure } from '../lib/pressure.ts';
+import type {
+  FinishMetricsJob,
+  FinishMetricsJobResult,
+  MetricsJob,
+  MetricsJobResult,
+} from './metrics-job.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
@@ -89,7 +95,14 @@ export interface TagValuesJob extends QueryInput {
   readonly bytesMax: number;
 }
 
-export type ScanJob = SearchJob | TraceJob | TagNamesJob | TagValuesJob | SharedTracesJob;
+export type ScanJob =
+  | SearchJob
+  | TraceJob
+  | TagNamesJob
+  | TagValuesJob
+  | SharedTracesJob
+  | MetricsJob
+  | FinishMetricsJob;
 
 export interface ScanFailure {
   readonly source: string;
@@ -163,7 +176,9 @@ export type ScanResult =
   | TraceJobResult
   | TagNamesJobResult
   | TagValuesJobResult
-  | SharedTracesJobResult;
+  | SharedTracesJobResult
+  | MetricsJobResult
+  | FinishMetricsJobResult;
 
 /** What a scan thread is told when it begins. */
 export interface ScanWorkerData {

@@ -4,6 +4,7 @@ import { TempoError } from '../lib/errors.ts';
 import { collectGarbage, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { followFlag } from './cancel-flag.ts';
+import { partArrays } from '../traceql/engine/metrics/part.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
 
@@ -65,15 +66,24 @@ function send(message: FromScanWorker, transfer: ArrayBuffer[]): void {
 
 /** Large results move to the main thread rather than being copied. */
 function buffersOf(result: ScanResult): ArrayBuffer[] {
-  const arrays =
-    result.kind === 'search'
-      ? [result.found.bodies, result.found.ids]
-      : result.kind === 'trace'
-        ? [result.trace]
-        : [];
-  return arrays.flatMap((array) =>
+  return largeArrays(result).flatMap((array) =>
     array !== undefined && array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength
       ? [array.buffer]
       : [],
   );
+}
+
+function largeArrays(result: ScanResult): readonly (ArrayBufferView | undefined)[] {
+  switch (result.kind) {
+    case 'search':
+      return [result.found.bodies, result.found.ids];
+    case 'trace':
+      return [result.trace];
+    case 'metrics':
+      return result.part === undefined ? [] : partArrays(result.part);
+    case 'finishMetrics':
+      return [result.bodies];
+    default:
+      return [];
+  }
 }

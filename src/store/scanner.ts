@@ -9,6 +9,7 @@ import { isNewestFirst } from '../traceql/engine/order.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
 import { BlockOpener } from './block-opener.ts';
 import { JobReports } from './job-reports.ts';
+import { finishMetrics, scanMetrics } from './metrics-job.ts';
 import { firstFound, packFound } from './pack.ts';
 import type {
   QueryInput,
@@ -38,11 +39,13 @@ export class Scanner {
     this.blocks = new BlockOpener(options);
   }
 
-  run(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
+  async run(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
     if (job.kind === 'trace') return this.trace(job, signal);
     if (job.kind === 'tagNames') return scanTagNames(job, this.walker(job, signal), signal);
     if (job.kind === 'tagValues') return scanTagValues(job, this.walker(job, signal), signal);
     if (job.kind === 'sharedTraces') return findSharedTraces(this.blocks, job, signal);
+    if (job.kind === 'metrics') return scanMetrics(job, this.walker(job, signal), signal);
+    if (job.kind === 'finishMetrics') return finishMetrics(job);
     return this.search(job, signal);
   }
 

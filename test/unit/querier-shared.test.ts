@@ -14,6 +14,7 @@ import { asBlock, asHead } from '../support/scan-sources.ts';
 const { signal } = new AbortController();
 const SEED = Number(process.env['SHARED_SEED'] ?? Date.now() % 1_000_000);
 const ROUNDS = Number(process.env['SHARED_ROUNDS'] ?? 8);
+const SECOND = 1_000_000_000n;
 const MILLI = 1_000_000n;
 
 /** Numbers from 0 to below 1 that depend on the seed only. */
@@ -103,6 +104,7 @@ function querierOver(sources: readonly ScanSource[], backend: MemoryStore) {
     targetBytesPerJob: 1000,
     scanThreads: 2,
     concurrentJobs: 1000,
+    samplesMax: 1_000_000,
     sharedCacheBytes: 1 << 20,
     jobLimitMs: () => 0,
     nowMs: () => 0,
@@ -161,6 +163,44 @@ async function tags(querier: LocalQuerier): Promise<unknown> {
   return { names, values };
 }
 
+const METRICS = [
+  '{ } | rate()',
+  '{ kind = server } >> { status = error } | count_over_time() by (resource.service.name, span.n)',
+  '{ } | count() > 3 | avg_over_time(duration) by (name)',
+  '{ } | by(name) | count() > 1 | sum_over_time(duration) by (.n)',
+  '{ } | min_over_time(span.n) by (trace:rootName, status)',
+  '{ trace:duration > 300ms } | max_over_time(trace:duration)',
+  '{ } | quantile_over_time(duration, .5, 0.99) by (kind)',
+  '{ } | histogram_over_time(span.n)',
+  '{ } | compare({ status = error }, 3)',
+  '{ } | rate() by (span:id) | topk(7) > 0.01',
+];
+
+async function series(querier: LocalQuerier): Promise<readonly string[]> {
+  const startUnixNano = START_NANO - (START_NANO % SECOND);
+  const range = { startUnixNano, endUnixNano: startUnixNano + 40n * SECOND };
+  const limits = { exemplarsMax: 0, seriesMax: 0 };
+  const texts: string[] = [];
+  for (const query of METRICS) {
+    for (const isInstant of [false, true]) {
+      const stepNanos = isInstant ? 40n * SECOND : 4n * SECOND;
+      const asked = {
+        tenant: 'team',
+        query,
+        ...range,
+        stepNanos,
+        isInstant,
+        ...limits,
+        format: 'json',
+      } as const;
+      const answer = await querier.metrics(asked);
+      t.same(answer.partial, []);
+      texts.push(answer.series.map((body) => Buffer.from(body).toString()).join('\n'));
+    }
+  }
+  return texts;
+}
+
 t.test(`sources cut at random answer as one head (SHARED_SEED=${SEED})`, async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const next = random(SEED + round);
@@ -175,6 +215,12 @@ t.test(`sources cut at random answer as one head (SHARED_SEED=${SEED})`, async (
         if (got[k] !== want[k]) t.equal(got[k], want[k], `round ${round}: ${query}`);
       }
     });
+    const wantSeries = await series(whole.querier);
+    const gotSeries = await series(parts.querier);
+    for (let k = 0; k < 2 * METRICS.length; k++) {
+      if (gotSeries[k] !== wantSeries[k])
+        t.equal(gotSeries[k], wantSeries[k], `round ${round}: ${METRICS[k >> 1]}`);
+    }
     t.same(await tags(parts.querier), await tags(whole.querier), `round ${round}: tags`);
     const searches = parts.jobs.filter(({ kind }) => kind === 'sharedTraces').length;
     t.ok(searches <= 1, 'what lies in several sources is found once');

@@ -237,6 +237,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
     targetBytesPerJob: 1000,
     scanThreads: 2,
     concurrentJobs,
+    samplesMax: 1_000_000,
     sharedCacheBytes: 10_000,
     jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
     nowMs: () => 0,

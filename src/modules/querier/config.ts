@@ -16,6 +16,10 @@ export const querierFields = {
   metrics: block({
     concurrent_blocks: int(2, 'parallel blocks per metrics job'),
     time_overlap_cutoff: float(0.2, 'below this overlap ratio use trace time columns'),
+    max_samples: int(2_000_000, 'series times intervals, above it a part of the series is answered', {
+      hidden: true,
+      ours: true,
+    }),
   }),
   query_live_store: bool(false, 'ask live stores', { hidden: true }),
   extra_query_delay: duration('0s', 'delay before more replicas are asked', { hidden: true }),

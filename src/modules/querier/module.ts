@@ -15,7 +15,7 @@ import type {
   TraceQuery,
 } from '../../contracts/query.ts';
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
-import { TempoError } from '../../lib/errors.ts';
+
 import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import type {
@@ -34,6 +34,7 @@ import { SearchMerge } from './merge.ts';
 import { distinctSources, type PlannedJob, planTrace } from './plan.ts';
 import { Planner, type QueryPlan } from './planner.ts';
 import { runJobs } from './run-jobs.ts';
+import { findMetrics, secondsOf } from './metrics.ts';
 import { findTagNames, findTagValues } from './tags.ts';
 
 export interface QuerierOptions {
@@ -48,6 +49,8 @@ export interface QuerierOptions {
   readonly scanThreads: number;
   /** `query_frontend.search.concurrent_jobs`: of one query at a time, at most. */
   readonly concurrentJobs: number;
+  /** Values of series and intervals of a metrics query; more are left out. */
+  readonly samplesMax: number;
   /** Of what is known about traces that lie in several sources. */
   readonly sharedCacheBytes: number;
   /** Time that a job of this kind may take; 0 = as long as it takes. */
@@ -128,8 +131,26 @@ export class LocalQuerier implements Querier {
     }
   }
 
-  async metrics(_query: MetricsQuery, _signal?: AbortSignal): Promise<MetricsAnswer> {
-    throw new TempoError('unimplemented', 'TraceQL metrics queries are not available yet');
+  async metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer> {
+    const { tenant } = query;
+    const range = secondsOf(query);
+    const gathered = await this.gather(tenant, range, range, signal);
+    try {
+      const plan = await this.plan(gathered, 'metrics', { tenant, signal });
+      const { sources, partial } = gathered;
+      const { samplesMax } = this.options;
+      const { answer, failures } = await findMetrics(query, {
+        pool: this.pool,
+        sources,
+        plan,
+        samplesMax,
+        ...this.pace(signal),
+      });
+      this.report(failures, partial);
+      return { ...answer, partial: [...partial, ...answer.partial] };
+    } finally {
+      gathered.release();
+    }
   }
 
   async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {

@@ -24,6 +24,11 @@ export interface AccumulateOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface MetricsLimits {
+  /** Values of series and intervals that are kept at a time; above it series are left out. */
+  readonly cellsMax: number;
+}
+
 export class MetricsAccumulator {
   inspectedTraces = 0;
   /** Spans that counted. */
@@ -36,12 +41,12 @@ export class MetricsAccumulator {
   private readonly comparison: Comparison | undefined;
 
   /** @param query valid, with a metrics function. */
-  constructor(query: Query, range: MetricsRange) {
+  constructor(query: Query, range: MetricsRange, { cellsMax }: MetricsLimits) {
     if (query.metrics === undefined) throw new Error('not a metrics query');
     this.query = query;
     this.stage = query.metrics;
     this.range = range;
-    this.series = new SeriesSet(shapeOf(query.metrics, range));
+    this.series = new SeriesSet(shapeOf(query.metrics, range), cellsMax);
     if (query.metrics.kind === 'compare') {
       this.comparison = new Comparison(query.metrics, range, this.series);
     }
@@ -75,6 +80,7 @@ export class MetricsAccumulator {
     this.inspectedSpans += timed.spans.length;
     if (this.stage.kind === 'metrics') await this.aggregate(scan, this.stage, timed, rows);
     else await this.comparison?.add(scan, timed, rows);
+    this.series.limit();
   }
 
   private async aggregate(

@@ -29,8 +29,16 @@ export class Cells {
   }
 
   /** Cells that have a place. */
-  get size(): number {
+  private get size(): number {
     return this.table === undefined ? this.value.length : this.table.count;
+  }
+
+  /** Are more in use than this? */
+  isAbove(limit: number): boolean {
+    if (this.size <= limit) return false;
+    let used = 0;
+    this.forEach(() => used++);
+    return used > limit;
   }
 
   /** A place for each pair of row and interval. A row of -1 has none: -1. */

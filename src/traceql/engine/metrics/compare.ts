@@ -8,7 +8,7 @@ import { filterSpans } from '../filter.ts';
 import { OWN_COLUMNS, WELL_KNOWN } from '../own-columns.ts';
 import type { Rows, Scan } from '../scan.ts';
 import { entriesOf } from './entries.ts';
-import { LabelPool, NO_VALUE, textValue } from './label-pool.ts';
+import { type LabelPool, NO_VALUE, textValue } from './label-pool.ts';
 import type { MetricsRange, TimedSpans } from './range.ts';
 import type { SeriesSet } from './series-set.ts';
 
@@ -17,9 +17,9 @@ export type Compare = Extract<MetricsStage, { kind: 'compare' }>;
 /** Number of a span's side. */
 const BASELINE = 0;
 const SELECTION = 1;
-export const SIDES: readonly string[] = ['baseline', 'selection'];
+const SIDES: readonly string[] = ['baseline', 'selection'];
 /** Behind the name of a side: of all values together. */
-export const TOTAL = '_total';
+const TOTAL = '_total';
 
 const SCOPES: readonly AttributeScope[] = ['resource', 'instrumentation', 'span'];
 const INTRINSICS: readonly (readonly [Intrinsic, string])[] = [

@@ -1,6 +1,7 @@
 // From the parts of all jobs to the series of the answer.
 import type { FieldRef, MetricsStage, Query } from '../../ast.ts';
 import { printField } from '../../print.ts';
+import type { MetricsLimits } from './accumulate.ts';
 import { comparedSeries } from './compare-result.ts';
 import { doubleValue, NO_VALUE, textValue } from './label-pool.ts';
 import type { MetricsPart } from './part.ts';
@@ -15,21 +16,28 @@ type Aggregation = Extract<MetricsStage, { kind: 'metrics' }>;
 
 const NANOS_PER_SECOND = 1e9;
 
-/** In a stable order. */
+export interface FinishedSeries {
+  /** In a stable order. */
+  readonly series: readonly ResultSeries[];
+  /** There are more than could be kept. */
+  readonly isPartial: boolean;
+}
+
 export function finishSeries(
   query: Query,
   range: MetricsRange,
   parts: readonly MetricsPart[],
-): ResultSeries[] {
+  { cellsMax }: MetricsLimits,
+): FinishedSeries {
   const stage = query.metrics;
   if (stage === undefined) throw new Error('not a metrics query');
-  const set = new SeriesSet(shapeOf(stage, range));
+  const set = new SeriesSet(shapeOf(stage, range), cellsMax);
   for (const part of parts) set.addPart(part);
   const first =
     stage.kind === 'compare' ? comparedSeries(set, stage) : aggregated(set, stage, range, parts.length > 0);
   let series = sortSeries(first);
   for (const second of query.second) series = applySecondStage(series, second);
-  return series;
+  return { series, isPartial: set.share < 1 };
 }
 
 function aggregated(

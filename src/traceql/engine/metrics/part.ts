@@ -14,4 +14,12 @@ export interface MetricsPart {
   readonly cells: Float64Array;
   readonly rests: Float64Array;
   readonly weights: Float64Array;
+  /** Of all series that there are, about this share is here: those with the lowest hashes. */
+  readonly share: number;
+}
+
+/** What of a part is worth being moved rather than copied. */
+export function partArrays(part: MetricsPart): readonly ArrayBufferView[] {
+  const { values, labels, rows, intervals, cells, rests, weights } = part;
+  return [values, labels, rows, intervals, cells, rests, weights];
 }

@@ -26,8 +26,11 @@ export function hasBuckets(stage: MetricsStage): boolean {
 
 export function shapeOf(stage: MetricsStage, range: MetricsRange): SeriesShape {
   const intervals = intervalCount(range);
-  if (stage.kind === 'compare') return { kind: 'count', width: COMPARE_WIDTH, hasBuckets: false, intervals };
-  return { kind: CELL_KINDS[stage.name], width: stage.by.length, hasBuckets: hasBuckets(stage), intervals };
+  if (stage.kind === 'compare') {
+    return { kind: 'count', width: COMPARE_WIDTH, hasBuckets: false, isCompared: true, intervals };
+  }
+  const width = stage.by.length;
+  return { kind: CELL_KINDS[stage.name], width, hasBuckets: hasBuckets(stage), isCompared: false, intervals };
 }
 
 const DURATIONS: ReadonlySet<string> = new Set(['span:duration', 'trace:duration', 'event:timeSinceStart']);

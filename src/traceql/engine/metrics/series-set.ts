@@ -1,7 +1,7 @@
 // Series of a metrics query: their labels, and the cells of each. Jobs fill one from spans, and one brings
 // the parts of all jobs together.
 import { type CellKind, Cells } from './cells.ts';
-import { LabelPool } from './label-pool.ts';
+import { LabelPool, NO_VALUE } from './label-pool.ts';
 import { PairTable } from './pair-table.ts';
 import type { MetricsPart } from './part.ts';
 
@@ -11,23 +11,72 @@ export interface SeriesShape {
   /** Labels that a series may have. */
   readonly width: number;
   readonly hasBuckets: boolean;
+  /** Of compare(): the last label is the value. */
+  readonly isCompared: boolean;
   readonly intervals: number;
 }
 
+const UNSEEN = -1;
+const LEFT_OUT = -2;
+
+/** Below it nothing is left out any more. */
+const SHARE_MIN = 2 ** -24;
+
 export class SeriesSet {
   readonly shape: SeriesShape;
-  readonly pool = new LabelPool();
-  readonly cells: Cells;
+  pool = new LabelPool();
+  cells: Cells;
+  /** Of all series about this share is kept: those with the lowest hashes, which are the same in all jobs. */
+  share = 1;
+  private readonly cellsMax: number;
   /** Values of labels joined one by one: of label 0 and 1, of that and label 2, and so on. */
-  private readonly joins: readonly PairTable[];
+  private joins: readonly PairTable[] = [];
   /** Group and bucket. */
-  private readonly bucketed: PairTable | undefined;
+  private bucketed: PairTable | undefined;
 
-  constructor(shape: SeriesShape) {
+  /** @param cellsMax above it series are left out. */
+  constructor(shape: SeriesShape, cellsMax: number) {
     this.shape = shape;
+    this.cellsMax = cellsMax;
     this.cells = new Cells(shape.kind, shape.intervals);
-    this.joins = Array.from({ length: Math.max(0, shape.width - 1) }, () => new PairTable());
-    this.bucketed = shape.hasBuckets ? new PairTable() : undefined;
+    this.clear();
+  }
+
+  private clear(): void {
+    const { width, hasBuckets, kind, intervals } = this.shape;
+    this.pool = new LabelPool();
+    this.cells = new Cells(kind, intervals);
+    this.joins = Array.from({ length: Math.max(0, width - 1) }, () => new PairTable());
+    this.bucketed = hasBuckets ? new PairTable() : undefined;
+  }
+
+  /** Leaves series out as long as there are too many cells. To be called after what adds some. */
+  limit(): void {
+    if (this.share === 1 && !this.cells.isAbove(this.cellsMax)) return;
+    do {
+      if (this.cells.isAbove(this.cellsMax)) this.share /= 2;
+      const part = this.toPart();
+      this.clear();
+      this.add(part);
+    } while (this.cells.isAbove(this.cellsMax) && this.share > SHARE_MIN);
+  }
+
+  private isKept(row: number): boolean {
+    return this.share === 1 || this.hashOf(this.groupOf(row)) < this.share;
+  }
+
+  /** From 0 to below 1, of the texts of the labels; totals of compare() are 0 and always kept. */
+  private hashOf(group: number): number {
+    const labels = this.labelsOf(group);
+    if (this.shape.isCompared && labels.at(-1) === NO_VALUE) return 0;
+    let hash = 0x811c9dc5;
+    for (const label of labels) {
+      const bytes = this.pool.values[label]!;
+      for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+      hash = Math.imul(hash ^ 0xff, 0x01000193);
+    }
+    hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
+    return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32;
   }
 
   /**
@@ -89,6 +138,12 @@ export class SeriesSet {
   }
 
   addPart(part: MetricsPart): void {
+    this.share = Math.min(this.share, part.share);
+    this.add(part);
+    this.limit();
+  }
+
+  private add(part: MetricsPart): void {
     const { width } = this.shape;
     const ids = this.valueIds(part);
     const partRows = part.buckets.length;
@@ -113,10 +168,13 @@ export class SeriesSet {
 
   toPart(): MetricsPart {
     const { cells } = this;
-    let count = 0;
-    cells.forEach(() => count++);
-    const rowOf = new Int32Array(this.rowCount).fill(-1);
+    const rowOf = new Int32Array(this.rowCount).fill(UNSEEN);
     const used: number[] = [];
+    let count = 0;
+    cells.forEach((row) => {
+      if (rowOf[row] === UNSEEN) rowOf[row] = this.isKept(row) ? used.push(row) - 1 : LEFT_OUT;
+      if (rowOf[row]! >= 0) count++;
+    });
     const part = {
       rows: new Int32Array(count),
       intervals: new Int32Array(count),
@@ -126,7 +184,7 @@ export class SeriesSet {
     };
     let n = 0;
     cells.forEach((row, interval, slot) => {
-      if (rowOf[row]! < 0) rowOf[row] = used.push(row) - 1;
+      if (rowOf[row]! < 0) return;
       part.rows[n] = rowOf[row]!;
       part.intervals[n] = interval;
       part.cells[n] = cells.valueAt(slot);
@@ -134,7 +192,7 @@ export class SeriesSet {
       if (part.weights.length > 0) part.weights[n] = cells.weightAt(slot);
       n++;
     });
-    return { ...part, ...this.packLabels(used) };
+    return { ...part, ...this.packLabels(used), share: this.share };
   }
 
   private packLabels(
