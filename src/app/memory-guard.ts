@@ -11,6 +11,8 @@ export interface MemoryGuardOptions {
   readonly parts: Readonly<Record<string, () => number>>;
   /** Of those parts, the ones that fill up with what is pushed. */
   readonly filling: readonly string[];
+  /** Whether queries are under way. */
+  readonly areQueriesRunning: () => boolean;
   /** Called at each change, and again every few seconds while it is not `calm`. */
   readonly tell: (pressure: Pressure) => void;
   readonly logger: Logger;
@@ -80,9 +82,13 @@ export class MemoryGuard {
     return this.#pressure === 'full' && this.#isFilled() ? this.#refusal() : undefined;
   }
 
-  /** Why no query may begin now. */
+  /**
+   * Why no query may begin now. When nothing of what is pushed or asked is left to give back, as after a
+   * flood whose memory is garbage still, refusing would free nothing: one query after another goes on.
+   */
   queryRefusal(): RetryLaterError | undefined {
-    return this.#pressure === 'full' ? this.#refusal() : undefined;
+    const helps = this.#isFilled() || this.#options.areQueriesRunning();
+    return this.#pressure === 'full' && helps ? this.#refusal() : undefined;
   }
 
   #isFilled(): boolean {

@@ -192,6 +192,7 @@ function createAdmission(parts: Parts, store: Store, ingester: Ingester): Admiss
       scan_caches: () => store.pool.cachedBytes,
     },
     filling: ['heads', 'log_ring', 'request_bodies'],
+    areQueriesRunning: () => store.pool.load > 0,
     tell: (pressure) => {
       ingester.setPressure(pressure);
       store.pool.setPressure(pressure);

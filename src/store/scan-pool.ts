@@ -68,7 +68,7 @@ export class ScanPool {
     this.queue = new JobQueue(threads);
     this.metrics = new ScanMetrics(metrics, batchSizeMax);
     metrics.gauge('tempo_scan_queue_length', 'Jobs waiting for or running in scan threads.', [], (gauge) =>
-      gauge.set(this.load()),
+      gauge.set(this.load),
     );
     metrics.gauge('tempodb_work_queue_length', 'Jobs waiting for scan threads.', [], (gauge) =>
       gauge.set(this.queue.length),
@@ -129,7 +129,7 @@ export class ScanPool {
     if (this.stopped) return Promise.reject(stopping());
     if (signal?.aborted) return Promise.reject(cancelled());
     const { queueLengthMax, tenantQueueLengthMax } = this.options;
-    if (this.load() >= queueLengthMax || this.queue.lengthOf(tenant) >= tenantQueueLengthMax) {
+    if (this.load >= queueLengthMax || this.queue.lengthOf(tenant) >= tenantQueueLengthMax) {
       this.metrics.discarded.inc({ user: tenant });
       return Promise.reject(new TempoError('resource_exhausted', 'job queue full'));
     }
@@ -185,7 +185,8 @@ export class ScanPool {
     pending.over = () => signal.removeEventListener('abort', onAbort);
   }
 
-  private load(): number {
+  /** Jobs that wait or run. */
+  get load(): number {
     return this.queue.length + this.inFlight();
   }
 

@@ -42,10 +42,12 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
   const told: Pressure[] = [];
   let processBytes = 500;
   let heads = 300;
+  let isAsked = false;
   const memory = new MemoryGuard({
     budgetBytes: 1000,
     parts: { heads: () => heads, scan_caches: () => 100 },
     filling: ['heads'],
+    areQueriesRunning: () => isAsked,
     tell: (pressure) => void told.push(pressure),
     logger: silentLogger,
     metrics,
@@ -76,7 +78,10 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
   t.match(await metrics.text(), /tempo_memory_pressure 2\n/);
   heads = 50;
   push();
+  query();
+  isAsked = true;
   t.throws(query, refusal, 'queries fill memory too');
+  isAsked = false;
   at(600);
   heads = 300;
   push();
