@@ -1,7 +1,7 @@
 // The seam between the query API (query-frontend) and whoever executes (querier).
 import type { ReadStep } from '../traceql/engine/explained-source.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
-import type { OrderedValues } from '../traceql/engine/value-set.ts';
+import type { OrderedValues, TypedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 import type { TimeRange } from './recent-traces.ts';
 
@@ -138,6 +138,14 @@ export interface TagNamesAnswer {
   readonly partial: readonly string[];
 }
 
+/** What was found since the last call, while an answer is made. */
+export interface TagNamesProgress {
+  /** So far. */
+  readonly inspectedBytes: number;
+  /** For each scope asked names that were not given before, sorted. */
+  takeNames(): readonly (readonly string[])[];
+}
+
 export interface TagValuesQuery {
   readonly tenant: string;
   /** The values of all of them together. */
@@ -152,6 +160,13 @@ export interface TagValuesAnswer {
   readonly values: OrderedValues;
   readonly inspectedBytes: number;
   readonly partial: readonly string[];
+}
+
+/** As of names. */
+export interface TagValuesProgress {
+  readonly inspectedBytes: number;
+  /** Nothing more once they are more bytes than the answer may have. */
+  takeTypes(): readonly TypedValues[];
 }
 
 /** A TraceQL metrics query over one range of time, cut into intervals of equal length. */
@@ -186,8 +201,17 @@ export interface MetricsAnswer {
 
 export interface Querier {
   metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer>;
-  tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer>;
-  tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer>;
+  /** Signals and progress are those of `search`. */
+  tagNames(
+    query: TagNamesQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: TagNamesProgress) => void,
+  ): Promise<TagNamesAnswer>;
+  tagValues(
+    query: TagValuesQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: TagValuesProgress) => void,
+  ): Promise<TagValuesAnswer>;
   /**
    * @param signal aborted with a TimeIsUpError it has what was found answered as a part.
    * @param onProgress is called as often as something has been read, with the same object.

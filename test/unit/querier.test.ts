@@ -161,14 +161,15 @@ t.test('what is certain before all jobs are done: in the answer, each trace once
       return [(++id).toString(16), startUnixNano] as const;
     });
     entries.sort(([, a], [, b]) => Number(b - a));
-    return { input: { sources: [source] }, inspectedTraces, traces: found(entries) };
+    const job = { input: { sources: [source] }, affinity: 0, newestStart: latestSec * 1e6 };
+    return { job, inspectedTraces, traces: found(entries) };
   };
   const aSource = (i: number) => {
     const counts = [chance.below(6), chance.below(6)];
     const latestSec = 2 + chance.below(40);
     if (chance.once(4)) return [aJob({ ...head(`${i}`), traceCount: counts[0]! }, counts[0]!, 50)];
     const totalObjects = counts[0]! + counts[1]!;
-    const block = { ...meta(`${i}`), endSec: latestSec - 1, totalObjects };
+    const block = { ...meta(`${i}`), totalObjects };
     return counts.map((count, group) =>
       aJob(
         { kind: 'block', meta: block, location: 'backend', rowGroups: [group, group + 1] },
@@ -180,19 +181,21 @@ t.test('what is certain before all jobs are done: in the answer, each trace once
   for (let round = 0; round < 500; round++) {
     const limit = 1 + chance.below(15);
     const jobs = Array.from({ length: 1 + chance.below(6) }, (_, i) => aSource(i)).flat();
-    const inputs = jobs.map(({ input }) => input);
     const answer = mergeFirst(
       jobs.map(({ traces }) => traces),
       limit,
     );
-    const settled = new Settled(limit, inputs);
+    const settled = new Settled(
+      limit,
+      jobs.map(({ job }) => job),
+    );
     const taken: string[] = [];
     let merged: ReturnType<typeof mergeFirst> = [];
     const open = [...jobs];
     while (open.length > 0) {
-      const [job] = open.splice(chance.below(open.length), 1);
-      settled.done(job!.input, job!.inspectedTraces);
-      merged = mergeFirst([merged, job!.traces], limit);
+      const [done] = open.splice(chance.below(open.length), 1);
+      settled.done(done!.job.input, done!.inspectedTraces);
+      merged = mergeFirst([merged, done!.traces], limit);
       taken.push(...settled.take(merged).map(({ traceId }) => traceId));
       if (open.length > 0) early += taken.length;
     }
@@ -451,4 +454,30 @@ t.test('jobs that are not done in time: the others are the answer, which says so
     return index > 0;
   };
   await t.rejects(querier.search(query, gone.signal), overdue, 'nobody waits for a part');
+
+  let parts = 0;
+  const tags = aQuerier((job) => {
+    parts++;
+    if (parts % 3 === 2) throw overdue;
+    const rest = { inspectedBytes: 3, failures: [] };
+    if (job.kind === 'tagNames') return { kind: 'tagNames', names: [[`n${parts}`, 'n1']], ...rest };
+    const types = [{ type: 'int', values: [`${parts}`, '7'] }] as const;
+    return { kind: 'tagValues', values: { types, isCut: false }, ...rest };
+  }).querier;
+  const filter = { tenant: 'team', query: undefined, range: ANY };
+  const taken: unknown[] = [];
+  const names = await tags.tagNames({ ...filter, scopes: ['span'] }, undefined, (progress) =>
+    taken.push(progress.takeNames()),
+  );
+  const reason = 'querier.search.query_timeout is over: 1 of 3 parts were not read';
+  t.match(names, { names: [['n1', 'n3']], inspectedBytes: 6 });
+  t.equal(names.partial.at(-1), reason);
+  t.same(taken.splice(0), [[['n1']], [['n3']]], 'each name once');
+  const fields = [{ kind: 'attribute', scope: 'span', name: 'n' }] as const;
+  const values = await tags.tagValues({ ...filter, fields, bytesMax: 2 }, undefined, (progress) =>
+    taken.push(progress.takeTypes()),
+  );
+  t.same(values.values, { types: [{ type: 'int', values: ['4', '6'] }], isCut: true });
+  t.same(values.partial.slice(-2), [reason, 'more values than 2 bytes: the first of them are here']);
+  t.same(taken, [[{ type: 'int', values: ['4', '7'] }], []], 'no more bytes than the answer may have');
 });

@@ -8,6 +8,7 @@ import t from 'tap';
 import { httpStatusOf } from '../../src/api/errors.ts';
 import { foundTraceProto } from '../../src/api/search-proto.ts';
 import type {
+  Querier,
   SearchAnswer,
   SearchProgress,
   SearchQuery,
@@ -56,14 +57,15 @@ const NO_STATS = {
 const NEVER = new AbortController().signal;
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-type Over = Partial<QueryFrontendOptions> & {
+type Over = Omit<Partial<QueryFrontendOptions>, 'querier'> & {
+  readonly querier?: Partial<Querier>;
   readonly search?: (
     signal: AbortSignal,
     onProgress: (progress: SearchProgress) => void,
   ) => Promise<SearchAnswer>;
 };
 
-function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
+function setUp(multitenancyEnabled = false, { search, querier, ...over }: Over = {}) {
   const asked: (SearchQuery | TraceQuery)[] = [];
   const answers: {
     search: SearchAnswer;
@@ -92,6 +94,7 @@ function setUp(multitenancyEnabled = false, { search, ...over }: Over = {}) {
       },
       tagNames: () => Promise.resolve(answers.names!),
       tagValues: () => Promise.resolve(answers.values!),
+      ...querier,
     },
     searchLimits: LIMITS,
     metricsLimits: { durationMaxMs: 0, intervalsMax: 0, exemplarsMax: 0, seriesMax: 0 },
@@ -603,6 +606,88 @@ t.test('streams: a search grows, each trace is sent once, the last message has a
   t.same(await next(), { ids: ['e', 'd'], metrics: jobs(9) }, 'what was not sent yet');
   t.equal((await messages.next()).done, true);
   t.match(call.trailers, { 'x-tempo-more': 'true', 'x-tempo-next-cursor': '-start.1.d' });
+});
+
+t.test('streams: names and values grow, each is sent once', async (t) => {
+  const done = Promise.withResolvers<void>();
+  let isBegun = false;
+  const { methods } = setUp(false, {
+    querier: {
+      tagNames: async ({ scopes }, _signal, onProgress) => {
+        const names = scopes.map((scope) =>
+          scope === 'span' ? ['b', 'c'] : scope === 'resource' ? ['b'] : [],
+        );
+        onProgress?.({ inspectedBytes: 7, takeNames: () => names });
+        isBegun = true;
+        await done.promise;
+        const all = names.map((some) => (some.length > 0 ? ['a', ...some] : []));
+        return { names: all, inspectedBytes: 9, partial: ['late'] };
+      },
+      tagValues: async (_query, _signal, onProgress) => {
+        onProgress?.({ inspectedBytes: 7, takeTypes: () => [{ type: 'int', values: ['5'] }] });
+        isBegun = true;
+        await done.promise;
+        const types = [
+          { type: 'int', values: ['4', '5'] },
+          { type: 'string', values: ['5'] },
+        ] as const;
+        return { values: { types, isCut: false }, inspectedBytes: 9, partial: [] };
+      },
+    },
+  });
+  const asks = [
+    ['SearchTags', SearchTagsResponse, {}],
+    ['SearchTagsV2', SearchTagsV2Response, {}],
+    ['SearchTagValues', SearchTagValuesResponse, { tagName: 'n' }],
+    ['SearchTagValuesV2', SearchTagValuesV2Response, { tagName: 'span.n' }],
+    ['SearchTags', SearchTagsResponse, { maxTagsPerScope: 2 }],
+  ] as const;
+  const streams = asks.map(([name, response, request]) => {
+    const method = methods.find(`/tempopb.StreamingQuerier/${name}`);
+    if (method?.kind !== 'stream') throw new Error('no stream');
+    const kind = name.includes('Values') ? SearchTagValuesRequest : SearchTagsRequest;
+    const message = encodeMessage(kind, request);
+    const call = { message, metadata: {}, signal: NEVER, trailers: {} };
+    const iterator = method.handle(call)[Symbol.asyncIterator]();
+    const next = async () => {
+      const { value, done: isDone } = (await iterator.next()) as { value: Uint8Array; done: boolean };
+      return isDone ? undefined : decodeMessage(response, value);
+    };
+    return { next, call };
+  });
+  const firsts = streams.map(({ next }) => next());
+  while (!isBegun) await new Promise((resolve) => setImmediate(resolve));
+  const first = { inspectedBytes: '7' };
+  const [names, scopes, plain, typed] = await Promise.all(firsts.slice(0, 4));
+  t.match(names, { tagNames: ['b', 'c'], metrics: first });
+  t.match(scopes, {
+    scopes: [
+      { name: 'resource', tags: ['b'] },
+      { name: 'span', tags: ['b', 'c'] },
+      { name: 'intrinsic', tags: { length: 25 } },
+    ],
+    metrics: first,
+  });
+  t.match(plain, { tagValues: ['5'], metrics: first });
+  t.match(typed, { tagValues: [{ type: 'int', value: '5' }], metrics: first });
+  done.resolve();
+  const last = { inspectedBytes: '9' };
+  const lasts = await Promise.all(streams.slice(0, 4).map(({ next }) => next()));
+  t.match(lasts[0], { tagNames: ['a'], metrics: last });
+  t.strictSame(lasts[1]?.['scopes'], [
+    { name: 'resource', tags: ['a'] },
+    { name: 'span', tags: ['a'] },
+  ]);
+  t.match(lasts[2], { tagValues: ['4'], metrics: last });
+  t.match(lasts[3], {
+    tagValues: [
+      { type: 'int', value: '4' },
+      { type: 'string', value: '5' },
+    ],
+  });
+  t.match(await firsts[4], { tagNames: ['a', 'b'] }, 'with a limit the first in order, in the end');
+  for (const { next } of streams) t.equal(await next(), undefined);
+  t.same(streams[0]!.call.trailers, { 'x-tempo-partial': 'late' });
 });
 
 t.test('streams: the work of a caller that leaves ends', async (t) => {

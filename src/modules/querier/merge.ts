@@ -10,7 +10,7 @@ import type { SourceRef } from '../../contracts/recent-traces.ts';
 import { type UnpackedTrace, unpackFound } from '../../store/pack.ts';
 import type { QueryInput, SearchJobResult } from '../../store/scan-job.ts';
 import { comparing, isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
-import { blockIdOf } from './plan.ts';
+import { blockIdOf, type PlannedJob } from './plan.ts';
 import { Settled } from './settled.ts';
 
 const NANOS_PER_MICRO = 1000n;
@@ -36,7 +36,7 @@ export class SearchMerge implements SearchProgress {
   constructor(
     query: Pick<SearchQuery, 'limit' | 'order'>,
     sources: readonly SourceRef[],
-    jobs: readonly QueryInput[],
+    jobs: readonly PlannedJob[],
     plannedBytes: number,
   ) {
     this.query = query;

@@ -8,8 +8,10 @@ import type {
   SearchProgress,
   SearchQuery,
   TagNamesAnswer,
+  TagNamesProgress,
   TagNamesQuery,
   TagValuesAnswer,
+  TagValuesProgress,
   TagValuesQuery,
   TraceAnswer,
   TraceQuery,
@@ -109,8 +111,7 @@ export class LocalQuerier implements Querier {
     try {
       const { tenant, ...rest } = query;
       const { jobs, inspectedBytes } = await this.plan(gathered, 'search', { tenant, signal });
-      const inputs = jobs.map(({ input }) => input);
-      const merge = new SearchMerge(query, gathered.sources, inputs, inspectedBytes);
+      const merge = new SearchMerge(query, gathered.sources, jobs, inspectedBytes);
       const late = new LateJobs(signal);
       const isNeeded = ({ newestStart }: PlannedJob): boolean => merge.mayTake(newestStart);
       await runJobs(jobs, { ...this.pace(signal), isNeeded }, async ({ input, affinity }, end) => {
@@ -188,40 +189,41 @@ export class LocalQuerier implements Querier {
     }
   }
 
-  async tagNames(query: TagNamesQuery, signal?: AbortSignal): Promise<TagNamesAnswer> {
-    const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
-    try {
-      const { jobs, inspectedBytes } = await this.planTags(query, gathered, signal);
-      const { answer, failures } = await findTagNames(query, { pool: this.pool, jobs, ...this.pace(signal) });
-      this.report(failures, gathered.partial);
-      return {
-        ...answer,
-        inspectedBytes: answer.inspectedBytes + inspectedBytes,
-        partial: gathered.partial,
-      };
-    } finally {
-      gathered.release();
-    }
+  async tagNames(
+    query: TagNamesQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: TagNamesProgress) => void,
+  ): Promise<TagNamesAnswer> {
+    return this.tags(query, signal, async (jobs) =>
+      findTagNames(query, { pool: this.pool, jobs, onProgress, ...this.pace(signal) }),
+    );
   }
 
-  async tagValues(query: TagValuesQuery, signal?: AbortSignal): Promise<TagValuesAnswer> {
+  async tagValues(
+    query: TagValuesQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: TagValuesProgress) => void,
+  ): Promise<TagValuesAnswer> {
+    const answer = await this.tags(query, signal, async (jobs) =>
+      findTagValues(query, { pool: this.pool, jobs, onProgress, ...this.pace(signal) }),
+    );
+    if (!answer.values.isCut) return answer;
+    const cut = `more values than ${query.bytesMax} bytes: the first of them are here`;
+    return { ...answer, partial: [...answer.partial, cut] };
+  }
+
+  private async tags<Answer extends TagNamesAnswer | TagValuesAnswer>(
+    query: TagNamesQuery | TagValuesQuery,
+    signal: AbortSignal | undefined,
+    find: (jobs: readonly PlannedJob[]) => Promise<{ answer: Answer; failures: readonly ScanFailure[] }>,
+  ): Promise<Answer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
     try {
-      const { jobs, inspectedBytes } = await this.planTags(query, gathered, signal);
-      const { answer, failures } = await findTagValues(query, {
-        pool: this.pool,
-        jobs,
-        ...this.pace(signal),
-      });
+      const plan = await this.planTags(query, gathered, signal);
+      const { answer, failures } = await find(plan.jobs);
       this.report(failures, gathered.partial);
-      if (answer.values.isCut) {
-        gathered.partial.push(`more values than ${query.bytesMax} bytes: the first of them are here`);
-      }
-      return {
-        ...answer,
-        inspectedBytes: answer.inspectedBytes + inspectedBytes,
-        partial: gathered.partial,
-      };
+      const inspectedBytes = answer.inspectedBytes + plan.inspectedBytes;
+      return { ...answer, inspectedBytes, partial: [...gathered.partial, ...answer.partial] };
     } finally {
       gathered.release();
     }

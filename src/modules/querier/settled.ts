@@ -2,16 +2,16 @@
 // is certain when those that are before it, and all that the jobs not done yet could put before it, are fewer
 // than the limit.
 import type { AnsweredTrace } from '../../contracts/query.ts';
-import type { QueryInput, ScanSource } from '../../store/scan-job.ts';
-import { blockIdOf } from './plan.ts';
+import type { QueryInput } from '../../store/scan-job.ts';
+import { blockIdOf, type PlannedJob } from './plan.ts';
 
-const NANOS_PER_SECOND = 1_000_000_000n;
+const NANOS_PER_MICRO = 1000n;
 
 /** What has not been read of one source, or of traces that lie in several. */
 interface Unread {
-  /** None of its traces begins later; undefined = not known. */
-  readonly latestUnixNano: bigint | undefined;
-  /** As many traces as it may have; unknown ones are without bound. */
+  /** A microsecond that none of its traces begins after; Infinity = unknown. */
+  readonly newestStart: number;
+  /** As many traces as it may have; Infinity = unknown. */
   traces: number;
   /** Jobs that read it. */
   jobs: number;
@@ -19,24 +19,26 @@ interface Unread {
 
 export class Settled {
   private readonly limit: number;
-  /** What may have the latest traces comes first. */
+  /** What may have the newest traces comes first. */
   private readonly unread: Unread[] = [];
   private readonly byJob = new Map<QueryInput, Unread>();
   private readonly told = new Set<string>();
 
-  constructor(limit: number, jobs: readonly QueryInput[]) {
+  constructor(limit: number, jobs: readonly PlannedJob[]) {
     this.limit = limit;
     const bySource = new Map<string, Unread>();
-    for (const job of jobs) {
-      const [source] = job.sources;
-      const key = source === undefined ? '' : blockIdOf(source);
-      let unread = job.whole === undefined ? bySource.get(key) : undefined;
-      if (unread === undefined) this.unread.push((unread = unreadOf(job, source)));
-      if (job.whole === undefined) bySource.set(key, unread);
+    for (const { input, newestStart } of jobs) {
+      const [source] = input.sources;
+      const key = source === undefined ? undefined : blockIdOf(source);
+      let unread = key === undefined ? undefined : bySource.get(key);
+      if (unread === undefined) {
+        this.unread.push((unread = { newestStart, traces: tracesOf(input), jobs: 0 }));
+        if (key !== undefined) bySource.set(key, unread);
+      }
       unread.jobs++;
-      this.byJob.set(job, unread);
+      this.byJob.set(input, unread);
     }
-    this.unread.sort((a, b) => compareLatest(b, a));
+    this.unread.sort((a, b) => (a.newestStart > b.newestStart ? -1 : a.newestStart < b.newestStart ? 1 : 0));
   }
 
   /** @param inspectedTraces that the job looked at. */
@@ -68,22 +70,11 @@ export class Settled {
   }
 }
 
-function unreadOf({ whole }: QueryInput, source: ScanSource | undefined): Unread {
-  if (source?.kind === 'block') {
-    const { endSec, totalObjects } = source.meta;
-    // Tempo cuts the fraction of the last second off.
-    return { latestUnixNano: BigInt(endSec + 1) * NANOS_PER_SECOND, traces: totalObjects, jobs: 0 };
-  }
-  const traces = whole === undefined ? source?.traceCount : whole.range[1] - whole.range[0];
-  return { latestUnixNano: undefined, traces: traces ?? Infinity, jobs: 0 };
+function tracesOf({ sources: [source], whole }: QueryInput): number {
+  if (whole !== undefined) return whole.range[1] - whole.range[0];
+  return (source?.kind === 'block' ? source.meta.totalObjects : source?.traceCount) ?? Infinity;
 }
 
-function mayPrecede({ latestUnixNano }: Unread, trace: AnsweredTrace): boolean {
-  return latestUnixNano === undefined || latestUnixNano >= trace.startUnixNano;
-}
-
-function compareLatest({ latestUnixNano: a }: Unread, { latestUnixNano: b }: Unread): number {
-  if (a === b) return 0;
-  if (a === undefined) return 1;
-  return b === undefined || a < b ? -1 : 1;
+function mayPrecede({ newestStart }: Unread, { startUnixNano }: AnsweredTrace): boolean {
+  return newestStart >= Number(startUnixNano / NANOS_PER_MICRO);
 }

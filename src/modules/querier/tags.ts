@@ -1,63 +1,163 @@
-// Tag names and values: one job for each part of the sources, their answers merged.
+// Tag names and values: one job for each part of the sources, their answers merged as they come.
 import type {
   TagNamesAnswer,
+  TagNamesProgress,
   TagNamesQuery,
   TagValuesAnswer,
+  TagValuesProgress,
   TagValuesQuery,
 } from '../../contracts/query.ts';
-import type { ScanFailure, TagNamesJobResult, TagValuesJobResult } from '../../store/scan-job.ts';
+import type { ScanFailure, ScanJob, ScanResult, TagValuesJobResult } from '../../store/scan-job.ts';
 import type { ScanPool } from '../../store/scan-pool.ts';
-import { mergeValues } from '../../traceql/engine/value-set.ts';
+import { mergeValues, type OrderedValues, type TypedValues } from '../../traceql/engine/value-set.ts';
+import { LateJobs } from './late-jobs.ts';
 import type { PlannedJob } from './plan.ts';
 import { runJobs } from './run-jobs.ts';
 
-export interface TagScan {
+export interface TagScan<Progress> {
   readonly pool: Pick<ScanPool, 'run'>;
   readonly jobs: readonly PlannedJob[];
   /** Jobs at a time. */
   readonly concurrency: number;
   readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
 }
 
-/** An answer without what its sources say about being complete. */
 interface Merged<Answer> {
-  readonly answer: Omit<Answer, 'partial'>;
+  /** `partial` has what was not done in time. */
+  readonly answer: Answer;
   readonly failures: readonly ScanFailure[];
 }
 
-export async function findTagNames(query: TagNamesQuery, scan: TagScan): Promise<Merged<TagNamesAnswer>> {
-  const { scopes } = query;
-  const results: TagNamesJobResult[] = [];
-  await runJobs(scan.jobs, scan, async ({ input, affinity }, signal) => {
-    const job = { kind: 'tagNames', scopes, query: query.query, ...input } as const;
-    const result = await scan.pool.run(job, { tenant: query.tenant, affinity, signal });
-    if (result.kind !== 'tagNames') throw new Error('a job for tag names answered as something else');
-    results.push(result);
-  });
-  const names = scopes.map((_, i) => [...new Set(results.flatMap((result) => result.names[i]!))].sort());
-  return { answer: { names, inspectedBytes: sumBytes(results) }, failures: failuresOf(results) };
-}
-
-export async function findTagValues(query: TagValuesQuery, scan: TagScan): Promise<Merged<TagValuesAnswer>> {
-  const { fields, bytesMax } = query;
-  const results: TagValuesJobResult[] = [];
-  await runJobs(scan.jobs, scan, async ({ input, affinity }, signal) => {
-    const job = { kind: 'tagValues', fields, query: query.query, bytesMax, ...input } as const;
-    const result = await scan.pool.run(job, { tenant: query.tenant, affinity, signal });
-    if (result.kind !== 'tagValues') throw new Error('a job for tag values answered as something else');
-    results.push(result);
-  });
-  const values = mergeValues(
-    results.map((result) => result.values),
-    bytesMax,
+export async function findTagNames(
+  query: TagNamesQuery,
+  scan: TagScan<TagNamesProgress>,
+): Promise<Merged<TagNamesAnswer>> {
+  const { scopes, tenant } = query;
+  const names = new NamesSoFar(scopes.length);
+  const failures: ScanFailure[] = [];
+  const partial = await runTagJobs(
+    scan,
+    tenant,
+    (input) => ({ kind: 'tagNames', scopes, query: query.query, ...input }),
+    (result) => {
+      if (result.kind !== 'tagNames') throw new Error('a job for tag names answered as something else');
+      names.add(result.names, result.inspectedBytes);
+      failures.push(...result.failures);
+      scan.onProgress?.(names);
+    },
   );
-  return { answer: { values, inspectedBytes: sumBytes(results) }, failures: failuresOf(results) };
+  return { answer: { names: names.all(), inspectedBytes: names.inspectedBytes, partial }, failures };
 }
 
-function sumBytes(results: readonly { readonly inspectedBytes: number }[]): number {
-  return results.reduce((sum, { inspectedBytes }) => sum + inspectedBytes, 0);
+export async function findTagValues(
+  query: TagValuesQuery,
+  scan: TagScan<TagValuesProgress>,
+): Promise<Merged<TagValuesAnswer>> {
+  const { fields, bytesMax, tenant } = query;
+  const found = new ValuesSoFar(bytesMax);
+  const failures: ScanFailure[] = [];
+  const partial = await runTagJobs(
+    scan,
+    tenant,
+    (input) => ({ kind: 'tagValues', fields, query: query.query, bytesMax, ...input }),
+    (result) => {
+      if (result.kind !== 'tagValues') throw new Error('a job for tag values answered as something else');
+      found.add(result);
+      failures.push(...result.failures);
+      scan.onProgress?.(found);
+    },
+  );
+  return { answer: { values: found.all(), inspectedBytes: found.inspectedBytes, partial }, failures };
 }
 
-function failuresOf(results: readonly { readonly failures: readonly ScanFailure[] }[]): ScanFailure[] {
-  return results.flatMap(({ failures }) => failures);
+/** @returns what was not done in time. */
+async function runTagJobs<Progress>(
+  scan: TagScan<Progress>,
+  tenant: string,
+  jobOf: (input: PlannedJob['input']) => ScanJob,
+  add: (result: ScanResult) => void,
+): Promise<readonly string[]> {
+  const late = new LateJobs(scan.signal);
+  await runJobs(scan.jobs, scan, async ({ input, affinity }, signal) => {
+    const result = await late.unless(scan.pool.run(jobOf(input), { tenant, affinity, signal }));
+    if (result !== undefined) add(result);
+  });
+  return late.reasons(scan.jobs.length);
+}
+
+class NamesSoFar implements TagNamesProgress {
+  inspectedBytes = 0;
+  private readonly found: readonly Set<string>[];
+  private fresh: string[][];
+
+  constructor(scopes: number) {
+    this.found = Array.from({ length: scopes }, () => new Set<string>());
+    this.fresh = this.found.map(() => []);
+  }
+
+  add(names: readonly (readonly string[])[], inspectedBytes: number): void {
+    this.inspectedBytes += inspectedBytes;
+    this.found.forEach((found, scope) => {
+      for (const name of names[scope]!) {
+        if (found.has(name)) continue;
+        found.add(name);
+        this.fresh[scope]!.push(name);
+      }
+    });
+  }
+
+  takeNames(): readonly (readonly string[])[] {
+    const taken = this.fresh;
+    this.fresh = this.found.map(() => []);
+    return taken.map((names) => names.sort());
+  }
+
+  all(): readonly (readonly string[])[] {
+    return this.found.map((names) => [...names].sort());
+  }
+}
+
+class ValuesSoFar implements TagValuesProgress {
+  inspectedBytes = 0;
+  private readonly bytesMax: number;
+  private readonly parts: OrderedValues[] = [];
+  private readonly told = new Set<string>();
+  /** Parts up to here have been looked at for what is new. */
+  private seen = 0;
+  private bytesLeft: number;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+    this.bytesLeft = bytesMax;
+  }
+
+  add({ values, inspectedBytes }: TagValuesJobResult): void {
+    this.parts.push(values);
+    this.inspectedBytes += inspectedBytes;
+  }
+
+  takeTypes(): readonly TypedValues[] {
+    if (this.seen === this.parts.length) return [];
+    const { types } = mergeValues(this.parts.slice(this.seen), Infinity);
+    this.seen = this.parts.length;
+    const fresh = types.map(({ type, values }) => ({
+      type,
+      values: values.filter((value) => this.isNew(type, value)),
+    }));
+    return fresh.filter(({ values }) => values.length > 0);
+  }
+
+  all(): OrderedValues {
+    return mergeValues(this.parts, this.bytesMax);
+  }
+
+  private isNew(type: string, value: string): boolean {
+    const key = `${type} ${value}`;
+    if (this.told.has(key)) return false;
+    this.bytesLeft -= value.length;
+    if (this.bytesLeft < 0) return false;
+    this.told.add(key);
+    return true;
+  }
 }

@@ -1,11 +1,9 @@
 // Splits answers into parts, each of about a number of bytes as a message; there is always one. Clients of
 // streams put them together again.
 import type { QueryStats } from '../../contracts/query.ts';
-import type { TypedValues } from '../../traceql/engine/value-set.ts';
 import { metricsProto } from './metrics-response.ts';
 import type { FoundMetrics, FoundSearch } from './reads.ts';
 import { searchProto } from './search-response.ts';
-import type { ScopeNames } from './tag-response.ts';
 
 /** Tags and lengths around a text. */
 const FRAME_BYTES = 16;
@@ -33,27 +31,20 @@ function statsOfPart(stats: QueryStats, isLast: boolean): QueryStats {
   return isLast ? stats : { ...stats, completedJobs: Math.max(0, stats.completedJobs - 1) };
 }
 
-export function namePackets(names: readonly string[], bytesMax: number): string[][] {
-  return split(names, sizeOf, bytesMax);
-}
+/** Texts of a scope or type; those of one follow each other. */
+export type Pair = readonly [group: string, text: string];
 
-export function scopePackets(scopes: readonly ScopeNames[], bytesMax: number): ScopeNames[][] {
-  const all = scopes.flatMap(({ name, tags }) => tags.map((tag) => [name, tag] as const));
-  return split(all, ([, tag]) => sizeOf(tag), bytesMax).map((part) =>
-    grouped(part).map(([name, tags]) => ({ name, tags })),
-  );
-}
-
-export function valuePackets(types: readonly TypedValues[], bytesMax: number): TypedValues[][] {
-  const all = types.flatMap(({ type, values }) => values.map((value) => [type, value] as const));
-  return split(all, ([type, value]) => type.length + sizeOf(value), bytesMax).map((part) =>
-    grouped(part).map(([type, values]) => ({ type, values })),
-  );
+/** Names or values, by their scopes or types. */
+export function pairPackets(
+  pairs: readonly Pair[],
+  bytesMax: number,
+): readonly (readonly [string, string[]])[][] {
+  return split(pairs, ([group, text]) => group.length + sizeOf(text), bytesMax).map(grouped);
 }
 
 /** Runs of pairs with the same first half. */
-function grouped<Key>(pairs: readonly (readonly [Key, string])[]): [Key, string[]][] {
-  const groups: [Key, string[]][] = [];
+function grouped(pairs: readonly Pair[]): (readonly [string, string[]])[] {
+  const groups: (readonly [string, string[]])[] = [];
   for (const [key, text] of pairs) {
     const last = groups.at(-1);
     if (last?.[0] === key) last[1].push(text);

@@ -71,9 +71,11 @@ export interface FoundTrace {
   readonly bytesMax: number;
 }
 
+/** Gets a way to ask for what was found since it was asked for, as an answer has it. */
+export type OnProgress<Found> = (take: () => Found) => void;
+
 export interface SearchWishes {
-  /** Gets a way to ask for what was found since it was asked for, as an answer has it. */
-  readonly onProgress?: (take: () => FoundSearch) => void;
+  readonly onProgress?: OnProgress<FoundSearch>;
   /** The answer tells what was read. */
   readonly isExplained?: boolean;
 }
@@ -100,10 +102,18 @@ export interface FoundNames {
   readonly partial: readonly string[];
 }
 
+export interface FoundAllNames extends FoundNames {
+  readonly names: readonly string[];
+}
+
 export interface FoundValues {
   readonly types: readonly TypedValues[];
   readonly inspectedBytes: number;
   readonly partial: readonly string[];
+}
+
+export interface FoundPlainValues extends FoundValues {
+  readonly texts: readonly string[];
 }
 
 const NANOS_PER_SECOND = 1e9;
@@ -170,79 +180,112 @@ export class Reads {
     return summary;
   }
 
-  /** Of every scope its names, and of all together; intrinsics only where they are asked for. */
-  async allNames(call: ReadCall): Promise<FoundNames & { readonly names: readonly string[] }> {
+  /**
+   * Of every scope its names, and of all together; intrinsics only where they are asked for.
+   *
+   * @param onProgress as that of a search, here and below; without use where there is a limit.
+   */
+  async allNames(call: ReadCall, onProgress?: OnProgress<FoundAllNames>): Promise<FoundAllNames> {
     const attributeScopes = ALL_TAG_SCOPES.filter((scope) => scope !== 'intrinsic');
-    const { params, found } = await this.names(call, attributeScopes);
-    const names = [...new Set(found.scopes.flatMap(({ tags }) => tags))].sort();
-    return { ...found, names: limited(names, params.limit) };
+    const form = (found: FoundNames, limit: number): FoundAllNames => {
+      const names = [...new Set(found.scopes.flatMap(({ tags }) => tags))].sort();
+      return { ...found, names: limited(names, limit) };
+    };
+    return this.names(call, attributeScopes, form, onProgress);
   }
 
   /** By scope; scopes without a name are left out. */
-  async namesByScope(call: ReadCall): Promise<FoundNames> {
-    const { params, found } = await this.names(call, ALL_TAG_SCOPES);
-    const scopes = found.scopes
-      .filter(({ tags }) => tags.length > 0)
-      .map(({ name, tags }) => ({ name, tags: name === 'intrinsic' ? tags : limited(tags, params.limit) }));
-    return { ...found, scopes };
+  async namesByScope(call: ReadCall, onProgress?: OnProgress<FoundNames>): Promise<FoundNames> {
+    const form = (found: FoundNames, limit: number): FoundNames => {
+      const scopes = found.scopes
+        .filter(({ tags }) => tags.length > 0)
+        .map(({ name, tags }) => ({ name, tags: name === 'intrinsic' ? tags : limited(tags, limit) }));
+      return { ...found, scopes };
+    };
+    return this.names(call, ALL_TAG_SCOPES, form, onProgress);
   }
 
   /** v1: the values of an attribute of any scope, without their types. */
   async plainValues(
     call: ReadCall,
     name: string,
-  ): Promise<FoundValues & { readonly texts: readonly string[] }> {
-    const { params, found } = await this.values(call, fieldsOfName(name));
-    const texts = [...new Set(found.types.flatMap(({ values }) => values))].sort();
-    return { ...found, texts: limited(texts, params.limit) };
+    onProgress?: OnProgress<FoundPlainValues>,
+  ): Promise<FoundPlainValues> {
+    const form = (found: FoundValues, limit: number): FoundPlainValues => {
+      const texts = [...new Set(found.types.flatMap(({ values }) => values))].sort();
+      return { ...found, texts: limited(texts, limit) };
+    };
+    return this.values(call, fieldsOfName(name), form, onProgress);
   }
 
   /** v2: the values behind a TraceQL identifier. */
-  async typedValues(call: ReadCall, identifier: string): Promise<FoundValues> {
-    const { params, found } = await this.values(call, fieldsOfIdentifier(identifier));
-    return { ...found, types: limitedTypes(found.types, params.limit) };
+  async typedValues(
+    call: ReadCall,
+    identifier: string,
+    onProgress?: OnProgress<FoundValues>,
+  ): Promise<FoundValues> {
+    const form = (found: FoundValues, limit: number): FoundValues => ({
+      ...found,
+      types: limitedTypes(found.types, limit),
+    });
+    return this.values(call, fieldsOfIdentifier(identifier), form, onProgress);
   }
 
-  private async names(
+  private async names<Found>(
     { tenant, params: given, signal, seen }: ReadCall,
     usualScopes: readonly TagScope[],
-  ): Promise<{ readonly params: TagParams; readonly found: FoundNames }> {
+    form: (found: FoundNames, limit: number) => Found,
+    onProgress: OnProgress<Found> | undefined,
+  ): Promise<Found> {
     const scopes = parseTagScope(given) ?? usualScopes;
-    const params = this.tagParams(given);
-    const { filter, range } = params;
+    const { filter, range, limit } = this.tagParams(given);
     const stored = scopes.filter((scope): scope is AttributeScope => scope !== 'intrinsic');
-    const found: ScopeNames[] = [];
-    let inspectedBytes = 0;
-    let partial: readonly string[] = [];
-    if (stored.length > 0 && filter.kind !== 'none') {
-      const query = filter.kind === 'some' ? filter.query : undefined;
-      const answer = await this.options.querier.tagNames({ tenant, scopes: stored, query, range }, signal);
-      stored.forEach((name, i) => found.push({ name, tags: answer.names[i]! }));
-      ({ inspectedBytes, partial } = answer);
-      seen.bytes += inspectedBytes;
+    const intrinsics = scopes.includes('intrinsic') ? [{ name: 'intrinsic', tags: INTRINSIC_TAGS }] : [];
+    if (stored.length === 0 || filter.kind === 'none') {
+      return form({ scopes: intrinsics, inspectedBytes: 0, partial: [] }, limit);
     }
-    if (scopes.includes('intrinsic')) found.push({ name: 'intrinsic', tags: INTRINSIC_TAGS });
-    return { params, found: { scopes: found, inspectedBytes, partial } };
+    const foundOf = (
+      names: readonly (readonly string[])[],
+      rest: Omit<FoundNames, 'scopes'>,
+    ): FoundNames => ({
+      ...rest,
+      scopes: [...stored.map((name, i) => ({ name, tags: names[i]! })), ...intrinsics],
+    });
+    const query = filter.kind === 'some' ? filter.query : undefined;
+    const { names, inspectedBytes, partial } = await this.options.querier.tagNames(
+      { tenant, scopes: stored, query, range },
+      signal,
+      ifUnlimited(limit, onProgress, (progress) => {
+        const rest = { inspectedBytes: progress.inspectedBytes, partial: [] };
+        return form(foundOf(progress.takeNames(), rest), limit);
+      }),
+    );
+    seen.bytes += inspectedBytes;
+    return form(foundOf(names, { inspectedBytes, partial }), limit);
   }
 
-  private async values(
+  private async values<Found>(
     { tenant, params: given, signal, seen }: ReadCall,
     fields: readonly Field[],
-  ): Promise<{ readonly params: TagParams; readonly found: FoundValues }> {
-    const params = this.tagParams(given);
-    const { filter, range } = params;
+    form: (found: FoundValues, limit: number) => Found,
+    onProgress: OnProgress<Found> | undefined,
+  ): Promise<Found> {
+    const { filter, range, limit } = this.tagParams(given);
     const known = this.keywords(fields, range.endSec);
     if (known !== undefined || fields.length === 0 || filter.kind === 'none') {
-      return { params, found: { types: known ?? [], inspectedBytes: 0, partial: [] } };
+      return form({ types: known ?? [], inspectedBytes: 0, partial: [] }, limit);
     }
     const bytesMax = this.options.tagValueBytesMax(tenant);
     const query = filter.kind === 'some' ? filter.query : undefined;
     const { values, inspectedBytes, partial } = await this.options.querier.tagValues(
       { tenant, fields, query, range, bytesMax: bytesMax > 0 ? bytesMax : Infinity },
       signal,
+      ifUnlimited(limit, onProgress, (progress) =>
+        form({ types: progress.takeTypes(), inspectedBytes: progress.inspectedBytes, partial: [] }, limit),
+      ),
     );
     seen.bytes += inspectedBytes;
-    return { params, found: { types: values.types, inspectedBytes, partial } };
+    return form({ types: values.types, inspectedBytes, partial }, limit);
   }
 
   /**
@@ -290,6 +333,16 @@ function remainingRange({
     return range;
   const lastSec = Math.ceil(Number(after.value) / NANOS_PER_SECOND);
   return { ...range, endSec: Math.min(range.endSec, lastSec) };
+}
+
+/** The first in order are wanted where there is a limit, and these are known in the end only. */
+function ifUnlimited<Progress, Found>(
+  limit: number,
+  onProgress: OnProgress<Found> | undefined,
+  found: (progress: Progress) => Found,
+): ((progress: Progress) => void) | undefined {
+  if (limit > 0 || onProgress === undefined) return undefined;
+  return (progress) => onProgress(() => found(progress));
 }
 
 function limited(texts: readonly string[], limit: number): readonly string[] {

@@ -1,0 +1,125 @@
+// The messages of streamed answers: what is found is sent while a query runs, each trace, name and value
+// once, in messages of a size that clients take.
+import { TempoError } from '../../lib/errors.ts';
+import type { TagValueType } from '../../traceql/engine/value-set.ts';
+import { growing } from './growing.ts';
+import { type Pair, pairPackets, searchPackets } from './packets.ts';
+import type {
+  FoundAllNames,
+  FoundNames,
+  FoundPlainValues,
+  FoundSearch,
+  FoundValues,
+  OnProgress,
+  ReadCall,
+  Reads,
+} from './reads.ts';
+import { partialNote, searchNotes } from './request.ts';
+import { listProto, scopesProto, valuesProto } from './tag-response.ts';
+
+export interface StreamedReads {
+  readonly reads: Reads;
+  /** Messages are about that large at most. */
+  readonly packetBytesMax: number;
+}
+
+type Messages = (
+  streamed: StreamedReads,
+  call: ReadCall,
+  trailers: Record<string, string>,
+) => AsyncGenerator<Uint8Array>;
+
+/** Names or values, as a message has them. */
+interface FoundTags {
+  readonly inspectedBytes: number;
+  readonly partial: readonly string[];
+}
+
+interface TagStream<Found extends FoundTags> {
+  readonly ask: (reads: Reads, call: ReadCall, onProgress: OnProgress<Found>) => Promise<Found>;
+  readonly pairsOf: (found: Found) => readonly Pair[];
+  readonly message: (groups: readonly (readonly [string, string[]])[], inspectedBytes: number) => Uint8Array;
+}
+
+export const searchMessages: Messages = async function* ({ reads, packetBytesMax }, call, trailers) {
+  const parts = growing<FoundSearch, FoundSearch>(
+    (onProgress) => reads.search(call, 'proto', { onProgress }),
+    ({ answer }) => answer.traces.length > 0,
+  );
+  const sent = new Set<string>();
+  let next = await parts.next();
+  for (; next.done !== true; next = await parts.next()) {
+    for (const { traceId } of next.value.answer.traces) sent.add(traceId);
+    yield* searchPackets(next.value, packetBytesMax);
+  }
+  const { value: found } = next;
+  Object.assign(trailers, searchNotes(found));
+  const traces = found.answer.traces.filter(({ traceId }) => !sent.has(traceId));
+  yield* searchPackets({ ...found, answer: { ...found.answer, traces } }, packetBytesMax);
+};
+
+/** By the names of the methods. */
+export const TAG_STREAMS: Readonly<Record<string, Messages>> = {
+  SearchTags: tagMessages<FoundAllNames>({
+    ask: (reads, call, onProgress) => reads.allNames(call, onProgress),
+    pairsOf: ({ names }) => names.map((name) => ['', name]),
+    message: listMessage,
+  }),
+  SearchTagsV2: tagMessages<FoundNames>({
+    ask: (reads, call, onProgress) => reads.namesByScope(call, onProgress),
+    pairsOf: ({ scopes }) => scopes.flatMap(({ name, tags }) => tags.map((tag): Pair => [name, tag])),
+    message: (groups, bytes) =>
+      scopesProto(
+        groups.map(([name, tags]) => ({ name, tags })),
+        bytes,
+      ),
+  }),
+  SearchTagValues: tagMessages<FoundPlainValues>({
+    ask: (reads, call, onProgress) => reads.plainValues(call, tagNameOf(call), onProgress),
+    pairsOf: ({ texts }) => texts.map((text) => ['', text]),
+    message: listMessage,
+  }),
+  SearchTagValuesV2: tagMessages<FoundValues>({
+    ask: (reads, call, onProgress) => reads.typedValues(call, tagNameOf(call), onProgress),
+    pairsOf: ({ types }) => types.flatMap(({ type, values }) => values.map((value): Pair => [type, value])),
+    message: (groups, bytes) =>
+      valuesProto(
+        groups.map(([type, values]) => ({ type: type as TagValueType, values })),
+        bytes,
+      ),
+  }),
+};
+
+function tagMessages<Found extends FoundTags>({ ask, pairsOf, message }: TagStream<Found>): Messages {
+  return async function* ({ reads, packetBytesMax }, call, trailers) {
+    const sent = new Set<string>();
+    const messages = function* (found: Found): Generator<Uint8Array> {
+      const unsent = pairsOf(found).filter(([group, text]) => {
+        const key = `${group} ${text}`;
+        return !sent.has(key) && sent.add(key);
+      });
+      for (const groups of pairPackets(unsent, packetBytesMax)) yield message(groups, found.inspectedBytes);
+    };
+    const parts = growing<Found, Found>(
+      async (onProgress) => ask(reads, call, onProgress),
+      (found) => pairsOf(found).length > 0,
+    );
+    let next = await parts.next();
+    for (; next.done !== true; next = await parts.next()) yield* messages(next.value);
+    Object.assign(trailers, partialNote(next.value.partial));
+    yield* messages(next.value);
+  };
+}
+
+function listMessage(
+  groups: readonly (readonly [string, readonly string[]])[],
+  inspectedBytes: number,
+): Uint8Array {
+  return listProto(groups[0]?.[1] ?? [], inspectedBytes);
+}
+
+function tagNameOf({ params }: ReadCall): string {
+  const name = params.get('tagName') ?? '';
+  if (name === '') throw new TempoError('invalid_argument', 'please provide a non-empty tagName');
+  return name;
+}
