@@ -15,7 +15,8 @@ export interface BlockOpenerOptions {
 
 export class BlockOpener {
   private readonly options: BlockOpenerOptions;
-  private readonly cache: ByteLru;
+  /** Of the thread. */
+  readonly cache: ByteLru;
   private readonly decompressors = blockDecompressors();
 
   constructor(options: BlockOpenerOptions) {

@@ -35,6 +35,10 @@ interface SharedPlaces {
 
 /** Traces whose parts are brought together before they are evaluated. */
 export interface WholeTraces {
+  /** Equal names = the same sources. */
+  readonly name: string;
+  /** Of their content: heads grow. */
+  readonly version: string;
   /** What the places speak of. */
   readonly sources: readonly ScanSource[];
   readonly places: SharedPlaces;

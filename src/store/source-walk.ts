@@ -103,6 +103,13 @@ function excludedOf(ref: ScanSource, firstRow: number, traceCount: number): Bits
   return excluded;
 }
 
+/** A head with the traces from some place in the list up to `end`. */
+interface CombinedHead {
+  readonly sab: SharedArrayBuffer;
+  readonly end: number;
+  readonly version: string;
+}
+
 /** Brings traces together, some at a time. */
 class WholeWalk {
   private readonly blocks: BlockOpener;
@@ -119,20 +126,42 @@ class WholeWalk {
   }
 
   async run(visit: VisitSource): Promise<void> {
-    let [from] = this.whole.range;
-    const [, to] = this.whole.range;
-    let batch = BATCH_TRACES_FIRST;
-    let head = newCombineHead();
-    while (from < to) {
-      const end = Math.min(to, from + batch);
-      const bytes = await this.append(head, from, end);
-      batch = nextBatch(bytes / (end - from));
-      from = end;
-      if (head.usedBytes < COMBINED_BYTES && from < to) continue;
+    const [begin, to] = this.whole.range;
+    for (let from = begin; from < to; ) {
       this.signal.throwIfAborted();
-      await visit(openHead(head.sab, 'combined'), undefined);
-      if (from < to) head = newCombineHead();
+      const { sab, end } = this.kept(from) ?? (await this.combine(from));
+      await visit(openHead(sab, 'combined'), undefined);
+      from = end;
     }
+  }
+
+  private kept(from: number): CombinedHead | undefined {
+    const head = this.blocks.cache.get<CombinedHead>(this.key(from));
+    return head?.version === this.whole.version ? head : undefined;
+  }
+
+  /** One for each place in the list of traces, so that growing heads do not fill the cache. */
+  private key(from: number): string {
+    return `whole/${this.whole.name}/${from}-${this.whole.range[1]}`;
+  }
+
+  /** Brings traces from `from` on together, as many as a head is to hold. */
+  private async combine(from: number): Promise<CombinedHead> {
+    const { version } = this.whole;
+    const [, to] = this.whole.range;
+    const failed = this.failures.length;
+    const head = newCombineHead();
+    let end = from;
+    let batch = BATCH_TRACES_FIRST;
+    while (end < to && head.usedBytes < COMBINED_BYTES) {
+      const next = Math.min(to, end + batch);
+      const bytes = await this.append(head, end, next);
+      batch = nextBatch(bytes / (next - end));
+      end = next;
+    }
+    const combined = { sab: head.sab, end, version };
+    if (this.failures.length === failed) this.blocks.cache.set(this.key(from), combined, head.usedBytes);
+    return combined;
   }
 
   /** Adds the parts of some traces to a head, which takes each span once. @returns their bytes. */

@@ -80,6 +80,8 @@ async function sharedOf(scanner: Scanner, sources: readonly ScanSource[]): Promi
 }
 
 const wholeOf = (sources: readonly ScanSource[], { places }: SharedTracesJobResult): WholeTraces => ({
+  name: 'some',
+  version: '1',
   sources,
   places,
   range: [0, places.ends.length],

@@ -67,7 +67,7 @@ function rounded(value: unknown): string {
 
 async function headOf(group: RowGroupSource): Promise<HeadSource> {
   const builder = new HeadBuilder({ maxBytes: 256 * 1024 * 1024 });
-  const traces = await group.traces(Int32Array.from({ length: group.traceCount }, (_, i) => i));
+  const traces = await group.rowTraces(Int32Array.from({ length: group.traceCount }, (_, i) => i));
   builder.append(traces, 0, traces.length);
   return new HeadSource(new HeadReader(builder.sab), 'head');
 }

@@ -27,7 +27,7 @@ import { fieldColumns, rowVectors } from './row-vectors.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
 import { spanDigests } from './span-digests.ts';
 import { storedPart } from './stored-vector.ts';
-import { TRACE_COLUMNS, writeTraces } from './trace-writer.ts';
+import { TRACE_COLUMNS, writeTraces, type WrittenTraces } from './trace-writer.ts';
 import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
 
 type RelationName = Parameters<SpanSource['relation']>[0];
@@ -42,6 +42,8 @@ const PAGES_SHARE_FIRST_MAX = 1 / 2;
 const LITERALS_KEY_MAX = 512;
 const ID_BYTES = 16;
 const NANOS_BYTES = 8;
+/** What an entry of the cache takes beside its value. */
+const ENTRY_BYTES = 200;
 
 export class RowGroupSource implements StoredSpans {
   readonly name: string;
@@ -237,15 +239,39 @@ export class RowGroupSource implements StoredSpans {
   async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     if (id.length !== ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
     const row = await findRow(this.group, id, signal);
-    return row < 0 ? undefined : this.writeRows(Int32Array.of(row), id, signal);
+    return row < 0 ? undefined : (await this.writeRows(Int32Array.of(row), id, signal)).bytes;
   }
 
   /** Some rows (ascending) as one OTLP TracesData. */
+  async rowTraces(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
+    return (await this.writeRows(rows, await this.idsOf(rows, signal), signal)).bytes;
+  }
+
+  /** What was written stays in the cache: reading few rows costs almost as much as reading all. */
   async traces(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
+    const { cache } = this.group.file;
+    const key = (row: number): string => this.group.cacheKey(`t/${row}`);
+    const kept = Array.from(rows, (row) => cache.get<Uint8Array>(key(row)));
+    const missing = rows.filter((_, i) => kept[i] === undefined);
+    if (missing.length > 0) {
+      const { bytes, ends } = await this.writeRows(missing, await this.idsOf(missing, signal), signal);
+      let begin = 0;
+      let next = 0;
+      rows.forEach((row, i) => {
+        if (kept[i] !== undefined) return;
+        const part = bytes.slice(begin, (begin = ends[next++]));
+        kept[i] = part;
+        cache.set(key(row), part, part.length + ENTRY_BYTES);
+      });
+    }
+    return joined(kept);
+  }
+
+  private async idsOf(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
     const { ids } = await this.traceIds(signal);
     const some = new Uint8Array(rows.length * ID_BYTES);
     rows.forEach((row, i) => some.set(ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), i * ID_BYTES));
-    return this.writeRows(rows, some, signal);
+    return some;
   }
 
   /** Of the statistics of the row group. */
@@ -265,7 +291,7 @@ export class RowGroupSource implements StoredSpans {
     return some;
   }
 
-  private async writeRows(rows: Int32Array, ids: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+  private async writeRows(rows: Int32Array, ids: Uint8Array, signal?: AbortSignal): Promise<WrittenTraces> {
     const names = TRACE_COLUMNS.filter((name) => this.group.hasValues(name));
     for (const { column } of this.group.file.columns.allAttributeColumns()) {
       if (this.group.hasValues(column)) names.push(column);
@@ -293,4 +319,15 @@ function restriction({ equals, types }: FieldRequest): string {
 function isWanted(type: ValueType, { equals, types }: FieldRequest): boolean {
   if (equals !== undefined && type !== ValueType.string) return false;
   return types === undefined || types.includes(type);
+}
+
+function joined(parts: readonly (Uint8Array | undefined)[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + (part?.length ?? 0), 0));
+  let at = 0;
+  for (const part of parts) {
+    if (part === undefined) continue;
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }

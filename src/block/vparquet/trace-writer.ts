@@ -57,11 +57,18 @@ export const TRACE_COLUMNS: readonly string[] = [
 
 type Columns = ReadonlyMap<string, ColumnRows>;
 
+export interface WrittenTraces {
+  /** TracesData; so is each trace by itself. */
+  readonly bytes: Uint8Array;
+  /** Where each trace ends. */
+  readonly ends: readonly number[];
+}
+
 /**
  * Writes all rows that the columns hold, one behind the other.
  * @param ids the trace id of each, 16 bytes.
  */
-export function writeTraces(columns: Columns, bound: BlockColumns, ids: Uint8Array): Uint8Array {
+export function writeTraces(columns: Columns, bound: BlockColumns, ids: Uint8Array): WrittenTraces {
   return new TraceWriter(columns, bound, ids).write();
 }
 
@@ -91,8 +98,9 @@ class TraceWriter {
     this.link = new OwnerAttributes(this.cursors, bound, 'link');
   }
 
-  write(): Uint8Array {
+  write(): WrittenTraces {
     const { w, spans } = this;
+    const ends: number[] = [];
     let resourceSpans = -1;
     let scopeSpans = -1;
     for (let level = spans.nextRepetition(); level >= 0; level = spans.nextRepetition()) {
@@ -104,6 +112,7 @@ class TraceWriter {
       }
       if (level <= 1) {
         if (resourceSpans >= 0) otlp.closeField(w, resourceSpans);
+        if (level === 0 && this.idEnd > ID_BYTES) ends.push(w.length);
         resourceSpans = otlp.openField(w, Tag.tracesData.resourceSpans);
         const before = w.length - 2;
         this.writeResource();
@@ -127,7 +136,8 @@ class TraceWriter {
     }
     if (scopeSpans >= 0) otlp.closeField(w, scopeSpans);
     if (resourceSpans >= 0) otlp.closeField(w, resourceSpans);
-    return w.copy();
+    if (this.idEnd > 0) ends.push(w.length);
+    return { bytes: w.copy(), ends };
   }
 
   private writeResource(): void {

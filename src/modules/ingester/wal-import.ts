@@ -133,7 +133,7 @@ export class WalImport {
       const step = rowsAtOnce(group);
       for (let row = 0; row < group.traceCount; row += step) {
         const count = Math.min(step, group.traceCount - row);
-        const bytes = await group.traces(Int32Array.from({ length: count }, (_, i) => row + i));
+        const bytes = await group.rowTraces(Int32Array.from({ length: count }, (_, i) => row + i));
         this.append(bytes, file, firstRow + row);
       }
       firstRow += group.traceCount;

@@ -1,7 +1,7 @@
 // Which sources a query reads and how they are cut into jobs for scan threads. No I/O here.
 import type { BlockMeta } from '../../block/meta.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
-import type { QueryInput, ScanSource, SharedTracesJobResult } from '../../store/scan-job.ts';
+import type { QueryInput, ScanSource, SharedTracesJobResult, WholeTraces } from '../../store/scan-job.ts';
 
 export interface PlannedJob {
   readonly input: QueryInput;
@@ -79,7 +79,7 @@ function rowGroupRuns(
 
 /** Jobs that bring the traces at these places together: ranges of them, so that every thread has some. */
 export function planWhole(
-  sources: readonly SourceRef[],
+  sources: Pick<WholeTraces, 'name' | 'version' | 'sources'>,
   { places, newestStarts }: Pick<SharedTracesJobResult, 'places' | 'newestStarts'>,
   threads: number,
 ): PlannedJob[] {
@@ -88,7 +88,7 @@ export function planWhole(
   const newestStart = places.source.reduce((max, source) => Math.max(max, newestStarts[source]!), -Infinity);
   return Array.from({ length: jobs }, (_, i) => {
     const range = [Math.floor((count * i) / jobs), Math.floor((count * (i + 1)) / jobs)] as const;
-    const input = { sources: [], whole: { sources, places, range } };
+    const input = { sources: [], whole: { ...sources, places, range } };
     return { input, affinity: i, newestStart };
   });
 }

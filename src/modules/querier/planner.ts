@@ -1,5 +1,6 @@
 // From the sources of a query to its jobs: first the traces are found that lie in several sources, so that
 // each is evaluated once and whole. What was found is kept as long as the sources are the same.
+import { createHash } from 'node:crypto';
 import { headVersion } from '../../block/head/reader.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
 import { ByteLru } from '../../lib/lru.ts';
@@ -55,7 +56,9 @@ export class Planner {
       return { jobs: planSearch(sources, targetBytesPerJob, scanThreads), inspectedBytes: 0, failures: [] };
     }
     const ordered = [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1));
-    const { found, isCached } = await this.find(ordered, run);
+    const name = digestOf(ordered.map(blockIdOf));
+    const version = ordered.map(versionOf).join();
+    const { found, isCached } = await this.find(ordered, name + version, run);
     this.combined.inc(found.places.ends.length);
     const jobs = [
       ...planSearch(
@@ -63,7 +66,7 @@ export class Planner {
         targetBytesPerJob,
         scanThreads,
       ),
-      ...planWhole(ordered, found, scanThreads),
+      ...planWhole({ name, version, sources: ordered }, found, scanThreads),
     ].sort((a, b) => (a.newestStart > b.newestStart ? -1 : a.newestStart < b.newestStart ? 1 : 0));
     return { jobs, inspectedBytes: isCached ? 0 : found.inspectedBytes, failures: found.failures };
   }
@@ -77,9 +80,9 @@ export class Planner {
 
   private async find(
     sources: readonly SourceRef[],
+    key: string,
     run: RunOptions,
   ): Promise<{ readonly found: SharedTracesJobResult; readonly isCached: boolean }> {
-    const key = sources.map(contentKey).join();
     const cached = this.cache.get<SharedTracesJobResult>(key);
     if (cached !== undefined) return { found: cached, isCached: true };
     const found = await this.options.pool.run({ kind: 'sharedTraces', sources }, run);
@@ -89,9 +92,13 @@ export class Planner {
   }
 }
 
-/** Equal keys = the same spans: blocks never change, heads grow. */
-function contentKey(source: SourceRef): string {
-  return source.kind === 'head' ? `${source.blockId}@${headVersion(source.sab)}` : source.meta.blockId;
+function digestOf(names: readonly string[]): string {
+  return createHash('sha256').update(names.join()).digest('base64');
+}
+
+/** Blocks never change, heads grow. */
+function versionOf(source: SourceRef): string {
+  return source.kind === 'head' ? `${headVersion(source.sab)}` : '';
 }
 
 /** The source without the traces that are evaluated elsewhere; nothing when that is all of them. */
