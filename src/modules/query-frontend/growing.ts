@@ -35,6 +35,8 @@ export async function* growing<Part, Answer>(
   );
   for (;;) {
     if (first === undefined) await pause(done, (resolve) => (wake = resolve));
+    // When the last thing was read the answer is there in a moment.
+    await new Promise((resolve) => setImmediate(resolve));
     if (isDone) return answer;
     const part = first ?? take?.();
     if (part === undefined) continue;

@@ -8,11 +8,19 @@ import { searchProto } from './search-response.ts';
 /** Tags and lengths around a text. */
 const FRAME_BYTES = 16;
 
-/** Messages, each made when it is asked for; only the last one has all that the statistics say. */
-export function* searchPackets({ answer, ...found }: FoundSearch, bytesMax: number): Generator<Uint8Array> {
+/**
+ * Messages, each made when it is asked for.
+ *
+ * @param isDone the last of them is the last of all: only that one says that all jobs are done.
+ */
+export function* searchPackets(
+  { answer, ...found }: FoundSearch,
+  bytesMax: number,
+  isDone: boolean,
+): Generator<Uint8Array> {
   const parts = split(answer.traces, ({ body }) => body.length, bytesMax);
   for (const [i, traces] of parts.entries()) {
-    const stats = statsOfPart(answer.stats, i === parts.length - 1);
+    const stats = isDone && i === parts.length - 1 ? answer.stats : unfinished(answer.stats);
     yield searchProto({ ...found, answer: { ...answer, traces, stats } });
   }
 }
@@ -22,13 +30,13 @@ export function* metricsPackets(found: FoundMetrics, bytesMax: number): Generato
   const { answer } = found;
   const parts = split(answer.series, ({ length }) => length, bytesMax);
   for (const [i, series] of parts.entries()) {
-    const stats = statsOfPart(answer.stats, i === parts.length - 1);
+    const stats = i === parts.length - 1 ? answer.stats : unfinished(answer.stats);
     yield metricsProto({ ...found, answer: { ...answer, series, stats } });
   }
 }
 
-function statsOfPart(stats: QueryStats, isLast: boolean): QueryStats {
-  return isLast ? stats : { ...stats, completedJobs: Math.max(0, stats.completedJobs - 1) };
+function unfinished(stats: QueryStats): QueryStats {
+  return { ...stats, completedJobs: Math.max(0, Math.min(stats.completedJobs, stats.totalJobs - 1)) };
 }
 
 /** Texts of a scope or type; those of one follow each other. */

@@ -50,12 +50,12 @@ export const searchMessages: Messages = async function* ({ reads, packetBytesMax
   let next = await parts.next();
   for (; next.done !== true; next = await parts.next()) {
     for (const { traceId } of next.value.answer.traces) sent.add(traceId);
-    yield* searchPackets(next.value, packetBytesMax);
+    yield* searchPackets(next.value, packetBytesMax, false);
   }
   const { value: found } = next;
   Object.assign(trailers, searchNotes(found));
   const traces = found.answer.traces.filter(({ traceId }) => !sent.has(traceId));
-  yield* searchPackets({ ...found, answer: { ...found.answer, traces } }, packetBytesMax);
+  yield* searchPackets({ ...found, answer: { ...found.answer, traces } }, packetBytesMax, true);
 };
 
 /** By the names of the methods. */
