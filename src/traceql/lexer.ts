@@ -30,7 +30,7 @@ export interface Token {
   readonly nanos?: bigint;
 }
 
-const KEYWORDS = new Set(
+export const KEYWORDS: ReadonlySet<string> = new Set(
   (
     'true false nil ok error unset unspecified internal server client producer consumer duration ' +
     'childCount name status statusMessage kind rootName rootServiceName rootService traceDuration ' +
@@ -40,7 +40,7 @@ const KEYWORDS = new Set(
     'bottomk with'
   ).split(' '),
 );
-const OPERATORS = new Set(
+export const OPERATORS: ReadonlySet<string> = new Set(
   '{ } ( ) , = != =~ !~ > >= < <= + - / % * ^ && || ! | >> << ~ !> !< !>> !<< &> &< &>> &<< &~'.split(' '),
 );
 const ATTRIBUTE_SCOPES = ['resource', 'span', 'event', 'link', 'instrumentation'] as const;
@@ -254,20 +254,22 @@ class Lexer {
   private quoted(start: number): void {
     const { text } = this;
     let value = '';
+    /** Bytes that were written as such: several together may be one character. */
+    let bytes: number[] = [];
     let i = start + 1;
     for (; text[i] !== '"'; ) {
       if (i >= text.length || text[i] === '\n') throw this.fail('literal not terminated', start);
-      if (text[i] !== '\\') {
-        value += text[i++];
-        continue;
-      }
-      const escape = unescape(text, i + 1);
+      const escape = text[i] === '\\' ? unescape(text, i + 1) : { value: text[i]!, end: i + 1 };
       if (!escape) throw this.fail('invalid char escape', start);
-      value += escape.value;
       i = escape.end;
+      if (typeof escape.value === 'number') bytes.push(escape.value);
+      else {
+        value += decoded(bytes) + escape.value;
+        bytes = [];
+      }
     }
     this.position = i + 1;
-    this.push('string', value, 'STRING', start);
+    this.push('string', value + decoded(bytes), 'STRING', start);
   }
 }
 
@@ -284,17 +286,24 @@ const SIMPLE_ESCAPES: Record<string, string> = {
 };
 const ESCAPE_DIGITS: Record<string, number> = { x: 2, u: 4, U: 8 };
 
-/** A Go escape behind a backslash. */
-function unescape(text: string, at: number): { value: string; end: number } | undefined {
+const decoder = new TextDecoder();
+
+function decoded(bytes: readonly number[]): string {
+  return bytes.length === 0 ? '' : decoder.decode(Uint8Array.from(bytes));
+}
+
+/** A Go escape behind a backslash: a character, or a byte. */
+function unescape(text: string, at: number): { value: string | number; end: number } | undefined {
   const c = text[at] ?? '';
   const simple = SIMPLE_ESCAPES[c];
   if (simple !== undefined) return { value: simple, end: at + 1 };
   const octal = /^[0-3][0-7]{2}/.exec(text.slice(at, at + 3))?.[0];
-  if (octal) return { value: String.fromCharCode(Number.parseInt(octal, 8)), end: at + 3 };
+  if (octal) return { value: Number.parseInt(octal, 8), end: at + 3 };
   const digits = ESCAPE_DIGITS[c];
   const hex = digits === undefined ? '' : text.slice(at + 1, at + 1 + digits);
   if (digits === undefined || hex.length < digits || !/^[0-9a-fA-F]+$/.test(hex)) return undefined;
   const code = Number.parseInt(hex, 16);
+  if (c === 'x') return { value: code, end: at + 3 };
   if (code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return undefined;
   return { value: String.fromCodePoint(code), end: at + 1 + digits };
 }

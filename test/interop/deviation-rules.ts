@@ -11,6 +11,7 @@ import type {
 } from '../../src/traceql/ast.ts';
 import { MIRRORED } from '../../src/traceql/engine/entry-test.ts';
 import { STRUCTURAL_OPS } from '../../src/traceql/token-stream.ts';
+import { isBooleanOp } from '../../src/traceql/types.ts';
 
 /** Of the corpus: attributes that may hold an array. */
 const ARRAYS = new Set([
@@ -46,25 +47,29 @@ export function deviationsOf(query: Query): Applying {
   const visitor = new Visitor();
   visitor.stages(query.stages);
   visitor.together();
-  return { headings: visitor.headings, ignoresRootless: visitor.hasNegation };
+  return { headings: visitor.headings, ignoresRootless: visitor.hasRelation };
 }
 
 class Visitor {
   readonly headings = new Set<string>();
-  hasNegation = false;
+  hasRelation = false;
   private readonly unscoped = new Set<string>();
   private readonly inner = new Set<string>();
   private readonly mentioned = new Set<string>();
   /** A condition on nested sets that holds for 0. */
   private hasZeroNestedSet = false;
+  private readonly ofEvents = new Set<string>();
   private hasMixed = false;
-  private hasRelation = false;
   private hasBareTraceField = false;
   private hasGroup = false;
 
   stages(stages: readonly Stage[]): void {
     let isBehindSelect = false;
+    let isGrouped = false;
     for (const stage of stages) {
+      if (stage.kind === 'pipeline' && stages.length > 1) this.headings.add('Pipelines in parentheses');
+      if (isGrouped && isRelation(stage)) this.headings.add('Relations within groups');
+      if (stage.kind === 'by' || stage.kind === 'coalesce') isGrouped = stage.kind === 'by';
       if (isBehindSelect && stage.kind !== 'select' && stage.kind !== 'coalesce') {
         this.headings.add('Stages behind select');
       }
@@ -90,6 +95,7 @@ class Visitor {
         return stage.fields.forEach((field) => this.ref(field));
       case 'by':
         this.hasGroup = true;
+        if (mentions(stage.expr, isQuoted)) this.headings.add('Names in quotes');
         if (mentions(stage.expr, isTraceField)) this.hasBareTraceField = true;
         if (isOfNothing(stage.expr)) this.headings.add('Events and links that are not there');
         if (isArithmetic(stage.expr)) this.headings.add('Arithmetic with absent attributes');
@@ -98,6 +104,7 @@ class Visitor {
         if (stage.lhs.kind === 'aggregate' && stage.lhs.arg !== undefined) {
           if (isArray(stage.lhs.arg)) this.headings.add('Arithmetic with arrays');
           if (isOfNothing(stage.lhs.arg)) this.headings.add('Events and links that are not there');
+          if (mentions(stage.lhs.arg, isQuoted)) this.headings.add('Names in quotes');
           if (stage.lhs.name === 'avg' && mentions(stage.lhs.arg, mayBeNegative))
             this.headings.add('Averages of negative integers');
           if (mentions(stage.lhs.arg, isOwnColumn)) this.headings.add('Absent attributes');
@@ -113,8 +120,10 @@ class Visitor {
   private spanset(node: SpansetExpr): void {
     if (node.kind === 'filter') return this.truth(node.expr);
     if (node.kind === 'pipeline') return this.stages(node.stages);
+    if ((node.lhs.kind === 'filter') !== (node.rhs.kind === 'filter') && hasPipeline(node)) {
+      this.headings.add('Pipelines in parentheses');
+    }
     if (node.op.startsWith('&') && node.op !== '&&') this.headings.add('Unions of related spans');
-    if (node.op.startsWith('!')) this.hasNegation = true;
     if (STRUCTURAL_OPS.has(node.op)) this.hasRelation = true;
     this.spanset(node.lhs);
     this.spanset(node.rhs);
@@ -161,15 +170,8 @@ class Visitor {
       this.field(lhs);
       this.field(rhs);
     }
-    if (op === '^') this.headings.add('Powers');
-    if (op === '||' && (isConstant(lhs) || isConstant(rhs)))
-      this.headings.add('Constants among alternatives');
-    if (ARITHMETIC.has(op)) {
-      if (isArray(lhs) || isArray(rhs)) this.headings.add('Arithmetic with arrays');
-      if (isTraceField(lhs) || isTraceField(rhs)) this.hasBareTraceField = true;
-      if (isOfNothing(lhs) || isOfNothing(rhs)) this.headings.add('Events and links that are not there');
-      return;
-    }
+    this.operator(op, lhs, rhs);
+    if (ARITHMETIC.has(op)) return this.arithmetic(lhs, rhs);
     if (op === '&&' || op === '||') {
       this.truth(lhs);
       return this.truth(rhs);
@@ -178,13 +180,36 @@ class Visitor {
       if (ORDER.has(op)) this.headings.add('Literals on the left');
       this.condition(MIRRORED[op as CompareOp] ?? op, rhs, lhs.value);
     } else if (rhs.kind === 'literal') this.condition(op, lhs, rhs.value);
-    else this.fields(lhs, rhs);
+    else this.fields(op, lhs, rhs);
   }
 
+  private operator(op: string, lhs: FieldExpr, rhs: FieldExpr): void {
+    if ((op === '=~' || op === '!~') && rhs.kind !== 'literal') this.headings.add('Patterns from attributes');
+    if (op !== '&&' && op !== '||' && (isComparison(lhs) || isComparison(rhs))) {
+      this.headings.add('Conditions compared with each other');
+    }
+    if (op === '^') this.headings.add('Powers');
+    if ((op === '/' || op === '%') && mayBeZero(rhs)) this.headings.add('Division by zero');
+    if (op === '||' && (isConstant(lhs) || isConstant(rhs)))
+      this.headings.add('Constants among alternatives');
+  }
+
+  private arithmetic(lhs: FieldExpr, rhs: FieldExpr): void {
+    if (isArray(lhs) || isArray(rhs)) this.headings.add('Arithmetic with arrays');
+    if (isTraceField(lhs) || isTraceField(rhs)) this.hasBareTraceField = true;
+    if (isOfNothing(lhs) || isOfNothing(rhs)) this.headings.add('Events and links that are not there');
+  }
+
+  /** @param op with the field on its left. */
   private condition(op: string, expr: FieldExpr, value: Static): void {
     if (value.type === 'nil' && op === '=') this.headings.add('Absent attributes');
     if (isOwnColumn(expr) && op !== '=' && value.type !== 'nil') {
       this.headings.add('Absent attributes');
+    }
+    if (isOfEvent(expr)) {
+      const key = `${expr.kind} ${expr.kind === 'attribute' || expr.kind === 'intrinsic' ? expr.name : ''}`;
+      if (this.ofEvents.has(key)) this.headings.add('Several events and links');
+      this.ofEvents.add(key);
     }
     if (expr.kind === 'attribute' && MIXED.has(expr.name) && isNumber(value)) this.hasMixed = true;
     if (expr.kind !== 'intrinsic') return;
@@ -192,12 +217,13 @@ class Visitor {
     if (isOfNothing(expr) && mayHoldForNothing(op, value)) {
       this.headings.add('Events and links that are not there');
     }
-    const isId = /[iI][dD]$/.test(expr.name);
-    if (isId && value.type === 'string' && /^(00|$)/.test(value.value))
+    if (value.type === 'string' && beginsWithZeros(expr.name, value.value)) {
       this.headings.add('Ids that begin with zeros');
+    }
   }
 
-  private fields(...sides: readonly FieldExpr[]): void {
+  private fields(op: string, ...sides: readonly FieldExpr[]): void {
+    if (op === '!=' && sides.every(isArray)) this.headings.add('Arithmetic with arrays');
     for (const side of sides) {
       if (isTraceField(side)) this.hasBareTraceField = true;
       if (isOwnColumn(side)) this.headings.add('Absent attributes');
@@ -212,11 +238,30 @@ function mayHoldForNothing(op: string, value: Static): boolean {
   return !(op === '=' && value.type === 'string' && value.value !== '');
 }
 
+function isRelation(stage: Stage): boolean {
+  if (stage.kind !== 'spansets') return false;
+  return STRUCTURAL_OPS.has(stage.op) || isRelation(stage.lhs) || isRelation(stage.rhs);
+}
+
+function hasPipeline(node: SpansetExpr): boolean {
+  return (
+    node.kind === 'pipeline' || (node.kind === 'spansets' && (hasPipeline(node.lhs) || hasPipeline(node.rhs)))
+  );
+}
+
+function isComparison(expr: FieldExpr): boolean {
+  return expr.kind === 'binary' && isBooleanOp(expr.op);
+}
+
 function holdsForZero(op: string, value: Static): boolean {
   const number = value.type === 'int' || value.type === 'float' ? Number(value.value) : 0;
   if (op === '=') return number === 0;
   if (op === '!=') return number !== 0;
   return op.startsWith('<') ? number >= 0 : number <= 0;
+}
+
+function isQuoted(expr: FieldExpr): boolean {
+  return expr.kind === 'attribute' && expr.name.includes(' ');
 }
 
 function mayBeNegative(expr: FieldExpr): boolean {
@@ -248,8 +293,25 @@ function isOfNothing(expr: FieldExpr): boolean {
   return expr.kind === 'intrinsic' && /^(event|link):/.test(expr.name);
 }
 
+function isOfEvent(expr: FieldExpr): boolean {
+  return (
+    isOfNothing(expr) || (expr.kind === 'attribute' && (expr.scope === 'event' || expr.scope === 'link'))
+  );
+}
+
 function isArithmetic(expr: FieldExpr): boolean {
   return expr.kind === 'unary' ? expr.op === '-' : expr.kind === 'binary' && ARITHMETIC.has(expr.op);
+}
+
+/** Or with what was left out: ids of spans are compared as 8 bytes. */
+function beginsWithZeros(field: string, text: string): boolean {
+  if (!/[iI][dD]$/.test(field)) return false;
+  const digits = field === 'trace:id' ? 0 : field === 'link:traceID' ? 32 : 16;
+  return text.length < digits || /^(00|$)/.test(text);
+}
+
+function mayBeZero(expr: FieldExpr): boolean {
+  return expr.kind !== 'literal' || !('value' in expr.value) || Number(expr.value.value) === 0;
 }
 
 function isConstant(expr: FieldExpr): boolean {

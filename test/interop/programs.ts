@@ -17,10 +17,19 @@ export function startOurs(data: string, ports?: Ports): Promise<RunningTempo> {
   });
 }
 
-export function startReal(data: string, env: Readonly<Record<string, string>> = {}): Promise<RunningTempo> {
+export function startReal(
+  data: string,
+  env: Readonly<Record<string, string>> = {},
+  args: readonly string[] = [],
+): Promise<RunningTempo> {
   const program = process.env['TEMPO_BIN'];
   if (program === undefined) throw new Error('TEMPO_BIN must name the program of Grafana Tempo 2.10');
-  return startTempo(data, { configFile: CONFIG, args: ['-config.expand-env=true'], program, env });
+  return startTempo(data, {
+    configFile: CONFIG,
+    args: ['-config.expand-env=true', ...args],
+    program,
+    env,
+  });
 }
 
 /** Sends the corpus over OTLP/HTTP. */
@@ -69,7 +78,7 @@ function blockMetas(data: string): { readonly blockID: string; readonly totalObj
     .map((path) => JSON.parse(readFileSync(path, 'utf8')) as { blockID: string; totalObjects: number });
 }
 
-async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {
+export async function until(what: string, isTrue: () => Promise<boolean>): Promise<void> {
   const endsAtMs = performance.now() + WAIT_LIMIT_MS;
   while (!(await isTrue())) {
     if (performance.now() > endsAtMs) throw new Error(`waited ${WAIT_LIMIT_MS} ms for ${what}`);

@@ -232,6 +232,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ kind = client } | select(link:spanID)',
     '{ kind = client } | by(link:spanID)',
   ],
+  'Several events and links': ['{ event:name = "exception" && event:name = "checkpoint" }'],
   'Unscoped attributes': ['{ .exception.type = "IOError" && event.exception.type != nil }'],
   'Unions of related spans': ['{ kind = server } &>> { status = error && kind = client }'],
   'Relations in traces without a root': ['{ } !>> { }', '{ } !~ { }', '{ kind = server } !~ { }'],
@@ -241,7 +242,14 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   ],
   'Child count': ['{ span:childCount > 2 }', '{ kind = server } || { span:childCount > 2 }'],
   Powers: ['{ 2 ^ 3 = 8 }', '{ span.http.status_code ^ 2 = 40000 }'],
-  'Arithmetic with arrays': ['{ span.app.shards * 2 > 0 }', '{ span.app.switches }'],
+  'Arithmetic with arrays': [
+    '{ span.app.shards * 2 > 0 }',
+    '{ span.app.switches }',
+    '{ span.app.shards != span.app.shards }',
+  ],
+  'Conditions compared with each other': ['{ (span.cache.hit = true) = (status = error) }'],
+  'Relations within groups': ['{ } | by(resource.service.name) | { kind = server } >> { kind = client }'],
+  'Patterns from attributes': ['{ span.code.function =~ name }'],
   'Arithmetic with absent attributes': [
     '{ -span.db.rows < 0 || kind = server }',
     '{ kind = server } | by(span.db.rows - 1)',
@@ -255,6 +263,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ status = error } | by(rootServiceName)',
     '{ status = error } | by(traceDuration)',
   ],
+  'Names in quotes': ['{ } | by(span."odd key \\"with\\" spaces")'],
   'Stages behind select': [
     '{ status = error } | select(name) | by(span.user.id)',
     '{ status = error } | select(name) | { .user.id != nil }',

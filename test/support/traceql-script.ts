@@ -160,15 +160,23 @@ interface ShownTrace {
   }[];
 }
 
-/** What a step gives over a source, in the form of its expectation. */
-export async function runStep(step: ScriptStep, source: SpanSource): Promise<string[]> {
-  try {
-    const query = parse(step.query);
+/** Finds traces: their JSON, newest first. Throws what is wrong with the query. */
+export type Search = (query: string) => Promise<readonly Uint8Array[]>;
+
+export function searchOf(source: SpanSource): Search {
+  return async (text) => {
+    const query = parse(text);
     validate(query);
-    const outcome = await searchSource(query, source, { limit: 1000, spansPerSpanSet: 0 });
-    const traces = outcome.found.map(
-      (found) => JSON.parse(new TextDecoder().decode(found.json)) as ShownTrace,
-    );
+    const { found } = await searchSource(query, source, { limit: 1000, spansPerSpanSet: 0 });
+    return found.map(({ json }) => json);
+  };
+}
+
+/** What a step gives, in the form of its expectation. */
+export async function runStep(step: ScriptStep, search: Search): Promise<string[]> {
+  try {
+    const found = await search(step.query);
+    const traces = found.map((json) => JSON.parse(new TextDecoder().decode(json)) as ShownTrace);
     const lines = step.kind === 'eval_shown' ? traces.flatMap(shownLines) : traces.flatMap(spansetLines);
     return lines.length === 0 ? ['none'] : lines;
   } catch (error) {

@@ -1,40 +1,33 @@
-// Runs test/traceql/*.test over every kind of span source.
+// Runs test/traceql/*.test over every kind of span source, and checks that nothing of the language is missing
+// in them.
 import { readFileSync, readdirSync } from 'node:fs';
 import t from 'tap';
-import { HeadBuilder } from '../../src/block/head/builder.ts';
-import { HeadReader } from '../../src/block/head/reader.ts';
-import { HeadSource } from '../../src/block/head/source.ts';
-import type { SpanSource } from '../../src/traceql/source.ts';
-import { ArraySource } from '../support/array-source.ts';
-import { type TestSpan, encodeTraces } from '../support/otlp.ts';
-import { type Load, readScript, readSpans, runStep } from '../support/traceql-script.ts';
+import type { CompareOp, FieldExpr, Query, SpansetExpr, Stage, StaticType } from '../../src/traceql/ast.ts';
+import { INTRINSIC_WORDS } from '../../src/traceql/intrinsics.ts';
+import { KEYWORDS, OPERATORS, tokenize } from '../../src/traceql/lexer.ts';
+import { parse } from '../../src/traceql/parser.ts';
+import { STRUCTURAL_OPS } from '../../src/traceql/token-stream.ts';
+import { operatorAllowed, typeOf } from '../../src/traceql/types.ts';
+import { DEVIATIONS } from '../interop/searches.ts';
+import { SCRIPT_SOURCES } from '../support/script-sources.ts';
+import { type Load, readScript, readSpans, runStep, type Search } from '../support/traceql-script.ts';
 
 const FOLDER = new URL('../traceql/', import.meta.url);
+const scripts = readdirSync(FOLDER)
+  .toSorted()
+  .map((file) => ({ file, steps: readScript(readFileSync(new URL(file, FOLDER), 'utf8')) }));
 
-function headSource(spans: readonly TestSpan[]): SpanSource {
-  const builder = new HeadBuilder({ maxBytes: 64 * 1024 * 1024 });
-  const request = encodeTraces(spans);
-  builder.append(request, 0, request.length);
-  return new HeadSource(new HeadReader(builder.sab), 'head');
-}
-
-const SOURCES: Record<string, (spans: readonly TestSpan[]) => SpanSource> = {
-  array: (spans) => new ArraySource(spans),
-  head: headSource,
-};
-
-for (const file of readdirSync(FOLDER).sort()) {
-  const steps = readScript(readFileSync(new URL(file, FOLDER), 'utf8'));
-  for (const [name, open] of Object.entries(SOURCES)) {
+for (const { file, steps } of scripts) {
+  for (const [name, open] of Object.entries(SCRIPT_SOURCES)) {
     await t.test(`${file} over ${name}`, async (t) => {
-      const opened = new Map<Load, SpanSource>();
+      const opened = new Map<Load, Search>();
       for (const step of steps) {
-        let source = opened.get(step.load);
-        if (!source) {
-          source = open(readSpans(step.load));
-          opened.set(step.load, source);
+        let search = opened.get(step.load);
+        if (!search) {
+          search = await open(readSpans(step.load));
+          opened.set(step.load, search);
         }
-        const got = await runStep(step, source);
+        const got = await runStep(step, search);
         const what = `line ${step.line}: ${step.query}`;
         if (step.kind === 'eval_fail') t.ok(got[0]?.includes(step.expected[0]!), what, { found: got });
         else t.same(got, step.expected, what);
@@ -42,3 +35,141 @@ for (const file of readdirSync(FOLDER).sort()) {
     });
   }
 }
+
+/** Operators between two types, operators between spansets, and kinds of stages that occur in queries. */
+class Occurring {
+  readonly all = new Set<string>();
+
+  query({ stages, metrics, second, hints }: Query): void {
+    stages.forEach((stage) => this.stage(stage));
+    if (metrics !== undefined) this.all.add(metrics.kind === 'metrics' ? metrics.name : metrics.kind);
+    for (const stage of second) this.all.add(stage.kind === 'rank' ? stage.name : stage.kind);
+    for (const { value } of hints) this.all.add(`hint ${value.type}`);
+  }
+
+  private stage(stage: Stage): void {
+    switch (stage.kind) {
+      case 'by':
+        this.all.add(`by ${typeOf(stage.expr)}`);
+        return this.field(stage.expr);
+      case 'scalarFilter':
+        if (stage.lhs.kind !== 'aggregate') return;
+        this.all.add(`${stage.lhs.name} ${stage.op}`);
+        if (stage.lhs.arg) this.field(stage.lhs.arg);
+        return;
+      case 'select':
+      case 'coalesce':
+        this.all.add(stage.kind);
+        return;
+      default:
+        this.spanset(stage);
+    }
+  }
+
+  private spanset(node: SpansetExpr): void {
+    if (node.kind === 'filter') return this.field(node.expr);
+    this.all.add(node.kind);
+    if (node.kind === 'pipeline') return node.stages.forEach((stage) => this.stage(stage));
+    this.all.add(`spansets ${node.op}`);
+    this.spanset(node.lhs);
+    this.spanset(node.rhs);
+  }
+
+  private field(expr: FieldExpr): void {
+    if (expr.kind === 'unary') {
+      this.all.add(`${expr.op} ${typeOf(expr.operand)}`);
+      this.field(expr.operand);
+    }
+    if (expr.kind !== 'binary') return;
+    this.all.add(`${typeOf(expr.lhs)} ${expr.op} ${typeOf(expr.rhs)}`);
+    this.field(expr.lhs);
+    this.field(expr.rhs);
+  }
+}
+
+const UNTESTED = new Set([
+  'Division by zero',
+  'Order and limit',
+  'Roots',
+  'Search by tags',
+  'Streamed searches',
+  'Not done in time',
+]);
+const COMPARISONS: readonly CompareOp[] = ['=', '!=', '<', '<=', '>', '>=', '=~', '!~'];
+const LITERALS: readonly StaticType[] = ['int', 'float', 'string', 'bool'];
+
+t.test('the scripts have every word, operator and type of the language', (t) => {
+  const steps = scripts.flatMap((script) => script.steps);
+  const words = new Set(
+    steps.flatMap(({ query }) =>
+      // what is no token is in the tests of errors
+      tokenize(query).map(({ text, kind, scope }) => (kind === 'attribute' ? `${scope}.` : text)),
+    ),
+  );
+  const scopes = ['none', 'span', 'resource', 'event', 'link', 'instrumentation'].map((scope) => `${scope}.`);
+  const wanted = [...KEYWORDS, ...OPERATORS, ...INTRINSIC_WORDS, ...scopes, 'minInt', 'maxInt'];
+  t.same(
+    wanted.filter((word) => !words.has(word)),
+    [],
+  );
+  const occurring = new Occurring();
+  for (const { query, kind } of steps) if (kind !== 'eval_fail') occurring.query(parse(query));
+  const pairs = [
+    ...COMPARISONS.flatMap((op) =>
+      LITERALS.filter((type) => operatorAllowed(op, type)).map((type) => `attribute ${op} ${type}`),
+    ),
+    ...COMPARISONS.flatMap((op) =>
+      (['string', 'duration', 'status', 'kind'] as const)
+        .filter((type) => operatorAllowed(op, type))
+        .map((type) => `${type} ${op} ${type}`),
+    ),
+    ...COMPARISONS.map((op) => `attribute ${op} attribute`),
+    ...['+', '-', '*', '/', '%'].map((op) => `attribute ${op} int`),
+    ...['+', '-', '*', '/'].map((op) => `attribute ${op} float`),
+    ...['+', '-'].map((op) => `duration ${op} duration`),
+    ...['&&', '||'].map((op) => `bool ${op} bool`),
+    'bool = bool',
+    'attribute = nil',
+    'attribute != nil',
+    '! attribute',
+    '! bool',
+    '- attribute',
+  ];
+  const stages = [
+    ...['&&', '||', ...STRUCTURAL_OPS].map((op) => `spansets ${op}`),
+    ...['count', 'avg', 'min', 'max', 'sum'].flatMap((name) => [`${name} >`, `${name} =`]),
+    ...['attribute', 'string', 'bool', 'duration', 'status', 'kind', 'int'].map((type) => `by ${type}`),
+  ].concat(
+    ['rate', 'count_over_time', 'min_over_time', 'max_over_time', 'avg_over_time', 'sum_over_time'],
+    ['quantile_over_time', 'histogram_over_time', 'compare', 'topk', 'bottomk', 'select', 'coalesce'],
+    ['pipeline', 'hint bool', 'hint float', 'hint string'],
+  );
+  t.same(
+    [...pairs, ...stages].filter((what) => !occurring.all.has(what)),
+    [],
+  );
+  t.end();
+});
+
+t.test('every way in which searches differ from Tempo is shown by a query', (t) => {
+  const text = readFileSync(new URL('../../docs/decisions/deviations.md', import.meta.url), 'utf8');
+  const searches = /^## Searches$([^]*?)^## /m.exec(text)![1]!;
+  const [, ...entries] = searches.split(/^### /m);
+  for (const entry of entries) {
+    const heading = entry.slice(0, entry.indexOf('\n'));
+    // the table of interop, which asks both; some are of other endpoints, or would end real Tempo
+    const queries = DEVIATIONS[heading];
+    if (queries === undefined) t.ok(UNTESTED.has(heading), `${heading}: no query in test/interop`);
+    else {
+      t.ok(
+        queries.some((query) => entry.includes(query)),
+        `${heading} names one of its queries`,
+      );
+    }
+  }
+  t.same(
+    Object.keys(DEVIATIONS).filter((heading) => !searches.includes(`### ${heading}\n`)),
+    [],
+  );
+  t.end();
+});

@@ -17,10 +17,14 @@ const KIND_NAMES = Object.keys(KIND_NUMBERS) as (keyof typeof KIND_NUMBERS)[];
 export class Aggregates {
   readonly type: Uint8Array;
   readonly num: Float64Array;
+  /** Least, largest and sum of integers in full, when doubles do not hold all of them. */
+  private readonly exact: BigInt64Array | undefined;
 
   constructor(spansets: Spansets, name: AggregateName, column: Column | undefined) {
     this.type = new Uint8Array(spansets.count);
     this.num = new Float64Array(spansets.count);
+    const isExact = column?.exact !== undefined && name !== 'avg';
+    this.exact = isExact ? new BigInt64Array(spansets.count) : undefined;
     if (column === undefined) this.countSpans(spansets);
     else for (let g = 0; g < spansets.count; g++) this.aggregate(spansets, g, name, column);
   }
@@ -58,9 +62,31 @@ export class Aggregates {
     const isAverage = name === 'avg';
     this.type[spanset] = isAverage && type === ValueType.int ? ValueType.float : type;
     this.num[spanset] = isAverage ? sum / count : name === 'min' ? min : name === 'max' ? max : sum;
+    if (type === ValueType.int) this.aggregateExactly(spansets, spanset, name, column);
+  }
+
+  /** Of a spanset whose first number is an integer; a sum wraps, as it does in Go. */
+  private aggregateExactly(spansets: Spansets, spanset: number, name: AggregateName, column: Column): void {
+    const { exact } = column;
+    if (exact === undefined || this.exact === undefined) return;
+    let result: bigint | undefined;
+    for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
+      const at = column.isConstant ? 0 : spansets.members[i]!;
+      if (column.type[at] !== ValueType.int || column.arrays.has(at)) continue;
+      const value = exact[at]!;
+      if (result === undefined) result = value;
+      else if (name === 'sum') result += value;
+      else if (name === 'min' ? value < result : value > result) result = value;
+    }
+    if (result === undefined) return;
+    this.exact[spanset] = result;
+    this.num[spanset] = Number(this.exact[spanset]);
   }
 
   valueAt(spanset: number): Static {
+    if (this.exact !== undefined && this.type[spanset] === ValueType.int) {
+      return { type: 'int', value: this.exact[spanset]! };
+    }
     return numberStatic(this.type[spanset]!, this.num[spanset]!);
   }
 

@@ -263,14 +263,31 @@ function markNumbers(vector: Vector, test: Extract<EntryTest, { kind: 'number' }
   const { integer } = test;
   // Subtracting in integers keeps times exact: they are stored as base + small number.
   const wanted = integer === undefined ? test.value - Number(base) : Number(integer - base);
-  const wantedExact = integer === undefined || exact === undefined ? undefined : integer - base;
+  const wantedExact = exactlyWanted(integer, base, wanted, exact);
   if (types === undefined && wantedExact === undefined) return markPlain(vector, num, wanted, test, matched);
   for (let i = 0; i < count; i++) {
     if (types !== undefined && !acceptsType(test, types[i] as ValueType)) continue;
     let order = compareNumbers(num[i]!, wanted);
-    if (order === 0 && wantedExact !== undefined) order = compareNumbers(exact![i]!, wantedExact);
+    if (order === 0 && wantedExact !== undefined) order = compareNumbers(integerAt(vector, i), wantedExact);
     if (acceptsOrder(test, order)) matched.add(owners === undefined ? i : owners[i]!);
   }
+}
+
+/** The constant in full, where doubles may be equal although the integers are not. */
+function exactlyWanted(
+  integer: bigint | undefined,
+  base: bigint,
+  wanted: number,
+  exact: BigInt64Array | undefined,
+): bigint | undefined {
+  const isDecided = integer === undefined || (exact === undefined && Number.isSafeInteger(wanted));
+  return isDecided ? undefined : integer - base;
+}
+
+/** An entry that is an integer, without base. */
+function integerAt({ exact, num }: Vector, entry: number): bigint | number {
+  const value = num![entry]!;
+  return exact?.[entry] ?? (Number.isInteger(value) ? BigInt(value) : value);
 }
 
 /** As markNumbers where all are of one type and doubles decide. */
@@ -327,12 +344,11 @@ export function entryAccepted(vector: Vector, entry: number, test: EntryTest): b
     case 'number': {
       if (num === undefined || !acceptsType(test, type)) return false;
       const { integer, value } = test;
-      const order = compareNumbers(
-        num[entry]!,
-        integer === undefined ? value - Number(base) : Number(integer - base),
-      );
-      const isClose = order === 0 && integer !== undefined && exact !== undefined;
-      return acceptsOrder(test, isClose ? compareNumbers(exact[entry]!, integer - base) : order);
+      const wanted = integer === undefined ? value - Number(base) : Number(integer - base);
+      const order = compareNumbers(num[entry]!, wanted);
+      const wantedExact = exactlyWanted(integer, base, wanted, exact);
+      const isClose = order === 0 && wantedExact !== undefined;
+      return acceptsOrder(test, isClose ? compareNumbers(integerAt(vector, entry), wantedExact) : order);
     }
   }
 }

@@ -7,7 +7,7 @@ import { Aggregates, splitSpansets } from './aggregate.ts';
 import { columnOf, filterSpans } from './filter.ts';
 import type { Scan } from './scan.ts';
 import { Spansets } from './spansets.ts';
-import { combineSpansets } from './structural.ts';
+import { combineSpansets, type Grouping } from './structural.ts';
 
 const SPLIT =
   'spanset operators are not supported for multiple spansets per trace. consider using coalesce()';
@@ -84,8 +84,8 @@ async function runStage(scan: Scan, stage: Stage, state: State): Promise<State> 
       return scalarFilter(scan, stage, state);
     default: {
       if (!(state instanceof Spansets)) return evaluateSpanset(scan, stage, state);
-      if (stage.kind !== 'filter' && state.isSplit) throw new TraceqlError(SPLIT);
-      return state.keepSpans(await evaluateSpanset(scan, stage, state.spans()));
+      const groups = stage.kind === 'spansets' && state.isSplit ? state.grouping() : undefined;
+      return state.keepSpans(await evaluateSpanset(scan, stage, state.spans(), groups));
     }
   }
 }
@@ -115,7 +115,13 @@ async function scalarFilter(
   });
 }
 
-async function evaluateSpanset(scan: Scan, node: SpansetExpr, within: Bitset | undefined): Promise<Bitset> {
+/** @param groups what operators join the spans of, when it is not traces. */
+async function evaluateSpanset(
+  scan: Scan,
+  node: SpansetExpr,
+  within: Bitset | undefined,
+  groups?: Grouping,
+): Promise<Bitset> {
   if (node.kind === 'filter') return filterSpans(scan, node.expr, within);
   if (node.kind === 'pipeline') {
     const end = await runPipeline(scan, node.stages, within);
@@ -123,7 +129,7 @@ async function evaluateSpanset(scan: Scan, node: SpansetExpr, within: Bitset | u
     if (end.isSplit) throw new TraceqlError(SPLIT);
     return end.spans();
   }
-  const left = await evaluateSpanset(scan, node.lhs, within);
-  const right = await evaluateSpanset(scan, node.rhs, within);
-  return combineSpansets(scan, node.op, left, right);
+  const left = await evaluateSpanset(scan, node.lhs, within, groups);
+  const right = await evaluateSpanset(scan, node.rhs, within, groups);
+  return combineSpansets(scan, node.op, left, right, groups);
 }

@@ -3,7 +3,7 @@
 import type { Static } from '../ast.ts';
 import type { Bitset } from '../../lib/bitset.ts';
 import { Bitset as Bits } from '../../lib/bitset.ts';
-import { groupByTrace } from './structural.ts';
+import { type Grouping, groupByTrace } from './structural.ts';
 
 /** A value, or the elements of an array. */
 type AttributeValue = Static | readonly Static[];
@@ -70,6 +70,15 @@ export class Spansets {
   get isSplit(): boolean {
     for (let g = 1; g < this.count; g++) if (this.trace[g] === this.trace[g - 1]) return true;
     return false;
+  }
+
+  /** The spanset of each member; spans that are in none have no group. */
+  grouping(): Grouping {
+    const ofSpan = new Int32Array(this.spanCount);
+    for (let g = 0; g < this.count; g++) {
+      for (let i = this.start[g]!; i < this.start[g + 1]!; i++) ofSpan[this.members[i]!] = g;
+    }
+    return { ofSpan, count: this.count };
   }
 
   spans(): Bitset {

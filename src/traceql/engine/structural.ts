@@ -5,42 +5,65 @@ import type { SpansetOp, StructuralOp } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import type { Scan } from './scan.ts';
 
-/** The spans that `left op right` keeps. Takes over both sets. */
+/** What spans belong together: traces, or the spansets that they were split into. */
+export interface Grouping {
+  /** The group of each span that a side may have. */
+  readonly ofSpan: Int32Array;
+  readonly count: number;
+}
+
+/** The spans that `left op right` keeps in each group; groups are traces by default. Takes over both sets. */
 export async function combineSpansets(
   scan: Scan,
   op: SpansetOp,
   left: Bitset,
   right: Bitset,
+  groups?: Grouping,
 ): Promise<Bitset> {
   if (op === '||') return left.or(right);
-  if (op === '&&') {
-    const both = (await scan.tracesOf(left)).and(await scan.tracesOf(right));
-    return scan.keepTraces(left.or(right), both);
-  }
-  return relate(scan, op, left, right);
+  const grouping = groups ?? {
+    ofSpan: await scan.relation('spanTrace'),
+    count: scan.source.traceCount,
+  };
+  const both = groupsOf(left, grouping).and(groupsOf(right, grouping));
+  if (op === '&&') return left.or(right).keepSources(both, grouping.ofSpan);
+  return relate(scan, op, { left, right, both, grouping });
+}
+
+function groupsOf(spans: Bitset, { ofSpan, count }: Grouping): Bitset {
+  return new Bitset(count).addTargets(spans, ofSpan);
+}
+
+interface Related {
+  readonly left: Bitset;
+  readonly right: Bitset;
+  /** Groups with spans on both sides. */
+  readonly both: Bitset;
+  readonly grouping: Grouping;
 }
 
 type Relation = '>>' | '<<' | '>' | '<' | '~';
 
-async function relate(scan: Scan, op: StructuralOp, left: Bitset, right: Bitset): Promise<Bitset> {
+async function relate(scan: Scan, op: StructuralOp, related: Related): Promise<Bitset> {
+  const { right, both, grouping } = related;
   const relation = op.replace(/^[!&]/, '') as Relation;
   const isNegated = op.startsWith('!');
   const result = new Bitset(right.size);
-  const both = (await scan.tracesOf(left)).and(await scan.tracesOf(right));
   if (isNegated) result.or(right);
   if (both.isEmpty()) return result;
-  const sides = await loadSides(scan, both, left, right);
+  const sides = await loadSides(scan, related);
   const kept = op.startsWith('&') ? result : undefined;
-  for (let trace = 0; trace < sides.traceCount; trace++) {
-    sides.enter(trace);
-    if (isNegated) sides.eachMatch(relation, (span) => (result.words[span >>> 5]! &= ~(1 << (span & 31))));
+  for (let group = 0; group < grouping.count; group++) {
+    sides.enter(group);
+    if (isNegated) sides.eachMatch(relation, (span) => result.remove(span));
     else sides.eachMatch(relation, (span) => result.add(span));
     if (kept) sides.eachLeftMatch(relation, (span) => kept.add(span));
   }
   return result;
 }
 
-async function loadSides(scan: Scan, traces: Bitset, left: Bitset, right: Bitset): Promise<Sides> {
+async function loadSides(scan: Scan, { left, right, both, grouping }: Related): Promise<Sides> {
+  const traces = (await scan.tracesOf(left)).and(await scan.tracesOf(right));
   const rows = scan.rowsOfTraces(traces.toArray());
   const names = ['span:nestedSetLeft', 'span:nestedSetRight', 'span:nestedSetParent'] as const;
   const numbers: Int32Array[] = [];
@@ -52,11 +75,9 @@ async function loadSides(scan: Scan, traces: Bitset, left: Bitset, right: Bitset
       for (let i = 0; i < count; i++) dense[owners === undefined ? i : owners[i]!] = num[i]!;
     numbers.push(dense);
   }
-  const spanTrace = await scan.relation('spanTrace');
   const [lefts, rights, parents] = numbers as [Int32Array, Int32Array, Int32Array];
-  const traceCount = scan.source.traceCount;
-  const both = { spanTrace, traces, traceCount };
-  return new Sides(traceCount, lefts, rights, parents, groupByTrace(left, both), groupByTrace(right, both));
+  const of = { spanTrace: grouping.ofSpan, traces: both, traceCount: grouping.count };
+  return new Sides(lefts, rights, parents, groupByTrace(left, of), groupByTrace(right, of));
 }
 
 /** Spans in the order of their traces: those of trace t are spans[start[t]] up to spans[start[t + 1]]. */
@@ -80,9 +101,8 @@ export function groupByTrace(
   return { start, spans: ordered };
 }
 
-/** Both sides of an operator, one trace at a time. */
+/** Both sides of an operator, one group at a time. */
 class Sides {
-  readonly traceCount: number;
   private readonly lefts: Int32Array;
   private readonly rights: Int32Array;
   private readonly parents: Int32Array;
@@ -92,14 +112,12 @@ class Sides {
   private right: Int32Array = new Int32Array(0);
 
   constructor(
-    traceCount: number,
     lefts: Int32Array,
     rights: Int32Array,
     parents: Int32Array,
     leftSide: ByTrace,
     rightSide: ByTrace,
   ) {
-    this.traceCount = traceCount;
     this.lefts = lefts;
     this.rights = rights;
     this.parents = parents;

@@ -1,0 +1,101 @@
+// Real Tempo finds what the scripts of test/traceql expect, but where docs/decisions/deviations.md says
+// otherwise. Each set of spans is a tenant.
+import { readFileSync, readdirSync } from 'node:fs';
+import t from 'tap';
+import { TraceqlError } from '../../src/traceql/error.ts';
+import { parse } from '../../src/traceql/parser.ts';
+import { encodeTraces, START_NANO } from '../support/otlp.ts';
+import { flush } from '../support/read-api.ts';
+import { type Load, readScript, readSpans, runStep, type Search } from '../support/traceql-script.ts';
+import { deviationsOf } from './deviation-rules.ts';
+import { startReal, until } from './programs.ts';
+
+const FOLDER = new URL('../traceql/', import.meta.url);
+const START_SEC = Number(START_NANO / 1_000_000_000n);
+const TIMEOUT_MS = 300_000;
+/** Steps of an entry that the rules do not see: arrays, folded constants, spans without their parent. */
+const OTHERWISE: ReadonlySet<string> = new Set([
+  '{ 2 ^ 3 = 8 }',
+  '{ 2 ^ 3 ^ 2 = 512 }',
+  '{ span.n * 2 > 1 }',
+  '{ span.is != span.is }',
+  '{ span.i / 2 = 1 / 0 }',
+  '{ name = "a" } !>> { }',
+  '{ name = "c" } !<< { }',
+  '{ name = "c" } !< { }',
+  '{ name = "a" } !~ { }',
+]);
+
+const files = readdirSync(FOLDER).toSorted();
+const scripts = files.map((file) => ({
+  file,
+  steps: readScript(readFileSync(new URL(file, FOLDER), 'utf8')),
+}));
+const tenants = new Map<Load, string>();
+for (const { load } of scripts.flatMap(({ steps }) => steps)) {
+  if (!tenants.has(load)) tenants.set(load, `load-${tenants.size}`);
+}
+
+function applies(query: string): boolean {
+  try {
+    return deviationsOf(parse(query)).headings.size === 0;
+  } catch (error) {
+    if (error instanceof TraceqlError) return true;
+    throw error;
+  }
+}
+
+/** Words of a line in any order: Tempo shows attributes in another. */
+function unordered(lines: readonly string[]): string[] {
+  return lines
+    .map((line) =>
+      line
+        .split(/ (?=\S+=)/)
+        .toSorted()
+        .join(' '),
+    )
+    .toSorted();
+}
+
+t.setTimeout(TIMEOUT_MS);
+await t.test('scripts', { timeout: TIMEOUT_MS }, async (t) => {
+  const real = await startReal(t.testdir(), {}, ['-multitenancy.enabled=true']);
+  t.teardown(() => real.kill());
+  for (const [load, tenant] of tenants) {
+    const response = await fetch(`http://127.0.0.1:${real.ports.otlpHttp}/v1/traces`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-protobuf', 'x-scope-orgid': tenant },
+      body: Buffer.from(encodeTraces(readSpans(load))),
+    });
+    t.ok(response.ok);
+    await response.body?.cancel();
+  }
+  const search =
+    (tenant: string): Search =>
+    async (q) => {
+      const params = new URLSearchParams({ q, limit: '1000', spss: '1000' });
+      params.set('start', String(START_SEC - 60));
+      params.set('end', String(START_SEC + 3600));
+      const response = await fetch(`${real.url}/api/search?${params.toString()}`, {
+        headers: { 'x-scope-orgid': tenant },
+      });
+      const text = await response.text();
+      if (response.status !== 200) throw new Error(text);
+      const { traces = [] } = JSON.parse(text) as { traces?: readonly unknown[] };
+      return traces.map((trace) => new TextEncoder().encode(JSON.stringify(trace)));
+    };
+  await flush(real);
+  for (const tenant of tenants.values()) {
+    await until(`blocks of ${tenant}`, async () => (await search(tenant)('{ }')).length > 0);
+  }
+  for (const { file, steps } of scripts) {
+    await t.test(file, async (t) => {
+      for (const step of steps.filter(({ query }) => applies(query) && !OTHERWISE.has(query))) {
+        const got = await runStep(step, search(tenants.get(step.load)!));
+        const what = `line ${step.line}: ${step.query}`;
+        if (step.kind === 'eval_fail') t.ok(got[0]?.includes(step.expected[0]!), what, { found: got });
+        else t.same(unordered(got), unordered(step.expected), what);
+      }
+    });
+  }
+});

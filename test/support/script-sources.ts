@@ -1,0 +1,126 @@
+// The kinds of sources that the scripts of test/traceql run over: spans in a head, in a log that is read
+// again, in a block, and in several of these at once.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HeadBuilder } from '../../src/block/head/builder.ts';
+import { HeadReader } from '../../src/block/head/reader.ts';
+import { HeadSource } from '../../src/block/head/source.ts';
+import { MemoryStore } from '../../src/objectstore/memory.ts';
+import { FrameType } from '../../src/store/log/frame.ts';
+import { openLog } from '../../src/store/log/open.ts';
+import { listSegments, readSegment } from '../../src/store/log/segment.ts';
+import { firstFound, unpackFound } from '../../src/store/pack.ts';
+import type { ScanSource, SearchJobResult, SharedTracesJobResult } from '../../src/store/scan-job.ts';
+import { Scanner } from '../../src/store/scanner.ts';
+import { parse } from '../../src/traceql/parser.ts';
+import { validate } from '../../src/traceql/validate.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { ArraySource } from './array-source.ts';
+import { encodeTraces, type TestSpan } from './otlp.ts';
+import { asBlock, asHead } from './scan-sources.ts';
+import { type Search, searchOf } from './traceql-script.ts';
+
+const HEAD_BYTES = 1 << 24;
+const LIMIT = 1000;
+
+type Open = (spans: readonly TestSpan[]) => Search | Promise<Search>;
+
+export const SCRIPT_SOURCES: Readonly<Record<string, Open>> = {
+  array: (spans) => searchOf(new ArraySource(spans)),
+  head: (spans) => searchOf(headOf([encodeTraces(spans)])),
+  'a head of many requests': (spans) =>
+    searchOf(headOf(spans.toReversed().map((span) => encodeTraces([span])))),
+  'a log read again': async (spans) => searchOf(headOf(await throughLog(encodeTraces(spans)))),
+  'a block': async (spans) => {
+    const { backend, search } = scanning();
+    return search([await asBlock(backend, 'block', spans)]);
+  },
+  'two blocks and a head': async (spans) => {
+    const { backend, search } = scanning();
+    const part = (n: number): TestSpan[] => spans.filter((_, i) => i % 3 === n);
+    const sources: ScanSource[] = [await asBlock(backend, 'one', part(0)), asHead('head', part(1))];
+    if (spans.length > 2) sources.push(await asBlock(backend, 'two', part(2)));
+    return search(sources);
+  },
+  'overlapping heads and blocks': async (spans) => {
+    const { backend, search } = scanning();
+    return search([
+      asHead('head', spans.slice(spans.length >> 1)),
+      await asBlock(backend, 'all', spans),
+      await asBlock(backend, 'some', spans.slice(0, 2)),
+    ]);
+  },
+};
+
+function headOf(requests: readonly Uint8Array[]): HeadSource {
+  const builder = new HeadBuilder({ maxBytes: HEAD_BYTES });
+  for (const request of requests) builder.append(request, 0, request.length);
+  return new HeadSource(new HeadReader(builder.sab), 'head');
+}
+
+/** The requests that a log has on disk after one was pushed. */
+async function throughLog(request: Uint8Array): Promise<Uint8Array[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'traceql-scripts-'));
+  try {
+    const opened = await openLog({
+      path: folder,
+      sync: 'never',
+      syncIntervalMs: 100,
+      ringBytes: HEAD_BYTES,
+      ringWaitMs: 1000,
+      segmentBytes: HEAD_BYTES,
+      format: 1,
+      logger: silentLogger,
+      metrics: new Metrics(),
+      nowMs: Date.now,
+      handOver: () => {},
+      isComplete: () => Promise.resolve(false),
+    });
+    await opened.log.push('tenant', request, 1);
+    await opened.close();
+    const requests: Uint8Array[] = [];
+    for (const { path } of listSegments(join(folder, 'log'))) {
+      readSegment(path, 'all', ({ header, payload }) => {
+        if (header.type === FrameType.push) requests.push(new Uint8Array(payload));
+        return undefined;
+      });
+    }
+    return requests;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** As the querier does: first the traces that lie in several sources, then these and the others. */
+function scanning(): { backend: MemoryStore; search: (sources: readonly ScanSource[]) => Search } {
+  const backend = new MemoryStore(() => 0);
+  const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
+  const { signal } = new AbortController();
+  const search =
+    (sources: readonly ScanSource[]): Search =>
+    async (text) => {
+      validate(parse(text));
+      const shared = (await scanner.run({ kind: 'sharedTraces', sources }, signal)) as SharedTracesJobResult;
+      const { places, without } = shared;
+      const result = (await scanner.run(
+        {
+          kind: 'search',
+          query: text,
+          range: { startSec: undefined, endSec: undefined },
+          limit: LIMIT,
+          spansPerSpanSet: 0,
+          format: 'json',
+          sources: sources.map((source, i) => ({ ...source, without: without[i]! })),
+          whole: { name: 'all', version: '1', sources, places, range: [0, places.ends.length] },
+        },
+        signal,
+      )) as SearchJobResult;
+      const failures = [...shared.failures, ...result.failures];
+      if (failures.length > 0) throw new Error(JSON.stringify(failures));
+      const found = unpackFound(result.found).map(({ body, ...trace }) => ({ ...trace, json: body }));
+      return firstFound(found, LIMIT).map(({ json }) => json);
+    };
+  return { backend, search };
+}
