@@ -33,8 +33,9 @@ const FEATURES: readonly Feature[] = [
   },
   {
     path: 'overrides.user_configurable_overrides',
-    text: '/api/overrides is not served',
-    isAskedFor: ({ overrides }) => overrides.userConfigurableOverrides.enabled,
+    text: '/api/overrides is served for the local backend only',
+    isAskedFor: ({ overrides: { userConfigurableOverrides } }) =>
+      userConfigurableOverrides.enabled && userConfigurableOverrides.client.backend !== 'local',
   },
   {
     path: 'query_frontend.mcp_server',

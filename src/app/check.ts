@@ -33,6 +33,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkListeners(config, fail, warn);
   checkTimes(config, fail);
   checkLimits(config, fail);
+  checkUserOverrides(config, fail);
   for (const [path, text] of [...riskySettings(config), ...featuresNotYet(config)]) warn(path, text);
   return { problems, missing, warnings };
 }
@@ -49,6 +50,17 @@ function checkLimits({ overrides }: TempoConfig, fail: Report): void {
   for (const [name, { costAttribution }] of all) {
     const wrong = dimensionsProblem(costAttribution.dimensions);
     if (wrong !== undefined) fail(`overrides.${name}.cost_attribution.dimensions`, wrong);
+  }
+}
+
+function checkUserOverrides({ overrides }: TempoConfig, fail: Report): void {
+  const { enabled, client } = overrides.userConfigurableOverrides;
+  const path = 'overrides.user_configurable_overrides.client';
+  if (!enabled) return;
+  if (client.backend === '')
+    fail(`${path}.backend`, 'is needed where user_configurable_overrides is enabled');
+  else if (client.backend === 'local' && client.local.path === '') {
+    fail(`${path}.local.path`, 'is needed for the local backend');
   }
 }
 

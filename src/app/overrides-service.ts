@@ -47,6 +47,8 @@ class OverridesFile implements OverridesService {
   #text: string | undefined;
   /** What could not be used the last time: reading a large file takes seconds, in which nobody is served. */
   #bad: { readonly text: string; readonly err: unknown } | undefined;
+  /** What was told of the last time: it is told again when it changes. */
+  #told = '';
 
   constructor(options: OverridesServiceOptions) {
     this.#options = options;
@@ -93,7 +95,10 @@ class OverridesFile implements OverridesService {
       await this.#load();
     } catch (err) {
       this.#isGood?.set({ config: CONFIG }, 0);
-      const facts = err instanceof ConfigError ? { err: textOf(err) } : { err };
+      const text = err instanceof ConfigError ? textOf(err) : String(err);
+      if (text === this.#told) return;
+      this.#told = text;
+      const facts = { err: err instanceof ConfigError ? text : err };
       this.#options.logger.error('failed to load config, the limits stay as they are', facts);
     } finally {
       this.#isBusy = false;
@@ -110,6 +115,7 @@ class OverridesFile implements OverridesService {
       this.#bad = { text, err };
       throw err;
     }
+    this.#told = '';
     this.#isGood?.set({ config: CONFIG }, 1);
   }
 

@@ -15,6 +15,7 @@ import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import { Overrides } from '../overrides/overrides.ts';
+import { createUserOverridesMetrics, UserOverrides } from '../overrides/user-overrides.ts';
 import { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { Store } from '../store/store.ts';
 import { Metrics } from '../telemetry/metrics.ts';
@@ -35,6 +36,7 @@ import { pageFacts, registerPageRoutes } from './page-routes.ts';
 import { registerRingPages } from './ring-pages.ts';
 import { registerStatusPages } from './status-pages.ts';
 import { createServers } from './servers.ts';
+import { registerUserOverridesRoutes } from './user-overrides-routes.ts';
 import { REVISION, VERSION } from './version.ts';
 
 export interface WireOptions {
@@ -155,7 +157,23 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     .filter((service) => service !== undefined);
 }
 
-function createOverrides(parts: Parts, env: Environment | undefined): OverridesService {
+function createOverrides(parts: Parts, env: Environment | undefined): Service {
+  const userOverrides = addUserOverrides(parts);
+  const file = createOverridesFile(parts, env);
+  return {
+    name: file.name,
+    start: async () => {
+      await file.start();
+      await userOverrides?.start();
+    },
+    stop: async () => {
+      await file.stop();
+      await userOverrides?.stop();
+    },
+  };
+}
+
+function createOverridesFile(parts: Parts, env: Environment | undefined): OverridesService {
   const { perTenantOverrideConfig, perTenantOverridePeriodMs } = parts.config.overrides;
   return createOverridesService({
     ...parts,
@@ -164,6 +182,29 @@ function createOverrides(parts: Parts, env: Environment | undefined): OverridesS
     env,
     logger: parts.logger.child({ module: 'overrides' }),
   });
+}
+
+/** Their routes are on the server before that listens. */
+function addUserOverrides({ config, logger, metrics, overrides, server }: Parts): UserOverrides | undefined {
+  const userMetrics = createUserOverridesMetrics(metrics);
+  const { enabled, pollIntervalMs, client, api } = config.overrides.userConfigurableOverrides;
+  if (!enabled || client.backend !== 'local') return undefined;
+  const userOverrides = new UserOverrides({
+    store: new LocalStore(path.resolve(client.local.path)),
+    overrides,
+    pollIntervalMs,
+    metrics: userMetrics,
+    logger: logger.child({ module: 'overrides' }),
+  });
+  registerUserOverridesRoutes(server.app, {
+    httpApiPrefix: config.httpApiPrefix,
+    multitenancyEnabled: isMultitenant(config),
+    userOverrides,
+    overrides,
+    forwarders: new Set(config.distributor.forwarders.map(({ name }) => name)),
+    refusesConflicts: api.checkForConflictingRuntimeOverrides,
+  });
+  return userOverrides;
 }
 
 function isMultitenant(config: TempoConfig): boolean {

@@ -177,8 +177,8 @@ export const limitsFields = {
   ),
   cost_attribution: block(
     {
-      dimensions: map(text('', 'label'), {}, 'attribute -> label', unset()),
       max_cardinality: int(0, 'label sets, 0 = module value', unset()),
+      dimensions: map(text('', 'label'), {}, 'attribute -> label', unset()),
     },
     'cost attribution',
     unset(),

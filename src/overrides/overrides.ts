@@ -1,7 +1,9 @@
-// The limits that hold now: those of each tenant that has its own, else those of `*`, else the defaults.
+// The limits that hold now: those of each tenant that has its own, else those of `*`, else the defaults; and
+// on top of them what the tenant has set itself.
 import type { ComputedSeries, Gauge, Metrics } from '../telemetry/metrics.ts';
 import type { Limits } from './limits.ts';
 import { ANY_TENANT } from './tenants.ts';
+import { type UserLimits, withUserLimits } from './user-limits.ts';
 
 export type TenantsLimits = ReadonlyMap<string, Limits>;
 
@@ -49,6 +51,10 @@ export class Overrides {
   readonly defaults: Limits;
   #tenants: TenantsLimits;
   readonly #inline: TenantsLimits;
+  /** undefined = tenants cannot set any. */
+  #userLimits: ReadonlyMap<string, UserLimits> | undefined;
+  /** Of tenants that have set something, as far as they were asked for. */
+  readonly #merged = new Map<string, Limits>();
   /** One object for each set of limits. */
   readonly #ingestion = new WeakMap<Limits, IngestionLimits>();
 
@@ -79,6 +85,27 @@ export class Overrides {
   /** Puts the tenants of the overrides file in place of what it held before. */
   replace(tenants: TenantsLimits): void {
     this.#tenants = new Map([...this.#inline, ...tenants]);
+    this.#merged.clear();
+  }
+
+  /** What tenants have set themselves. */
+  get userLimits(): ReadonlyMap<string, UserLimits> {
+    return this.#userLimits ?? new Map();
+  }
+
+  /** Whether tenants can set limits. */
+  get hasUserLimits(): boolean {
+    return this.#userLimits !== undefined;
+  }
+
+  userLimitsOf(tenant: string): UserLimits | undefined {
+    return this.#userLimits?.get(tenant);
+  }
+
+  /** Puts what tenants have set themselves in place of what they had before. */
+  replaceUserLimits(limits: ReadonlyMap<string, UserLimits>): void {
+    this.#userLimits = limits;
+    this.#merged.clear();
   }
 
   *#series(): Generator<ComputedSeries> {
@@ -90,6 +117,18 @@ export class Overrides {
   }
 
   of(tenant: string): Limits {
+    const user = this.#userLimits?.get(tenant);
+    if (user === undefined) return this.runtimeOf(tenant);
+    let merged = this.#merged.get(tenant);
+    if (merged === undefined) {
+      merged = withUserLimits(this.runtimeOf(tenant), user);
+      this.#merged.set(tenant, merged);
+    }
+    return merged;
+  }
+
+  /** Without what the tenant has set itself. */
+  runtimeOf(tenant: string): Limits {
     const tenants = this.#tenants;
     return tenants.get(tenant) ?? tenants.get(ANY_TENANT) ?? this.defaults;
   }

@@ -9,11 +9,16 @@ import { blockRetention } from '../../src/app/block-retention.ts';
 import { rootBlock } from '../../src/app/config.ts';
 import { createOverridesService } from '../../src/app/overrides-service.ts';
 import { registerOverridesRoutes } from '../../src/app/overrides-routes.ts';
+import { registerUserOverridesRoutes } from '../../src/app/user-overrides-routes.ts';
 import { ConfigError } from '../../src/config/errors.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Overrides } from '../../src/overrides/overrides.ts';
 import { overridesPage, runtimeConfigText, tenantPage } from '../../src/overrides/pages.ts';
 import { loadTenants } from '../../src/overrides/tenants.ts';
+import { mergePatch, userLimitsFromPlain } from '../../src/overrides/user-limits.ts';
+import { createUserOverridesMetrics, UserOverrides } from '../../src/overrides/user-overrides.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import fastify from 'fastify';
@@ -238,7 +243,9 @@ t.test('the file changes', async (t) => {
   await service.reload();
   t.equal(overrides.sourceOf('flat'), 'flat', 'the last good one holds');
   t.equal(await isGood(), '0');
-  t.match(lines.at(-1), /level=error .*overrides.b.nope: unknown key/);
+  t.match(lines.splice(0).join(''), /^.*level=error .*overrides.b.nope: unknown key.*\n$/);
+  await service.reload();
+  t.same(lines, [], 'it is told once');
   rmSync(path);
   await service.reload();
   t.equal(await isGood(), '0');
@@ -287,4 +294,243 @@ t.test('what may stand in place of the file', async (t) => {
   await replaced(() => writeFileSync(path, GOOD));
   t.match(await metrics.text(), 'tempo_runtime_config_last_reload_successful{config="overrides"} 1');
   await service.stop();
+});
+
+const EMPTY_USER_LIMITS = {
+  cost_attribution: {},
+  metrics_generator: { processor: { service_graphs: {}, span_metrics: {}, host_info: {} } },
+};
+
+function userSetUp(config = '', file = '', refusesConflicts = false) {
+  const { overrides, metrics } = overridesOf(config, file);
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'warn', format: 'logfmt', write: (line) => void lines.push(line) });
+  const store = new MemoryStore();
+  const userMetrics = createUserOverridesMetrics(metrics);
+  const userOverrides = new UserOverrides({
+    store,
+    overrides,
+    pollIntervalMs: 0,
+    metrics: userMetrics,
+    logger,
+  });
+  const app = fastify();
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  registerUserOverridesRoutes(app, {
+    httpApiPrefix: '/p',
+    multitenancyEnabled: true,
+    userOverrides,
+    overrides,
+    forwarders: new Set(['f', 'g']),
+    refusesConflicts,
+  });
+  const ask = async (method: string, body?: unknown, query = '', ifMatch: string | undefined = '0') => {
+    const { statusCode, headers, payload } = await app.inject({
+      method: method as 'GET',
+      url: `/p/api/overrides${query}`,
+      headers: {
+        'x-scope-orgid': 'one',
+        'content-type': 'application/json',
+        ...(ifMatch === undefined ? {} : { 'if-match': ifMatch }),
+      },
+      ...(body === undefined ? {} : { payload: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const json = String(headers['content-type']).includes('json');
+    return { status: statusCode, etag: headers['etag'], body: json ? JSON.parse(payload) : payload };
+  };
+  const stored = async (tenant = 'one'): Promise<unknown> =>
+    JSON.parse(new TextDecoder().decode(await store.read(`overrides/${tenant}/overrides.json`)));
+  return { overrides, metrics, store, userOverrides, ask, stored, lines };
+}
+
+t.test('limits that a tenant sets itself: the API', async (t) => {
+  const { ask, stored, overrides, userOverrides } = userSetUp(
+    'overrides: {defaults: {forwarders: [g], cost_attribution: {dimensions: {a: b}},' +
+      ' metrics_generator: {processors: [service-graphs]}}}',
+  );
+  await userOverrides.start();
+  t.match(await ask('GET'), { status: 404, body: '' });
+  t.match(await ask('GET', undefined, '?scope=merged'), { status: 404 });
+  const scope = 'unknown scope "x", valid options are api and merged\n';
+  t.match(await ask('GET', undefined, '?scope=x'), { status: 400, body: scope });
+  const first = { forwarders: ['f'], cost_attribution: { dimensions: { 'service.name': '' } } };
+  t.match(await ask('POST', first, '', ''), { status: 428, body: 'must specify If-Match header\n' });
+  t.match(await ask('POST', first), { status: 200, etag: '0', body: '' });
+  const limits = overrides.ingestionOf('one');
+  t.same(limits.forwarders, ['f'], 'it holds at once');
+  t.same(limits.costAttribution.dimensions, { 'service.name': '' });
+  t.same(overrides.ingestionOf('two').forwarders, ['g']);
+  t.same(await stored(), { ...EMPTY_USER_LIMITS, ...first });
+  const patch = {
+    forwarders: null,
+    metrics_generator: { collection_interval: '90s', processors: ['host-info'] },
+  };
+  const patched = {
+    ...EMPTY_USER_LIMITS,
+    cost_attribution: first.cost_attribution,
+    metrics_generator: {
+      processors: ['host-info'],
+      collection_interval: '1m30s',
+      ...EMPTY_USER_LIMITS.metrics_generator,
+    },
+  };
+  t.match(await ask('PATCH', patch, '', undefined), { status: 200, etag: '0', body: patched });
+  t.same((await ask('GET')).body, patched);
+  const merged = await ask('GET', undefined, '?scope=merged');
+  t.match(merged.body, {
+    forwarders: ['g'],
+    metrics_generator: {
+      processors: ['host-info', 'service-graphs'],
+      collection_interval: '1m30s',
+      native_histogram_bucket_factor: 1.1,
+      processor: { span_metrics: { dimensions: null, enable_instance_label: true } },
+    },
+  });
+  const own = tenantPage(overrides, 'one', new Date(0));
+  t.match(own, 'collection_interval: 1m30s');
+  t.notMatch(own, 'span_metrics');
+  t.match(tenantPage(overrides, 'two', new Date(0)), 'No user-configurable overrides set');
+  t.match(overridesPage(overrides, new Date(0)), '>one</a></td><td></td><td>x</td>');
+  t.match(runtimeConfigText(overrides, undefined), '\n---\nuser_configurable_overrides:\n  one:\n');
+  t.match(await ask('DELETE', undefined, '', ''), { status: 428 });
+  t.match(await ask('DELETE'), { status: 200, body: '' });
+  t.match(await ask('DELETE'), { status: 200 }, 'what is not there is deleted');
+  t.match(await ask('GET'), { status: 404 });
+  t.same(overrides.ingestionOf('one').forwarders, ['g']);
+  t.match(await ask('PATCH', { forwarders: ['f', 'g'] }), { status: 200, body: { forwarders: ['f', 'g'] } });
+  t.match(await ask('PUT', {}), { status: 405 });
+});
+
+t.test('limits that a tenant sets itself: what cannot be', async (t) => {
+  const generator = (limits: unknown) => ({ metrics_generator: limits });
+  const spans = (limits: unknown) => generator({ processor: { span_metrics: limits } });
+  const cases: [body: unknown, text: string][] = [
+    [{ forwarders: ['x'] }, 'forwarder "x" is not a known forwarder, contact your system administrator'],
+    [{ nope: 1 }, 'overrides: found unknown field: nope'],
+    ['{"__proto__": {}}', 'overrides: found unknown field: __proto__'],
+    ['[]', 'overrides: must be an object'],
+    ['', 'Unexpected end of JSON input'],
+    [{ forwarders: 'f' }, 'forwarders: must be a list'],
+    [{ forwarders: [1] }, 'forwarders[0]: must be a text'],
+    [
+      { cost_attribution: { dimensions: { a: '__b' } } },
+      "cost_attribution.dimensions config has invalid label name: '__b'",
+    ],
+    [
+      { cost_attribution: { dimensions: { a: 'c', b: 'c' } } },
+      "cost_attribution.dimensions has duplicate label name: 'c', both 'a' and 'b' map to it",
+    ],
+    [generator({ processors: ['nope'] }), 'metrics_generator.processor "nope" is not a known processor'],
+    [
+      generator({ collection_interval: '1s' }),
+      'metrics_generator.collection_interval "1s" is outside acceptable range',
+    ],
+    [generator({ collection_interval: 5 }), 'metrics_generator.collection_interval "5ns" is outside'],
+    [generator({ collection_interval: true }), 'metrics_generator.collection_interval: must be a duration'],
+    [generator({ collection_interval: '5' }), 'metrics_generator.collection_interval: "5" is no duration'],
+    [generator({ ingestion_time_range_slack: '20h' }), '"20h0m0s" is outside acceptable range of 0s to 12h'],
+    [generator({ native_histogram_max_bucket_number: -1 }), 'must be a whole number'],
+    [generator({ native_histogram_bucket_factor: 1 }), 'must be greater than 1'],
+    [generator({ generate_native_histograms: 'x' }), 'generate_native_histograms "x" is not a valid value'],
+    [
+      generator({ trace_id_label_name: 'a b' }),
+      'trace_id_label_name "a b" is not a valid Prometheus label name',
+    ],
+    [generator({ processor: { host_info: { metric_name: '' } } }), 'metric_name is invalid'],
+    [spans({ histogram_buckets: [3, 2] }), 'must be strictly increasing: bucket[1]=2 is <= bucket[0]=3'],
+    [spans({ intrinsic_dimensions: { nope: true } }), 'intrinsic dimension "nope" is not supported'],
+    [spans({ filter_policies: [{}] }), 'policies must have at least an `include` or `exclude`'],
+    [spans({ filter_policies: [{ include: { match_type: 'x', attributes: [] } }] }), 'invalid match type: x'],
+    [spans({ dimension_mappings: [{ source_labels: ['a'] }] }), 'dimension_mappings: name cannot be empty'],
+    [
+      spans({ dimension_mappings: [{ name: 'n' }] }),
+      'source_labels cannot be empty for mapping with name "n"',
+    ],
+  ];
+  const { ask, store } = userSetUp();
+  for (const [body, text] of cases) {
+    for (const method of ['POST', 'PATCH']) {
+      const answer = await ask(method, body);
+      t.equal(answer.status, 400, `${method} ${JSON.stringify(body)}`);
+      t.match(answer.body, text);
+    }
+  }
+  t.same(await store.listFolders('overrides'), [], 'nothing was stored');
+  t.match(
+    (await ask('POST', {}, '?skip-conflicting-overrides-check=maybe')).body,
+    'must be a boolean value\n',
+  );
+  const conflicting =
+    'overrides: {one: {forwarders: [f], ingestion: {rate_limit_bytes: 1, burst_size_bytes: 1}}}';
+  const other = userSetUp('', conflicting, true);
+  t.match(await other.ask('POST', {}), {
+    status: 400,
+    body: /^tenant has conflicting overrides set in runtime/,
+  });
+  t.match(await other.ask('POST', {}, '?skip-conflicting-overrides-check=1'), { status: 200 });
+  t.match(await other.ask('POST', {}), { status: 200 }, 'who has set something may go on');
+  const joined = conflicting.replace('forwarders: [f]', 'metrics_generator: {processors: [span-metrics]}');
+  t.match(await userSetUp('', joined, true).ask('POST', {}), { status: 200 }, 'processors are joined');
+  t.match(await userSetUp('', '', true).ask('POST', {}), { status: 400 }, 'the defaults say something, too');
+});
+
+t.test('limits that a tenant sets itself: the bucket', async (t) => {
+  const { overrides, store, userOverrides, metrics, lines } = userSetUp();
+  const put = (tenant: string, text: string) =>
+    store.write(`overrides/${tenant}/overrides.json`, new TextEncoder().encode(text));
+  await put('one', '{"forwarders":["x"]}');
+  await put('two', '{"forwarders":["y"]}');
+  await userOverrides.start();
+  t.same(overrides.of('one').forwarders, ['x'], 'another process has set it');
+  overrides.replace(load(GOOD).tenants);
+  t.match(overrides.of('one'), { forwarders: ['x'], ingestion: { rateLimitBytes: 8 } });
+  await put('one', '{"forwarders":');
+  await put('two', '{"forwarders":["z"]}');
+  await userOverrides.poll();
+  t.same(overrides.of('one').forwarders, ['x'], 'the last good one holds');
+  t.same(overrides.of('two').forwarders, ['z']);
+  t.match(lines.join(''), /level=error .*tenant=one err=".*overrides\/one\/overrides.json cannot be read/);
+  store.listFolders = () => Promise.reject(new TempoError('unavailable', 'no answer'));
+  await userOverrides.poll();
+  t.same([...overrides.userLimits.keys()].toSorted(), ['one', 'two']);
+  const text = await metrics.text();
+  t.match(text, 'tempo_overrides_user_configurable_overrides_reload_failed_total 2\n');
+  t.match(text, 'tempo_overrides_user_configurable_overrides_list_total 3\n');
+  t.match(text, 'tempo_overrides_user_configurable_overrides_fetch_total{tenant="two"} 2\n');
+  // Changes of one tenant do not take each other back.
+  const adding = (name: string) =>
+    userOverrides.set('two', (before) => ({
+      ...userLimitsFromPlain({}),
+      forwarders: [...(before?.forwarders ?? []), name],
+    }));
+  await Promise.all(['a', 'b', 'c'].map(adding));
+  t.same(overrides.of('two').forwarders, ['z', 'a', 'b', 'c']);
+  await userOverrides.stop();
+});
+
+t.test('merge patches: the examples of RFC 7386', (t) => {
+  const cases: [target: unknown, patch: unknown, want: unknown][] = [
+    [{ a: 'b' }, { a: 'c' }, { a: 'c' }],
+    [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }],
+    [{ a: 'b' }, { a: null }, {}],
+    [{ a: 'b', b: 'c' }, { a: null }, { b: 'c' }],
+    [{ a: ['b'] }, { a: 'c' }, { a: 'c' }],
+    [{ a: 'c' }, { a: ['b'] }, { a: ['b'] }],
+    [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
+    [{ a: [{ b: 'c' }] }, { a: [1] }, { a: [1] }],
+    [
+      ['a', 'b'],
+      ['c', 'd'],
+      ['c', 'd'],
+    ],
+    [{ a: 'b' }, ['c'], ['c']],
+    [{ a: 'foo' }, null, null],
+    [{ a: 'foo' }, 'bar', 'bar'],
+    [{ e: null }, { a: 1 }, { e: null, a: 1 }],
+    [[1, 2], { a: 'b', c: null }, { a: 'b' }],
+    [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+  ];
+  for (const [target, patch, want] of cases) t.same(mergePatch(target, patch), want, JSON.stringify(patch));
+  t.end();
 });

@@ -14,7 +14,7 @@ t.test('pages are up to date: else run `npm run docs`', (t) => {
 
 /** Files that name keys without acting upon them. */
 const DESCRIPTION =
-  /(\/config|server-config|shared-blocks|overrides\/(limits|inline)|app\/check(-[a-z]+)?)\.ts$/;
+  /(\/config|server-config|shared-blocks|overrides\/(limits|inline|user-limits)|app\/check(-[a-z]+)?)\.ts$/;
 
 /** Their names occur in the code, and are not what is read there. */
 const NAMESAKES = new Set([
