@@ -46,11 +46,12 @@ interface FactsTable {
 }
 
 /**
- * All facts are read where the traces touch more than this share of the pages, or when facts are asked for
- * again: they stay in the cache.
+ * All facts are read, and stay in the cache, when facts are asked for again and those of the traces are in
+ * more than this share of the pages.
  */
-const PAGES_SHARE_MAX = 1 / 2;
 const PAGES_SHARE_AGAIN_MAX = 1 / 16;
+/** The facts of a larger share of the traces are not apart, even the first time. */
+const TRACES_SHARE_MAX = 1 / 32;
 
 /** @param ids 16 bytes a trace. @param traces ascending. */
 export async function traceFacts(
@@ -64,7 +65,8 @@ export async function traceFacts(
   let isPartial = false;
   if (table === undefined) {
     const share = await group.pageShare(ROOT_NAME, traces, signal);
-    isPartial = share <= PAGES_SHARE_AGAIN_MAX || (share <= PAGES_SHARE_MAX && group.isFirstTime('facts'));
+    const areFew = traces.length <= group.rowCount * TRACES_SHARE_MAX;
+    isPartial = share <= PAGES_SHARE_AGAIN_MAX || (areFew && group.isFirstTime('facts'));
     table = isPartial ? await loadSome(group, traces, signal) : await loadFacts(group, signal);
     if (!isPartial) group.file.cache.set(key, table, tableBytes(table));
   }

@@ -26,6 +26,24 @@ export interface BlockFile {
   readonly readRange: ReadRange;
   readonly decompressors: Decompressors;
   readonly cache: ByteLru;
+  /** What was read of the row group that is worked on, and is too large for the cache. */
+  readonly atHand: MaterialAtHand;
+}
+
+/** Pages and dictionaries of one row group: they go when another one's come. */
+export class MaterialAtHand {
+  private readonly items = new Map<string, object>();
+  private group = -1;
+
+  get<T extends object>(group: number, key: string): T | undefined {
+    return group === this.group ? (this.items.get(key) as T | undefined) : undefined;
+  }
+
+  set(group: number, key: string, value: object): void {
+    if (group !== this.group) this.items.clear();
+    this.group = group;
+    this.items.set(key, value);
+  }
 }
 
 /** Some rows of a column; the dictionary is decoded when it is needed. */
@@ -41,7 +59,7 @@ interface DictionaryRange {
 }
 
 /** Largest share of the cache for the pages or the dictionary of one column. */
-const MATERIAL_SHARE_MAX = 1 / 32;
+const MATERIAL_SHARE_MAX = 1 / 16;
 /** Marks that something was asked for. */
 const ASKED = {};
 const ASKED_BYTES = 200;
@@ -53,11 +71,13 @@ export class GroupColumns {
   readonly rowCount: number;
   /** Bytes read from storage so far. */
   bytesRead = 0;
+  private readonly index: number;
   private readonly key: string;
   private offsetIndexes: Map<number, Uint8Array> | undefined;
 
   constructor(file: BlockFile, index: number) {
     this.file = file;
+    this.index = index;
     this.group = file.metadata.rowGroups[index];
     this.rowCount = this.group.rowCount;
     this.key = `${file.blockId}/${index}`;
@@ -120,7 +140,7 @@ export class GroupColumns {
   /** All data pages of a column. With `keep` they stay in the cache. */
   async pages(name: string, keep: boolean, signal?: AbortSignal): Promise<ColumnPages> {
     const key = this.cacheKey(`p/${name}`);
-    const cached = this.file.cache.get<ColumnPages>(key);
+    const cached = this.material<ColumnPages>(key);
     if (cached !== undefined) return cached;
     const chunk = this.needed(name);
     const start = chunkStart(chunk);
@@ -132,10 +152,19 @@ export class GroupColumns {
     return pages;
   }
 
-  /** What vectors are made from is kept only while it is small, or it would drive out the vectors. */
+  private material<T extends object>(key: string): T | undefined {
+    const { cache, atHand } = this.file;
+    return cache.get<T>(key) ?? atHand.get<T>(this.index, key);
+  }
+
+  /**
+   * What vectors are made from is cached only while it is small, or it would drive out the vectors. What is
+   * not is at hand as long as this row group is worked on.
+   */
   private keepMaterial(key: string, value: object, bytes: number): void {
-    const { cache } = this.file;
+    const { cache, atHand } = this.file;
     if (bytes <= cache.maxBytes * MATERIAL_SHARE_MAX) cache.set(key, value, bytes);
+    else atHand.set(this.index, key, value);
   }
 
   /** Tells the cache how large kept pages have become by decompression. */
@@ -239,7 +268,7 @@ export class GroupColumns {
     if (dictionaryPageOffset === undefined || dictionaryPageOffset >= dataPageOffset) {
       return { range: NO_RANGE, cached: undefined };
     }
-    const cached = this.file.cache.get<Dictionary>(this.dictionaryKey(name));
+    const cached = this.material<Dictionary>(this.dictionaryKey(name));
     if (cached !== undefined) return { range: NO_RANGE, cached };
     return { range: { offset: dictionaryPageOffset, length: dataPageOffset - dictionaryPageOffset }, cached };
   }

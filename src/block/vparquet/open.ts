@@ -9,7 +9,7 @@ import type { Decompressors, FileMetadata } from '../../parquet/types.ts';
 import type { BlockMeta } from '../meta.ts';
 import { bloomMayHave, bloomObjectName, bloomShardOf } from '../trace-bloom.ts';
 import { BlockColumns } from './block-columns.ts';
-import type { BlockFile } from './group-columns.ts';
+import { type BlockFile, MaterialAtHand } from './group-columns.ts';
 import { RowGroupSource } from './row-group.ts';
 
 export interface OpenBlockOptions {
@@ -45,7 +45,15 @@ export async function openBlock(options: OpenBlockOptions): Promise<Block> {
     cache.set(key, metadata, footer.length * FOOTER_GROWTH);
   }
   const columns = new BlockColumns(metadata, meta.dedicatedColumns);
-  const file: BlockFile = { blockId: meta.blockId, metadata, columns, readRange, decompressors, cache };
+  const file: BlockFile = {
+    blockId: meta.blockId,
+    metadata,
+    columns,
+    readRange,
+    decompressors,
+    cache,
+    atHand: new MaterialAtHand(),
+  };
   return new Block(options, file, bytesRead);
 }
 

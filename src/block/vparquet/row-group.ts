@@ -34,10 +34,11 @@ type RelationName = Parameters<SpanSource['relation']>[0];
 
 /**
  * Reading rows apart pays while they touch less than this share of the pages; whole vectors also stay in
- * the cache, which pays when they are asked for again.
+ * the cache, which pays when they are asked for again. The first time more may be read apart: of an
+ * attribute, whose values are sought among those of others, less than of an intrinsic.
  */
 const PAGES_SHARE_MAX = 1 / 4;
-const PAGES_SHARE_FIRST_MAX = 1 / 2;
+const ATTRIBUTE_SHARE_FIRST_MAX = 1 / 2;
 /** Literals longer than this (together) do not name a cached vector. */
 const LITERALS_KEY_MAX = 512;
 const ID_BYTES = 16;
@@ -147,7 +148,10 @@ export class RowGroupSource implements StoredSpans {
   ): Promise<boolean> {
     if (requests.every((request) => this.keptVector(request) !== undefined)) return false;
     const share = await this.group.pageShare(COUNTING_COLUMN.span, rows, signal);
-    if (share <= PAGES_SHARE_MAX || share > PAGES_SHARE_FIRST_MAX) return share <= PAGES_SHARE_MAX;
+    if (share <= PAGES_SHARE_MAX) return true;
+    const isPossible = ({ field }: FieldRequest): boolean =>
+      field.kind === 'intrinsic' || share <= ATTRIBUTE_SHARE_FIRST_MAX;
+    if (!requests.every(isPossible)) return false;
     return requests.every(({ field }) => this.group.isFirstTime(`rows/${fieldKey(field)}`));
   }
 

@@ -65,14 +65,14 @@ function smallest(group: GroupColumns, prefix: string, names: readonly string[])
  * that has no span stands for a trace, resource or scope without any.
  */
 class LeveledTree implements SpanTree {
-  readonly rowResource: Int32Array;
-  readonly rowScope: Int32Array;
-  readonly rowSpan: Int32Array;
+  /** The first entry of each row, and how many there are. */
+  private readonly rowEntry: Int32Array;
   private readonly rows: BitRank;
   private readonly resources: BitRank;
   private readonly scopes: BitRank;
   /** Entries that have a span; undefined = all. */
   private readonly spans: BitRank | undefined;
+  private readonly firsts = new Map<BitRank, Int32Array>();
   private readonly made = new Map<BitRank, Int32Array>();
 
   constructor(column: ColumnPages, group: GroupColumns) {
@@ -89,9 +89,19 @@ class LeveledTree implements SpanTree {
     if (this.rows.count !== group.rowCount || (this.spans?.count ?? entryCount) !== valueCount) {
       throw group.damaged(column.name, 'has not the rows of its group');
     }
-    this.rowResource = this.before((entry) => this.resources.rank(entry));
-    this.rowScope = this.before((entry) => this.scopes.rank(entry));
-    this.rowSpan = this.before((entry) => this.spans?.rank(entry) ?? entry);
+    this.rowEntry = positionsOf(this.rows);
+  }
+
+  get rowResource(): Int32Array {
+    return this.firstIn(this.resources);
+  }
+
+  get rowScope(): Int32Array {
+    return this.firstIn(this.scopes);
+  }
+
+  get rowSpan(): Int32Array {
+    return this.spans === undefined ? this.rowEntry : this.firstIn(this.spans);
   }
 
   get spanTrace(): Int32Array {
@@ -106,13 +116,10 @@ class LeveledTree implements SpanTree {
     return this.ownersIn(this.scopes);
   }
 
-  /** How many there are before each row, and in all. */
-  private before(rank: (entry: number) => number): Int32Array {
-    const counts = new Int32Array(this.rows.count + 1);
-    let row = 0;
-    for (let e = this.rows.next(0); e < this.rows.length; e = this.rows.next(e + 1)) counts[row++] = rank(e);
-    counts[row] = rank(this.rows.length);
-    return counts;
+  private firstIn(owners: BitRank): Int32Array {
+    let first = this.firsts.get(owners);
+    if (first === undefined) this.firsts.set(owners, (first = ranksAt(owners, this.rowEntry)));
+    return first;
   }
 
   private ownersIn(begins: BitRank): Int32Array {
@@ -120,6 +127,27 @@ class LeveledTree implements SpanTree {
     if (owners === undefined) this.made.set(begins, (owners = lastBefore(begins, this.spans)));
     return owners;
   }
+}
+
+/** Positions of the ones, and the length. */
+function positionsOf(bits: BitRank): Int32Array {
+  const { words, count, length } = bits;
+  const positions = new Int32Array(count + 1);
+  let n = 0;
+  for (let w = 0; w < words.length; w++) {
+    for (let rest = words[w]; rest !== 0; rest &= rest - 1) {
+      positions[n++] = w * 32 + 31 - Math.clz32(rest & -rest);
+    }
+  }
+  positions[count] = length;
+  return positions;
+}
+
+/** How many ones come before each position. */
+function ranksAt(bits: BitRank, positions: Int32Array): Int32Array {
+  const ranks = new Int32Array(positions.length);
+  for (let i = 0; i < ranks.length; i++) ranks[i] = bits.rank(positions[i]);
+  return ranks;
 }
 
 /** For each position, or each that `of` has: the number of the last one of `begins` that is not behind it. */
@@ -167,14 +195,8 @@ function childTree(column: ColumnPages, group: GroupColumns): ChildTree {
   if (begins.count !== group.rowCount || children.count !== column.valueCount) {
     throw group.damaged(column.name, 'has not the rows of its group');
   }
+  const entries = positionsOf(children);
   const span = new Int32Array(children.count);
-  let child = 0;
-  for (let e = children.next(0); e < children.length; e = children.next(e + 1)) {
-    span[child++] = spans.rank(e + 1) - 1;
-  }
-  const row = new Int32Array(begins.count + 1);
-  let at = 0;
-  for (let e = begins.next(0); e < begins.length; e = begins.next(e + 1)) row[at++] = children.rank(e);
-  row[at] = children.count;
-  return { span, row };
+  for (let i = 0; i < span.length; i++) span[i] = spans.rank(entries[i] + 1) - 1;
+  return { span, row: ranksAt(children, positionsOf(begins)) };
 }
