@@ -10,7 +10,7 @@ import type { Service } from '../lib/service.ts';
 import { splitTenants } from '../model/tenant.ts';
 import { createDistributor } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester } from '../modules/ingester/index.ts';
-import { LocalQuerier } from '../modules/querier/index.ts';
+import { LocalQuerier, LocalResultCache } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
@@ -288,6 +288,7 @@ function createQuerier(
   admission: Admission,
 ): LocalQuerier {
   const { search, traceById, metrics: ofMetrics } = config.querier;
+  const { resultCacheBytes } = config.queryFrontend.search;
   return new LocalQuerier({
     blocklist: store.blocklist,
     admit: () => admission.admitQuery(),
@@ -300,6 +301,7 @@ function createQuerier(
     concurrentJobs: config.queryFrontend.search.concurrentJobs,
     samplesMax: ofMetrics.maxSamples,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
+    resultCache: resultCacheBytes > 0 ? new LocalResultCache(resultCacheBytes, metrics) : undefined,
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
     nowMs: Date.now,
   });

@@ -4,10 +4,11 @@ import { HeadBuilder } from '../../src/block/head/builder.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
-import { LocalQuerier } from '../../src/modules/querier/index.ts';
+import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
 import { mergeFirst } from '../../src/modules/querier/merge.ts';
 import { distinctSources, type PlannedJob, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
 import { runJobs } from '../../src/modules/querier/run-jobs.ts';
+import { CachedJobs } from '../../src/modules/querier/result-cache.ts';
 import { Settled } from '../../src/modules/querier/settled.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { packFound, unpackFound } from '../../src/store/pack.ts';
@@ -15,6 +16,7 @@ import type {
   ScanJob,
   ScanResult,
   ScanSource,
+  SearchJob,
   SearchJobResult,
   SharedTracesJob,
   SharedTracesJobResult,
@@ -480,4 +482,77 @@ t.test('jobs that are not done in time: the others are the answer, which says so
   t.same(values.values, { types: [{ type: 'int', values: ['4', '6'] }], isCut: true });
   t.same(values.partial.slice(-2), [reason, 'more values than 2 bytes: the first of them are here']);
   t.same(taken, [[{ type: 'int', values: ['4', '7'] }], []], 'no more bytes than the answer may have');
+});
+
+t.test('what jobs over blocks answered is kept: the same question reads nothing again', async (t) => {
+  const metrics = new Metrics();
+  const cache = new LocalResultCache(3000, metrics);
+  const cached = new CachedJobs(cache, metrics);
+  let runs = 0;
+  let failures: SearchJobResult['failures'] = [];
+  const run = async (): Promise<SearchJobResult> => ({
+    kind: 'search',
+    found: packed([[`${++runs}`, 5n]]),
+    hasMore: true,
+    inspectedTraces: 1,
+    inspectedSpans: 2,
+    inspectedBytes: 3,
+    failures,
+  });
+  const block = {
+    kind: 'block',
+    meta: { ...meta('b'), startSec: 10, endSec: 20 },
+    location: 'local',
+  } as const;
+  const job: SearchJob = {
+    kind: 'search',
+    query: '{}',
+    range: { startSec: 5, endSec: 25 },
+    limit: 7,
+    spansPerSpanSet: 3,
+    format: 'json',
+    sources: [{ ...block, rowGroups: [0, 2] }],
+  };
+  const ids = async (over: Partial<SearchJob> = {}) => {
+    const { found: traces, inspectedBytes } = await cached.search({ ...job, ...over }, run);
+    return [unpackFound(traces)[0]!.traceId, inspectedBytes];
+  };
+  t.same(await ids(), ['1', 3]);
+  t.same(await ids(), ['1', 0], 'nothing was read');
+  t.same(await ids({ range: { startSec: 6, endSec: 24 } }), ['1', 0], 'any range around the block');
+  const others: readonly Partial<SearchJob>[] = [
+    { query: '{ }' },
+    { limit: 8 },
+    { spansPerSpanSet: 4 },
+    { format: 'proto' },
+    { order: { by: 'duration', isDescending: true } },
+    { after: { value: 5n, traceId: 'a' } },
+    { range: ANY },
+    { sources: [{ ...block, rowGroups: [2, 4] }] },
+    { sources: [{ ...block, rowGroups: [0, 2], meta: { ...block.meta, blockId: 'c' } }] },
+  ];
+  for (const [i, over] of others.entries()) t.same(await ids(over), [String(i + 2), 3], JSON.stringify(i));
+  runs = 100;
+  const never: readonly Partial<SearchJob>[] = [
+    { range: { startSec: 10, endSec: 25 } },
+    { range: { startSec: 5, endSec: 20 } },
+    { sources: [head('h')] },
+    { sources: [{ ...block, without: Int32Array.of(1) }] },
+    { isExplained: true },
+  ];
+  for (const over of never) {
+    const [first] = await ids(over);
+    t.not((await ids(over))[0], first);
+  }
+  failures = [{ source: 'b', code: 'block_corrupt', message: 'x' }];
+  const [first] = await ids({ query: '{ name = "x" }' });
+  t.not((await ids({ query: '{ name = "x" }' }))[0], first, 'what was not read whole is read again');
+  failures = [];
+  runs = 200;
+  for (let i = 0; i < 20; i++) await ids({ limit: 20 + i });
+  t.same(await ids({ limit: 39 }), ['220', 0]);
+  t.same((await ids({ limit: 20 }))[1], 3, 'what was used longest ago went');
+  const text = await metrics.text();
+  t.match(text, /^tempo_querier_result_cache_requests_total\{result="hit"\} 3$/m);
+  t.ok(Number(/^tempo_querier_result_cache_bytes (\d+)$/m.exec(text)?.[1]) <= 3000);
 });

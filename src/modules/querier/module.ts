@@ -36,6 +36,7 @@ import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
 import { distinctSources, type PlannedJob, planTrace } from './plan.ts';
 import { Planner, type QueryPlan } from './planner.ts';
+import { CachedJobs, type ResultCache } from './result-cache.ts';
 import { runJobs } from './run-jobs.ts';
 import { findMetrics, secondsOf } from './metrics.ts';
 import { findTagNames, findTagValues } from './tags.ts';
@@ -56,6 +57,8 @@ export interface QuerierOptions {
   readonly samplesMax: number;
   /** Of what is known about traces that lie in several sources. */
   readonly sharedCacheBytes: number;
+  /** Of what jobs over blocks answered; undefined = none. */
+  readonly resultCache?: ResultCache | undefined;
   /** Time that a job of this kind may take; 0 = as long as it takes. */
   readonly jobLimitMs: (kind: ScanJob['kind']) => number;
   readonly nowMs: () => number;
@@ -79,6 +82,7 @@ export class LocalQuerier implements Querier {
   private readonly options: QuerierOptions;
   private readonly pool: Pick<ScanPool, 'run'>;
   private readonly planner: Planner;
+  private readonly cachedJobs: CachedJobs;
   private readonly failedSources: Counter;
   private readonly jobsPerQuery: Histogram;
 
@@ -87,6 +91,7 @@ export class LocalQuerier implements Querier {
     const { pool, jobLimitMs } = options;
     this.pool = { run: (job, how) => pool.run(job, { ...how, limitMs: jobLimitMs(job.kind) }) };
     this.planner = new Planner({ ...options, pool: this.pool });
+    this.cachedJobs = new CachedJobs(options.resultCache, options.metrics);
     this.failedSources = options.metrics.counter(
       'tempo_querier_failed_sources_total',
       'Blocks or heads that a query could not read; its answer was partial.',
@@ -295,9 +300,11 @@ export class LocalQuerier implements Querier {
   }
 
   private async runSearch(job: SearchJob, options: RunOptions): Promise<SearchJobResult> {
-    const result = await this.pool.run(job, options);
-    if (result.kind !== 'search') throw new Error('a search job answered as something else');
-    return result;
+    return this.cachedJobs.search(job, async () => {
+      const result = await this.pool.run(job, options);
+      if (result.kind !== 'search') throw new Error('a search job answered as something else');
+      return result;
+    });
   }
 
   private async runTrace(job: TraceJob, options: RunOptions): Promise<TraceJobResult> {

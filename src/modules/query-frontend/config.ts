@@ -1,5 +1,15 @@
 // The query_frontend block.
-import { block, bool, duration, float, int, list, text, type BlockOptions } from '../../config/field.ts';
+import {
+  block,
+  bool,
+  duration,
+  float,
+  int,
+  list,
+  size,
+  text,
+  type BlockOptions,
+} from '../../config/field.ts';
 
 const sloFields = {
   duration_slo: duration('0s', 'an answer within it is within the objective, 0 = off', { hidden: true }),
@@ -34,6 +44,10 @@ export const queryFrontendFields = {
     most_recent_shards: int(200, 'shards for most_recent ordering'),
     default_spans_per_span_set: int(3, 'spss default'),
     max_spans_per_span_set: int(100, 'spss cap, 0 = off'),
+    result_cache_bytes: size('0', 'memory for what parts of searches over blocks have answered, 0 = off', {
+      hidden: true,
+      ours: true,
+    }),
     ...sloFields,
     metadata_slo: block(sloFields, 'objective of the tag endpoints', { hidden: true }),
   }),

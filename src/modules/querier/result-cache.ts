@@ -1,0 +1,102 @@
+// What jobs over blocks answered: blocks never change, so that the same job need not be done twice.
+import { ByteLru } from '../../lib/lru.ts';
+import type { SearchJob, SearchJobResult } from '../../store/scan-job.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+
+/** Where answers of jobs are kept. It may forget any, and be in another process. */
+export interface ResultCache {
+  get(key: string): Promise<SearchJobResult | undefined>;
+  set(key: string, result: SearchJobResult): void;
+}
+
+/** What an entry takes beside its arrays and its key. */
+const ENTRY_BYTES = 500;
+
+/** In this process, bounded by bytes. */
+export class LocalResultCache implements ResultCache {
+  private readonly entries: ByteLru;
+
+  constructor(bytesMax: number, metrics: Metrics) {
+    this.entries = new ByteLru(bytesMax);
+    metrics.gauge(
+      'tempo_querier_result_cache_bytes',
+      'Memory of the answers of parts of searches that are kept.',
+      [],
+      (gauge) => gauge.set(this.entries.sizeBytes),
+    );
+  }
+
+  async get(key: string): Promise<SearchJobResult | undefined> {
+    return this.entries.get<SearchJobResult>(key);
+  }
+
+  set(key: string, result: SearchJobResult): void {
+    const { ids, starts, durations, bodies, bodyEnds } = result.found;
+    const arrays = [ids, starts, durations, bodies, bodyEnds];
+    const bytes = arrays.reduce((sum, { byteLength }) => sum + byteLength, ENTRY_BYTES + 2 * key.length);
+    this.entries.set(key, result, bytes);
+  }
+}
+
+/** Does jobs, or answers them as they were answered before. */
+export class CachedJobs {
+  private readonly cache: ResultCache | undefined;
+  private readonly requests;
+
+  /** @param cache undefined = every job is done. */
+  constructor(cache: ResultCache | undefined, metrics: Metrics) {
+    this.cache = cache;
+    this.requests = metrics.counter(
+      'tempo_querier_result_cache_requests_total',
+      'Parts of searches that were looked for among the answers that are kept, and what came of it.',
+      ['result'],
+    );
+  }
+
+  async search(job: SearchJob, run: () => Promise<SearchJobResult>): Promise<SearchJobResult> {
+    const key = this.cache === undefined ? undefined : resultKey(job);
+    if (this.cache === undefined || key === undefined) return run();
+    const cached = await this.cache.get(key);
+    this.requests.inc({ result: cached === undefined ? 'miss' : 'hit' });
+    // As in Tempo what was not read again does not count.
+    if (cached !== undefined) {
+      return { ...cached, inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
+    }
+    const result = await run();
+    if (result.failures.length === 0) this.cache.set(key, result);
+    return result;
+  }
+}
+
+/** Equal keys = equal answers; undefined: the answer may change, or is of this one query only. */
+function resultKey(job: SearchJob): string | undefined {
+  const { sources, whole, range, isExplained = false } = job;
+  if (whole !== undefined || sources.length === 0 || isExplained) return undefined;
+  const parts: string[] = [];
+  for (const source of sources) {
+    if (source.kind === 'head' || source.without !== undefined) return undefined;
+    const { meta, rowGroups } = source;
+    if (!coversBlock(range, meta)) return undefined;
+    parts.push(`${meta.blockId} ${rowGroups?.join('-') ?? ''}`);
+  }
+  const { query, limit, spansPerSpanSet, format, order, after } = job;
+  // Both ends are given, or none: then nothing is left out for its time.
+  const asked = [
+    limit,
+    spansPerSpanSet,
+    format,
+    order?.by,
+    order?.isDescending,
+    after?.value,
+    after?.traceId,
+  ];
+  return [...parts, range.startSec === undefined, ...asked.map(String), query].join('|');
+}
+
+/** Of a block that lies within the range nothing is left out. */
+function coversBlock(
+  { startSec = -Infinity, endSec = Infinity }: SearchJob['range'],
+  block: { readonly startSec: number; readonly endSec: number },
+): boolean {
+  return startSec < block.startSec && endSec > block.endSec;
+}
