@@ -7,9 +7,9 @@ import { TempoError } from '../lib/errors.ts';
 import { readSmallFile } from '../rpc/read-small-file.ts';
 import type { Service } from '../lib/service.ts';
 import type { Overrides } from '../overrides/overrides.ts';
-import { loadTenants } from '../overrides/tenants.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Gauge, Metrics } from '../telemetry/metrics.ts';
+import { OverridesReader } from './overrides-thread.ts';
 
 export interface OverridesServiceOptions {
   readonly overrides: Overrides;
@@ -42,10 +42,11 @@ class OverridesFile implements OverridesService {
   readonly #options: OverridesServiceOptions;
   readonly #isGood: Gauge | undefined;
   readonly #hash: Gauge | undefined;
+  readonly #reader = new OverridesReader();
   #timer: NodeJS.Timeout | undefined;
   #isBusy = false;
   #text: string | undefined;
-  /** What could not be used the last time: reading a large file takes seconds, in which nobody is served. */
+  /** What could not be used the last time: reading a large file takes seconds. */
   #bad: { readonly text: string; readonly err: unknown } | undefined;
   /** What was told of the last time: it is told again when it changes. */
   #told = '';
@@ -82,9 +83,9 @@ class OverridesFile implements OverridesService {
     if (periodMs > 0) this.#timer = setInterval(() => void this.reload(), periodMs).unref();
   }
 
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     clearInterval(this.#timer);
-    return Promise.resolve();
+    await this.#reader.stop();
   }
 
   async reload(): Promise<void> {
@@ -110,7 +111,7 @@ class OverridesFile implements OverridesService {
     if (text === this.#bad?.text) throw this.#bad.err;
     this.#bad = undefined;
     try {
-      if (text !== this.#text) this.#use(text);
+      if (text !== this.#text) await this.#use(text);
     } catch (err) {
       this.#bad = { text, err };
       throw err;
@@ -119,9 +120,9 @@ class OverridesFile implements OverridesService {
     this.#isGood?.set({ config: CONFIG }, 1);
   }
 
-  #use(text: string): void {
+  async #use(text: string): Promise<void> {
     const { path, env, overrides, logger } = this.#options;
-    const { tenants, warnings } = loadTenants({ name: path, text, env });
+    const { tenants, warnings } = await this.#reader.load({ name: path, text, env });
     overrides.replace(tenants);
     this.#text = text;
     for (const warning of warnings) {

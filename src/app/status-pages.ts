@@ -31,21 +31,21 @@ interface Part {
 type Mode = string | undefined;
 
 export function registerStatusPages(app: FastifyInstance, options: StatusOptions): void {
-  const parts: Readonly<Record<string, (mode: Mode) => Part>> = {
-    version: () => ({ text: `GET /status/version\n${versionText()}` }),
-    services: () => ({ text: `GET /status/services\n${servicesText(options)}` }),
-    endpoints: () => ({ text: `GET /status/endpoints\n${endpointsText(options)}` }),
-    runtime_config: (mode) => ({ text: runtimeConfigText(options.overrides, mode) }),
-    config: (mode) => configPart(options.config, mode),
+  const parts: Readonly<Record<string, (mode: Mode) => Promise<Part>>> = {
+    version: async () => ({ text: `GET /status/version\n${versionText()}` }),
+    services: async () => ({ text: `GET /status/services\n${servicesText(options)}` }),
+    endpoints: async () => ({ text: `GET /status/endpoints\n${endpointsText(options)}` }),
+    runtime_config: async (mode) => ({ text: await runtimeConfigText(options.overrides, mode) }),
+    config: async (mode) => configPart(options.config, mode),
   };
-  getOnly(app, '/status', (request, reply) =>
-    sendParts(
-      reply,
-      Object.values(parts).map((part) => part(modeOf(request))),
-    ),
-  );
+  getOnly(app, '/status', async (request, reply) => {
+    const all = Object.values(parts).map((part) => part(modeOf(request)));
+    return sendParts(reply, await Promise.all(all));
+  });
   for (const [name, part] of Object.entries(parts)) {
-    getOnly(app, `/status/${name}`, (request, reply) => sendParts(reply, [part(modeOf(request))]));
+    getOnly(app, `/status/${name}`, async (request, reply) =>
+      sendParts(reply, [await part(modeOf(request))]),
+    );
   }
   app.all('/status/usage-stats', (_request, reply) => reply.type(TEXT).send('usage-stats is not enabled\n'));
 }
@@ -58,9 +58,9 @@ function modeOf({ url }: FastifyRequest): Mode {
 function getOnly(
   app: FastifyInstance,
   url: string,
-  answer: (request: FastifyRequest, reply: FastifyReply) => FastifyReply,
+  answer: (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>,
 ): void {
-  app.all(url, (request, reply) =>
+  app.all(url, async (request, reply) =>
     request.method === 'GET' ? answer(request, reply) : reply.code(405).send(),
   );
 }

@@ -82,6 +82,14 @@ function plainBlock(
   return out;
 }
 
+/** As JSON, by field. */
+const defaults = new WeakMap<Field, string>();
+
 function isDefault(field: Field, value: unknown): boolean {
-  return JSON.stringify(value) === JSON.stringify(decode(field, undefined, '', []));
+  let text = defaults.get(field);
+  if (text === undefined) {
+    text = String(JSON.stringify(decode(field, undefined, '', [])));
+    defaults.set(field, text);
+  }
+  return String(JSON.stringify(value)) === text;
 }

@@ -200,12 +200,7 @@ export interface MetricsAnswer {
 }
 
 export interface Querier {
-  /** @param onProgress is told when more of the jobs are done, with a way to ask what they read so far. */
-  metrics(
-    query: MetricsQuery,
-    signal?: AbortSignal,
-    onProgress?: (statsOf: () => QueryStats) => void,
-  ): Promise<MetricsAnswer>;
+  metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer>;
   /** Signals and progress are those of `search`. */
   tagNames(
     query: TagNamesQuery,

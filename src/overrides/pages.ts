@@ -1,4 +1,5 @@
 // The texts of /status/overrides, /status/overrides/{tenant} and /status/runtime_config, as Tempo shows them.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { block } from '../config/field.ts';
 import { difference, plainConfig } from '../config/print.ts';
@@ -10,30 +11,44 @@ import { type UserLimits, userLimitsFromPlain } from './user-limits.ts';
 type Plain = Readonly<Record<string, unknown>>;
 
 const defaultsBlock = block(limitsFields);
+/** Longest stretch of work without a pause. */
+const SLICE_MS = 5;
+
 const tenantBlock = block(tenantLimitsFields);
 
 /**
- * YAML of all limits.
+ * YAML of all limits. It pauses between tenants, so that thousands of them hold up nothing else.
  * @param mode `diff` = only what tenants have other than the defaults.
  */
-export function runtimeConfigText(overrides: Overrides, mode: string | undefined): string {
+export async function runtimeConfigText(overrides: Overrides, mode: string | undefined): Promise<string> {
+  const isDiff = mode === 'diff';
   const defaults = plainConfig(defaultsBlock, overrides.defaults) as Plain;
-  const tenants = sortedByKey(overrides.tenants).map(([name, limits]): [string, Plain] => [
-    name,
-    plainTenant(limits),
-  ]);
-  const shown =
-    mode === 'diff' ? differences(defaults, tenants) : { defaults, overrides: Object.fromEntries(tenants) };
-  const users = sortedByKey(overrides.userLimits).map(([name, limits]) => [name, plainUserLimits(limits)]);
-  const own =
-    users.length === 0 ? '' : `---\n${yaml({ user_configurable_overrides: Object.fromEntries(users) })}`;
-  return `GET /status/runtime_config\n---\n${yaml(shown)}${own}`;
+  const tenants = await tenantTexts(overrides.tenants, (limits) => {
+    const plain = plainTenant(limits);
+    return isDiff ? difference(plain, defaults) : plain;
+  });
+  const users = await tenantTexts(overrides.userLimits, plainUserLimits);
+  const parts = [isDiff ? '' : yaml({ defaults }), tenants === '' ? '' : `overrides:\n${tenants}`];
+  if (tenants === '') parts.push(isDiff ? '{}\n' : 'overrides: {}\n');
+  if (users !== '') parts.push(`---\nuser_configurable_overrides:\n${users}`);
+  return `GET /status/runtime_config\n---\n${parts.join('')}`;
 }
 
-function differences(defaults: Plain, tenants: readonly (readonly [string, Plain])[]): Plain {
-  const differing = tenants.map(([name, limits]) => [name, difference(limits, defaults)] as const);
-  const shown = differing.filter(([, limits]) => limits !== undefined);
-  return shown.length === 0 ? {} : { overrides: Object.fromEntries(shown) };
+/** @param plainOf undefined = the tenant is not shown. */
+async function tenantTexts<T>(
+  limitsOf: ReadonlyMap<string, T>,
+  plainOf: (limits: T) => unknown,
+): Promise<string> {
+  const texts: string[] = [];
+  let pauseAtMs = performance.now() + SLICE_MS;
+  for (const [tenant, limits] of sortedByKey(limitsOf)) {
+    const plain = plainOf(limits);
+    if (plain !== undefined) texts.push(yaml({ [tenant]: plain }).replaceAll(/^(?=.)/gm, '  '));
+    if (performance.now() < pauseAtMs) continue;
+    await nextTurn();
+    pauseAtMs = performance.now() + SLICE_MS;
+  }
+  return texts.join('');
 }
 
 export function overridesPage(overrides: Overrides, now: Date): string {

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import t from 'tap';
 import { blockRetention } from '../../src/app/block-retention.ts';
 import { rootBlock } from '../../src/app/config.ts';
@@ -193,14 +194,14 @@ t.test('pages', async (t) => {
     '',
     `${GOOD}  '<b>': {ingestion: {rate_limit_bytes: 15_000_000, burst_size_bytes: 1}}\n`,
   );
-  const all = runtimeConfigText(overrides, undefined);
+  const all = await runtimeConfigText(overrides, undefined);
   t.match(all, /^GET \/status\/runtime_config\n---\ndefaults:\n {2}ingestion:\n {4}rate_strategy: local\n/);
   t.match(all, /\noverrides:\n {2}'\*':\n {4}ingestion:\n {6}rate_limit_bytes: 8\n/);
   t.match(
     all,
     '\n  flat:\n    ingestion:\n      rate_limit_bytes: 5\n      burst_size_bytes: 6\n    forwarders:\n',
   );
-  const diff = runtimeConfigText(overrides, 'diff');
+  const diff = await runtimeConfigText(overrides, 'diff');
   t.notMatch(diff, 'defaults:');
   t.match(
     diff,
@@ -254,6 +255,49 @@ t.test('the file changes', async (t) => {
   t.equal(await isGood(), '1');
   t.same([...overrides.tenants.keys()], ['b']);
   await service.stop();
+});
+
+t.test('a large file is read beside the work', async (t) => {
+  const path = join(t.testdir(), 'overrides.yaml');
+  const fileOf = (count: number, key: string): string => {
+    const tenants = Array.from(
+      { length: count },
+      (_, i) => `  t${i}: {ingestion: {${key}: 1, burst_size_bytes: ${i + 1}}}`,
+    );
+    return `overrides:\n${tenants.join('\n')}`;
+  };
+  const { overrides, metrics } = overridesOf();
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'error', format: 'logfmt', write: (line) => void lines.push(line) });
+  const env = { HOME: '/' };
+  const service = createOverridesService({ overrides, path, periodMs: 0, env, logger, metrics });
+  writeFileSync(path, fileOf(20, 'rate_limit_bytes'));
+  await service.start();
+  writeFileSync(path, fileOf(1500, 'rate_limit_bytes'));
+  const delays = monitorEventLoopDelay({ resolution: 1 });
+  delays.enable();
+  await service.reload();
+  delays.disable();
+  t.equal(overrides.tenants.size, 1500);
+  t.equal(overrides.of('t1499').ingestion.burstSizeBytes, 1500);
+  // On the main thread it takes a second and more.
+  t.ok(delays.max < 400e6, `the loop waited for ${delays.max / 1e6} ms`);
+  let turns = 0;
+  const turning = setInterval(() => void turns++, 1);
+  t.match(
+    await runtimeConfigText(overrides, 'diff'),
+    '\n  t99:\n    ingestion:\n      burst_size_bytes: 100\n',
+  );
+  clearInterval(turning);
+  t.ok(turns > 2, 'others have their turn while it is shown');
+  writeFileSync(path, fileOf(1500, 'rate_limit'));
+  await service.reload();
+  t.equal(overrides.tenants.size, 1500, 'the last good one holds');
+  t.match(lines.join(''), /t9.ingestion.rate_limit: unknown key; and 1490 more/);
+  writeFileSync(path, fileOf(1000, 'rate_limit_bytes'));
+  const late = service.reload();
+  await service.stop();
+  await late;
 });
 
 t.test('what may stand in place of the file', async (t) => {
@@ -392,7 +436,7 @@ t.test('limits that a tenant sets itself: the API', async (t) => {
   t.notMatch(own, 'span_metrics');
   t.match(tenantPage(overrides, 'two', new Date(0)), 'No user-configurable overrides set');
   t.match(overridesPage(overrides, new Date(0)), '>one</a></td><td></td><td>x</td>');
-  t.match(runtimeConfigText(overrides, undefined), '\n---\nuser_configurable_overrides:\n  one:\n');
+  t.match(await runtimeConfigText(overrides, undefined), '\n---\nuser_configurable_overrides:\n  one:\n');
   t.match(await ask('DELETE', undefined, '', ''), { status: 428 });
   t.match(await ask('DELETE'), { status: 200, body: '' });
   t.match(await ask('DELETE'), { status: 200 }, 'what is not there is deleted');

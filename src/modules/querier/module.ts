@@ -4,7 +4,6 @@ import type {
   MetricsAnswer,
   MetricsQuery,
   Querier,
-  QueryStats,
   SearchAnswer,
   SearchProgress,
   SearchQuery,
@@ -138,11 +137,7 @@ export class LocalQuerier implements Querier {
     }
   }
 
-  async metrics(
-    query: MetricsQuery,
-    signal?: AbortSignal,
-    onProgress?: (statsOf: () => QueryStats) => void,
-  ): Promise<MetricsAnswer> {
+  async metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer> {
     const { tenant } = query;
     const range = secondsOf(query);
     const gathered = await this.gather(tenant, range, range, signal);
@@ -155,7 +150,6 @@ export class LocalQuerier implements Querier {
         sources,
         plan,
         samplesMax,
-        onProgress,
         ...this.pace(signal),
       });
       this.report(failures, partial);

@@ -160,30 +160,14 @@ export class Reads {
     return { ...form, answer };
   }
 
-  /**
-   * @param isInstant asks for one value of each series and not for one at every step.
-   * @param onProgress is told when more was read, with a way to take what is known of the answer: no series.
-   */
-  async metrics(
-    call: ReadCall,
-    isInstant: boolean,
-    format: 'proto' | 'json',
-    onProgress?: OnProgress<FoundMetrics>,
-  ): Promise<FoundMetrics> {
+  /** @param isInstant asks for one value of each series and not for one at every step. */
+  async metrics(call: ReadCall, isInstant: boolean, format: 'proto' | 'json'): Promise<FoundMetrics> {
     const { querier } = this.options;
     const limits = this.metricsLimits(call.tenant);
     const params = (isInstant ? parseInstantParams : parseRangeParams)(call.params, limits);
-    const { seriesMax } = params;
-    const query = { tenant: call.tenant, ...params, isInstant, format };
-    const answer = await querier.metrics(query, call.signal, (statsOf) =>
-      onProgress?.(() => ({
-        answer: { series: [], isCut: false, stats: statsOf(), partial: [] },
-        isInstant,
-        seriesMax,
-      })),
-    );
+    const answer = await querier.metrics({ tenant: call.tenant, ...params, isInstant, format }, call.signal);
     call.seen.bytes += answer.stats.inspectedBytes;
-    return { answer, isInstant, seriesMax };
+    return { answer, isInstant, seriesMax: params.seriesMax };
   }
 
   async metricsSummary(call: ReadCall): Promise<Summary> {

@@ -27,7 +27,7 @@ export async function entriesOf(
   return found;
 }
 
-export async function fieldEntries(
+async function fieldEntries(
   scan: Scan,
   field: Field,
   vector: Vector,
