@@ -68,6 +68,8 @@ const BODIES_BYTES_MIN = 64 * 1024 * 1024;
 const BODIES_BYTES_MAX = 512 * 1024 * 1024;
 /** Share of the rest in which scan threads together keep decoded parts of blocks. */
 const SCAN_CACHE_SHARE = 0.15;
+/** For answers of searches that are made or sent. */
+const RESULTS_SHARE = 0.12;
 /** For what is known about traces that lie in several blocks: four bytes for each copy. */
 const SHARED_TRACES_SHARE = 0.02;
 /** Share of the rest that the heaps of scan threads may take together, and the least of one. */
@@ -300,6 +302,7 @@ function createQuerier(
     scanThreads: scanThreads(),
     concurrentJobs: config.queryFrontend.search.concurrentJobs,
     samplesMax: ofMetrics.maxSamples,
+    resultBytesMax: Math.floor(sharedBytes * RESULTS_SHARE),
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
     resultCache: resultCacheBytes > 0 ? new LocalResultCache(resultCacheBytes, metrics) : undefined,
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,

@@ -65,6 +65,8 @@ export interface SearchJob extends QueryInput {
   readonly range: TimeRange;
   readonly order?: TraceOrder | undefined;
   readonly after?: TracePosition | undefined;
+  /** Newest first only: older traces are not in the answer, and that more match than are in it is known. */
+  readonly notBeforeUnixNano?: bigint | undefined;
   readonly limit: number;
   readonly spansPerSpanSet: number;
   readonly format: 'proto' | 'json';

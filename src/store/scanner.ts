@@ -64,7 +64,8 @@ export class Scanner {
       job,
       signal,
     )(async (source, excluded) => {
-      const notBeforeUnixNano = hasMore && isNewest ? found[job.limit - 1]?.startUnixNano : undefined;
+      const isFull = hasMore && isNewest && found.length >= job.limit;
+      const notBeforeUnixNano = isFull ? found[job.limit - 1]?.startUnixNano : job.notBeforeUnixNano;
       const options = { ...searchOptions(job, signal), notBeforeUnixNano, excludeTraces: excluded };
       const outcome = await (reports === undefined
         ? searchSource(query, source, options)

@@ -105,6 +105,7 @@ function querierOver(sources: readonly ScanSource[], backend: MemoryStore) {
     scanThreads: 2,
     concurrentJobs: 1000,
     samplesMax: 1_000_000,
+    resultBytesMax: 1 << 20,
     sharedCacheBytes: 1 << 20,
     jobLimitMs: () => 0,
     nowMs: () => 0,

@@ -5,8 +5,15 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
-import { mergeFirst } from '../../src/modules/querier/merge.ts';
-import { distinctSources, type PlannedJob, planSearch, planTrace } from '../../src/modules/querier/plan.ts';
+import { mergeFirst, SearchMerge } from '../../src/modules/querier/merge.ts';
+import {
+  answerBytes,
+  distinctSources,
+  type PlannedJob,
+  planSearch,
+  planTrace,
+} from '../../src/modules/querier/plan.ts';
+import { ResultBudget } from '../../src/modules/querier/result-budget.ts';
 import { runJobs } from '../../src/modules/querier/run-jobs.ts';
 import { CachedJobs } from '../../src/modules/querier/result-cache.ts';
 import { Settled } from '../../src/modules/querier/settled.ts';
@@ -243,6 +250,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
     scanThreads: 2,
     concurrentJobs,
     samplesMax: 1_000_000,
+    resultBytesMax: 1 << 20,
     sharedCacheBytes: 10_000,
     jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
     nowMs: () => 0,
@@ -383,6 +391,100 @@ t.test('jobs of a query: a few at a time, and all end with the first that fails'
     told.push(signal.aborted);
   });
   t.strictSame(told, Array(9).fill(true), 'each job is told that the query is over');
+});
+
+t.test('answers that are large together wait for each other, small ones do not', async (t) => {
+  const metrics = new Metrics();
+  const MIB = 1 << 20;
+  const budget = new ResultBudget({ bytesMax: 10 * MIB, waitMs: 0, metrics });
+  const large = await budget.take(50 * MIB, undefined);
+  const small = await budget.take(MIB, undefined);
+  const begun: string[] = [];
+  const wait = async (name: string, bytes: number, signal?: AbortSignal) => {
+    const lease = await budget.take(bytes, signal);
+    begun.push(name);
+    return lease;
+  };
+  const client = new AbortController();
+  const left = wait('left', 2 * MIB, client.signal);
+  const first = wait('first', 6 * MIB);
+  const second = wait('second', 4 * MIB);
+  t.match(await metrics.text(), /tempo_querier_waiting_searches 3\n/);
+  client.abort();
+  await t.rejects(left, { code: 'cancelled' });
+  large.holds(8 * MIB);
+  await Promise.resolve();
+  t.strictSame(begun, [], '8 and 1 and 6 MiB are too much');
+  large.drop();
+  const six = await first;
+  t.strictSame(begun, ['first'], '1 and 6 and 4 too');
+  small.drop();
+  const four = await second;
+  t.match(await metrics.text(), /tempo_querier_result_bytes 10485760\n/);
+  six.drop();
+  four.drop();
+  four.drop();
+  t.match(await metrics.text(), /tempo_querier_result_bytes 0\n/);
+
+  const impatient = new ResultBudget({ bytesMax: 1, waitMs: 1, metrics: new Metrics() });
+  await impatient.take(2 * MIB, undefined);
+  await t.rejects(impatient.take(2 * MIB, undefined), {
+    code: 'resource_exhausted',
+    message: 'answers of searches hold 2097152 bytes of at most 1, try again later or with a lower limit',
+  });
+});
+
+t.test('how large an answer may be', (t) => {
+  const block = (totalObjects: number, spans: number): SourceRef => ({
+    kind: 'block',
+    meta: { ...meta('x', 90 * spans), totalObjects },
+    location: 'backend',
+  });
+  const of = (sources: readonly SourceRef[], limit: number, spansPerSpanSet: number): number =>
+    answerBytes(sources, { limit, spansPerSpanSet });
+  t.equal(of([block(1000, 20_000)], 20, 3), 20 * (400 + 3 * 200));
+  t.equal(of([block(1000, 20_000), block(1000, 0)], 1e6, 0), 2000 * (400 + 10 * 200));
+  t.equal(of([], 1e6, 0), 0);
+  t.equal(of([{ kind: 'head', blockId: 'h', sab: new HeadBuilder({ maxBytes: 1 << 20 }).sab }], 5, 0), 0);
+  t.end();
+});
+
+t.test('of what jobs found only what is of use is held', (t) => {
+  const jobs = Array.from({ length: 3 }, (_, affinity): PlannedJob => {
+    return { input: { sources: [head('h')] }, affinity, newestStart: Infinity };
+  });
+  const merge = new SearchMerge({ limit: 2 }, [], jobs, 0);
+  let done = 0;
+  const large = (traceId: string, startUnixNano: bigint) => {
+    const json = new Uint8Array(1 << 20);
+    return { traceId, startUnixNano, durationNanos: 1n, json };
+  };
+  const add = (traces: readonly ReturnType<typeof large>[]): void => {
+    const counts = { hasMore: false, inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
+    merge.add(jobs[done++]!.input, {
+      kind: 'search',
+      found: packFound(traces, 'json'),
+      ...counts,
+      report: undefined,
+      failures: [],
+    });
+  };
+  add([large('a', 9n), large('b', 3n)]);
+  t.equal(merge.heldBytes, 2 << 20);
+  t.equal(merge.notBeforeUnixNano, undefined, 'nothing is known of others');
+  add([large('c', 5n), large('d', 2n)]);
+  t.equal(merge.heldBytes, 4 << 20);
+  t.equal(merge.notBeforeUnixNano, 5n);
+  add([large('e', 4n)]);
+  t.equal(merge.heldBytes, 2 << 20, 'what is left was copied');
+  t.same(
+    merge.traces.map(({ traceId, body }) => [traceId, body.buffer.byteLength]),
+    [
+      ['a', 1 << 20],
+      ['c', 1 << 20],
+    ],
+  );
+  t.end();
 });
 
 t.test('a query that fails lets go of its sources too', async (t) => {

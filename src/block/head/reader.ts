@@ -11,6 +11,9 @@ import {
 import { VecReader } from './vec.ts';
 import { word32 } from './wire.ts';
 
+const SPANS_AT = HEAD_VEC_NAMES.indexOf('spanTrace');
+const TRACES_AT = HEAD_VEC_NAMES.indexOf('traceId');
+
 export type HeadVecs = { readonly [name in HeadVecName]: VecReader };
 
 /**
@@ -147,4 +150,10 @@ function readCounts(sab: SharedArrayBuffer): Int32Array {
 /** Changes whenever a head has got more: equal versions = the same content. */
 export function headVersion(sab: SharedArrayBuffer): number {
   return Atomics.load(new Int32Array(sab, 0, COUNTS_OFFSET_WORDS), CONTROL_VERSION);
+}
+
+/** Of what a head holds by now. */
+export function headCounts(sab: SharedArrayBuffer): { readonly spans: number; readonly traces: number } {
+  const counts = readCounts(sab);
+  return { spans: counts[SPANS_AT]!, traces: counts[TRACES_AT]! };
 }

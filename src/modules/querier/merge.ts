@@ -14,6 +14,8 @@ import { blockIdOf, type PlannedJob } from './plan.ts';
 import { Settled } from './settled.ts';
 
 const NANOS_PER_MICRO = 1000n;
+/** Less is not worth a copy. */
+const HELD_BYTES_MIN = 1 << 20;
 
 /** The answer of a search while its jobs finish. */
 export class SearchMerge implements SearchProgress {
@@ -21,6 +23,8 @@ export class SearchMerge implements SearchProgress {
   traces: readonly UnpackedTrace[] = [];
   /** More match than these. */
   hasMore = false;
+  /** Memory of the bodies. */
+  heldBytes = 0;
   /** Of jobs that are explained. */
   readonly reports: JobReport[] = [];
   private readonly query: Pick<SearchQuery, 'limit' | 'order'>;
@@ -61,8 +65,27 @@ export class SearchMerge implements SearchProgress {
     const found = unpackFound(result.found);
     const { limit, order } = this.query;
     const isCut = this.traces.length + found.length > limit;
-    if (found.length > 0) this.traces = mergeFirst([this.traces, found], limit, order);
+    if (found.length > 0) {
+      this.traces = mergeFirst([this.traces, found], limit, order);
+      this.heldBytes += result.found.bodies.byteLength;
+      this.letGo();
+    }
     this.hasMore ||= result.hasMore || (isCut && this.traces.length === limit);
+  }
+
+  /** Bodies lie in what their jobs answered: when little of it is of use still, that is copied. */
+  private letGo(): void {
+    const usedBytes = this.traces.reduce((sum, { body }) => sum + body.length, 0);
+    if (this.heldBytes <= HELD_BYTES_MIN || this.heldBytes <= 2 * usedBytes) return;
+    this.traces = this.traces.map((trace) => ({ ...trace, body: trace.body.slice() }));
+    this.heldBytes = usedBytes;
+  }
+
+  /** What older traces cannot be in the answer, once it is known that there are more than it takes. */
+  get notBeforeUnixNano(): bigint | undefined {
+    const { limit, order = NEWEST_FIRST } = this.query;
+    if (!this.hasMore || !isNewestFirst(order) || this.traces.length < limit) return undefined;
+    return this.traces.at(-1)?.startUnixNano;
   }
 
   /** Whether a trace that starts at this microsecond, or before, may be in the answer. */

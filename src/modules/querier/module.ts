@@ -33,8 +33,9 @@ import type { Logger } from '../../telemetry/log.ts';
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
 import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
-import { distinctSources, type PlannedJob, planTrace } from './plan.ts';
+import { answerBytes, distinctSources, type PlannedJob, planTrace } from './plan.ts';
 import { Planner, type QueryPlan } from './planner.ts';
+import { ResultBudget, type ResultLease } from './result-budget.ts';
 import { CachedJobs, type ResultCache } from './result-cache.ts';
 import { runJobs } from './run-jobs.ts';
 import { findMetrics, secondsOf } from './metrics.ts';
@@ -54,6 +55,8 @@ export interface QuerierOptions {
   readonly concurrentJobs: number;
   /** Values of series and intervals of a metrics query; more are left out. */
   readonly samplesMax: number;
+  /** Of answers of searches that are made or sent; others wait. */
+  readonly resultBytesMax: number;
   /** Of what is known about traces that lie in several sources. */
   readonly sharedCacheBytes: number;
   /** Of what jobs over blocks answered; undefined = none. */
@@ -65,6 +68,9 @@ export interface QuerierOptions {
 
 /** Without start and end a search means the last hour of the backend, and whatever is recent. */
 const DEFAULT_RANGE_SEC = 3600;
+
+/** A search waits for memory as long as so many jobs one after another may take. */
+const RESULT_WAIT_JOBS = 4;
 
 /** Of one query at a time: those that run, those that are next, and some to choose from. */
 const JOBS_PER_THREAD = 4;
@@ -82,6 +88,7 @@ export class LocalQuerier implements Querier {
   private readonly pool: Pick<ScanPool, 'run'>;
   private readonly planner: Planner;
   private readonly cachedJobs: CachedJobs;
+  private readonly results: ResultBudget;
   private readonly failedSources: Counter;
   private readonly jobsPerQuery: Histogram;
 
@@ -89,6 +96,11 @@ export class LocalQuerier implements Querier {
     this.options = options;
     const { pool, jobLimitMs } = options;
     this.pool = { run: (job, how) => pool.run(job, { ...how, limitMs: jobLimitMs(job.kind) }) };
+    this.results = new ResultBudget({
+      bytesMax: options.resultBytesMax,
+      waitMs: RESULT_WAIT_JOBS * jobLimitMs('search'),
+      metrics: options.metrics,
+    });
     this.planner = new Planner({ ...options, pool: this.pool });
     this.cachedJobs = new CachedJobs(options.resultCache, options.metrics);
     this.failedSources = options.metrics.counter(
@@ -113,14 +125,19 @@ export class LocalQuerier implements Querier {
     onProgress?: (progress: SearchProgress) => void,
   ): Promise<SearchAnswer> {
     const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
+    let lease: ResultLease | undefined;
     try {
       const { tenant, ...rest } = query;
+      lease = await this.results.take(answerBytes(gathered.sources, query), signal);
       const { jobs, inspectedBytes } = await this.plan(gathered, 'search', { tenant, signal });
       const merge = new SearchMerge(query, gathered.sources, jobs, inspectedBytes);
       const late = new LateJobs(signal);
       const isNeeded = ({ newestStart }: PlannedJob): boolean => merge.mayTake(newestStart);
       await runJobs(jobs, { ...this.pace(signal), isNeeded }, async ({ input, affinity }, end) => {
-        const job: SearchJob = { kind: 'search', ...rest, ...input };
+        // A cached answer is of use for other queries too.
+        const isCached = this.options.resultCache !== undefined;
+        const notBeforeUnixNano = isCached ? undefined : merge.notBeforeUnixNano;
+        const job: SearchJob = { kind: 'search', ...rest, ...input, notBeforeUnixNano };
         const result = await late.unless(this.runSearch(job, { tenant, affinity, signal: end }));
         if (result === undefined) return;
         this.report(result.failures, gathered.partial);
@@ -131,7 +148,11 @@ export class LocalQuerier implements Querier {
       if (!jobs.every(isNeeded)) merge.skipped();
       gathered.partial.push(...late.reasons(jobs.length));
       const { traces, hasMore, stats, reports } = merge;
+      keepUntilSent(lease, merge.heldBytes, signal);
       return { traces, hasMore, stats, partial: gathered.partial, reports };
+    } catch (err) {
+      lease?.drop();
+      throw err;
     } finally {
       gathered.release();
     }
@@ -333,6 +354,13 @@ export class LocalQuerier implements Querier {
       partial.push(text);
     }
   }
+}
+
+/** The signal of a query is raised when its answer has been sent, if not before. */
+function keepUntilSent(lease: ResultLease, bytes: number, signal: AbortSignal | undefined): void {
+  if (signal === undefined || signal.aborted) return lease.drop();
+  lease.holds(bytes);
+  signal.addEventListener('abort', () => lease.drop(), { once: true });
 }
 
 /** Ids are compared as text: lower-case hex digits and dashes at fixed places. */

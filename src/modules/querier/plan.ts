@@ -1,5 +1,7 @@
 // Which sources a query reads and how they are cut into jobs for scan threads. No I/O here.
+import { headCounts } from '../../block/head/reader.ts';
 import type { BlockMeta } from '../../block/meta.ts';
+import type { SearchQuery } from '../../contracts/query.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
 import type { QueryInput, ScanSource, SharedTracesJobResult, WholeTraces } from '../../store/scan-job.ts';
 
@@ -91,6 +93,35 @@ export function planWhole(
     const input = { sources: [], whole: { ...sources, places, range } };
     return { input, affinity: i, newestStart };
   });
+}
+
+/** Bytes of a block for each of its spans, and of an answer for each trace and each span that it shows. */
+const BLOCK_BYTES_PER_SPAN = 90;
+const ANSWER_BYTES_PER_TRACE = 400;
+const ANSWER_BYTES_PER_SPAN = 200;
+
+/** Roughly what a search may answer with, if all that there is matches. */
+export function answerBytes(
+  sources: readonly SourceRef[],
+  { limit, spansPerSpanSet }: Pick<SearchQuery, 'limit' | 'spansPerSpanSet'>,
+): number {
+  let traces = 0;
+  let spans = 0;
+  for (const source of sources) {
+    const counts = source.kind === 'head' ? headCounts(source.sab) : blockCounts(source.meta);
+    traces += counts.traces;
+    spans += counts.spans;
+  }
+  if (traces === 0) return 0;
+  const shown = spansPerSpanSet > 0 ? Math.min(spansPerSpanSet, spans / traces) : spans / traces;
+  return Math.min(limit, traces) * (ANSWER_BYTES_PER_TRACE + shown * ANSWER_BYTES_PER_SPAN);
+}
+
+function blockCounts({ totalObjects, sizeBytes }: BlockMeta): {
+  readonly traces: number;
+  readonly spans: number;
+} {
+  return { traces: totalObjects, spans: sizeBytes / BLOCK_BYTES_PER_SPAN };
 }
 
 /** Sources spread over at most `jobsMax` jobs, each with at least a few. */

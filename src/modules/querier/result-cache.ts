@@ -70,7 +70,8 @@ export class CachedJobs {
 
 /** Equal keys = equal answers; undefined: the answer may change, or is of this one query only. */
 function resultKey(job: SearchJob): string | undefined {
-  const { sources, whole, range, isExplained = false } = job;
+  const { sources, whole, range, notBeforeUnixNano, isExplained = false } = job;
+  if (notBeforeUnixNano !== undefined) return undefined;
   if (whole !== undefined || sources.length === 0 || isExplained) return undefined;
   const parts: string[] = [];
   for (const source of sources) {

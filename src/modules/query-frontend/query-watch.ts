@@ -19,7 +19,7 @@ export interface OpenQuery {
   readonly seen: { bytes: number };
   readonly signal: AbortSignal;
   readonly beginMs: number;
-  /** Its caller has left. */
+  /** Its caller has left, or has got all. */
   readonly cancel: () => void;
   readonly timer: NodeJS.Timeout | undefined;
   failure: unknown;
@@ -61,7 +61,8 @@ export class QueryWatch {
   }
 
   /** To be called when the answer has been sent, or cannot be. */
-  end({ op, seen, beginMs, failure, responseBytes }: OpenQuery, asked: Asked): void {
+  end({ op, seen, beginMs, failure, responseBytes, cancel }: OpenQuery, asked: Asked): void {
+    cancel(); // who holds something for the answer lets go of it
     const { log, metrics } = this.options;
     const { tenant } = asked;
     const durationMs = performance.now() - beginMs;
