@@ -66,10 +66,12 @@ export async function scanMetrics(
 
 export function finishMetrics(job: FinishMetricsJob): FinishMetricsJobResult {
   const { range, samplesMax, seriesMax } = job;
-  const { series, isPartial } = finishSeries(parse(job.query), range, job.parts, { cellsMax: samplesMax });
+  const { series, pool, isPartial } = finishSeries(parse(job.query), range, job.parts, {
+    cellsMax: samplesMax,
+  });
   const wanted = seriesMax > 0 ? series.slice(0, seriesMax) : series;
   const possible = wanted.slice(0, Math.max(1, Math.floor(samplesMax / intervalCount(range))));
-  const writer = new SeriesWriter(range, job);
+  const writer = new SeriesWriter(range, pool, job);
   const bodies = possible.map((one) => writer.write(one));
   const ends = new Float64Array(bodies.length);
   let end = 0;

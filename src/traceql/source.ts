@@ -173,6 +173,16 @@ export interface SpanSource {
     signal?: AbortSignal,
   ): Promise<readonly string[]>;
 
+  /**
+   * All attributes that some owners (by their ordinals) of a scope have: by name the vector of their values,
+   * in which others may be too.
+   */
+  attributes(
+    scope: AttributeScope,
+    owners: Bitset,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, Vector>>;
+
   /** Every value of the field at least once: a vector whose owners mean nothing. */
   distinct(field: Field, signal?: AbortSignal): Promise<Vector>;
 

@@ -148,6 +148,16 @@ export class ArraySource implements SpanSource {
     return [...new Set(having.flatMap(({ attributes }) => attributes.map(([name]) => name)))];
   }
 
+  async attributes(scope: AttributeScope, owners: Bitset): Promise<ReadonlyMap<string, Vector>> {
+    const vectors = new Map<string, Vector>();
+    for (const name of await this.attributeNames(scope, owners)) {
+      const field = { kind: 'attribute', scope, name } as const;
+      const entries = this.entriesOf(field).filter(({ owner }) => owners.has(owner));
+      vectors.set(name, toVector(ownerOf(field), entries));
+    }
+    return vectors;
+  }
+
   async distinct(field: Field): Promise<Vector> {
     return toVector(ownerOf(field), this.entriesOf(field));
   }

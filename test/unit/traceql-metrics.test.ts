@@ -11,7 +11,9 @@ import type { MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
 import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import { printQuery } from '../../src/traceql/print.ts';
-import type { SpanSource } from '../../src/traceql/source.ts';
+import { staticAt } from '../../src/traceql/engine/value-reader.ts';
+import type { AttributeScope, Owner, SpanSource, Vector } from '../../src/traceql/source.ts';
+import { Bitset } from '../../src/lib/bitset.ts';
 import { validate } from '../../src/traceql/validate.ts';
 import { ArraySource } from '../support/array-source.ts';
 import { canonical } from '../support/canonical.ts';
@@ -37,8 +39,9 @@ async function ask(given: Asked, sources: readonly SpanSource[]): Promise<{ seri
     await job.add(source);
     parts.push(structuredClone(job.part()));
   }
-  const writer = new SeriesWriter(asked, { format: 'json', isInstant: asked.isInstant });
-  const series = finishSeries(query, asked, parts, asked).series.map((one) => writer.write(one));
+  const finished = finishSeries(query, asked, parts, asked);
+  const writer = new SeriesWriter(asked, finished.pool, { format: 'json', isInstant: asked.isInstant });
+  const series = finished.series.map((one) => writer.write(one));
   return { series: series.map((bytes) => JSON.parse(new TextDecoder().decode(bytes)) as unknown) };
 }
 
@@ -119,6 +122,49 @@ await t.test('answers over a head as recorded', async (t) => {
   const { rowGroups } = await openGoldenBlock('vparquet4');
   await compare(t, await Promise.all(rowGroups.map(headOf)));
 });
+
+const SCOPE_OWNERS = {
+  span: 'span',
+  resource: 'resource',
+  instrumentation: 'scope',
+  event: 'event',
+  link: 'link',
+} as const;
+
+await t.test('attributes of some owners are those that single fields have', async (t) => {
+  const odd = (await openGoldenBlock('vparquet4-odd')).rowGroups;
+  const usual = (await openGoldenBlock('vparquet4')).rowGroups;
+  const newer = (await openGoldenBlock('vparquet5')).rowGroups;
+  const groups = [...odd, ...usual, ...newer];
+  const sources: SpanSource[] = [...groups, ...(await Promise.all(groups.map(headOf)))];
+  for (const source of sources) {
+    for (const [scope, owner] of Object.entries(SCOPE_OWNERS) as [AttributeScope, Owner][]) {
+      const names = await source.attributeNames(scope, undefined);
+      const fields = names.map((name) => ({ field: { kind: 'attribute', scope, name } }) as const);
+      const whole = await source.load(fields);
+      const last = Math.max(-1, ...whole.map((vector) => vector.owners?.at(-1) ?? vector.count - 1));
+      for (const step of [1, 3]) {
+        const owners = new Bitset(last + 1);
+        for (let i = 0; i <= last; i += step) owners.add(i);
+        const some = await source.attributes(scope, owners);
+        names.forEach((name, i) => {
+          const want = entriesShown(whole[i], owners);
+          t.equal(entriesShown(some.get(name), owners), want, `${source.name}: ${owner} ${name}`);
+        });
+      }
+    }
+  }
+});
+
+function entriesShown(vector: Vector | undefined, owners: Bitset): string {
+  const shown: string[] = [];
+  for (let entry = 0; entry < (vector?.count ?? 0); entry++) {
+    const owner = vector!.owners === undefined ? entry : vector!.owners[entry]!;
+    const value = staticAt(vector!, entry);
+    if (owners.has(owner)) shown.push(`${owner} ${value.type} ${'value' in value ? value.value : ''}`);
+  }
+  return shown.join('\n');
+}
 
 await t.test('above the limit a part of the series is there, and right', async (t) => {
   const spans = Array.from({ length: 600 }, (_, i) =>

@@ -1,4 +1,6 @@
 // Loads one attribute of a head as a vector: finds its entries by key, then their owners.
+import type { Bitset } from '../../lib/bitset.ts';
+import { IntList } from '../../lib/int-list.ts';
 import type { Owner, Vector } from '../../traceql/source.ts';
 import { ValueType } from '../../traceql/source.ts';
 import { Tag } from '../../model/otlp/encode.ts';
@@ -39,6 +41,37 @@ export function attributeVector(
   const hits = query.owners === undefined ? hitsOfAll(store, query) : hitsOf(store, query, query.owners);
   if (hits.length === 0) return emptyVector(store.owner);
   return new Loader(reader, store, hits.length, strings).load(hits);
+}
+
+/** All attributes of some owners, or of all: for each key of the dictionary the vector of its values. */
+export function attributeVectors(
+  reader: HeadReader,
+  store: AttributeStore,
+  owners: Bitset,
+  strings: HeadStrings,
+): ReadonlyMap<number, Vector> {
+  const hits = new Map<number, IntList>();
+  const { starts, keys } = store;
+  let lastKey = -1;
+  let last = new IntList(0);
+  for (let owner = owners.next(0); owner >= 0 && owner < starts.count; owner = owners.next(owner + 1)) {
+    const end = owner + 1 < starts.count ? starts.get(owner + 1) : keys.count;
+    for (let i = starts.get(owner); i < end; i++) {
+      const key = keys.get(i) >>> 4;
+      if (key !== lastKey) {
+        const known = hits.get(key);
+        last = known ?? new IntList();
+        lastKey = key;
+        if (known === undefined) hits.set(key, last);
+      }
+      last.push(i);
+    }
+  }
+  const vectors = new Map<number, Vector>();
+  for (const [key, list] of hits) {
+    vectors.set(key, new Loader(reader, store, list.length, strings).load(list.view()));
+  }
+  return vectors;
 }
 
 /** Indexes of the wanted attributes, ascending. */

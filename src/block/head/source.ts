@@ -12,7 +12,7 @@ import type {
 } from '../../traceql/source.ts';
 import { addToDigest, DIGEST_WORDS, type StoredSpans } from '../stored-spans.ts';
 import { attributeKeys } from './attribute-keys.ts';
-import { type AttributeStore, attributeVector } from './attribute-vector.ts';
+import { type AttributeStore, attributeVector, attributeVectors } from './attribute-vector.ts';
 import { type Selection, intrinsicVector } from './intrinsic-vector.ts';
 import type { HeadReader } from './reader.ts';
 import { encodeTrace } from './trace-encoder.ts';
@@ -120,6 +120,15 @@ export class HeadSource implements StoredSpans {
   async attributeNames(scope: AttributeScope, owners: Bitset | undefined): Promise<readonly string[]> {
     const keys = attributeKeys(this.reader, this.stores[scope], owners);
     return keys.map((key) => text.decode(this.reader.key(key).slice()));
+  }
+
+  async attributes(scope: AttributeScope, owners: Bitset): Promise<ReadonlyMap<string, Vector>> {
+    const named = new Map<string, Vector>();
+    for (const [key, vector] of attributeVectors(this.reader, this.stores[scope], owners, this.strings)) {
+      named.set(text.decode(this.reader.key(key).slice()), vector);
+      this.bytesRead += sizeOf(vector);
+    }
+    return named;
   }
 
   async distinct(field: Field): Promise<Vector> {

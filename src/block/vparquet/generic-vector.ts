@@ -2,6 +2,8 @@
 // group. The value side is asked first where strings are wanted, else the keys; levels are only ever seen
 // as bits.
 import { type BitRank, Selector } from '../../lib/bit-rank.ts';
+import type { Bitset } from '../../lib/bitset.ts';
+import { IntList } from '../../lib/int-list.ts';
 import type { ColumnPages } from '../../parquet/column-pages.ts';
 import { corrupt } from '../../parquet/corrupt.ts';
 import {
@@ -104,13 +106,33 @@ async function typedParts(
 }
 
 /** The Key column of a scope: an entry is an attribute, or an owner without attributes. */
-class AttributeKeys {
+export class AttributeKeys {
   readonly pages: ColumnPages;
   private readonly begins: BitRank | undefined;
 
   constructor(pages: ColumnPages, begins: BitRank | undefined) {
     this.pages = pages;
     this.begins = begins;
+  }
+
+  /** Entries (ascending) of some owners that are attributes. */
+  entriesOfOwners(owners: Bitset): { readonly entries: Int32Array; readonly owners: Int32Array } {
+    const { pages, begins } = this;
+    const isAll = pages.valueCount === pages.entryCount;
+    const values = isAll ? undefined : pages.valueBits();
+    const selector = begins && new Selector(begins);
+    const entries = new IntList();
+    const owner = new IntList();
+    for (let i = owners.next(0); i >= 0; i = owners.next(i + 1)) {
+      const from = selector === undefined ? i : selector.at(i);
+      const end = Math.min(begins === undefined ? i + 1 : begins.next(from + 1), pages.entryCount);
+      for (let entry = from; entry < end; entry++) {
+        if (values !== undefined && !values.get(entry)) continue;
+        entries.push(entry);
+        owner.push(i);
+      }
+    }
+    return { entries: entries.view(), owners: owner.view() };
   }
 
   /** The owner of an entry. */
@@ -150,7 +172,7 @@ class AttributeKeys {
   }
 }
 
-async function loadKeys(
+export async function loadKeys(
   group: GroupColumns,
   scope: AttributeScope,
   signal?: AbortSignal,
@@ -163,7 +185,7 @@ async function loadKeys(
  * Lines the entries of a value column up with those of Key: they are the same, unless an array takes
  * several entries of the value column.
  */
-class ValueEntries {
+export class ValueEntries {
   private readonly starts: BitRank | undefined;
   private readonly selector: Selector | undefined;
   private readonly keyEntries: number;

@@ -16,7 +16,7 @@ import {
 } from '../../traceql/source.ts';
 import { DIGEST_WORDS, type StoredSpans } from '../stored-spans.ts';
 import { attributeNames } from './attribute-names.ts';
-import { COUNTING_COLUMN } from './block-columns.ts';
+import { COUNTING_COLUMN, SCOPE_OWNER } from './block-columns.ts';
 import { childCounts, isChildCountMissing } from './child-count.ts';
 import { distinctVector } from './distinct-vector.ts';
 import { traceFacts } from './facts.ts';
@@ -24,6 +24,7 @@ import { findRow } from './find-row.ts';
 import { genericParts, valueColumn } from './generic-vector.ts';
 import { type BlockFile, GroupColumns } from './group-columns.ts';
 import { fieldColumns, rowVectors } from './row-vectors.ts';
+import { ownedAttributes } from './owned-attributes.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
 import { spanDigests } from './span-digests.ts';
 import { storedPart } from './stored-vector.ts';
@@ -230,6 +231,23 @@ export class RowGroupSource implements StoredSpans {
     signal?: AbortSignal,
   ): Promise<readonly string[]> {
     return attributeNames(this.group, scope, owners, signal);
+  }
+
+  async attributes(
+    scope: AttributeScope,
+    owners: Bitset,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, Vector>> {
+    const vectors = new Map<string, Vector>();
+    for (const [name, parts] of await ownedAttributes(this.group, scope, owners, signal)) {
+      vectors.set(name, vectorOf(SCOPE_OWNER[scope], parts));
+    }
+    // what has a column of its own may be generic too, where its type is another
+    for (const { name, column } of this.group.file.columns.attributeColumns(scope)) {
+      if (!this.group.hasValues(column)) continue;
+      vectors.set(name, await this.vector({ field: { kind: 'attribute', scope, name } }, signal));
+    }
+    return vectors;
   }
 
   distinct(field: Field, signal?: AbortSignal): Promise<Vector> {

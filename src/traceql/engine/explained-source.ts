@@ -92,6 +92,17 @@ export class ExplainedSource implements SpanSource {
     return this.noted({ what: `names of ${scope}` }, read, (names) => names.length);
   }
 
+  attributes(
+    scope: AttributeScope,
+    owners: Bitset,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, Vector>> {
+    const read = () => this.source.attributes(scope, owners, signal);
+    const countOf = (vectors: ReadonlyMap<string, Vector>): number =>
+      [...vectors.values()].reduce((sum, { count }) => sum + count, 0);
+    return this.noted({ what: `attributes of ${scope}` }, read, countOf);
+  }
+
   distinct(field: Field, signal?: AbortSignal): Promise<Vector> {
     const read = () => this.source.distinct(field, signal);
     return this.noted({ what: fieldKey(field), only: 'each value once' }, read, ({ count }) => count);

@@ -12,6 +12,7 @@ const BILLION = 1_000_000_000;
 const DIGITS_MAX = 20;
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 /** The two hex digits of each byte. */
 const HEX_PAIRS = new Uint8Array(512);
 for (let i = 0; i < 256; i++) encoder.encodeInto(i.toString(16).padStart(2, '0'), HEX_PAIRS.subarray(2 * i));
@@ -92,6 +93,29 @@ export class JsonWriter {
     }
     bytes[at++] = QUOTE;
     this.length = at;
+  }
+
+  /** Bytes of another buffer as they are. */
+  bytesOf(from: Uint8Array, start: number, end: number): void {
+    this.reserve(end - start);
+    const { bytes } = this;
+    let at = this.length;
+    for (let i = start; i < end; i++) bytes[at++] = from[i]!;
+    this.length = at;
+  }
+
+  /** A JSON string, of UTF-8 from `start` on. */
+  stringBytes(text: Uint8Array, start: number): void {
+    for (let i = start; i < text.length; i++) {
+      const byte = text[i]!;
+      if (byte < 32 || byte > 126 || byte === QUOTE || byte === BACKSLASH) {
+        this.raw(jsonString(decoder.decode(text.subarray(start))));
+        return;
+      }
+    }
+    this.raw('"');
+    this.bytesOf(text, start, text.length);
+    this.raw('"');
   }
 
   /** The hex digits of an id, as many bytes as it should have. */

@@ -1,7 +1,9 @@
 // The series of compare(): of each attribute its most frequent values, and how often it occurs at all.
 import type { Compare } from './compare.ts';
-import { textValue } from './label-pool.ts';
+import { NO_VALUE } from './label-pool.ts';
+import { textOf } from './label-value.ts';
 import { type ResultSeries, sortSeries } from './result-series.ts';
+import { Samples } from './samples.ts';
 import type { SeriesSet } from './series-set.ts';
 
 interface Counted extends ResultSeries {
@@ -9,34 +11,36 @@ interface Counted extends ResultSeries {
 }
 
 export function comparedSeries(set: SeriesSet, stage: Compare): ResultSeries[] {
+  const { pool, cells } = set;
+  const samples = new Samples(set, 0, (slot) => cells.valueAt(slot));
   const byAttribute = new Map<string, Counted[]>();
-  for (const [row, values] of countsOf(set)) {
+  const names = new Map<number, string>();
+  samples.rows.forEach((row, place) => {
     const [side, name, value] = set.labelsOf(row) as [number, number, number];
-    const key = `${side}/${name}`;
+    let key = names.get(name);
+    if (key === undefined) names.set(name, (key = textOf(pool.bytes(name))));
     const labels = [
-      { key: '__meta_type', value: set.pool.values[side]! },
-      { key: set.pool.textOf(name), value: value === 0 ? textValue('nil') : set.pool.values[value]! },
+      { key: '__meta_type', value: side },
+      { key, value: value === NO_VALUE ? pool.nilTextId : value },
     ];
-    const counted = { labels, values, total: values.reduce((sum, count) => sum + count, 0) };
-    const others = byAttribute.get(key);
-    if (others === undefined) byAttribute.set(key, [counted]);
+    const values = samples.at(place);
+    const counted = { labels, values, total: sumOf(values) };
+    const others = byAttribute.get(`${side}/${name}`);
+    if (others === undefined) byAttribute.set(`${side}/${name}`, [counted]);
     else others.push(counted);
-  }
-  return [...byAttribute.values()].flatMap((all) => mostFrequent(all, stage.topN));
-}
-
-/** Of equally frequent ones those that come first in order. */
-function mostFrequent(all: readonly Counted[], limit: number): readonly ResultSeries[] {
-  if (all.length <= limit) return all;
-  return (sortSeries(all) as Counted[]).sort((a, b) => b.total - a.total).slice(0, limit);
-}
-
-function countsOf(set: SeriesSet): Map<number, Float64Array> {
-  const rows = new Map<number, Float64Array>();
-  set.cells.forEach((row, interval, slot) => {
-    let values = rows.get(row);
-    if (values === undefined) rows.set(row, (values = new Float64Array(set.shape.intervals)));
-    values[interval] = set.cells.valueAt(slot);
   });
-  return rows;
+  const frequent = (all: readonly Counted[]): readonly Counted[] => {
+    if (all.length <= stage.topN) return all;
+    // of equally frequent ones those that come first in order
+    return sortSeries(all, pool)
+      .sort((a, b) => b.total - a.total)
+      .slice(0, stage.topN);
+  };
+  return [...byAttribute.values()].flatMap(frequent);
+}
+
+function sumOf(values: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]!;
+  return sum;
 }

@@ -4,11 +4,12 @@ import type { FieldExpr, MetricsStage } from '../../ast.ts';
 import { Bitset } from '../../../lib/bitset.ts';
 import { printField } from '../../print.ts';
 import type { AttributeScope, Intrinsic } from '../../source.ts';
+import { ownerOf } from '../fields.ts';
 import { filterSpans } from '../filter.ts';
 import { OWN_COLUMNS, WELL_KNOWN } from '../own-columns.ts';
-import type { Rows, Scan } from '../scan.ts';
-import { entriesOf } from './entries.ts';
-import { type LabelPool, NO_VALUE, textValue } from './label-pool.ts';
+import { type Rows, type Scan, UP } from '../scan.ts';
+import { entriesOf, fieldEntries } from './entries.ts';
+import { type LabelPool, NO_VALUE } from './label-pool.ts';
 import type { MetricsRange, TimedSpans } from './range.ts';
 import type { SeriesSet } from './series-set.ts';
 
@@ -57,21 +58,34 @@ export class Comparison {
       const ref: Ref = { kind: 'intrinsic', name, text };
       this.count(
         text,
-        named(await this.idsOf(scan, ref, spans, rows), this.series.pool.emptyTextId),
+        named(await this.idsOf(scan, ref, spans, rows), this.series.pool.idOfText('')),
         side,
         timed,
       );
     }
-    for (const scope of SCOPES) {
-      const names = new Set(await scan.source.attributeNames(scope, undefined, scan.signal));
-      for (const name of [...WELL_KNOWN[scope], ...OWN_COLUMNS[scope]]) names.add(name);
-      for (const name of names) {
-        const ref: Ref = { kind: 'attribute', scope, parent: false, name };
-        const ids = await this.idsOf(scan, ref, spans, rows);
-        if (WELL_KNOWN[scope].has(name) || OWN_COLUMNS[scope].has(name))
-          named(ids, this.series.pool.nilTextId);
-        this.count(printField(ref), ids, side, timed);
-      }
+    for (const scope of SCOPES) await this.addScope(scan, scope, side, timed);
+  }
+
+  private async addScope(
+    scan: Scan,
+    scope: AttributeScope,
+    side: Uint8Array,
+    timed: TimedSpans,
+  ): Promise<void> {
+    const { pool } = this.series;
+    const { spans } = timed;
+    const owners = await ownersOf(scan, scope, spans);
+    const vectors = await scan.source.attributes(scope, owners, scan.signal);
+    const always = [...WELL_KNOWN[scope], ...OWN_COLUMNS[scope]];
+    for (const name of new Set([...vectors.keys(), ...always])) {
+      const field = { kind: 'attribute', scope, name } as const;
+      const vector = vectors.get(name);
+      const ids =
+        vector === undefined || vector.count === 0
+          ? new Int32Array(spans.length)
+          : pool.idsOf(vector, await fieldEntries(scan, field, vector, spans));
+      if (always.includes(name)) named(ids, pool.nilTextId);
+      this.count(printField({ ...field, parent: false }), ids, side, timed);
     }
   }
 
@@ -100,11 +114,9 @@ export class Comparison {
 
   private count(attribute: string, ids: Int32Array, side: Uint8Array, { intervals }: TimedSpans): void {
     const { series } = this;
-    const name = series.pool.idOf(textValue(attribute));
-    const sides = SIDES.map((text) => series.pool.idOf(textValue(text)));
-    const totals = SIDES.map((text) =>
-      series.rowOf([series.pool.idOf(textValue(text + TOTAL)), name, NO_VALUE]),
-    );
+    const name = series.pool.idOfText(attribute);
+    const sides = SIDES.map((text) => series.pool.idOfText(text));
+    const totals = SIDES.map((text) => series.rowOf([series.pool.idOfText(text + TOTAL), name, NO_VALUE]));
     this.reserve(series.pool);
     const { rowOf, asked } = this;
     const rows = new Int32Array(ids.length);
@@ -132,9 +144,20 @@ export class Comparison {
   }
 
   private reserve(pool: LabelPool): void {
-    const needed = 2 * pool.values.length;
+    const needed = 2 * pool.count;
     if (needed > this.rowOf.length) this.rowOf = new Int32Array(2 * needed).fill(-1);
   }
+}
+
+/** What the spans point at, or they themselves. */
+async function ownersOf(scan: Scan, scope: AttributeScope, spans: Int32Array): Promise<Bitset> {
+  const up = UP[ownerOf({ kind: 'attribute', scope, name: '' })];
+  const relation = up === undefined ? undefined : await scan.relation(up);
+  let last = -1;
+  for (let k = 0; k < spans.length; k++) last = Math.max(last, relation?.[spans[k]!] ?? spans[k]!);
+  const owners = new Bitset(last + 1);
+  for (let k = 0; k < spans.length; k++) owners.add(relation?.[spans[k]!] ?? spans[k]!);
+  return owners;
 }
 
 /** Gives those without a value this one. */

@@ -27,7 +27,7 @@ export async function entriesOf(
   return found;
 }
 
-async function fieldEntries(
+export async function fieldEntries(
   scan: Scan,
   field: Field,
   vector: Vector,

@@ -3,12 +3,13 @@ import type { FieldRef, MetricsStage, Query } from '../../ast.ts';
 import { printField } from '../../print.ts';
 import type { MetricsLimits } from './accumulate.ts';
 import { comparedSeries } from './compare-result.ts';
-import { doubleValue, NO_VALUE, textValue } from './label-pool.ts';
+import { type LabelPool, NO_VALUE } from './label-pool.ts';
 import type { MetricsPart } from './part.ts';
 import { isDuration, isSpanDuration, shapeOf } from './plan.ts';
 import { type BucketCount, quantileOf } from './quantile.ts';
 import type { MetricsRange } from './range.ts';
 import { type Label, type ResultSeries, sortSeries } from './result-series.ts';
+import { Samples } from './samples.ts';
 import { applySecondStage } from './second-stage.ts';
 import { SeriesSet } from './series-set.ts';
 
@@ -19,6 +20,8 @@ const NANOS_PER_SECOND = 1e9;
 export interface FinishedSeries {
   /** In a stable order. */
   readonly series: readonly ResultSeries[];
+  /** Of the values of labels. */
+  readonly pool: LabelPool;
   /** There are more than could be kept. */
   readonly isPartial: boolean;
 }
@@ -33,11 +36,12 @@ export function finishSeries(
   if (stage === undefined) throw new Error('not a metrics query');
   const set = new SeriesSet(shapeOf(stage, range), cellsMax);
   for (const part of parts) set.addPart(part);
-  const first =
+  const all =
     stage.kind === 'compare' ? comparedSeries(set, stage) : aggregated(set, stage, range, parts.length > 0);
-  let series = sortSeries(first);
-  for (const second of query.second) series = applySecondStage(series, second);
-  return { series, isPartial: set.share < 1 };
+  const { pool } = set;
+  let series = sortSeries(all, pool);
+  for (const second of query.second) series = applySecondStage(series, second, pool);
+  return { series, pool, isPartial: set.share < 1 };
 }
 
 function aggregated(
@@ -46,40 +50,38 @@ function aggregated(
   range: MetricsRange,
   isAnythingRead: boolean,
 ): ResultSeries[] {
-  const { kind } = set.shape;
+  const { cells, shape } = set;
   const factor = stage.name === 'rate' ? 1 / (Number(range.stepNanos) / NANOS_PER_SECOND) : 1;
-  const divisor = !set.shape.hasBuckets && isSpanDuration(stage.arg) ? NANOS_PER_SECOND : 1;
-  const rows = new Map<number, Float64Array>();
-  const valuesOf = (row: number): Float64Array => {
-    let values = rows.get(row);
-    if (values === undefined) {
-      values = new Float64Array(set.shape.intervals).fill(kind === 'count' ? 0 : Number.NaN);
-      rows.set(row, values);
-    }
-    return values;
-  };
-  const isPlainCount = kind === 'count' && !set.shape.hasBuckets && stage.by.length === 0;
-  if (isPlainCount && isAnythingRead) valuesOf(0);
-  set.cells.forEach((row, interval, slot) => {
-    valuesOf(row)[interval] = (set.cells.resultAt(slot) * factor) / divisor;
-  });
-  if (stage.name === 'quantile_over_time') return quantiles(set, stage, rows);
-  return Array.from(rows, ([row, values]) => ({ labels: seriesLabels(set, stage, row), values }));
+  const divisor = !shape.hasBuckets && isSpanDuration(stage.arg) ? NANOS_PER_SECOND : 1;
+  const isCount = shape.kind === 'count';
+  const isPlainCount = isCount && !shape.hasBuckets && stage.by.length === 0;
+  const samples = new Samples(
+    set,
+    isCount ? 0 : Number.NaN,
+    (slot) => (cells.resultAt(slot) * factor) / divisor,
+    isPlainCount && isAnythingRead ? 0 : undefined,
+  );
+  if (stage.name === 'quantile_over_time') return quantiles(set, stage, samples);
+  return samples.rows.map((row, place) => ({
+    labels: seriesLabels(set, stage, row),
+    values: samples.at(place),
+  }));
 }
 
 /** Labels of a series; a series without groups is named after the function. */
 function seriesLabels(set: SeriesSet, stage: Aggregation, row: number): Label[] {
+  const { pool } = set;
   const labels = groupLabels(set, stage.by, set.groupOf(row));
   if (set.shape.hasBuckets) {
-    labels.push({ key: '__bucket', value: doubleValue(boundOf(set, stage, row)) });
-  } else if (stage.by.length === 0) labels.push({ key: '__name__', value: textValue(stage.name) });
+    labels.push({ key: '__bucket', value: pool.idOfDouble(boundOf(set, stage, row)) });
+  } else if (stage.by.length === 0) labels.push({ key: '__name__', value: pool.idOfText(stage.name) });
   return labels;
 }
 
 function groupLabels(set: SeriesSet, by: readonly FieldRef[], group: number): Label[] {
   const labels: Label[] = [];
-  set.labelsOf(group).forEach((id, i) => {
-    if (id !== NO_VALUE) labels.push({ key: printField(by[i]!), value: set.pool.values[id]! });
+  set.labelsOf(group).forEach((value, i) => {
+    if (value !== NO_VALUE) labels.push({ key: printField(by[i]!), value });
   });
   return labels;
 }
@@ -89,19 +91,15 @@ function boundOf(set: SeriesSet, stage: Aggregation, row: number): number {
 }
 
 /** For each group and quantile a series, made of the counts of the group's buckets. */
-function quantiles(
-  set: SeriesSet,
-  stage: Aggregation,
-  rows: ReadonlyMap<number, Float64Array>,
-): ResultSeries[] {
+function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): ResultSeries[] {
   const groups = new Map<number, { readonly bound: number; readonly counts: Float64Array }[]>();
-  for (const [row, counts] of rows) {
+  samples.rows.forEach((row, place) => {
     const group = set.groupOf(row);
     const buckets = groups.get(group);
-    const bucket = { bound: boundOf(set, stage, row), counts };
+    const bucket = { bound: boundOf(set, stage, row), counts: samples.at(place) };
     if (buckets === undefined) groups.set(group, [bucket]);
     else buckets.push(bucket);
-  }
+  });
   const series: ResultSeries[] = [];
   for (const [group, buckets] of groups) {
     buckets.sort((a, b) => a.bound - b.bound);
@@ -113,7 +111,7 @@ function quantiles(
     );
     for (const q of stage.quantiles) {
       const values = Float64Array.from(byInterval, (counts) => quantileOf(q, counts));
-      series.push({ labels: [...labels, { key: 'p', value: doubleValue(q) }], values });
+      series.push({ labels: [...labels, { key: 'p', value: set.pool.idOfDouble(q) }], values });
     }
   }
   return series;

@@ -1,59 +1,136 @@
-// Values of labels under one numbering for all sources of a job. A value is the bytes of its OTLP AnyValue,
-// so that 1 and "1" differ; number 0 is the absent value.
+// Values of labels under one numbering for all sources of a job; number 0 is the absent value. A value is a
+// byte for its type and bytes whose order is that of the values, so that 1 and "1" differ.
 import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { formatNanos } from '../../../lib/duration.ts';
 import type { KindName, StatusName } from '../../ast.ts';
 import { type StringTable, ValueType, type Vector } from '../../source.ts';
-import { decodeText } from '../../regex.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from '../entry-test.ts';
 import { idText } from '../json.ts';
 import { integerAt, isElementAt, typeAt } from '../value-reader.ts';
-import { labelValue } from './result-series.ts';
+import { LABEL_TYPE, sortableDouble, sortableInt } from './label-value.ts';
 
 const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as StatusName[];
 const KIND_NAMES = Object.keys(KIND_NUMBERS) as KindName[];
 /** Integers below it are numbered without hashing. */
 const SMALL_MAX = 1024;
+const CAPACITY_MIN = 256;
 const encoder = new TextEncoder();
 
 export const NO_VALUE = 0;
 
 export class LabelPool {
-  /** By number. */
-  readonly values: Uint8Array[] = [new Uint8Array(0)];
-  private readonly ids = new Map<string, number>();
+  count = 1;
+  private readonly arena = new ByteWriter(4096);
+  /** Value i is at [ends[i - 1], ends[i]) of the arena. */
+  private ends = new Int32Array(CAPACITY_MIN);
+  /** Hash table of numbers; 0 = free. At least half of it is free. */
+  private slots = new Int32Array(2 * CAPACITY_MIN);
   private readonly numbers = new Map<ValueType, NumberIds>();
   private readonly byTable = new WeakMap<StringTable, Int32Array>();
-  private nilText = -1;
-  private emptyText = -1;
+  private readonly texts = new Map<string, number>();
 
-  /** The number of a value given as AnyValue. */
-  idOf(value: Uint8Array): number {
-    const key = keyOf(value);
-    let id = this.ids.get(key);
-    if (id === undefined) {
-      id = this.values.length;
-      this.ids.set(key, id);
-      this.values.push(value);
+  /** Bytes of all values. */
+  get sizeBytes(): number {
+    return this.arena.length;
+  }
+
+  /** A view, valid until the next value comes. */
+  bytes(id: number): Uint8Array {
+    return this.arena.bytes.subarray(this.ends[id - 1], this.ends[id]);
+  }
+
+  /** The order of two values: by type, then by size or as text. */
+  compare(a: number, b: number): number {
+    if (a === b) return 0;
+    const { ends } = this;
+    const { bytes } = this.arena;
+    let left = ends[a - 1]!;
+    let right = ends[b - 1]!;
+    const leftEnd = ends[a]!;
+    const rightEnd = ends[b]!;
+    while (left < leftEnd && right < rightEnd) {
+      const difference = bytes[left++]! - bytes[right++]!;
+      if (difference !== 0) return difference;
     }
+    return leftEnd - left - (rightEnd - right);
+  }
+
+  /** The number of a value of another pool. */
+  idOf(value: Uint8Array): number {
+    this.arena.raw(value);
+    return this.intern();
+  }
+
+  idOfText(text: string): number {
+    let id = this.texts.get(text);
+    if (id === undefined) this.texts.set(text, (id = this.idOfString(encoder.encode(text))));
     return id;
+  }
+
+  idOfDouble(value: number): number {
+    this.arena.u8(LABEL_TYPE.double);
+    this.arena.raw(sortableDouble(value));
+    return this.intern();
   }
 
   /** The string that stands for what has no value of its own: absent ones, and arrays. */
   get nilTextId(): number {
-    if (this.nilText < 0) this.nilText = this.idOf(textValue('nil'));
-    return this.nilText;
+    return this.idOfText('nil');
   }
 
-  get emptyTextId(): number {
-    if (this.emptyText < 0) this.emptyText = this.idOf(textValue(''));
-    return this.emptyText;
+  private idOfString(text: Uint8Array): number {
+    this.arena.u8(LABEL_TYPE.string);
+    this.arena.raw(text);
+    return this.intern();
   }
 
-  /** Of a value that is a string. */
-  textOf(id: number): string {
-    const value = labelValue(this.values[id]!);
-    return value.type === 'string' ? decodeText(value.text) : '';
+  /** Numbers what stands at the end of the arena; what is there already goes away again. */
+  private intern(): number {
+    const { arena, ends, slots } = this;
+    const start = ends[this.count - 1]!;
+    const { bytes, length } = arena;
+    let hash = 0x811c9dc5;
+    for (let i = start; i < length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+    const mask = slots.length - 1;
+    let at = (hash ^ (hash >>> 15)) & mask;
+    for (let id = slots[at]!; id !== 0; id = slots[at]!) {
+      if (this.isEqual(id, start, length)) {
+        arena.length = start;
+        return id;
+      }
+      at = (at + 1) & mask;
+    }
+    const id = this.count++;
+    slots[at] = id;
+    ends[id] = length;
+    if (this.count === ends.length) this.grow();
+    return id;
+  }
+
+  private isEqual(id: number, start: number, end: number): boolean {
+    const { bytes } = this.arena;
+    const from = this.ends[id - 1]!;
+    if (this.ends[id]! - from !== end - start) return false;
+    for (let i = start; i < end; i++) if (bytes[i] !== bytes[from + i - start]) return false;
+    return true;
+  }
+
+  private grow(): void {
+    const { arena } = this;
+    const capacity = this.ends.length * 2;
+    const ends = new Int32Array(capacity);
+    ends.set(this.ends);
+    this.ends = ends;
+    const slots = new Int32Array(2 * capacity);
+    const mask = slots.length - 1;
+    for (let id = 1; id < this.count; id++) {
+      let hash = 0x811c9dc5;
+      for (let i = ends[id - 1]!; i < ends[id]!; i++) hash = Math.imul(hash ^ arena.bytes[i]!, 0x01000193);
+      let at = (hash ^ (hash >>> 15)) & mask;
+      while (slots[at] !== 0) at = (at + 1) & mask;
+      slots[at] = id;
+    }
+    this.slots = slots;
   }
 
   /** Numbers of some entries of a vector, in their order; -1 among the entries = absent. */
@@ -75,7 +152,7 @@ export class LabelPool {
       if (entry < 0) continue;
       const text = str[entry]!;
       const id = known[text]!;
-      ids[k] = id === 0 ? this.stringId(table, known, text) : id;
+      ids[k] = id === 0 ? (known[text] = this.idOfString(table.bytes(text))) : id;
     }
   }
 
@@ -84,12 +161,6 @@ export class LabelPool {
     let known = this.byTable.get(table);
     if (known === undefined) this.byTable.set(table, (known = new Int32Array(table.size)));
     return known;
-  }
-
-  private stringId(table: StringTable, known: Int32Array, text: number): number {
-    const id = this.idOf(stringValue(table.bytes(text)));
-    known[text] = id;
-    return id;
   }
 
   private entryId(vector: Vector, entry: number): number {
@@ -102,10 +173,10 @@ export class LabelPool {
         const table = vector.table!;
         const known = this.knownOf(table);
         const text = vector.str![entry]!;
-        return known[text] || this.stringId(table, known, text);
+        return known[text] || (known[text] = this.idOfString(table.bytes(text)));
       }
       case ValueType.bytes:
-        return this.idOf(textValue(idText(vector.table!.bytes(vector.str![entry]!))));
+        return this.idOfString(encoder.encode(idText(vector.table!.bytes(vector.str![entry]!))));
       default:
         return this.numberId(vector, entry, type);
     }
@@ -117,11 +188,29 @@ export class LabelPool {
     const isExact = vector.exact !== undefined && type !== ValueType.float;
     const number = isExact ? integerAt(vector, entry) : Number(vector.base) + vector.num![entry]!;
     let id = known.get(number);
-    if (id === undefined) {
-      id = this.idOf(numberValue(type, number));
-      known.set(number, id);
-    }
+    if (id === undefined) known.set(number, (id = this.idOfNumber(type, number)));
     return id;
+  }
+
+  private idOfNumber(type: ValueType, number: number | bigint): number {
+    switch (type) {
+      case ValueType.bool:
+        this.arena.u8(LABEL_TYPE.bool);
+        this.arena.u8(number === 0 ? 0 : 1);
+        return this.intern();
+      case ValueType.int:
+        this.arena.u8(LABEL_TYPE.int);
+        this.arena.raw(sortableInt(BigInt(number)));
+        return this.intern();
+      case ValueType.duration:
+        return this.idOfText(formatNanos(BigInt(number)));
+      case ValueType.status:
+        return this.idOfText(STATUS_NAMES[Number(number)] ?? 'unset');
+      case ValueType.kind:
+        return this.idOfText(KIND_NAMES[Number(number)] ?? 'unspecified');
+      default:
+        return this.idOfDouble(Number(number));
+    }
   }
 }
 
@@ -143,56 +232,4 @@ class NumberIds {
 
 function isSmall(number: number): boolean {
   return number >= 0 && number < SMALL_MAX && number === (number | 0);
-}
-
-/** Bytes as a key of maps. */
-function keyOf(bytes: Uint8Array): string {
-  let key = '';
-  for (let i = 0; i < bytes.length; i++) key += String.fromCharCode(bytes[i]!);
-  return key;
-}
-
-export function textValue(text: string): Uint8Array {
-  return stringValue(encoder.encode(text));
-}
-
-function stringValue(text: Uint8Array): Uint8Array {
-  const out = new ByteWriter(text.length + 6);
-  out.u8(0x0a);
-  out.varint(text.length);
-  out.raw(text);
-  return out.copy();
-}
-
-export function doubleValue(number: number): Uint8Array {
-  const bytes = new Uint8Array(9);
-  bytes[0] = 0x21;
-  new DataView(bytes.buffer).setFloat64(1, number, true);
-  return bytes;
-}
-
-function intValue(number: bigint): Uint8Array {
-  const out = new ByteWriter(11);
-  out.u8(0x18);
-  let rest = BigInt.asUintN(64, number);
-  for (; rest > 127n; rest >>= 7n) out.u8(Number(rest & 127n) | 128);
-  out.u8(Number(rest));
-  return out.copy();
-}
-
-function numberValue(type: ValueType, number: number | bigint): Uint8Array {
-  switch (type) {
-    case ValueType.bool:
-      return Uint8Array.of(0x10, number === 0 ? 0 : 1);
-    case ValueType.int:
-      return intValue(BigInt(number));
-    case ValueType.duration:
-      return textValue(formatNanos(BigInt(number)));
-    case ValueType.status:
-      return textValue(STATUS_NAMES[Number(number)] ?? 'unset');
-    case ValueType.kind:
-      return textValue(KIND_NAMES[Number(number)] ?? 'unspecified');
-    default:
-      return doubleValue(Number(number));
-  }
 }

@@ -1,7 +1,7 @@
 // The partial result of one job as plain arrays, made to be moved between threads.
 
 export interface MetricsPart {
-  /** Values of labels as AnyValue, one behind the other; value i ends at valueEnds[i]. */
+  /** Values of labels as in the pool, one behind the other; value i ends at valueEnds[i]. */
   readonly values: Uint8Array;
   readonly valueEnds: Uint32Array;
   /** For each series its values (number in `values` + 1, 0 = absent), as many as the query groups by. */

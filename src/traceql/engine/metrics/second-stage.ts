@@ -1,12 +1,17 @@
 // What is done with the samples of all series together: topk, bottomk, and comparisons with a number.
 import type { SampleOp, SecondStage, Static } from '../../ast.ts';
+import type { LabelPool } from './label-pool.ts';
 import { compareTies, type ResultSeries } from './result-series.ts';
 
 const NANOS_PER_SECOND = 1e9;
 
-export function applySecondStage(series: readonly ResultSeries[], stage: SecondStage): ResultSeries[] {
+export function applySecondStage(
+  series: readonly ResultSeries[],
+  stage: SecondStage,
+  pool: LabelPool,
+): ResultSeries[] {
   const kept =
-    stage.kind === 'rank' ? ranked(series, stage) : compared(series, stage.op, numberOf(stage.value));
+    stage.kind === 'rank' ? ranked(series, stage, pool) : compared(series, stage.op, numberOf(stage.value));
   return kept.filter(({ values }) => values.some((value) => value === value));
 }
 
@@ -43,6 +48,7 @@ function passes(value: number, op: SampleOp, limit: number): boolean {
 function ranked(
   series: readonly ResultSeries[],
   { name, limit }: Extract<SecondStage, { kind: 'rank' }>,
+  pool: LabelPool,
 ): ResultSeries[] {
   if (series.length <= limit) return [...series];
   const sign = name === 'topk' ? -1 : 1;
@@ -59,7 +65,8 @@ function ranked(
     order.sort(
       (a, b) =>
         sign *
-        (series[a]!.values[interval]! - series[b]!.values[interval]! || compareTies(series[a]!, series[b]!)),
+        (series[a]!.values[interval]! - series[b]!.values[interval]! ||
+          compareTies(series[a]!, series[b]!, pool)),
     );
     for (const i of order.slice(0, limit)) kept[i]!.values[interval] = series[i]!.values[interval]!;
   }

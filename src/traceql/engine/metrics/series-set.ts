@@ -1,5 +1,6 @@
 // Series of a metrics query: their labels, and the cells of each. Jobs fill one from spans, and one brings
 // the parts of all jobs together.
+import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { type CellKind, Cells } from './cells.ts';
 import { LabelPool, NO_VALUE } from './label-pool.ts';
 import { PairTable } from './pair-table.ts';
@@ -16,6 +17,7 @@ export interface SeriesShape {
   readonly intervals: number;
 }
 
+const NOTHING = new Uint8Array(0);
 const UNSEEN = -1;
 const LEFT_OUT = -2;
 
@@ -71,7 +73,7 @@ export class SeriesSet {
     if (this.shape.isCompared && labels.at(-1) === NO_VALUE) return 0;
     let hash = 0x811c9dc5;
     for (const label of labels) {
-      const bytes = this.pool.values[label]!;
+      const bytes = label === NO_VALUE ? NOTHING : this.pool.bytes(label);
       for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
       hash = Math.imul(hash ^ 0xff, 0x01000193);
     }
@@ -111,7 +113,7 @@ export class SeriesSet {
     const { bucketed, joins, shape, pool } = this;
     if (bucketed !== undefined) return bucketed.count;
     if (joins.length > 0) return joins.at(-1)!.count;
-    return shape.width === 0 ? 1 : pool.values.length;
+    return shape.width === 0 ? 1 : pool.count;
   }
 
   /** Without buckets the row itself. */
@@ -160,7 +162,7 @@ export class SeriesSet {
     const ids = new Int32Array(valueEnds.length + 1);
     let begin = 0;
     valueEnds.forEach((end, i) => {
-      ids[i + 1] = this.pool.idOf(values.slice(begin, end));
+      ids[i + 1] = this.pool.idOf(values.subarray(begin, end));
       begin = end;
     });
     return ids;
@@ -199,23 +201,27 @@ export class SeriesSet {
     rows: readonly number[],
   ): Pick<MetricsPart, 'values' | 'valueEnds' | 'labels' | 'buckets'> {
     const { width } = this.shape;
-    const numberOf = new Map<number, number>([[0, 0]]);
-    const values: Uint8Array[] = [];
+    const numberOf = new Int32Array(this.pool.count).fill(-1);
+    numberOf[NO_VALUE] = 0;
+    const ids: number[] = [];
     const labels = new Int32Array(rows.length * width);
     rows.forEach((row, i) => {
       this.labelsOf(this.groupOf(row)).forEach((id, k) => {
-        let number = numberOf.get(id);
-        if (number === undefined) numberOf.set(id, (number = values.push(this.pool.values[id]!)));
-        labels[i * width + k] = number;
+        if (numberOf[id]! < 0) numberOf[id] = ids.push(id);
+        labels[i * width + k] = numberOf[id]!;
       });
     });
-    const valueEnds = new Uint32Array(values.length);
-    const all = new Uint8Array(values.reduce((sum, value) => sum + value.length, 0));
-    let end = 0;
-    values.forEach((value, i) => {
-      all.set(value, end);
-      valueEnds[i] = end += value.length;
+    const valueEnds = new Uint32Array(ids.length);
+    const all = new ByteWriter(this.pool.sizeBytes);
+    ids.forEach((id, i) => {
+      all.raw(this.pool.bytes(id));
+      valueEnds[i] = all.length;
     });
-    return { values: all, valueEnds, labels, buckets: Uint8Array.from(rows, (row) => this.bucketOf(row)) };
+    return {
+      values: all.copy(),
+      valueEnds,
+      labels,
+      buckets: Uint8Array.from(rows, (row) => this.bucketOf(row)),
+    };
   }
 }

@@ -1,11 +1,13 @@
 // Series as they go over the wire: tempopb.TimeSeries (of an instant query InstantSeries) as protobuf, or as
-// JSON text in the form of protobuf's JSON mapping.
+// JSON text in the form of protobuf's JSON mapping. All series are written into one buffer.
 import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { bytesField, textField } from '../../../lib/protobuf.ts';
-import { decodeText } from '../../regex.ts';
-import { jsonAnyValue, jsonAttribute, jsonDouble } from '../json.ts';
+import { JsonWriter } from '../json-writer.ts';
+import { jsonDouble, jsonString } from '../json.ts';
+import type { LabelPool } from './label-pool.ts';
+import { writeValueJson, writeValueProto } from './label-value.ts';
 import { type MetricsRange, intervalCount } from './range.ts';
-import { type Label, type LabelValue, labelValue, type ResultSeries } from './result-series.ts';
+import type { Label, ResultSeries } from './result-series.ts';
 
 export interface SeriesFormat {
   readonly format: 'proto' | 'json';
@@ -13,44 +15,84 @@ export interface SeriesFormat {
 }
 
 const NANOS_PER_MILLI = 1_000_000n;
-const encoder = new TextEncoder();
 
 export class SeriesWriter {
   private readonly how: SeriesFormat;
+  private readonly pool: LabelPool;
   /** Of the end of each interval. */
   private readonly timestampsMs: readonly number[];
-  private readonly sampleStarts: readonly string[];
+  private readonly json = new JsonWriter();
+  /** The samples of a series of zeros as JSON, and where each of them begins. */
+  private readonly zeros: Uint8Array;
+  private readonly zeroBegins: readonly number[];
 
-  constructor(range: MetricsRange, how: SeriesFormat) {
+  constructor(range: MetricsRange, pool: LabelPool, how: SeriesFormat) {
     this.how = how;
+    this.pool = pool;
     const { startUnixNano, stepNanos } = range;
     this.timestampsMs = Array.from({ length: intervalCount(range) }, (_, i) =>
       Number((startUnixNano + stepNanos * BigInt(i + 1)) / NANOS_PER_MILLI),
     );
-    this.sampleStarts = this.timestampsMs.map((ms) => `{"timestampMs":"${ms}"`);
+    const begins = [0];
+    const texts = this.timestampsMs.map((ms) => `,{"timestampMs":"${ms}"}`);
+    for (const text of texts) begins.push(begins.at(-1)! + text.length);
+    this.zeroBegins = begins;
+    this.zeros = new TextEncoder().encode(texts.join(''));
   }
 
+  /** Stays valid. */
   write(series: ResultSeries): Uint8Array {
     const { format, isInstant } = this.how;
-    if (format === 'json') return encoder.encode(isInstant ? instantJson(series) : this.json(series));
-    return isInstant ? instantProto(series) : this.proto(series);
+    if (format === 'proto') return isInstant ? this.instantProto(series) : this.proto(series);
+    this.json.begin();
+    this.writeJson(series, isInstant);
+    return this.json.end();
   }
 
-  private json({ labels, values }: ResultSeries): string {
-    const { sampleStarts } = this;
-    let samples = '';
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i]!;
-      if (value !== value) continue;
-      if (samples !== '') samples += ',';
-      samples += value === 0 ? `${sampleStarts[i]!}}` : `${sampleStarts[i]!},"value":${jsonDouble(value)}}`;
+  private writeJson({ labels, values }: ResultSeries, isInstant: boolean): void {
+    const { json } = this;
+    json.raw('{"labels":[');
+    labels.forEach(({ key, value }, i) => {
+      json.raw(`${i === 0 ? '' : ','}{"key":${jsonString(key)},"value":`);
+      writeValueJson(json, this.pool.bytes(value));
+      json.raw('}');
+    });
+    if (isInstant) {
+      const value = values[0] ?? 0;
+      json.raw(value === 0 ? ']}' : `],"value":${jsonDouble(value)}}`);
+      return;
     }
-    return `{${labelsJson(labels)},"samples":[${samples}]}`;
+    json.raw('],"samples":[');
+    this.writeSamples(values);
+    json.raw(']}');
+  }
+
+  /** Zeros are copied, several at once. */
+  private writeSamples(values: Float64Array): void {
+    const { json, zeros, zeroBegins } = this;
+    let comma = 1; // of the first sample none is written
+    for (let i = 0; i < values.length; ) {
+      const value = values[i]!;
+      if (value !== value) {
+        i++;
+        continue;
+      }
+      let end = i + 1;
+      if (value === 0) {
+        while (end < values.length && values[end] === 0) end++;
+        json.bytesOf(zeros, zeroBegins[i]! + comma, zeroBegins[end]!);
+      } else {
+        json.bytesOf(zeros, zeroBegins[i]! + comma, zeroBegins[end]! - 1);
+        json.raw(`,"value":${jsonDouble(value)}}`);
+      }
+      comma = 0;
+      i = end;
+    }
   }
 
   private proto({ labels, values }: ResultSeries): Uint8Array {
     const out = new ByteWriter(64 + values.length * 20);
-    writeLabels(out, labels);
+    this.writeLabels(out, labels);
     const sample = new ByteWriter(24);
     for (let i = 0; i < values.length; i++) {
       if (values[i] !== values[i]) continue;
@@ -62,45 +104,26 @@ export class SeriesWriter {
     }
     return out.copy();
   }
-}
 
-function labelsJson(labels: readonly Label[]): string {
-  const all = labels.map(({ key, value }) => jsonAttribute(key, jsonAnyValue(staticOf(labelValue(value)))));
-  return `"labels":[${all.join()}]`;
-}
-
-function staticOf(value: LabelValue): Parameters<typeof jsonAnyValue>[0] {
-  switch (value.type) {
-    case 'string':
-      return { type: 'string', value: decodeText(value.text) };
-    case 'double':
-      return { type: 'float', value: value.value };
-    case 'int':
-      return { type: 'int', value: value.value };
-    case 'bool':
-      return { type: 'bool', value: value.value };
+  /** Of an instant query only the one value. */
+  private instantProto({ labels, values }: ResultSeries): Uint8Array {
+    const out = new ByteWriter(128);
+    this.writeLabels(out, labels);
+    doubleField(out, 2, values[0] ?? 0);
+    return out.copy();
   }
-}
 
-/** Of an instant query only the one value. */
-function instantJson({ labels, values }: ResultSeries): string {
-  const value = values[0] ?? 0;
-  return `{${labelsJson(labels)}${value === 0 ? '' : `,"value":${jsonDouble(value)}`}}`;
-}
-
-function instantProto({ labels, values }: ResultSeries): Uint8Array {
-  const out = new ByteWriter(128);
-  writeLabels(out, labels);
-  doubleField(out, 2, values[0] ?? 0);
-  return out.copy();
-}
-
-function writeLabels(out: ByteWriter, labels: readonly Label[]): void {
-  for (const { key, value } of labels) {
-    const label = new ByteWriter(key.length + value.length + 8);
-    textField(label, 1, key);
-    bytesField(label, 2, value);
-    bytesField(out, 1, label.view());
+  private writeLabels(out: ByteWriter, labels: readonly Label[]): void {
+    const label = new ByteWriter(64);
+    const any = new ByteWriter(64);
+    for (const { key, value } of labels) {
+      any.reset();
+      writeValueProto(any, this.pool.bytes(value));
+      label.reset();
+      textField(label, 1, key);
+      bytesField(label, 2, any.view());
+      bytesField(out, 1, label.view());
+    }
   }
 }
 
