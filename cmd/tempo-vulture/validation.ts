@@ -1,7 +1,7 @@
-// The validation mode: writes a few traces, reads each back by id and by search, and ends.
+// The validation mode: writes a few traces, reads each back by id, by search and by metrics, and ends.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../src/telemetry/log.ts';
-import { type Check, checkById, checkTagSearch, checkTraceqlSearch } from './checks.ts';
+import { type Check, checkById, checkMetrics, checkTagSearch, checkTraceqlSearch } from './checks.ts';
 import { type KnownTrace, knownTrace } from './known-trace.ts';
 import type { VultureOptions } from './options.ts';
 import type { Vulture } from './vulture.ts';
@@ -12,8 +12,11 @@ const RETRY_MS = 1000;
 /** @returns true when every trace was found in every way before the timeout. */
 export async function validate(vulture: Vulture, options: VultureOptions, logger: Logger): Promise<boolean> {
   const signal = AbortSignal.timeout(options.validationTimeoutMs);
-  const checks: readonly Check[] =
-    options.searchBackoffMs > 0 ? [checkById, checkTagSearch, checkTraceqlSearch] : [checkById];
+  const checks: readonly Check[] = [
+    checkById,
+    ...(options.searchBackoffMs > 0 ? [checkTagSearch, checkTraceqlSearch] : []),
+    ...(options.metricsBackoffMs > 0 ? [checkMetrics] : []),
+  ];
   let passed = 0;
   for (let cycle = 0; cycle < options.validationCycles; cycle++) {
     const trace = knownTrace(Date.now() + cycle, options.tenant);

@@ -113,7 +113,8 @@ function timeRange(params: UrlParams, { nowMs }: Pick<MetricsLimits, 'nowMs'>): 
   const now = BigInt(Math.round(nowMs)) * NANOS_PER_MILLI;
   const since = sinceOf(params);
   const end = time(params, 'end') ?? now;
-  const start = time(params, 'start') ?? (end < now ? end : now) - since;
+  const last = end < now ? end : now;
+  const start = time(params, 'start') ?? (last > since ? last - since : 0n);
   return { start, end };
 }
 

@@ -200,7 +200,12 @@ export interface MetricsAnswer {
 }
 
 export interface Querier {
-  metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer>;
+  /** @param onProgress is told when more of the jobs are done, with a way to ask what they read so far. */
+  metrics(
+    query: MetricsQuery,
+    signal?: AbortSignal,
+    onProgress?: (statsOf: () => QueryStats) => void,
+  ): Promise<MetricsAnswer>;
   /** Signals and progress are those of `search`. */
   tagNames(
     query: TagNamesQuery,

@@ -4,7 +4,13 @@
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { type Check, checkById, checkTagSearch, checkTraceqlSearch } from '../../cmd/tempo-vulture/checks.ts';
+import {
+  type Check,
+  checkById,
+  checkMetrics,
+  checkTagSearch,
+  checkTraceqlSearch,
+} from '../../cmd/tempo-vulture/checks.ts';
 import { knownTrace } from '../../cmd/tempo-vulture/known-trace.ts';
 import { vultureOptions } from '../../cmd/tempo-vulture/options.ts';
 import { Vulture } from '../../cmd/tempo-vulture/vulture.ts';
@@ -44,6 +50,8 @@ const READS: readonly string[] = [
   '/api/v2/search/tag/span.user.id/values',
   '/api/search/tag/service.name/values',
   `/api/search?${new URLSearchParams({ q: '{ status = error } >> { kind = client }' }).toString()}`,
+  `/api/metrics/query_range?${new URLSearchParams({ q: '{} | rate() by (status)' }).toString()}`,
+  `/api/metrics/query?${new URLSearchParams({ q: '{} | quantile_over_time(duration, .9)' }).toString()}`,
   '/metrics',
 ];
 
@@ -159,7 +167,7 @@ async function checkKept(kept: readonly SentTrace[]): Promise<number> {
 }
 
 async function checkVulture(vulture: Vulture): Promise<{ readonly checks: number; readonly wrong: number }> {
-  const all: readonly Check[] = [checkById, checkTagSearch, checkTraceqlSearch];
+  const all: readonly Check[] = [checkById, checkTagSearch, checkTraceqlSearch, checkMetrics];
   let [checks, wrong] = [0, 0];
   for (const timestampMs of vulture.written.settled(Date.now())) {
     for (const check of all) {
@@ -181,6 +189,7 @@ async function main(): Promise<void> {
     '-tempo-long-write-backoff-duration=5s',
     '-tempo-read-backoff-duration=1s',
     '-tempo-search-backoff-duration=2s',
+    '-tempo-metrics-backoff-duration=2s',
     '-tempo-recent-traces-backoff-duration=5m',
   ]);
   if (options === undefined) throw new Error('no options');

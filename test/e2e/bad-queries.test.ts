@@ -69,6 +69,28 @@ t.test('bad queries', { timeout: 100_000 }, async (t) => {
     if (text !== undefined) t.match(body, text, name);
     t.ok(tookMs < ANSWER_MS_MAX, `${name}: ${tookMs} ms`);
   }
+  const range = 'since=5m&step=100ms&exemplars=1000000&maxSeries=1000000';
+  for (const { name, q, status } of [
+    { name: 'a series a span', q: '{} | rate() by (span:id)', status: 200 },
+    { name: 'long labels', q: '{} | rate() by (span.long, trace:id)', status: 200 },
+    { name: 'all values of all attributes', q: '{} | compare({ status = ok }, 1000000)', status: 200 },
+    { name: 'backtracking before a count', q: '{ span.long =~ "(a+)+$" } | count_over_time()', status: 200 },
+    {
+      name: '1,000 quantiles',
+      q: `{} | quantile_over_time(duration, ${Array.from({ length: 1000 }, (_, i) => i / 1000).join()})`,
+      status: 200,
+    },
+    { name: 'a number that is too large', q: `{} | rate() | topk(${'9'.repeat(400)})`, status: 400 },
+    { name: 'two functions', q: '{} | rate() | rate()', status: 400 },
+    { name: 'a function of nothing', q: '{} | min_over_time()', status: 400 },
+  ]) {
+    const begin = performance.now();
+    const answer = await tempo.get(`/api/metrics/query_range?${range}&q=${encodeURIComponent(q)}`);
+    const body = await answer.text();
+    const tookMs = Math.round(performance.now() - begin);
+    t.equal(answer.status, status, `${name}: ${body.slice(0, 200)}`);
+    t.ok(tookMs < ANSWER_MS_MAX, `${name}: ${tookMs} ms`);
+  }
   const large = '{ name = "' + 'a'.repeat(2 << 20) + '" }';
   const answer = await tempo.get(`/api/search?q=${encodeURIComponent(large)}`);
   t.ok([400, 414, 431].includes(answer.status), `a query of 2 MB: ${answer.status}`);
@@ -86,6 +108,15 @@ t.test('bad queries', { timeout: 100_000 }, async (t) => {
     ['/api/search?q={}&limit=99999999999999999999', 400],
     ['/api/search?q={}&start=5&end=4', 400],
     ['/api/search?q={}&spss=-1', 400],
+    ['/api/metrics/query_range?q={}|rate()&start=5&end=4', 400],
+    ['/api/metrics/query_range?q={}|rate()&step=-1', 400],
+    ['/api/metrics/query_range?q={}|rate()&step=1ns', 400],
+    ['/api/metrics/query_range?q={}|rate()&start=0&end=9999999999999999999', 400],
+    ['/api/metrics/query_range?q={}|rate()&start=99999999999999999999', 400],
+    ['/api/metrics/query_range?q={}|rate()&since=9999999999y', 400],
+    ['/api/metrics/query?q={}|quantile_over_time(duration,-1)', 400],
+    ['/api/metrics/query?q={}|topk(5)', 400],
+    ['/api/metrics/query?q=%ff%fe', 400],
     ['/api/search?q=%ff%fe', 400],
     ['/api/search?q=%', 400],
     ['/api/traces/xyz', 400],

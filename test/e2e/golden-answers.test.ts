@@ -3,18 +3,11 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gunzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { canonical, canonicalTrace } from '../support/canonical.ts';
+import { goldenAnswers } from '../support/golden-blocks.ts';
 import { flush } from '../support/read-api.ts';
 import { startTempo, type RunningTempo } from '../support/server.ts';
-
-interface Golden {
-  readonly name: string;
-  readonly request: string;
-  readonly status: number;
-  readonly want: Answer;
-}
 
 interface Answer {
   readonly traces?: readonly { readonly traceID: string; readonly startTimeUnixNano: string }[];
@@ -30,6 +23,8 @@ const OURS = 'ours';
 
 const NOT_NIL = '`= nil` inside a larger query';
 const CHILD_COUNT = 'span:childCount works on every block';
+const NOT = '`!` in front of an expression';
+const EVENTS = 'events and links that are not there';
 const PROMOTED = 'attributes with a column of their own have names too';
 /** Where we answer otherwise on purpose: docs/decisions/deviations.md. */
 const DEVIATIONS: Readonly<Record<string, string>> = {
@@ -53,20 +48,28 @@ const DEVIATIONS: Readonly<Record<string, string>> = {
   'fuzz-11-222': 'http.status_code shown as nil though compared with a number',
   'fuzz-11-228': NOT_NIL,
   'fuzz-11-252': CHILD_COUNT,
+  'fuzz-12-3': EVENTS,
+  'fuzz-12-26': EVENTS,
+  'fuzz-12-28': NOT,
+  'fuzz-12-29': EVENTS,
+  'fuzz-12-31': NOT,
+  'fuzz-12-54': CHILD_COUNT,
+  'fuzz-12-55': EVENTS,
+  'fuzz-12-71': EVENTS,
+  'fuzz-12-95': NOT,
+  'fuzz-12-98': NOT,
+  'fuzz-12-102': NOT,
+  'fuzz-12-107': NOT,
+  'fuzz-12-108': NOT,
+  'fuzz-12-117': NOT,
+  'fuzz-12-120': EVENTS,
+  'fuzz-12-124': CHILD_COUNT,
+  'fuzz-12-128': NOT,
 };
 /** Their limit is below the number of matches: Tempo answers with any, we with the newest. */
-const LIMITED = /-20$/;
+const LIMITED = /^(?!fuzz-).*-20$/;
 
-function goldens(): Golden[] {
-  const texts = ['read', 'random-search'].map((name) =>
-    gunzipSync(readFileSync(new URL(`../golden/answers/${name}.jsonl.gz`, import.meta.url))).toString(),
-  );
-  return texts
-    .join('')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Golden);
-}
+const GOLDENS = ['read', 'random-search', 'metrics', 'random-metrics'].flatMap(goldenAnswers);
 
 function copyBlocks(data: string): void {
   for (const [tenant, name] of Object.entries(BLOCKS)) {
@@ -100,11 +103,21 @@ async function newest(tempo: RunningTempo, tenant: string, request: string): Pro
   return canonical({ traces: byStart.slice(0, limit) }) as Answer;
 }
 
+/** Numbers to 12 digits: sums are made in another order than Tempo's. */
+function textOf(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === 'number' ? Number(part.toPrecision(12)) : part,
+  );
+}
+
 async function compare(t: Test, tempo: RunningTempo, tenant: string): Promise<void> {
-  for (const { name, request, want } of goldens()) {
-    const got = JSON.stringify(await ask(tempo, tenant, request));
-    const recorded = JSON.stringify(canonical(want));
-    if (LIMITED.test(name)) t.equal(got, JSON.stringify(await newest(tempo, tenant, request)), name);
+  for (const { name, request, status, want } of GOLDENS) {
+    // Tempo has no answer that is this large: once is enough.
+    if (status !== 200 && tenant !== OURS) continue;
+    const got = textOf(await ask(tempo, tenant, request));
+    const recorded = textOf(canonical(want));
+    if (status !== 200) t.ok(got.length > 16e6, name);
+    else if (LIMITED.test(name)) t.equal(got, textOf(await newest(tempo, tenant, request)), name);
     else if (name in DEVIATIONS) t.not(got, recorded, `${name}: no deviation any more`);
     else t.equal(got, recorded, `${name}: ${request}`);
   }
@@ -138,7 +151,7 @@ await t.test('answers as recorded', { timeout: 300_000 }, async (t) => {
     yaml: `
 multitenancy_enabled: true
 compactor: { compaction: { block_retention: 876000h } }
-query_frontend: { search: { max_duration: 0s } }
+query_frontend: { search: { max_duration: 0s }, metrics: { max_duration: 0s, max_response_series: 0 } }
 `,
   });
   t.teardown(() => tempo.stop());

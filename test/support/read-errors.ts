@@ -198,7 +198,11 @@ const METRICS: readonly HttpCase[] = [
       { path: '?q={}|rate()&start=1795212987&end=1795312987', text: TOO_LONG },
       { path: '?q={}|rate()&since=1d', text: TOO_LONG },
       { path: '?q={}|rate()&since=3h1m', text: TOO_LONG },
-      { path: `?${RANGE}&q={}|rate()&a=deny-me`, text: 'invalid request /api/metrics/' },
+      {
+        path: `?${RANGE}&q={}|rate()&a=deny-me`,
+        text: 'invalid request /api/metrics/',
+        tempo: { status: 200, text: '"metrics"' },
+      },
       { path: `?${RANGE}&q={`, method: 'POST', text: 'parse error at line 1, col 2' },
     ].map((one) => ({ status: 400, ...one, path: `/api/metrics/${path}${one.path}` })),
   ),
@@ -279,7 +283,6 @@ const HTTP_CASES: readonly HttpCase[] = [...TRACES, ...SEARCH, ...TAGS, ...METRI
 const INVALID_ARGUMENT = 3;
 const UNAUTHENTICATED = 16;
 const UNKNOWN = 2;
-const SECOND = 1_000_000_000n;
 /** Tempo's status is none that a client could act on. */
 const NO_TENANT = {
   tenant: '',
@@ -292,6 +295,22 @@ const search = (request: GrpcCase['request'], text: string): GrpcCase => ({
   request,
   status: INVALID_ARGUMENT,
   text,
+});
+
+const SECOND = 1_000_000_000n;
+const RANGE_START = 1_795_212_987n * SECOND;
+const metrics = (
+  method: string,
+  query: string,
+  text: string,
+  ofTempo = INVALID_ARGUMENT,
+  over: GrpcCase['request'] = {},
+): GrpcCase => ({
+  method,
+  request: { query, start: RANGE_START, end: RANGE_START + 481n * SECOND, ...over },
+  status: INVALID_ARGUMENT,
+  text,
+  tempo: { status: ofTempo, text },
 });
 
 const GRPC_CASES: readonly GrpcCase[] = [
@@ -315,22 +334,21 @@ const GRPC_CASES: readonly GrpcCase[] = [
     { method, request: { tagName: '.a', start: 10 }, status: INVALID_ARGUMENT, text: ONLY_ONE },
     { method, request: { tagName: '.a' }, ...NO_TENANT },
   ]),
-  ...['MetricsQueryRange', 'MetricsQueryInstant'].flatMap((method) =>
-    [
-      { request: { query: '{' }, text: 'parse error at line 1, col 2' },
-      { request: { query: '{}' }, text: 'not a metrics query' },
-      { request: { query: '{name>5ms}|rate()' }, text: 'compiling query: binary operations' },
-      { request: { query: `{.a="${LARGE}"}|rate()` }, text: '1000 bytes' },
-      { request: { query: '{}|rate()', start: SECOND * 10n, end: SECOND * 5n }, text: 'end must be greater' },
-      { request: { query: '{}|rate()', start: SECOND, end: SECOND * 20_000n }, text: TOO_LONG },
-    ].map((one) => ({ method, status: INVALID_ARGUMENT, ...one })),
+  ...['MetricsQueryRange', 'MetricsQueryInstant'].flatMap((method) => [
+    metrics(method, '{', 'parse error at line 1, col 2', UNKNOWN),
+    metrics(method, '{}', 'not a metrics query', UNKNOWN),
+    metrics(method, '{name>5ms}|rate()', 'compiling query: binary operations', UNKNOWN),
+    metrics(method, `{.a="${LARGE}"}|rate()`, '1000 bytes'),
+    metrics(method, '{}|rate()', 'end must be greater than start', UNKNOWN, { end: SECOND }),
+    metrics(method, '{}|rate()', TOO_LONG, INVALID_ARGUMENT, { end: RANGE_START + 20_000n * SECOND }),
+  ]),
+  metrics(
+    'MetricsQueryRange',
+    '{}|rate()',
+    'step of 1ms is too small, minimum step for given range is 48.1ms',
+    UNKNOWN,
+    { step: 1_000_000n },
   ),
-  {
-    method: 'MetricsQueryRange',
-    request: { query: '{}|rate()', start: SECOND, end: SECOND * 2_000n, step: 1_000_000n },
-    status: INVALID_ARGUMENT,
-    text: 'step of 1ms is too small, minimum step for given range is 199.9ms',
-  },
   { method: 'MetricsQueryRange', request: { query: '{}|rate()' }, ...NO_TENANT },
   { method: 'MetricsQueryInstant', request: { query: '{}|rate()' }, ...NO_TENANT },
   {

@@ -4,7 +4,7 @@ import fastify from 'fastify';
 import t from 'tap';
 import { httpStatusOf } from '../../src/api/errors.ts';
 import { type MetricsLimits, parseInstantParams, parseRangeParams } from '../../src/api/metrics-params.ts';
-import type { MetricsAnswer, MetricsQuery, Querier } from '../../src/contracts/query.ts';
+import type { MetricsAnswer, MetricsQuery, Querier, QueryStats } from '../../src/contracts/query.ts';
 import { QueryFrontend } from '../../src/modules/query-frontend/index.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -41,7 +41,12 @@ const NEVER = new AbortController().signal;
 const SECOND = 1_000_000_000n;
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-function setUp(answer: (query: MetricsQuery) => MetricsAnswer) {
+function setUp(
+  answer: (
+    query: MetricsQuery,
+    report: (statsOf: () => QueryStats) => void,
+  ) => MetricsAnswer | Promise<MetricsAnswer>,
+) {
   const asked: MetricsQuery[] = [];
   const notAsked = async () => Promise.reject(new Error('not asked'));
   const querier: Querier = {
@@ -49,9 +54,9 @@ function setUp(answer: (query: MetricsQuery) => MetricsAnswer) {
     findTrace: notAsked,
     tagNames: notAsked,
     tagValues: notAsked,
-    metrics: async (query) => {
+    metrics: async (query, _signal, report = () => {}) => {
       asked.push(query);
-      return answer(query);
+      return answer(query, report);
     },
   };
   const lines: string[] = [];
@@ -93,13 +98,16 @@ function setUp(answer: (query: MetricsQuery) => MetricsAnswer) {
     const headers = { 'x-scope-orgid': tenant, accept: 'application/protobuf' };
     return app.inject({ url: `/api/metrics/${path}?${new URLSearchParams(params).toString()}`, headers });
   };
-  const stream = async (name: string, request: Uint8Array) => {
+  const stream = async (name: string, request: Uint8Array, onMessage = () => {}) => {
     const method = methods.find(`/tempopb.StreamingQuerier/${name}`);
     if (method?.kind !== 'stream') throw new Error(`${name} is no stream`);
     const messages: Uint8Array[] = [];
     const trailers: Record<string, string> = {};
     const call = { message: request, metadata: { 'x-scope-orgid': 'team' }, signal: NEVER, trailers };
-    for await (const one of method.handle(call)) messages.push(one);
+    for await (const one of method.handle(call)) {
+      messages.push(one);
+      onMessage();
+    }
     return { messages, trailers };
   };
   return { asked, lines, metrics, get, stream };
@@ -275,6 +283,25 @@ t.test('streams: series in messages of a size, each whole', async (t) => {
   t.match(asked.at(-1), { startUnixNano: 5n, endUnixNano: 7n });
 });
 
+t.test('streams: a slow query tells how far it is', async (t) => {
+  let finish = (): void => {};
+  const { stream } = setUp(async (_query, report) => {
+    report(() => ({ ...NO_STATS, totalJobs: 3, completedJobs: 1 }));
+    report(() => ({ ...NO_STATS, totalJobs: 3, completedJobs: 2 }));
+    await new Promise<void>((resolve) => (finish = resolve));
+    return { ...NONE, stats: { ...NO_STATS, totalJobs: 3, completedJobs: 3 } };
+  });
+  const request = encodeMessage(QueryInstantRequest, { query: '{} | rate()' });
+  const { messages } = await stream('MetricsQueryInstant', request, () => finish());
+  t.same(
+    messages.map((message) => decodeMessage(QueryInstantResponse, message)),
+    [
+      { series: [], metrics: { completedJobs: 2, totalJobs: 3 } },
+      { series: [], metrics: { completedJobs: 3, totalJobs: 3 } },
+    ],
+  );
+});
+
 t.test('summary: counts, errors and quantiles of each group', async (t) => {
   const series = (labels: object[], value: number): Uint8Array => utf8(JSON.stringify({ labels, value }));
   const status = (stringValue: string) => ({ key: 'status', value: { stringValue } });
@@ -285,10 +312,17 @@ t.test('summary: counts, errors and quantiles of each group', async (t) => {
       ? [
           series([status('ok'), code('200'), bucket(2 ** 20 / 1e9)], 1),
           series([status('ok'), code('200'), bucket(2 ** 22 / 1e9)], 3),
+          series([bucket(2 ** 10 / 1e9)], 1),
+          series([code('0'), bucket(2 ** 10 / 1e9)], 1),
         ]
       : query.includes('status = error')
         ? [series([status('error')], 2)]
-        : [series([status('error')], 2), series([status('ok'), code('200')], 4)];
+        : [
+            series([status('error')], 2),
+            series([status('ok'), code('200')], 4),
+            series([status('nil')], 1),
+            series([code('0')], 1),
+          ];
     return { ...NONE, series: rows, stats: { ...NO_STATS, inspectedBytes: 5 } };
   });
   const params = {
@@ -298,6 +332,10 @@ t.test('summary: counts, errors and quantiles of each group', async (t) => {
     end: '1795213460',
   };
   const found = await get('summary', params);
+  const group = (value: object) => [
+    { key: 'status', value: {} },
+    { key: 'span.code', value },
+  ];
   t.match(asked, [
     {
       query: '{ name = `a` } | count_over_time() by (status, span.code)',
@@ -334,6 +372,8 @@ t.test('summary: counts, errors and quantiles of each group', async (t) => {
         p90: '1',
         p50: '1',
       },
+      { spanCount: '1', series: group({ type: 3 }), p99: '1024', p95: '1024', p90: '1024', p50: '1024' },
+      { spanCount: '1', series: group({}), p99: '1024', p95: '1024', p90: '1024', p50: '1024' },
     ],
   });
   for (const [given, status, text] of [

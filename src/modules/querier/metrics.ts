@@ -1,5 +1,5 @@
 // Metrics queries: a job for each part of the sources, then one that makes the series of all parts.
-import type { MetricsAnswer, MetricsQuery } from '../../contracts/query.ts';
+import type { MetricsAnswer, MetricsQuery, QueryStats } from '../../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 import { TimeIsUpError } from '../../lib/errors.ts';
 import type { FinishMetricsJobResult, MetricsJob, MetricsJobResult } from '../../store/metrics-job.ts';
@@ -18,6 +18,7 @@ export interface MetricsScan {
   /** Jobs at a time. */
   readonly concurrency: number;
   readonly signal: AbortSignal | undefined;
+  readonly onProgress: ((statsOf: () => QueryStats) => void) | undefined;
 }
 
 interface FoundMetrics {
@@ -34,7 +35,7 @@ export function secondsOf({ startUnixNano, endUnixNano }: MetricsQuery): TimeRan
 }
 
 export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promise<FoundMetrics> {
-  const { plan, samplesMax, concurrency, signal } = scan;
+  const { plan, samplesMax, concurrency, signal, onProgress } = scan;
   const { startUnixNano, endUnixNano, stepNanos } = query;
   const asked = { query: query.query, range: { startUnixNano, endUnixNano, stepNanos }, samplesMax };
   const late = new LateJobs(signal);
@@ -44,7 +45,9 @@ export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promi
     const job = { kind: 'metrics', ...asked, ...input } as const;
     const run = scan.pool.run(job, { tenant: query.tenant, affinity, signal: end });
     const result = await late.unless(run);
-    if (result !== undefined) results.set(planned, metricsResult(result));
+    if (result === undefined) return;
+    results.set(planned, metricsResult(result));
+    onProgress?.(() => statsOf(scan, [...results.values()]));
   });
   // in the order of the jobs, so that the same query gives the same answer
   const done = plan.jobs.flatMap((job) => results.get(job) ?? []);
@@ -83,7 +86,7 @@ function bodiesOf({ bodies, ends }: FinishMetricsJobResult): Uint8Array[] {
   return Array.from(ends, (end, i) => bodies.subarray(i === 0 ? 0 : ends[i - 1], end));
 }
 
-function statsOf({ sources, plan }: MetricsScan, done: readonly MetricsJobResult[]): MetricsAnswer['stats'] {
+function statsOf({ sources, plan }: MetricsScan, done: readonly MetricsJobResult[]): QueryStats {
   const sum = (of: (result: MetricsJobResult) => number): number => done.reduce((n, one) => n + of(one), 0);
   const blocks = sources.flatMap((source) => (source.kind === 'block' ? [source.meta] : []));
   return {

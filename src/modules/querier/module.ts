@@ -4,6 +4,7 @@ import type {
   MetricsAnswer,
   MetricsQuery,
   Querier,
+  QueryStats,
   SearchAnswer,
   SearchProgress,
   SearchQuery,
@@ -158,7 +159,11 @@ export class LocalQuerier implements Querier {
     }
   }
 
-  async metrics(query: MetricsQuery, signal?: AbortSignal): Promise<MetricsAnswer> {
+  async metrics(
+    query: MetricsQuery,
+    signal?: AbortSignal,
+    onProgress?: (statsOf: () => QueryStats) => void,
+  ): Promise<MetricsAnswer> {
     const { tenant } = query;
     const range = secondsOf(query);
     const gathered = await this.gather(tenant, range, range, signal);
@@ -171,6 +176,7 @@ export class LocalQuerier implements Querier {
         sources,
         plan,
         samplesMax,
+        onProgress,
         ...this.pace(signal),
       });
       this.report(failures, partial);

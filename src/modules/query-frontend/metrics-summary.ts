@@ -93,7 +93,7 @@ function* seriesOf(
 ): Generator<{ readonly group: Group; readonly value: number; readonly bucket: number }> {
   for (const text of series) {
     const { labels = [], value = 0 } = JSON.parse(Buffer.from(text).toString()) as InstantSeries;
-    const own = labels.filter(({ key }) => key !== BUCKET_LABEL);
+    const own = isNil(labels) ? [] : labels.filter(({ key }) => key !== BUCKET_LABEL);
     const key = JSON.stringify(own);
     let group = groups.get(key);
     if (group === undefined) {
@@ -120,7 +120,7 @@ function groupJson({ labels, spans, errors, buckets }: Group, groupBy: readonly 
   const all = Float64Array.from(buckets, (count, i) => (i === 0 ? count + spans - counted : count));
   const series = groupBy.map(({ field, label }) => {
     const value = labels.find(({ key }) => key === label)?.value;
-    return `{"key":${JSON.stringify(label)},"value":${staticJson(field, isNil(labels) ? undefined : value)}}`;
+    return `{"key":${JSON.stringify(label)},"value":${staticJson(field, value)}}`;
   });
   return `{${[
     `"spanCount":"${spans}"`,
@@ -169,8 +169,9 @@ function staticJson(field: FieldRef, value: Label['value'] | undefined): string 
   if (field.kind === 'intrinsic' && DURATIONS.has(field.name)) {
     return typedJson(11, 'd', JSON.stringify(String(parseDuration(stringValue) ?? 0n)));
   }
-  if (intValue !== undefined) return typedJson(3, 'n', JSON.stringify(intValue));
-  if (doubleValue !== undefined) return typedJson(4, 'f', JSON.stringify(doubleValue));
+  if (intValue !== undefined) return typedJson(3, 'n', intValue === '0' ? '' : JSON.stringify(intValue));
+  if (doubleValue !== undefined)
+    return typedJson(4, 'f', doubleValue === 0 ? '' : JSON.stringify(doubleValue));
   if (boolValue !== undefined) return typedJson(6, 'b', boolValue ? 'true' : '');
   return typedJson(5, 's', stringValue === '' ? '' : JSON.stringify(stringValue));
 }

@@ -160,14 +160,30 @@ export class Reads {
     return { ...form, answer };
   }
 
-  /** @param isInstant asks for one value of each series and not for one at every step. */
-  async metrics(call: ReadCall, isInstant: boolean, format: 'proto' | 'json'): Promise<FoundMetrics> {
+  /**
+   * @param isInstant asks for one value of each series and not for one at every step.
+   * @param onProgress is told when more was read, with a way to take what is known of the answer: no series.
+   */
+  async metrics(
+    call: ReadCall,
+    isInstant: boolean,
+    format: 'proto' | 'json',
+    onProgress?: OnProgress<FoundMetrics>,
+  ): Promise<FoundMetrics> {
     const { querier } = this.options;
     const limits = this.metricsLimits(call.tenant);
     const params = (isInstant ? parseInstantParams : parseRangeParams)(call.params, limits);
-    const answer = await querier.metrics({ tenant: call.tenant, ...params, isInstant, format }, call.signal);
+    const { seriesMax } = params;
+    const query = { tenant: call.tenant, ...params, isInstant, format };
+    const answer = await querier.metrics(query, call.signal, (statsOf) =>
+      onProgress?.(() => ({
+        answer: { series: [], isCut: false, stats: statsOf(), partial: [] },
+        isInstant,
+        seriesMax,
+      })),
+    );
     call.seen.bytes += answer.stats.inspectedBytes;
-    return { answer, isInstant, seriesMax: params.seriesMax };
+    return { answer, isInstant, seriesMax };
   }
 
   async metricsSummary(call: ReadCall): Promise<Summary> {

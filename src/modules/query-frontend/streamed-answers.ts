@@ -3,9 +3,11 @@
 import { TempoError } from '../../lib/errors.ts';
 import type { TagValueType } from '../../traceql/engine/value-set.ts';
 import { growing } from './growing.ts';
-import { type Pair, pairPackets, searchPackets } from './packets.ts';
+import { metricsPartial, metricsProto } from './metrics-response.ts';
+import { metricsPackets, type Pair, pairPackets, searchPackets } from './packets.ts';
 import type {
   FoundAllNames,
+  FoundMetrics,
   FoundNames,
   FoundPlainValues,
   FoundSearch,
@@ -89,6 +91,26 @@ export const TAG_STREAMS: Readonly<Record<string, Messages>> = {
       ),
   }),
 };
+
+/** By the names of the methods. */
+export const METRICS_STREAMS: Readonly<Record<string, Messages>> = {
+  MetricsQueryRange: metricsMessages(false),
+  MetricsQueryInstant: metricsMessages(true),
+};
+
+/** While jobs run only how far they are: no value is certain before the last of them is done. */
+function metricsMessages(isInstant: boolean): Messages {
+  return async function* ({ reads, packetBytesMax }, call, trailers) {
+    const parts = growing<FoundMetrics, FoundMetrics>(
+      (onProgress) => reads.metrics(call, isInstant, 'proto', onProgress),
+      () => false,
+    );
+    let next = await parts.next();
+    for (; next.done !== true; next = await parts.next()) yield metricsProto(next.value);
+    Object.assign(trailers, partialNote(metricsPartial(next.value)));
+    yield* metricsPackets(next.value, packetBytesMax);
+  };
+}
 
 function tagMessages<Found extends FoundTags>({ ask, pairsOf, message }: TagStream<Found>): Messages {
   return async function* ({ reads, packetBytesMax }, call, trailers) {

@@ -9,12 +9,9 @@ import {
 } from '../../api/grpc-params.ts';
 import { TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcCall, GrpcMethods, StreamHandler } from '../../rpc/grpc-methods.ts';
-import { metricsPartial } from './metrics-response.ts';
-import { metricsPackets } from './packets.ts';
 import type { QueryWatch } from './query-watch.ts';
 import type { Op, ReadCall } from './reads.ts';
-import { partialNote } from './request.ts';
-import { searchMessages, type StreamedReads, TAG_STREAMS } from './streamed-answers.ts';
+import { METRICS_STREAMS, searchMessages, type StreamedReads, TAG_STREAMS } from './streamed-answers.ts';
 
 export interface StreamingOptions extends StreamedReads {
   readonly watch: QueryWatch;
@@ -35,7 +32,6 @@ const METHOD = 'POST';
 const HTTP_OK = 200;
 
 export function addStreamingMethods(methods: GrpcMethods, options: StreamingOptions): void {
-  const { reads, packetBytesMax } = options;
   const add = (name: string, op: Op, paramsOf: ParamsOf, answer: Answer): void => {
     methods.serverStream(SERVICE + name, watched(options, SERVICE + name, op, paramsOf, answer));
   };
@@ -44,16 +40,9 @@ export function addStreamingMethods(methods: GrpcMethods, options: StreamingOpti
     const paramsOf = name.startsWith('SearchTagValues') ? grpcTagValueParams : grpcTagParams;
     add(name, 'metadata', paramsOf, (call, trailers) => stream(options, call, trailers));
   }
-  for (const [name, isInstant] of [
-    ['MetricsQueryRange', false],
-    ['MetricsQueryInstant', true],
-  ] as const) {
-    const paramsOf = isInstant ? grpcInstantParams : grpcRangeParams;
-    add(name, 'metrics', paramsOf, async (call, trailers) => {
-      const found = await reads.metrics(call, isInstant, 'proto');
-      Object.assign(trailers, partialNote(metricsPartial(found)));
-      return metricsPackets(found, packetBytesMax);
-    });
+  for (const [name, stream] of Object.entries(METRICS_STREAMS)) {
+    const paramsOf = name === 'MetricsQueryInstant' ? grpcInstantParams : grpcRangeParams;
+    add(name, 'metrics', paramsOf, (call, trailers) => stream(options, call, trailers));
   }
 }
 
