@@ -301,6 +301,7 @@ function createQuerier(
     targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
     scanThreads: scanThreads(),
     concurrentJobs: config.queryFrontend.search.concurrentJobs,
+    metricsJobs: config.queryFrontend.metrics,
     samplesMax: ofMetrics.maxSamples,
     resultBytesMax: Math.floor(sharedBytes * RESULTS_SHARE),
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),

@@ -104,6 +104,7 @@ function querierOver(sources: readonly ScanSource[], backend: MemoryStore) {
     targetBytesPerJob: 1000,
     scanThreads: 2,
     concurrentJobs: 1000,
+    metricsJobs: { targetBytesPerJob: 1000, concurrentJobs: 1000 },
     samplesMax: 1_000_000,
     resultBytesMax: 1 << 20,
     sharedCacheBytes: 1 << 20,

@@ -249,6 +249,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
     targetBytesPerJob: 1000,
     scanThreads: 2,
     concurrentJobs,
+    metricsJobs: { targetBytesPerJob: 50, concurrentJobs: 1000 },
     samplesMax: 1_000_000,
     resultBytesMax: 1 << 20,
     sharedCacheBytes: 10_000,
@@ -584,6 +585,72 @@ t.test('jobs that are not done in time: the others are the answer, which says so
   t.same(values.values, { types: [{ type: 'int', values: ['4', '6'] }], isCut: true });
   t.same(values.partial.slice(-2), [reason, 'more values than 2 bytes: the first of them are here']);
   t.same(taken, [[{ type: 'int', values: ['4', '7'] }], []], 'no more bytes than the answer may have');
+});
+
+t.test('a metrics query: jobs of its own size, parts that come together, a part that is late', async (t) => {
+  const asked: ScanJob[] = [];
+  const base = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
+  let isLate = true;
+  const { querier, counts } = aQuerier((job) => {
+    asked.push(job);
+    if (job.kind === 'sharedTraces') return sharedOf(job, [], []);
+    if (job.kind === 'finishMetrics') {
+      const bodies = new Uint8Array([1, 2, 3]);
+      return {
+        kind: job.kind,
+        bodies,
+        ends: Float64Array.of(1, 3),
+        isCut: true,
+        isPartial: true,
+        failures: [],
+      };
+    }
+    const source = job.sources[0];
+    if (isLate && source?.kind === 'head') throw new TempoError('deadline_exceeded', 'too late');
+    const code = 'block_corrupt';
+    const failures = [{ source: 'two', code, message: 'gone' }];
+    return { kind: 'metrics', part: undefined, ...base, failures };
+  });
+  const query = {
+    tenant: 'team',
+    query: '{} | rate()',
+    startUnixNano: 1n,
+    endUnixNano: 2_000_000_001n,
+    stepNanos: 500_000_000n,
+    isInstant: false,
+    exemplarsMax: 0,
+    seriesMax: 2,
+    format: 'json',
+  } as const;
+  const completed: number[] = [];
+  const answer = await querier.metrics(query, undefined, (statsOf) =>
+    completed.push(statsOf().completedJobs),
+  );
+  const jobs = asked.filter(({ kind }) => kind === 'metrics');
+  t.equal(jobs.length, 5, 'one for the head, two for each block');
+  t.match(jobs[0], { query: query.query, range: { startUnixNano: 1n, stepNanos: 500_000_000n } });
+  t.match(asked.at(-1), {
+    kind: 'finishMetrics',
+    isInstant: false,
+    seriesMax: 2,
+    format: 'json',
+    sources: [],
+  });
+  t.same(answer.series, [Uint8Array.of(1), Uint8Array.of(2, 3)]);
+  t.match(answer, {
+    isCut: true,
+    stats: { inspectedSpans: 8, totalBlocks: 3, totalJobs: 5, completedJobs: 4 },
+  });
+  t.same(completed, [1, 2, 3, 4]);
+  t.match(answer.partial, [
+    /not searchable yet/,
+    /^block two could not be read: gone$/,
+    /: 1 of 5 parts were not read$/,
+    /^more than 1000000 samples/,
+  ]);
+  t.equal(counts.released, 1);
+  isLate = false;
+  t.equal((await querier.metrics(query)).stats.completedJobs, 5);
 });
 
 t.test('what jobs over blocks answered is kept: the same question reads nothing again', async (t) => {

@@ -54,6 +54,8 @@ export interface QuerierOptions {
   readonly scanThreads: number;
   /** `query_frontend.search.concurrent_jobs`: of one query at a time, at most. */
   readonly concurrentJobs: number;
+  /** Of metrics queries, which have settings of their own. */
+  readonly metricsJobs: { readonly targetBytesPerJob: number; readonly concurrentJobs: number };
   /** Values of series and intervals of a metrics query; more are left out. */
   readonly samplesMax: number;
   /** Of answers of searches that are made or sent; others wait. */
@@ -168,16 +170,17 @@ export class LocalQuerier implements Querier {
     const range = secondsOf(query);
     const gathered = await this.gather(tenant, range, range, signal);
     try {
-      const plan = await this.plan(gathered, 'metrics', { tenant, signal });
+      const { samplesMax, metricsJobs } = this.options;
+      const run = { tenant, signal };
+      const plan = await this.plan(gathered, 'metrics', run, metricsJobs.targetBytesPerJob);
       const { sources, partial } = gathered;
-      const { samplesMax } = this.options;
       const { answer, failures } = await findMetrics(query, {
         pool: this.pool,
         sources,
         plan,
         samplesMax,
         onProgress,
-        ...this.pace(signal),
+        ...this.pace(signal, metricsJobs.concurrentJobs),
       });
       this.report(failures, partial);
       return { ...answer, partial: [...partial, ...answer.partial] };
@@ -262,8 +265,13 @@ export class LocalQuerier implements Querier {
   }
 
   /** Jobs in which each span is once, and each trace whole. */
-  private async plan(gathered: Gathered, op: string, run: RunOptions): Promise<QueryPlan> {
-    const plan = await this.planner.plan(gathered.sources, run);
+  private async plan(
+    gathered: Gathered,
+    op: string,
+    run: RunOptions,
+    targetBytesPerJob = this.options.targetBytesPerJob,
+  ): Promise<QueryPlan> {
+    const plan = await this.planner.plan(gathered.sources, run, targetBytesPerJob);
     this.report(plan.failures, gathered.partial);
     this.jobsPerQuery.observe({ op }, plan.jobs.length);
     return plan;
@@ -342,11 +350,11 @@ export class LocalQuerier implements Querier {
   }
 
   /** As many jobs at a time as keep all threads busy, for each query. */
-  private pace(signal: AbortSignal | undefined): {
-    readonly concurrency: number;
-    readonly signal: typeof signal;
-  } {
-    const { scanThreads, concurrentJobs } = this.options;
+  private pace(
+    signal: AbortSignal | undefined,
+    concurrentJobs = this.options.concurrentJobs,
+  ): { readonly concurrency: number; readonly signal: typeof signal } {
+    const { scanThreads } = this.options;
     return { concurrency: Math.max(1, Math.min(concurrentJobs, scanThreads * JOBS_PER_THREAD)), signal };
   }
 

@@ -50,8 +50,12 @@ export class Planner {
   }
 
   /** Jobs in which each span of the sources is once, and each trace whole; the newest traces first. */
-  async plan(sources: readonly SourceRef[], run: RunOptions): Promise<QueryPlan> {
-    const { targetBytesPerJob, scanThreads } = this.options;
+  async plan(
+    sources: readonly SourceRef[],
+    run: RunOptions,
+    targetBytesPerJob = this.options.targetBytesPerJob,
+  ): Promise<QueryPlan> {
+    const { scanThreads } = this.options;
     if (sources.length < 2) {
       return { jobs: planSearch(sources, targetBytesPerJob, scanThreads), inspectedBytes: 0, failures: [] };
     }
