@@ -1,6 +1,6 @@
 // Metrics queries in scan threads: a job makes a part of what it reads, and another one makes the series of
 // all parts.
-import { MetricsAccumulator } from '../traceql/engine/metrics/accumulate.ts';
+import { MetricsAccumulator, type MetricsLimits } from '../traceql/engine/metrics/accumulate.ts';
 import { finishSeries } from '../traceql/engine/metrics/finish.ts';
 import type { MetricsPart } from '../traceql/engine/metrics/part.ts';
 import { type MetricsRange, intervalCount } from '../traceql/engine/metrics/range.ts';
@@ -14,6 +14,8 @@ interface MetricsAsked {
   readonly range: MetricsRange;
   /** Values of series and intervals, in a job and in the answer; what is beyond it is left out. */
   readonly samplesMax: number;
+  /** 0 = none. */
+  readonly exemplarsMax: number;
 }
 
 export interface MetricsJob extends MetricsAsked, QueryInput {
@@ -57,18 +59,20 @@ export async function scanMetrics(
   walk: WalkSources,
   signal: AbortSignal,
 ): Promise<MetricsJobResult> {
-  const metrics = new MetricsAccumulator(parse(job.query), job.range, { cellsMax: job.samplesMax });
+  const metrics = new MetricsAccumulator(parse(job.query), job.range, limitsOf(job));
   const failures = await walk((source, excluded) => metrics.add(source, { excludeTraces: excluded, signal }));
   const { inspectedTraces, inspectedSpans, inspectedBytes } = metrics;
   const part = metrics.part();
   return { kind: 'metrics', part, inspectedTraces, inspectedSpans, inspectedBytes, failures };
 }
 
+function limitsOf({ samplesMax, exemplarsMax }: MetricsAsked): MetricsLimits {
+  return { cellsMax: samplesMax, exemplarsMax };
+}
+
 export function finishMetrics(job: FinishMetricsJob): FinishMetricsJobResult {
   const { range, samplesMax, seriesMax } = job;
-  const { series, pool, isPartial } = finishSeries(parse(job.query), range, job.parts, {
-    cellsMax: samplesMax,
-  });
+  const { series, pool, isPartial } = finishSeries(parse(job.query), range, job.parts, limitsOf(job));
   const wanted = seriesMax > 0 ? series.slice(0, seriesMax) : series;
   const possible = wanted.slice(0, Math.max(1, Math.floor(samplesMax / intervalCount(range))));
   const writer = new SeriesWriter(range, pool, job);

@@ -181,7 +181,7 @@ const METRICS = [
 async function series(querier: LocalQuerier): Promise<readonly string[]> {
   const startUnixNano = START_NANO - (START_NANO % SECOND);
   const range = { startUnixNano, endUnixNano: startUnixNano + 40n * SECOND };
-  const limits = { exemplarsMax: 0, seriesMax: 0 };
+  const limits = { exemplarsMax: 7, seriesMax: 0 };
   const texts: string[] = [];
   for (const query of METRICS) {
     for (const isInstant of [false, true]) {

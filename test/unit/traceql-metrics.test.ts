@@ -22,15 +22,18 @@ import { START_NANO, aSpan, hexId } from '../support/otlp.ts';
 
 const SECOND = 1_000_000_000n;
 
+t.setTimeout(300_000);
+
 interface Asked extends MetricsRange {
   readonly text: string;
   readonly isInstant: boolean;
   readonly cellsMax?: number;
+  readonly exemplarsMax?: number;
 }
 
 /** The series over sources, each of them a job of its own. */
 async function ask(given: Asked, sources: readonly SpanSource[]): Promise<{ series: unknown[] }> {
-  const asked = { cellsMax: 100_000, ...given };
+  const asked = { cellsMax: 100_000, exemplarsMax: 0, ...given };
   const query = parse(asked.text);
   validate(query);
   const parts = [];
@@ -112,13 +115,13 @@ async function compare(t: Test, sources: readonly SpanSource[]): Promise<void> {
 }
 
 for (const name of ['vparquet4', 'vparquet5-2.10', 'vparquet5-3.0']) {
-  await t.test(`answers over ${name} as recorded`, async (t) => {
+  await t.test(`answers over ${name} as recorded`, { timeout: 300_000 }, async (t) => {
     const { rowGroups } = await openGoldenBlock(name);
     await compare(t, rowGroups);
   });
 }
 
-await t.test('answers over a head as recorded', async (t) => {
+await t.test('answers over a head as recorded', { timeout: 300_000 }, async (t) => {
   const { rowGroups } = await openGoldenBlock('vparquet4');
   await compare(t, await Promise.all(rowGroups.map(headOf)));
 });
@@ -131,30 +134,34 @@ const SCOPE_OWNERS = {
   link: 'link',
 } as const;
 
-await t.test('attributes of some owners are those that single fields have', async (t) => {
-  const odd = (await openGoldenBlock('vparquet4-odd')).rowGroups;
-  const usual = (await openGoldenBlock('vparquet4')).rowGroups;
-  const newer = (await openGoldenBlock('vparquet5')).rowGroups;
-  const groups = [...odd, ...usual, ...newer];
-  const sources: SpanSource[] = [...groups, ...(await Promise.all(groups.map(headOf)))];
-  for (const source of sources) {
-    for (const [scope, owner] of Object.entries(SCOPE_OWNERS) as [AttributeScope, Owner][]) {
-      const names = await source.attributeNames(scope, undefined);
-      const fields = names.map((name) => ({ field: { kind: 'attribute', scope, name } }) as const);
-      const whole = await source.load(fields);
-      const last = Math.max(-1, ...whole.map((vector) => vector.owners?.at(-1) ?? vector.count - 1));
-      for (const step of [1, 3]) {
-        const owners = new Bitset(last + 1);
-        for (let i = 0; i <= last; i += step) owners.add(i);
-        const some = await source.attributes(scope, owners);
-        names.forEach((name, i) => {
-          const want = entriesShown(whole[i], owners);
-          t.equal(entriesShown(some.get(name), owners), want, `${source.name}: ${owner} ${name}`);
-        });
+await t.test(
+  'attributes of some owners are those that single fields have',
+  { timeout: 300_000 },
+  async (t) => {
+    const odd = (await openGoldenBlock('vparquet4-odd')).rowGroups;
+    const usual = (await openGoldenBlock('vparquet4')).rowGroups;
+    const newer = (await openGoldenBlock('vparquet5')).rowGroups;
+    const groups = [...odd, ...usual, ...newer];
+    const sources: SpanSource[] = [...groups, ...(await Promise.all(groups.map(headOf)))];
+    for (const source of sources) {
+      for (const [scope, owner] of Object.entries(SCOPE_OWNERS) as [AttributeScope, Owner][]) {
+        const names = await source.attributeNames(scope, undefined);
+        const fields = names.map((name) => ({ field: { kind: 'attribute', scope, name } }) as const);
+        const whole = await source.load(fields);
+        const last = Math.max(-1, ...whole.map((vector) => vector.owners?.at(-1) ?? vector.count - 1));
+        for (const step of [1, 3]) {
+          const owners = new Bitset(last + 1);
+          for (let i = 0; i <= last; i += step) owners.add(i);
+          const some = await source.attributes(scope, owners);
+          names.forEach((name, i) => {
+            const want = entriesShown(whole[i], owners);
+            t.equal(entriesShown(some.get(name), owners), want, `${source.name}: ${owner} ${name}`);
+          });
+        }
       }
     }
-  }
-});
+  },
+);
 
 function entriesShown(vector: Vector | undefined, owners: Bitset): string {
   const shown: string[] = [];
@@ -165,6 +172,77 @@ function entriesShown(vector: Vector | undefined, owners: Bitset): string {
   }
   return shown.join('\n');
 }
+
+interface WithExemplars {
+  readonly labels: readonly { readonly value: object }[];
+  readonly samples: readonly { readonly timestampMs: string; readonly value?: number }[];
+  readonly exemplars?: readonly {
+    readonly labels: readonly { readonly key: string; readonly value: { readonly stringValue: string } }[];
+    readonly value?: number;
+    readonly timestampMs: string;
+  }[];
+}
+
+await t.test('exemplars', async (t) => {
+  const startUnixNano = START_NANO - (START_NANO % SECOND);
+  const spans = Array.from({ length: 400 }, (_, i) =>
+    aSpan({
+      traceId: hexId(1 + (i >> 2), 16),
+      spanId: hexId(i + 1, 8),
+      name: `op-${i % 3}`,
+      kind: 1 + (i % 2),
+      startUnixNano: startUnixNano + BigInt(i + 1) * 100_000_000n,
+      endUnixNano: startUnixNano + BigInt(i + 1) * 100_000_000n + BigInt(i + 1) * 1_000_000n,
+    }),
+  );
+  const range = { startUnixNano, endUnixNano: startUnixNano + 40n * SECOND, stepNanos: 2n * SECOND };
+  const source = new ArraySource(spans);
+  const of = async (text: string, exemplarsMax: number): Promise<readonly WithExemplars[]> =>
+    (await ask({ ...range, text, isInstant: false, exemplarsMax }, [source])).series as WithExemplars[];
+  const listed = (series: readonly WithExemplars[]) => series.flatMap(({ exemplars = [] }) => exemplars);
+  t.same(listed(await of('{ } | rate()', 0)), []);
+  for (const max of [1, 2, 7, 20, 100]) {
+    const [rate] = await of('{ } | rate()', max);
+    const found = listed([rate!]);
+    t.ok(found.length <= max && found.length >= Math.min(20, max) - 1, `${found.length} of ${max}`);
+    t.equal(
+      new Set(found.map(({ labels }) => labels[0]!.value.stringValue)).size,
+      found.length,
+      'a trace once',
+    );
+    for (const { value, timestampMs } of found) {
+      const sample = rate!.samples.find((one) => Number(one.timestampMs) >= Number(timestampMs));
+      t.equal(value, sample!.value, 'the value of its sample');
+    }
+  }
+  const byName = await of('{ kind = internal } | max_over_time(duration) by (name)', 20);
+  t.ok(listed(byName).length >= 10);
+  for (const { labels: group, exemplars = [] } of byName) {
+    for (const { labels, value, timestampMs } of exemplars) {
+      t.same(
+        labels.map(({ key }) => key),
+        ['trace:id', 'kind', 'name', 'duration'],
+      );
+      t.same(labels[2]!.value, group[0]!.value);
+      const sinceStartMs = Number(timestampMs) - Number(startUnixNano / 1_000_000n);
+      t.equal(Math.round(value! * 100_000), sinceStartMs, 'its duration');
+    }
+  }
+  const quantiles = await of('{ } | quantile_over_time(duration, .1, .9)', 100);
+  t.ok(quantiles.every(({ exemplars = [] }) => exemplars.length > 5));
+  const histogram = await of('{ } | histogram_over_time(duration)', 100);
+  t.ok(histogram.filter(({ exemplars = [] }) => exemplars.length > 0).length > 3);
+  const kept = await of('{ } | rate() by (name) | topk(1)', 100);
+  for (const { samples, exemplars = [] } of kept) {
+    const ends = samples.map((one) => Number(one.timestampMs));
+    for (const { timestampMs } of exemplars) {
+      t.ok(
+        ends.some((end) => Number(timestampMs) <= end && Number(timestampMs) > end - 2000),
+        'of samples that are there',
+      );
+    }
+  }
+});
 
 await t.test('above the limit a part of the series is there, and right', async (t) => {
   const spans = Array.from({ length: 600 }, (_, i) =>

@@ -37,7 +37,13 @@ export function secondsOf({ startUnixNano, endUnixNano }: MetricsQuery): TimeRan
 export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promise<FoundMetrics> {
   const { plan, samplesMax, concurrency, signal, onProgress } = scan;
   const { startUnixNano, endUnixNano, stepNanos } = query;
-  const asked = { query: query.query, range: { startUnixNano, endUnixNano, stepNanos }, samplesMax };
+  const exemplarsMax = query.isInstant ? 0 : query.exemplarsMax;
+  const asked = {
+    query: query.query,
+    range: { startUnixNano, endUnixNano, stepNanos },
+    samplesMax,
+    exemplarsMax,
+  };
   const late = new LateJobs(signal);
   const results = new Map<PlannedJob, MetricsJobResult>();
   await runJobs(plan.jobs, { concurrency, signal }, async (planned, end) => {
@@ -67,7 +73,7 @@ function metricsResult(result: ScanResult): MetricsJobResult {
 async function finish(
   { tenant, isInstant, seriesMax, format }: MetricsQuery,
   { pool, signal }: MetricsScan,
-  asked: Pick<MetricsJob, 'query' | 'range' | 'samplesMax'>,
+  asked: Pick<MetricsJob, 'query' | 'range' | 'samplesMax' | 'exemplarsMax'>,
   results: readonly MetricsJobResult[],
 ): Promise<FinishMetricsJobResult> {
   const parts = results.flatMap(({ part }) => (part === undefined ? [] : [part]));

@@ -10,11 +10,14 @@ import { tracesInScope } from '../search.ts';
 import { typeAt } from '../value-reader.ts';
 import { Comparison } from './compare.ts';
 import { type SpanEntries, entriesOf } from './entries.ts';
+import { Exemplars } from './exemplars.ts';
 import { NO_VALUE } from './label-pool.ts';
 import type { MetricsPart } from './part.ts';
-import { hasBuckets, shapeOf } from './plan.ts';
+import { hasBuckets, isDuration, isSpanDuration, shapeOf } from './plan.ts';
 import { type MetricsRange, type TimedSpans, timedSpans } from './range.ts';
 import { SeriesSet } from './series-set.ts';
+
+const NANOS_PER_SECOND = 1e9;
 
 type Aggregation = Extract<MetricsStage, { kind: 'metrics' }>;
 
@@ -27,6 +30,8 @@ export interface AccumulateOptions {
 export interface MetricsLimits {
   /** Values of series and intervals that are kept at a time; above it series are left out. */
   readonly cellsMax: number;
+  /** 0 = none. */
+  readonly exemplarsMax: number;
 }
 
 export class MetricsAccumulator {
@@ -39,14 +44,17 @@ export class MetricsAccumulator {
   private readonly range: MetricsRange;
   private readonly series: SeriesSet;
   private readonly comparison: Comparison | undefined;
+  /** undefined = not wanted. */
+  private readonly exemplars: Exemplars | undefined;
 
   /** @param query valid, with a metrics function. */
-  constructor(query: Query, range: MetricsRange, { cellsMax }: MetricsLimits) {
+  constructor(query: Query, range: MetricsRange, { cellsMax, exemplarsMax }: MetricsLimits) {
     if (query.metrics === undefined) throw new Error('not a metrics query');
     this.query = query;
     this.stage = query.metrics;
     this.range = range;
     this.series = new SeriesSet(shapeOf(query.metrics, range), cellsMax);
+    if (exemplarsMax > 0) this.exemplars = new Exemplars(query, range, exemplarsMax);
     if (query.metrics.kind === 'compare') {
       this.comparison = new Comparison(query.metrics, range, this.series);
     }
@@ -86,10 +94,11 @@ export class MetricsAccumulator {
   private async aggregate(
     scan: Scan,
     stage: Aggregation,
-    { spans, intervals }: TimedSpans,
+    timed: TimedSpans,
     rows: Rows | undefined,
   ): Promise<void> {
     const { series } = this;
+    const { spans, intervals } = timed;
     const values = stage.arg && numbersOf(await entriesOf(scan, stage.arg, spans, rows), spans.length);
     const labels: Int32Array[] = [];
     for (const field of stage.by) {
@@ -103,6 +112,14 @@ export class MetricsAccumulator {
     const slots = series.cells.slots(row, intervals, series.rowCount);
     if (values === undefined || isBucketed) series.cells.count(slots);
     else series.cells.observe(slots, values.numbers);
+    await this.exemplars?.addSpans(scan, timed, rows, {
+      rows: values === undefined || isBucketed ? row : withValue(row, values.numbers),
+      groupOf: (one) => ({
+        group: series.valuesOf(series.groupOf(one)),
+        bucket: series.bucketOf(one),
+      }),
+      valueOf: exemplarValues(stage, values?.numbers),
+    });
   }
 
   /** For each span the number of its value in the pool; of several scopes the first that has one. */
@@ -135,8 +152,20 @@ export class MetricsAccumulator {
   }
 
   part(): MetricsPart {
-    return this.series.toPart();
+    return { ...this.series.toPart(), exemplars: this.exemplars?.all ?? [] };
   }
+}
+
+/** Spans without a value are in no series. */
+function withValue(rows: Int32Array, numbers: Float64Array): Int32Array {
+  return rows.map((row, k) => (numbers[k] === numbers[k] ? row : -1));
+}
+
+/** The value of an exemplar is that of its span, in seconds for durations; counts have none. */
+function exemplarValues(stage: Aggregation, numbers: Float64Array | undefined): (k: number) => number {
+  if (numbers === undefined || stage.name === 'histogram_over_time') return () => Number.NaN;
+  const isInSeconds = stage.name === 'quantile_over_time' ? isDuration(stage.arg) : isSpanDuration(stage.arg);
+  return (k) => numbers[k]! / (isInSeconds ? NANOS_PER_SECOND : 1);
 }
 
 /** As in Tempo attributes with columns of their own have a label in every series. */

@@ -3,6 +3,8 @@ import type { FieldRef, MetricsStage, Query } from '../../ast.ts';
 import { printField } from '../../print.ts';
 import type { MetricsLimits } from './accumulate.ts';
 import { comparedSeries } from './compare-result.ts';
+import { type MadeSeries, withExemplars } from './exemplar-result.ts';
+import { Exemplars } from './exemplars.ts';
 import { type LabelPool, NO_VALUE } from './label-pool.ts';
 import type { MetricsPart } from './part.ts';
 import { isDuration, isSpanDuration, shapeOf } from './plan.ts';
@@ -30,18 +32,32 @@ export function finishSeries(
   query: Query,
   range: MetricsRange,
   parts: readonly MetricsPart[],
-  { cellsMax }: MetricsLimits,
+  { cellsMax, exemplarsMax }: MetricsLimits,
 ): FinishedSeries {
   const stage = query.metrics;
   if (stage === undefined) throw new Error('not a metrics query');
   const set = new SeriesSet(shapeOf(stage, range), cellsMax);
   for (const part of parts) set.addPart(part);
-  const all =
-    stage.kind === 'compare' ? comparedSeries(set, stage) : aggregated(set, stage, range, parts.length > 0);
   const { pool } = set;
-  let series = sortSeries(all, pool);
+  let series = sortSeries(firstSeries(query, set, range, parts, exemplarsMax), pool);
   for (const second of query.second) series = applySecondStage(series, second, pool);
   return { series, pool, isPartial: set.share < 1 };
+}
+
+function firstSeries(
+  query: Query,
+  set: SeriesSet,
+  range: MetricsRange,
+  parts: readonly MetricsPart[],
+  exemplarsMax: number,
+): readonly ResultSeries[] {
+  const stage = query.metrics!;
+  if (stage.kind === 'compare') return comparedSeries(set, stage);
+  const made = aggregated(set, stage, range, parts.length > 0);
+  const exemplars = new Exemplars(query, range, exemplarsMax);
+  if (exemplarsMax > 0)
+    for (const exemplar of parts.flatMap((part) => part.exemplars)) exemplars.add(exemplar);
+  return withExemplars(made, set, exemplars.all, stage.name === 'quantile_over_time');
 }
 
 function aggregated(
@@ -49,7 +65,7 @@ function aggregated(
   stage: Aggregation,
   range: MetricsRange,
   isAnythingRead: boolean,
-): ResultSeries[] {
+): MadeSeries[] {
   const { cells, shape } = set;
   const factor = stage.name === 'rate' ? 1 / (Number(range.stepNanos) / NANOS_PER_SECOND) : 1;
   const divisor = !shape.hasBuckets && isSpanDuration(stage.arg) ? NANOS_PER_SECOND : 1;
@@ -63,8 +79,8 @@ function aggregated(
   );
   if (stage.name === 'quantile_over_time') return quantiles(set, stage, samples);
   return samples.rows.map((row, place) => ({
-    labels: seriesLabels(set, stage, row),
-    values: samples.at(place),
+    from: row,
+    series: { labels: seriesLabels(set, stage, row), values: samples.at(place) },
   }));
 }
 
@@ -91,7 +107,7 @@ function boundOf(set: SeriesSet, stage: Aggregation, row: number): number {
 }
 
 /** For each group and quantile a series, made of the counts of the group's buckets. */
-function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): ResultSeries[] {
+function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): MadeSeries[] {
   const groups = new Map<number, { readonly bound: number; readonly counts: Float64Array }[]>();
   samples.rows.forEach((row, place) => {
     const group = set.groupOf(row);
@@ -100,7 +116,7 @@ function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): Result
     if (buckets === undefined) groups.set(group, [bucket]);
     else buckets.push(bucket);
   });
-  const series: ResultSeries[] = [];
+  const made: MadeSeries[] = [];
   for (const [group, buckets] of groups) {
     buckets.sort((a, b) => a.bound - b.bound);
     const labels = groupLabels(set, stage.by, group);
@@ -111,8 +127,9 @@ function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): Result
     );
     for (const q of stage.quantiles) {
       const values = Float64Array.from(byInterval, (counts) => quantileOf(q, counts));
-      series.push({ labels: [...labels, { key: 'p', value: set.pool.idOfDouble(q) }], values });
+      const own = [...labels, { key: 'p', value: set.pool.idOfDouble(q) }];
+      made.push({ from: group, series: { labels: own, values } });
     }
   }
-  return series;
+  return made;
 }

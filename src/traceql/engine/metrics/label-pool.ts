@@ -67,6 +67,11 @@ export class LabelPool {
     return id;
   }
 
+  /** @param id 16 bytes. */
+  idOfTraceId(id: Uint8Array): number {
+    return this.idOfText(idText(id));
+  }
+
   idOfDouble(value: number): number {
     this.arena.u8(LABEL_TYPE.double);
     this.arena.raw(sortableDouble(value));

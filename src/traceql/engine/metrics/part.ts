@@ -1,4 +1,5 @@
 // The partial result of one job as plain arrays, made to be moved between threads.
+import type { Exemplar } from './exemplars.ts';
 
 export interface MetricsPart {
   /** Values of labels as in the pool, one behind the other; value i ends at valueEnds[i]. */
@@ -16,6 +17,7 @@ export interface MetricsPart {
   readonly weights: Float64Array;
   /** Of all series that there are, about this share is here: those with the lowest hashes. */
   readonly share: number;
+  readonly exemplars: readonly Exemplar[];
 }
 
 /** What of a part is worth being moved rather than copied. */

@@ -1,4 +1,5 @@
 // Series as they are answered, and the order in which they are.
+import type { Exemplar } from './exemplars.ts';
 import { LABEL_TYPE } from './label-value.ts';
 import type { LabelPool } from './label-pool.ts';
 
@@ -12,6 +13,7 @@ export interface ResultSeries {
   readonly labels: readonly Label[];
   /** One sample an interval; NaN = none. */
   readonly values: Float64Array;
+  readonly exemplars?: readonly Exemplar[];
 }
 
 /** By their labels one after another: keys as text, values by type and then by size or as text. */

@@ -21,9 +21,9 @@ function numberOf(value: Static): number {
 }
 
 function compared(series: readonly ResultSeries[], op: SampleOp, limit: number): ResultSeries[] {
-  return series.map(({ labels, values }) => ({
-    labels,
-    values: values.map((value) => (passes(value, op, limit) ? value : Number.NaN)),
+  return series.map((one) => ({
+    ...one,
+    values: one.values.map((value) => (passes(value, op, limit) ? value : Number.NaN)),
   }));
 }
 
@@ -52,9 +52,9 @@ function ranked(
 ): ResultSeries[] {
   if (series.length <= limit) return [...series];
   const sign = name === 'topk' ? -1 : 1;
-  const kept = series.map(({ labels, values }) => ({
-    labels,
-    values: new Float64Array(values.length).fill(Number.NaN),
+  const kept = series.map((one) => ({
+    ...one,
+    values: new Float64Array(one.values.length).fill(Number.NaN),
   }));
   const intervals = series[0]?.values.length ?? 0;
   for (let interval = 0; interval < intervals; interval++) {

@@ -108,6 +108,21 @@ export class SeriesSet {
     return row;
   }
 
+  /** The group of some values, given as bytes; empty ones are absent. */
+  groupOfValues(values: readonly Uint8Array[]): number {
+    return this.rowOf(values.map((bytes) => (bytes.length === 0 ? NO_VALUE : this.pool.idOf(bytes))));
+  }
+
+  /** The row of a group and bucket. */
+  rowIn(group: number, bucket: number): number {
+    return this.bucketed === undefined ? group : this.bucketed.idOf(group, bucket);
+  }
+
+  /** The values of the labels of a group as bytes; absent ones are empty. */
+  valuesOf(group: number): Uint8Array[] {
+    return this.labelsOf(group).map((id) => (id === NO_VALUE ? NOTHING : this.pool.bytes(id).slice()));
+  }
+
   /** Rows are below it; not all need to be in use. */
   get rowCount(): number {
     const { bucketed, joins, shape, pool } = this;
@@ -194,7 +209,7 @@ export class SeriesSet {
       if (part.weights.length > 0) part.weights[n] = cells.weightAt(slot);
       n++;
     });
-    return { ...part, ...this.packLabels(used), share: this.share };
+    return { ...part, ...this.packLabels(used), share: this.share, exemplars: [] };
   }
 
   private packLabels(

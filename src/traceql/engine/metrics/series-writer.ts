@@ -4,6 +4,7 @@ import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { bytesField, textField } from '../../../lib/protobuf.ts';
 import { JsonWriter } from '../json-writer.ts';
 import { jsonDouble, jsonString } from '../json.ts';
+import type { Exemplar } from './exemplars.ts';
 import type { LabelPool } from './label-pool.ts';
 import { writeValueJson, writeValueProto } from './label-value.ts';
 import { type MetricsRange, intervalCount } from './range.ts';
@@ -49,8 +50,9 @@ export class SeriesWriter {
     return this.json.end();
   }
 
-  private writeJson({ labels, values }: ResultSeries, isInstant: boolean): void {
+  private writeJson(series: ResultSeries, isInstant: boolean): void {
     const { json } = this;
+    const { labels, values } = series;
     json.raw('{"labels":[');
     labels.forEach(({ key, value }, i) => {
       json.raw(`${i === 0 ? '' : ','}{"key":${jsonString(key)},"value":`);
@@ -64,6 +66,23 @@ export class SeriesWriter {
     }
     json.raw('],"samples":[');
     this.writeSamples(values);
+    const exemplars = shownExemplars(series);
+    if (exemplars.length > 0) this.writeExemplars(exemplars);
+    else json.raw(']}');
+  }
+
+  private writeExemplars(exemplars: readonly Exemplar[]): void {
+    const { json } = this;
+    exemplars.forEach(({ labels, value, timestampMs }, i) => {
+      json.raw(i === 0 ? '],"exemplars":[{"labels":[' : ',{"labels":[');
+      labels.forEach((label, k) => {
+        json.raw(`${k === 0 ? '' : ','}{"key":${jsonString(label.key)},"value":`);
+        writeValueJson(json, label.value);
+        json.raw('}');
+      });
+      const shown = value === 0 ? '' : `"value":${jsonDouble(value)},`;
+      json.raw(`],${shown}"timestampMs":"${timestampMs}"}`);
+    });
     json.raw(']}');
   }
 
@@ -90,7 +109,8 @@ export class SeriesWriter {
     }
   }
 
-  private proto({ labels, values }: ResultSeries): Uint8Array {
+  private proto(series: ResultSeries): Uint8Array {
+    const { labels, values } = series;
     const out = new ByteWriter(64 + values.length * 20);
     this.writeLabels(out, labels);
     const sample = new ByteWriter(24);
@@ -102,6 +122,7 @@ export class SeriesWriter {
       sample.varint(this.timestampsMs[i]!);
       bytesField(out, 2, sample.view());
     }
+    for (const exemplar of shownExemplars(series)) bytesField(out, 4, exemplarProto(exemplar));
     return out.copy();
   }
 
@@ -114,17 +135,33 @@ export class SeriesWriter {
   }
 
   private writeLabels(out: ByteWriter, labels: readonly Label[]): void {
-    const label = new ByteWriter(64);
-    const any = new ByteWriter(64);
-    for (const { key, value } of labels) {
-      any.reset();
-      writeValueProto(any, this.pool.bytes(value));
-      label.reset();
-      textField(label, 1, key);
-      bytesField(label, 2, any.view());
-      bytesField(out, 1, label.view());
-    }
+    for (const { key, value } of labels) writeLabel(out, key, this.pool.bytes(value));
   }
+}
+
+/** Those of intervals that have a sample, with its value where they have none. */
+function shownExemplars({ values, exemplars = [] }: ResultSeries): readonly Exemplar[] {
+  return exemplars
+    .filter(({ interval }) => values[interval] === values[interval])
+    .map((one) => (one.value === one.value ? one : { ...one, value: values[one.interval]! }));
+}
+
+function exemplarProto({ labels, value, timestampMs }: Exemplar): Uint8Array {
+  const out = new ByteWriter(128);
+  for (const label of labels) writeLabel(out, label.key, label.value);
+  doubleField(out, 2, value);
+  out.u8(3 << 3);
+  out.varint(timestampMs);
+  return out.view();
+}
+
+function writeLabel(out: ByteWriter, key: string, value: Uint8Array): void {
+  const any = new ByteWriter(value.length + 16);
+  writeValueProto(any, value);
+  const label = new ByteWriter(key.length + any.length + 16);
+  textField(label, 1, key);
+  bytesField(label, 2, any.view());
+  bytesField(out, 1, label.view());
 }
 
 const DOUBLE = new Float64Array(1);
