@@ -38,6 +38,20 @@ export class BitRank {
     return new BitRank(new Uint8Array(both.buffer), a.length);
   }
 
+  /** Positions of the ones, and the length. */
+  positions(): Int32Array {
+    const { words, count, length } = this;
+    const positions = new Int32Array(count + 1);
+    let n = 0;
+    for (let w = 0; w < words.length; w++) {
+      for (let rest = words[w]; rest !== 0; rest &= rest - 1) {
+        positions[n++] = w * 32 + 31 - Math.clz32(rest & -rest);
+      }
+    }
+    positions[count] = length;
+    return positions;
+  }
+
   get sizeBytes(): number {
     return this.words.byteLength + this.before.byteLength;
   }

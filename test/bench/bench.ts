@@ -6,8 +6,18 @@ import { type Corpus, readCorpus } from './corpus.ts';
 import { blocksBelow, type DiskUse } from './disk.ts';
 import { cpuSeconds, memoryMib, sampleRss, untilIdle } from './proc.ts';
 import { type PushResult, push } from './push.ts';
-import { BY_ID, measureQuery, type Query, type QueryResult, readSuite, SEARCHES } from './queries.ts';
+import {
+  asAgainst,
+  BY_ID,
+  measureQuery,
+  type Query,
+  type QueryResult,
+  type QueryTarget,
+  readSuite,
+  SEARCHES,
+} from './queries.ts';
 import { appendReport, type Figures, figuresTable, provenance } from './report.ts';
+import { suiteReport } from './suite-report.ts';
 
 type Server = {
   readonly name: string;
@@ -41,7 +51,7 @@ const { values: flags } = parseArgs({
     'idle-sec': { type: 'string', default: '6' },
     'id-runs': { type: 'string', default: '200' },
     'search-runs': { type: 'string', default: '10' },
-    suite: { type: 'string' },
+    suite: { type: 'string', multiple: true },
     'no-push': { type: 'boolean', default: false },
     append: { type: 'boolean', default: false },
     title: { type: 'string' },
@@ -90,15 +100,34 @@ function tellPush(server: Server, corpus: Corpus, result: PushResult, cpuSec: nu
   for (const [message, count] of problems) console.error(`  ${count} x ${message}`);
 }
 
+const DEFAULT_PLAN = (): [Query, number][] => [
+  [BY_ID, Number(flags['id-runs'])],
+  ...SEARCHES.map((query): [Query, number] => [query, searchRuns()]),
+];
+
+const targetOf = ({ url, pids }: Server): QueryTarget => ({ url, pids, tenant: flags.tenant });
+
 async function measureQueries(server: Server, corpus: Corpus): Promise<QueryResult[]> {
-  const target = { url: server.url, pids: server.pids, tenant: flags.tenant };
-  const plan: [Query, number][] =
-    flags.suite === undefined
-      ? [[BY_ID, Number(flags['id-runs'])], ...SEARCHES.map((q): [Query, number] => [q, searchRuns()])]
-      : readSuite(flags.suite).map((q): [Query, number] => [q, searchRuns()]);
   const results: QueryResult[] = [];
-  for (const [query, runs] of plan) results.push(await measureQuery(query, target, corpus, runs));
+  for (const [query, runs] of DEFAULT_PLAN()) {
+    results.push(await measureQuery(query, targetOf(server), corpus, runs));
+  }
   return results;
+}
+
+/** Each query of the suites on one server and then on the other, so that both see the same machine. */
+async function measureSuites(all: readonly Server[], paths: readonly string[], corpus: Corpus) {
+  const columns = all.map(({ name }) => ({ server: name, queries: [] as QueryResult[] }));
+  for (const query of paths.flatMap(readSuite)) {
+    for (const [at, server] of all.entries()) {
+      const asked = at === 0 ? query : asAgainst(query);
+      columns[at]!.queries.push(await measureQuery(asked, targetOf(server), corpus, searchRuns()));
+    }
+    console.log(
+      `${query.name}: ${columns.map(({ queries }) => queries.at(-1)!.cpuMs.toFixed(1)).join(' / ')} ms`,
+    );
+  }
+  return columns;
 }
 
 const searchRuns = (): number => Number(flags['search-runs']);
@@ -161,7 +190,7 @@ async function measure(server: Server, corpus: Corpus): Promise<Figures> {
   const before = server.data === undefined || flags['no-push'] ? NO_BLOCKS : blocksBelow(server.data);
   const writes = flags['no-push'] ? NOTHING_PUSHED : await measureWrites(server, corpus);
   const after = server.data === undefined ? NO_FOLDER : blocksBelow(server.data);
-  const queries = await measureQueries(server, corpus);
+  const queries = flags.suite === undefined ? await measureQueries(server, corpus) : [];
   console.log(`  VmHWM ${memoryMib(server.pids, 'VmHWM').toFixed(0)} MiB since its start`);
   return {
     server: server.name,
@@ -174,12 +203,24 @@ async function measure(server: Server, corpus: Corpus): Promise<Figures> {
 
 async function main(): Promise<void> {
   const corpus = readCorpus(required('corpus'), flags.spans === undefined ? undefined : Number(flags.spans));
-  const all: Figures[] = [];
-  for (const server of servers()) all.push(await measure(server, corpus));
-  const text = `${provenance(corpus)}\n\n${figuresTable(all)}`;
+  const tables: string[] = [];
+  const isSuiteOnly = flags['no-push'] && flags.suite !== undefined;
+  if (!isSuiteOnly) {
+    const all: Figures[] = [];
+    for (const server of servers()) all.push(await measure(server, corpus));
+    tables.push(figuresTable(all));
+  }
+  if (flags.suite !== undefined) {
+    tables.push(suiteReport(await measureSuites(servers(), flags.suite, corpus)));
+  }
+  const text = [provenance(corpus), ...tables].join('\n\n');
   console.log(`\n${text}`);
   if (!flags.append) return;
-  const title = flags.title ?? all.map(({ server }) => server).join(' against ');
+  const title =
+    flags.title ??
+    servers()
+      .map(({ name }) => name)
+      .join(' against ');
   appendReport(REPORT_PATH, title, text);
   console.log(`\nadded to ${REPORT_PATH}`);
 }

@@ -8,6 +8,8 @@ export type Query = {
   readonly name: string;
   readonly path: string;
   readonly params?: Readonly<Record<string, string>>;
+  /** In their place for the server that is compared with, where it needs other words for the same. */
+  readonly againstParams?: Readonly<Record<string, string>>;
 };
 
 export type QueryResult = {
@@ -36,7 +38,12 @@ export const SEARCHES: readonly Query[] = [
   search('search: duration', '{ duration > 3s }'),
 ];
 
-/** Reads a suite of queries, one JSON object a line: name, path, params. */
+/** The query as the server is asked that is compared with. */
+export function asAgainst({ againstParams, ...query }: Query): Query {
+  return { ...query, params: { ...query.params, ...againstParams } };
+}
+
+/** Reads a suite of queries, one JSON object a line: name, path, params, againstParams. */
 export function readSuite(path: string): Query[] {
   const lines = readFileSync(path, 'utf8').split('\n');
   return lines.filter((line) => /^\s*\{/.test(line)).map((line) => JSON.parse(line) as Query);

@@ -4,6 +4,7 @@ import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { arch, cpus, release, totalmem } from 'node:os';
 import type { Corpus } from './corpus.ts';
 import type { QueryResult } from './queries.ts';
+import { markdownTable } from './table.ts';
 
 export type Figures = {
   readonly server: string;
@@ -125,16 +126,6 @@ export function figuresTable(all: readonly Figures[]): string {
   const header = ['figure', ...all.map(({ server }) => server), ...(all.length > 1 ? ['ratio'] : [])];
   const body = rows.map(({ name, cells, ratio }) => [name, ...cells, ...(all.length > 1 ? [ratio] : [])]);
   return markdownTable([header, ...body]);
-}
-
-function markdownTable(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((cells) => (cells[at] ?? '').length)));
-  const join = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  const line = (cells: readonly string[]): string =>
-    join(cells.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))));
-  const rule = join(widths.map((width, at) => (at === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)));
-  const [header, ...body] = rows.map(line);
-  return [header, rule, ...body].join('\n');
 }
 
 function gitText(...args: string[]): string {

@@ -22,7 +22,13 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { tagNames, tagValues } from '../../src/traceql/engine/tags.ts';
 import { mergeValues, type OrderedValues, ValueSet } from '../../src/traceql/engine/value-set.ts';
 import { parse } from '../../src/traceql/parser.ts';
-import type { AttributeScope, Field, SpanSource } from '../../src/traceql/source.ts';
+import {
+  type AttributeScope,
+  type Field,
+  type SpanSource,
+  ValueType,
+  type Vector,
+} from '../../src/traceql/source.ts';
 import { listedFields, parseTagIdentifier, tagFilter } from '../../src/traceql/tag-query.ts';
 import { ArraySource } from '../support/array-source.ts';
 import { aResource, aScope, aSpan, encodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
@@ -279,6 +285,39 @@ await t.test('too many values: the first in order, whatever the parts', (t) => {
   for (const bytesMax of [0, 5, 100, 300, 700, 1100, 5000, 1e6]) {
     const thinned = fill(new ValueSet(bytesMax), many).ordered(bytesMax);
     t.same(thinned, setOf(...many).ordered(bytesMax), `thinned out to ${bytesMax} bytes`);
+  }
+  t.end();
+});
+
+await t.test('values of vectors are left out by their bytes as they would be by their texts', (t) => {
+  const utf8 = new TextEncoder();
+  const pieces = ['a', '€', '\ud7ff', '\ue000', '\uffff', '\u{10000}', '\u{10ffff}'].map((piece) =>
+    utf8.encode(piece),
+  );
+  pieces.push(Uint8Array.of(0x80), Uint8Array.of(0xff)); // no UTF-8
+  const texts: Uint8Array[] = [];
+  for (const [i, a] of pieces.entries()) {
+    for (const b of pieces) for (const c of pieces) texts.push(Uint8Array.of(...a, ...c, ...b, 0x30 + i));
+  }
+  const shuffled = texts.map((_, i) => texts[(i * 611) % texts.length]!);
+  const vector: Vector = {
+    owner: 'span',
+    count: shuffled.length,
+    owners: undefined,
+    type: ValueType.string,
+    str: Int32Array.from(shuffled, (_, i) => i),
+    table: { size: shuffled.length, bytes: (id) => shuffled[id]! },
+    num: undefined,
+    base: 0n,
+    exact: undefined,
+    isElement: undefined,
+  };
+  const whole = new ValueSet();
+  whole.addVector(vector);
+  for (const bytesMax of [3, 50, 200, 400, 700, 1000, 1300, 1700, 2000, 1e6]) {
+    const thinned = new ValueSet(bytesMax);
+    thinned.addVector(vector);
+    t.same(thinned.ordered(bytesMax), whole.ordered(bytesMax), `${bytesMax} bytes`);
   }
   t.end();
 });

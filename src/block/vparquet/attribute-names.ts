@@ -1,12 +1,13 @@
 // Names of the attributes of a row group: from the dictionary of the key column and from the columns that
 // hold one attribute each. Only names of some owners need the values themselves.
 import type { Bitset } from '../../lib/bitset.ts';
-import { readStrings } from '../../parquet/column-reader.ts';
+import type { ColumnPages } from '../../parquet/column-pages.ts';
+import { type Dictionary, readStrings, ValueCursor } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
-import { type AttributeScope, ValueType } from '../../traceql/source.ts';
+import type { AttributeScope, Owner } from '../../traceql/source.ts';
 import { SCOPE_OWNER, SCOPE_PREFIX } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
-import { ownersOfValues, storedPart, surelyDictionary } from './stored-vector.ts';
+import { ownerBegins, ownersOfValues, surelyDictionary } from './stored-vector.ts';
 
 const utf8 = new TextDecoder();
 
@@ -56,27 +57,79 @@ async function namesOf(
   const names: string[] = [];
   const owner = SCOPE_OWNER[scope];
   for (const { name, column } of group.file.columns.attributeColumns(scope)) {
-    const part = await storedPart(group, { column, owner, type: ValueType.string }, undefined, signal);
-    if (part !== undefined && hasAny(part.count, part.owners, owners)) names.push(name);
+    if (group.hasValues(column) && (await isWithin(group, column, owner, owners, signal))) names.push(name);
   }
   const keyName = keyColumn(scope);
   if (!group.hasValues(keyName)) return names;
   const pages = await group.pages(keyName, true, signal);
-  const { ids, table } = readStrings(pages, await group.dictionary(keyName, signal));
-  const of = ownersOfValues(group, pages, owner).owners;
+  const dictionary = await group.dictionary(keyName, signal);
+  const found =
+    dictionary !== undefined && 'strings' in dictionary && surelyDictionary(group, keyName)
+      ? keysWithin(group, pages, dictionary.strings, owner, owners)
+      : anyKeysWithin(group, pages, dictionary, owner, owners);
   group.recount([keyName]);
+  return names.concat(found);
+}
+
+/** Has one of the owners a value in the column? */
+async function isWithin(
+  group: GroupColumns,
+  column: string,
+  owner: Owner,
+  owners: Bitset,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const pages = await group.pages(column, true, signal);
+  group.recount([column]);
+  if (ownerBegins(group, pages, owner) === undefined) {
+    const { words } = pages.valueBits();
+    const shared = Math.min(words.length, owners.words.length);
+    for (let w = 0; w < shared; w++) if ((words[w] & owners.words[w]!) !== 0) return true;
+    return false;
+  }
+  const of = ownersOfValues(group, pages, owner).owners;
+  for (let i = 0; i < pages.valueCount; i++) if (owners.has(of === undefined ? i : of[i])) return true;
+  return false;
+}
+
+/** Keys of the owners: only their entries are looked at. */
+function keysWithin(
+  group: GroupColumns,
+  pages: ColumnPages,
+  table: ByteTable,
+  owner: Owner,
+  owners: Bitset,
+): string[] {
+  const used = new Uint8Array(table.size);
+  const first = ownerBegins(group, pages, owner)?.positions();
+  const values = pages.valueCount === pages.entryCount ? undefined : pages.valueBits();
+  const cursor = new ValueCursor(pages, table.size);
+  for (let i = owners.next(0); i >= 0; i = owners.next(i + 1)) {
+    const end = first === undefined ? i + 1 : first[i + 1];
+    for (let e = first === undefined ? i : first[i]; e < end; e++) {
+      if (values === undefined) used[cursor.idAt(e)] = 1;
+      else if (values.get(e)) used[cursor.idAt(values.rank(e))] = 1;
+    }
+  }
+  return stringsOf(table, used);
+}
+
+function anyKeysWithin(
+  group: GroupColumns,
+  pages: ColumnPages,
+  dictionary: Dictionary | undefined,
+  owner: Owner,
+  owners: Bitset,
+): string[] {
+  const { ids, table } = readStrings(pages, dictionary);
+  const of = ownersOfValues(group, pages, owner).owners;
   const used = new Uint8Array(table.size);
   for (let i = 0; i < ids.length; i++) if (owners.has(of === undefined ? i : of[i])) used[ids[i]] = 1;
-  return names.concat(stringsOf(table, used));
+  return stringsOf(table, used);
 }
 
 function keyColumn(scope: AttributeScope): string {
   return `${SCOPE_PREFIX[scope]}Attrs.Key`;
-}
-
-function hasAny(count: number, of: Int32Array | undefined, owners: Bitset): boolean {
-  for (let i = 0; i < count; i++) if (owners.has(of === undefined ? i : of[i])) return true;
-  return false;
 }
 
 function stringsOf(table: ByteTable, used?: Uint8Array): string[] {

@@ -89,7 +89,7 @@ class LeveledTree implements SpanTree {
     if (this.rows.count !== group.rowCount || (this.spans?.count ?? entryCount) !== valueCount) {
       throw group.damaged(column.name, 'has not the rows of its group');
     }
-    this.rowEntry = positionsOf(this.rows);
+    this.rowEntry = this.rows.positions();
   }
 
   get rowResource(): Int32Array {
@@ -127,20 +127,6 @@ class LeveledTree implements SpanTree {
     if (owners === undefined) this.made.set(begins, (owners = lastBefore(begins, this.spans)));
     return owners;
   }
-}
-
-/** Positions of the ones, and the length. */
-function positionsOf(bits: BitRank): Int32Array {
-  const { words, count, length } = bits;
-  const positions = new Int32Array(count + 1);
-  let n = 0;
-  for (let w = 0; w < words.length; w++) {
-    for (let rest = words[w]; rest !== 0; rest &= rest - 1) {
-      positions[n++] = w * 32 + 31 - Math.clz32(rest & -rest);
-    }
-  }
-  positions[count] = length;
-  return positions;
 }
 
 /** How many ones come before each position. */
@@ -195,8 +181,8 @@ function childTree(column: ColumnPages, group: GroupColumns): ChildTree {
   if (begins.count !== group.rowCount || children.count !== column.valueCount) {
     throw group.damaged(column.name, 'has not the rows of its group');
   }
-  const entries = positionsOf(children);
+  const entries = children.positions();
   const span = new Int32Array(children.count);
   for (let i = 0; i < span.length; i++) span[i] = spans.rank(entries[i] + 1) - 1;
-  return { span, row: ranksAt(children, positionsOf(begins)) };
+  return { span, row: ranksAt(children, begins.positions()) };
 }

@@ -33,13 +33,20 @@ const TYPE_NAMES: Partial<Record<ValueType, TagValueType>> = {
 
 /** Strings are thinned out when they have so many times the bytes that an answer may have. */
 const THIN_OUT_AT = 4;
+/** Lead bytes of UTF-8 below this come in the order of UTF-16. */
+const ORDERED_LEAD_MAX = 0xed;
+
+const encoder = new TextEncoder();
 
 export class ValueSet {
   private readonly byType = new Map<TagValueType, Set<string>>();
+  /** With their bytes. */
+  private strings = new Map<string, number>();
   private readonly bytesMax: number;
   private stringBytes = 0;
   /** Strings behind it are beyond `bytesMax` bytes, whatever comes; it is so itself. */
   private lastString: string | undefined;
+  private lastBytes: Uint8Array | undefined;
 
   /** @param bytesMax that `ordered` will be asked for at most. */
   constructor(bytesMax = Infinity) {
@@ -47,26 +54,48 @@ export class ValueSet {
   }
 
   add(type: TagValueType, value: string): void {
-    if (type === 'string' && this.lastString !== undefined && value > this.lastString) return;
-    let values = this.byType.get(type);
-    if (values === undefined) this.byType.set(type, (values = new Set()));
-    const { size } = values;
-    values.add(value);
-    if (type !== 'string' || values.size === size) return;
-    this.stringBytes += byteLength(value);
-    if (this.stringBytes > this.bytesMax * THIN_OUT_AT) this.thinOut(values);
+    if (type === 'string') {
+      this.addString(value, byteLength(value));
+      return;
+    }
+    const values = this.byType.get(type);
+    if (values === undefined) this.byType.set(type, new Set([value]));
+    else values.add(value);
+  }
+
+  private addString(value: string, bytes: number): void {
+    if (this.lastString !== undefined && value > this.lastString) return;
+    const { size } = this.strings;
+    this.strings.set(value, bytes);
+    if (this.strings.size === size) return;
+    this.stringBytes += bytes;
+    if (this.stringBytes > this.bytesMax * THIN_OUT_AT) this.thinOut();
   }
 
   /** Keeps the first strings, up to the one that goes beyond the limit. */
-  private thinOut(strings: Set<string>): void {
-    const all = sorted('string', [...strings]);
-    let count = 0;
+  private thinOut(): void {
+    const last = firstBeyond(this.strings, this.bytesMax);
+    const kept = new Map<string, number>();
     this.stringBytes = 0;
-    while (count < all.length && this.stringBytes <= this.bytesMax) {
-      this.stringBytes += byteLength(all[count++]!);
+    for (const [value, bytes] of this.strings) {
+      if (value > last) continue;
+      kept.set(value, bytes);
+      this.stringBytes += bytes;
     }
-    this.byType.set('string', new Set(all.slice(0, count)));
-    this.lastString = all[count - 1];
+    this.strings = kept;
+    this.lastString = last;
+    this.lastBytes = encoder.encode(last);
+  }
+
+  /** Surely behind the last string that matters; said without making a text of the bytes. */
+  private isBehind(bytes: Uint8Array): boolean {
+    const last = this.lastBytes;
+    if (last === undefined) return false;
+    const shared = Math.min(bytes.length, last.length);
+    for (let i = 0; i < shared; i++) {
+      if (bytes[i] !== last[i]) return bytes[i]! > last[i]! && last[i]! <= ORDERED_LEAD_MAX;
+    }
+    return bytes.length > last.length;
   }
 
   /** With `owners` only what belongs to these. */
@@ -80,7 +109,10 @@ export class ValueSet {
         const id = vector.str![i]!;
         if (seen[id] === 1) continue;
         seen[id] = 1;
-        this.add('string', decodeText(vector.table!.bytes(id)));
+        const bytes = vector.table!.bytes(id);
+        if (this.isBehind(bytes)) continue;
+        const value = decodeText(bytes);
+        this.addString(value, value.length === bytes.length ? bytes.length : byteLength(value));
         continue;
       }
       const name = TYPE_NAMES[type];
@@ -99,7 +131,26 @@ export class ValueSet {
   /** In order, as many as have at most `bytesMax` bytes together. */
   ordered(bytesMax: number): OrderedValues {
     const types = [...this.byType].map(([type, values]) => ({ type, values: sorted(type, [...values]) }));
+    if (this.strings.size > 0) types.push({ type: 'string', values: [...this.strings.keys()].sort() });
     return cut(types.sort(byType), bytesMax);
+  }
+}
+
+/** In order, the first string with which they have more than `bytesMax` bytes; they must have more. */
+function firstBeyond(strings: ReadonlyMap<string, number>, bytesMax: number): string {
+  let candidates = [...strings.keys()];
+  let left = bytesMax;
+  for (;;) {
+    const pivot = candidates[candidates.length >>> 1]!;
+    const before = candidates.filter((value) => value < pivot);
+    const bytes = before.reduce((sum, value) => sum + strings.get(value)!, 0);
+    if (bytes > left) {
+      candidates = before;
+      continue;
+    }
+    left -= bytes + strings.get(pivot)!;
+    if (left < 0) return pivot;
+    candidates = candidates.filter((value) => value > pivot);
   }
 }
 
