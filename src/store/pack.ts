@@ -1,5 +1,4 @@
 // Found traces: the first of them, and how they are packed for the way from a scan thread to the main thread.
-import { traceIdText } from '../traceql/engine/json.ts';
 import { foundTraceProto } from '../api/search-proto.ts';
 import type { AnsweredTrace } from '../contracts/query.ts';
 import { comparing, NEWEST_FIRST, type TraceOrder } from '../traceql/engine/order.ts';
@@ -41,17 +40,24 @@ export function packFound(found: readonly FoundTrace[], format: 'proto' | 'json'
 }
 
 export function unpackFound(packed: PackedTraces): UnpackedTrace[] {
+  const { count, ids, starts, durations, bodies, bodyEnds } = packed;
+  // All at once, as there may be a hundred thousand.
+  const hex = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString('hex');
   const traces: UnpackedTrace[] = [];
   let begin = 0;
-  for (let i = 0; i < packed.count; i++) {
-    const end = packed.bodyEnds[i]!;
-    const id = packed.ids.subarray(16 * i, 16 * i + 16);
-    const body = packed.bodies.subarray(begin, end);
-    const [startUnixNano, durationNanos] = [packed.starts[i]!, packed.durations[i]!];
-    traces.push({ id, traceId: traceIdText(id), startUnixNano, durationNanos, body });
+  for (let i = 0; i < count; i++) {
+    const end = bodyEnds[i]!;
+    const id = ids.subarray(16 * i, 16 * i + 16);
+    const traceId = withoutZeros(hex.slice(32 * i, 32 * i + 32));
+    const body = bodies.subarray(begin, end);
+    traces.push({ id, traceId, startUnixNano: starts[i]!, durationNanos: durations[i]!, body });
     begin = end;
   }
   return traces;
+}
+
+function withoutZeros(hex: string): string {
+  return hex.startsWith('0') ? hex.replace(/^0+(?=.)/, '') : hex;
 }
 
 /** Writes the bytes of an id whose leading zeros may be missing. */

@@ -31,6 +31,8 @@ export class SearchMerge implements SearchProgress {
   private readonly sources: readonly SourceRef[];
   private readonly totalJobs: number;
   private readonly settled: Settled | undefined;
+  /** Of all traces that were found. */
+  private readonly ids = new Set<string>();
   private completedJobs = 0;
   private inspectedTraces = 0;
   private inspectedSpans = 0;
@@ -66,7 +68,11 @@ export class SearchMerge implements SearchProgress {
     const { limit, order } = this.query;
     const isCut = this.traces.length + found.length > limit;
     if (found.length > 0) {
-      this.traces = mergeFirst([this.traces, found], limit, order);
+      const before = this.ids.size;
+      for (const { traceId } of found) this.ids.add(traceId);
+      const areNew = this.ids.size === before + found.length;
+      if (areNew) this.traces = mergeNew(this.traces, found, limit, comparing(order ?? NEWEST_FIRST));
+      else this.traces = mergeFirst([this.traces, found], limit, order);
       this.heldBytes += result.found.bodies.byteLength;
       this.letGo();
     }
@@ -128,6 +134,26 @@ export function mergeFirst(
   const compare = comparing(order);
   const merged = parts.reduce((a, b) => mergeTwo(a, b, limit, compare), []);
   return merged.length > limit ? merged.slice(0, limit) : merged;
+}
+
+/** As `mergeFirst`, where each trace is in one part only. */
+function mergeNew(
+  a: readonly UnpackedTrace[],
+  b: readonly UnpackedTrace[],
+  limit: number,
+  compare: (a: UnpackedTrace, b: UnpackedTrace) => number,
+): readonly UnpackedTrace[] {
+  if (a.length === 0) return b;
+  if (b.length === 0 || (a.length >= limit && compare(a.at(-1)!, b[0]!) < 0)) return a;
+  const merged: UnpackedTrace[] = [];
+  let i = 0;
+  let j = 0;
+  while (merged.length < limit && i < a.length && j < b.length) {
+    merged.push(compare(a[i]!, b[j]!) <= 0 ? a[i++]! : b[j++]!);
+  }
+  while (merged.length < limit && i < a.length) merged.push(a[i++]!);
+  while (merged.length < limit && j < b.length) merged.push(b[j++]!);
+  return merged;
 }
 
 function mergeTwo(

@@ -26,11 +26,15 @@ export function* searchPackets(
 }
 
 /** Each series is in one message, as a whole. */
-export function* metricsPackets(found: FoundMetrics, bytesMax: number): Generator<Uint8Array> {
+export function* metricsPackets(
+  found: FoundMetrics,
+  bytesMax: number,
+  isDone: boolean,
+): Generator<Uint8Array> {
   const { answer } = found;
   const parts = split(answer.series, ({ length }) => length, bytesMax);
   for (const [i, series] of parts.entries()) {
-    const stats = i === parts.length - 1 ? answer.stats : unfinished(answer.stats);
+    const stats = isDone && i === parts.length - 1 ? answer.stats : unfinished(answer.stats);
     yield metricsProto({ ...found, answer: { ...answer, series, stats } });
   }
 }

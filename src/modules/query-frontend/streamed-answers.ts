@@ -3,7 +3,7 @@
 import { TempoError } from '../../lib/errors.ts';
 import type { TagValueType } from '../../traceql/engine/value-set.ts';
 import { growing } from './growing.ts';
-import { metricsPartial, metricsProto } from './metrics-response.ts';
+import { metricsPartial } from './metrics-response.ts';
 import { metricsPackets, type Pair, pairPackets, searchPackets } from './packets.ts';
 import type {
   FoundAllNames,
@@ -106,9 +106,11 @@ function metricsMessages(isInstant: boolean): Messages {
       () => false,
     );
     let next = await parts.next();
-    for (; next.done !== true; next = await parts.next()) yield metricsProto(next.value);
+    for (; next.done !== true; next = await parts.next()) {
+      yield* metricsPackets(next.value, packetBytesMax, false);
+    }
     Object.assign(trailers, partialNote(metricsPartial(next.value)));
-    yield* metricsPackets(next.value, packetBytesMax);
+    yield* metricsPackets(next.value, packetBytesMax, true);
   };
 }
 
