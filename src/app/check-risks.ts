@@ -1,6 +1,16 @@
 // Settings that work and will hurt: what Tempo warns of, plus limits that refuse everything.
 import type { TempoConfig } from './config.ts';
 
+/** What says how recent spans are kept, with the defaults of 2.10 and of 3.0. */
+const LIVE_STORE_DEFAULTS: Partial<Record<keyof TempoConfig['liveStore'], readonly number[]>> = {
+  completeBlockTimeoutMs: [3_600_000, 1_200_000],
+  maxBlockDurationMs: [1_800_000, 30_000],
+  maxBlockBytes: [104_857_600, 52_428_800],
+  maxTraceLiveMs: [30_000],
+  maxTraceIdleMs: [5000],
+  maxLiveTracesBytes: [250_000_000],
+};
+
 type Risk = readonly [path: string, text: string];
 
 export function riskySettings(config: TempoConfig): readonly Risk[] {
@@ -10,7 +20,18 @@ export function riskySettings(config: TempoConfig): readonly Risk[] {
     ...obsoleteFormatRisks(config),
     ...moduleRisks(config),
     ...limitRisks(config),
+    ...when(
+      saysHowSpansAreKept(config),
+      'live_store',
+      'has no effect in a single process: how recent spans are kept is said by the ingester block',
+    ),
   ];
+}
+
+function saysHowSpansAreKept({ liveStore }: TempoConfig): boolean {
+  return Object.entries(LIVE_STORE_DEFAULTS).some(
+    ([key, defaults]) => !defaults.includes(Number(liveStore[key as keyof typeof liveStore])),
+  );
 }
 
 /** A risk when the condition holds. */

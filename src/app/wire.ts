@@ -16,6 +16,7 @@ import { LocalStore } from '../objectstore/local.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import { Overrides } from '../overrides/overrides.ts';
 import { createUserOverridesMetrics, UserOverrides } from '../overrides/user-overrides.ts';
+import { bodyThreads } from '../rpc/body-threads.ts';
 import { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { Store } from '../store/store.ts';
 import { Metrics } from '../telemetry/metrics.ts';
@@ -222,8 +223,19 @@ function budgetOf({ memory }: TempoConfig): number {
   });
 }
 
+/** What waits there is bounded by what bodies of requests may take together. */
+function showBodyThreads(metrics: Metrics): void {
+  metrics.gauge(
+    'tempo_body_jobs',
+    'Bodies of requests that wait for the threads that inflate them and read JSON, or are in these.',
+    [],
+    (gauge) => gauge.set(bodyThreads.jobs),
+  );
+}
+
 function createAdmission(parts: Parts, store: Store, ingester: Ingester): Admission {
   const { budgetBytes, sharedBytes, config, logger, metrics } = parts;
+  showBodyThreads(metrics);
   const { wal, local } = config.storage.trace;
   requestBodies.bytesMax = clamp(sharedBytes * BODIES_SHARE, BODIES_BYTES_MIN, BODIES_BYTES_MAX);
   const memory = new MemoryGuard({

@@ -96,6 +96,13 @@ class BodyThreads {
   /** Bounded by what receivers let all their requests hold. */
   readonly #waiting: Pending[] = [];
 
+  /** Those that wait, and those in threads. */
+  get jobs(): number {
+    let running = 0;
+    for (const thread of this.#threads) if (thread.pending !== undefined) running++;
+    return this.#waiting.length + running;
+  }
+
   /** Resolves with bytes of the caller's own. Rejects with TempoError. */
   run(job: BodyJob): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {

@@ -92,7 +92,11 @@ const FILES: readonly UserFile[] = [
   { file: 'users/benchmark-2.10-metrics.yaml', warnings: [NO_METRICS] },
   {
     file: 'users/benchmark-3.0.yaml',
-    warnings: ['storage.trace.block.version: is vParquet5, new blocks are vParquet4'],
+    warnings: [
+      'storage.trace.block.version: is vParquet5, new blocks are vParquet4',
+      'live_store: has no effect in a single process: ' +
+        'how recent spans are kept is said by the ingester block',
+    ],
   },
   { file: 'defaults-2.10.8.yaml', warnings: [], missing: UNKNOWN_BACKEND },
   { file: 'defaults-3.0.3.yaml', warnings: [], missing: UNKNOWN_BACKEND },

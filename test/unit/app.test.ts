@@ -296,6 +296,8 @@ t.test('settings that work and will hurt: what Tempo warns of', (t) => {
         'overrides: {user_configurable_overrides: {enabled: true, client: {backend: s3, s3: {bucket: b}}}}',
       want: ['overrides.user_configurable_overrides.client', 'overrides.user_configurable_overrides'],
     },
+    { input: 'live_store: {complete_block_timeout: 1h}', want: [] },
+    { input: 'live_store: {complete_block_timeout: 2h}', want: ['live_store'] },
     {
       input: 'overrides: {defaults: {ingestion: {burst_size_bytes: 0}}}',
       want: ['overrides.defaults.ingestion.burst_size_bytes'],

@@ -339,6 +339,35 @@ t.test('the objects of a block', async (t) => {
   t.same(metaFromJson(objects.get('meta.json')!), meta);
 });
 
+t.test('traces that are not whole are counted', (t) => {
+  const head = new HeadBuilder({ maxBytes: 1 << 30 });
+  const child = (trace: number, id: number, parent: number) =>
+    aSpan({ traceId: hexId(trace, 16), spanId: hexId(id, 8), parentSpanId: hexId(parent, 8) });
+  const spans = [
+    ...aTrace(1, 5),
+    // its middle is missing
+    ...aTrace(2, 5).filter(({ spanId }) => spanId !== hexId(2, 8)),
+    // its root is missing
+    child(3, 2, 1),
+    child(3, 3, 2),
+    aSpan({ traceId: hexId(4, 16) }),
+  ];
+  const bytes = encodeTraces(spans);
+  head.append(bytes, 0, bytes.length);
+  const odd = { disconnected: 0, rootless: 0 };
+  createBlock({
+    head: new HeadReader(head.sab),
+    blockId: TEST_BLOCK_ID,
+    tenant: 'acme',
+    dedicatedColumns: [],
+    options: { rowGroupSpans: 4 },
+    sink: { create: () => ({ write: () => {}, close: () => {} }) },
+    odd,
+  });
+  t.same(odd, { disconnected: 2, rootless: 1 });
+  t.end();
+});
+
 t.test('a sink that fails leaves no meta.json', async (t) => {
   for (const failing of ['data.parquet', 'bloom-0', 'index']) {
     const closed: string[] = [];

@@ -295,6 +295,7 @@ function realWriter(data: string): BlockWriter {
   const bloom = { falsePositive: 0.01, shardSizeBytes: 102_400 };
   return new BlockWriterThread({
     workerData: { path: `${data}/wal/blocks`, dedicatedColumns: [], bloom },
+    odd: () => {},
     ended: () => {},
   });
 }
@@ -317,6 +318,18 @@ t.test('a block that cannot be written is tried again, and nothing is lost meanw
   t.strictSame(await found(harness), { headSpans: 0, heads: 0, blockTraces: 2, blocks: 1, complete: true });
   // Each flush begins a try, and one may come before the first flush waits for it.
   t.ok((await metric(harness.metrics, 'tempo_ingester_failed_flushes_total')) >= 2);
+  await harness.ingester.stop();
+});
+
+t.test('traces that are not whole are warned of when they become a block', async (t) => {
+  const harness = await started(aFolder());
+  const orphan = encodeTraces([aSpan({ parentSpanId: hexId(9, 8) })]);
+  await harness.ingester.push({ tenant: 'one', body: orphan, spanCount: 1 });
+  await harness.ingester.flush();
+  for (const reason of ['disconnected_trace_wal_to_complete', 'rootless_trace_wal_to_complete']) {
+    const name = `tempo_warnings_total{tenant="one",reason="${reason}"}`;
+    t.equal(await metric(harness.metrics, name), 1);
+  }
   await harness.ingester.stop();
 });
 
@@ -343,6 +356,7 @@ t.test('a head that ends the block writer takes no other with it', async (t) => 
   const writer = new BlockWriterThread({
     workerData: undefined,
     worker: new URL('../support/crashing-block-worker.ts', import.meta.url),
+    odd: () => {},
     ended: () => ends++,
   });
   const write = async (blockId: string): Promise<string> => {

@@ -23,7 +23,7 @@ import {
   type RowOrder,
 } from './row-order.ts';
 import { blockSchema, type BlockSchema, type ColumnEncoding } from './schema.ts';
-import { buildTraceRows } from './trace-rows.ts';
+import { buildTraceRows, type OddTraces } from './trace-rows.ts';
 
 /** One object of the block while it is written. */
 interface BlockObject {
@@ -53,6 +53,8 @@ export interface CreateRequest {
   /** Unix ms, for telling absurd times; now when it is not given. */
   readonly nowMs?: number;
   readonly sink: BlockSink;
+  /** Traces that are not whole are added here. */
+  readonly odd?: OddTraces;
 }
 
 function defaultCreateOptions(): CreateOptions {
@@ -100,7 +102,10 @@ export function createBlock(request: CreateRequest): BlockMeta {
     const ids = traceIdBytes(head, order.traces.subarray(groups[g], groups[g + 1]));
     for (let at = 0; at < ids.length; at += 16) bloom.add(ids, at);
     lastIds.push(Buffer.from(ids.subarray(ids.length - 16)).toString('base64'));
-    writer.write(order, groups[g], groups[g + 1]);
+    const { disconnected, rootless } = writer.write(order, groups[g], groups[g + 1]);
+    if (request.odd === undefined) continue;
+    request.odd.disconnected += disconnected;
+    request.odd.rootless += rootless;
   }
   const { sizeBytes, footerBytes } = writer.file.finish();
   data.close();
@@ -162,7 +167,7 @@ class RowGroupWriter {
   }
 
   /** Writes rows [from, to) as a row group. */
-  write(order: RowOrder, from: number, to: number): void {
+  write(order: RowOrder, from: number, to: number): OddTraces {
     const spanStarts = order.spanStarts.subarray(from, to + 1);
     const rows = buildTraceRows(this.context.head, this.canonical, {
       traces: order.traces.subarray(from, to),
@@ -184,6 +189,7 @@ class RowGroupWriter {
         ...produce(),
       });
     }
+    return rows.odd;
   }
 }
 

@@ -34,6 +34,14 @@ interface ServiceStats {
   readonly errorCount: Int32Array;
 }
 
+/** Traces that are not whole, as far as their spans tell. */
+export interface OddTraces {
+  /** With a span that no root leads to. */
+  disconnected: number;
+  /** Without a root. */
+  rootless: number;
+}
+
 export interface TraceRows {
   readonly pageRows: Int32Array;
   /** Head ordinals. */
@@ -47,6 +55,7 @@ export interface TraceRows {
   readonly left: Int32Array;
   readonly right: Int32Array;
   readonly parent: Int32Array;
+  readonly odd: OddTraces;
 }
 
 export interface RowSlice {
@@ -116,6 +125,7 @@ class TraceRowsBuilder {
   private readonly statsErrors: Int32Array;
   private readonly nested: { left: Int32Array; right: Int32Array; parent: Int32Array };
   private readonly trace: TraceColumns;
+  private readonly odd: OddTraces = { disconnected: 0, rootless: 0 };
 
   constructor(head: HeadReader, canonical: Canonical, slice: RowSlice) {
     const { vecs } = head;
@@ -214,6 +224,7 @@ class TraceRowsBuilder {
       left: nested.left,
       right: nested.right,
       parent: nested.parent,
+      odd: this.odd,
     };
   }
 
@@ -225,6 +236,8 @@ class TraceRowsBuilder {
     sorter.group();
     this.emit(row, sorter.order, sorter.count, from);
     if (root >= 0) this.setRoot(row, root);
+    else this.odd.rootless++;
+    if (this.sets.left.subarray(0, sorter.count).includes(0)) this.odd.disconnected++;
   }
 
   /** The nested sets of a trace whose spans are given by start; `from` is the first place of any of them. */

@@ -5,6 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { HeadReader } from '../../block/head/reader.ts';
 import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import { createBlock } from '../../block/vparquet/create.ts';
+import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import { collectWhenIdle, noteReleasedBytes } from '../../lib/garbage.ts';
 import { SyncedFolder } from '../../objectstore/synced-folder.ts';
 import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';
@@ -12,12 +13,12 @@ import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from '
 /** Blocks are written when nothing more urgent is to be done. */
 const NICENESS = 10;
 
-function write({ blockId, tenant, sab }: WriteJob): BlockMeta {
+function write({ blockId, tenant, sab }: WriteJob, odd: OddTraces): BlockMeta {
   const { path, dedicatedColumns, bloom } = workerData as BlockWorkerData;
   const sink = new SyncedFolder(path, `${tenant}/${blockId}`, META_NAME);
   try {
     const head = new HeadReader(sab);
-    const meta = createBlock({ head, blockId, tenant, dedicatedColumns, options: { bloom }, sink });
+    const meta = createBlock({ head, blockId, tenant, dedicatedColumns, options: { bloom }, sink, odd });
     sink.finish();
     return meta;
   } finally {
@@ -33,7 +34,8 @@ if (process.platform === 'linux') os.setPriority(NICENESS);
 port.on('message', ({ id, job }: ToBlockWorker) => {
   let answer: FromBlockWorker;
   try {
-    answer = { kind: 'written', id, meta: write(job) };
+    const odd = { disconnected: 0, rootless: 0 };
+    answer = { kind: 'written', id, meta: write(job, odd), odd };
   } catch (err) {
     answer = { kind: 'failed', id, message: err instanceof Error ? err.message : String(err) };
   }

@@ -1,6 +1,7 @@
 // The main thread's end of the block writer thread: one head after another becomes a block.
 import { Worker } from 'node:worker_threads';
 import type { BlockMeta } from '../../block/meta.ts';
+import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
 import type { BlockConfig } from '../../store/config.ts';
@@ -27,6 +28,8 @@ interface Pending {
 export interface BlockWriterOptions {
   /** What the thread is told when it begins. */
   readonly workerData: unknown;
+  /** How many traces of a block that was written are not whole. */
+  readonly odd: (tenant: string, odd: OddTraces) => void;
   /** The thread ended unasked. */
   readonly ended: (cause: unknown) => void;
   /** The code of the thread, in place of the usual one. */
@@ -86,8 +89,10 @@ export class BlockWriterThread implements BlockWriter {
     const { running } = this;
     if (running?.id !== message.id) return;
     this.running = undefined;
-    if (message.kind === 'written') running.done.resolve(message.meta);
-    else running.done.reject(new TempoError('internal', message.message));
+    if (message.kind === 'written') {
+      this.options.odd(running.job.tenant, message.odd);
+      running.done.resolve(message.meta);
+    } else running.done.reject(new TempoError('internal', message.message));
     this.next();
   }
 

@@ -7,6 +7,7 @@ import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { ReplayPlan } from '../../store/log/open.ts';
 import type { RingMemory } from '../../store/log/ring.ts';
 import type { SegmentReport } from '../../store/log/segment.ts';
+import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import type { ImportReport } from './wal-import.ts';
 
 export interface BuilderSettings {
@@ -135,7 +136,7 @@ export interface WriteJob {
 export type ToBlockWorker = { readonly id: number; readonly job: WriteJob };
 
 export type FromBlockWorker =
-  | { readonly kind: 'written'; readonly id: number; readonly meta: BlockMeta }
+  | { readonly kind: 'written'; readonly id: number; readonly meta: BlockMeta; readonly odd: OddTraces }
   | { readonly kind: 'failed'; readonly id: number; readonly message: string };
 
 export type FromImportWorker =

@@ -1,5 +1,6 @@
 // Metrics of the ingester: Tempo's names, then our own.
 import { DISTANCE_BOUNDS_SECONDS } from '../../block/head/arrivals.ts';
+import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import type { TenantActivity } from '../../telemetry/tenant-activity.ts';
 import type { TenantStats } from './messages.ts';
 import {
@@ -148,6 +149,17 @@ export function noteStats(metrics: IngesterMetrics, stats: TenantStats): void {
   metrics.distanceInFuture.add(tenant, stats.future);
   metrics.liveTraces.set({ tenant }, stats.liveTraces);
   metrics.liveTraceBytes.set({ tenant }, stats.liveBytes);
+}
+
+/** Takes in how many traces of a block are not whole, under the reasons of Tempo's step from WAL to block. */
+export function noteOddTraces({ tenants, warnings }: IngesterMetrics, tenant: string, odd: OddTraces): void {
+  const note = (reason: string, count: number): void => {
+    if (count === 0) return;
+    tenants.seen(tenant);
+    warnings.inc({ tenant, reason: `${reason}_wal_to_complete` }, count);
+  };
+  note('disconnected_trace', odd.disconnected);
+  note('rootless_trace', odd.rootless);
 }
 
 const STATES = ['ACTIVE', 'JOINING', 'LEAVING', 'PENDING', 'Unhealthy'];

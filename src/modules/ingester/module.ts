@@ -32,7 +32,7 @@ import { BuilderThread } from './builder-thread.ts';
 import type { IngesterConfig } from './config.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
-import { createIngesterMetrics, type IngesterMetrics, showRing } from './metrics.ts';
+import { createIngesterMetrics, type IngesterMetrics, noteOddTraces, showRing } from './metrics.ts';
 import { registerIngesterRoutes } from './routes.ts';
 import { Takeover } from './takeover.ts';
 import { TraceLimiter, type TraceLimits } from './trace-limiter.ts';
@@ -174,6 +174,7 @@ class LocalIngester implements Ingester {
       options.blockWriter ??
       new BlockWriterThread({
         workerData: { path, ...blockSettings(options.block) },
+        odd: (tenant, odd) => noteOddTraces(this.metrics, tenant, odd),
         ended: (err) => {
           this.metrics.blockWriterRestarts.inc();
           this.logger.error('block writer thread ended, another takes its place', { err });
