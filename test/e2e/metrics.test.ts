@@ -172,6 +172,13 @@ async function checkExemplars(t: Test, tempo: RunningTempo, startSec: number): P
     (await ask(tempo, 'query_range', { q, ...range, ...params })).series?.flatMap(
       (one) => one.exemplars ?? [],
     );
+  const ids = new Set(Array.from({ length: TRACES }, (_, i) => hexId(i + 1, 16).replace(/^0+/, '')));
+  const some = (await exemplars('{} | rate()', { exemplars: 6 })) ?? [];
+  t.ok(some.length > 0 && some.length <= 6, `${some.length} exemplars`);
+  for (const { labels, timestampMs } of some) {
+    t.ok(ids.has(labels.find(({ key }) => key === 'trace:id')?.value.stringValue ?? ''));
+    t.ok(Number(timestampMs) / 1000 >= startSec && Number(timestampMs) / 1000 <= startSec + RANGE_SEC);
+  }
   t.ok(((await exemplars('{} | rate()', { exemplars: 1000 })) ?? []).length <= 20, 'the limit of the server');
   t.same(await exemplars('{} | rate() with(exemplars=false)', { exemplars: 6 }), []);
   t.ok(((await exemplars('{} | rate() with(exemplars=1)', { exemplars: 6 })) ?? []).length <= 1);
