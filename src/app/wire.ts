@@ -69,6 +69,8 @@ const BODIES_BYTES_MIN = 64 * 1024 * 1024;
 const BODIES_BYTES_MAX = 512 * 1024 * 1024;
 /** Share of the rest in which scan threads together keep decoded parts of blocks. */
 const SCAN_CACHE_SHARE = 0.15;
+/** Traces among which those in several blocks are looked for at a time: well under a second. */
+const IDS_PER_JOB = 4_000_000;
 /** For answers of searches that are made or sent. */
 const RESULTS_SHARE = 0.12;
 /** For what is known about traces that lie in several blocks: four bytes for each copy. */
@@ -316,6 +318,7 @@ function createQuerier(
     metricsJobs: config.queryFrontend.metrics,
     samplesMax: ofMetrics.maxSamples,
     resultBytesMax: Math.floor(sharedBytes * RESULTS_SHARE),
+    idsPerJob: IDS_PER_JOB,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
     resultCache: resultCacheBytes > 0 ? new LocalResultCache(resultCacheBytes, metrics) : undefined,
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,

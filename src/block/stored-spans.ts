@@ -12,6 +12,9 @@ export interface StoredSpans extends SpanSource {
   /** A microsecond since 1970 that no trace starts after; Infinity = unknown. */
   newestStart(signal?: AbortSignal): Promise<number>;
 
+  /** False when no trace id begins with 32 bits (as a number) in [from, to). */
+  mayHaveIds(from: number, to: number): boolean;
+
   /** DIGEST_WORDS for each of the traces: equal words = the same spans (by span id and kind). */
   spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array>;
 }

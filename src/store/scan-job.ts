@@ -57,6 +57,8 @@ export interface QueryInput {
 export interface SharedTracesJob {
   readonly kind: 'sharedTraces';
   readonly sources: readonly ScanSource[];
+  /** Only of ids whose first 32 bits are in [from, to). */
+  readonly range: readonly [from: number, to: number];
 }
 
 export interface SearchJob extends QueryInput {

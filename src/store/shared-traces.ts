@@ -8,31 +8,41 @@ import type { ScanFailure, ScanSource, SharedTracesJob, SharedTracesJobResult } 
 import { findSharedIds, type IdPlaces } from './shared-ids.ts';
 import { guarded, openSource } from './source-walk.ts';
 
-/** A head or row group whose ids are known. */
+/** Ids of a head or row group. */
 interface Part {
   readonly source: number;
   readonly ref: ScanSource;
   readonly spans: StoredSpans;
+  /** Row of the first trace of `spans` in its block. */
   readonly firstRow: number;
   readonly ids: Uint8Array;
+  /** The ordinal of each id. */
+  readonly ordinals: Int32Array;
 }
+
+const ID_BYTES = 16;
 
 export async function findSharedTraces(
   blocks: BlockOpener,
-  { sources }: SharedTracesJob,
+  { sources, range }: SharedTracesJob,
   signal: AbortSignal,
 ): Promise<SharedTracesJobResult> {
   const failures: ScanFailure[] = [];
   const parts: Part[] = [];
   const traceCounts = sources.map(() => 0);
   const newestStarts = sources.map(() => -Infinity);
+  let inspectedBytes = 0;
   for (const [source, ref] of sources.entries()) {
     await guarded(ref, failures, async () => {
       for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
-        const { ids } = await spans.traceIds(signal);
-        parts.push({ source, ref, spans, firstRow, ids });
-        traceCounts[source]! += spans.traceCount;
+        signal.throwIfAborted();
+        const count = Math.min(spans.traceCount, ref.traceCount ?? Infinity);
+        traceCounts[source]! += count;
         newestStarts[source] = Math.max(newestStarts[source]!, await spans.newestStart(signal));
+        if (!spans.mayHaveIds(...range)) continue;
+        const { ids } = await spans.traceIds(signal);
+        const part = idsInRange(ids.subarray(0, count * ID_BYTES), range);
+        parts.push({ source, ref, spans, firstRow, ...part });
       }
     });
   }
@@ -42,8 +52,26 @@ export async function findSharedTraces(
   );
   const digests = await digestsOf(parts, found, failures, signal);
   const { without, places } = decide(parts, found, digests, sources.length);
-  const inspectedBytes = parts.reduce((sum, { spans }) => sum + spans.bytesRead, 0);
+  for (const { spans } of parts) inspectedBytes += spans.bytesRead;
   return { kind: 'sharedTraces', without, traceCounts, newestStarts, places, inspectedBytes, failures };
+}
+
+function idsInRange(ids: Uint8Array, [from, to]: SharedTracesJob['range']): Pick<Part, 'ids' | 'ordinals'> {
+  const count = ids.length / ID_BYTES;
+  const ordinals = new Int32Array(count);
+  const view = new DataView(ids.buffer, ids.byteOffset, ids.byteLength);
+  let kept = 0;
+  for (let i = 0; i < count; i++) {
+    const bits = view.getUint32(i * ID_BYTES);
+    if (bits >= from && bits < to) ordinals[kept++] = i;
+  }
+  if (kept === count) return { ids, ordinals };
+  const some = new Uint8Array(kept * ID_BYTES);
+  for (let i = 0; i < kept; i++) {
+    const at = ordinals[i]! * ID_BYTES;
+    some.set(ids.subarray(at, at + ID_BYTES), i * ID_BYTES);
+  }
+  return { ids: some, ordinals: ordinals.subarray(0, kept) };
 }
 
 /** DIGEST_WORDS for each place; all zero where they could not be read. */
@@ -56,11 +84,11 @@ async function digestsOf(
   const digests = new Int32Array(found.list.length * DIGEST_WORDS);
   const placesOf = parts.map(() => new IntList(0));
   for (let place = 0; place < found.list.length; place++) placesOf[found.list[place]!]!.push(place);
-  for (const [i, { ref, spans }] of parts.entries()) {
+  for (const [i, { ref, spans, ordinals }] of parts.entries()) {
     const places = placesOf[i]!.view();
     if (places.length === 0) continue;
     await guarded(ref, failures, async () => {
-      const rows = places.map((place) => found.index[place]!);
+      const rows = places.map((place) => ordinals[found.index[place]!]!);
       const some = await spans.spanDigests(rows, signal);
       places.forEach((place, k) => {
         const digest = some.subarray(k * DIGEST_WORDS, (k + 1) * DIGEST_WORDS);
@@ -82,9 +110,10 @@ function decide(
   const ends = new IntList(0);
   const source = new IntList(0);
   const row = new IntList(0);
+  const rowOf = (part: Part, place: number): number => part.firstRow + part.ordinals[found.index[place]!]!;
   const leaveOut = (place: number): void => {
     const part = parts[found.list[place]!]!;
-    without[part.source]!.push(part.firstRow + found.index[place]!);
+    without[part.source]!.push(rowOf(part, place));
   };
   let begin = 0;
   for (const end of found.ends) {
@@ -97,7 +126,7 @@ function decide(
     for (const place of distinct) {
       const part = parts[found.list[place]!]!;
       source.push(part.source);
-      row.push(part.firstRow + found.index[place]!);
+      row.push(rowOf(part, place));
     }
     ends.push(source.length);
   }

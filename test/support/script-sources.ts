@@ -102,7 +102,10 @@ function scanning(): { backend: MemoryStore; search: (sources: readonly ScanSour
     (sources: readonly ScanSource[]): Search =>
     async (text) => {
       validate(parse(text));
-      const shared = (await scanner.run({ kind: 'sharedTraces', sources }, signal)) as SharedTracesJobResult;
+      const shared = (await scanner.run(
+        { kind: 'sharedTraces', sources, range: [0, 2 ** 32] },
+        signal,
+      )) as SharedTracesJobResult;
       const { places, without } = shared;
       const result = (await scanner.run(
         {

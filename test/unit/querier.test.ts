@@ -252,6 +252,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
     metricsJobs: { targetBytesPerJob: 50, concurrentJobs: 1000 },
     samplesMax: 1_000_000,
     resultBytesMax: 1 << 20,
+    idsPerJob: 1000,
     sharedCacheBytes: 10_000,
     jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
     nowMs: () => 0,

@@ -76,7 +76,10 @@ t.test('trace by id puts the parts together, each span once', async (t) => {
 
 /** Where the traces are that lie in several of the sources. */
 async function sharedOf(scanner: Scanner, sources: readonly ScanSource[]): Promise<SharedTracesJobResult> {
-  return (await scanner.run({ kind: 'sharedTraces', sources }, signal)) as SharedTracesJobResult;
+  return (await scanner.run(
+    { kind: 'sharedTraces', sources, range: [0, 2 ** 32] },
+    signal,
+  )) as SharedTracesJobResult;
 }
 
 const wholeOf = (sources: readonly ScanSource[], { places }: SharedTracesJobResult): WholeTraces => ({

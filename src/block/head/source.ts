@@ -162,6 +162,10 @@ export class HeadSource implements StoredSpans {
     return startMicros.reduce((newest, start) => Math.max(newest, start + 1), -Infinity);
   }
 
+  mayHaveIds(): boolean {
+    return this.traceCount > 0;
+  }
+
   async spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
     const { spanId, spanKindStatus } = this.reader.vecs;
     const digests = new Int32Array(traces.length * DIGEST_WORDS);

@@ -304,6 +304,13 @@ export class RowGroupSource implements StoredSpans {
     return Math.ceil(Number(view.getBigUint64(0, true)) / 1000);
   }
 
+  /** By the statistics, which may be shortened. */
+  mayHaveIds(from: number, to: number): boolean {
+    const { min, max } = this.group.chunk('TraceID')?.statistics ?? {};
+    if (min?.length !== ID_BYTES || max?.length !== ID_BYTES) return true;
+    return firstBits(min) < to && firstBits(max) >= from;
+  }
+
   async spanDigests(rows: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
     const all = await spanDigests(this.group, signal);
     const some = new Int32Array(rows.length * DIGEST_WORDS);
@@ -341,6 +348,10 @@ function restriction({ equals, types }: FieldRequest): string {
 function isWanted(type: ValueType, { equals, types }: FieldRequest): boolean {
   if (equals !== undefined && type !== ValueType.string) return false;
   return types === undefined || types.includes(type);
+}
+
+function firstBits(id: Uint8Array): number {
+  return new DataView(id.buffer, id.byteOffset).getUint32(0);
 }
 
 function joined(parts: readonly (Uint8Array | undefined)[]): Uint8Array {

@@ -62,6 +62,8 @@ export interface QuerierOptions {
   readonly resultBytesMax: number;
   /** Of what is known about traces that lie in several sources. */
   readonly sharedCacheBytes: number;
+  /** Traces among which one job looks for those in several sources, at most. */
+  readonly idsPerJob: number;
   /** Of what jobs over blocks answered; undefined = none. */
   readonly resultCache?: ResultCache | undefined;
   /** Time that a job of this kind may take; 0 = as long as it takes. */

@@ -1,10 +1,10 @@
 // From the sources of a query to its jobs: first the traces are found that lie in several sources, so that
 // each is evaluated once and whole. What was found is kept as long as the sources are the same.
 import { createHash } from 'node:crypto';
-import { headVersion } from '../../block/head/reader.ts';
+import { headCounts, headVersion } from '../../block/head/reader.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
 import { ByteLru } from '../../lib/lru.ts';
-import type { ScanFailure, SharedTracesJobResult } from '../../store/scan-job.ts';
+import type { ScanFailure, ScanSource, SharedTracesJobResult } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 import { blockIdOf, type DatedSource, type PlannedJob, planSearch, planWhole } from './plan.ts';
@@ -16,6 +16,8 @@ export interface PlannerOptions {
   readonly scanThreads: number;
   /** Of what is known about traces in several sources. */
   readonly sharedCacheBytes: number;
+  /** Traces among which one job looks for those in several sources, at most. */
+  readonly idsPerJob: number;
 }
 
 export interface QueryPlan {
@@ -25,6 +27,7 @@ export interface QueryPlan {
   readonly failures: readonly ScanFailure[];
 }
 
+const ID_PREFIXES = 2 ** 32;
 /** What an entry of the cache takes beside its arrays and its key. */
 const ENTRY_BYTES = 500;
 
@@ -59,7 +62,7 @@ export class Planner {
     if (sources.length < 2) {
       return { jobs: planSearch(sources, targetBytesPerJob, scanThreads), inspectedBytes: 0, failures: [] };
     }
-    const ordered = [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1));
+    const ordered = [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1)).map(asOfNow);
     const name = digestOf(ordered.map(blockIdOf));
     const version = ordered.map(versionOf).join();
     const { found, isCached } = await this.find(ordered, name + version, run);
@@ -83,21 +86,47 @@ export class Planner {
   }
 
   private async find(
-    sources: readonly SourceRef[],
+    sources: readonly ScanSource[],
     key: string,
     run: RunOptions,
   ): Promise<{ readonly found: SharedTracesJobResult; readonly isCached: boolean }> {
-    const cached = this.cache.get<SharedTracesJobResult>(key);
-    if (cached !== undefined) return { found: cached, isCached: true };
-    const found = await this.options.pool.run({ kind: 'sharedTraces', sources }, run);
-    if (found.kind !== 'sharedTraces') throw new Error('a job for shared traces answered as something else');
-    if (found.failures.length === 0) this.cache.set(key, found, resultBytes(found) + key.length);
-    return { found, isCached: false };
+    let isCached = true;
+    const parts = await Promise.all(
+      idRanges(sources, this.options.idsPerJob).map(async (range, i) => {
+        const cached = this.cache.get<SharedTracesJobResult>(`${key}/${i}`);
+        if (cached !== undefined) return cached;
+        isCached = false;
+        const found = await this.options.pool.run({ kind: 'sharedTraces', sources, range }, run);
+        if (found.kind !== 'sharedTraces') {
+          throw new Error('a job for shared traces answered as something else');
+        }
+        if (found.failures.length === 0)
+          this.cache.set(`${key}/${i}`, found, resultBytes(found) + key.length);
+        return found;
+      }),
+    );
+    return { found: joinShared(parts), isCached };
   }
+}
+
+/** Parts of all ids, of about so many. */
+function idRanges(sources: readonly ScanSource[], idsPerJob: number): (readonly [number, number])[] {
+  let count = 0;
+  for (const source of sources) {
+    count += source.kind === 'head' ? (source.traceCount ?? 0) : source.meta.totalObjects;
+  }
+  const parts = Math.max(1, Math.ceil(count / idsPerJob));
+  const bound = (i: number): number => Math.floor((ID_PREFIXES * i) / parts);
+  return Array.from({ length: parts }, (_, i) => [bound(i), bound(i + 1)] as const);
 }
 
 function digestOf(names: readonly string[]): string {
   return createHash('sha256').update(names.join()).digest('base64');
+}
+
+/** Whatever reads the head from now on, it is about the traces that are there. */
+function asOfNow(source: SourceRef): ScanSource {
+  return source.kind === 'head' ? { ...source, traceCount: headCounts(source.sab).traces } : source;
 }
 
 /** Blocks never change, heads grow. */
@@ -118,4 +147,41 @@ function inPlace(source: SourceRef, i: number, found: SharedTracesJobResult): Da
 function resultBytes({ without, places }: SharedTracesJobResult): number {
   const arrays = [...without, places.ends, places.source, places.row];
   return arrays.reduce((sum, array) => sum + array.byteLength, ENTRY_BYTES);
+}
+
+/** What was found for ranges of ids, in their order. */
+function joinShared(parts: readonly SharedTracesJobResult[]): SharedTracesJobResult {
+  const [first] = parts;
+  if (parts.length === 1) return first!;
+  let places = 0;
+  const ends = parts.map((part) => {
+    const shifted = part.places.ends.map((end) => end + places);
+    places += part.places.row.length;
+    return shifted;
+  });
+  return {
+    kind: 'sharedTraces',
+    without: first!.without.map((_, i) => joined(parts.map(({ without }) => without[i]!)).sort()),
+    traceCounts: first!.traceCounts,
+    newestStarts: first!.newestStarts.map((_, i) => Math.max(...parts.map((part) => part.newestStarts[i]!))),
+    places: {
+      ends: joined(ends),
+      source: joined(parts.map((part) => part.places.source)),
+      row: joined(parts.map((part) => part.places.row)),
+    },
+    inspectedBytes: parts.reduce((sum, part) => sum + part.inspectedBytes, 0),
+    failures: parts.flatMap(({ failures }) => failures),
+  };
+}
+
+/** In shared memory, as the parts are. */
+function joined(parts: readonly Int32Array[]): Int32Array {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const all = new Int32Array(new SharedArrayBuffer(length * Int32Array.BYTES_PER_ELEMENT));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
