@@ -41,7 +41,8 @@ export interface SourceReport {
   readonly name: string;
   readonly traces: number;
   readonly spans: number;
-  readonly matchedTraces: number;
+  /** undefined: not known, as a query for metrics counts spans. */
+  readonly matchedTraces: number | undefined;
   readonly bytes: number;
   /** With the evaluation. */
   readonly ms: number;
@@ -188,6 +189,8 @@ export interface MetricsQuery {
   /** 0 = no limit. */
   readonly seriesMax: number;
   readonly format: 'proto' | 'json';
+  /** Has the answer tell what was read. */
+  readonly isExplained?: boolean;
 }
 
 export interface MetricsAnswer {
@@ -197,6 +200,8 @@ export interface MetricsAnswer {
   readonly isCut: boolean;
   readonly stats: QueryStats;
   readonly partial: readonly string[];
+  /** Of a query that is explained. */
+  readonly reports?: readonly JobReport[];
 }
 
 export interface Querier {

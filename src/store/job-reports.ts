@@ -1,29 +1,33 @@
 // What a job that is explained tells of its sources.
 import type { JobReport, SourceReport } from '../contracts/query.ts';
-import type { Query } from '../traceql/ast.ts';
 import { ExplainedSource } from '../traceql/engine/explained-source.ts';
-import { type SearchOptions, type SearchOutcome, searchSource } from '../traceql/engine/search.ts';
 import type { SpanSource } from '../traceql/source.ts';
+
+type Outcome = Pick<SourceReport, 'matchedTraces'>;
 
 export class JobReports {
   private readonly beginMs = performance.now();
   private readonly sources: SourceReport[] = [];
 
-  /** Searches a source as usual. */
-  async search(query: Query, source: SpanSource, options: SearchOptions): Promise<SearchOutcome> {
+  /** @param read does the usual work, with a source that notes what is read of it. */
+  async note<Result extends Outcome>(
+    source: SpanSource,
+    read: (noted: SpanSource) => Promise<Result>,
+  ): Promise<Result> {
     const beginMs = performance.now();
+    const beginBytes = source.bytesRead;
     const explained = new ExplainedSource(source);
-    const outcome = await searchSource(query, explained, options);
+    const result = await read(explained);
     this.sources.push({
       name: source.name,
-      traces: outcome.inspectedTraces,
-      spans: outcome.inspectedSpans,
-      matchedTraces: outcome.matchedTraces,
-      bytes: outcome.inspectedBytes,
+      traces: source.traceCount,
+      spans: source.spanCount,
+      matchedTraces: result.matchedTraces,
+      bytes: source.bytesRead - beginBytes,
       ms: performance.now() - beginMs,
       steps: explained.steps,
     });
-    return outcome;
+    return result;
   }
 
   job(): JobReport {

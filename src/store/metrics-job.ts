@@ -1,11 +1,13 @@
 // Metrics queries in scan threads: a job makes a part of what it reads, and another one makes the series of
 // all parts.
+import type { JobReport } from '../contracts/query.ts';
 import { MetricsAccumulator, type MetricsLimits } from '../traceql/engine/metrics/accumulate.ts';
 import { finishSeries } from '../traceql/engine/metrics/finish.ts';
 import type { MetricsPart } from '../traceql/engine/metrics/part.ts';
 import { type MetricsRange, intervalCount } from '../traceql/engine/metrics/range.ts';
 import { SeriesWriter } from '../traceql/engine/metrics/series-writer.ts';
 import { parse } from '../traceql/parser.ts';
+import { JobReports } from './job-reports.ts';
 import type { QueryInput, ScanFailure } from './scan-job.ts';
 import type { WalkSources } from './source-walk.ts';
 
@@ -20,6 +22,8 @@ interface MetricsAsked {
 
 export interface MetricsJob extends MetricsAsked, QueryInput {
   readonly kind: 'metrics';
+  /** What is read is told. */
+  readonly isExplained?: boolean | undefined;
 }
 
 export interface FinishMetricsJob extends MetricsAsked {
@@ -39,6 +43,8 @@ export interface MetricsJobResult {
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;
+  /** When it is explained. */
+  readonly report?: JobReport | undefined;
   readonly failures: readonly ScanFailure[];
 }
 
@@ -60,10 +66,19 @@ export async function scanMetrics(
   signal: AbortSignal,
 ): Promise<MetricsJobResult> {
   const metrics = new MetricsAccumulator(parse(job.query), job.range, limitsOf(job));
-  const failures = await walk((source, excluded) => metrics.add(source, { excludeTraces: excluded, signal }));
+  const reports = job.isExplained === true ? new JobReports() : undefined;
+  const failures = await walk(async (source, excluded) => {
+    const options = { excludeTraces: excluded, signal };
+    if (reports === undefined) return metrics.add(source, options);
+    await reports.note(source, async (noted) => {
+      await metrics.add(noted, options);
+      return { matchedTraces: undefined };
+    });
+  });
   const { inspectedTraces, inspectedSpans, inspectedBytes } = metrics;
   const part = metrics.part();
-  return { kind: 'metrics', part, inspectedTraces, inspectedSpans, inspectedBytes, failures };
+  const totals = { inspectedTraces, inspectedSpans, inspectedBytes };
+  return { kind: 'metrics', part, ...totals, report: reports?.job(), failures };
 }
 
 function limitsOf({ samplesMax, exemplarsMax }: MetricsAsked): MetricsLimits {

@@ -69,7 +69,7 @@ export class Scanner {
       const options = { ...searchOptions(job, signal), notBeforeUnixNano, excludeTraces: excluded };
       const outcome = await (reports === undefined
         ? searchSource(query, source, options)
-        : reports.search(query, source, options));
+        : reports.note(source, (noted) => searchSource(query, noted, options)));
       for (const trace of outcome.found) found.push(trace);
       if (found.length >= job.limit) keepFirst();
       hasMore ||= outcome.hasMore;

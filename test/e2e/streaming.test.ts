@@ -173,6 +173,11 @@ t.test('searches of Grafana', { timeout: 120_000 }, async (t) => {
     t.ok(sources.length >= BLOCKS + 1);
     for (const source of sources) t.equal(sum(source.steps), source.bytes, 'every byte is told');
     t.equal((await tempo.get('/api/search/explain?q={')).status, 400);
+    const metrics = query({ q: '{ span.n > 5 } | rate() by (name)', start, end, step: 60 });
+    const text = await (await tempo.get(`/api/metrics/explain?${metrics}`)).text();
+    t.match(text, /^\{ span\.n > 5 \} \| rate\(\) by ?\(name\)\n\n1 series in [\d.]+ ms\n4 of 4 jobs done, /);
+    t.match(text, /\nspan:name +/);
+    t.equal((await tempo.get(`/api/metrics/explain?${query({ q: '{}' })}`)).status, 400);
   });
 
   await t.test('a client that leaves: its query is given up', async (t) => {

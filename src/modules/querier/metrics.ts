@@ -48,7 +48,7 @@ export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promi
   const results = new Map<PlannedJob, MetricsJobResult>();
   await runJobs(plan.jobs, { concurrency, signal }, async (planned, end) => {
     const { input, affinity } = planned;
-    const job = { kind: 'metrics', ...asked, ...input } as const;
+    const job = { kind: 'metrics', ...asked, isExplained: query.isExplained, ...input } as const;
     const run = scan.pool.run(job, { tenant: query.tenant, affinity, signal: end });
     const result = await late.unless(run);
     if (result === undefined) return;
@@ -61,7 +61,8 @@ export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promi
   const finished = await finish(query, scan, asked, done);
   if (finished.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
   const stats = statsOf(scan, done);
-  const answer = { series: bodiesOf(finished), isCut: finished.isCut, stats, partial };
+  const reports = done.flatMap(({ report }) => report ?? []);
+  const answer = { series: bodiesOf(finished), isCut: finished.isCut, stats, partial, reports };
   return { answer, failures: done.flatMap(({ failures }) => failures) };
 }
 

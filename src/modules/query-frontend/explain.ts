@@ -1,11 +1,13 @@
-// What a search reads and how long it takes, told in place of what it finds: /api/search/explain.
+// What a query reads and how long it takes, told in place of its answer: /api/search/explain and
+// /api/metrics/explain.
 import { CONTENT_TYPES } from '../../api/accept.ts';
-import type { JobReport, SourceReport } from '../../contracts/query.ts';
+import type { JobReport, QueryStats, SourceReport } from '../../contracts/query.ts';
 import type { ReadStep } from '../../traceql/engine/explained-source.ts';
 import { parse } from '../../traceql/parser.ts';
-import { printStage } from '../../traceql/print.ts';
-import type { FoundSearch, Reads } from './reads.ts';
-import { type Route, searchNotes } from './request.ts';
+import { printQuery, printStage } from '../../traceql/print.ts';
+import { metricsPartial } from './metrics-response.ts';
+import type { Op, ReadCall, Reads } from './reads.ts';
+import { partialNote, type Route, searchNotes } from './request.ts';
 
 const TEXT = 'text/plain; charset=utf-8';
 
@@ -19,28 +21,77 @@ interface Sum {
   ms: number;
 }
 
-interface Explained {
+/** An explained answer, whatever was asked for. */
+interface Answer {
+  /** In TraceQL. */
+  readonly query: string;
+  /** What was found, as JSON and as text. */
+  readonly found: Readonly<Record<string, number | boolean>>;
+  readonly foundText: string;
+  readonly stats: QueryStats;
+  readonly partial: readonly string[];
+  readonly reports: readonly JobReport[];
+  /** Headers. */
+  readonly notes: Record<string, string>;
+}
+
+interface Explained extends Answer {
   readonly stages: readonly string[];
   readonly ms: number;
-  readonly found: FoundSearch;
-  readonly jobs: readonly JobReport[];
   /** What was read, the most bytes first. */
   readonly reads: readonly Sum[];
 }
 
-export function addExplainRoute(route: Route, reads: Reads): void {
-  route('/api/search/explain', 'search', async (call, request, reply) => {
-    const beginMs = performance.now();
-    const found = await reads.search(call, 'json', { isExplained: true });
-    const ms = performance.now() - beginMs;
-    const jobs = found.answer.reports ?? [];
-    const stages = parse(found.query).stages.map(printStage);
-    const explained = { stages, ms, found, jobs, reads: sumsOf(jobs) };
-    reply.headers(searchNotes(found));
-    const isJson = request.headers.accept?.includes(CONTENT_TYPES.json) === true;
-    if (isJson) return reply.type(CONTENT_TYPES.json).send(JSON.stringify(asJson(explained)));
-    return reply.type(TEXT).send(asText(explained));
+const WISHES = { isExplained: true };
+
+export function addExplainRoutes(route: Route, reads: Reads): void {
+  const add = (path: string, op: Op, ask: (call: ReadCall) => Promise<Answer>): void =>
+    route(path, op, async (call, request, reply) => {
+      const beginMs = performance.now();
+      const answer = await ask(call);
+      const ms = performance.now() - beginMs;
+      const explained = { ...answer, ms, stages: stagesOf(answer.query), reads: sumsOf(answer.reports) };
+      reply.headers(answer.notes);
+      const isJson = request.headers.accept?.includes(CONTENT_TYPES.json) === true;
+      if (isJson) return reply.type(CONTENT_TYPES.json).send(JSON.stringify(asJson(explained)));
+      return reply.type(TEXT).send(asText(explained));
+    });
+  add('/api/search/explain', 'search', async (call) => {
+    const found = await reads.search(call, 'json', WISHES);
+    const { traces, hasMore, stats, partial, reports = [] } = found.answer;
+    const foundText = `${traces.length} traces${hasMore ? ', more match or may' : ''}`;
+    const counts = { traces: traces.length, hasMore };
+    return {
+      query: found.query,
+      found: counts,
+      foundText,
+      stats,
+      partial,
+      reports,
+      notes: searchNotes(found),
+    };
   });
+  add('/api/metrics/explain', 'metrics', async (call) => {
+    const found = await reads.metrics(call, false, 'json', WISHES);
+    const { series, stats, reports = [] } = found.answer;
+    const partial = metricsPartial(found);
+    const counts = { series: series.length };
+    const foundText = `${series.length} series`;
+    return {
+      query: found.query,
+      found: counts,
+      foundText,
+      stats,
+      partial,
+      reports,
+      notes: partialNote(partial),
+    };
+  });
+}
+
+function stagesOf(text: string): readonly string[] {
+  const query = parse(text);
+  return query.metrics === undefined ? query.stages.map(printStage) : [printQuery(query)];
 }
 
 function sumsOf(jobs: readonly JobReport[]): readonly Sum[] {
@@ -64,14 +115,13 @@ function evaluationMs({ ms, steps }: SourceReport): number {
   return steps.reduce((left, step) => left - step.ms, ms);
 }
 
-function asJson({ stages, ms, found, jobs, reads }: Explained): unknown {
-  const { traces, hasMore, partial, stats } = found.answer;
+function asJson({ stages, ms, found, partial, stats, reports, reads }: Explained): unknown {
   return {
     stages,
-    answer: { traces: traces.length, hasMore, partial, ms: rounded(ms) },
+    answer: { ...found, partial, ms: rounded(ms) },
     stats,
     reads: reads.map((read) => ({ ...read, ms: rounded(read.ms) })),
-    jobs: jobs.map((job) => ({
+    jobs: reports.map((job) => ({
       ms: rounded(job.ms),
       sources: job.sources.map((source) => ({
         ...source,
@@ -83,12 +133,11 @@ function asJson({ stages, ms, found, jobs, reads }: Explained): unknown {
   };
 }
 
-function asText({ stages, ms, found, jobs, reads }: Explained): string {
-  const { traces, hasMore, partial, stats } = found.answer;
+function asText({ stages, ms, foundText, partial, stats, reports, reads }: Explained): string {
   const lines = [
     stages.join('\n| '),
     '',
-    `${traces.length} traces${hasMore ? ', more match or may' : ''} in ${ms.toFixed(1)} ms`,
+    `${foundText} in ${ms.toFixed(1)} ms`,
     `${stats.completedJobs} of ${stats.totalJobs} jobs done, ${bytesText(stats.inspectedBytes)} read of ` +
       `${stats.totalBlocks} blocks (${bytesText(stats.totalBlockBytes)})`,
     ...partial.map((reason) => `partial: ${reason}`),
@@ -105,7 +154,7 @@ function asText({ stages, ms, found, jobs, reads }: Explained): string {
       ]),
     ]),
   ];
-  jobs.forEach((job, i) => {
+  reports.forEach((job, i) => {
     lines.push('', `job ${i + 1}: ${job.ms.toFixed(2)} ms`);
     for (const source of job.sources) lines.push(...sourceText(source));
   });
@@ -116,8 +165,10 @@ function sourceText(source: SourceReport): readonly string[] {
   const { name, traces, spans, matchedTraces, bytes, ms, steps } = source;
   const evaluation = evaluationMs(source).toFixed(2);
   const rows = steps.map((step) => [...stepCells(step), step.ms.toFixed(2)]);
+  const match =
+    matchedTraces === undefined ? `${traces} traces` : `${matchedTraces} of ${traces} traces match`;
   return [
-    `  ${name}: ${matchedTraces} of ${traces} traces match, ${spans} spans, ${bytesText(bytes)}, ` +
+    `  ${name}: ${match}, ${spans} spans, ${bytesText(bytes)}, ` +
       `${ms.toFixed(2)} ms, of these ${evaluation} ms evaluation`,
     ...table([['read', 'only', 'traces', 'values', 'bytes', 'ms'], ...rows]).map((line) => `    ${line}`),
   ];

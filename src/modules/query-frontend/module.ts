@@ -10,7 +10,7 @@ import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
 import { compressAnswer, isStream } from './compress.ts';
-import { addExplainRoute } from './explain.ts';
+import { addExplainRoutes } from './explain.ts';
 import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { addMetricsRoutes } from './metrics-routes.ts';
 import { QueryLog } from './query-log.ts';
@@ -83,7 +83,7 @@ export class QueryFrontend {
       if (isProto) return send(reply, 'protobuf', searchProtoParts(found));
       return send(reply, 'json', searchJson(found));
     });
-    addExplainRoute(route, reads);
+    addExplainRoutes(route, reads);
     addTagRoutes(route, reads);
     addMetricsRoutes(route, reads);
   }

@@ -74,8 +74,9 @@ export interface FoundTrace {
 /** Gets a way to ask for what was found since it was asked for, as an answer has it. */
 export type OnProgress<Found> = (take: () => Found) => void;
 
-export interface SearchWishes {
-  readonly onProgress?: OnProgress<FoundSearch>;
+export interface Wishes<Found> {
+  /** Of metrics: no series before the end. */
+  readonly onProgress?: OnProgress<Found>;
   /** The answer tells what was read. */
   readonly isExplained?: boolean;
 }
@@ -91,6 +92,8 @@ export interface FoundSearch {
 }
 
 export interface FoundMetrics {
+  /** In TraceQL. */
+  readonly query: string;
   readonly answer: MetricsAnswer;
   readonly isInstant: boolean;
   readonly seriesMax: number;
@@ -138,7 +141,7 @@ export class Reads {
   async search(
     call: ReadCall,
     format: 'proto' | 'json',
-    { onProgress, isExplained = false }: SearchWishes = {},
+    { onProgress, isExplained = false }: Wishes<FoundSearch> = {},
   ): Promise<FoundSearch> {
     const { querier, searchLimits, searchDurationMaxMs } = this.options;
     const ownMaxMs = searchDurationMaxMs(call.tenant);
@@ -160,30 +163,24 @@ export class Reads {
     return { ...form, answer };
   }
 
-  /**
-   * @param isInstant asks for one value of each series and not for one at every step.
-   * @param onProgress is told when more was read, with a way to take what is known of the answer: no series.
-   */
+  /** @param isInstant asks for one value of each series and not for one at every step. */
   async metrics(
     call: ReadCall,
     isInstant: boolean,
     format: 'proto' | 'json',
-    onProgress?: OnProgress<FoundMetrics>,
+    { onProgress, isExplained = false }: Wishes<FoundMetrics> = {},
   ): Promise<FoundMetrics> {
     const { querier } = this.options;
     const limits = this.metricsLimits(call.tenant);
     const params = (isInstant ? parseInstantParams : parseRangeParams)(call.params, limits);
-    const { seriesMax } = params;
-    const query = { tenant: call.tenant, ...params, isInstant, format };
+    const form = { query: params.query, isInstant, seriesMax: params.seriesMax };
+    const asked = { tenant: call.tenant, ...params, isInstant, format };
+    const query = isExplained ? { ...asked, isExplained } : asked;
     const answer = await querier.metrics(query, call.signal, (statsOf) =>
-      onProgress?.(() => ({
-        answer: { series: [], isCut: false, stats: statsOf(), partial: [] },
-        isInstant,
-        seriesMax,
-      })),
+      onProgress?.(() => ({ ...form, answer: { series: [], isCut: false, stats: statsOf(), partial: [] } })),
     );
     call.seen.bytes += answer.stats.inspectedBytes;
-    return { answer, isInstant, seriesMax };
+    return { ...form, answer };
   }
 
   async metricsSummary(call: ReadCall): Promise<Summary> {

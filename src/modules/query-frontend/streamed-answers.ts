@@ -102,7 +102,7 @@ export const METRICS_STREAMS: Readonly<Record<string, Messages>> = {
 function metricsMessages(isInstant: boolean): Messages {
   return async function* ({ reads, packetBytesMax }, call, trailers) {
     const parts = growing<FoundMetrics, FoundMetrics>(
-      (onProgress) => reads.metrics(call, isInstant, 'proto', onProgress),
+      (onProgress) => reads.metrics(call, isInstant, 'proto', { onProgress }),
       () => false,
     );
     let next = await parts.next();
