@@ -90,10 +90,10 @@ function arithmetic(op: BinaryOp, a: Static, b: Static, fail: Fail): Static | un
     return { type: 'int', value: BigInt.asIntN(64, integerArithmetic(op, a.value, b.value, fail)) };
   }
   const value = floatArithmetic(op, Number(a.value), Number(b.value));
+  // no literal stands for infinity
+  if (!Number.isFinite(value)) return undefined;
   if (a.type !== 'duration' && b.type !== 'duration') return { type: 'float', value };
-  return Number.isFinite(value)
-    ? { type: 'duration', value: BigInt(Math.trunc(value)) }
-    : { type: 'float', value };
+  return { type: 'duration', value: BigInt(Math.trunc(value)) };
 }
 
 /** Not yet cut to 64 bits. */

@@ -1,5 +1,7 @@
 // What the writer of a query that cannot be parsed may have meant, as the tail of the error's text.
 import { nearest } from '../lib/nearest.ts';
+import type { FieldExpr } from './ast.ts';
+import { parseDuration } from './duration.ts';
 import { INTRINSIC_WORDS } from './intrinsics.ts';
 import type { Token } from './lexer.ts';
 
@@ -14,28 +16,114 @@ const OF_RESOURCES = new Set(
   'service k8s host deployment container cloud telemetry process faas os'.split(' '),
 );
 
+const FUNCTIONS: readonly string[] = (
+  'count avg max min sum by coalesce select rate count_over_time min_over_time max_over_time avg_over_time ' +
+  'sum_over_time quantile_over_time histogram_over_time compare topk bottomk'
+)
+  .split(' ')
+  // so that a word is near the whole of a name rather than its beginning
+  .sort((a, b) => b.length - a.length);
+
 /** What else is written in other languages. */
 const FOREIGN = new Map([
   ['and', '&&'],
   ['or', '||'],
+  ['not', '!( )'],
+  ['like', '=~'],
+  ['matches', '=~'],
+  ['contains', '=~'],
+  ['in', '=~ "a|b"'],
+  ['is', '='],
 ]);
+
+/** Words that only mean something behind their scope. */
+const SCOPED = new Map([
+  ['id', 'span:id'],
+  ['spanID', 'span:id'],
+  ['parentID', 'span:parentID'],
+  ['traceID', 'trace:id'],
+  ['childCount', 'span:childCount'],
+  ['rootService', 'rootServiceName'],
+  ['timeSinceStart', 'event:timeSinceStart'],
+  ['version', 'instrumentation:version'],
+]);
+
+/** Longer words are no slip of the pen. */
+const WORD_MAX = 64;
+const ENCODE = 'encode it, as curl -G --data-urlencode does';
 
 /** For a word that stands where a value or a field should. */
 export function identifierHint(word: string, next: Token): string {
   if (word.startsWith("'")) return ', strings stand in double quotes';
-  if (next.kind !== 'attribute' || next.scope !== 'none') return meant(nearest(word, WORDS));
-  const scope = nearest(word, SCOPES);
+  if (next.kind !== 'attribute' || next.scope !== 'none') return meant(near(word, WORDS));
+  const scoped = SCOPED.get(word + next.text[0]!.toUpperCase() + next.text.slice(1));
+  if (word === 'trace' || word === 'root') return meant(intrinsicNear(`${word}:${next.text}`) ?? scoped);
+  const scope = near(word, SCOPES);
   if (scope !== undefined) return meant(`${scope}.${next.text}`);
   return meant(`${OF_RESOURCES.has(word) ? 'resource' : 'span'}.${word}.${next.text}`);
 }
 
-/** For a token that the grammar does not allow; `before` is undefined at the start of the query. */
-export function syntaxHint(token: Token, before: Token | undefined): string {
-  const isField = token.kind === 'identifier' || token.kind === 'attribute' || token.kind === 'keyword';
-  if (before === undefined) return isField ? ', conditions stand in braces: { ... }' : '';
-  if (token.kind === 'identifier') return meant(FOREIGN.get(token.text.toLowerCase()));
-  if (token.kind === 'op' && token.text === '=' && before.text === '=') return meant('=');
+/** What the grammar met, and what was before it; `before` is undefined at the start of the query. */
+interface Met {
+  readonly token: Token;
+  readonly before: Token | undefined;
+  readonly isInFilter: boolean;
+}
+
+/** For a token that the grammar does not allow. */
+export function syntaxHint({ token, before, isInFilter }: Met): string {
+  if (isInFilter) {
+    if (token.kind === 'end') return `, { is not closed; was & cut off? ${ENCODE}`;
+    if (token.text === '%') return `, the query is URL-encoded twice or not decoded: ${ENCODE}`;
+    if (token.text === '+' && before?.text === '{') return `, + is no space here: ${ENCODE}`;
+  }
+  if (token.text === '“' || token.text === '”') return ', strings stand in straight double quotes';
+  if (before === undefined) return startHint(token);
+  if (token.kind === 'keyword' && SCOPED.has(token.text)) return meant(SCOPED.get(token.text));
+  if (token.kind === 'identifier') {
+    const isFunction = before.kind === 'op' && before.text === '|' && !isInFilter;
+    if (isFunction) return meant(near(token.text, FUNCTIONS));
+    return meant(FOREIGN.get(token.text.toLowerCase()));
+  }
+  if (token.kind !== 'op') return '';
+  if (token.text === '=' && before.text === '=') return meant('=');
+  if (token.text === '>' && before.text === '<') return meant('!=');
   return '';
+}
+
+function startHint(token: Token): string {
+  if (token.kind === 'keyword' && FUNCTIONS.includes(token.text)) {
+    return `, functions stand behind a filter: { ... } | ${token.text}(...)`;
+  }
+  if (token.text === '%') return `, the query is URL-encoded twice or not decoded: ${ENCODE}`;
+  const isField = token.kind === 'identifier' || token.kind === 'attribute' || token.kind === 'keyword';
+  return isField || token.kind === 'intrinsic' ? ', conditions stand in braces: { ... }' : '';
+}
+
+/** For a comparison of two types: words in quotes that are meant without, a number that is an attribute. */
+export function typeHint({ op, lhs, rhs }: Extract<FieldExpr, { kind: 'binary' }>): string {
+  if (lhs.kind !== 'intrinsic' || rhs.kind !== 'literal') return '';
+  const { value } = rhs;
+  if (value.type === 'string') {
+    const isDuration = parseDuration(value.value) !== undefined && /duration/i.test(lhs.text);
+    const isWord = VALUES.includes(value.value) && (lhs.text === 'status' || lhs.text === 'kind');
+    return isDuration || isWord ? meant(`${lhs.text} ${op} ${value.value}`) : '';
+  }
+  const isCode = lhs.text === 'status' && value.type === 'int' && value.value >= 100n;
+  return isCode ? meant(`span.http.status_code ${op} ${value.value}`) : '';
+}
+
+function near(word: string, known: readonly string[]): string | undefined {
+  if (word.length > WORD_MAX) return undefined;
+  const found = nearest(word, known) ?? nearest(word.toLowerCase(), known);
+  return found ?? (word.length > 2 ? known.find((name) => name.startsWith(word)) : undefined);
+}
+
+function intrinsicNear(text: string): string | undefined {
+  return near(
+    text,
+    INTRINSIC_WORDS.filter((word) => word.startsWith('trace:')),
+  );
 }
 
 function meant(text: string | undefined): string {

@@ -4,9 +4,13 @@ import { identifierHint } from './hint.ts';
 import { intrinsicOf } from './intrinsics.ts';
 import type { Token } from './lexer.ts';
 import { fold, foldUnary } from './fold.ts';
+import { placed } from './place.ts';
 import { COMPARE_OPS, MINUS_PRECEDENCE, NOT_PRECEDENCE, type TokenStream } from './token-stream.ts';
 
 const FIELD_OPS: ReadonlySet<string> = new Set([...COMPARE_OPS, '&&', '||', '+', '-', '*', '/', '%', '^']);
+const LOGICAL: ReadonlySet<string> = new Set(['&&', '||']);
+/** Operators in a row that are no logic. */
+const CHAIN_MAX = 500;
 const INT64_MAX = (1n << 63n) - 1n;
 const KEYWORD_STATICS: Record<string, Static> = {
   true: { type: 'bool', value: true },
@@ -26,6 +30,7 @@ const KEYWORD_STATICS: Record<string, Static> = {
 /** An expression whose operators bind at least as strongly as `minimum`. */
 export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
   let lhs = parseOperand(stream);
+  let height = 0;
   if (minimum === 0 && isNil(lhs) && !stream.isOp('=') && !stream.isOp('!='))
     throw stream.unexpected('=', '!=');
   for (;;) {
@@ -38,7 +43,12 @@ export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
     const rhs = stream.nested(() => parseFieldExpr(stream, rhsMinimum));
     const isNilFirst = isNil(lhs) && !isNil(rhs) && (op === '=' || op === '!=');
     const [left, right] = isNilFirst ? [rhs, lhs] : [lhs, rhs];
-    lhs = fold(op, left, right, (message) => stream.failAt(found.token, message));
+    lhs = placed(
+      found.token,
+      fold(op, left, right, (message) => stream.failAt(found.token, message)),
+    );
+    // the tree of a chain is as deep as the chain is long, and logic alone is walked without recursion
+    if (!LOGICAL.has(op) && ++height > CHAIN_MAX) throw stream.failAt(found.token, 'query nested too deeply');
   }
   return lhs;
 }
@@ -53,23 +63,20 @@ function parseOperand(stream: TokenStream): FieldExpr {
     if (!stream.acceptOp(')')) throw stream.unexpected();
     return inner;
   }
+  const first = stream.current;
   if (stream.acceptOp('!')) {
-    return foldUnary(
-      '!',
-      stream.nested(() => parseFieldExpr(stream, NOT_PRECEDENCE + 1)),
-    );
+    const operand = stream.nested(() => parseFieldExpr(stream, NOT_PRECEDENCE + 1));
+    return placed(first, foldUnary('!', operand));
   }
   if (stream.acceptOp('-')) {
-    return foldUnary(
-      '-',
-      stream.nested(() => parseFieldExpr(stream, MINUS_PRECEDENCE + 1)),
-    );
+    const operand = stream.nested(() => parseFieldExpr(stream, MINUS_PRECEDENCE + 1));
+    return placed(first, foldUnary('-', operand));
   }
   const ref = parseFieldRef(stream);
   if (ref) return ref;
   const value = parseStatic(stream);
   if (!value) throw stream.unexpected();
-  return { kind: 'literal', value };
+  return placed(first, { kind: 'literal' as const, value });
 }
 
 /** An attribute or intrinsic, or undefined when there is none here. */
@@ -77,17 +84,18 @@ export function parseFieldRef(stream: TokenStream): FieldRef | undefined {
   const token = stream.current;
   if (token.kind === 'attribute') {
     stream.take();
-    return {
-      kind: 'attribute',
+    return placed(token, {
+      kind: 'attribute' as const,
       scope: token.scope ?? 'none',
       parent: token.parent ?? false,
       name: token.text,
-    };
+    });
   }
   if (token.kind !== 'keyword' && token.kind !== 'intrinsic') return undefined;
   const intrinsic = intrinsicOf(token.text);
-  if (intrinsic) stream.take();
-  return intrinsic;
+  if (intrinsic === undefined) return undefined;
+  stream.take();
+  return placed(token, intrinsic);
 }
 
 /** A constant without sign, or undefined when there is none here. */

@@ -19,6 +19,7 @@ import {
 } from './ast.ts';
 import { foldUnary } from './fold.ts';
 import { parseFieldExpr, parseFieldRef, parseFloatToken, parseStatic } from './parse-field.ts';
+import { placed } from './place.ts';
 import { COMPARE_OPS, STRUCTURAL_OPS, TokenStream } from './token-stream.ts';
 
 const AGGREGATES: ReadonlySet<string> = new Set(['count', 'avg', 'min', 'max', 'sum']);
@@ -126,11 +127,11 @@ class Parser {
   }
 
   private byStage(): Stage {
-    this.stream.take();
+    const word = this.stream.take();
     this.stream.expectOp('(');
     const expr = parseFieldExpr(this.stream);
     if (!this.stream.acceptOp(')')) throw this.stream.unexpected();
-    return { kind: 'by', expr };
+    return placed(word, { kind: 'by' as const, expr });
   }
 
   private coalesceStage(): Stage {
@@ -176,6 +177,7 @@ class Parser {
       const rhs = stream.nested(() => this.expression(op === '^' ? found.precedence : found.precedence + 1));
       const joined = join(op, lhs, rhs);
       if (!joined) throw stream.failAt(found.token, `syntax error: unexpected ${op}`);
+      placed(found.token, joined.node);
       lhs = joined;
     }
     return lhs;
@@ -184,7 +186,9 @@ class Parser {
   private operand(): Node {
     const { stream } = this;
     const { current } = stream;
-    if (stream.isOp('{')) return { role: 'spanset', node: { kind: 'filter', expr: this.filter() } };
+    if (stream.isOp('{')) {
+      return { role: 'spanset', node: placed(current, { kind: 'filter' as const, expr: this.filter() }) };
+    }
     if (stream.acceptOp('(')) return stream.nested(() => this.parenthesised());
     if (current.kind === 'keyword' && AGGREGATES.has(current.text)) {
       return { role: 'scalar', node: this.aggregate(current.text as AggregateName) };
@@ -214,11 +218,11 @@ class Parser {
 
   private aggregate(name: AggregateName): ScalarExpr {
     const { stream } = this;
-    stream.take();
+    const word = stream.take();
     stream.expectOp('(');
     const arg = name === 'count' ? undefined : parseFieldExpr(stream);
     if (!stream.acceptOp(')')) throw stream.unexpected();
-    return { kind: 'aggregate', name, arg };
+    return placed(word, { kind: 'aggregate' as const, name, arg });
   }
 
   private parenthesised(): Node {
@@ -244,10 +248,14 @@ class Parser {
   }
 
   private metricsStage(): MetricsStage {
+    const word = this.stream.take();
+    this.stream.expectOp('(');
+    const name = word.text as MetricsName | 'compare';
+    return placed(word, name === 'compare' ? this.compareStage() : this.functionStage(name));
+  }
+
+  private functionStage(name: MetricsName): MetricsStage {
     const { stream } = this;
-    const name = stream.take().text as MetricsName | 'compare';
-    stream.expectOp('(');
-    if (name === 'compare') return this.compareStage();
     const hasArg = name !== 'rate' && name !== 'count_over_time';
     const arg = hasArg ? this.fieldRef() : undefined;
     const quantiles = name === 'quantile_over_time' ? this.quantiles() : [];
@@ -313,12 +321,16 @@ class Parser {
     const { stream } = this;
     const name = stream.current.text;
     if (name !== 'topk' && name !== 'bottomk') throw stream.unexpected('topk', 'bottomk');
-    stream.take();
+    const word = stream.take();
     stream.expectOp('(');
     if (stream.current.kind !== 'int') throw stream.unexpected('INTEGER');
     const limit = parseStatic(stream)!;
     stream.expectOp(')');
-    return { kind: 'rank', name, limit: limit.type === 'int' ? Number(limit.value) : 0 };
+    return placed(word, {
+      kind: 'rank' as const,
+      name,
+      limit: limit.type === 'int' ? Number(limit.value) : 0,
+    });
   }
 
   private hints(): Hint[] {

@@ -74,8 +74,18 @@ export class TokenStream {
 
   unexpected(...expected: string[]): TraceqlError {
     const tail = expected.length === 0 ? '' : `, expecting ${expected.join(' or ')}`;
-    const hint = syntaxHint(this.current, this.tokens[this.position - 1]);
+    const before = this.tokens[this.position - 1];
+    const hint = syntaxHint({ token: this.current, before, isInFilter: this.isInFilter() });
     return this.failAt(this.current, `syntax error: unexpected ${this.current.shown}${tail}${hint}`);
+  }
+
+  /** Is a brace open? */
+  private isInFilter(): boolean {
+    for (let i = this.position - 1; i >= 0; i--) {
+      const { kind, text } = this.tokens[i]!;
+      if (kind === 'op' && (text === '{' || text === '}')) return text === '{';
+    }
+    return false;
   }
 
   failAt(token: Token, message: string): TraceqlError {

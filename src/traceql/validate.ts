@@ -2,7 +2,9 @@
 import type { FieldExpr, MetricsStage, Query, ScalarExpr, SpansetExpr, Stage } from './ast.ts';
 import { TraceqlError } from './error.ts';
 import { printField, printFloat, printScalar, printSpanset, printStage } from './print.ts';
-import { regexMatcher } from './regex.ts';
+import { typeHint } from './hint.ts';
+import { placeText } from './place.ts';
+import { regexProblem } from './regex.ts';
 import { isNumeric, operatorAllowed, referencesSpan, typeOf, typesMatch } from './types.ts';
 
 const GROUPS_MAX = 5;
@@ -14,9 +16,9 @@ export function validate(query: Query): void {
   validateStages(query.stages);
   if (query.metrics) validateMetrics(query.metrics);
   for (const stage of query.second) {
-    if (stage.kind === 'rank' && stage.limit <= 0) throw new TraceqlError('limit must be greater than 0');
+    if (stage.kind === 'rank' && stage.limit <= 0) throw failed(stage, 'limit must be greater than 0');
     if (query.metrics?.kind === 'compare') {
-      throw new TraceqlError('`compare()` cannot be used with second stage functions');
+      throw failed(stage, '`compare()` cannot be used with second stage functions');
     }
   }
 }
@@ -32,7 +34,7 @@ function validateStage(stage: Stage): void {
     case 'by':
       validateField(stage.expr);
       if (!referencesSpan(stage.expr)) {
-        throw new TraceqlError(`grouping field expressions must reference the span: ${printStage(stage)}`);
+        throw failed(stage.expr, `grouping field expressions must reference the span: ${printStage(stage)}`);
       }
       return;
     case 'coalesce':
@@ -50,9 +52,7 @@ function validateSpanset(node: SpansetExpr): void {
       validateField(node.expr);
       const type = typeOf(node.expr);
       if (type === 'bool' || type === 'attribute') return;
-      throw new TraceqlError(
-        `span filter field expressions must resolve to a boolean: ${printSpanset(node)}`,
-      );
+      throw failed(node, `span filter field expressions must resolve to a boolean: ${printSpanset(node)}`);
     }
     case 'spansets':
       validateSpanset(node.lhs);
@@ -67,10 +67,8 @@ function validateScalarFilter(stage: Extract<Stage, { kind: 'scalarFilter' }>): 
   validateScalar(stage.lhs);
   validateScalar(stage.rhs);
   // "%v" is Tempo's own text
-  if (stage.lhs.kind !== 'aggregate')
-    throw new TraceqlError('scalar filter lhs of type (%v) not yet supported');
-  if (stage.rhs.kind !== 'literal')
-    throw new TraceqlError('scalar filter rhs of type (%v) not yet supported');
+  if (stage.lhs.kind !== 'aggregate') throw failed(stage, 'scalar filter lhs of type (%v) not yet supported');
+  if (stage.rhs.kind !== 'literal') throw failed(stage, 'scalar filter rhs of type (%v) not yet supported');
 }
 
 function validateScalar(node: ScalarExpr): void {
@@ -90,12 +88,10 @@ function validateScalar(node: ScalarExpr): void {
       validateField(node.arg);
       const type = typeOf(node.arg);
       if (type !== 'attribute' && !isNumeric(type)) {
-        throw new TraceqlError(
-          `aggregate field expressions must resolve to a number type: ${printScalar(node)}`,
-        );
+        throw failed(node, `aggregate field expressions must resolve to a number type: ${printScalar(node)}`);
       }
       if (!referencesSpan(node.arg)) {
-        throw new TraceqlError(`aggregate field expressions must reference the span: ${printScalar(node)}`);
+        throw failed(node, `aggregate field expressions must reference the span: ${printScalar(node)}`);
       }
     }
   }
@@ -104,10 +100,9 @@ function validateScalar(node: ScalarExpr): void {
 function validateMetrics(stage: MetricsStage): void {
   if (stage.kind === 'compare') {
     validateSpanset({ kind: 'filter', expr: stage.filter });
-    if (stage.topN <= 0)
-      throw new TraceqlError('compare() top number of values must be integer greater than 0');
+    if (stage.topN <= 0) throw failed(stage, 'compare() top number of values must be integer greater than 0');
     if (stage.start !== 0n && stage.end <= stage.start) {
-      throw new TraceqlError('compare() end timestamp must be greater than start timestamp');
+      throw failed(stage, 'compare() end timestamp must be greater than start timestamp');
     }
     return;
   }
@@ -115,11 +110,11 @@ function validateMetrics(stage: MetricsStage): void {
   stage.by.forEach(validateField);
   for (const q of stage.quantiles) {
     if (q < 0 || q > 1)
-      throw new TraceqlError(`quantile must be between 0 and 1: ${printFloat(q).replace(/\.0$/, '')}`);
+      throw failed(stage, `quantile must be between 0 and 1: ${printFloat(q).replace(/\.0$/, '')}`);
   }
   const labelled = ['avg_over_time', 'quantile_over_time', 'histogram_over_time'].includes(stage.name);
   if (stage.by.length > (labelled ? GROUPS_MAX_LABELLED : GROUPS_MAX)) {
-    throw new TraceqlError(`metrics group by ${stage.by.length} values not yet supported`);
+    throw failed(stage, `metrics group by ${stage.by.length} values not yet supported`);
   }
 }
 
@@ -128,16 +123,16 @@ function validateField(expr: FieldExpr): void {
     case 'literal':
       return;
     case 'attribute':
-      if (expr.parent) throw new TraceqlError('parent not yet supported');
+      if (expr.parent) throw failed(expr, 'parent not yet supported');
       return;
     case 'intrinsic':
-      if (expr.name === 'parent') throw new TraceqlError('intrinsic (parent) not yet supported');
+      if (expr.name === 'parent') throw failed(expr, 'intrinsic (parent) not yet supported');
       return;
     case 'unary': {
       validateField(expr.operand);
       const type = typeOf(expr.operand);
       const allowed = type === 'attribute' || (expr.op === '!' ? type === 'bool' : isNumeric(type));
-      if (!allowed) throw new TraceqlError(`illegal operation for the given type: ${printField(expr)}`);
+      if (!allowed) throw failed(expr, `illegal operation for the given type: ${printField(expr)}`);
       return;
     }
     case 'binary':
@@ -145,19 +140,31 @@ function validateField(expr: FieldExpr): void {
   }
 }
 
-function validateBinary(expr: Extract<FieldExpr, { kind: 'binary' }>): void {
-  validateField(expr.lhs);
-  validateField(expr.rhs);
+type Binary = Extract<FieldExpr, { kind: 'binary' }>;
+
+/** From left to right, without recursion along a chain: those of logic may be long. */
+function validateBinary(expr: Binary): void {
+  const chain: Binary[] = [expr];
+  for (let lhs = expr.lhs; lhs.kind === 'binary'; lhs = lhs.lhs) chain.push(lhs);
+  validateField(chain.at(-1)!.lhs);
+  for (const part of chain.reverse()) {
+    validateField(part.rhs);
+    validateOperator(part);
+  }
+}
+
+function validateOperator(expr: Binary): void {
   const left = typeOf(expr.lhs);
   const right = typeOf(expr.rhs);
   if (!typesMatch(left, right)) {
-    throw new TraceqlError(`binary operations must operate on the same type: ${printField(expr)}`);
+    const text = `binary operations must operate on the same type: ${printField(expr)}`;
+    throw failed(expr, text + typeHint(expr));
   }
   if (!operatorAllowed(expr.op, left) || !operatorAllowed(expr.op, right)) {
-    throw new TraceqlError(`illegal operation for the given types: ${printField(expr)}`);
+    throw failed(expr, `illegal operation for the given types: ${printField(expr)}`);
   }
   if (ORDER_OPS.has(expr.op) && (isId(expr.lhs) || isId(expr.rhs))) {
-    throw new TraceqlError(`operator not supported for IDs: ${expr.op}`);
+    throw failed(expr, `operator not supported for IDs: ${expr.op}`);
   }
   if (left === 'nil' || right === 'nil') validateNil(expr.op, left === 'nil' ? expr.rhs : expr.lhs);
   if (expr.op === '=~' || expr.op === '!~') validateRegex(expr.rhs);
@@ -179,19 +186,20 @@ function isId(expr: FieldExpr): boolean {
 function validateNil(op: string, other: FieldExpr): void {
   if (op !== '=') return;
   if (other.kind === 'intrinsic') {
-    throw new TraceqlError(`${other.text}=nil is not valid because intrinsics cannot be nil`);
+    throw failed(other, `${other.text}=nil is not valid because intrinsics cannot be nil`);
   }
   if (other.kind === 'attribute' && other.scope === 'resource' && other.name === 'service.name') {
-    throw new TraceqlError(
-      'resource.service.name=nil is not valid because resource.service.name cannot be nil',
-    );
+    throw failed(other, 'resource.service.name=nil is not valid because resource.service.name cannot be nil');
   }
+}
+
+function failed(node: object, message: string): TraceqlError {
+  return new TraceqlError(message + placeText(node));
 }
 
 function validateRegex(pattern: FieldExpr): void {
   if (pattern.kind !== 'literal') return;
   const { value } = pattern;
-  if (value.type !== 'string' || !regexMatcher(value.value)) {
-    throw new TraceqlError(`invalid regex: ${printField(pattern)}`);
-  }
+  const problem = value.type === 'string' ? regexProblem(value.value) : 'no text';
+  if (problem !== undefined) throw failed(pattern, `invalid regex: ${printField(pattern)}, ${problem}`);
 }

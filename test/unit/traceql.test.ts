@@ -11,8 +11,14 @@ import { TraceqlError } from '../../src/traceql/error.ts';
 import { INTRINSIC_WORDS, intrinsicOf } from '../../src/traceql/intrinsics.ts';
 import { parse, parseIdentifier } from '../../src/traceql/parser.ts';
 import { printField, printQuery } from '../../src/traceql/print.ts';
-import { regexMatcher } from '../../src/traceql/regex.ts';
+import { regexMatcher, regexProblem } from '../../src/traceql/regex.ts';
+import { regexSteps } from '../../src/traceql/regex-steps.ts';
+import { tagFilter } from '../../src/traceql/tag-query.ts';
 import { validate } from '../../src/traceql/validate.ts';
+import { VOCABULARY } from '../interop/vocabulary.ts';
+import { ABSURD, damaged } from '../support/bad-query.ts';
+import { Chance } from '../support/fuzz.ts';
+import { RandomQueries } from '../support/random-query.ts';
 
 function outcome(text: string): string {
   try {
@@ -25,15 +31,25 @@ function outcome(text: string): string {
   }
 }
 
+const NOT_CLOSED =
+  'syntax error: unexpected $end, { is not closed; was & cut off? ' +
+  'encode it, as curl -G --data-urlencode does';
+
 await t.test('errors of syntax say where and what', async (t) => {
   const at = (column: number, what: string): string => `parse error at line 1, col ${column}: ${what}`;
   const meant = (column: number, word: string, text: string): string =>
     at(column, `unknown identifier: ${word}, did you mean ${text}?`);
   const cases = [
     { input: '', want: at(1, 'syntax error: unexpected $end') },
-    { input: '{', want: at(2, 'syntax error: unexpected $end') },
+    {
+      input: '{',
+      want: at(2, NOT_CLOSED),
+    },
     { input: '}', want: at(1, 'syntax error: unexpected }') },
-    { input: '{ .a', want: at(5, 'syntax error: unexpected $end') },
+    {
+      input: '{ .a',
+      want: at(5, NOT_CLOSED),
+    },
     { input: '{ .a = }', want: at(8, 'syntax error: unexpected }') },
     { input: '{ foo }', want: at(3, 'unknown identifier: foo') },
     { input: '{ .a = foo }', want: at(8, 'unknown identifier: foo') },
@@ -89,7 +105,10 @@ await t.test('errors of syntax say where and what', async (t) => {
     },
     { input: '{ .a = 1x }', want: at(9, 'syntax error: unexpected IDENTIFIER') },
     { input: '{ nil }', want: at(7, 'syntax error: unexpected }, expecting = or !=') },
-    { input: '{ childCount = 1 }', want: at(3, 'syntax error: unexpected childCount') },
+    {
+      input: '{ childCount = 1 }',
+      want: at(3, 'syntax error: unexpected childCount, did you mean span:childCount?'),
+    },
     { input: '{ span:foo = 1 }', want: at(8, 'syntax error: unexpected IDENTIFIER') },
     { input: '{ toString:name = 1 }', want: at(3, 'unknown identifier: toString') },
     {
@@ -112,6 +131,50 @@ await t.test('errors of syntax say where and what', async (t) => {
   t.same([error.line, error.column], [1, 3]);
 });
 
+const TYPES = 'binary operations must operate on the same type';
+
+await t.test('errors propose what may be meant', async (t) => {
+  const cases: readonly (readonly [query: string, hint: string])[] = [
+    ['{ service.name = "a" }', 'did you mean resource.service.name?'],
+    ['{ resources.service.name = "a" }', 'did you mean resource.service.name?'],
+    ['{ k8s.pod.name = "a" }', 'did you mean resource.k8s.pod.name?'],
+    ['{ user.id = "a" }', 'did you mean span.user.id?'],
+    ['{ traceID = "a" }', 'did you mean trace:id?'],
+    ['{ trace.id = "a" }', 'did you mean trace:id?'],
+    ['{ trace.duration > 1s }', 'did you mean trace:duration?'],
+    ['{ spanID = "a" }', 'did you mean span:id?'],
+    ['{ rootService = "a" }', 'did you mean rootServiceName?'],
+    ['{ Status = error }', 'did you mean status?'],
+    ['{ status = ERROR }', 'did you mean error?'],
+    ['{ status = "error" }', 'did you mean status = error?'],
+    ['{ status = 500 }', 'did you mean span.http.status_code = 500?'],
+    ['{ kind != "server" }', 'did you mean kind != server?'],
+    ['{ duration > "5s" }', 'did you mean duration > 5s?'],
+    ["{ name = 'a' }", 'strings stand in double quotes'],
+    ['{ name = “a” }', 'strings stand in straight double quotes'],
+    ['{ name == "a" }', 'did you mean =?'],
+    ['{ name <> "a" }', 'did you mean !=?'],
+    ['{ name = "a" and kind = server }', 'did you mean &&?'],
+    ['{ name like "a.*" }', 'did you mean =~?'],
+    ['name = "a"', 'conditions stand in braces: { ... }'],
+    ['span:name = "a"', 'conditions stand in braces: { ... }'],
+    ['service.name = "a"', 'conditions stand in braces: { ... }'],
+    ['rate({ name = "a" })', 'functions stand behind a filter: { ... } | rate(...)'],
+    ['{ } | rat()', 'did you mean rate?'],
+    ['{ } | Count() > 1', 'did you mean count?'],
+    ['{ } | avg_over_tme(duration)', 'did you mean avg_over_time?'],
+    ['{ } | quantile(duration, .9)', 'did you mean quantile_over_time?'],
+    ['{ } | selekt(name)', 'did you mean select?'],
+    ['{ name = "a" ', 'curl -G --data-urlencode'],
+    ['%7B name = "a" %7D', 'curl -G --data-urlencode'],
+    ['{%20name%20=%20"a"%20}', 'curl -G --data-urlencode'],
+    ['{+name = "a" }', 'curl -G --data-urlencode'],
+  ];
+  for (const [query, hint] of cases) t.ok(outcome(query).includes(hint), query, { found: outcome(query) });
+  // Tempo's words come first
+  t.match(outcome('{ } | rat()'), /^parse error at line 1, col 7: syntax error: unexpected IDENTIFIER, did/);
+});
+
 await t.test('errors of meaning', async (t) => {
   const cases = [
     { input: '{ 1 }', want: 'span filter field expressions must resolve to a boolean: { 1 }' },
@@ -124,7 +187,7 @@ await t.test('errors of meaning', async (t) => {
     { input: '{ status > error }', want: 'illegal operation for the given types: status > error' },
     { input: '{ status = 3 }', want: 'binary operations must operate on the same type: status = 3' },
     { input: '{ kind = "x" }', want: 'binary operations must operate on the same type: kind = `x`' },
-    { input: '{ name =~ "[" }', want: 'invalid regex: `[`' },
+    { input: '{ name =~ "[" }', want: 'invalid regex: `[`, missing closing ]: `[`' },
     { input: '{ name =~ 1 }', want: 'binary operations must operate on the same type: name =~ 1' },
     { input: '{ name = nil }', want: 'name=nil is not valid because intrinsics cannot be nil' },
     { input: '{ span:id > "a" }', want: 'operator not supported for IDs: >' },
@@ -175,7 +238,12 @@ await t.test('errors of meaning', async (t) => {
       want: 'metrics group by 5 values not yet supported',
     },
   ];
-  for (const { input, want } of cases) t.equal(outcome(input), want, input);
+  for (const { input, want } of cases) {
+    const [, message, place] = /^(.*?)( \(line 1, col \d+\))?$/.exec(outcome(input))!;
+    t.equal(message, want, input);
+    t.ok(place, `${input}: where`);
+  }
+  t.equal(outcome('{ .a = 1\n  && name > 1 }'), `${TYPES}: name > 1 (line 2, col 11)`);
 });
 
 await t.test('canonical text', async (t) => {
@@ -385,6 +453,92 @@ await t.test('no text crashes or hangs', async (t) => {
     { numRuns: 3000 },
   );
   t.pass();
+});
+
+/** What a text gives, and in how many ms. */
+function timed(text: string): { readonly result: string; readonly ms: number } {
+  const begin = performance.now();
+  const result = outcome(text);
+  return { result, ms: performance.now() - begin };
+}
+
+const ANSWER_MS_MAX = 1000;
+const TEXT_LENGTH = 50_000;
+const SEED = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+
+await t.test('what is absurd is refused or understood within a second', async (t) => {
+  for (const [name, text] of Object.entries(ABSURD)) {
+    const { result, ms } = timed(text);
+    t.ok(ms < ANSWER_MS_MAX, `${name}: ${Math.round(ms)} ms, ${result.slice(0, 60)}`);
+  }
+  const { result, ms } = timed('{ a = "'.repeat(20_000));
+  t.ok(ms < ANSWER_MS_MAX, `${Math.round(ms)} ms, ${result.slice(0, 60)}`);
+  const begin = performance.now();
+  for (const text of Object.values(ABSURD)) tagFilter(text);
+  for (const text of [`{${'a'.repeat(100_000)}}`, `{ a = "${'\\"'.repeat(50_000)}}`]) tagFilter(text);
+  const tagsMs = performance.now() - begin;
+  t.ok(tagsMs < ANSWER_MS_MAX * 5, `as filters of tags: ${Math.round(tagsMs)} ms`);
+});
+
+await t.test('damaged queries are refused with a place, or understood', async (t) => {
+  t.comment(`FUZZ_SEED=${SEED}`);
+  const chance = new Chance(SEED);
+  const queries = new RandomQueries(chance, VOCABULARY);
+  const problems: string[] = [];
+  let refused = 0;
+  for (let i = 0; i < 4000; i++) {
+    const text = damaged(chance, chance.once(3) ? queries.metrics() : queries.search());
+    const { result, ms } = timed(text);
+    const isRefused = /^parse error at line \d+, col \d+: .|\(line \d+, col \d+\)$/.test(result);
+    if (isRefused) refused++;
+    // what is understood is printed, and reads back as the same
+    else if (outcome(result) !== result) problems.push(`${JSON.stringify(text)}: ${result}`);
+    if (ms > ANSWER_MS_MAX) problems.push(`${Math.round(ms)} ms: ${text}`);
+  }
+  t.same(problems, []);
+  t.ok(refused > 2000, `${refused} refused`);
+});
+
+await t.test('no pattern takes more than its share of time', async (t) => {
+  const long = 'a'.repeat(TEXT_LENGTH);
+  let mixed = '';
+  for (let i = 0, state = 1; i < TEXT_LENGTH; i++) {
+    state = (state * 48271) % 0x7fffffff;
+    mixed += (state & 64) === 0 ? 'a' : 'b';
+  }
+  const hostile = [
+    '(a+)+b',
+    '(a|aa)+b|(a*)*c',
+    '(.*a){20}x',
+    '(a?){50}a{50}b',
+    '([a-z]+)*!',
+    '(a|b)*a(a|b){18}c',
+    '[ab]{1000}c',
+    `.*${'a'.repeat(25_000)}c.*`,
+    `${'.*a'.repeat(2000)}c`,
+    Array.from({ length: 64 }, (_, i) => `.*${'a'.repeat(500)}${i}.*`).join('|'),
+    Array.from({ length: 9000 }, (_, i) => `text-${i}`).join('|'),
+    `(${Array.from({ length: 9000 }, (_, i) => `text-${i}`).join('|')})`,
+  ];
+  for (const pattern of hostile) {
+    const begin = performance.now();
+    const matcher = regexMatcher(pattern)!;
+    for (const text of [long, mixed]) t.equal(matcher.matchesText(text), false, pattern.slice(0, 40));
+    const ms = performance.now() - begin;
+    t.ok(ms < 2 * ANSWER_MS_MAX, `${pattern.slice(0, 40)}: ${Math.round(ms)} ms`);
+  }
+  t.ok(regexMatcher(hostile.at(-1)!)!.matchesText('text-8999'));
+  t.match(regexProblem('([ab]{1000}){100}'), /^too large: about \d+ steps, at most 30000$/);
+  for (const [pattern, steps] of [
+    ['abc', 3],
+    ['a{10}', 10],
+    ['(?:ab){3,5}', 20],
+    ['[a-z]{2,}', 3],
+    ['\\Qa+b\\E', 3],
+    ['(?P<n>a)', 3],
+    ['a{,3}', 5],
+  ] as const)
+    t.equal(regexSteps(pattern), steps, pattern);
 });
 
 await t.test('shortcuts of regexes decide as RE2 does', async (t) => {
