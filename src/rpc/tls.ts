@@ -2,6 +2,7 @@
 // restart. Knows no protocol above TLS.
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import tls from 'node:tls';
 import { TempoError } from '../lib/errors.ts';
 import { readSmallFile } from './read-small-file.ts';
@@ -86,6 +87,7 @@ export class ServerTls {
   /** Call it when the server has its own listeners, and `detach` when it stops. */
   attach(server: tls.Server): void {
     const { clientAuth, reloadMs } = this.#settings;
+    server.on('tlsClientError', answerPlainHttp);
     if (clientAuth === 'RequireAnyClientCert' || clientAuth === 'VerifyClientCertIfGiven') {
       interpose<tls.TLSSocket>(server, 'secureConnection', (socket, pass) => {
         if (isAdmitted(socket, clientAuth)) pass();
@@ -178,4 +180,14 @@ function invalid(name: string, text: string, cause?: unknown): TempoError {
 
 function textOf(err: unknown): string {
   return err instanceof Error ? err.message : String(err);
+}
+
+const PLAIN_HTTP_ANSWER = 'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n';
+
+/** Who speaks HTTP without TLS is told so, as Go's servers do, and not left with a closed connection. */
+function answerPlainHttp(err: Error, socket: tls.TLSSocket): void {
+  if (!('code' in err) || err.code !== 'ERR_SSL_HTTP_REQUEST') return;
+  // The connection below has no public name; without it nobody is told.
+  const below = '_parent' in socket ? socket._parent : undefined;
+  if (below instanceof Socket && below.writable) below.end(PLAIN_HTTP_ANSWER);
 }

@@ -1,5 +1,6 @@
 // TLS of listeners: what is asked of clients, versions, files that change, and files that are wrong.
 import { copyFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import tls, { type ConnectionOptions } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
@@ -114,11 +115,12 @@ t.test('new certificates are taken without a restart', async (t) => {
   const told: string[] = [];
   const note = (msg: string): void => void told.push(msg);
   const logger = { ...silentLogger, info: note, warn: note };
-  const port = await start(
-    t,
-    { cert: { text: '', file: cert }, key: { text: '', file: key }, reloadMs: 20 },
-    logger,
-  );
+  const files = { cert: { text: '', file: cert }, key: { text: '', file: key } };
+  const older: Partial<TlsSettings> = {
+    maxVersion: 'TLSv1.2',
+    cipherSuites: ['TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384'],
+  };
+  const port = await start(t, { ...files, ...older, reloadMs: 20 }, logger);
   t.match(await handshake(port), /CN=server$/);
   const shown = async (name: string): Promise<void> => {
     while (!(await handshake(port)).endsWith(`CN=${name}`)) await new Promise(setImmediate);
@@ -126,6 +128,9 @@ t.test('new certificates are taken without a restart', async (t) => {
   };
   use('server-2');
   await shown('server-2');
+  t.match(await handshake(port), /^TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384 /, 'version and cipher stay');
+  t.match(await handshake(port, { minVersion: 'TLSv1.3' }), /^refused/);
+  t.match(await handshake(port, { ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }), /^refused/);
   writeFileSync(key, 'half a k');
   while (!told.includes('certificate cannot be read again, the old one stays')) {
     await new Promise(setImmediate);
@@ -134,6 +139,24 @@ t.test('new certificates are taken without a restart', async (t) => {
   use('server');
   await shown('server');
   t.ok(told.includes('certificate read again'));
+});
+
+t.test('HTTP without TLS is told so', async (t) => {
+  const port = await start(t);
+  const answerTo = (text: string): Promise<string> =>
+    new Promise((resolve) => {
+      let answer = '';
+      const socket = connect(port, '127.0.0.1', () => socket.write(text));
+      socket.on('data', (bytes) => (answer += bytes.toString()));
+      socket.on('error', () => {});
+      socket.on('close', () => resolve(answer));
+    });
+  t.equal(
+    await answerTo('GET /ready HTTP/1.1\r\nhost: a\r\n\r\n'),
+    'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n',
+  );
+  t.equal(await answerTo('neither of both, and long enough\r\n'), '');
+  t.equal(await call(port), 0, 'others are served');
 });
 
 t.test('files that are wrong', async (t) => {
