@@ -85,13 +85,16 @@ t.test('metrics without labels, and names that alerts of guides use, are there f
   t.end();
 });
 
-t.test('config/alerts.yaml asks for metrics that are here', (t) => {
-  const asked = readFileSync('config/alerts.yaml', 'utf8').match(/\b(tempo|tempodb|process)_[a-z_]+/g) ?? [];
-  t.ok(asked.length > 20);
-  t.same(
-    asked.filter((name) => !ours.has(name.replace(/_(bucket|count|sum)$/, '')) && !ours.has(name)),
-    [],
-  );
+t.test('alerts and the dashboard ask for metrics that are here', (t) => {
+  for (const path of ['config/alerts.yaml', 'config/dashboards/tempo.json']) {
+    const asked = readFileSync(path, 'utf8').match(/\b(tempo|tempodb|process)_[a-z_]+/g) ?? [];
+    t.ok(asked.length > 20, path);
+    t.same(
+      asked.filter((name) => !ours.has(name.replace(/_(bucket|count|sum)$/, '')) && !ours.has(name)),
+      [],
+      path,
+    );
+  }
   t.end();
 });
 
