@@ -7,7 +7,7 @@ import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { figuresOf, httpExport, metric, until } from '../support/hostile.ts';
 import { flush } from '../support/read-api.ts';
-import { startTempo } from '../support/server.ts';
+import { configText, freePorts, startTempo } from '../support/server.ts';
 
 const TENANTS = Number(process.env['MANY_TENANTS'] ?? 300);
 /** Their blocks are still known: 10,000 of them, in the folder and in the backend, took 113 MiB. */
@@ -94,6 +94,41 @@ overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 2
     t.match(metrics, failed);
     t.match(await send('few', span(1, 9)), /RATE_LIMITED/, 'the last good one holds');
   });
+});
+
+t.test('a tenant says itself by what its bytes are counted', async (t) => {
+  const folder = t.testdir();
+  const ports = await freePorts();
+  const configFile = `${folder}/tempo.yaml`;
+  const usual = configText(folder, ports).replace(
+    'distributor:',
+    'distributor:\n  usage: { cost_attribution: { enabled: true } }',
+  );
+  writeFileSync(
+    configFile,
+    `${usual}multitenancy_enabled: true
+overrides:
+  user_configurable_overrides:
+    enabled: true
+    client: { backend: local, local: { path: '${folder}/overrides' } }
+`,
+  );
+  const tempo = await startTempo(folder, { ports, configFile });
+  t.teardown(() => tempo.kill());
+  const headers = { 'x-scope-orgid': 'one', 'if-match': '0' };
+  const limits = JSON.stringify({ cost_attribution: { dimensions: { 'service.name': '' } } });
+  const usage = async (): Promise<string> => (await tempo.get('/usage_metrics')).text();
+  const send = async (): Promise<number> =>
+    (await httpExport(tempo, encodeTraces([span(1, 1)]), headers)).status;
+  t.equal(await send(), 200);
+  t.equal(await usage(), '');
+  const set = await fetch(`${tempo.url}/api/overrides`, { method: 'POST', headers, body: limits });
+  t.equal(set.status, 200);
+  t.equal(await send(), 200);
+  t.match(
+    await usage(),
+    /^tempo_usage_tracker_bytes_received_total\{service_name="shop",tenant="one",tracker=/m,
+  );
 });
 
 t.test(`${TENANTS} tenants with one span each come and go`, { timeout: 60_000 + TENANTS * 60 }, async (t) => {
