@@ -7,6 +7,7 @@ import { TempoError } from '../../src/lib/errors.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
+import { SyncedFolder } from '../../src/objectstore/synced-folder.ts';
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'objectstore-'));
 t.teardown(() => fs.rmSync(scratch, { recursive: true, force: true }));
@@ -105,4 +106,29 @@ t.test('local: a failed write leaves nothing behind and tells the reason', async
   const store = new LocalStore(root);
   t.not(await codeOf(store.write('plain/below', bytes('x'))), 'no error');
   t.same(fs.readdirSync(root), ['plain']);
+});
+
+t.test('a folder that is given up while it is written gives its files back', (t) => {
+  const root = path.join(scratch, 'given-up');
+  const folder = new SyncedFolder(root, 'tenant/block', 'meta.json');
+  const names = ['data', 'bloom', 'index'];
+  for (const name of names) folder.create(name).write(bytes(name));
+  const whole = folder.create('whole');
+  whole.write(bytes('whole'));
+  whole.close();
+  // The next files get the numbers of those that were given back.
+  const before = fs.openSync(scratch, 'r');
+  fs.closeSync(before);
+  folder.abandon();
+  const opened = names.map(() => fs.openSync(scratch, 'r'));
+  t.ok(
+    opened.every((fd) => fd < before),
+    `${opened.join()} are below ${before}`,
+  );
+  for (const fd of opened) fs.closeSync(fd);
+  t.same(fs.readdirSync(path.join(root, 'tenant/block')).toSorted(), ['bloom', 'data', 'index', 'whole']);
+  const again = new SyncedFolder(root, 'tenant/block', 'meta.json');
+  t.same(fs.readdirSync(path.join(root, 'tenant/block')), [], 'the next try begins with nothing');
+  again.abandon();
+  t.end();
 });
