@@ -66,7 +66,7 @@ export const queryFrontendFields = {
     max_exemplars: int(100, 'cap'),
     streaming_shards: int(200, 'shards for streaming'),
     max_intervals: int(10_000, 'max points, 0 = off'),
-    max_response_series: int(1000, 'most series of an answer, 0 = off', { hidden: true }),
+    max_response_series: int(0, 'most series of an answer, 0 = off', { hidden: true }),
     ...sloFields,
   }),
   multi_tenant_queries_enabled: bool(true, 'allow a/b tenants'),
