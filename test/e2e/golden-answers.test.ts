@@ -151,7 +151,7 @@ await t.test('answers as recorded', { timeout: 300_000 }, async (t) => {
     yaml: `
 multitenancy_enabled: true
 compactor: { compaction: { block_retention: 876000h } }
-query_frontend: { search: { max_duration: 0s }, metrics: { max_duration: 0s, max_response_series: 0 } }
+query_frontend: { search: { max_duration: 0s }, metrics: { max_duration: 0s } }
 `,
   });
   t.teardown(() => tempo.stop());

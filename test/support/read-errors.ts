@@ -219,6 +219,13 @@ const METRICS: readonly HttpCase[] = [
       tempo: path === 'query' ? NO_POSITIVE_RANGE : NO_TIME,
     })),
   ),
+  ...[
+    { path: `?${RANGE}&q={`, text: 'invalid traceql query: parse error at line 1, col 2' },
+    { path: `?${RANGE}&q={name>5ms}`, text: 'invalid traceql query: binary operations' },
+    { path: `?q={}&groupBy=name&start=10`, text: ONLY_ONE },
+    { path: `?q={}&groupBy=name&end=10`, text: ONLY_ONE },
+    { path: `?${RANGE}&q={}&groupBy=name`, tenant: 'a|b', text: 'multi-tenant query unsupported' },
+  ].map((one) => ({ status: 400, ...one, path: `/api/metrics/summary${one.path}` })),
   ...['query_range', 'query', 'summary'].map((path) => ({
     path: `/api/metrics/${path}?${RANGE}&q={}|rate()`,
     tenant: '',
