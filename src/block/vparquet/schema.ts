@@ -208,7 +208,7 @@ function traceRow(): SchemaNode {
     nanos('DurationNano', RAW),
     text('RootServiceName'),
     text('RootSpanName'),
-    map('ServiceStats', longText('key'), group('value', [uint32('SpanCount'), uint32('ErrorCount')])),
+    map('ServiceStats', text('key'), group('value', [uint32('SpanCount'), uint32('ErrorCount')])),
     list(
       'rs',
       group('element', [resource(), list('ss', group('element', [scope(), list('Spans', span())]))]),

@@ -92,9 +92,10 @@ export class Scan {
     return relation;
   }
 
-  /** Number of spans; loads the relation to traces, which every answer needs. */
+  /** Number of spans; where the source cannot tell yet, its relation to traces is loaded. */
   async spanCount(): Promise<number> {
-    return (await this.relation('spanTrace')).length;
+    const { spanCount } = this.source;
+    return spanCount > 0 ? spanCount : (await this.relation('spanTrace')).length;
   }
 
   /** The traces of a small set of spans, to load further vectors for them only; undefined = all. */
