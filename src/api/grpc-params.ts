@@ -38,6 +38,8 @@ const SEARCH: Fields = {
   8: text('q'),
   9: number('spss'),
 };
+const SEARCH_BLOCK: Fields = { 2: text('blockID'), 3: number('startPage'), 4: number('pagesToSearch') };
+const TRACE: Fields = { 2: text('blockStart'), 3: text('blockEnd'), 5: text('mode') };
 const TAGS: Fields = {
   1: text('scope'),
   2: text('q'),
@@ -62,7 +64,8 @@ const RANGE: Fields = {
   17: number('maxSeries'),
   18: number('instant'),
 };
-const TAGS_FIELD = 1;
+/** Of tags, of the search in a search of a block, of an id. */
+const FIRST_FIELD = 1;
 
 /** SearchRequest. Its map of tags becomes logfmt. */
 export function grpcSearchParams(message: Uint8Array): URLSearchParams {
@@ -74,6 +77,22 @@ export function grpcSearchParams(message: Uint8Array): URLSearchParams {
     tags.push(`${pair.get('key') ?? ''}=${JSON.stringify(pair.get('value') ?? '')}`);
   });
   if (tags.length > 0) params.set('tags', tags.join(' '));
+  return params;
+}
+
+/** SearchBlockRequest: a search of row groups of a block. */
+export function grpcSearchBlockParams(message: Uint8Array): URLSearchParams {
+  const params = new URLSearchParams();
+  let search: Uint8Array = new Uint8Array(0);
+  readFields(message, SEARCH_BLOCK, params, (request) => (search = request));
+  for (const [name, value] of grpcSearchParams(search)) params.set(name, value);
+  return params;
+}
+
+/** TraceByIDRequest; the id becomes `traceID`, in hex. */
+export function grpcTraceParams(message: Uint8Array): URLSearchParams {
+  const params = new URLSearchParams();
+  readFields(message, TRACE, params, (id) => params.set('traceID', Buffer.from(id).toString('hex')));
   return params;
 }
 
@@ -97,12 +116,12 @@ export function grpcInstantParams(message: Uint8Array): URLSearchParams {
   return readFields(message, INSTANT, new URLSearchParams());
 }
 
-/** @param onTags gets the entries of field 1 where `fields` has none. */
+/** @param onFirst gets the bytes of field 1 where `fields` has none. */
 function readFields(
   message: Uint8Array,
   fields: Fields,
   params: URLSearchParams,
-  onTags?: (entry: Uint8Array) => void,
+  onFirst?: (bytes: Uint8Array) => void,
 ): URLSearchParams {
   const cursor = new WireCursor(message);
   const end = message.length;
@@ -120,7 +139,7 @@ function readFields(
       const bytes = message.subarray(cursor.pos, valueEnd);
       cursor.pos = valueEnd;
       if (field?.wire === BYTES) params.set(field.name, decoder.decode(bytes));
-      else if (tag >>> 3 === TAGS_FIELD) onTags?.(bytes);
+      else if (tag >>> 3 === FIRST_FIELD) onFirst?.(bytes);
     } else cursor.skip(wire, end);
   }
   return params;

@@ -8,6 +8,11 @@ import type { TimeRange } from './recent-traces.ts';
 /** Form of a trace in an answer: protobuf, its JSON, or a short JSON for language models. */
 export type TraceFormat = 'proto' | 'json' | 'llm';
 
+/** What another process may ask of this one: what is recent, or row groups [from, to) of a block. */
+export type QueryPart =
+  | { readonly kind: 'recent' }
+  | { readonly kind: 'block'; readonly blockId: string; readonly rowGroups: readonly [number, number] };
+
 export interface SearchQuery {
   /** Several are joined by `|`: their sources are read as if they were one tenant's. */
   readonly tenant: string;
@@ -24,6 +29,8 @@ export interface SearchQuery {
   readonly format: 'proto' | 'json';
   /** Has the answer tell what was read. */
   readonly isExplained?: boolean;
+  /** Only this part of the data; undefined = all. */
+  readonly part?: QueryPart | undefined;
 }
 
 export interface QueryStats {
@@ -130,6 +137,8 @@ export interface TagNamesQuery {
   /** Valid TraceQL: only names that spans have which it finds. */
   readonly query: string | undefined;
   readonly range: TimeRange;
+  /** Only this part of the data; undefined = all. */
+  readonly part?: QueryPart | undefined;
 }
 
 export interface TagNamesAnswer {
@@ -155,6 +164,8 @@ export interface TagValuesQuery {
   readonly range: TimeRange;
   /** The answer has the first values in order, of at most so many bytes. */
   readonly bytesMax: number;
+  /** Only this part of the data; undefined = all. */
+  readonly part?: QueryPart | undefined;
 }
 
 export interface TagValuesAnswer {
@@ -191,6 +202,8 @@ export interface MetricsQuery {
   readonly format: 'proto' | 'json';
   /** Has the answer tell what was read. */
   readonly isExplained?: boolean;
+  /** Only this part of the data; undefined = all. */
+  readonly part?: QueryPart | undefined;
 }
 
 export interface MetricsAnswer {

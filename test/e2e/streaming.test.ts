@@ -1,11 +1,25 @@
 // What Grafana asks for its search and its editor, over HTTP and as streams on both ports: the shapes it
 // needs, answers that grow, pages, and clients that leave.
+import { readdirSync } from 'node:fs';
 import t from 'tap';
 import { aSpan, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
 import { StreamingClient } from '../support/streaming-client.ts';
-import { decodeMessage, SearchResponse } from '../support/tempopb.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  SearchBlockRequest,
+  SearchRequest,
+  SearchResponse,
+  SearchTagsRequest,
+  SearchTagsResponse,
+  SearchTagsV2Response,
+  SearchTagValuesRequest,
+  SearchTagValuesResponse,
+  SearchTagValuesV2Response,
+  TraceByIDResponse,
+} from '../support/tempopb.ts';
 
 interface Trace {
   readonly traceID: string;
@@ -191,6 +205,83 @@ t.test('searches of Grafana', { timeout: 120_000 }, async (t) => {
       if (line.test(metrics) && isIdle.test(metrics)) break;
     }
     t.notMatch(tempo.output(), /level=error/);
+  });
+
+  await t.test('parts of queries, as other processes ask for them', async (t) => {
+    const counted = async (): Promise<number> => {
+      const text = await (await tempo.get('/metrics')).text();
+      const lines = text.match(/^tempo_query_frontend_queries_total\{.*/gm) ?? [];
+      return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+    };
+    const before = await counted();
+    const search = { Query: '{ span.n >= 0 }', Limit: TRACES, start, end };
+    const ask = async (method: string, request: Uint8Array, response: typeof SearchResponse) =>
+      decodeMessage(response, await grpc.unary(`/tempopb.Querier/${method}`, request));
+    const idsOf = (body: Record<string, unknown>): string[] =>
+      ((body['traces'] ?? []) as Trace[]).map(({ traceID }) => traceID);
+    const blockIds = readdirSync(`${tempo.data}/blocks/single-tenant`).filter((name) =>
+      /^[0-9a-f-]{36}$/.test(name),
+    );
+    t.equal(blockIds.length, BLOCKS);
+    const found = new Set<string>();
+    for (const blockID of blockIds) {
+      const request = { searchReq: search, blockID, startPage: 0, pagesToSearch: 1, version: 'vParquet4' };
+      const ids = idsOf(await ask('SearchBlock', encodeMessage(SearchBlockRequest, request), SearchResponse));
+      t.equal(ids.length, TRACES_PER_BLOCK);
+      for (const id of ids) found.add(id);
+      const params = query({
+        q: search.Query,
+        limit: TRACES,
+        start,
+        end,
+        blockID,
+        startPage: 0,
+        pagesToSearch: 1,
+      });
+      t.strictSame(idsOf(await json(tempo, `/querier/api/search?${params}`)), ids);
+    }
+    t.equal(found.size, TRACES_PER_BLOCK * BLOCKS);
+    const recent = idsOf(await ask('SearchRecent', encodeMessage(SearchRequest, search), SearchResponse));
+    t.equal(recent[0], idOf(TRACES - 1));
+    const span = encodeMessage(SearchTagsRequest, { scope: 'span' });
+    t.match(await ask('SearchTags', span, SearchTagsResponse), { tagNames: ['big', 'n'] });
+    t.match(await ask('SearchTagsV2', span, SearchTagsV2Response), {
+      scopes: [{ name: 'span', tags: ['big', 'n'] }],
+    });
+    const values = { tagName: 'n', maxTagValues: 1 };
+    t.match(
+      await ask('SearchTagValues', encodeMessage(SearchTagValuesRequest, values), SearchTagValuesResponse),
+      {
+        tagValues: [/^\d+$/],
+      },
+    );
+    const typed = { tagName: 'span.n', maxTagValues: 1 };
+    t.match(
+      await ask('SearchTagValuesV2', encodeMessage(SearchTagValuesRequest, typed), SearchTagValuesV2Response),
+      { tagValues: [{ type: 'int' }] },
+    );
+    // TraceByIDRequest {1 traceID}
+    const byId = Buffer.concat([Buffer.from([0x0a, 16]), Buffer.from(idOf(TRACES - 1), 'hex')]);
+    const trace = await ask('FindTraceByID', byId, TraceByIDResponse);
+    t.ok(String(trace['trace']).length > 50);
+    t.equal((await tempo.get(`/querier/api/traces/${idOf(TRACES - 1)}`)).status, 200);
+    t.match(await json(tempo, '/querier/api/v2/search/tags?scope=span'), {
+      scopes: [{ tags: ['big', 'n'] }],
+    });
+    t.equal(await counted(), before, 'the frontend that asks counts the query');
+    const refused = [
+      ['blockID=x', /^invalid blockID: "x" is no UUID/],
+      [`blockID=${blockIds[0]}&startPage=0`, /^invalid pagesToSearch: /],
+      [`blockID=${blockIds[0]}&startPage=-1&pagesToSearch=1`, /^invalid startPage: "-1" /],
+    ] as const;
+    for (const [params, want] of refused) {
+      const response = await tempo.get(`/querier/api/search?${params}`);
+      t.match([response.status, await response.text()], [400, want]);
+    }
+    const unknown = `blockID=00000000-0000-4000-8000-000000000000&pagesToSearch=1&start=${start}&end=${end}`;
+    const none = await tempo.get(`/querier/api/search?${unknown}`);
+    t.match(none.headers.get('x-tempo-partial'), /^block 0{8}-.* is not known$/);
+    await none.body?.cancel();
   });
 
   await t.test("requests of Grafana's data source and editor", async (t) => {

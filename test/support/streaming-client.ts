@@ -85,6 +85,19 @@ export class StreamingClient {
     });
   }
 
+  /** Asks a method that has one answer; rejects with what gRPC says. */
+  unary(path: string, request: Uint8Array): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.client.makeUnaryRequest(
+        path,
+        (message: Uint8Array) => Buffer.from(message),
+        (bytes: Buffer) => bytes,
+        request,
+        (err, answer) => (answer === undefined ? reject(err ?? new Error('no answer')) : resolve(answer)),
+      );
+    });
+  }
+
   close(): void {
     this.client.close();
   }

@@ -79,6 +79,17 @@ export const SearchRequest: Message = {
   8: { name: 'Query', kind: 'string' },
   9: { name: 'SpansPerSpanSet', kind: 'uint32' },
 };
+export const SearchBlockRequest: Message = {
+  1: { name: 'searchReq', kind: SearchRequest },
+  2: { name: 'blockID', kind: 'string' },
+  3: { name: 'startPage', kind: 'uint32' },
+  4: { name: 'pagesToSearch', kind: 'uint32' },
+  9: { name: 'version', kind: 'string' },
+};
+export const TraceByIDResponse: Message = {
+  1: { name: 'trace', kind: 'bytes' },
+  2: { name: 'metrics', kind: { 1: { name: 'inspectedBytes', kind: 'uint64' } } },
+};
 export const SearchResponse: Message = {
   1: { name: 'traces', kind: TraceSearchMetadata, repeated: true },
   2: { name: 'metrics', kind: SearchMetrics },

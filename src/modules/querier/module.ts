@@ -4,6 +4,7 @@ import type {
   MetricsAnswer,
   MetricsQuery,
   Querier,
+  QueryPart,
   QueryStats,
   SearchAnswer,
   SearchProgress,
@@ -24,6 +25,7 @@ import type { Blocklist } from '../../store/blocklist.ts';
 import type {
   ScanFailure,
   ScanJob,
+  ScanSource,
   SearchJob,
   SearchJobResult,
   TraceJob,
@@ -80,7 +82,14 @@ const RESULT_WAIT_JOBS = 4;
 /** Of one query at a time: those that run, those that are next, and some to choose from. */
 const JOBS_PER_THREAD = 4;
 
-const EVERYWHERE = { from: 'all', blocks: undefined } as const;
+/** Which sources a query reads. */
+interface Choice extends Pick<TraceQuery, 'from' | 'blocks'> {
+  /** Of the one block that is chosen. */
+  readonly rowGroups?: readonly [number, number];
+}
+
+const EVERYWHERE: Choice = { from: 'all', blocks: undefined };
+const ANY_TIME: TimeRange = { startSec: undefined, endSec: undefined };
 
 interface Gathered {
   readonly sources: readonly SourceRef[];
@@ -129,7 +138,7 @@ export class LocalQuerier implements Querier {
     signal?: AbortSignal,
     onProgress?: (progress: SearchProgress) => void,
   ): Promise<SearchAnswer> {
-    const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
+    const gathered = await this.gatherFor(query, query.range, signal);
     let lease: ResultLease | undefined;
     try {
       const { tenant, ...rest } = query;
@@ -170,7 +179,7 @@ export class LocalQuerier implements Querier {
   ): Promise<MetricsAnswer> {
     const { tenant } = query;
     const range = secondsOf(query);
-    const gathered = await this.gather(tenant, range, range, signal);
+    const gathered = await this.gather(tenant, range, range, signal, choiceOf(query.part));
     try {
       const { samplesMax, metricsJobs } = this.options;
       const run = { tenant, signal };
@@ -254,7 +263,7 @@ export class LocalQuerier implements Querier {
     signal: AbortSignal | undefined,
     find: (jobs: readonly PlannedJob[]) => Promise<{ answer: Answer; failures: readonly ScanFailure[] }>,
   ): Promise<Answer> {
-    const gathered = await this.gather(query.tenant, query.range, this.defaultRange(query.range), signal);
+    const gathered = await this.gatherFor(query, query.range, signal);
     try {
       const plan = await this.planTags(query, gathered, signal);
       const { answer, failures } = await find(plan.jobs);
@@ -296,12 +305,20 @@ export class LocalQuerier implements Querier {
     return { startSec: Math.floor(this.options.nowMs() / 1000) - DEFAULT_RANGE_SEC, endSec: undefined };
   }
 
+  private gatherFor(
+    { tenant, part }: Pick<SearchQuery, 'tenant' | 'part'>,
+    range: TimeRange,
+    signal: AbortSignal | undefined,
+  ): Promise<Gathered> {
+    return this.gather(tenant, range, this.defaultRange(range), signal, choiceOf(part));
+  }
+
   private async gather(
     tenant: string,
     recentRange: TimeRange,
     backendRange: TimeRange,
     signal?: AbortSignal,
-    choice: Pick<TraceQuery, 'from' | 'blocks'> = EVERYWHERE,
+    choice: Choice = EVERYWHERE,
   ): Promise<Gathered> {
     this.options.admit();
     const { recent, blocklist } = this.options;
@@ -325,9 +342,14 @@ export class LocalQuerier implements Querier {
       partial.push(`block ${block} could not be read: ${reason}`);
     }
     const blocks = tenants
-      .flatMap((one) => blocklist.overlapping(one, backendRange))
+      .flatMap((one) => blocklist.overlapping(one, choice.rowGroups === undefined ? backendRange : ANY_TIME))
       .filter(({ blockId }) => isInRange(blockId, choice.blocks));
-    return { sources: distinctSources(sources, blocks), partial, release };
+    const all = distinctSources(sources, blocks);
+    if (choice.rowGroups === undefined) return { sources: all, partial, release };
+    const chosen = rowGroupsOf(all, choice);
+    if (chosen.length === 0)
+      partial.push(`block ${choice.blocks?.first} has no such row groups, or is not known`);
+    return { sources: chosen, partial, release };
   }
 
   private async runSearch(job: SearchJob, options: RunOptions): Promise<SearchJobResult> {
@@ -377,6 +399,22 @@ function keepUntilSent(lease: ResultLease, bytes: number, signal: AbortSignal | 
   if (signal === undefined || signal.aborted) return lease.drop();
   lease.holds(bytes);
   signal.addEventListener('abort', () => lease.drop(), { once: true });
+}
+
+function choiceOf(part: QueryPart | undefined): Choice {
+  if (part === undefined) return EVERYWHERE;
+  if (part.kind === 'recent') return { from: 'ingesters', blocks: undefined };
+  const { blockId, rowGroups } = part;
+  return { from: 'all', blocks: { first: blockId, last: blockId }, rowGroups };
+}
+
+/** The chosen row groups, as far as the block has them. */
+function rowGroupsOf(sources: readonly SourceRef[], { blocks, rowGroups = [0, 0] }: Choice): ScanSource[] {
+  return sources.flatMap((source) => {
+    if (source.kind === 'head' || !isInRange(source.meta.blockId, blocks)) return [];
+    const to = Math.min(rowGroups[1], source.meta.totalRecords);
+    return rowGroups[0] < to ? [{ ...source, rowGroups: [rowGroups[0], to] as const }] : [];
+  });
 }
 
 /** Ids are compared as text: lower-case hex digits and dashes at fixed places. */

@@ -57,7 +57,8 @@ export function planSearch(
       jobs.push({ input: { sources: [source] }, affinity, newestStart });
       continue;
     }
-    const runs = rowGroupRuns(source.meta, targetBytes, threads);
+    const runs =
+      source.rowGroups === undefined ? rowGroupRuns(source.meta, targetBytes, threads) : [source.rowGroups];
     runs.forEach((rowGroups, i) => {
       jobs.push({ input: { sources: [{ ...source, rowGroups }] }, affinity: affinity + i, newestStart });
     });

@@ -3,6 +3,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { answerFormat } from '../../api/accept.ts';
+import { parseQueryPart } from '../../api/query-part.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { tenantsOfHeader, TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
@@ -13,6 +14,7 @@ import { compressAnswer, isStream } from './compress.ts';
 import { addExplainRoutes } from './explain.ts';
 import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { addMetricsRoutes } from './metrics-routes.ts';
+import { addQuerierMethods } from './querier-methods.ts';
 import { QueryLog } from './query-log.ts';
 import { type OpenQuery, QueryWatch } from './query-watch.ts';
 import { type Op, Reads, type ReadsOptions } from './reads.ts';
@@ -39,6 +41,9 @@ export interface QueryFrontendOptions extends ReadsOptions {
   /** Of each kind of query; without them every answer is good enough. */
   readonly objectives?: Objectives;
 }
+
+/** Below it queriers are asked for parts of the data. */
+const QUERIER_ROOT = '/querier';
 
 /** Clients refuse messages over 4 MiB. */
 const PACKET_BYTES_MAX = 3 << 20;
@@ -69,33 +74,34 @@ export class QueryFrontend {
       this.answered(request, reply);
     const onSend = async (request: FastifyRequest, _reply: FastifyReply, body: unknown): Promise<unknown> =>
       this.measured(request, body);
-    const route: Route = (path, op, handler) => {
-      const answer = (request: FastifyRequest, reply: FastifyReply) =>
-        this.handle(op, handler, request, reply);
-      app.all(prefix + path, { onSend: [onSend, compressAnswer], onResponse }, answer);
-    };
+    const routeAt =
+      (root: string): Route =>
+      (path, op, handler) => {
+        const answer = (request: FastifyRequest, reply: FastifyReply) =>
+          this.handle(op, handler, request, reply, root !== '');
+        app.all(root + prefix + path, { onSend: [onSend, compressAnswer], onResponse }, answer);
+      };
     const { reads } = this;
-    addTraceRoutes(route, reads);
-    route('/api/search', 'search', async (call, request, reply) => {
-      const isProto = answerFormat(request.headers.accept) === 'protobuf';
-      const found = await reads.search(call, isProto ? 'proto' : 'json');
-      reply.headers(searchNotes(found));
-      if (isProto) return send(reply, 'protobuf', searchProtoParts(found));
-      return send(reply, 'json', searchJson(found));
-    });
+    const route = routeAt('');
     addExplainRoutes(route, reads);
-    addTagRoutes(route, reads);
-    addMetricsRoutes(route, reads);
+    for (const one of [route, routeAt(QUERIER_ROOT)]) {
+      addTraceRoutes(one, reads);
+      addSearchRoute(one, reads);
+      addTagRoutes(one, reads);
+      addMetricsRoutes(one, reads);
+    }
   }
 
   registerMethods(methods: GrpcMethods): void {
     const { packetBytesMax } = this.options;
-    addStreamingMethods(methods, {
+    const options = {
       reads: this.reads,
       watch: this.watch,
-      tenantOf: (header) => this.tenant(header),
+      tenantOf: (header: TenantHeader) => this.tenant(header),
       packetBytesMax: packetBytesMax > 0 ? Math.min(packetBytesMax, PACKET_BYTES_MAX) : PACKET_BYTES_MAX,
-    });
+    };
+    addStreamingMethods(methods, options);
+    addQuerierMethods(methods, options);
   }
 
   private async handle(
@@ -103,15 +109,18 @@ export class QueryFrontend {
     handler: Handler,
     request: FastifyRequest,
     reply: FastifyReply,
+    isSubRequest: boolean,
   ): Promise<FastifyReply> {
-    const query = this.watch.begin(op);
+    const query = this.watch.begin(op, isSubRequest);
     const { seen, signal, cancel } = query;
     reply.raw.once('close', cancel);
     this.open.set(request, query);
     try {
       this.checkUrl(request.url);
       const tenant = this.tenant(request.headers[TENANT_HEADER]);
-      const call = { tenant, params: paramsOf(request), signal, seen };
+      const params = paramsOf(request);
+      const part = isSubRequest ? parseQueryPart(params) : undefined;
+      const call = { tenant, params, signal, seen, part };
       const sent = await handler(call, request, reply);
       this.watch.read(query, undefined);
       return sent;
@@ -173,4 +182,14 @@ async function* counted(body: Readable, query: OpenQuery): AsyncGenerator<Buffer
     query.responseBytes += chunk.length;
     yield chunk;
   }
+}
+
+function addSearchRoute(route: Route, reads: Reads): void {
+  route('/api/search', 'search', async (call, request, reply) => {
+    const isProto = answerFormat(request.headers.accept) === 'protobuf';
+    const found = await reads.search(call, isProto ? 'proto' : 'json');
+    reply.headers(searchNotes(found));
+    if (isProto) return send(reply, 'protobuf', searchProtoParts(found));
+    return send(reply, 'json', searchJson(found));
+  });
 }

@@ -15,6 +15,8 @@ export interface QueryWatchOptions {
 
 export interface OpenQuery {
   readonly op: Op;
+  /** A part of a query of another process: that one counts it. */
+  readonly isSubRequest: boolean;
   /** What it made us read so far. */
   readonly seen: { bytes: number };
   readonly signal: AbortSignal;
@@ -39,7 +41,7 @@ export class QueryWatch {
     this.options = options;
   }
 
-  begin(op: Op): OpenQuery {
+  begin(op: Op, isSubRequest = false): OpenQuery {
     const { apiTimeoutMs } = this.options;
     const ended = new AbortController();
     const isLimited = apiTimeoutMs > 0 && Number.isFinite(apiTimeoutMs);
@@ -48,7 +50,8 @@ export class QueryWatch {
     const beginMs = performance.now();
     const { signal } = ended;
     const seen = { bytes: 0 };
-    return { op, seen, signal, beginMs, cancel, timer, failure: undefined, responseBytes: 0 };
+    const query = { op, isSubRequest, seen, signal, beginMs, cancel, timer };
+    return { ...query, failure: undefined, responseBytes: 0 };
   }
 
   /** To be called when all has been read, or could not be. @returns what to tell the caller. */
@@ -61,15 +64,17 @@ export class QueryWatch {
   }
 
   /** To be called when the answer has been sent, or cannot be. */
-  end({ op, seen, beginMs, failure, responseBytes, cancel }: OpenQuery, asked: Asked): void {
-    cancel(); // who holds something for the answer lets go of it
+  end(query: OpenQuery, asked: Asked): void {
+    const { op, seen, beginMs, failure, responseBytes } = query;
+    query.cancel(); // who holds something for the answer lets go of it
     const { log, metrics } = this.options;
     const { tenant } = asked;
     const durationMs = performance.now() - beginMs;
     const inspectedBytes = seen.bytes;
     const status = failure === undefined ? asked.status : httpStatusOf(failure);
     const outcome = outcomeOf(failure, status);
-    if (tenant !== undefined) metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
+    const isCounted = tenant !== undefined && !query.isSubRequest;
+    if (isCounted) metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
     log.write({ ...asked, tenant: tenant ?? '', durationMs, inspectedBytes, responseBytes, status, failure });
   }
 }

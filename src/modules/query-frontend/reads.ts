@@ -21,6 +21,7 @@ import {
 import type {
   MetricsAnswer,
   Querier,
+  QueryPart,
   SearchAnswer,
   TraceAnswer,
   TraceFormat,
@@ -62,6 +63,8 @@ export interface ReadCall {
   readonly signal: AbortSignal;
   /** What the call made us read so far. */
   readonly seen: { bytes: number };
+  /** Of a sub-request: it is about this part of the data only. */
+  readonly part?: QueryPart | undefined;
 }
 
 export type Op = 'traces' | 'search' | 'metadata' | 'metrics';
@@ -150,7 +153,7 @@ export class Reads {
     checkQuery(params.query);
     const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
     const range = remainingRange(params);
-    const asked = { tenant: call.tenant, ...params, range, spansPerSpanSet, format };
+    const asked = { ...partOf(call), tenant: call.tenant, ...params, range, spansPerSpanSet, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
     const form = { query: params.query, isTagSearch, order: params.order };
     const answer = await querier.search(query, call.signal, (progress) =>
@@ -174,7 +177,7 @@ export class Reads {
     const limits = this.metricsLimits(call.tenant);
     const params = (isInstant ? parseInstantParams : parseRangeParams)(call.params, limits);
     const form = { query: params.query, isInstant, seriesMax: params.seriesMax };
-    const asked = { tenant: call.tenant, ...params, isInstant, format };
+    const asked = { ...partOf(call), tenant: call.tenant, ...params, isInstant, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
     const answer = await querier.metrics(query, call.signal, (statsOf) =>
       onProgress?.(() => ({ ...form, answer: { series: [], isCut: false, stats: statsOf(), partial: [] } })),
@@ -245,7 +248,7 @@ export class Reads {
   }
 
   private async names<Found>(
-    { tenant, params: given, signal, seen }: ReadCall,
+    { tenant, params: given, signal, seen, part }: ReadCall,
     usualScopes: readonly TagScope[],
     form: (found: FoundNames, limit: number) => Found,
     onProgress: OnProgress<Found> | undefined,
@@ -266,7 +269,7 @@ export class Reads {
     });
     const query = filter.kind === 'some' ? filter.query : undefined;
     const { names, inspectedBytes, partial } = await this.options.querier.tagNames(
-      { tenant, scopes: stored, query, range },
+      { ...partOf({ part }), tenant, scopes: stored, query, range },
       signal,
       ifUnlimited(limit, onProgress, (progress) => {
         const rest = { inspectedBytes: progress.inspectedBytes, partial: [] };
@@ -278,7 +281,7 @@ export class Reads {
   }
 
   private async values<Found>(
-    { tenant, params: given, signal, seen }: ReadCall,
+    { tenant, params: given, signal, seen, part }: ReadCall,
     fields: readonly Field[],
     form: (found: FoundValues, limit: number) => Found,
     onProgress: OnProgress<Found> | undefined,
@@ -291,7 +294,7 @@ export class Reads {
     const bytesMax = this.options.tagValueBytesMax(tenant);
     const query = filter.kind === 'some' ? filter.query : undefined;
     const { values, inspectedBytes, partial } = await this.options.querier.tagValues(
-      { tenant, fields, query, range, bytesMax: bytesMax > 0 ? bytesMax : Infinity },
+      { ...partOf({ part }), tenant, fields, query, range, bytesMax: bytesMax > 0 ? bytesMax : Infinity },
       signal,
       ifUnlimited(limit, onProgress, (progress) =>
         form({ types: progress.takeTypes(), inspectedBytes: progress.inspectedBytes, partial: [] }, limit),
@@ -346,6 +349,10 @@ function remainingRange({
     return range;
   const lastSec = Math.ceil(Number(after.value) / NANOS_PER_SECOND);
   return { ...range, endSec: Math.min(range.endSec, lastSec) };
+}
+
+function partOf({ part }: Pick<ReadCall, 'part'>): { readonly part?: QueryPart } {
+  return part === undefined ? {} : { part };
 }
 
 /** The first in order are wanted where there is a limit, and these are known in the end only. */

@@ -142,7 +142,7 @@ function listMessage(
   return listProto(groups[0]?.[1] ?? [], inspectedBytes);
 }
 
-function tagNameOf({ params }: ReadCall): string {
+export function tagNameOf({ params }: ReadCall): string {
   const name = params.get('tagName') ?? '';
   if (name === '') throw new TempoError('invalid_argument', 'please provide a non-empty tagName');
   return name;

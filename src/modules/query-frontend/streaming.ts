@@ -7,6 +7,7 @@ import {
   grpcTagParams,
   grpcTagValueParams,
 } from '../../api/grpc-params.ts';
+import { parseQueryPart } from '../../api/query-part.ts';
 import { TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcCall, GrpcMethods, StreamHandler } from '../../rpc/grpc-methods.ts';
 import type { QueryWatch } from './query-watch.ts';
@@ -20,9 +21,9 @@ export interface StreamingOptions extends StreamedReads {
 }
 
 /** The parameters of a call from its request message. */
-type ParamsOf = (message: Uint8Array) => URLSearchParams;
+export type ParamsOf = (message: Uint8Array) => URLSearchParams;
 /** The messages of an answer; what is said beside them is put into `trailers`. */
-type Answer = (
+export type Answer = (
   call: ReadCall,
   trailers: Record<string, string>,
 ) => AsyncIterable<Uint8Array> | Promise<Iterable<Uint8Array>>;
@@ -46,16 +47,21 @@ export function addStreamingMethods(methods: GrpcMethods, options: StreamingOpti
   }
 }
 
-/** A handler that counts and logs its calls, and ends when the caller leaves. */
-function watched(
+/**
+ * A handler that counts and logs its calls, and ends when the caller leaves.
+ *
+ * @param isSubRequest what it is asked for is a part of a query of another process.
+ */
+export function watched(
   { watch, tenantOf }: StreamingOptions,
   path: string,
   op: Op,
   paramsOf: ParamsOf,
   answer: Answer,
+  isSubRequest = false,
 ): StreamHandler {
   return async function* ({ message, metadata, signal, trailers }: GrpcCall) {
-    const query = watch.begin(op);
+    const query = watch.begin(op, isSubRequest);
     const { seen } = query;
     signal.addEventListener('abort', query.cancel, { once: true });
     let tenant: string | undefined;
@@ -64,7 +70,8 @@ function watched(
       tenant = tenantOf(metadata[TENANT_HEADER]);
       const params = paramsOf(message);
       url = `${path}?${params.toString()}`;
-      const call = { tenant, params, signal: query.signal, seen };
+      const part = isSubRequest ? parseQueryPart(params) : undefined;
+      const call = { tenant, params, signal: query.signal, seen, part };
       for await (const packet of await answer(call, trailers)) {
         query.responseBytes += packet.length;
         yield packet;
