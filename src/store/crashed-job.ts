@@ -23,8 +23,9 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
       const none = new Int32Array(0);
       const places = { ends: none, source: none, row: none };
       const unknown = sources.map(() => Infinity);
-      const bounds = { traceCounts: unknown, newestStarts: unknown };
-      return { kind: 'sharedTraces', without, places, ...bounds, ...base };
+      const times = { startMicros: new Float64Array(0), endMicros: new Float64Array(0) };
+      const bounds = { traceCounts: unknown, newestStarts: unknown, ...times };
+      return { kind: 'sharedTraces', without, apart: without, places, ...bounds, ...base };
     }
     case 'metrics':
       return { kind: 'metrics', part: undefined, inspectedTraces: 0, inspectedSpans: 0, ...base };

@@ -19,6 +19,8 @@ export type ScanSource = SourceRef & {
   readonly rowGroups?: readonly [number, number];
   /** Traces that are evaluated elsewhere: ordinals of a head, rows of a block, ascending. */
   readonly without?: Int32Array;
+  /** Of these the parts of traces that have more elsewhere. */
+  readonly apart?: Int32Array;
   /** Of a head only the first so many traces: those that came later may be in other sources too. */
   readonly traceCount?: number;
 };
@@ -35,8 +37,8 @@ interface SharedPlaces {
 
 /** Traces whose parts are brought together before they are evaluated. */
 export interface WholeTraces {
-  /** Equal names = the same sources. */
-  readonly name: string;
+  /** Equal names = the same traces of the same sources; undefined = some traces, for one query only. */
+  readonly name: string | undefined;
   /** Of their content: heads grow. */
   readonly version: string;
   /** What the places speak of. */
@@ -134,6 +136,11 @@ export interface SearchJobResult {
   readonly found: PackedTraces;
   /** More match than were found, behind the last one of these. */
   readonly hasMore: boolean;
+  /**
+   * Rows of the job's one source that match and are parts of traces which have more elsewhere; undefined =
+   * a trace may match though none of its parts does.
+   */
+  readonly matchedApart?: Int32Array | undefined;
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;
@@ -169,12 +176,17 @@ export interface SharedTracesJobResult {
   readonly kind: 'sharedTraces';
   /** For each source of the job what it is evaluated without; in shared memory. */
   readonly without: readonly Int32Array[];
+  /** For each source what of it are places below. */
+  readonly apart: readonly Int32Array[];
   /** For each source how many traces were looked at. */
   readonly traceCounts: readonly number[];
   /** For each source a microsecond since 1970 that none of its traces starts after; Infinity = unknown. */
   readonly newestStarts: readonly number[];
   /** Of the traces that no source has whole. */
   readonly places: SharedPlaces;
+  /** When each of them begins and ends, in microseconds since 1970; NaN = unknown. */
+  readonly startMicros: Float64Array;
+  readonly endMicros: Float64Array;
   readonly inspectedBytes: number;
   readonly failures: readonly ScanFailure[];
 }

@@ -4,7 +4,9 @@ import { traceLlmJson } from '../api/trace-llm.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import { cutTrace } from '../model/otlp/cut-trace.ts';
 import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
+import { IntList } from '../lib/int-list.ts';
 import { parse } from '../traceql/parser.ts';
+import { looksAtSpansOnly } from '../traceql/engine/span-queries.ts';
 import { isNewestFirst } from '../traceql/engine/order.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
 import { BlockOpener } from './block-opener.ts';
@@ -23,7 +25,14 @@ import type {
   TraceJobResult,
 } from './scan-job.ts';
 import { findSharedTraces } from './shared-traces.ts';
-import { guarded, newCombineHead, openHead, type WalkSources, walkSources } from './source-walk.ts';
+import {
+  type ApartTraces,
+  guarded,
+  newCombineHead,
+  openHead,
+  type WalkSources,
+  walkSources,
+} from './source-walk.ts';
 import { scanTagNames, scanTagValues } from './tag-scan.ts';
 
 export interface ScannerOptions {
@@ -56,6 +65,10 @@ export class Scanner {
     let found: FoundTrace[] = [];
     let hasMore = false;
     const isNewest = job.order === undefined || isNewestFirst(job.order);
+    // in a job of several sources nobody could tell whose rows they are
+    const matchedApart = looksAtSpansOnly(query) && job.sources.length === 1 ? new IntList(0) : undefined;
+    const apartOf = (apart: ApartTraces | undefined) =>
+      matchedApart === undefined ? {} : { apartTraces: apart?.traces };
     const keepFirst = (): void => {
       hasMore ||= found.length > job.limit;
       found = firstFound(found, job.limit, job.order);
@@ -63,14 +76,20 @@ export class Scanner {
     const failures = await this.walker(
       job,
       signal,
-    )(async (source, excluded) => {
+    )(async (source, excluded, apart) => {
       const isFull = hasMore && isNewest && found.length >= job.limit;
       const notBeforeUnixNano = isFull ? found[job.limit - 1]?.startUnixNano : job.notBeforeUnixNano;
-      const options = { ...searchOptions(job, signal), notBeforeUnixNano, excludeTraces: excluded };
+      const options = {
+        ...searchOptions(job, signal),
+        notBeforeUnixNano,
+        excludeTraces: excluded,
+        ...apartOf(apart),
+      };
       const outcome = await (reports === undefined
         ? searchSource(query, source, options)
         : reports.note(source, (noted) => searchSource(query, noted, options)));
       for (const trace of outcome.found) found.push(trace);
+      for (const trace of outcome.matchedApart) matchedApart?.push(trace + (apart?.firstRow ?? 0));
       if (found.length >= job.limit) keepFirst();
       hasMore ||= outcome.hasMore;
       totals.inspectedTraces += outcome.inspectedTraces;
@@ -79,7 +98,9 @@ export class Scanner {
     });
     keepFirst();
     const packed = packFound(found, job.format);
-    return { kind: 'search', found: packed, hasMore, ...totals, report: reports?.job(), failures };
+    const rows = matchedApart?.view().slice();
+    const outcome = { found: packed, hasMore, matchedApart: rows, report: reports?.job() };
+    return { kind: 'search', ...outcome, ...totals, failures };
   }
 
   private async trace(job: TraceJob, signal: AbortSignal): Promise<TraceJobResult> {

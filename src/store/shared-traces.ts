@@ -51,9 +51,10 @@ export async function findSharedTraces(
     signal,
   );
   const digests = await digestsOf(parts, found, failures, signal);
-  const { without, places } = decide(parts, found, digests, sources.length);
+  const times = await timesOf(parts, found, failures, signal);
+  const decided = decide(parts, found, { digests, ...times }, sources.length);
   for (const { spans } of parts) inspectedBytes += spans.bytesRead;
-  return { kind: 'sharedTraces', without, traceCounts, newestStarts, places, inspectedBytes, failures };
+  return { kind: 'sharedTraces', ...decided, traceCounts, newestStarts, inspectedBytes, failures };
 }
 
 function idsInRange(ids: Uint8Array, [from, to]: SharedTracesJob['range']): Pick<Part, 'ids' | 'ordinals'> {
@@ -82,30 +83,66 @@ async function digestsOf(
   signal: AbortSignal,
 ): Promise<Int32Array> {
   const digests = new Int32Array(found.list.length * DIGEST_WORDS);
+  await eachPart(parts, found, failures, async ({ spans }, places, rows) => {
+    const some = await spans.spanDigests(rows, signal);
+    places.forEach((place, k) => {
+      digests.set(some.subarray(k * DIGEST_WORDS, (k + 1) * DIGEST_WORDS), place * DIGEST_WORDS);
+    });
+  });
+  return digests;
+}
+
+/** When the trace at each place begins and ends; NaN where that could not be read. */
+async function timesOf(
+  parts: readonly Part[],
+  found: IdPlaces,
+  failures: ScanFailure[],
+  signal: AbortSignal,
+): Promise<Pick<SharedTracesJobResult, 'startMicros' | 'endMicros'>> {
+  const startMicros = new Float64Array(found.list.length).fill(Number.NaN);
+  const endMicros = new Float64Array(found.list.length).fill(Number.NaN);
+  await eachPart(parts, found, failures, async ({ spans }, places, rows) => {
+    const times = await spans.traceTimes(signal);
+    places.forEach((place, k) => {
+      startMicros[place] = times.startMicros[rows[k]!]!;
+      endMicros[place] = times.endMicros[rows[k]!]!;
+    });
+  });
+  return { startMicros, endMicros };
+}
+
+/** Calls its argument for every part that has places, with the ordinals of the traces there. */
+async function eachPart(
+  parts: readonly Part[],
+  found: IdPlaces,
+  failures: ScanFailure[],
+  work: (part: Part, places: Int32Array, ordinals: Int32Array) => Promise<void>,
+): Promise<void> {
   const placesOf = parts.map(() => new IntList(0));
   for (let place = 0; place < found.list.length; place++) placesOf[found.list[place]!]!.push(place);
-  for (const [i, { ref, spans, ordinals }] of parts.entries()) {
+  for (const [i, part] of parts.entries()) {
     const places = placesOf[i]!.view();
     if (places.length === 0) continue;
-    await guarded(ref, failures, async () => {
-      const rows = places.map((place) => ordinals[found.index[place]!]!);
-      const some = await spans.spanDigests(rows, signal);
-      places.forEach((place, k) => {
-        const digest = some.subarray(k * DIGEST_WORDS, (k + 1) * DIGEST_WORDS);
-        digests.set(digest, place * DIGEST_WORDS);
-      });
-    });
+    const rows = places.map((place) => part.ordinals[found.index[place]!]!);
+    await guarded(part.ref, failures, () => work(part, places, rows));
   }
-  return digests;
+}
+
+/** What is known of each place. */
+interface PlaceFacts extends Pick<SharedTracesJobResult, 'startMicros' | 'endMicros'> {
+  readonly digests: Int32Array;
 }
 
 /** For each shared trace: one place that stands for all, or those that make it whole. */
 function decide(
   parts: readonly Part[],
   found: IdPlaces,
-  digests: Int32Array,
+  { digests, startMicros, endMicros }: PlaceFacts,
   sourceCount: number,
-): Pick<SharedTracesJobResult, 'without' | 'places'> {
+): Pick<SharedTracesJobResult, 'without' | 'apart' | 'places' | 'startMicros' | 'endMicros'> {
+  const apart = Array.from({ length: sourceCount }, () => new IntList(0));
+  const starts: number[] = [];
+  const stops: number[] = [];
   const without = Array.from({ length: sourceCount }, () => new IntList(0));
   const ends = new IntList(0);
   const source = new IntList(0);
@@ -121,17 +158,24 @@ function decide(
     for (let place = begin; place < end; place++) {
       if (distinct.length > 1 || place !== begin) leaveOut(place);
     }
+    const first = begin;
     begin = end;
     if (distinct.length === 1) continue;
+    starts.push(startMicros.subarray(first, end).reduce((a, b) => Math.min(a, b)));
+    stops.push(endMicros.subarray(first, end).reduce((a, b) => Math.max(a, b)));
     for (const place of distinct) {
       const part = parts[found.list[place]!]!;
       source.push(part.source);
       row.push(rowOf(part, place));
+      apart[part.source]!.push(rowOf(part, place));
     }
     ends.push(source.length);
   }
   return {
     without: without.map((rows) => shared(rows).sort()),
+    apart: apart.map((rows) => shared(rows).sort()),
+    startMicros: Float64Array.from(starts),
+    endMicros: Float64Array.from(stops),
     places: { ends: shared(ends), source: shared(source), row: shared(row) },
   };
 }

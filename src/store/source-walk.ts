@@ -10,8 +10,20 @@ import type { SpanSource } from '../traceql/source.ts';
 import type { BlockOpener } from './block-opener.ts';
 import type { QueryInput, ScanFailure, ScanSource, WholeTraces } from './scan-job.ts';
 
+/** Of what a visitor is to leave out, the parts of traces that have more elsewhere. */
+export interface ApartTraces {
+  /** Ordinals. */
+  readonly traces: Bitset;
+  /** What the ordinals begin with in the block. */
+  readonly firstRow: number;
+}
+
 /** @param excluded ordinals of traces that it must leave out; undefined = none. */
-export type VisitSource = (source: SpanSource, excluded: Bitset | undefined) => Promise<void>;
+export type VisitSource = (
+  source: SpanSource,
+  excluded: Bitset | undefined,
+  apart: ApartTraces | undefined,
+) => Promise<void>;
 
 /** Goes over the input of a job. @returns what could not be read. */
 export type WalkSources = (visit: VisitSource) => Promise<ScanFailure[]>;
@@ -43,8 +55,11 @@ export async function walkSources(
     await guarded(ref, failures, async () => {
       for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
         signal.throwIfAborted();
-        const excluded = excludedOf(ref, firstRow, spans.traceCount);
-        if (excluded?.count() !== spans.traceCount) await visit(spans, excluded);
+        const { traceCount } = spans;
+        const excluded = excludedOf(ref, firstRow, traceCount);
+        const apart = rowsIn(ref.apart, firstRow, traceCount);
+        if (excluded?.count() === traceCount && apart === undefined) continue;
+        await visit(spans, excluded, apart && { traces: apart, firstRow });
       }
     });
   }
@@ -94,13 +109,22 @@ export async function guarded(
 /** Of the traces of a head or row group that begins at `firstRow` those that are not evaluated there. */
 function excludedOf(ref: ScanSource, firstRow: number, traceCount: number): Bitset | undefined {
   const { without, traceCount: seen = Infinity } = ref;
-  const begin = without === undefined ? 0 : lowerBound(without, firstRow);
-  const end = without === undefined ? 0 : lowerBound(without, firstRow + traceCount);
-  if (begin === end && traceCount <= seen) return undefined;
-  const excluded = new Bitset(traceCount);
-  for (let i = begin; i < end; i++) excluded.add(without![i]! - firstRow);
+  const known = rowsIn(without, firstRow, traceCount);
+  if (traceCount <= seen) return known;
+  const excluded = known ?? new Bitset(traceCount);
   for (let i = seen; i < traceCount; i++) excluded.add(i);
   return excluded;
+}
+
+/** Which of `count` traces from `firstRow` on are among the rows (ascending); undefined = none. */
+function rowsIn(rows: Int32Array | undefined, firstRow: number, count: number): Bitset | undefined {
+  if (rows === undefined) return undefined;
+  const begin = lowerBound(rows, firstRow);
+  const end = lowerBound(rows, firstRow + count);
+  if (begin === end) return undefined;
+  const traces = new Bitset(count);
+  for (let i = begin; i < end; i++) traces.add(rows[i]! - firstRow);
+  return traces;
 }
 
 /** A head with the traces from some place in the list up to `end`. */
@@ -130,12 +154,13 @@ class WholeWalk {
     for (let from = begin; from < to; ) {
       this.signal.throwIfAborted();
       const { sab, end } = this.kept(from) ?? (await this.combine(from));
-      await visit(openHead(sab, 'combined'), undefined);
+      await visit(openHead(sab, 'combined'), undefined, undefined);
       from = end;
     }
   }
 
   private kept(from: number): CombinedHead | undefined {
+    if (this.whole.name === undefined) return undefined;
     const head = this.blocks.cache.get<CombinedHead>(this.key(from));
     return head?.version === this.whole.version ? head : undefined;
   }
@@ -160,7 +185,8 @@ class WholeWalk {
       end = next;
     }
     const combined = { sab: head.sab, end, version };
-    if (this.failures.length === failed) this.blocks.cache.set(this.key(from), combined, head.usedBytes);
+    const isOfUse = this.whole.name !== undefined && this.failures.length === failed;
+    if (isOfUse) this.blocks.cache.set(this.key(from), combined, head.usedBytes);
     return combined;
   }
 

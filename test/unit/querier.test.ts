@@ -271,6 +271,9 @@ function sharedOf(
     without: job.sources.map((_, i) => Int32Array.from(i === 0 ? without : [])),
     traceCounts: job.sources.map(() => 5),
     newestStarts: job.sources.map(() => Infinity),
+    apart: job.sources.map(() => new Int32Array(0)),
+    startMicros: new Float64Array(places.length > 0 ? 1 : 0).fill(Number.NaN),
+    endMicros: new Float64Array(places.length > 0 ? 1 : 0).fill(Number.NaN),
     places: {
       ends: Int32Array.from(places.length > 0 ? [places.length] : []),
       source: Int32Array.from(places, ([source]) => source),

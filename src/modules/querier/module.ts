@@ -41,6 +41,7 @@ import { Planner, type QueryPlan } from './planner.ts';
 import { ResultBudget, type ResultLease } from './result-budget.ts';
 import { CachedJobs, type ResultCache } from './result-cache.ts';
 import { runJobs } from './run-jobs.ts';
+import { MatchedParts } from './matched-parts.ts';
 import { findMetrics, secondsOf } from './metrics.ts';
 import { findTagNames, findTagValues } from './tags.ts';
 
@@ -143,23 +144,32 @@ export class LocalQuerier implements Querier {
     try {
       const { tenant, ...rest } = query;
       lease = await this.results.take(answerBytes(gathered.sources, query), signal);
-      const { jobs, inspectedBytes } = await this.plan(gathered, 'search', { tenant, signal });
-      const merge = new SearchMerge(query, gathered.sources, jobs, inspectedBytes);
+      const plan = await this.plan(gathered, 'search', { tenant, signal });
+      const { jobs, inPlace, whole } = plan;
+      const merge = new SearchMerge(query, gathered.sources, jobs, plan.inspectedBytes);
       const late = new LateJobs(signal);
+      const parts = new MatchedParts();
       const isNeeded = ({ newestStart }: PlannedJob): boolean => merge.mayTake(newestStart);
-      await runJobs(jobs, { ...this.pace(signal), isNeeded }, async ({ input, affinity }, end) => {
+      const pace = { ...this.pace(signal), isNeeded };
+      const run = async (planned: PlannedJob, signalOfJob: AbortSignal, as: PlannedJob): Promise<void> => {
+        const { input, affinity } = planned;
         // A cached answer is of use for other queries too.
         const isCached = this.options.resultCache !== undefined;
         const notBeforeUnixNano = isCached ? undefined : merge.notBeforeUnixNano;
         const job: SearchJob = { kind: 'search', ...rest, ...input, notBeforeUnixNano };
-        const result = await late.unless(this.runSearch(job, { tenant, affinity, signal: end }));
+        const result = await late.unless(this.runSearch(job, { tenant, affinity, signal: signalOfJob }));
+        parts.add(input, result);
         if (result === undefined) return;
         this.report(result.failures, gathered.partial);
-        merge.add(input, result);
+        merge.add(as.input, result);
         onProgress?.(merge);
-      });
+      };
+      await runJobs(inPlace, pace, (job, end) => run(job, end, job));
       // Whether such a job was begun is chance, and the answer is not to depend on it.
-      if (!jobs.every(isNeeded)) merge.skipped();
+      if (!inPlace.every(isNeeded)) merge.skipped();
+      const chosen = plan.chooseWhole(parts.choice(query.range, merge.notBeforeUnixNano));
+      await runJobs(chosen, pace, (job, end) => run(job, end, whole[chosen.indexOf(job)]!));
+      if (!chosen.every(isNeeded)) merge.skipped();
       gathered.partial.push(...late.reasons(jobs.length));
       const { traces, hasMore, stats, reports } = merge;
       keepUntilSent(lease, merge.heldBytes, signal);

@@ -8,6 +8,7 @@ import type { ScanFailure, ScanSource, SharedTracesJobResult } from '../../store
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 import { blockIdOf, type DatedSource, type PlannedJob, planSearch, planWhole } from './plan.ts';
+import { chooseWhole, type WholeChoice } from './whole-choice.ts';
 
 export interface PlannerOptions {
   readonly pool: Pick<ScanPool, 'run'>;
@@ -22,6 +23,11 @@ export interface PlannerOptions {
 
 export interface QueryPlan {
   readonly jobs: readonly PlannedJob[];
+  /** Of these the ones in place, and those that bring traces together. */
+  readonly inPlace: readonly PlannedJob[];
+  readonly whole: readonly PlannedJob[];
+  /** As `whole`, for some of these traces only. */
+  readonly chooseWhole: (choice: WholeChoice) => readonly PlannedJob[];
   /** Of planning. */
   readonly inspectedBytes: number;
   readonly failures: readonly ScanFailure[];
@@ -59,30 +65,36 @@ export class Planner {
     targetBytesPerJob = this.options.targetBytesPerJob,
   ): Promise<QueryPlan> {
     const { scanThreads } = this.options;
-    if (sources.length < 2) {
-      return { jobs: planSearch(sources, targetBytesPerJob, scanThreads), inspectedBytes: 0, failures: [] };
-    }
+    if (sources.length < 2) return apart(planSearch(sources, targetBytesPerJob, scanThreads));
     const ordered = [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1)).map(asOfNow);
     const name = digestOf(ordered.map(blockIdOf));
     const version = ordered.map(versionOf).join();
     const { found, isCached } = await this.find(ordered, name + version, run);
     this.combined.inc(found.places.ends.length);
-    const jobs = [
-      ...planSearch(
-        ordered.flatMap((source, i) => inPlace(source, i, found)),
-        targetBytesPerJob,
-        scanThreads,
-      ),
-      ...planWhole({ name, version, sources: ordered }, found, scanThreads),
-    ].sort((a, b) => (a.newestStart > b.newestStart ? -1 : a.newestStart < b.newestStart ? 1 : 0));
-    return { jobs, inspectedBytes: isCached ? 0 : found.inspectedBytes, failures: found.failures };
+    const inPlace = planSearch(
+      ordered.flatMap((source, i) => sourceInPlace(source, i, found)),
+      targetBytesPerJob,
+      scanThreads,
+    ).sort(byNewest);
+    const whole = planWhole({ name, version, sources: ordered }, found, scanThreads);
+    return {
+      jobs: [...inPlace, ...whole].sort(byNewest),
+      inPlace,
+      whole,
+      chooseWhole: (choice) => {
+        const some = chooseWhole(ordered, found, choice);
+        if (some === undefined) return whole;
+        return planWhole({ name: undefined, version, sources: ordered }, some, scanThreads);
+      },
+      inspectedBytes: isCached ? 0 : found.inspectedBytes,
+      failures: found.failures,
+    };
   }
 
   /** Jobs over sources in which a trace may be in part: for what does not depend on whole traces. */
   planApart(sources: readonly SourceRef[]): QueryPlan {
     const { targetBytesPerJob, scanThreads } = this.options;
-    const jobs = planSearch(sources, targetBytesPerJob, scanThreads);
-    return { jobs, inspectedBytes: 0, failures: [] };
+    return apart(planSearch(sources, targetBytesPerJob, scanThreads));
   }
 
   private async find(
@@ -107,6 +119,15 @@ export class Planner {
     );
     return { found: joinShared(parts), isCached };
   }
+}
+
+function apart(jobs: readonly PlannedJob[]): QueryPlan {
+  return { jobs, inPlace: jobs, whole: [], chooseWhole: () => [], inspectedBytes: 0, failures: [] };
+}
+
+/** What may have the newest traces first. */
+function byNewest({ newestStart: a }: PlannedJob, { newestStart: b }: PlannedJob): number {
+  return a > b ? -1 : a < b ? 1 : 0;
 }
 
 /** Parts of all ids, of about so many. */
@@ -135,17 +156,20 @@ function versionOf(source: SourceRef): string {
 }
 
 /** The source without the traces that are evaluated elsewhere; nothing when that is all of them. */
-function inPlace(source: SourceRef, i: number, found: SharedTracesJobResult): DatedSource[] {
+function sourceInPlace(source: SourceRef, i: number, found: SharedTracesJobResult): DatedSource[] {
   const without = found.without[i]!;
+  const parts = found.apart[i]!;
   const traceCount = found.traceCounts[i]!;
-  if (without.length > 0 && without.length === traceCount) return [];
+  if (without.length > 0 && without.length === traceCount && parts.length === 0) return [];
   const newestStart = found.newestStarts[i]!;
-  if (source.kind === 'head') return [{ ...source, without, traceCount, newestStart }];
-  return [without.length === 0 ? { ...source, newestStart } : { ...source, without, newestStart }];
+  if (source.kind === 'head') return [{ ...source, without, apart: parts, traceCount, newestStart }];
+  if (without.length === 0) return [{ ...source, newestStart }];
+  return [{ ...source, without, apart: parts, newestStart }];
 }
 
-function resultBytes({ without, places }: SharedTracesJobResult): number {
-  const arrays = [...without, places.ends, places.source, places.row];
+function resultBytes(result: SharedTracesJobResult): number {
+  const { without, apart: parts, places, startMicros, endMicros } = result;
+  const arrays = [...without, ...parts, places.ends, places.source, places.row, startMicros, endMicros];
   return arrays.reduce((sum, array) => sum + array.byteLength, ENTRY_BYTES);
 }
 
@@ -162,6 +186,9 @@ function joinShared(parts: readonly SharedTracesJobResult[]): SharedTracesJobRes
   return {
     kind: 'sharedTraces',
     without: first!.without.map((_, i) => joined(parts.map(({ without }) => without[i]!)).sort()),
+    apart: first!.apart.map((_, i) => joined(parts.map((part) => part.apart[i]!)).sort()),
+    startMicros: Float64Array.from(parts.flatMap(({ startMicros }) => [...startMicros])),
+    endMicros: Float64Array.from(parts.flatMap(({ endMicros }) => [...endMicros])),
     traceCounts: first!.traceCounts,
     newestStarts: first!.newestStarts.map((_, i) => Math.max(...parts.map((part) => part.newestStarts[i]!))),
     places: {

@@ -46,6 +46,8 @@ export interface SearchOptions {
   readonly notBeforeUnixNano?: bigint | undefined;
   /** Ordinals of traces that are answered elsewhere. */
   readonly excludeTraces?: Bitset | undefined;
+  /** Of these some whose matches are told, whatever their times: they may be parts of traces. */
+  readonly apartTraces?: Bitset | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -59,6 +61,8 @@ export interface SearchOutcome {
   readonly inspectedBytes: number;
   /** All that match, shown or not. */
   readonly matchedTraces: number;
+  /** Ordinals of those of `apartTraces` that match. */
+  readonly matchedApart: Int32Array;
 }
 
 /** The query must be valid (`validate`). Throws TraceqlError for what cannot be executed. */
@@ -70,8 +74,10 @@ export async function searchSource(
   const bytesBefore = source.bytesRead;
   const times = await source.traceTimes(options.signal);
   const traces = tracesInScope(source, times, options);
+  let matchedApart = new Int32Array(0);
   const outcome = (found: readonly FoundTrace[], matchedTraces: number, hasMore: boolean): SearchOutcome => ({
     found,
+    matchedApart,
     hasMore,
     matchedTraces,
     inspectedTraces: source.traceCount,
@@ -82,7 +88,12 @@ export async function searchSource(
 
   const scan = new Scan(source, traces, options.signal);
   const matches = await runStages(scan, query.stages);
-  const matched = matches.traces();
+  const { apartTraces } = options;
+  let matched = matches.traces();
+  if (apartTraces !== undefined) {
+    matchedApart = matched.filter((trace) => apartTraces.has(trace));
+    matched = matched.filter((trace) => !apartTraces.has(trace));
+  }
   const { chosen, areAll } = choose(matched, times, options);
   if (chosen.length === 0) return outcome([], matched.length, !areAll);
   const facts = await factsInOrder(source, chosen, options);
@@ -95,9 +106,9 @@ export async function searchSource(
 export function tracesInScope(
   source: SpanSource,
   times: { readonly startMicros: Float64Array; readonly endMicros: Float64Array },
-  options: Pick<SearchOptions, 'startUnixNano' | 'endUnixNano' | 'notBeforeUnixNano' | 'excludeTraces'>,
+  options: Omit<SearchOptions, 'limit' | 'spansPerSpanSet'>,
 ): Bitset | undefined {
-  const { startUnixNano, endUnixNano, notBeforeUnixNano, excludeTraces } = options;
+  const { startUnixNano, endUnixNano, notBeforeUnixNano, excludeTraces, apartTraces } = options;
   const from = startUnixNano === undefined ? -Infinity : Number(startUnixNano) / NANOS_PER_MICRO;
   const to = endUnixNano === undefined ? Infinity : Number(endUnixNano) / NANOS_PER_MICRO;
   // times are exact to a microsecond
@@ -106,9 +117,11 @@ export function tracesInScope(
   const inScope = new Bitset(source.traceCount);
   let count = 0;
   for (let i = 0; i < source.traceCount; i++) {
-    const start = times.startMicros[i]!;
-    if (start > to || start < oldest || times.endMicros[i]! < from) continue;
-    if (excludeTraces?.has(i)) continue;
+    if (apartTraces?.has(i) !== true) {
+      const start = times.startMicros[i]!;
+      if (start > to || start < oldest || times.endMicros[i]! < from) continue;
+      if (excludeTraces?.has(i)) continue;
+    }
     inScope.add(i);
     count++;
   }
