@@ -22,7 +22,8 @@ const COLLECT_SHARE = 1 / 16;
  */
 const THREAD_HEAP_FIRST_MIB = 64;
 
-const IDLE_MS = 2000;
+/** A thread that has had nothing to do for that long is idle. */
+export const IDLE_MS = 2000;
 
 let idleTimer: NodeJS.Timeout | undefined;
 let shortLivedBytes = 0;
@@ -76,6 +77,11 @@ export function collectGarbage(): void {
 export function collectWhenIdle(): void {
   if (idleTimer === undefined) idleTimer = setTimeout(collectGarbage, IDLE_MS).unref();
   else idleTimer.refresh();
+}
+
+/** Collects what was released since the last time: for an idle thread that sleeps without an event loop. */
+export function collectReleased(): void {
+  if (releasedBytes > 0) collectGarbage();
 }
 
 /** Of the machine, or what the process may have of it. */

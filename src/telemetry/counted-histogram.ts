@@ -26,18 +26,25 @@ export class CountedHistogram implements RegisteredMetric {
     this.help = help;
     this.upperBounds = bounds;
     this.labelNames = labelName === undefined ? [] : [labelName];
-    if (labelName === undefined) this.add('', new Float64Array(bounds.length + 2));
+    if (labelName === undefined) this.#begin('');
   }
 
-  /** @param counts one number a bound, one for what is above them, then the sum of all values. */
+  /**
+   * A label that nothing was counted for has no series.
+   * @param counts one number a bound, one for what is above them, then the sum of all values.
+   */
   add(label: string, counts: Float64Array): void {
-    let series = this.#series.get(label);
-    if (series === undefined) {
-      series = { label, counts: new Float64Array(this.upperBounds.length + 1), sum: 0 };
-      this.#series.set(label, series);
-    }
+    const known = this.#series.get(label);
+    if (known === undefined && counts.every((count) => count === 0)) return;
+    const series = known ?? this.#begin(label);
     for (let i = 0; i < series.counts.length; i++) series.counts[i] += counts[i];
     series.sum += counts[series.counts.length];
+  }
+
+  #begin(label: string): Series {
+    const series = { label, counts: new Float64Array(this.upperBounds.length + 1), sum: 0 };
+    this.#series.set(label, series);
+    return series;
   }
 
   async get(): Promise<Snapshot> {

@@ -1,9 +1,11 @@
 // Memory and disk are watched: what is told to the parts, what is refused, and that refusing ends.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { Admission } from '../../src/app/admission.ts';
 import { DiskGuard } from '../../src/app/disk-guard.ts';
 import { MemoryGuard } from '../../src/app/memory-guard.ts';
 import { ByteLedger } from '../../src/lib/byte-ledger.ts';
+import { collectGarbage, collectReleased, noteReleasedBytes } from '../../src/lib/garbage.ts';
 import { nextPressure, type Pressure } from '../../src/lib/pressure.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -155,4 +157,21 @@ t.test('a disk that does not answer is asked once', async (t) => {
     t.teardown(() => clearInterval(alive));
   });
   t.strictSame(asked, { '/hung': 1, '/good': 3 });
+});
+
+t.test('an idle thread collects what was released, and nothing twice', async (t) => {
+  const aBuffer = (): WeakRef<SharedArrayBuffer> => new WeakRef(new SharedArrayBuffer(1024));
+  collectGarbage();
+  const first = aBuffer();
+  await nextTurn();
+  collectReleased();
+  t.ok(first.deref(), 'nothing was released');
+  await nextTurn();
+  noteReleasedBytes(1024);
+  collectReleased();
+  t.notOk(first.deref());
+  const second = aBuffer();
+  await nextTurn();
+  collectReleased();
+  t.ok(second.deref(), 'that was collected already');
 });

@@ -3,7 +3,7 @@
 // fetched.
 import { Buffer } from 'node:buffer';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { collectGarbage, noteReleasedBytes } from '../../lib/garbage.ts';
+import { collectGarbage, collectReleased, IDLE_MS, noteReleasedBytes } from '../../lib/garbage.ts';
 import { FRAME_HEADER_BYTES, FrameType, headerFields } from '../../store/log/frame.ts';
 import { setAside } from '../../store/log/quarantine.ts';
 import { isCovered } from '../../store/log/recover.ts';
@@ -24,6 +24,8 @@ class BuilderLoop {
   /** Images of frames that were too large for the ring, by sequence number. */
   private readonly handedOver = new Map<number, SharedArrayBuffer>();
   private nextTickMs = 0;
+  /** When it had something to do the last time. */
+  private busyMs = 0;
 
   constructor(data: BuilderData, port: MessagePort) {
     this.data = data;
@@ -78,7 +80,8 @@ class BuilderLoop {
       if (this.ring.stopped) return;
       this.takeFrame(frame);
       this.ring.consume(frame.header.sequence);
-      if (Date.now() >= this.nextTickMs) {
+      this.busyMs = Date.now();
+      if (this.busyMs >= this.nextTickMs) {
         this.receive();
         this.tick();
       }
@@ -162,6 +165,7 @@ class BuilderLoop {
       case 'released':
         this.builder.released(message.bytes);
         noteReleasedBytes(message.bytes);
+        this.busyMs = Date.now();
         break;
       case 'attributeLimits':
         this.builder.limitAttributes(message.limits);
@@ -184,6 +188,7 @@ class BuilderLoop {
     this.nextTickMs = now + TICK_MS;
     this.builder.cutAged(now);
     this.builder.report(now);
+    if (now - this.busyMs >= IDLE_MS) collectReleased();
   }
 }
 

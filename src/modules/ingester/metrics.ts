@@ -139,9 +139,10 @@ export function noteStats(metrics: IngesterMetrics, stats: TenantStats): void {
   const { tenant } = stats;
   metrics.tenants.seen(tenant);
   metrics.tracesCreated.inc({ tenant }, stats.traces);
-  metrics.duplicateSpans.inc({ tenant }, stats.duplicates);
-  metrics.malformedSpans.inc({ tenant }, stats.malformed);
-  metrics.attributesTruncated.inc({ tenant }, stats.truncated);
+  // What is rare has a series where it has happened: there may be thousands of tenants.
+  if (stats.duplicates > 0) metrics.duplicateSpans.inc({ tenant }, stats.duplicates);
+  if (stats.malformed > 0) metrics.malformedSpans.inc({ tenant }, stats.malformed);
+  if (stats.truncated > 0) metrics.attributesTruncated.inc({ tenant }, stats.truncated);
   if (stats.outsideSlack > 0) {
     metrics.warnings.inc({ tenant, reason: 'outside_ingestion_time_slack' }, stats.outsideSlack);
   }
