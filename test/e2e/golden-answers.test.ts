@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { canonical, canonicalTrace } from '../support/canonical.ts';
 import { goldenAnswers } from '../support/golden-blocks.ts';
+import { decodeTraces, encodeTraces } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { startTempo, type RunningTempo } from '../support/server.ts';
 
@@ -20,6 +21,7 @@ const BLOCKS: Readonly<Record<string, string>> = {
   'v5-of-3': 'vparquet5-3.0',
 };
 const OURS = 'ours';
+const IN_PARTS = 'in-parts';
 
 const NOT_NIL = '`= nil` inside a larger query';
 const CHILD_COUNT = 'span:childCount works on every block';
@@ -123,28 +125,67 @@ async function compare(t: Test, tempo: RunningTempo, tenant: string): Promise<vo
   }
 }
 
-/** Pushes the traces of another tenant. */
-async function copyTraces(tempo: RunningTempo, from: string, to: string): Promise<void> {
+/** All traces of a tenant, each a TracesData. */
+async function tracesOf(tempo: RunningTempo, tenant: string): Promise<Uint8Array[]> {
   const all = '/api/search?q=%7B%7D&limit=100000&start=1795212987&end=1795213468';
-  const { traces = [] } = await ask(tempo, from, all);
+  const { traces = [] } = await ask(tempo, tenant, all);
+  const headers = { accept: 'application/protobuf', 'x-scope-orgid': tenant };
+  const found: Uint8Array[] = [];
   for (const { traceID } of traces) {
-    const accept = 'application/protobuf';
-    const found = await fetch(`${tempo.url}/api/traces/${traceID}`, {
-      headers: { accept, 'x-scope-orgid': from },
-    });
+    const response = await fetch(`${tempo.url}/api/traces/${traceID}`, { headers });
+    found.push(new Uint8Array(await response.arrayBuffer()));
+  }
+  return found;
+}
+
+async function push(tempo: RunningTempo, tenant: string, traces: Iterable<Uint8Array>): Promise<void> {
+  for (const body of traces) {
     const pushed = await fetch(`http://127.0.0.1:${tempo.ports.otlpHttp}/v1/traces`, {
       method: 'POST',
-      headers: { 'content-type': 'application/x-protobuf', 'x-scope-orgid': to },
-      body: await found.arrayBuffer(),
+      headers: { 'content-type': 'application/x-protobuf', 'x-scope-orgid': tenant },
+      body: Buffer.from(body),
     });
     if (!pushed.ok) throw new Error(`push: ${pushed.status} ${await pushed.text()}`);
     await pushed.body?.cancel();
   }
 }
 
-t.setTimeout(300_000);
+/** Every trace lies in two of three places, some spans in both. */
+async function pushInParts(
+  tempo: RunningTempo,
+  tenant: string,
+  traces: readonly Uint8Array[],
+): Promise<void> {
+  const spans = traces.map((trace) => decodeTraces(trace));
+  const part = (from: number, to: number, isIn: (i: number) => boolean): Uint8Array[] =>
+    spans
+      .slice(from, to)
+      .map((all) => all.filter((_, i) => isIn(i)))
+      .filter((some) => some.length > 0)
+      .map(encodeTraces);
+  const half = spans.length >> 1;
+  await push(
+    tempo,
+    tenant,
+    part(0, spans.length, (i) => i % 2 === 0),
+  );
+  await flush(tempo);
+  await push(
+    tempo,
+    tenant,
+    part(0, half, (i) => i % 2 === 1 || i % 10 === 0),
+  );
+  await flush(tempo);
+  await push(
+    tempo,
+    tenant,
+    part(half, spans.length, (i) => i % 2 === 1 || i % 10 === 0),
+  );
+}
 
-await t.test('answers as recorded', { timeout: 300_000 }, async (t) => {
+t.setTimeout(400_000);
+
+await t.test('answers as recorded', { timeout: 400_000 }, async (t) => {
   const data = t.testdir();
   copyBlocks(data);
   const tempo = await startTempo(data, {
@@ -158,9 +199,12 @@ query_frontend: { search: { max_duration: 0s }, metrics: { max_duration: 0s } }
   for (const [tenant, block] of Object.entries(BLOCKS)) {
     await t.test(`over the block ${block}`, (t) => compare(t, tempo, tenant));
   }
-  await copyTraces(tempo, 'v4', OURS);
+  const traces = await tracesOf(tempo, 'v4');
+  await push(tempo, OURS, traces);
   await t.test('over our head', (t) => compare(t, tempo, OURS));
   await flush(tempo);
   await t.test('over our block', (t) => compare(t, tempo, OURS));
+  await pushInParts(tempo, IN_PARTS, traces);
+  await t.test('over two of our blocks and a head', (t) => compare(t, tempo, IN_PARTS));
   t.notMatch(tempo.output(), /level=error/);
 });
