@@ -2,7 +2,7 @@
 import type { Compare } from './compare.ts';
 import { NO_VALUE } from './label-pool.ts';
 import { textOf } from './label-value.ts';
-import { type ResultSeries, sortSeries } from './result-series.ts';
+import { type Label, type ResultSeries, sortSeries } from './result-series.ts';
 import { Samples } from './samples.ts';
 import type { SeriesSet } from './series-set.ts';
 
@@ -12,21 +12,26 @@ interface Counted extends ResultSeries {
 
 export function comparedSeries(set: SeriesSet, stage: Compare): ResultSeries[] {
   const { pool, cells } = set;
+  const { nilTextId } = pool;
   const samples = new Samples(set, 0, (slot) => cells.valueAt(slot));
-  const byAttribute = new Map<string, Counted[]>();
+  const byAttribute = new Map<number, Counted[]>();
   const names = new Map<number, string>();
+  const types = new Map<number, Label>();
   samples.rows.forEach((row, place) => {
-    const [side, name, value] = set.labelsOf(row) as [number, number, number];
+    const ids = set.labelsOf(row);
+    const side = ids[0]!;
+    const name = ids[1]!;
+    const value = ids[2]!;
     let key = names.get(name);
     if (key === undefined) names.set(name, (key = textOf(pool.bytes(name))));
-    const labels = [
-      { key: '__meta_type', value: side },
-      { key, value: value === NO_VALUE ? pool.nilTextId : value },
-    ];
+    let type = types.get(side);
+    if (type === undefined) types.set(side, (type = { key: '__meta_type', value: side }));
+    const labels = [type, { key, value: value === NO_VALUE ? nilTextId : value }];
     const values = samples.at(place);
     const counted = { labels, values, total: sumOf(values) };
-    const others = byAttribute.get(`${side}/${name}`);
-    if (others === undefined) byAttribute.set(`${side}/${name}`, [counted]);
+    const at = side * pool.count + name;
+    const others = byAttribute.get(at);
+    if (others === undefined) byAttribute.set(at, [counted]);
     else others.push(counted);
   });
   const frequent = (all: readonly Counted[]): readonly Counted[] => {

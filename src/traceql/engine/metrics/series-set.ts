@@ -33,12 +33,14 @@ export class SeriesSet {
   private readonly cellsMax: number;
   /** Values of labels joined one by one: of label 0 and 1, of that and label 2, and so on. */
   private joins: readonly PairTable[] = [];
+  private readonly labels: Int32Array;
   /** Group and bucket. */
   private bucketed: PairTable | undefined;
 
   /** @param cellsMax above it series are left out. */
   constructor(shape: SeriesShape, cellsMax: number) {
     this.shape = shape;
+    this.labels = new Int32Array(shape.width);
     this.cellsMax = cellsMax;
     this.cells = new Cells(shape.kind, shape.intervals);
     this.clear();
@@ -120,7 +122,9 @@ export class SeriesSet {
 
   /** The values of the labels of a group as bytes; absent ones are empty. */
   valuesOf(group: number): Uint8Array[] {
-    return this.labelsOf(group).map((id) => (id === NO_VALUE ? NOTHING : this.pool.bytes(id).slice()));
+    return Array.from(this.labelsOf(group), (id) =>
+      id === NO_VALUE ? NOTHING : this.pool.bytes(id).slice(),
+    );
   }
 
   /** Rows are below it; not all need to be in use. */
@@ -141,17 +145,17 @@ export class SeriesSet {
     return this.bucketed === undefined ? 0 : this.bucketed.second[row]!;
   }
 
-  /** Numbers of the values of a group's labels. */
-  labelsOf(group: number): number[] {
-    if (this.shape.width === 0) return [];
-    const labels: number[] = [];
+  /** Numbers of the values of a group's labels: a view, valid until the next one. */
+  labelsOf(group: number): Int32Array {
+    const { joins, labels } = this;
     let rest = group;
-    for (let i = this.joins.length - 1; i >= 0; i--) {
-      labels.push(this.joins[i]!.second[rest]!);
-      rest = this.joins[i]!.first[rest]!;
+    for (let i = joins.length - 1; i >= 0; i--) {
+      const table = joins[i]!;
+      labels[i + 1] = table.second[rest]!;
+      rest = table.first[rest]!;
     }
-    labels.push(rest);
-    return labels.reverse();
+    if (labels.length > 0) labels[0] = rest;
+    return labels;
   }
 
   addPart(part: MetricsPart): void {

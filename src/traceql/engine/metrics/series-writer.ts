@@ -23,6 +23,7 @@ export class SeriesWriter {
   /** Of the end of each interval. */
   private readonly timestampsMs: readonly number[];
   private readonly json = new JsonWriter();
+  private readonly keys = new Map<string, string>();
   /** The samples of a series of zeros as JSON, and where each of them begins. */
   private readonly zeros: Uint8Array;
   private readonly zeroBegins: readonly number[];
@@ -54,11 +55,13 @@ export class SeriesWriter {
     const { json } = this;
     const { labels, values } = series;
     json.raw('{"labels":[');
-    labels.forEach(({ key, value }, i) => {
-      json.raw(`${i === 0 ? '' : ','}{"key":${jsonString(key)},"value":`);
+    for (let i = 0; i < labels.length; i++) {
+      const { key, value } = labels[i]!;
+      if (i > 0) json.raw(',');
+      json.raw(this.keyJson(key));
       writeValueJson(json, this.pool.bytes(value));
       json.raw('}');
-    });
+    }
     if (isInstant) {
       const value = values[0] ?? 0;
       json.raw(value === 0 ? ']}' : `],"value":${jsonDouble(value)}}`);
@@ -69,6 +72,13 @@ export class SeriesWriter {
     const exemplars = shownExemplars(series);
     if (exemplars.length > 0) this.writeExemplars(exemplars);
     else json.raw(']}');
+  }
+
+  /** The beginning of a label; made once for each key. */
+  private keyJson(key: string): string {
+    let text = this.keys.get(key);
+    if (text === undefined) this.keys.set(key, (text = `{"key":${jsonString(key)},"value":`));
+    return text;
   }
 
   private writeExemplars(exemplars: readonly Exemplar[]): void {
