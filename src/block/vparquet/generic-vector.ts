@@ -72,8 +72,26 @@ export async function genericParts(
     if (part !== 'unknown') return part === undefined ? [] : [part];
   }
   const attributes = await loadKeys(group, scope, signal);
-  const entries = attributes.entriesOf(key, keyDictionary);
+  const entries = entriesOf(group, request, attributes, key, keyDictionary);
   return entries.length === 0 ? [] : typedParts(group, attributes, entries, request, signal);
+}
+
+/** Entries of the key column with the key: small enough to stay in the cache, and looked for again. */
+function entriesOf(
+  group: GroupColumns,
+  { scope, name }: AttributeRequest,
+  attributes: AttributeKeys,
+  key: Uint8Array,
+  dictionary: Dictionary | undefined,
+): Int32Array {
+  const { cache } = group.file;
+  const cacheKey = group.cacheKey(`k/${scope}.${name}`);
+  let entries = cache.get<Int32Array>(cacheKey);
+  if (entries === undefined) {
+    entries = attributes.entriesOf(key, dictionary);
+    cache.set(cacheKey, entries, entries.buffer.byteLength + 200);
+  }
+  return entries;
 }
 
 /** An attribute has its value in one of the columns: when all are found, the others are not read. */

@@ -139,13 +139,50 @@ function findPacked(
 ): void {
   const mask = (1 << width) - 1;
   const fast = fastCount(bytes, start, width, count);
-  let bit = 0;
-  let i = 0;
+  let i = width <= NARROW_MAX ? findNarrow(view, start, width, fast, wanted, base, hits) : 0;
+  let bit = i * width;
   for (; i < fast; i++) {
     if (((view.getInt32(start + (bit >>> 3), true) >>> (bit & 7)) & mask) === wanted) hits.push(base + i);
     bit = (bit + width) | 0;
   }
   for (; i < count; i++) if (packedAt(bytes, start, width, i) === wanted) hits.push(base + i);
+}
+
+/** Four values of up to so many bits are one word. */
+const NARROW_MAX = 8;
+
+/**
+ * Looks at four values at once: fields of a word that equal the wanted one are zero in its difference.
+ * @returns how many values it has gone over, a multiple of 8.
+ */
+function findNarrow(
+  view: DataView,
+  start: number,
+  width: number,
+  count: number,
+  wanted: number,
+  base: number,
+  hits: IntList,
+): number {
+  const mask = (1 << width) - 1;
+  const ones = 1 | (1 << width) | (1 << (2 * width)) | (1 << (3 * width));
+  const highs = ones << (width - 1);
+  const pattern = Math.imul(ones, wanted);
+  const second = width >>> 1; // the other four begin in this byte of the eight
+  const shift = (width & 1) * 4;
+  const end = count - (count & 7);
+  let p = start;
+  for (let i = 0; i < end; i += 8, p += width) {
+    const a = view.getInt32(p, true) ^ pattern;
+    if ((((a - ones) | 0) & ~a & highs) !== 0) pushZeros(a, width, mask, base + i, hits);
+    const b = (view.getInt32(p + second, true) >>> shift) ^ pattern;
+    if ((((b - ones) | 0) & ~b & highs) !== 0) pushZeros(b, width, mask, base + i + 4, hits);
+  }
+  return end;
+}
+
+function pushZeros(word: number, width: number, mask: number, at: number, hits: IntList): void {
+  for (let k = 0, rest = word; k < 4; k++, rest >>>= width) if ((rest & mask) === 0) hits.push(at + k);
 }
 
 function findFlagged(
