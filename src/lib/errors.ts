@@ -36,4 +36,12 @@ export class RetryLaterError extends TempoError {
 }
 
 /** Why a query is aborted whose caller still waits: the time for it is over, and what was found is of use. */
-export class TimeIsUpError extends TempoError {}
+export class TimeIsUpError extends TempoError {
+  /** The key of the configuration that says how long it may take. */
+  readonly limit: string;
+
+  constructor(limit: string, message: string) {
+    super('unavailable', message);
+    this.limit = limit;
+  }
+}

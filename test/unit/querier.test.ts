@@ -549,13 +549,13 @@ t.test('jobs that are not done in time: the others are the answer, which says so
 
   const ended = new AbortController();
   isLate = (index) => {
-    if (index === 4) ended.abort(new TimeIsUpError('unavailable', 'time is up'));
+    if (index === 4) ended.abort(new TimeIsUpError('query_frontend.api_timeout', 'too late'));
     return index > 4;
   };
   searches = 3;
   const part = await querier.search(query, ended.signal);
   t.match(part.stats, { completedJobs: 2, totalJobs: 3 });
-  t.equal(part.partial.at(-1), 'time is up: 1 of 3 parts were not read');
+  t.equal(part.partial.at(-1), 'query_frontend.api_timeout is over: 1 of 3 parts were not read');
   const gone = new AbortController();
   searches = 0;
   isLate = (index) => {

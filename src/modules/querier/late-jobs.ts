@@ -34,8 +34,13 @@ export class LateJobs {
 
   private reasonOf(err: unknown): string | undefined {
     const { signal } = this;
-    if (signal?.aborted) return signal.reason instanceof TimeIsUpError ? signal.reason.message : undefined;
+    if (signal?.aborted)
+      return signal.reason instanceof TimeIsUpError ? overText(signal.reason.limit) : undefined;
     const isOverdue = err instanceof TempoError && err.code === 'deadline_exceeded';
-    return isOverdue ? 'querier.search.query_timeout is over' : undefined;
+    return isOverdue ? overText('querier.search.query_timeout') : undefined;
   }
+}
+
+function overText(limit: string): string {
+  return `${limit} is over`;
 }

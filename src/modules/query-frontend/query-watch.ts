@@ -86,5 +86,6 @@ function outcomeOf(failure: unknown, status: number): 'answered' | 'refused' | '
 }
 
 function timedOut(): TempoError {
-  return new TimeIsUpError('unavailable', 'unable to process request in the configured timeout');
+  const text = 'unable to process request in the configured timeout';
+  return new TimeIsUpError('query_frontend.api_timeout', text);
 }
