@@ -1,9 +1,11 @@
 // Which entries of docs/decisions/deviations.md apply to a query, so that random queries can be compared with
 // real Tempo: those of REFUSED_OR_OTHER are answered otherwise, the rest is compared without what they touch.
 import type {
+  Attribute,
   CompareOp,
   FieldExpr,
   FieldRef,
+  MetricsStage,
   Query,
   SpansetExpr,
   Stage,
@@ -46,6 +48,7 @@ export interface Applying {
 export function deviationsOf(query: Query): Applying {
   const visitor = new Visitor();
   visitor.stages(query.stages);
+  if (query.metrics !== undefined) visitor.metrics(query.metrics, query);
   visitor.together();
   return { headings: visitor.headings, ignoresRootless: visitor.hasRelation };
 }
@@ -56,6 +59,10 @@ class Visitor {
   private readonly unscoped = new Set<string>();
   private readonly inner = new Set<string>();
   private readonly mentioned = new Set<string>();
+  /** Intrinsics that are compared with a constant. */
+  private readonly conditions = new Set<string>();
+  /** Scope and name of attributes that are. */
+  private readonly scoped = new Set<string>();
   /** A condition on nested sets that holds for 0. */
   private hasZeroNestedSet = false;
   private readonly ofEvents = new Set<string>();
@@ -76,6 +83,36 @@ class Visitor {
       isBehindSelect ||= stage.kind === 'select';
       this.stage(stage);
     }
+  }
+
+  metrics(stage: MetricsStage, { stages, second }: Query): void {
+    if (stages.some(({ kind }) => kind === 'select')) this.headings.add('Stages behind select');
+    if (stage.kind === 'compare') {
+      this.headings.add('Counts of compare()');
+      return;
+    }
+    for (const ref of [...stage.by, ...(stage.arg === undefined ? [] : [stage.arg])]) {
+      if (isOfNothing(ref)) this.headings.add('Events and links that are not there');
+      if (isQuoted(ref)) this.headings.add('Names in quotes');
+      if (isArray(ref)) this.headings.add('Groups by arrays');
+      const isMixed = ref.kind === 'attribute' && MIXED.has(ref.name);
+      if (isMixed && second.length > 0) this.headings.add('Ranks of values of several types');
+      if (ref.kind === 'intrinsic' ? this.conditions.has(ref.name) : this.isConditionElsewhere(ref)) {
+        this.headings.add('Fields that are conditions too');
+      }
+      this.ref(ref);
+    }
+    if (stage.arg === undefined) return;
+    if (stage.name === 'sum_over_time' && stage.arg.kind === 'attribute') {
+      this.headings.add('Spans that have no value');
+    }
+    if (isArray(stage.arg)) this.headings.add('Arithmetic with arrays');
+    if (isOwnColumn(stage.arg)) this.headings.add('Absent attributes');
+  }
+
+  /** Whether a condition has the attribute in another spelling: with its scope, or without. */
+  private isConditionElsewhere({ scope, name }: Attribute): boolean {
+    return [...this.scoped].some((key) => key.endsWith(` ${name}`) && key !== `${scope} ${name}`);
   }
 
   /** What follows from all mentions. */
@@ -195,6 +232,7 @@ class Visitor {
   }
 
   private arithmetic(lhs: FieldExpr, rhs: FieldExpr): void {
+    if (isNestedSet(lhs) || isNestedSet(rhs)) this.hasZeroNestedSet = true;
     if (isArray(lhs) || isArray(rhs)) this.headings.add('Arithmetic with arrays');
     if (isTraceField(lhs) || isTraceField(rhs)) this.hasBareTraceField = true;
     if (isOfNothing(lhs) || isOfNothing(rhs)) this.headings.add('Events and links that are not there');
@@ -206,6 +244,7 @@ class Visitor {
     if (isOwnColumn(expr) && op !== '=' && value.type !== 'nil') {
       this.headings.add('Absent attributes');
     }
+    if (expr.kind === 'attribute') this.scoped.add(`${expr.scope} ${expr.name}`);
     if (isOfEvent(expr)) {
       const key = `${expr.kind} ${expr.kind === 'attribute' || expr.kind === 'intrinsic' ? expr.name : ''}`;
       if (this.ofEvents.has(key)) this.headings.add('Several events and links');
@@ -213,7 +252,8 @@ class Visitor {
     }
     if (expr.kind === 'attribute' && MIXED.has(expr.name) && isNumber(value)) this.hasMixed = true;
     if (expr.kind !== 'intrinsic') return;
-    if (expr.name.startsWith('span:nestedSet') && holdsForZero(op, value)) this.hasZeroNestedSet = true;
+    this.conditions.add(expr.name);
+    if (isNestedSet(expr) && holdsForZero(op, value)) this.hasZeroNestedSet = true;
     if (isOfNothing(expr) && mayHoldForNothing(op, value)) {
       this.headings.add('Events and links that are not there');
     }
@@ -251,6 +291,10 @@ function hasPipeline(node: SpansetExpr): boolean {
 
 function isComparison(expr: FieldExpr): boolean {
   return expr.kind === 'binary' && isBooleanOp(expr.op);
+}
+
+function isNestedSet(expr: FieldExpr): boolean {
+  return expr.kind === 'intrinsic' && expr.name.startsWith('span:nestedSet');
 }
 
 function holdsForZero(op: string, value: Static): boolean {

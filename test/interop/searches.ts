@@ -274,3 +274,15 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   ],
   'Ids that begin with zeros': [`{ span:id = "${ZERO_SPAN_ID}" }`, '{ span:parentID = "" }'],
 };
+
+/** By heading: what only metrics queries show. */
+export const METRICS_DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
+  'Spans that have no value': ['{ } | sum_over_time(span.db.rows)'],
+  'Fields that are conditions too': [
+    '{ kind = server || duration < 1ms } | sum_over_time(duration)',
+    '{ rootServiceName = "gateway" || .db.system = "postgresql" } | rate() by (span.db.system)',
+  ],
+  'Groups by arrays': ['{ } | rate() by (span.app.shards)'],
+  'Ranks of values of several types': ['{ } | rate() by (span.peer.id) | topk(6)'],
+  'Counts of compare()': ['{ span.http.method = "GET" } | compare({ status = error })'],
+};

@@ -86,7 +86,7 @@ export class RandomQueries {
       case 4:
         return `histogram_over_time(${numeric()})${by(4)}`;
       default: {
-        const quantiles = [0, ...chance.times(2)].map(() => chance.of(['0', '.5', '0.9', '.99', '1', '1.0']));
+        const quantiles = [0, ...chance.times(2)].map(() => chance.of(['0', '.5', '0.9', '.99', '1.0']));
         return `quantile_over_time(${numeric()}, ${[...new Set(quantiles)].join(', ')})${by(4)}`;
       }
     }

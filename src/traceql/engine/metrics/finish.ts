@@ -53,11 +53,18 @@ function firstSeries(
 ): readonly ResultSeries[] {
   const stage = query.metrics!;
   if (stage.kind === 'compare') return comparedSeries(set, stage);
-  const made = aggregated(set, stage, range, parts.length > 0);
+  const made = aggregated(set, stage, range, parts.length > 0 && !findsNothing(query));
   const exemplars = new Exemplars(query, range, exemplarsMax);
   if (exemplarsMax > 0)
     for (const exemplar of parts.flatMap((part) => part.exemplars)) exemplars.add(exemplar);
   return withExemplars(made, set, exemplars.all, stage.name === 'quantile_over_time');
+}
+
+/** `{ false }`: there is no series of it, not even one of zeros. */
+function findsNothing({ stages: [first] }: Query): boolean {
+  if (first?.kind !== 'filter' || first.expr.kind !== 'literal') return false;
+  const { value } = first.expr;
+  return value.type === 'bool' && !value.value;
 }
 
 function aggregated(
