@@ -1,5 +1,6 @@
 // Searches while spans come in and heads are cut: every trace of every answer is whole.
 import t from 'tap';
+import { httpExport, metric, until } from '../support/hostile.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
@@ -123,3 +124,51 @@ t.test('searches while heads are written and cut', { timeout: 120_000 }, async (
   t.strictSame(faults.slice(0, 5), []);
   t.notMatch(tempo.output(), /level=error/);
 });
+
+t.test(
+  'clients that leave free their jobs and the memory of their answers',
+  { timeout: 120_000 },
+  async (t) => {
+    const tempo = await startTempo(t.testdir());
+    t.teardown(() => tempo.stop());
+    const startUnixNano = BigInt(Date.now()) * 1_000_000n;
+    for (let request = 0; request < 24; request++) {
+      const spans = Array.from({ length: 1500 }, (_, i) =>
+        aSpan({
+          traceId: hexId(ID_BASE + BigInt(request * 100 + (i % 100)), 16),
+          spanId: hexId(i + 1, 8),
+          parentSpanId: i < 100 ? '' : hexId(i - 99, 8),
+          startUnixNano,
+          endUnixNano: startUnixNano + SPAN_NANOS,
+        }),
+      );
+      await httpExport(tempo, encodeTraces(spans));
+      if (request % 8 === 7) await flush(tempo);
+    }
+    const path = `/api/search?limit=100000&spss=100&q=${encodeURIComponent('{ } >> { } >> { } >> { }')}`;
+    const clients = new AbortController();
+    const left = Array.from({ length: 12 }, () =>
+      fetch(tempo.url + path, { signal: clients.signal }).then(
+        () => 'answered',
+        () => 'left',
+      ),
+    );
+    const load = (): Promise<number> => metric(tempo, 'tempo_scan_queue_length');
+    t.ok(await until(async () => (await load()) > 4), 'the queries run');
+    const beginMs = performance.now();
+    clients.abort();
+    t.ok(await until(async () => (await load()) === 0), 'their jobs are gone');
+    t.comment(`${Math.round(performance.now() - beginMs)} ms`);
+    t.ok((await Promise.all(left)).includes('left'));
+    t.ok(
+      await until(async () => (await metric(tempo, 'tempo_querier_result_bytes')) === 0),
+      'no answer is held',
+    );
+    const whole = await tempo.get(path);
+    t.equal(((await whole.json()) as { readonly traces: readonly Trace[] }).traces.length, 2400);
+    t.ok(
+      await until(async () => (await metric(tempo, 'tempo_querier_result_bytes')) === 0),
+      'once it is sent',
+    );
+  },
+);

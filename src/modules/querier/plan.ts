@@ -115,7 +115,7 @@ export function answerBytes(
   }
   if (traces === 0) return 0;
   const shown = spansPerSpanSet > 0 ? Math.min(spansPerSpanSet, spans / traces) : spans / traces;
-  return Math.min(limit, traces) * (ANSWER_BYTES_PER_TRACE + shown * ANSWER_BYTES_PER_SPAN);
+  return Math.ceil(Math.min(limit, traces) * (ANSWER_BYTES_PER_TRACE + shown * ANSWER_BYTES_PER_SPAN));
 }
 
 function blockCounts({ totalObjects, sizeBytes }: BlockMeta): {

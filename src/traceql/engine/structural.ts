@@ -42,6 +42,9 @@ interface Related {
   readonly grouping: Grouping;
 }
 
+/** Groups that are related before anyone asks whether the answer is still wanted. */
+const GROUPS_UNASKED = 256;
+
 type Relation = '>>' | '<<' | '>' | '<' | '~';
 
 async function relate(scan: Scan, op: StructuralOp, related: Related): Promise<Bitset> {
@@ -54,6 +57,7 @@ async function relate(scan: Scan, op: StructuralOp, related: Related): Promise<B
   const sides = await loadSides(scan, related);
   const kept = op.startsWith('&') ? result : undefined;
   for (let group = 0; group < grouping.count; group++) {
+    if (group % GROUPS_UNASKED === 0) scan.signal?.throwIfAborted();
     sides.enter(group);
     if (isNegated) sides.eachMatch(relation, (span) => result.remove(span));
     else sides.eachMatch(relation, (span) => result.add(span));
