@@ -31,12 +31,20 @@ interface Part {
 type Mode = string | undefined;
 
 export function registerStatusPages(app: FastifyInstance, options: StatusOptions): void {
+  // The configuration does not change, and printing it takes tens of milliseconds.
+  const printed = new Map<string, Part>();
+  const config = async (mode: Mode): Promise<Part> => {
+    const known = printed.get(mode ?? '');
+    const part = known ?? configPart(options.config, mode);
+    if (known === undefined && part.error === undefined) printed.set(mode ?? '', part);
+    return part;
+  };
   const parts: Readonly<Record<string, (mode: Mode) => Promise<Part>>> = {
     version: async () => ({ text: `GET /status/version\n${versionText()}` }),
     services: async () => ({ text: `GET /status/services\n${servicesText(options)}` }),
     endpoints: async () => ({ text: `GET /status/endpoints\n${endpointsText(options)}` }),
     runtime_config: async (mode) => ({ text: await runtimeConfigText(options.overrides, mode) }),
-    config: async (mode) => configPart(options.config, mode),
+    config,
   };
   getOnly(app, '/status', async (request, reply) => {
     const all = Object.values(parts).map((part) => part(modeOf(request)));
