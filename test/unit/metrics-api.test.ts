@@ -307,6 +307,7 @@ t.test('summary: counts, errors and quantiles of each group', async (t) => {
   const status = (stringValue: string) => ({ key: 'status', value: { stringValue } });
   const code = (intValue: string) => ({ key: 'span.code', value: { intValue } });
   const bucket = (doubleValue: number) => ({ key: '__bucket', value: { doubleValue } });
+  let isCut = false;
   const { asked, get } = setUp(({ query }) => {
     const rows = query.includes('histogram_over_time')
       ? [
@@ -323,7 +324,7 @@ t.test('summary: counts, errors and quantiles of each group', async (t) => {
             series([status('nil')], 1),
             series([code('0')], 1),
           ];
-    return { ...NONE, series: rows, stats: { ...NO_STATS, inspectedBytes: 5 } };
+    return { ...NONE, series: rows, isCut, stats: { ...NO_STATS, inspectedBytes: 5 } };
   });
   const params = {
     q: '{ name = "a" } | rate()',
@@ -404,6 +405,17 @@ t.test('summary: counts, errors and quantiles of each group', async (t) => {
     t.equal(got.statusCode, status, JSON.stringify(given));
     t.ok(got.body.includes(text), got.body);
   }
+  isCut = true;
+  const cut = await get('summary', params);
+  t.match(cut.json(), {
+    summaries: [{ spanCount: '4' }, { series: group({ type: 3 }) }, { series: group({}) }],
+  });
+  t.equal(
+    (cut.json() as { summaries: unknown[] }).summaries.length,
+    3,
+    'groups whose durations are not all here',
+  );
+  t.equal(cut.headers['x-tempo-partial'], 'more groups than fit into 100000 series');
   const several = await get('summary', params, 'a|b');
   t.same([several.statusCode, several.body], [400, 'multi-tenant query unsupported']);
 });

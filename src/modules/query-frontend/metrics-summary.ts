@@ -1,5 +1,6 @@
 // The metrics summary, which Tempo 2 has and Tempo 3 has not: counts, errors and quantiles of the durations
 // of groups of spans, made of three metrics queries, as JSON.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GroupField, SummaryParams } from '../../api/summary-params.ts';
 import type { MetricsAnswer, MetricsQuery, Querier } from '../../contracts/query.ts';
 import type { FieldRef } from '../../traceql/ast.ts';
@@ -36,6 +37,8 @@ export interface Summary {
 
 /** Of each of the queries. */
 const SERIES_MAX = 100_000;
+/** Others get a turn after so many of them. */
+const TURN_SERIES = 500;
 const BUCKETS = 64;
 const BUCKET_LABEL = '__bucket';
 const QUANTILES = [
@@ -74,24 +77,26 @@ export async function summarize(
   ]);
   const [counts, errors, histograms] = answers;
   const groups = new Map<string, Group>();
-  for (const { group, value } of seriesOf(counts, groups)) group.spans += value;
-  for (const { group, value } of seriesOf(errors, groups)) group.errors += value;
-  for (const { group, value, bucket } of seriesOf(histograms, groups)) group.buckets[bucket]! += value;
+  for await (const { group, value } of seriesOf(counts, groups)) group.spans += value;
+  for await (const { group, value } of seriesOf(errors, groups)) group.errors += value;
+  for await (const { group, value, bucket } of seriesOf(histograms, groups)) group.buckets[bucket]! += value;
   const reasons = answers.flatMap(({ isCut, partial }) =>
     isCut ? [`more groups than fit into ${SERIES_MAX} series`, ...partial] : partial,
   );
+  const whole = [...groups.values()].filter((group) => !histograms.isCut || bucketed(group) === group.spans);
   return {
-    body: summaryJson([...groups.values()], groupBy),
+    body: await summaryJson(whole, groupBy),
     inspectedBytes: answers.reduce((sum, { stats }) => sum + stats.inspectedBytes, 0),
     partial: [...new Set(reasons)],
   };
 }
 
-function* seriesOf(
+async function* seriesOf(
   { series }: MetricsAnswer,
   groups: Map<string, Group>,
-): Generator<{ readonly group: Group; readonly value: number; readonly bucket: number }> {
-  for (const text of series) {
+): AsyncGenerator<{ readonly group: Group; readonly value: number; readonly bucket: number }> {
+  for (const [i, text] of series.entries()) {
+    if (i % TURN_SERIES === TURN_SERIES - 1) await nextTurn();
     const { labels = [], value = 0 } = JSON.parse(Buffer.from(text).toString()) as InstantSeries;
     const own = isNil(labels) ? [] : labels.filter(({ key }) => key !== BUCKET_LABEL);
     const key = JSON.stringify(own);
@@ -105,18 +110,26 @@ function* seriesOf(
   }
 }
 
+/** Spans that are in intervals: all that last longer than 1 ns. */
+function bucketed({ buckets }: Group): number {
+  return buckets.reduce((sum, count) => sum + count, 0);
+}
+
 /** The largest groups first. Zero values are left out. */
-function summaryJson(groups: readonly Group[], groupBy: readonly GroupField[]): string {
+async function summaryJson(groups: readonly Group[], groupBy: readonly GroupField[]): Promise<string> {
   if (groups.length === 0) return '{}';
-  const texts = groups
-    .map((group) => ({ spans: group.spans, text: groupJson(group, groupBy) }))
-    .sort((a, b) => b.spans - a.spans || (a.text < b.text ? -1 : 1));
+  const texts: { readonly spans: number; readonly text: string }[] = [];
+  for (const [i, group] of groups.entries()) {
+    if (i % TURN_SERIES === TURN_SERIES - 1) await nextTurn();
+    texts.push({ spans: group.spans, text: groupJson(group, groupBy) });
+  }
+  texts.sort((a, b) => b.spans - a.spans || (a.text < b.text ? -1 : 1));
   return `{"summaries":[${texts.map(({ text }) => text).join()}]}`;
 }
 
-function groupJson({ labels, spans, errors, buckets }: Group, groupBy: readonly GroupField[]): string {
-  // What has no length or 1 ns is in no interval of the histogram.
-  const counted = buckets.reduce((sum, count) => sum + count, 0);
+function groupJson(group: Group, groupBy: readonly GroupField[]): string {
+  const { labels, spans, errors, buckets } = group;
+  const counted = bucketed(group);
   const all = Float64Array.from(buckets, (count, i) => (i === 0 ? count + spans - counted : count));
   const series = groupBy.map(({ field, label }) => {
     const value = labels.find(({ key }) => key === label)?.value;
