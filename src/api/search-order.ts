@@ -3,7 +3,6 @@
 import { TempoError } from '../lib/errors.ts';
 import { NEWEST_FIRST, positionOf } from '../traceql/engine/order.ts';
 import type { Ordered, TraceOrder, TracePosition } from '../traceql/engine/order.ts';
-import type { UrlParams } from './params.ts';
 
 export interface PageParams {
   /** undefined = newest first. */
@@ -23,7 +22,7 @@ const ORDERS: ReadonlyMap<string, TraceOrder> = new Map([
 /** What `cursorBehind` writes. */
 const CURSOR = /^(-?[a-z]+)\.(\d{1,20})\.([0-9a-f]{1,32})$/;
 
-export function parsePage(params: UrlParams): PageParams {
+export function parsePage(params: URLSearchParams): PageParams {
   const sort = params.get('sort') ?? '';
   const cursor = params.get('cursor') ?? '';
   if (sort !== '' && !ORDERS.has(sort)) {

@@ -1,64 +1,19 @@
 // Metrics queries in scan threads: a job makes a part of what it reads, and another one makes the series of
 // all parts.
-import type { JobReport } from '../contracts/query.ts';
 import { MetricsAccumulator, type MetricsLimits } from '../traceql/engine/metrics/accumulate.ts';
 import { finishSeries } from '../traceql/engine/metrics/finish.ts';
-import type { MetricsPart } from '../traceql/engine/metrics/part.ts';
-import { type MetricsRange, intervalCount } from '../traceql/engine/metrics/range.ts';
+import { intervalCount } from '../traceql/engine/metrics/range.ts';
 import { SeriesWriter } from '../traceql/engine/metrics/series-writer.ts';
 import { parse } from '../traceql/parser.ts';
 import { JobReports } from './job-reports.ts';
-import type { QueryInput, ScanFailure } from './scan-job.ts';
+import type {
+  FinishMetricsJob,
+  FinishMetricsJobResult,
+  MetricsAsked,
+  MetricsJob,
+  MetricsJobResult,
+} from './scan-job.ts';
 import type { WalkSources } from './source-walk.ts';
-
-interface MetricsAsked {
-  readonly query: string;
-  readonly range: MetricsRange;
-  /** Values of series and intervals, in a job and in the answer; what is beyond it is left out. */
-  readonly samplesMax: number;
-  /** 0 = none. */
-  readonly exemplarsMax: number;
-}
-
-export interface MetricsJob extends MetricsAsked, QueryInput {
-  readonly kind: 'metrics';
-  /** What is read is told. */
-  readonly isExplained?: boolean | undefined;
-}
-
-export interface FinishMetricsJob extends MetricsAsked {
-  readonly kind: 'finishMetrics';
-  readonly sources: readonly [];
-  readonly parts: readonly MetricsPart[];
-  readonly isInstant: boolean;
-  /** 0 = no limit. */
-  readonly seriesMax: number;
-  readonly format: 'proto' | 'json';
-}
-
-export interface MetricsJobResult {
-  readonly kind: 'metrics';
-  /** undefined = nothing could be read. */
-  readonly part: MetricsPart | undefined;
-  readonly inspectedTraces: number;
-  readonly inspectedSpans: number;
-  readonly inspectedBytes: number;
-  /** When it is explained. */
-  readonly report?: JobReport | undefined;
-  readonly failures: readonly ScanFailure[];
-}
-
-export interface FinishMetricsJobResult {
-  readonly kind: 'finishMetrics';
-  /** One behind the other; series i ends at ends[i]. */
-  readonly bodies: Uint8Array;
-  readonly ends: Float64Array;
-  /** There are more than `seriesMax`. */
-  readonly isCut: boolean;
-  /** There are more than `samplesMax` allows. */
-  readonly isPartial: boolean;
-  readonly failures: readonly ScanFailure[];
-}
 
 export async function scanMetrics(
   job: MetricsJob,

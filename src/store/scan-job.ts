@@ -2,12 +2,8 @@
 import type { JobReport, TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
 import type { Pressure } from '../lib/pressure.ts';
-import type {
-  FinishMetricsJob,
-  FinishMetricsJobResult,
-  MetricsJob,
-  MetricsJobResult,
-} from './metrics-job.ts';
+import type { MetricsPart } from '../traceql/engine/metrics/part.ts';
+import type { MetricsRange } from '../traceql/engine/metrics/range.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
@@ -105,6 +101,31 @@ export interface TagValuesJob extends QueryInput {
   readonly bytesMax: number;
 }
 
+export interface MetricsAsked {
+  readonly query: string;
+  readonly range: MetricsRange;
+  /** Values of series and intervals, in a job and in the answer; what is beyond it is left out. */
+  readonly samplesMax: number;
+  /** 0 = none. */
+  readonly exemplarsMax: number;
+}
+
+export interface MetricsJob extends MetricsAsked, QueryInput {
+  readonly kind: 'metrics';
+  /** What is read is told. */
+  readonly isExplained?: boolean | undefined;
+}
+
+export interface FinishMetricsJob extends MetricsAsked {
+  readonly kind: 'finishMetrics';
+  readonly sources: readonly [];
+  readonly parts: readonly MetricsPart[];
+  readonly isInstant: boolean;
+  /** 0 = no limit. */
+  readonly seriesMax: number;
+  readonly format: 'proto' | 'json';
+}
+
 export type ScanJob =
   | SearchJob
   | TraceJob
@@ -188,6 +209,30 @@ export interface SharedTracesJobResult {
   readonly startMicros: Float64Array;
   readonly endMicros: Float64Array;
   readonly inspectedBytes: number;
+  readonly failures: readonly ScanFailure[];
+}
+
+export interface MetricsJobResult {
+  readonly kind: 'metrics';
+  /** undefined = nothing could be read. */
+  readonly part: MetricsPart | undefined;
+  readonly inspectedTraces: number;
+  readonly inspectedSpans: number;
+  readonly inspectedBytes: number;
+  /** When it is explained. */
+  readonly report?: JobReport | undefined;
+  readonly failures: readonly ScanFailure[];
+}
+
+export interface FinishMetricsJobResult {
+  readonly kind: 'finishMetrics';
+  /** One behind the other; series i ends at ends[i]. */
+  readonly bodies: Uint8Array;
+  readonly ends: Float64Array;
+  /** There are more than `seriesMax`. */
+  readonly isCut: boolean;
+  /** There are more than `samplesMax` allows. */
+  readonly isPartial: boolean;
   readonly failures: readonly ScanFailure[];
 }
 

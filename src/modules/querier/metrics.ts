@@ -2,8 +2,13 @@
 import type { MetricsAnswer, MetricsQuery, QueryStats } from '../../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 import { TimeIsUpError } from '../../lib/errors.ts';
-import type { FinishMetricsJobResult, MetricsJob, MetricsJobResult } from '../../store/metrics-job.ts';
-import type { ScanFailure, ScanResult } from '../../store/scan-job.ts';
+import type {
+  FinishMetricsJobResult,
+  MetricsJob,
+  MetricsJobResult,
+  ScanFailure,
+  ScanResult,
+} from '../../store/scan-job.ts';
 import type { ScanPool } from '../../store/scan-pool.ts';
 import { LateJobs } from './late-jobs.ts';
 import { blockIdOf, type PlannedJob } from './plan.ts';
