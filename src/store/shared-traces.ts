@@ -30,20 +30,22 @@ export async function findSharedTraces(
   const failures: ScanFailure[] = [];
   const parts: Part[] = [];
   const traceCounts = sources.map(() => 0);
-  const newestStarts = sources.map(() => -Infinity);
+  const newestStarts = sources.map(() => Infinity);
   let inspectedBytes = 0;
   for (const [source, ref] of sources.entries()) {
     await guarded(ref, failures, async () => {
+      let newest = -Infinity;
       for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
         signal.throwIfAborted();
         const count = Math.min(spans.traceCount, ref.traceCount ?? Infinity);
         traceCounts[source]! += count;
-        newestStarts[source] = Math.max(newestStarts[source]!, await spans.newestStart(signal));
+        newest = Math.max(newest, await spans.newestStart(signal));
         if (!spans.mayHaveIds(...range)) continue;
         const { ids } = await spans.traceIds(signal);
         const part = idsInRange(ids.subarray(0, count * ID_BYTES), range);
         parts.push({ source, ref, spans, firstRow, ...part });
       }
+      newestStarts[source] = newest;
     });
   }
   const found = findSharedIds(

@@ -5,6 +5,7 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
+import { LateJobs } from '../../src/modules/querier/late-jobs.ts';
 import { mergeFirst, SearchMerge } from '../../src/modules/querier/merge.ts';
 import {
   answerBytes,
@@ -324,6 +325,32 @@ t.test('a querier tells each source that failed once, and lets go of all of them
   t.match(await metrics.text(), /failed_sources_total\{code="block_corrupt"\} 2/);
 });
 
+t.test(
+  'traces that come together have a name for the next query only where all sources were read',
+  async (t) => {
+    const stats = { hasMore: false, inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
+    let failures: SearchJobResult['failures'] = [];
+    const { querier, jobs } = aQuerier((job) => {
+      const places = [
+        [0, 1],
+        [1, 2],
+      ] as const;
+      if (job.kind === 'sharedTraces') return { ...sharedOf(job, [], places), failures };
+      return { kind: 'search', found: packed([]), ...stats, failures: [] };
+    });
+    const names = async () => {
+      jobs.length = 0;
+      const query = { tenant: 'team', query: '{ }', range: ANY, limit: 5, spansPerSpanSet: 3 };
+      await querier.search({ ...query, format: 'json' });
+      return jobs.flatMap((job) => (job.kind === 'search' && job.whole ? [typeof job.whole.name] : []));
+    };
+    failures = [{ source: 'two', code: 'not_found', message: 'no such block' }];
+    t.strictSame(await names(), ['undefined']);
+    failures = [];
+    t.strictSame(await names(), ['string']);
+  },
+);
+
 t.test('sources whose traces are all older than what was found are not searched', async (t) => {
   const asked: string[] = [];
   const { querier } = aQuerier((job) => {
@@ -417,6 +444,7 @@ t.test('answers that are large together wait for each other, small ones do not',
   t.match(await metrics.text(), /tempo_querier_waiting_searches 3\n/);
   client.abort();
   await t.rejects(left, { code: 'cancelled' });
+  await t.rejects(budget.take(2 * MIB, client.signal), { code: 'cancelled' }, 'who has left does not wait');
   large.holds(8 * MIB);
   await Promise.resolve();
   t.strictSame(begun, [], '8 and 1 and 6 MiB are too much');
@@ -556,6 +584,10 @@ t.test('jobs that are not done in time: the others are the answer, which says so
   const part = await querier.search(query, ended.signal);
   t.match(part.stats, { completedJobs: 2, totalJobs: 3 });
   t.equal(part.partial.at(-1), 'query_frontend.api_timeout is over: 1 of 3 parts were not read');
+  const late = new LateJobs(undefined);
+  t.equal(await late.unless(Promise.reject(overdue)), undefined);
+  t.throws(() => late.reasons(3), overdue, 'none was done, and none of the others was begun');
+
   const gone = new AbortController();
   searches = 0;
   isLate = (index) => {

@@ -5,6 +5,7 @@ export class LateJobs {
   private readonly signal: AbortSignal | undefined;
   private readonly counts = new Map<string, number>();
   private last: unknown;
+  private isAnyDone = false;
 
   /** @param signal of the query. */
   constructor(signal: AbortSignal | undefined) {
@@ -14,7 +15,9 @@ export class LateJobs {
   /** What a job answers; undefined when it came too late. */
   async unless<Result>(job: Promise<Result>): Promise<Result | undefined> {
     try {
-      return await job;
+      const result = await job;
+      this.isAnyDone = true;
+      return result;
     } catch (err) {
       const reason = this.reasonOf(err);
       if (reason === undefined) throw err;
@@ -26,9 +29,7 @@ export class LateJobs {
 
   /** What there is to say of an answer. Throws when no job was done: then there is none. */
   reasons(jobs: number): readonly string[] {
-    let late = 0;
-    for (const count of this.counts.values()) late += count;
-    if (late > 0 && late === jobs) throw this.last;
+    if (this.counts.size > 0 && !this.isAnyDone) throw this.last;
     return [...this.counts].map(([reason, count]) => `${reason}: ${count} of ${jobs} parts were not read`);
   }
 

@@ -76,7 +76,10 @@ export class Planner {
       targetBytesPerJob,
       scanThreads,
     ).sort(byNewest);
-    const whole = planWhole({ name, version, sources: ordered }, found, scanThreads);
+    // what lacks the traces of a source is not what others mean by the name
+    const isKept = found.failures.length === 0;
+    const wholeSources = { name: isKept ? name : undefined, version, sources: ordered };
+    const whole = planWhole(wholeSources, found, scanThreads);
     return {
       jobs: [...inPlace, ...whole].sort(byNewest),
       inPlace,
@@ -150,9 +153,12 @@ function asOfNow(source: SourceRef): ScanSource {
   return source.kind === 'head' ? { ...source, traceCount: headCounts(source.sab).traces } : source;
 }
 
-/** Blocks never change, heads grow. */
-function versionOf(source: SourceRef): string {
-  return source.kind === 'head' ? `${headVersion(source.sab)}` : '';
+/**
+ * Blocks never change, heads grow. With the count, because a head may grow after its traces are counted and
+ * before its version is read: what is kept for fewer traces must not answer for more.
+ */
+function versionOf(source: ScanSource): string {
+  return source.kind === 'head' ? `${headVersion(source.sab)}/${source.traceCount}` : '';
 }
 
 /** The source without the traces that are evaluated elsewhere; nothing when that is all of them. */

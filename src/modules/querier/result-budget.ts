@@ -80,6 +80,7 @@ export class ResultBudget {
   /** Until it is its turn: the bytes are counted then. */
   private wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.waiting.size >= WAITING_MAX) return Promise.reject(this.refusal());
+    if (signal?.aborted === true) return Promise.reject(cancelled());
     const { waitMs } = this.options;
     return new Promise((resolve, reject) => {
       const over = (): void => {
@@ -96,7 +97,7 @@ export class ResultBudget {
       };
       const onAbort = (): void => {
         over();
-        reject(new TempoError('cancelled', 'the request was cancelled'));
+        reject(cancelled());
       };
       const late = (): void => {
         over();
@@ -122,4 +123,8 @@ export class ResultBudget {
     const held = `answers of searches hold ${this.heldBytes} bytes of at most ${bytesMax}`;
     return new TempoError('resource_exhausted', `${held}, try again later or with a lower limit`);
   }
+}
+
+function cancelled(): TempoError {
+  return new TempoError('cancelled', 'the request was cancelled');
 }

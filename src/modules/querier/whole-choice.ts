@@ -1,6 +1,7 @@
 // Which of the traces that lie in several sources a search has to bring together: bringing together costs
 // much more than knowing that a trace is too old, or that none of its parts matches.
 import type { ScanSource, SharedTracesJobResult } from '../../store/scan-job.ts';
+import { IntList } from '../../lib/int-list.ts';
 import { blockIdOf } from './plan.ts';
 
 /** Times in microseconds since 1970, exact to one. */
@@ -27,32 +28,36 @@ export function chooseWhole(
   choice: WholeChoice,
 ): Pick<Shared, 'places' | 'newestStarts'> | undefined {
   const { ends, source, row } = shared.places;
-  const ids = sources.map(blockIdOf);
-  const chosen: number[] = [];
+  const { matched } = choice;
+  const rowsOf = sources.map((one) => matched?.get(blockIdOf(one)));
+  const chosen = { ends: new IntList(0), source: new IntList(0), row: new IntList(0) };
+  const chosenMax = ends.length * CHOSEN_SHARE_MAX;
   for (let trace = 0; trace < ends.length; trace++) {
-    if (isInScope(shared, trace, choice) && mayMatch(trace)) chosen.push(trace);
+    const begin = trace === 0 ? 0 : ends[trace - 1]!;
+    const end = ends[trace]!;
+    if (!isInScope(shared, trace, choice) || !mayMatch(begin, end)) continue;
+    for (let place = begin; place < end; place++) {
+      chosen.source.push(source[place]!);
+      chosen.row.push(row[place]!);
+    }
+    chosen.ends.push(chosen.row.length);
+    if (chosen.ends.length > chosenMax) return undefined;
   }
-  if (chosen.length > ends.length * CHOSEN_SHARE_MAX) return undefined;
-  const places = chosen.flatMap((trace) => placesOf(trace));
-  let end = 0;
   return {
     newestStarts: shared.newestStarts,
     places: {
-      ends: sharedArray(chosen.map((trace) => (end += placesOf(trace).length))),
-      source: sharedArray(places.map((place) => source[place]!)),
-      row: sharedArray(places.map((place) => row[place]!)),
+      ends: sharedArray(chosen.ends.view()),
+      source: sharedArray(chosen.source.view()),
+      row: sharedArray(chosen.row.view()),
     },
   };
 
-  function placesOf(trace: number): number[] {
-    const begin = trace === 0 ? 0 : ends[trace - 1]!;
-    return Array.from({ length: ends[trace]! - begin }, (_, i) => begin + i);
-  }
-
-  function mayMatch(trace: number): boolean {
-    const { matched } = choice;
+  function mayMatch(begin: number, end: number): boolean {
     if (matched === undefined) return true;
-    return placesOf(trace).some((place) => matched.get(ids[source[place]!]!)?.has(row[place]!) === true);
+    for (let place = begin; place < end; place++) {
+      if (rowsOf[source[place]!]?.has(row[place]!) === true) return true;
+    }
+    return false;
   }
 }
 
@@ -68,7 +73,7 @@ function isInScope(
   return !isLate && !isOld && !(endMicros[trace]! < fromMicros - TOLERANCE_MICROS);
 }
 
-function sharedArray(items: readonly number[]): Int32Array {
+function sharedArray(items: Int32Array): Int32Array {
   const array = new Int32Array(new SharedArrayBuffer(items.length * Int32Array.BYTES_PER_ELEMENT));
   array.set(items);
   return array;
