@@ -86,6 +86,7 @@ class Visitor {
   }
 
   metrics(stage: MetricsStage, { stages, second }: Query): void {
+    this.hasGroup = true;
     if (stages.some(({ kind }) => kind === 'select')) this.headings.add('Stages behind select');
     if (stage.kind === 'compare') {
       this.headings.add('Counts of compare()');

@@ -68,7 +68,11 @@ const show = (answer: Answer): string => (typeof answer === 'string' ? answer : 
 
 const random = new RandomQueries(new Chance(SEED), VOCABULARY);
 const queries = Array.from({ length: COUNT }, () => random.metrics());
-const alike = queries.filter((query) => deviationsOf(parse(query)).headings.size === 0 && !rootless(query));
+/** Their sum is no double any more. */
+const OVERFLOW = /(avg|sum)_over_time\(span\.odd\.huge\)/;
+const alike = queries.filter(
+  (query) => deviationsOf(parse(query)).headings.size === 0 && !rootless(query) && !OVERFLOW.test(query),
+);
 
 t.setTimeout(TIMEOUT_MS);
 await t.test('random metrics queries', { timeout: TIMEOUT_MS }, async (t) => {

@@ -366,7 +366,7 @@ function toVector(owner: Owner, entries: readonly Entry[]): Vector {
     base: 0n,
     exact: isExact
       ? undefined
-      : BigInt64Array.from(entries, (entry) => entry.integer ?? BigInt(entry.number ?? 0)),
+      : BigInt64Array.from(entries, (entry) => entry.integer ?? BigInt(Math.trunc(entry.number ?? 0))),
     isElement: entries.some((entry) => entry.isElement)
       ? Uint8Array.from(entries, (entry) => (entry.isElement ? 1 : 0))
       : undefined,

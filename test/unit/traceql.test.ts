@@ -4,7 +4,18 @@ import fc from 'fast-check';
 import { RE2JS } from 're2js';
 import t from 'tap';
 import { Bitset } from '../../src/lib/bitset.ts';
-import type { FieldExpr, FieldRef, Hint, Query, SpansetExpr, Stage, Static } from '../../src/traceql/ast.ts';
+import type {
+  FieldExpr,
+  FieldRef,
+  Hint,
+  MetricsName,
+  MetricsStage,
+  Query,
+  SecondStage,
+  SpansetExpr,
+  Stage,
+  Static,
+} from '../../src/traceql/ast.ts';
 import { formatNanos } from '../../src/lib/duration.ts';
 import { parseDuration } from '../../src/traceql/duration.ts';
 import { TraceqlError } from '../../src/traceql/error.ts';
@@ -374,8 +385,71 @@ const { spanset: spansetArb } = fc.letrec<{ spanset: SpansetExpr }>((tie) => ({
     }),
   ),
 }));
+const numberArb = staticArb.filter(({ type }) => type === 'int' || type === 'float' || type === 'duration');
+const aggregateArb = fc.oneof(
+  fc.record({
+    kind: fc.constant('aggregate' as const),
+    name: fc.constant('count' as const),
+    arg: fc.constant(undefined),
+  }),
+  fc.record({
+    kind: fc.constant('aggregate' as const),
+    name: fc.constantFrom('avg', 'min', 'max', 'sum'),
+    arg: fieldArb,
+  }),
+);
+const scalarFilterArb: fc.Arbitrary<Stage> = fc.record({
+  kind: fc.constant('scalarFilter' as const),
+  op: fc.constantFrom('=', '!=', '<', '<=', '>', '>='),
+  lhs: aggregateArb,
+  rhs: fc.record({ kind: fc.constant('literal' as const), value: numberArb }),
+});
+const byArb = fc.array(refArb, { maxLength: 3 });
+const functionArb = (name: MetricsName): fc.Arbitrary<MetricsStage> =>
+  fc.record({
+    kind: fc.constant('metrics' as const),
+    name: fc.constant(name),
+    arg: name === 'rate' || name === 'count_over_time' ? fc.constant(undefined) : refArb,
+    quantiles:
+      name === 'quantile_over_time'
+        ? fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 3 })
+        : fc.constant([]),
+    by: byArb,
+  });
+const metricsArb: fc.Arbitrary<MetricsStage> = fc.oneof(
+  ...(['rate', 'count_over_time', 'min_over_time', 'max_over_time'] as const).map(functionArb),
+  ...(['avg_over_time', 'sum_over_time', 'quantile_over_time', 'histogram_over_time'] as const).map(
+    functionArb,
+  ),
+  fc
+    .record({
+      filter: fieldArb,
+      topN: fc.integer({ min: 1 }),
+      range: fc.option(fc.bigInt({ min: 1n, max: 1n << 62n })),
+    })
+    .map(({ filter, topN, range }) => ({
+      kind: 'compare' as const,
+      filter,
+      topN,
+      start: range ?? 0n,
+      end: range === null ? 0n : range + 1n,
+    })),
+);
+const secondArb: fc.Arbitrary<SecondStage> = fc.oneof(
+  fc.record({
+    kind: fc.constant('rank' as const),
+    name: fc.constantFrom('topk', 'bottomk'),
+    limit: fc.integer({ min: 0 }),
+  }),
+  fc.record({
+    kind: fc.constant('samples' as const),
+    op: fc.constantFrom('=', '!=', '<', '<=', '>', '>='),
+    value: numberArb,
+  }),
+);
 const stageArb: fc.Arbitrary<Stage> = fc.oneof(
   spansetArb,
+  scalarFilterArb,
   fc.record({ kind: fc.constant('by' as const), expr: fieldArb }),
   fc.constant({ kind: 'coalesce' as const }),
   fc.record({
@@ -387,12 +461,19 @@ const hintArb: fc.Arbitrary<Hint> = fc.record({
   name: fc.stringMatching(/^x_[a-z]{1,5}$/),
   value: staticArb,
 });
-const queryArb: fc.Arbitrary<Query> = fc.record({
-  stages: fc.tuple(spansetArb, fc.array(stageArb, { maxLength: 3 })).map(([first, rest]) => [first, ...rest]),
-  metrics: fc.constant(undefined),
-  second: fc.constant([]),
-  hints: fc.array(hintArb, { maxLength: 2 }),
-});
+const functionsArb = fc.oneof(
+  fc.constant({ metrics: undefined, second: [] }),
+  fc.record({ metrics: metricsArb, second: fc.array(secondArb, { maxLength: 3 }) }),
+);
+const queryArb: fc.Arbitrary<Query> = fc
+  .record({
+    stages: fc
+      .tuple(spansetArb, fc.array(stageArb, { maxLength: 3 }))
+      .map(([first, rest]) => [first, ...rest]),
+    functions: functionsArb,
+    hints: fc.array(hintArb, { maxLength: 2 }),
+  })
+  .map(({ stages, functions, hints }) => ({ stages, ...functions, hints }));
 
 await t.test('printed queries parse to the same tree', async () => {
   fc.assert(

@@ -201,7 +201,7 @@ export class LabelPool {
     switch (type) {
       case ValueType.bool:
         this.arena.u8(LABEL_TYPE.bool);
-        this.arena.u8(number === 0 ? 0 : 1);
+        this.arena.u8(Number(number) === 0 ? 0 : 1);
         return this.intern();
       case ValueType.int:
         this.arena.u8(LABEL_TYPE.int);

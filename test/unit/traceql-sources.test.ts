@@ -1,0 +1,123 @@
+// By chance: the same spans answer the same, byte by byte, wherever they lie and however they are split; and
+// metrics of parts come to the metrics of the whole. FUZZ_SEED=N repeats a run.
+import t from 'tap';
+import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
+import { finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
+import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
+import { TraceqlError } from '../../src/traceql/error.ts';
+import { parse } from '../../src/traceql/parser.ts';
+import { validate } from '../../src/traceql/validate.ts';
+import { ArraySource } from '../support/array-source.ts';
+import { Chance } from '../support/fuzz.ts';
+import { START_NANO, type TestSpan } from '../support/otlp.ts';
+import { RandomQueries } from '../support/random-query.ts';
+import { RANDOM_SPANS_VOCABULARY, randomSpans } from '../support/random-spans.ts';
+import { SCRIPT_SOURCES } from '../support/script-sources.ts';
+import type { Search } from '../support/traceql-script.ts';
+
+const SEED = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+const SEARCHES_SECONDS = 8;
+const METRICS_SECONDS = 4;
+const QUERIES_A_CORPUS = 40;
+const SECOND = 1_000_000_000n;
+
+/** The answer, or what is wrong with the query. */
+async function answer(search: Search, query: string): Promise<string> {
+  try {
+    const found = await search(query);
+    return found.map((json) => Buffer.from(json).toString()).join('\n');
+  } catch (error) {
+    if (error instanceof TraceqlError) return error.message;
+    throw new Error(`${query}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function firstDifference(a: string, b: string): string {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  const from = Math.max(0, at - 60);
+  return `${a.slice(from, at + 60)} or ${b.slice(from, at + 60)}`;
+}
+
+await t.test('sources agree', async (t) => {
+  t.comment(`FUZZ_SEED=${SEED}`);
+  const chance = new Chance(SEED);
+  const endsAt = performance.now() + SEARCHES_SECONDS * 1000;
+  const problems: string[] = [];
+  let asked = 0;
+  let found = 0;
+  while (performance.now() < endsAt && problems.length === 0) {
+    const spans = randomSpans(chance, 12);
+    const queries = new RandomQueries(chance, RANDOM_SPANS_VOCABULARY);
+    const searches = new Map<string, Search>();
+    for (const [name, open] of Object.entries(SCRIPT_SOURCES)) {
+      // of several roots it takes the one that is given first
+      if (name !== 'array') searches.set(name, await open(spans));
+    }
+    for (let i = 0; i < QUERIES_A_CORPUS; i++) {
+      const query = queries.search();
+      const want = await answer(searches.get('head')!, query);
+      asked++;
+      if (want.startsWith('{')) found++;
+      for (const [name, search] of searches) {
+        const got = await answer(search, query);
+        if (got !== want) problems.push(`${name}: ${query}: ${firstDifference(got, want)}`);
+      }
+    }
+  }
+  t.same(problems, []);
+  t.ok(found > asked / 4, `${found} of ${asked} found something`);
+});
+
+/** Each part is a job of its own. */
+async function metrics(text: string, parts: readonly (readonly TestSpan[])[]): Promise<string> {
+  const range = {
+    startUnixNano: START_NANO - SECOND,
+    endUnixNano: START_NANO + SECOND,
+    stepNanos: SECOND / 4n,
+    cellsMax: 100_000,
+    exemplarsMax: 0,
+  };
+  const query = parse(text);
+  validate(query);
+  const made = [];
+  for (const spans of parts) {
+    const job = new MetricsAccumulator(query, range, range);
+    await job.add(new ArraySource(spans));
+    made.push(structuredClone(job.part()));
+  }
+  const { series, pool } = finishSeries(query, range, made, range);
+  const writer = new SeriesWriter(range, pool, { format: 'json', isInstant: false });
+  return series.map((one) => rounded(Buffer.from(writer.write(one)).toString())).join('\n');
+}
+
+/** Sums of floats in another order. */
+function rounded(json: string): string {
+  return json.replaceAll(/"value":(-?[\d.e+-]+)/g, (_, value) => `"value":${Number(value).toPrecision(9)}`);
+}
+
+await t.test('metrics of parts come to those of the whole', async (t) => {
+  t.comment(`FUZZ_SEED=${SEED}`);
+  const chance = new Chance(SEED);
+  const endsAt = performance.now() + METRICS_SECONDS * 1000;
+  const problems: string[] = [];
+  let found = 0;
+  while (performance.now() < endsAt && problems.length === 0) {
+    const spans = randomSpans(chance, 20);
+    const queries = new RandomQueries(chance, RANDOM_SPANS_VOCABULARY);
+    const parts = [0, 1, 2].map((n) => spans.filter(({ traceId }) => Number.parseInt(traceId, 16) % 3 === n));
+    for (let i = 0; i < QUERIES_A_CORPUS; i++) {
+      const query = queries.metrics();
+      try {
+        const whole = await metrics(query, [spans]);
+        const sharded = await metrics(query, parts);
+        if (whole !== '') found++;
+        if (whole !== sharded) problems.push(`${query}: ${firstDifference(whole, sharded)}`);
+      } catch (error) {
+        if (!(error instanceof TraceqlError)) throw new Error(query, { cause: error });
+      }
+    }
+  }
+  t.same(problems, []);
+  t.ok(found > 0, `${found} have series`);
+});
