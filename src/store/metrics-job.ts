@@ -2,6 +2,7 @@
 // all parts.
 import { MetricsAccumulator, type MetricsLimits } from '../traceql/engine/metrics/accumulate.ts';
 import { finishSeries } from '../traceql/engine/metrics/finish.ts';
+import { sharedPart } from '../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../traceql/engine/metrics/range.ts';
 import { SeriesWriter } from '../traceql/engine/metrics/series-writer.ts';
 import { parse } from '../traceql/parser.ts';
@@ -31,7 +32,7 @@ export async function scanMetrics(
     });
   });
   const { inspectedTraces, inspectedSpans, inspectedBytes } = metrics;
-  const part = metrics.part();
+  const part = sharedPart(metrics.part());
   const totals = { inspectedTraces, inspectedSpans, inspectedBytes };
   return { kind: 'metrics', part, ...totals, report: reports?.job(), failures };
 }

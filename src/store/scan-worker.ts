@@ -4,7 +4,6 @@ import { TempoError } from '../lib/errors.ts';
 import { collectGarbage, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { followFlag } from './cancel-flag.ts';
-import { partArrays } from '../traceql/engine/metrics/part.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
 
@@ -79,8 +78,6 @@ function largeArrays(result: ScanResult): readonly (ArrayBufferView | undefined)
       return [result.found.bodies, result.found.ids];
     case 'trace':
       return [result.trace];
-    case 'metrics':
-      return result.part === undefined ? [] : partArrays(result.part);
     case 'finishMetrics':
       return [result.bodies];
     default:

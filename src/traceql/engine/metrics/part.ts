@@ -1,4 +1,4 @@
-// The partial result of one job as plain arrays, made to be moved between threads.
+// The partial result of one job as plain arrays, made to go from thread to thread.
 import type { Exemplar } from './exemplars.ts';
 
 export interface MetricsPart {
@@ -20,8 +20,30 @@ export interface MetricsPart {
   readonly exemplars: readonly Exemplar[];
 }
 
-/** What of a part is worth being moved rather than copied. */
-export function partArrays(part: MetricsPart): readonly ArrayBufferView[] {
-  const { values, labels, rows, intervals, cells, rests, weights } = part;
-  return [values, labels, rows, intervals, cells, rests, weights];
+/** The same in shared memory: no thread that it passes has to copy it, whatever its size. */
+export function sharedPart(part: MetricsPart): MetricsPart {
+  return {
+    ...part,
+    values: copied(part.values, new Uint8Array(room(part.values))),
+    valueEnds: copied(part.valueEnds, new Uint32Array(room(part.valueEnds))),
+    labels: copied(part.labels, new Int32Array(room(part.labels))),
+    buckets: copied(part.buckets, new Uint8Array(room(part.buckets))),
+    rows: copied(part.rows, new Int32Array(room(part.rows))),
+    intervals: copied(part.intervals, new Int32Array(room(part.intervals))),
+    cells: copied(part.cells, new Float64Array(room(part.cells))),
+    rests: copied(part.rests, new Float64Array(room(part.rests))),
+    weights: copied(part.weights, new Float64Array(room(part.weights))),
+  };
+}
+
+function room({ byteLength }: ArrayBufferView): SharedArrayBuffer {
+  return new SharedArrayBuffer(byteLength);
+}
+
+function copied<To extends Uint8Array | Uint32Array | Int32Array | Float64Array>(
+  from: ArrayLike<number>,
+  to: To,
+): To {
+  to.set(from);
+  return to;
 }
