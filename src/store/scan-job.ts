@@ -72,6 +72,8 @@ export interface SearchJob extends QueryInput {
   readonly format: 'proto' | 'json';
   /** What is read is told. */
   readonly isExplained?: boolean | undefined;
+  /** Whether the traces are of the times that the meta of their block says is told; of one block only. */
+  readonly areTimesChecked?: boolean | undefined;
 }
 
 export interface TraceJob {
@@ -162,6 +164,8 @@ export interface SearchJobResult {
    * a trace may match though none of its parts does.
    */
   readonly matchedApart?: Int32Array | undefined;
+  /** When it is asked for: each trace overlaps the times of its block, which absurd ones do not widen. */
+  readonly areTimely?: boolean | undefined;
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;

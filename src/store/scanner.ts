@@ -1,6 +1,7 @@
 // What a scan thread does with a job: searches its sources, or finds one trace in them.
 import { resourceSpansJson } from '../api/trace-json.ts';
 import { traceLlmJson } from '../api/trace-llm.ts';
+import type { BlockMeta } from '../block/meta.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import { cutTrace } from '../model/otlp/cut-trace.ts';
 import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
@@ -9,6 +10,7 @@ import { parse } from '../traceql/parser.ts';
 import { looksAtSpansOnly } from '../traceql/engine/span-queries.ts';
 import { isNewestFirst } from '../traceql/engine/order.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
+import type { SpanSource } from '../traceql/source.ts';
 import { BlockOpener } from './block-opener.ts';
 import { JobReports } from './job-reports.ts';
 import { finishMetrics, scanMetrics } from './metrics-job.ts';
@@ -34,6 +36,8 @@ import {
   walkSources,
 } from './source-walk.ts';
 import { scanTagNames, scanTagValues } from './tag-scan.ts';
+
+const MICROS_PER_SECOND = 1e6;
 
 export interface ScannerOptions {
   readonly local: ObjectStore;
@@ -66,6 +70,8 @@ export class Scanner {
     let hasMore = false;
     const isNewest = job.order === undefined || isNewestFirst(job.order);
     // in a job of several sources nobody could tell whose rows they are
+    const checked = job.areTimesChecked === true ? blockMetaOf(job) : undefined;
+    let areTimely = checked !== undefined;
     const matchedApart = looksAtSpansOnly(query) && job.sources.length === 1 ? new IntList(0) : undefined;
     const apartOf = (apart: ApartTraces | undefined) =>
       matchedApart === undefined ? {} : { apartTraces: apart?.traces };
@@ -88,6 +94,7 @@ export class Scanner {
       const outcome = await (reports === undefined
         ? searchSource(query, source, options)
         : reports.note(source, (noted) => searchSource(query, noted, options)));
+      if (checked !== undefined) areTimely &&= await overlapAll(source, checked, signal);
       for (const trace of outcome.found) found.push(trace);
       for (const trace of outcome.matchedApart) matchedApart?.push(trace + (apart?.firstRow ?? 0));
       if (found.length >= job.limit) keepFirst();
@@ -99,7 +106,7 @@ export class Scanner {
     keepFirst();
     const packed = packFound(found, job.format);
     const rows = matchedApart?.view().slice();
-    const outcome = { found: packed, hasMore, matchedApart: rows, report: reports?.job() };
+    const outcome = { found: packed, hasMore, matchedApart: rows, areTimely, report: reports?.job() };
     return { kind: 'search', ...outcome, ...totals, failures };
   }
 
@@ -164,6 +171,23 @@ function searchOptions(job: SearchJob, signal: AbortSignal): SearchOptions {
     ...(endSec === undefined ? {} : { endUnixNano: BigInt(endSec) * 1_000_000_000n }),
     signal,
   };
+}
+
+function blockMetaOf({ sources: [source] }: SearchJob): BlockMeta | undefined {
+  return source?.kind === 'block' ? source.meta : undefined;
+}
+
+/** Does each trace overlap the time range that the block says it has? */
+async function overlapAll(
+  source: SpanSource,
+  { startSec, endSec }: BlockMeta,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { startMicros, endMicros } = await source.traceTimes(signal);
+  const from = startSec * MICROS_PER_SECOND;
+  const to = endSec * MICROS_PER_SECOND;
+  for (let i = 0; i < source.traceCount; i++) if (startMicros[i]! > to || endMicros[i]! < from) return false;
+  return true;
 }
 
 function encodeText(text: string): Uint8Array {

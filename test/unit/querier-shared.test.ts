@@ -1,7 +1,7 @@
 // However spans are cut into heads and blocks, a query answers as over one head with all of them.
 import t from 'tap';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
-import { LocalQuerier } from '../../src/modules/querier/index.ts';
+import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import type { ScanJob, ScanSource } from '../../src/store/scan-job.ts';
 import { Scanner } from '../../src/store/scanner.ts';
@@ -88,7 +88,7 @@ async function cut(next: Next, spans: readonly TestSpan[], backend: MemoryStore)
   return sources;
 }
 
-function querierOver(sources: readonly ScanSource[], backend: MemoryStore) {
+function querierOver(sources: readonly ScanSource[], backend: MemoryStore, resultCache?: LocalResultCache) {
   const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
   const jobs: ScanJob[] = [];
   const querier = new LocalQuerier({
@@ -111,6 +111,7 @@ function querierOver(sources: readonly ScanSource[], backend: MemoryStore) {
     resultBytesMax: 1 << 20,
     idsPerJob: 25,
     sharedCacheBytes: 1 << 20,
+    resultCache,
     jobLimitMs: () => 0,
     nowMs: () => 0,
   });
@@ -239,8 +240,48 @@ t.test(`sources cut at random answer as one head (SHARED_SEED=${SEED})`, async (
     t.same(await tags(parts.querier), await tags(whole.querier), `round ${round}: tags`);
     const looks = parts.jobs.flatMap((job) => (job.kind === 'sharedTraces' ? [job.range.join()] : []));
     t.equal(new Set(looks).size, looks.length, 'what lies in several sources is found once');
+    const handed = parts.jobs.flatMap((job) => (job.kind === 'finishMetrics' ? job.parts : []));
+    const isShared = handed.every(({ cells }) => cells.buffer instanceof SharedArrayBuffer);
+    t.ok(handed.length > 0 && isShared, 'parts of metrics queries are not copied from thread to thread');
   }
 });
+
+t.test(
+  'a kept answer is right for every range around its block, with traces of absurd times too',
+  async (t) => {
+    const backend = new MemoryStore(() => 0);
+    const of = (traceId: number, startUnixNano: bigint) =>
+      aSpan({
+        traceId: hexId(traceId, 16),
+        spanId: hexId(1, 8),
+        startUnixNano,
+        endUnixNano: startUnixNano + SECOND,
+      });
+    const in1998 = 883_612_800n * SECOND;
+    const strays = await asBlock(backend, 'strays', [of(1, START_NANO), of(2, in1998)]);
+    const usual = await asBlock(backend, 'usual', [of(3, START_NANO), of(4, START_NANO + SECOND)]);
+    const found = async (querier: LocalQuerier, startSec: number) => {
+      const range = { startSec, endSec: FIRST_SEC + 90 };
+      const search = {
+        tenant: 'team',
+        query: '{ }',
+        range,
+        limit: 9,
+        spansPerSpanSet: 3,
+        format: 'json',
+      } as const;
+      const { traces, stats } = await querier.search(search);
+      return [traces.map(({ traceId }) => traceId).sort(), stats.inspectedTraces > 0];
+    };
+    const ofStrays = querierOver([strays], backend, new LocalResultCache(1 << 20, new Metrics())).querier;
+    t.same(await found(ofStrays, 1), [['1', '2'], true]);
+    t.same(await found(ofStrays, FIRST_SEC - 90), [['1'], true], 'the other one is not in the range');
+    t.same(await found(ofStrays, 1), [['1', '2'], true]);
+    const ofUsual = querierOver([usual], backend, new LocalResultCache(1 << 20, new Metrics())).querier;
+    t.same(await found(ofUsual, 1), [['3', '4'], true]);
+    t.same(await found(ofUsual, FIRST_SEC - 90), [['3', '4'], false], 'nothing is read again');
+  },
+);
 
 t.test('ids in several lists', (t) => {
   const next = random(7);

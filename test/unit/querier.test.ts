@@ -698,6 +698,7 @@ t.test('what jobs over blocks answered is kept: the same question reads nothing 
   const run = async (): Promise<SearchJobResult> => ({
     kind: 'search',
     found: packed([[`${++runs}`, 5n]]),
+    areTimely: true,
     hasMore: true,
     inspectedTraces: 1,
     inspectedSpans: 2,

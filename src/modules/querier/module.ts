@@ -363,8 +363,8 @@ export class LocalQuerier implements Querier {
   }
 
   private async runSearch(job: SearchJob, options: RunOptions): Promise<SearchJobResult> {
-    return this.cachedJobs.search(job, async () => {
-      const result = await this.pool.run(job, options);
+    return this.cachedJobs.search(job, async (asked) => {
+      const result = await this.pool.run(asked, options);
       if (result.kind !== 'search') throw new Error('a search job answered as something else');
       return result;
     });

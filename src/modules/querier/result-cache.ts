@@ -53,17 +53,19 @@ export class CachedJobs {
     );
   }
 
-  async search(job: SearchJob, run: () => Promise<SearchJobResult>): Promise<SearchJobResult> {
+  async search(job: SearchJob, run: (job: SearchJob) => Promise<SearchJobResult>): Promise<SearchJobResult> {
     const key = this.cache === undefined ? undefined : resultKey(job);
-    if (this.cache === undefined || key === undefined) return run();
+    if (this.cache === undefined || key === undefined) return run(job);
     const cached = await this.cache.get(key);
     this.requests.inc({ result: cached === undefined ? 'miss' : 'hit' });
     // As in Tempo what was not read again does not count.
     if (cached !== undefined) {
       return { ...cached, inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
     }
-    const result = await run();
-    if (result.failures.length === 0) this.cache.set(key, result);
+    const isRanged = job.range.startSec !== undefined || job.range.endSec !== undefined;
+    const result = await run(isRanged ? { ...job, areTimesChecked: true } : job);
+    const isOfAnyRange = !isRanged || result.areTimely === true;
+    if (isOfAnyRange && result.failures.length === 0) this.cache.set(key, result);
     return result;
   }
 }
@@ -72,17 +74,17 @@ export class CachedJobs {
 function resultKey(job: SearchJob): string | undefined {
   const { sources, whole, range, notBeforeUnixNano, isExplained = false } = job;
   if (notBeforeUnixNano !== undefined) return undefined;
-  if (whole !== undefined || sources.length === 0 || isExplained) return undefined;
-  const parts: string[] = [];
-  for (const source of sources) {
-    if (source.kind === 'head' || source.without !== undefined) return undefined;
-    const { meta, rowGroups } = source;
-    if (!coversBlock(range, meta)) return undefined;
-    parts.push(`${meta.blockId} ${rowGroups?.join('-') ?? ''}`);
-  }
+  const [source, ...others] = sources;
+  if (whole !== undefined || source === undefined || others.length > 0 || isExplained) return undefined;
+  if (source.kind === 'head' || source.without !== undefined) return undefined;
+  const { meta, rowGroups } = source;
+  if (!coversBlock(range, meta)) return undefined;
   const { query, limit, spansPerSpanSet, format, order, after } = job;
-  // Both ends are given, or none: then nothing is left out for its time.
   const asked = [
+    meta.blockId,
+    rowGroups?.join('-'),
+    // Both ends are given, or none: then nothing is left out for its time.
+    range.startSec === undefined,
     limit,
     spansPerSpanSet,
     format,
@@ -91,10 +93,10 @@ function resultKey(job: SearchJob): string | undefined {
     after?.value,
     after?.traceId,
   ];
-  return [...parts, range.startSec === undefined, ...asked.map(String), query].join('|');
+  return [...asked.map(String), query].join('|');
 }
 
-/** Of a block that lies within the range nothing is left out. */
+/** Of a block that lies within the range nothing is left out, but traces that are not of its times. */
 function coversBlock(
   { startSec = -Infinity, endSec = Infinity }: SearchJob['range'],
   block: { readonly startSec: number; readonly endSec: number },
