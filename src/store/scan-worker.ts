@@ -19,6 +19,9 @@ const scanner = new Scanner({
 /** Share of the cache that is kept while memory is short. */
 const TIGHT_CACHE_SHARE = 0.25;
 
+/** Pieces of a result that were put together, and what they were made of. */
+const GARBAGE_PER_SENT_BYTE = 4;
+
 const running = new Map<number, AbortController>();
 let turn: Promise<void> = Promise.resolve();
 
@@ -48,7 +51,11 @@ port.on('message', (message: ToScanWorker) => {
       const used = process.threadCpuUsage(before);
       const cpuMicros = used.user + used.system;
       const { cachedBytes } = scanner.blocks;
-      send({ kind: 'done', id, result, cpuMicros, cachedBytes }, buffersOf(result));
+      const buffers = buffersOf(result);
+      const sentBytes = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      send({ kind: 'done', id, result, cpuMicros, cachedBytes }, buffers);
+      // What they were put together from is garbage now.
+      noteReleasedBytes(GARBAGE_PER_SENT_BYTE * sentBytes);
     } catch (err) {
       const code = err instanceof TempoError ? err.code : 'internal';
       send({ kind: 'failed', id, code, message: err instanceof Error ? err.message : String(err) }, []);

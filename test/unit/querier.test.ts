@@ -457,6 +457,9 @@ t.test('answers that are large together wait for each other, small ones do not',
   six.drop();
   four.drop();
   four.drop();
+  while (!/tempo_querier_result_bytes 0\n/.test(await metrics.text())) {
+    await new Promise((resolve) => setTimeout(resolve, 5)); // until garbage was collected
+  }
   t.match(await metrics.text(), /tempo_querier_result_bytes 0\n/);
 
   const impatient = new ResultBudget({ bytesMax: 1, waitMs: 1, metrics: new Metrics() });

@@ -6,6 +6,7 @@ import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 
 /** Answers that are expected to be smaller are begun whatever others hold. */
 const SMALL_BYTES = 1 << 20;
+const LET_GO_MS = 100;
 /** Searches that wait; more are refused. */
 const WAITING_MAX = 100;
 
@@ -64,12 +65,23 @@ export class ResultBudget {
         this.beginWaiting();
       },
       drop: () => {
-        this.heldBytes -= held;
-        if (held > SMALL_BYTES) noteReleasedBytes(held);
+        this.letGo(held);
         held = 0;
-        this.beginWaiting();
       },
     };
+  }
+
+  /** A large answer counts until its memory is free: whoever has just sent it still refers to it. */
+  private letGo(bytes: number): void {
+    const free = (): void => {
+      this.heldBytes -= bytes;
+      this.beginWaiting();
+    };
+    if (bytes <= SMALL_BYTES) return free();
+    setTimeout(() => {
+      noteReleasedBytes(bytes);
+      free();
+    }, LET_GO_MS);
   }
 
   private hasRoom(bytes: number): boolean {
