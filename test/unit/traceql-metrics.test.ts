@@ -259,18 +259,50 @@ await t.test('above the limit a part of the series is there, and right', async (
   for (const by of ['name', 'span.n, name', 'name, .none']) {
     const asked = { ...range, text: `{ } | count_over_time() by (${by})`, isInstant: false };
     const all = (await ask(asked, sources)).series.map((one) => JSON.stringify(one));
-    const some = (await ask({ ...asked, cellsMax: 50 }, sources)).series.map((one) => JSON.stringify(one));
-    t.ok(some.length > 5 && some.length <= 50, `${some.length} of ${all.length}`);
+    const some = (await ask({ ...asked, cellsMax: 800 }, sources)).series.map((one) => JSON.stringify(one));
+    t.ok(some.length > 5 && some.length <= 50 && some.length < all.length, `${some.length} of ${all.length}`);
     t.ok(
       some.every((one) => all.includes(one)),
       'no value lacks a part',
     );
     t.same(
-      (await ask({ ...asked, cellsMax: 50 }, sources)).series,
+      (await ask({ ...asked, cellsMax: 800 }, sources)).series,
       some.map((one) => JSON.parse(one) as unknown),
     );
   }
 });
+
+await t.test('compare() keeps the most frequent values when there are too many', async (t) => {
+  const spans = Array.from({ length: 3000 }, (_, i) =>
+    aSpan({
+      traceId: hexId(i + 1, 16),
+      attributes: [
+        ['unique', `value-${i}`],
+        ['n', BigInt(i % 10 < 6 ? 1 : i % 10 < 9 ? 2 : 3)],
+      ],
+      startUnixNano: START_NANO + BigInt(i),
+    }),
+  );
+  const sources = [0, 1].map((half) => new ArraySource(spans.filter((_, i) => i % 2 === half)));
+  const startUnixNano = START_NANO - 1n;
+  const range = { startUnixNano, endUnixNano: startUnixNano + SECOND, stepNanos: SECOND };
+  const text = '{ } | compare({ status = error }, 2)';
+  const { series } = await ask({ ...range, text, isInstant: false, cellsMax: 20_000 }, sources);
+  const counts = (series as Shown[]).map(({ labels, samples }) => {
+    const [type, attribute] = labels as unknown as [Keyed, Keyed];
+    const value = Object.values(attribute.value)[0];
+    return `${type.value.stringValue} ${attribute.key} ${value} ${samples[0]!.value}`;
+  });
+  const of = (key: string): string[] => counts.filter((one) => one.includes(` ${key} `));
+  t.same(of('span.n'), ['baseline span.n 1 1800', 'baseline span.n 2 900', 'baseline_total span.n nil 3000']);
+  t.equal(of('span.unique').length, 3);
+  t.equal(of('span.unique').at(-1), 'baseline_total span.unique nil 3000');
+});
+
+interface Keyed {
+  readonly key: string;
+  readonly value: { readonly stringValue: string };
+}
 
 await t.test('stages after the function', async (t) => {
   const second = START_NANO / SECOND;

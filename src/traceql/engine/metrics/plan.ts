@@ -27,10 +27,10 @@ export function hasBuckets(stage: MetricsStage): boolean {
 export function shapeOf(stage: MetricsStage, range: MetricsRange): SeriesShape {
   const intervals = intervalCount(range);
   if (stage.kind === 'compare') {
-    return { kind: 'count', width: COMPARE_WIDTH, hasBuckets: false, isCompared: true, intervals };
+    return { kind: 'count', width: COMPARE_WIDTH, hasBuckets: false, frequentMax: stage.topN, intervals };
   }
   const width = stage.by.length;
-  return { kind: CELL_KINDS[stage.name], width, hasBuckets: hasBuckets(stage), isCompared: false, intervals };
+  return { kind: CELL_KINDS[stage.name], width, hasBuckets: hasBuckets(stage), frequentMax: 0, intervals };
 }
 
 const DURATIONS: ReadonlySet<string> = new Set(['span:duration', 'trace:duration', 'event:timeSinceStart']);

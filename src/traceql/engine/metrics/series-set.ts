@@ -12,14 +12,24 @@ export interface SeriesShape {
   /** Labels that a series may have. */
   readonly width: number;
   readonly hasBuckets: boolean;
-  /** Of compare(): the last label is the value. */
-  readonly isCompared: boolean;
+  /**
+   * Of compare(), where the last label is the value: the most frequent values that are wanted. 0 = all series
+   * are.
+   */
+  readonly frequentMax: number;
   readonly intervals: number;
 }
 
 const NOTHING = new Uint8Array(0);
 const UNSEEN = -1;
 const LEFT_OUT = -2;
+
+/** A series costs as much as so many cells. */
+const CELLS_PER_ROW = 16;
+/** In the answer each series has a sample in every interval: so many at most for a cell that may be. */
+const SAMPLES_PER_CELL = 6;
+/** More values of an attribute are kept than compare() asks for: others may turn out to be more frequent. */
+const FREQUENT_MIN = 1000;
 
 /** Below it nothing is left out any more. */
 const SHARE_MIN = 2 ** -24;
@@ -31,6 +41,8 @@ export class SeriesSet {
   /** Of all series about this share is kept: those with the lowest hashes, which are the same in all jobs. */
   share = 1;
   private readonly cellsMax: number;
+  private readonly rowsMax: number;
+  private readonly frequentMax: number;
   /** Values of labels joined one by one: of label 0 and 1, of that and label 2, and so on. */
   private joins: readonly PairTable[] = [];
   private readonly labels: Int32Array;
@@ -42,6 +54,9 @@ export class SeriesSet {
     this.shape = shape;
     this.labels = new Int32Array(shape.width);
     this.cellsMax = cellsMax;
+    const shownMax = (SAMPLES_PER_CELL * cellsMax) / shape.intervals;
+    this.rowsMax = Math.max(1, Math.min(cellsMax / CELLS_PER_ROW, shownMax));
+    this.frequentMax = Math.max(shape.frequentMax, FREQUENT_MIN);
     this.cells = new Cells(shape.kind, shape.intervals);
     this.clear();
   }
@@ -56,13 +71,45 @@ export class SeriesSet {
 
   /** Leaves series out as long as there are too many cells. To be called after what adds some. */
   limit(): void {
-    if (this.share === 1 && !this.cells.isAbove(this.cellsMax)) return;
+    if (this.share === 1 && !this.isAbove()) return;
+    if (this.shape.frequentMax > 0) this.rebuild(this.rareRows());
+    if (this.share === 1 && !this.isAbove()) return;
     do {
-      if (this.cells.isAbove(this.cellsMax)) this.share /= 2;
-      const part = this.toPart();
-      this.clear();
-      this.add(part);
-    } while (this.cells.isAbove(this.cellsMax) && this.share > SHARE_MIN);
+      if (this.isAbove()) this.share /= 2;
+      this.rebuild(undefined);
+    } while (this.isAbove() && this.share > SHARE_MIN);
+  }
+
+  private isAbove(): boolean {
+    return this.rowCount > this.rowsMax || this.cells.isAbove(this.cellsMax);
+  }
+
+  /** @param without rows that are left out. */
+  private rebuild(without: Uint8Array | undefined): void {
+    const part = this.toPart(without);
+    this.clear();
+    this.add(part);
+  }
+
+  /** Of each attribute and side the values that are not among the most frequent ones. */
+  private rareRows(): Uint8Array {
+    const { cells, rowCount } = this;
+    const totals = new Float64Array(rowCount);
+    cells.forEach((row, _, slot) => (totals[row]! += cells.valueAt(slot)));
+    const byAttribute = new Map<number, number[]>();
+    for (let row = 0; row < rowCount; row++) {
+      const attribute = this.joins.at(-1)!.first[row]!;
+      const others = byAttribute.get(attribute);
+      if (others === undefined) byAttribute.set(attribute, [row]);
+      else others.push(row);
+    }
+    const rare = new Uint8Array(rowCount);
+    for (const rows of byAttribute.values()) {
+      if (rows.length <= this.frequentMax) continue;
+      rows.sort((a, b) => totals[b]! - totals[a]! || a - b);
+      for (const row of rows.slice(this.frequentMax)) rare[row] = 1;
+    }
+    return rare;
   }
 
   private isKept(row: number): boolean {
@@ -72,7 +119,7 @@ export class SeriesSet {
   /** From 0 to below 1, of the texts of the labels; totals of compare() are 0 and always kept. */
   private hashOf(group: number): number {
     const labels = this.labelsOf(group);
-    if (this.shape.isCompared && labels.at(-1) === NO_VALUE) return 0;
+    if (this.shape.frequentMax > 0 && labels.at(-1) === NO_VALUE) return 0;
     let hash = 0x811c9dc5;
     for (const label of labels) {
       const bytes = label === NO_VALUE ? NOTHING : this.pool.bytes(label);
@@ -187,13 +234,15 @@ export class SeriesSet {
     return ids;
   }
 
-  toPart(): MetricsPart {
+  /** @param without rows that are left out. */
+  toPart(without?: Uint8Array): MetricsPart {
     const { cells } = this;
     const rowOf = new Int32Array(this.rowCount).fill(UNSEEN);
     const used: number[] = [];
     let count = 0;
     cells.forEach((row) => {
-      if (rowOf[row] === UNSEEN) rowOf[row] = this.isKept(row) ? used.push(row) - 1 : LEFT_OUT;
+      if (rowOf[row] === UNSEEN)
+        rowOf[row] = without?.[row] !== 1 && this.isKept(row) ? used.push(row) - 1 : LEFT_OUT;
       if (rowOf[row]! >= 0) count++;
     });
     const part = {
