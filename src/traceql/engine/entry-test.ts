@@ -217,14 +217,19 @@ export function restrictionOf(
   return equals === undefined ? ofTypes : { ...ofTypes, equals };
 }
 
-/** The owners that have an entry accepted by the test. */
-export function matchOwners(vector: Vector, test: EntryTest): Bitset {
+/** Where few owners matter, the entries of others are passed over: below this share of all. */
+const FEW_SHARE = 1 / 4;
+
+/** The owners that have an entry accepted by the test; others than `within` need not be among them. */
+export function matchOwners(vector: Vector, test: EntryTest, within?: Bitset): Bitset {
   const { count, owners } = vector;
   const matched = new Bitset(count === 0 ? 0 : owners === undefined ? count : owners[count - 1]! + 1);
   if (count === 0 || test.kind === 'never') return matched;
+  const isFew = within !== undefined && owners === undefined && within.count() <= count * FEW_SHARE;
+  const entries = isFew ? within.toArray() : undefined;
   if (test.kind === 'exists') markExisting(vector, matched);
-  else if (test.kind === 'bytes') markBytes(vector, test, matched);
-  else markNumbers(vector, test, matched);
+  else if (test.kind === 'bytes') markBytes(vector, test, entries, matched);
+  else markNumbers(vector, test, entries, matched);
   return matched;
 }
 
@@ -237,13 +242,21 @@ function markExisting(vector: Vector, matched: Bitset): void {
   }
 }
 
-function markBytes(vector: Vector, test: Extract<EntryTest, { kind: 'bytes' }>, matched: Bitset): void {
+/** @param entries that matter; undefined = all. */
+function markBytes(
+  vector: Vector,
+  test: Extract<EntryTest, { kind: 'bytes' }>,
+  entries: Int32Array | undefined,
+  matched: Bitset,
+): void {
   const { count, owners, type, str, table } = vector;
   if (str === undefined || table === undefined) return;
   const types = typeof type === 'number' ? undefined : type;
   if (types === undefined && type !== test.type) return;
   const decided = new Uint8Array(table.size); // 0 not yet, 1 no, 2 yes
-  for (let i = 0; i < count; i++) {
+  const length = entries?.length ?? count;
+  for (let k = 0; k < length; k++) {
+    const i = entries === undefined ? k : entries[k]!;
     if (types !== undefined && types[i] !== test.type) continue;
     const id = str[i]!;
     let answer = decided[id]!;
@@ -255,7 +268,13 @@ function markBytes(vector: Vector, test: Extract<EntryTest, { kind: 'bytes' }>, 
   }
 }
 
-function markNumbers(vector: Vector, test: Extract<EntryTest, { kind: 'number' }>, matched: Bitset): void {
+/** @param entries that matter; undefined = all. */
+function markNumbers(
+  vector: Vector,
+  test: Extract<EntryTest, { kind: 'number' }>,
+  entries: Int32Array | undefined,
+  matched: Bitset,
+): void {
   const { count, owners, type, num, base, exact } = vector;
   if (num === undefined) return;
   const types = typeof type === 'number' ? undefined : type;
@@ -264,8 +283,12 @@ function markNumbers(vector: Vector, test: Extract<EntryTest, { kind: 'number' }
   // Subtracting in integers keeps times exact: they are stored as base + small number.
   const wanted = integer === undefined ? test.value - Number(base) : Number(integer - base);
   const wantedExact = exactlyWanted(integer, base, wanted, exact);
-  if (types === undefined && wantedExact === undefined) return markPlain(vector, num, wanted, test, matched);
-  for (let i = 0; i < count; i++) {
+  if (types === undefined && wantedExact === undefined && entries === undefined) {
+    return markPlain(vector, num, wanted, test, matched);
+  }
+  const length = entries?.length ?? count;
+  for (let k = 0; k < length; k++) {
+    const i = entries === undefined ? k : entries[k]!;
     if (types !== undefined && !acceptsType(test, types[i] as ValueType)) continue;
     let order = compareNumbers(num[i]!, wanted);
     if (order === 0 && wantedExact !== undefined) order = compareNumbers(integerAt(vector, i), wantedExact);

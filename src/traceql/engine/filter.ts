@@ -166,7 +166,9 @@ async function fieldCondition(
   const spans = new Bitset(await scan.spanCount());
   for (const field of storedFields(ref)) {
     const vector = await scan.vector(field, rows, restrictionOf(field, [test]));
-    const found = await scan.spansOf(matchOwners(vector, test), ownerOf(field), within);
+    const owner = ownerOf(field);
+    const matched = matchOwners(vector, test, owner === 'span' ? within : undefined);
+    const found = await scan.spansOf(matched, owner, within);
     spans.or(found);
   }
   return spans;
