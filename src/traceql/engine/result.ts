@@ -62,8 +62,9 @@ export class ResultWriter {
     out.begin();
     const duration = (facts.endUnixNano - facts.startUnixNano) / NANOS_PER_MILLI;
     out.raw(`{"traceID":"${traceIdText(facts.id)}"`);
-    const service = facts.hasRoot ? facts.rootService : NO_ROOT;
-    if (service !== '') this.member(',"rootServiceName":', service);
+    // a root of a service without a name is none to Tempo, whose blocks do not tell these apart
+    const service = facts.rootService === '' ? NO_ROOT : facts.rootService;
+    this.member(',"rootServiceName":', service);
     if (facts.hasRoot && facts.rootName !== '') this.member(',"rootTraceName":', facts.rootName);
     if (facts.startUnixNano !== 0n) out.raw(`,"startTimeUnixNano":"${facts.startUnixNano}"`);
     if (duration > 0n) out.raw(`,"durationMs":${BigInt.asUintN(32, duration)}`);
