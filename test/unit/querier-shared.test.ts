@@ -88,7 +88,13 @@ async function cut(next: Next, spans: readonly TestSpan[], backend: MemoryStore)
   return sources;
 }
 
-function querierOver(sources: readonly ScanSource[], backend: MemoryStore, resultCache?: LocalResultCache) {
+function querierOver(
+  sources: readonly ScanSource[],
+  backend: MemoryStore,
+  resultCache?: LocalResultCache,
+  samplesMax = 1_000_000,
+) {
+  const metrics = new Metrics();
   const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
   const jobs: ScanJob[] = [];
   const querier = new LocalQuerier({
@@ -102,12 +108,12 @@ function querierOver(sources: readonly ScanSource[], backend: MemoryStore, resul
     },
     recent: { recentSources: () => Promise.resolve({ sources, complete: true, release: () => {} }) },
     logger: silentLogger,
-    metrics: new Metrics(),
+    metrics,
     targetBytesPerJob: 1000,
     scanThreads: 2,
     concurrentJobs: 1000,
     metricsJobs: { targetBytesPerJob: 1000, concurrentJobs: 1000 },
-    samplesMax: 1_000_000,
+    samplesMax,
     resultBytesMax: 1 << 20,
     idsPerJob: 25,
     sharedCacheBytes: 1 << 20,
@@ -115,7 +121,7 @@ function querierOver(sources: readonly ScanSource[], backend: MemoryStore, resul
     jobLimitMs: () => 0,
     nowMs: () => 0,
   });
-  return { querier, jobs };
+  return { querier, jobs, metrics };
 }
 
 const QUERIES = [
@@ -282,6 +288,31 @@ t.test(
     t.same(await found(ofUsual, FIRST_SEC - 90), [['3', '4'], false], 'nothing is read again');
   },
 );
+
+t.test('a metrics query with too many samples is told', async (t) => {
+  const spans = makeSpans(random(3), 60);
+  const { querier, metrics } = querierOver(
+    [asHead('whole', spans)],
+    new MemoryStore(() => 0),
+    undefined,
+    100,
+  );
+  const startUnixNano = START_NANO - (START_NANO % SECOND);
+  const { series: found, partial } = await querier.metrics({
+    tenant: 'team',
+    query: '{ } | rate() by (span:id, trace:id)',
+    startUnixNano,
+    endUnixNano: startUnixNano + 70n * SECOND,
+    stepNanos: 70n * SECOND,
+    isInstant: true,
+    exemplarsMax: 0,
+    seriesMax: 0,
+    format: 'json',
+  });
+  t.ok(found.length > 0 && found.length <= 100);
+  t.same(partial, ['more than 100 samples: a part of the series is here']);
+  t.match(await metrics.text(), /tempo_querier_limited_metrics_queries_total 1/);
+});
 
 t.test('ids in several lists', (t) => {
   const next = random(7);

@@ -29,6 +29,8 @@ export interface MetricsScan {
 interface FoundMetrics {
   readonly answer: MetricsAnswer;
   readonly failures: readonly ScanFailure[];
+  /** Series were left out. */
+  readonly isLimited: boolean;
 }
 
 const NANOS_PER_SECOND = 1_000_000_000n;
@@ -68,7 +70,8 @@ export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promi
   const stats = statsOf(scan, done);
   const reports = done.flatMap(({ report }) => report ?? []);
   const answer = { series: bodiesOf(finished), isCut: finished.isCut, stats, partial, reports };
-  return { answer, failures: done.flatMap(({ failures }) => failures) };
+  const failures = done.flatMap((one) => one.failures);
+  return { answer, failures, isLimited: finished.isPartial };
 }
 
 function metricsResult(result: ScanResult): MetricsJobResult {

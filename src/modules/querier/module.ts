@@ -105,6 +105,7 @@ export class LocalQuerier implements Querier {
   private readonly cachedJobs: CachedJobs;
   private readonly results: ResultBudget;
   private readonly failedSources: Counter;
+  private readonly limitedMetrics: Counter;
   private readonly jobsPerQuery: Histogram;
 
   constructor(options: QuerierOptions) {
@@ -122,6 +123,10 @@ export class LocalQuerier implements Querier {
       'tempo_querier_failed_sources_total',
       'Blocks or heads that a query could not read; its answer was partial.',
       ['code'],
+    );
+    this.limitedMetrics = options.metrics.counter(
+      'tempo_querier_limited_metrics_queries_total',
+      'Metrics queries that had more samples than querier.metrics.max_samples: some series were left out.',
     );
     this.jobsPerQuery = options.metrics.histogram(
       'tempo_query_frontend_jobs_per_query',
@@ -195,7 +200,7 @@ export class LocalQuerier implements Querier {
       const run = { tenant, signal };
       const plan = await this.plan(gathered, 'metrics', run, metricsJobs.targetBytesPerJob);
       const { sources, partial } = gathered;
-      const { answer, failures } = await findMetrics(query, {
+      const { answer, failures, isLimited } = await findMetrics(query, {
         pool: this.pool,
         sources,
         plan,
@@ -204,6 +209,7 @@ export class LocalQuerier implements Querier {
         ...this.pace(signal, metricsJobs.concurrentJobs),
       });
       this.report(failures, partial);
+      if (isLimited) this.limitedMetrics.inc();
       return { ...answer, partial: [...partial, ...answer.partial] };
     } finally {
       gathered.release();
