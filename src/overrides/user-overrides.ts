@@ -6,6 +6,7 @@ import type { Service } from '../lib/service.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter, Metrics } from '../telemetry/metrics.ts';
+import type { TenantActivity } from '../telemetry/tenant-activity.ts';
 import type { Overrides } from './overrides.ts';
 import { parseJson, type UserLimits, userLimitsFromPlain } from './user-limits.ts';
 
@@ -18,6 +19,7 @@ export interface UserOverridesOptions {
 }
 
 export interface UserOverridesMetrics {
+  readonly tenants: TenantActivity;
   readonly lists: Counter;
   readonly fetches: Counter;
   readonly failedFetches: Counter;
@@ -33,6 +35,7 @@ export function createUserOverridesMetrics(metrics: Metrics): UserOverridesMetri
     metrics.counter(`tempo_overrides_user_configurable_overrides_${name}`, help, labels);
   const tenant = ['tenant'];
   return {
+    tenants: metrics.tenants,
     lists: named('list_total', 'Looks for limits that tenants have set.'),
     fetches: named('fetch_total', 'Reads of what a tenant has set.', tenant),
     failedFetches: named('fetch_failed_total', 'Reads of what a tenant has set that found nothing.', tenant),
@@ -93,11 +96,13 @@ export class UserOverrides implements Service {
 
   /** What a tenant has set; undefined = nothing. */
   get(tenant: string): Promise<UserLimits | undefined> {
+    this.#options.metrics.tenants.seen(tenant);
     return this.#inTurn(() => this.#read(tenant));
   }
 
   /** @param make the new limits, given those of before; they hold at once. */
   set(tenant: string, make: (before: UserLimits | undefined) => UserLimits): Promise<UserLimits> {
+    this.#options.metrics.tenants.seen(tenant);
     return this.#inTurn(async () => {
       const limits = make(await this.#read(tenant));
       await this.#options.store.write(keyOf(tenant), new TextEncoder().encode(JSON.stringify(limits)));

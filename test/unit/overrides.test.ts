@@ -542,6 +542,11 @@ t.test('limits that a tenant sets itself: the bucket', async (t) => {
   t.match(text, 'tempo_overrides_user_configurable_overrides_reload_failed_total 2\n');
   t.match(text, 'tempo_overrides_user_configurable_overrides_list_total 3\n');
   t.match(text, 'tempo_overrides_user_configurable_overrides_fetch_total{tenant="two"} 2\n');
+  t.equal(await userOverrides.get('stranger'), undefined);
+  t.match(await metrics.text(), 'tenant="stranger"');
+  metrics.tenants.sweep(-1);
+  await metrics.forgotten;
+  t.notMatch(await metrics.text(), 'tenant="stranger"', 'names of strangers are forgotten as others are');
   // Changes of one tenant do not take each other back.
   const adding = (name: string) =>
     userOverrides.set('two', (before) => ({

@@ -64,9 +64,13 @@ export class FrontendMetrics {
     for (const op of ['traces', 'search', 'metadata', 'metrics']) this.#durations.zero({ op });
   }
 
+  /** A tenant has asked for something: scan threads and others may have counted it. */
+  asked(tenant: string): void {
+    this.#activity.seen(tenant);
+  }
+
   answered(query: AnsweredQuery): void {
     const { op, tenant, durationMs, inspectedBytes, outcome } = query;
-    this.#activity.seen(tenant);
     this.#durations.observe({ op }, durationMs / 1000);
     const result = outcome === 'canceled' ? 'canceled' : 'completed';
     this.#queries.inc({ tenant, op, result });

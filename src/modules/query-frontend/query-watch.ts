@@ -73,6 +73,7 @@ export class QueryWatch {
     const inspectedBytes = seen.bytes;
     const status = failure === undefined ? asked.status : httpStatusOf(failure);
     const outcome = outcomeOf(failure, status);
+    if (tenant !== undefined) metrics.asked(tenant);
     const isCounted = tenant !== undefined && !query.isSubRequest;
     if (isCounted) metrics.answered({ op, tenant, durationMs, inspectedBytes, outcome });
     log.write({ ...asked, tenant: tenant ?? '', durationMs, inspectedBytes, responseBytes, status, failure });
