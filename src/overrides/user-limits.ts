@@ -46,6 +46,8 @@ interface Group {
 }
 
 const UINT32_MAX = 0xffff_ffff;
+/** Objects and lists within each other; what can be set needs fewer than ten. */
+const NESTING_MAX = 64;
 
 const leaf = (read: Leaf['read']): Leaf => ({ kind: 'leaf', read });
 const group = (fields: Group['fields']): Group => ({ kind: 'group', fields });
@@ -169,11 +171,26 @@ export function userLimitsFromPlain(plain: unknown): UserLimits {
 
 /** @throws TempoError invalid_argument. */
 export function parseJson(body: Uint8Array): unknown {
+  let value: unknown;
   try {
-    return JSON.parse(new TextDecoder().decode(body));
+    value = JSON.parse(new TextDecoder().decode(body));
   } catch (err) {
     throw new TempoError('invalid_argument', err instanceof Error ? err.message : String(err), err);
   }
+  if (isNestedTooDeeply(value)) throw wrong('', `nested more than ${NESTING_MAX} deep`);
+  return value;
+}
+
+/** Level by level, as what goes down by calls would end at the size of the stack. */
+function isNestedTooDeeply(value: unknown): boolean {
+  let level = [value];
+  for (let depth = 0; depth <= NESTING_MAX; depth++) {
+    level = level.flatMap((one): unknown[] =>
+      typeof one === 'object' && one !== null ? Object.values(one) : [],
+    );
+    if (level.length === 0) return false;
+  }
+  return true;
 }
 
 /** RFC 7386: what is null goes, objects are merged, all else is replaced. */
