@@ -69,12 +69,14 @@ export class ServerMetrics implements CallObserver {
 
   /** Measures the HTTP requests of a server. */
   observe(app: FastifyInstance): void {
-    app.addHook('onRequest', async (request) => {
-      this.#inflight.inc({ method: request.method, route: routeName(request.routeOptions.url) });
+    app.addHook('onRequest', async (request, reply) => {
+      const labels = { method: request.method, route: routeName(request.routeOptions.url) };
+      this.#inflight.inc(labels);
+      // There is no `onResponse` when the client leaves before it has got all.
+      reply.raw.once('close', () => this.#inflight.dec(labels));
     });
     app.addHook('onResponse', async (request, reply) => {
       const labels = { method: request.method, route: routeName(request.routeOptions.url) };
-      this.#inflight.dec(labels);
       const status_code = String(reply.statusCode);
       this.#seconds.observe({ ...labels, status_code, ws: 'false' }, reply.elapsedTime / 1000);
       this.#bytesIn.observe(labels, Number(request.headers['content-length'] ?? 0));

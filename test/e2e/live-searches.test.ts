@@ -1,4 +1,5 @@
 // Searches while spans come in and heads are cut: every trace of every answer is whole.
+import { get } from 'node:http';
 import t from 'tap';
 import { httpExport, metric, until } from '../support/hostile.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
@@ -170,5 +171,19 @@ t.test(
       await until(async () => (await metric(tempo, 'tempo_querier_result_bytes')) === 0),
       'once it is sent',
     );
+    // In the middle of the answer: it has begun, and nobody reads on.
+    await new Promise((resolve, reject) => {
+      const request = get(tempo.url + path, (response) => {
+        t.equal(response.statusCode, 200);
+        request.destroy();
+      });
+      request.on('close', resolve).on('error', reject);
+    });
+    t.ok(
+      await until(async () => (await metric(tempo, 'tempo_querier_result_bytes')) === 0),
+      'half an answer is not held',
+    );
+    const inWork = 'tempo_inflight_requests{method="GET",route="api_search"}';
+    t.ok(await until(async () => (await metric(tempo, inWork)) === 0), 'and the request is over');
   },
 );
