@@ -175,7 +175,11 @@ export function parseJson(body: Uint8Array): unknown {
   try {
     value = JSON.parse(new TextDecoder().decode(body));
   } catch (err) {
-    throw new TempoError('invalid_argument', err instanceof Error ? err.message : String(err), err);
+    throw new TempoError(
+      'invalid_argument',
+      `no valid JSON: ${err instanceof Error ? err.message : String(err)}`,
+      err,
+    );
   }
   if (isNestedTooDeeply(value)) throw wrong('', `nested more than ${NESTING_MAX} deep`);
   return value;

@@ -40,7 +40,10 @@ function compile(pattern: string): RegexMatcher | string {
   try {
     return new Re2Matcher(RE2JS.compile(pattern, RE2JS.DOTALL));
   } catch (err) {
-    return (err as Error).message.replace(/^error parsing regexp: /, '');
+    // The library writes the flag before the pattern.
+    return (err as Error).message
+      .replace(/^error parsing regexp: /, '')
+      .replace(`\`(?s)${pattern}\``, () => `\`${pattern}\``);
   }
 }
 

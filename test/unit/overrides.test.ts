@@ -454,7 +454,7 @@ t.test('limits that a tenant sets itself: what cannot be', async (t) => {
     [{ nope: 1 }, 'overrides: found unknown field: nope'],
     ['{"__proto__": {}}', 'overrides: found unknown field: __proto__'],
     ['[]', 'overrides: must be an object'],
-    ['', 'Unexpected end of JSON input'],
+    ['', 'no valid JSON: Unexpected end of JSON input'],
     [`${'{"a":'.repeat(50_000)}1${'}'.repeat(50_000)}`, 'overrides: nested more than 64 deep'],
     [{ forwarders: 'f' }, 'forwarders: must be a list'],
     [{ forwarders: [1] }, 'forwarders[0]: must be a text'],

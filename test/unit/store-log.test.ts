@@ -1,9 +1,12 @@
 // The write-ahead log: what was acknowledged is read back, whatever happens to the files.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { TempoError } from '../../src/lib/errors.ts';
 import { type LogFiles, realFiles } from '../../src/store/log/files.ts';
 import { FrameType, type RangeRecord } from '../../src/store/log/frame.ts';
@@ -518,6 +521,18 @@ t.test('records tell after a restart what is in blocks', async (t) => {
   await again.close();
 });
 
+/** The pid of a process that has ended and is listed until its parent ends. */
+async function aZombie(t: Test): Promise<number> {
+  const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  t.teardown(() => parent.kill('SIGKILL'));
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const pid = Number(line.toString());
+  while (!fs.readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')) await turn();
+  return pid;
+}
+
 t.test('the lock of a data folder', async (t) => {
   const folder = aFolder();
   fs.mkdirSync(folder);
@@ -529,7 +544,13 @@ t.test('the lock of a data folder', async (t) => {
   const ticksOf = (pid: number): string =>
     fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')[19]!;
   const parent = process.ppid;
+  const unreaped = await aZombie(t);
   const cases = [
+    {
+      name: 'its holder was killed, and its parent has not asked',
+      holder: { pid: unreaped, startTicks: ticksOf(unreaped), pidNamespace: mine },
+      want: 'no error',
+    },
     {
       name: 'its holder lives',
       holder: { pid: parent, startTicks: ticksOf(parent), pidNamespace: mine },

@@ -199,6 +199,7 @@ await t.test('errors of meaning', async (t) => {
     { input: '{ status = 3 }', want: 'binary operations must operate on the same type: status = 3' },
     { input: '{ kind = "x" }', want: 'binary operations must operate on the same type: kind = `x`' },
     { input: '{ name =~ "[" }', want: 'invalid regex: `[`, missing closing ]: `[`' },
+    { input: '{ name =~ "(" }', want: 'invalid regex: `(`, missing closing ): `(`' },
     { input: '{ name =~ 1 }', want: 'binary operations must operate on the same type: name =~ 1' },
     { input: '{ name = nil }', want: 'name=nil is not valid because intrinsics cannot be nil' },
     { input: '{ span:id > "a" }', want: 'operator not supported for IDs: >' },

@@ -1,6 +1,8 @@
 // The lock of a data folder: one process at a time. Node has no flock, so the lock is a symbolic link whose
 // target names its holder: made at one stroke with its content, and on a full disk too. It is stale when that
-// process is gone; a holder in another pid namespace (a container) is known by its heartbeat.
+// process has ended, be it still listed because its parent has not asked for its status: right after kill -9,
+// or below a first process that never asks. A holder in another pid namespace (a container) is known by its
+// heartbeat.
 import * as fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TempoError } from '../../lib/errors.ts';
@@ -19,6 +21,8 @@ export interface FolderLock {
 const HEARTBEAT_MS = 2000;
 /** A foreign holder that has not touched its lock for this long is gone. */
 const FOREIGN_STALE_MS = 5 * HEARTBEAT_MS;
+/** How long the threads of a killed holder are waited for. */
+const ENDING_MS = 10_000;
 
 /** Locks held by this process: its own pid in a file says nothing about them. */
 const held = new Set<string>();
@@ -71,13 +75,42 @@ function describe(pid: number): Holder {
   return { pid, startTicks: startTicks(pid), pidNamespace: pidNamespace() };
 }
 
-/** Field 22 of /proc/<pid>/stat; the name in field 2 may hold spaces. Empty where there is no /proc. */
 function startTicks(pid: number): string {
+  return statFields(pid)[19] ?? '';
+}
+
+/**
+ * The fields of /proc/<pid>/stat from the third on; the name in the second may hold spaces. None where there
+ * is no /proc.
+ */
+function statFields(pid: number): string[] {
   try {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
-    return '';
+    return [];
+  }
+}
+
+/**
+ * A process that was killed is a zombie at once, but its other threads may still end what they write: waits
+ * for them.
+ */
+async function hasEnded(pid: number): Promise<boolean> {
+  const waitUntil = Date.now() + ENDING_MS;
+  while (statFields(pid)[0] === 'Z') {
+    if (threadsOf(pid) <= 1) return true;
+    if (Date.now() > waitUntil) return false;
+    await delay(20);
+  }
+  return startTicks(pid) === '';
+}
+
+function threadsOf(pid: number): number {
+  try {
+    return fs.readdirSync(`/proc/${pid}/task`).length;
+  } catch {
+    return 0;
   }
 }
 
@@ -100,7 +133,8 @@ async function liveHolder(path: string): Promise<Holder | undefined> {
   } catch (err) {
     if (err instanceof Error && 'code' in err && err.code === 'ESRCH') return undefined;
   }
-  return startTicks(holder.pid) === holder.startTicks ? holder : undefined;
+  if (startTicks(holder.pid) !== holder.startTicks) return undefined;
+  return holder.startTicks !== '' && (await hasEnded(holder.pid)) ? undefined : holder;
 }
 
 function readHolder(path: string): Holder | undefined {
