@@ -215,6 +215,7 @@ await t.test('exemplars', async (t) => {
       t.equal(value, sample!.value, 'the value of its sample');
     }
   }
+  t.ok(listed(await of('{ } | rate()', 100)).length > 60, 'of few intervals each has more');
   const byName = await of('{ kind = internal } | max_over_time(duration) by (name)', 20);
   t.ok(listed(byName).length >= 10);
   for (const { labels: group, exemplars = [] } of byName) {

@@ -22,7 +22,8 @@ export interface Exemplar {
   readonly labels: readonly { readonly key: string; readonly value: Uint8Array }[];
 }
 
-const PER_SLICE = 2;
+/** The range is cut into slices of so many exemplars or, where it has few intervals, of more. */
+const PER_SLICE_MIN = 2;
 const NANOS_PER_MILLI = 1_000_000n;
 const ID_BYTES = 16;
 
@@ -35,7 +36,8 @@ export interface ExemplarSource {
 }
 
 export class Exemplars {
-  private readonly max: number;
+  private readonly slices: number;
+  private readonly perSlice: number;
   private readonly range: MetricsRange;
   private readonly fields: readonly FieldRef[];
   /** By slice of the range, lowest priority first. */
@@ -43,7 +45,8 @@ export class Exemplars {
 
   /** @param max in all; 0 = none. */
   constructor(query: Query, range: MetricsRange, max: number) {
-    this.max = max;
+    this.slices = Math.max(1, Math.min(Math.floor(max / PER_SLICE_MIN), intervalCount(range)));
+    this.perSlice = Math.floor(max / this.slices);
     this.range = range;
     this.fields = labelFields(query);
   }
@@ -57,17 +60,16 @@ export class Exemplars {
     const others = this.kept.get(slice) ?? [];
     others.push(exemplar);
     others.sort((a, b) => a.priority - b.priority || a.timestampMs - b.timestampMs);
-    this.kept.set(slice, others.slice(0, Math.min(PER_SLICE, this.max)));
+    this.kept.set(slice, others.slice(0, this.perSlice));
   }
 
   private sliceOf(interval: number): number {
-    const slices = Math.max(1, Math.floor(this.max / PER_SLICE));
-    return Math.floor((interval * Math.min(slices, intervalCount(this.range))) / intervalCount(this.range));
+    return Math.floor((interval * this.slices) / intervalCount(this.range));
   }
 
   private isWanted(interval: number, priority: number): boolean {
     const others = this.kept.get(this.sliceOf(interval));
-    if (others === undefined || others.length < Math.min(PER_SLICE, this.max)) return true;
+    if (others === undefined || others.length < this.perSlice) return true;
     return priority < others.at(-1)!.priority;
   }
 
@@ -105,10 +107,10 @@ export class Exemplars {
       if (!this.isWanted(timed.intervals[k]!, priority)) continue;
       const slice = this.sliceOf(timed.intervals[k]!);
       const others = bySlice.get(slice) ?? [];
-      if (others.length === PER_SLICE && priority >= others.at(-1)!.priority) continue;
+      if (others.length === this.perSlice && priority >= others.at(-1)!.priority) continue;
       const id = ids.slice(trace * ID_BYTES, (trace + 1) * ID_BYTES);
       others.push({ k, priority, id });
-      bySlice.set(slice, others.sort((a, b) => a.priority - b.priority).slice(0, PER_SLICE));
+      bySlice.set(slice, others.sort((a, b) => a.priority - b.priority).slice(0, this.perSlice));
     }
     const pool = new LabelPool();
     return [...bySlice.values()]
