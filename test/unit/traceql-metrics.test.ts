@@ -314,6 +314,10 @@ await t.test('stages after the function', async (t) => {
     aSpan({
       name,
       spanId: hexId(i + 1, 8),
+      attributes: [
+        ['n', BigInt((i % 4) - 2)],
+        ['f', (i % 4) - 1.5],
+      ],
       startUnixNano: startUnixNano + BigInt(i + 1),
       endUnixNano: startUnixNano + BigInt(i + 1_000_001),
     }),
@@ -322,6 +326,10 @@ await t.test('stages after the function', async (t) => {
   const answers: Record<string, string> = {
     '{ } | rate() by (name) | topk(2)': 'a 3 0 b 2 0',
     '{ } | rate() by (name) | bottomk(2)': 'c 2 0 d 1 0',
+    '{ } | rate() by (span.n) | topk(1)': '-1 2 0',
+    '{ } | rate() by (span.n) | bottomk(1)': '0 2 0',
+    '{ } | rate() by (span.f) | topk(2)': '-1.5 2 0 -0.5 2 0',
+    '{ } | rate() by (span.f) | bottomk(1)': '0.5 2 0',
     '{ } | rate() by (name) > 1': 'a 3 - b 2 - c 2 -',
     '{ } | rate() by (name) >= 1 != 2.0': 'a 3 - d 1 -',
     '{ } | rate() by (name) < 3 | topk(1)': 'a - 0 b 2 -',
@@ -358,5 +366,5 @@ function shown({ labels, samples }: Shown, startUnixNano: bigint): string {
     const found = samples.find(({ timestampMs }) => timestampMs === at(i));
     return found === undefined ? '-' : (found.value ?? 0);
   };
-  return `${labels[0]!.value.stringValue} ${sample(1n)} ${sample(2n)}`;
+  return `${Object.values(labels[0]!.value)[0]} ${sample(1n)} ${sample(2n)}`;
 }

@@ -46,7 +46,7 @@ function unitsOf(bytes: Uint8Array): string {
 
 /**
  * Decides between equal samples for topk and bottomk, as Tempo does: positive when `a` counts as the larger,
- * which is the text that comes first, and of other values the larger one.
+ * which is the text that comes first, and of other values the larger one, negative ones above all others.
  */
 export function compareTies(a: ResultSeries, b: ResultSeries, pool: LabelPool): number {
   const longest = Math.max(a.labels.length, b.labels.length);
@@ -59,7 +59,7 @@ export function compareTies(a: ResultSeries, b: ResultSeries, pool: LabelPool): 
     if (byText !== 0) return byText;
     const byKey = compareUnits(right?.key ?? '', left?.key ?? '');
     if (byKey !== 0) return byKey;
-    const byValue = compareUnits(leftValue, rightValue);
+    const byValue = compareUnits(unsigned(leftValue), unsigned(rightValue));
     if (byValue !== 0) return byValue;
   }
   return 0;
@@ -67,6 +67,21 @@ export function compareTies(a: ResultSeries, b: ResultSeries, pool: LabelPool): 
 
 function compareUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** A number by its bits, in which the sign counts most. */
+function unsigned(value: string): string {
+  const type = value.charCodeAt(0);
+  const first = value.charCodeAt(1);
+  if (type === LABEL_TYPE.int) return value[0]! + String.fromCharCode(first ^ 0x80) + value.slice(2);
+  if (type !== LABEL_TYPE.double) return value;
+  // Of a negative double all bits are turned around.
+  const isNegative = (first & 0x80) === 0;
+  let bits = String.fromCharCode(first ^ (isNegative ? 0xff : 0x80));
+  for (let i = 2; i < value.length; i++) {
+    bits += String.fromCharCode(value.charCodeAt(i) ^ (isNegative ? 0xff : 0));
+  }
+  return value[0]! + bits;
 }
 
 /** Of strings only. */
