@@ -372,6 +372,29 @@ t.test('a large answer is the same, sent as a stream while others get their turn
   t.ok(sent > 0 && sent < many.length * texts.at(-1)!.length, `${sent} bytes were made`);
 });
 
+t.test('a large answer that nobody reads is given up', async (t) => {
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) });
+  const { app, answers } = setUp(false, { logger, answerStallMs: 100 });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => app.close());
+  const body = utf8(`{"traceID":"1","rootTraceName":"${'x'.repeat(700_000)}"}`);
+  const traces = Array.from({ length: 400 }, () => ({
+    traceId: '1',
+    startUnixNano: 1n,
+    durationNanos: 1n,
+    body,
+  }));
+  answers.search = { hasMore: false, stats: NO_STATS, partial: [], traces };
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+  t.teardown(() => socket.destroy());
+  socket.pause();
+  socket.write('GET /api/search HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  while (lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  const made = Number(/ response_size=(\d+) /.exec(lines[0]!)?.[1]);
+  t.ok(made > 0 && made < traces.length * body.length, `${made} bytes were made`);
+});
+
 t.test('paths without an id are none', async (t) => {
   const { get } = setUp();
   for (const path of ['/api/traces/', '/api/v2/traces/', '/api/traces/a%2Fb', '/api/traces']) {

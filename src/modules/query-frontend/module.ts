@@ -20,6 +20,7 @@ import { type OpenQuery, QueryWatch } from './query-watch.ts';
 import { type Op, Reads, type ReadsOptions } from './reads.ts';
 import { type Handler, paramsOf, type Route, searchNotes, send } from './request.ts';
 import { searchJson, searchProtoParts } from './search-response.ts';
+import { endWhenStalled } from './stalled.ts';
 import { addStreamingMethods } from './streaming.ts';
 import { addTagRoutes } from './tags.ts';
 import { addTraceRoutes } from './traces.ts';
@@ -36,6 +37,8 @@ export interface QueryFrontendOptions extends ReadsOptions {
   readonly logHeaders: string;
   /** Streamed answers are split into messages of about this size; 0 = as large as clients take. */
   readonly packetBytesMax: number;
+  /** A large answer of which nothing could be sent for that long is given up. */
+  readonly answerStallMs?: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Of each kind of query; without them every answer is good enough. */
@@ -47,6 +50,9 @@ const QUERIER_ROOT = '/querier';
 
 /** Clients refuse messages over 4 MiB. */
 const PACKET_BYTES_MAX = 3 << 20;
+
+/** As long as gRPC waits for a reader (`src/rpc/grpc-http2.ts`). */
+const ANSWER_STALL_MS = 30_000;
 
 export class QueryFrontend {
   private readonly options: QueryFrontendOptions;
@@ -72,8 +78,8 @@ export class QueryFrontend {
     const prefix = this.options.httpApiPrefix;
     const onResponse = async (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
       this.answered(request, reply);
-    const onSend = async (request: FastifyRequest, _reply: FastifyReply, body: unknown): Promise<unknown> =>
-      this.measured(request, body);
+    const onSend = async (request: FastifyRequest, reply: FastifyReply, body: unknown): Promise<unknown> =>
+      this.measured(request, reply, body);
     const routeAt =
       (root: string): Route =>
       (path, op, handler) => {
@@ -133,10 +139,13 @@ export class QueryFrontend {
     }
   }
 
-  private measured(request: FastifyRequest, body: unknown): unknown {
+  private measured(request: FastifyRequest, reply: FastifyReply, body: unknown): unknown {
     const query = this.open.get(request);
     if (query === undefined) return body;
-    if (isStream(body)) return Readable.from(counted(body, query), { objectMode: false });
+    if (isStream(body)) {
+      endWhenStalled(reply.raw, this.options.answerStallMs ?? ANSWER_STALL_MS);
+      return Readable.from(counted(body, query), { objectMode: false });
+    }
     const isSized = typeof body === 'string' || body instanceof Uint8Array;
     if (isSized) query.responseBytes = Buffer.byteLength(body);
     return body;
