@@ -230,9 +230,9 @@ t.test('a log that is cut at any byte of its last frames gives back all that is 
   const ends: number[] = [];
   for (const body of bodies) {
     await first.log.push('one', body, 1);
-    ends.push(first.log.current!.sizeBytes);
+    ends.push(first.segments.written!.sizeBytes);
   }
-  const file = first.log.current!.path;
+  const file = first.segments.written!.path;
   const image = fs.readFileSync(file);
   await first.close();
   const want = bodies.map((body) => hex(body));
@@ -270,9 +270,9 @@ t.test('a flipped byte costs its frame only, and is told', async (t) => {
   const ends: number[] = [];
   for (const body of bodies) {
     await first.log.push('one', body, 1);
-    ends.push(first.log.current!.sizeBytes);
+    ends.push(first.segments.written!.sizeBytes);
   }
-  const file = first.log.current!.path;
+  const file = first.segments.written!.path;
   await first.close();
   const image = fs.readFileSync(file);
   const padding = ends[1]! - ends[0]! - 40 - 3 - 50;
@@ -363,7 +363,7 @@ t.test('formats of the log', async (t) => {
     const data = aFolder();
     const first = await open(data, { format });
     await first.log.push('one', aBody(1, 100), 1);
-    const file = first.log.current!.path;
+    const file = first.segments.written!.path;
     await first.close();
     const image = fs.readFileSync(file);
     t.equal(image[8], format);
@@ -495,6 +495,53 @@ t.test(
     await again.close();
   },
 );
+
+t.test('a segment that begins while another is being deleted stays', async (t) => {
+  const data = aFolder();
+  const held = { create: Promise.withResolvers<void>(), remove: Promise.withResolvers<void>() };
+  let isHeld = false;
+  const deletion = Promise.withResolvers<void>();
+  const removals: string[] = [];
+  const files: LogFiles = {
+    ...realFiles,
+    create: async (file) => {
+      if (isHeld) await held.create.promise;
+      return realFiles.create(file);
+    },
+    remove: async (file) => {
+      removals.push(path.basename(file));
+      if (isHeld) await held.remove.promise;
+      await realFiles.remove(file);
+    },
+    write: async (fd, parts, offset) => {
+      // The first frames of the segment come when the deletion has gone as far as it can.
+      if (isHeld && offset > 0) {
+        held.remove.resolve();
+        await deletion.promise;
+      }
+      await realFiles.write(fd, parts, offset);
+    },
+  };
+  const harness = await open(data, { segmentBytes: 1000, files });
+  const { log, segments } = harness;
+  await log.push('a', aBody(1, 1000), 1);
+  segments.cover('a', 1);
+  isHeld = true;
+  const pushed = log.push('a', aBody(2, 500), 1);
+  // Between the two segments none is being written.
+  while (segments.written !== undefined) await turn();
+  void log.deleteCovered().then(deletion.resolve);
+  while (removals.length === 0) await turn();
+  held.create.resolve();
+  await pushed;
+  t.strictSame(removals, [segmentName(1)]);
+  t.strictSame(
+    pushesOnDisk(data).map(({ sequence }) => sequence),
+    [2],
+    'what was acknowledged is on disk',
+  );
+  await harness.close();
+});
 
 t.test('records tell after a restart what is in blocks', async (t) => {
   const data = aFolder();

@@ -81,7 +81,6 @@ export class Log {
   private pumping = false;
   private stopped = false;
   private fd: number | undefined;
-  private segment: Segment | undefined;
   private needsSync = false;
   private syncTimer: NodeJS.Timeout | undefined;
   private readonly idle = new Set<() => void>();
@@ -102,11 +101,6 @@ export class Log {
 
   get lastSequence(): number {
     return this.sequence;
-  }
-
-  /** The segment being written. */
-  get current(): Segment | undefined {
-    return this.segment;
   }
 
   /** Resolves when the push is durable. The body must not change until then. */
@@ -327,9 +321,10 @@ export class Log {
 
   /** The segment for the next group; begins another when it is full. */
   private async openSegment(firstSequence: number): Promise<Segment> {
-    if (this.segment !== undefined && this.segment.sizeBytes < this.options.segmentBytes) return this.segment;
+    const { files, folder, segments, segmentBytes } = this.options;
+    const { written } = segments;
+    if (written !== undefined && written.sizeBytes < segmentBytes) return written;
     await this.closeSegment();
-    const { files, folder, segments } = this.options;
     const number = segments.nextNumber;
     const path = `${folder}/${segmentName(number)}`;
     const fd = await files.create(path);
@@ -344,9 +339,8 @@ export class Log {
     }
     const sizeBytes = SEGMENT_HEAD_BYTES;
     const segment: Segment = { number, path, sizeBytes, firstSequence, lastSequence: new Map() };
-    segments.add(segment);
+    segments.begin(segment);
     this.fd = fd;
-    this.segment = segment;
     void this.deleteCovered();
     return segment;
   }
@@ -354,7 +348,7 @@ export class Log {
   private async closeSegment(): Promise<void> {
     const { fd } = this;
     this.fd = undefined;
-    this.segment = undefined;
+    this.options.segments.endCurrent();
     if (fd === undefined) return;
     if (this.needsSync) await this.options.files.datasync(fd).catch((err) => this.syncFailed(err));
     this.needsSync = false;
@@ -375,7 +369,7 @@ export class Log {
   /** Deletes the segments that nobody needs. */
   async deleteCovered(): Promise<void> {
     try {
-      await this.options.segments.deleteCovered(this.segment);
+      await this.options.segments.deleteCovered();
     } catch (err) {
       this.options.logger.error('log segment cannot be deleted', { err });
     }

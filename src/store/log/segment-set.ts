@@ -17,6 +17,7 @@ export class SegmentSet {
   private readonly files: LogFiles;
   private readonly folder: string;
   private deleting: Promise<void> | undefined;
+  private current: Segment | undefined;
 
   constructor(folder: string, files: LogFiles) {
     this.folder = folder;
@@ -43,6 +44,21 @@ export class SegmentSet {
     this.segments.push(segment);
   }
 
+  /** Adds the one that is written from now on: it stays until `endCurrent`, even while it is empty. */
+  begin(segment: Segment): void {
+    this.segments.push(segment);
+    this.current = segment;
+  }
+
+  endCurrent(): void {
+    this.current = undefined;
+  }
+
+  /** The segment being written. */
+  get written(): Segment | undefined {
+    return this.current;
+  }
+
   /** No segment has frames before this one. */
   get firstSequence(): number {
     return this.segments[0]?.firstSequence ?? 0;
@@ -62,15 +78,16 @@ export class SegmentSet {
   }
 
   /** Deletes what nobody needs, except the segment that is being written. */
-  deleteCovered(current: Segment | undefined): Promise<void> {
-    this.deleting = (this.deleting ?? Promise.resolve()).then(() => this.deleteOldest(current));
+  deleteCovered(): Promise<void> {
+    this.deleting = (this.deleting ?? Promise.resolve()).then(() => this.deleteOldest());
     return this.deleting;
   }
 
-  private async deleteOldest(current: Segment | undefined): Promise<void> {
+  private async deleteOldest(): Promise<void> {
     for (;;) {
       const oldest = this.segments[0];
-      if (oldest === undefined || oldest === current || oldest.lastSequence.size > 0) return;
+      // Which one is being written may change while another is deleted.
+      if (oldest === undefined || oldest === this.current || oldest.lastSequence.size > 0) return;
       await this.files.remove(oldest.path);
       await this.files.syncFolder(this.folder);
       this.segments.shift();
