@@ -217,12 +217,23 @@ export interface MetricsAnswer {
   readonly reports?: readonly JobReport[];
 }
 
+/** A metrics query while it runs. */
+export interface MetricsProgress {
+  /** So far; the totals are those of the answer. */
+  readonly stats: QueryStats;
+  /**
+   * The series of what was read so far, as those of the answer, without exemplars. Costs a job. undefined:
+   * some are left out already, or it is too late to make them.
+   */
+  seriesSoFar(): Promise<readonly Uint8Array[] | undefined>;
+}
+
 export interface Querier {
-  /** @param onProgress is told when more of the jobs are done, with a way to ask what they read so far. */
+  /** @param onProgress is called as often as a job is done, with the same object. */
   metrics(
     query: MetricsQuery,
     signal?: AbortSignal,
-    onProgress?: (statsOf: () => QueryStats) => void,
+    onProgress?: (progress: MetricsProgress) => void,
   ): Promise<MetricsAnswer>;
   /** Signals and progress are those of `search`. */
   tagNames(

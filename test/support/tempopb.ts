@@ -152,7 +152,7 @@ const Sample: Message = {
   1: { name: 'value', kind: 'double' },
   2: { name: 'timestampMs', kind: 'int64' },
 };
-const TimeSeries: Message = {
+export const TimeSeries: Message = {
   1: { name: 'labels', kind: KeyValue, repeated: true },
   2: { name: 'samples', kind: Sample, repeated: true },
   4: { name: 'exemplars', kind: Exemplar, repeated: true },
@@ -217,7 +217,12 @@ function encodeField(number: number, kind: FieldOf['kind'], value: unknown): Uin
     content,
   ];
   if (kind === 'string') return bytes(Buffer.from(value as string));
-  if (kind === 'uint32' || kind === 'uint64') {
+  if (kind === 'double') {
+    const content = Buffer.alloc(8);
+    content.writeDoubleLE(value as number);
+    return [encodeVarint(BigInt(number * 8 + 1)), content];
+  }
+  if (kind === 'uint32' || kind === 'uint64' || kind === 'int64') {
     return [encodeVarint(BigInt(number * 8)), encodeVarint(BigInt(value as number | string))];
   }
   if (typeof kind === 'string') throw new Error(`fields of kind ${kind} are not written`);

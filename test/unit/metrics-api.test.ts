@@ -4,7 +4,7 @@ import fastify from 'fastify';
 import t from 'tap';
 import { httpStatusOf } from '../../src/api/errors.ts';
 import { type MetricsLimits, parseInstantParams, parseRangeParams } from '../../src/api/metrics-params.ts';
-import type { MetricsAnswer, MetricsQuery, Querier, QueryStats } from '../../src/contracts/query.ts';
+import type { MetricsAnswer, MetricsProgress, MetricsQuery, Querier } from '../../src/contracts/query.ts';
 import { QueryFrontend } from '../../src/modules/query-frontend/index.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -16,6 +16,7 @@ import {
   QueryInstantResponse,
   QueryRangeRequest,
   QueryRangeResponse,
+  TimeSeries,
 } from '../support/tempopb.ts';
 
 const NOW_MS = 1_795_213_468_000;
@@ -44,7 +45,7 @@ const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 function setUp(
   answer: (
     query: MetricsQuery,
-    report: (statsOf: () => QueryStats) => void,
+    report: (progress: MetricsProgress) => void,
   ) => MetricsAnswer | Promise<MetricsAnswer>,
 ) {
   const asked: MetricsQuery[] = [];
@@ -81,6 +82,7 @@ function setUp(
     urlDenyList: [],
     logHeaders: '',
     packetBytesMax: 300,
+    earlySeriesMs: 0,
     logger: createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) }),
     tagValueBytesMax: () => 0,
     recentMs: 0,
@@ -283,23 +285,74 @@ t.test('streams: series in messages of a size, each whole', async (t) => {
   t.match(asked.at(-1), { startUnixNano: 5n, endUnixNano: 7n });
 });
 
-t.test('streams: a slow query tells how far it is', async (t) => {
-  let finish = (): void => {};
-  const { stream } = setUp(async (_query, report) => {
-    report(() => ({ ...NO_STATS, totalJobs: 3, completedJobs: 1 }));
-    report(() => ({ ...NO_STATS, totalJobs: 3, completedJobs: 2 }));
-    await new Promise<void>((resolve) => (finish = resolve));
-    return { ...NONE, stats: { ...NO_STATS, totalJobs: 3, completedJobs: 3 } };
-  });
-  const request = encodeMessage(QueryInstantRequest, { query: '{} | rate()' });
-  const { messages } = await stream('MetricsQueryInstant', request, () => finish());
-  t.same(
-    messages.map((message) => decodeMessage(QueryInstantResponse, message)),
-    [
-      { series: [], metrics: { completedJobs: 2, totalJobs: 3 } },
-      { series: [], metrics: { completedJobs: 3, totalJobs: 3 } },
-    ],
+/** Of a series of the given labels and samples. */
+function seriesOf(text: string, ...samples: { readonly value: number; readonly timestampMs: bigint }[]) {
+  const labels = [{ key: 'a', value: { stringValue: text } }];
+  return encodeMessage(TimeSeries, { labels, samples });
+}
+
+t.test('streams: a slow query tells how far it is, and the series so far', async (t) => {
+  let early: readonly Uint8Array[] | undefined = [seriesOf('one')];
+  const ask = async (query: string) => {
+    let finish = (): void => {};
+    const { stream } = setUp(async (_query, report) => {
+      const seriesSoFar = async () => Promise.resolve(early);
+      const progress = (completedJobs: number): MetricsProgress => ({
+        stats: { ...NO_STATS, totalJobs: 3, completedJobs },
+        seriesSoFar,
+      });
+      report(progress(1));
+      report(progress(2));
+      await new Promise<void>((resolve) => (finish = resolve));
+      const stats = { ...NO_STATS, totalJobs: 3, completedJobs: 3 };
+      return { ...NONE, series: [seriesOf('one'), seriesOf('two')], stats };
+    });
+    const request = encodeMessage(QueryRangeRequest, { query, start: 1n, end: SECOND, step: SECOND });
+    const { messages } = await stream('MetricsQueryRange', request, () => finish());
+    return messages.map((message) => decodeMessage(QueryRangeResponse, message));
+  };
+  const labels = (text: string) => [{ key: 'a', value: { stringValue: text } }];
+  const last = {
+    series: [{ labels: labels('one') }, { labels: labels('two') }],
+    metrics: { completedJobs: 3, totalJobs: 3 },
+  };
+  const metrics = { completedJobs: 2, totalJobs: 3 };
+  t.match(await ask('{} | rate() by (.a)'), [{ series: [{ labels: labels('one') }], metrics }, last]);
+  const without = [{ series: [], metrics }, last];
+  for (const query of ['{} | rate() by (.a) | topk(1)', '{} | rate() by (.a) > 1', '{} | compare({})']) {
+    t.match(await ask(query), without, `${query}: series may drop out again`);
+  }
+  early = undefined;
+  t.match(await ask('{} | rate() by (.a)'), without, 'some are left out');
+  early = Array.from({ length: 30 }, (_, i) => seriesOf(`${i}${'x'.repeat(50)}`));
+  t.match(await ask('{} | rate() by (.a)'), without, 'more than a few messages');
+});
+
+t.test('streams: a series that is larger than a message comes in pieces', async (t) => {
+  const samples = Array.from({ length: 100 }, (_, i) => ({ value: i + 0.5, timestampMs: BigInt(i + 1) }));
+  const exemplars = [{ value: 3, timestampMs: 7n }];
+  const labels = [{ key: 'a', value: { stringValue: 'big' } }];
+  const big = encodeMessage(TimeSeries, { labels, samples, exemplars });
+  const series = [seriesOf('small'), big, seriesOf('other')];
+  const { stream } = setUp(() => ({ ...NONE, series }));
+  const request = encodeMessage(QueryRangeRequest, { query: '{} | rate()', start: 1n, end: SECOND });
+  const { messages } = await stream('MetricsQueryRange', request);
+  t.ok(messages.length > 5 && messages.every(({ length }) => length <= 350), `${messages.length} messages`);
+  const decoded = messages.flatMap(
+    (message) => decodeMessage(QueryRangeResponse, message)['series'] as Record<string, never>[],
   );
+  const pieces = decoded.slice(1, -1);
+  t.ok(pieces.every((piece) => JSON.stringify(piece['labels']) === JSON.stringify(labels)));
+  t.same(
+    pieces.flatMap((piece) => piece['samples'] as unknown[]),
+    samples.map(({ value, timestampMs }) => ({ value, timestampMs: String(timestampMs) })),
+  );
+  t.same(
+    pieces.flatMap((piece) => (piece['exemplars'] ?? []) as unknown[]),
+    [{ value: 3, timestampMs: '7' }],
+  );
+  const huge = setUp(() => ({ ...NONE, series: [seriesOf('x'.repeat(5 << 20))] }));
+  await t.rejects(huge.stream('MetricsQueryRange', request), { code: 'too_large' });
 });
 
 t.test('summary: counts, errors and quantiles of each group', async (t) => {

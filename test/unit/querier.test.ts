@@ -3,6 +3,7 @@ import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
+import type { MetricsProgress } from '../../src/contracts/query.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
 import { LateJobs } from '../../src/modules/querier/late-jobs.ts';
@@ -630,10 +631,19 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
   const asked: ScanJob[] = [];
   const base = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };
   let isLate = true;
+  let early = 0;
+  const soFar = (job: Extract<ScanJob, { kind: 'finishMetrics' }>): ScanResult => {
+    early++;
+    if (early === 2) throw new TempoError('resource_exhausted', 'queue is full');
+    const bodies = Uint8Array.of(9);
+    const isCut = early === 3;
+    return { kind: job.kind, bodies, ends: Float64Array.of(1), isCut, isPartial: false, failures: [] };
+  };
   const { querier, counts } = aQuerier((job) => {
     asked.push(job);
     if (job.kind === 'sharedTraces') return sharedOf(job, [], []);
     if (job.kind === 'finishMetrics') {
+      if (job.exemplarsMax === 0) return soFar(job);
       const bodies = new Uint8Array([1, 2, 3]);
       return {
         kind: job.kind,
@@ -657,14 +667,16 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
     endUnixNano: 2_000_000_001n,
     stepNanos: 500_000_000n,
     isInstant: false,
-    exemplarsMax: 0,
+    exemplarsMax: 7,
     seriesMax: 2,
     format: 'json',
   } as const;
   const completed: number[] = [];
-  const answer = await querier.metrics(query, undefined, (statsOf) =>
-    completed.push(statsOf().completedJobs),
-  );
+  const series: ReturnType<MetricsProgress['seriesSoFar']>[] = [];
+  const answer = await querier.metrics(query, undefined, (progress) => {
+    completed.push(progress.stats.completedJobs);
+    series.push(progress.seriesSoFar());
+  });
   const jobs = asked.filter(({ kind }) => kind === 'metrics');
   t.equal(jobs.length, 5, 'one for the head, two for each block');
   t.match(jobs[0], { query: query.query, range: { startUnixNano: 1n, stepNanos: 500_000_000n } });
@@ -690,6 +702,11 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
   t.equal(counts.released, 1);
   isLate = false;
   t.equal((await querier.metrics(query)).stats.completedJobs, 5);
+  t.same(await Promise.all(series), [[Uint8Array.of(9)], undefined, undefined, [Uint8Array.of(9)]]);
+  let late: MetricsProgress | undefined;
+  await querier.metrics(query, undefined, (progress) => (late = progress));
+  asked.splice(0);
+  t.equal(await late!.seriesSoFar(), undefined, 'too late');
 });
 
 t.test('what jobs over blocks answered is kept: the same question reads nothing again', async (t) => {

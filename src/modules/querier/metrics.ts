@@ -1,10 +1,10 @@
 // Metrics queries: a job for each part of the sources, then one that makes the series of all parts.
-import type { MetricsAnswer, MetricsQuery, QueryStats } from '../../contracts/query.ts';
+import type { MetricsAnswer, MetricsProgress, MetricsQuery, QueryStats } from '../../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
-import { TimeIsUpError } from '../../lib/errors.ts';
+import { TempoError, TimeIsUpError } from '../../lib/errors.ts';
 import type {
   FinishMetricsJobResult,
-  MetricsJob,
+  MetricsAsked,
   MetricsJobResult,
   ScanFailure,
   ScanResult,
@@ -23,7 +23,7 @@ export interface MetricsScan {
   /** Jobs at a time. */
   readonly concurrency: number;
   readonly signal: AbortSignal | undefined;
-  readonly onProgress: ((statsOf: () => QueryStats) => void) | undefined;
+  readonly onProgress: ((progress: MetricsProgress) => void) | undefined;
 }
 
 interface FoundMetrics {
@@ -53,17 +53,29 @@ export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promi
   };
   const late = new LateJobs(signal);
   const results = new Map<PlannedJob, MetricsJobResult>();
-  await runJobs(plan.jobs, { concurrency, signal }, async (planned, end) => {
-    const { input, affinity } = planned;
-    const job = { kind: 'metrics', ...asked, isExplained: query.isExplained, ...input } as const;
-    const run = scan.pool.run(job, { tenant: query.tenant, affinity, signal: end });
-    const result = await late.unless(run);
-    if (result === undefined) return;
-    results.set(planned, metricsResult(result));
-    onProgress?.(() => statsOf(scan, [...results.values()]));
-  });
   // in the order of the jobs, so that the same query gives the same answer
-  const done = plan.jobs.flatMap((job) => results.get(job) ?? []);
+  const inOrder = (): MetricsJobResult[] => plan.jobs.flatMap((job) => results.get(job) ?? []);
+  const allDone = new AbortController();
+  const progress: MetricsProgress = {
+    get stats() {
+      return statsOf(scan, [...results.values()]);
+    },
+    seriesSoFar: async () => seriesSoFar(query, { ...scan, signal: allDone.signal }, asked, inOrder()),
+  };
+  try {
+    await runJobs(plan.jobs, { concurrency, signal }, async (planned, end) => {
+      const { input, affinity } = planned;
+      const job = { kind: 'metrics', ...asked, isExplained: query.isExplained, ...input } as const;
+      const run = scan.pool.run(job, { tenant: query.tenant, affinity, signal: end });
+      const result = await late.unless(run);
+      if (result === undefined) return;
+      results.set(planned, metricsResult(result));
+      onProgress?.(progress);
+    });
+  } finally {
+    allDone.abort();
+  }
+  const done = inOrder();
   const partial = [...late.reasons(plan.jobs.length)];
   const finished = await finish(query, scan, asked, done);
   if (finished.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
@@ -79,10 +91,28 @@ function metricsResult(result: ScanResult): MetricsJobResult {
   return result;
 }
 
+/** @param scan its signal says that the answer itself is next, or nobody waits for it. */
+async function seriesSoFar(
+  query: MetricsQuery,
+  scan: MetricsScan,
+  asked: MetricsAsked,
+  results: readonly MetricsJobResult[],
+): Promise<readonly Uint8Array[] | undefined> {
+  if (scan.signal?.aborted) return undefined;
+  try {
+    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, results);
+    return finished.isCut || finished.isPartial ? undefined : bodiesOf(finished);
+  } catch (err) {
+    const isFull = err instanceof TempoError && err.code === 'resource_exhausted';
+    if (isFull || scan.signal?.aborted) return undefined;
+    throw err;
+  }
+}
+
 async function finish(
   { tenant, isInstant, seriesMax, format }: MetricsQuery,
   { pool, signal }: MetricsScan,
-  asked: Pick<MetricsJob, 'query' | 'range' | 'samplesMax' | 'exemplarsMax'>,
+  asked: MetricsAsked,
   results: readonly MetricsJobResult[],
 ): Promise<FinishMetricsJobResult> {
   const parts = results.flatMap(({ part }) => (part === undefined ? [] : [part]));

@@ -2,10 +2,10 @@
 import type {
   BlockRange,
   MetricsAnswer,
+  MetricsProgress,
   MetricsQuery,
   Querier,
   QueryPart,
-  QueryStats,
   SearchAnswer,
   SearchProgress,
   SearchQuery,
@@ -190,7 +190,7 @@ export class LocalQuerier implements Querier {
   async metrics(
     query: MetricsQuery,
     signal?: AbortSignal,
-    onProgress?: (statsOf: () => QueryStats) => void,
+    onProgress?: (progress: MetricsProgress) => void,
   ): Promise<MetricsAnswer> {
     const { tenant } = query;
     const range = secondsOf(query);

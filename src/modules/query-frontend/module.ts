@@ -11,6 +11,7 @@ import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
 import { compressAnswer, isStream } from './compress.ts';
+import { EARLY_SERIES_MS } from './early-series.ts';
 import { addExplainRoutes } from './explain.ts';
 import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { addMetricsRoutes } from './metrics-routes.ts';
@@ -39,6 +40,8 @@ export interface QueryFrontendOptions extends ReadsOptions {
   readonly packetBytesMax: number;
   /** A large answer of which nothing could be sent for that long is given up. */
   readonly answerStallMs?: number;
+  /** Series of metrics queries that still run are streamed that often at most. */
+  readonly earlySeriesMs?: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Of each kind of query; without them every answer is good enough. */
@@ -105,6 +108,7 @@ export class QueryFrontend {
       watch: this.watch,
       tenantOf: (header: TenantHeader) => this.tenant(header),
       packetBytesMax: packetBytesMax > 0 ? Math.min(packetBytesMax, PACKET_BYTES_MAX) : PACKET_BYTES_MAX,
+      earlySeriesMs: this.options.earlySeriesMs ?? EARLY_SERIES_MS,
     };
     addStreamingMethods(methods, options);
     addQuerierMethods(methods, options);

@@ -3,6 +3,7 @@
 import type { QueryStats } from '../../contracts/query.ts';
 import { metricsProto } from './metrics-response.ts';
 import type { FoundMetrics, FoundSearch } from './reads.ts';
+import { seriesPieces } from './series-pieces.ts';
 import { searchProto } from './search-response.ts';
 
 /** Tags and lengths around a text. */
@@ -25,14 +26,15 @@ export function* searchPackets(
   }
 }
 
-/** Each series is in one message, as a whole. */
+/** Each series is in one message, unless it is larger than one. */
 export function* metricsPackets(
   found: FoundMetrics,
   bytesMax: number,
   isDone: boolean,
 ): Generator<Uint8Array> {
   const { answer } = found;
-  const parts = split(answer.series, ({ length }) => length, bytesMax);
+  const pieces = answer.series.flatMap((one) => [...seriesPieces(one, bytesMax)]);
+  const parts = split(pieces, ({ length }) => length, bytesMax);
   for (const [i, series] of parts.entries()) {
     const stats = isDone && i === parts.length - 1 ? answer.stats : unfinished(answer.stats);
     yield metricsProto({ ...found, answer: { ...answer, series, stats } });

@@ -28,6 +28,7 @@ import type {
 } from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { splitTenants } from '../../model/tenant.ts';
+import { seriesStay } from '../../traceql/engine/metrics/plan.ts';
 import type { TypedValues } from '../../traceql/engine/value-set.ts';
 import { isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
 import { TraceqlError } from '../../traceql/error.ts';
@@ -78,7 +79,6 @@ export interface FoundTrace {
 export type OnProgress<Found> = (take: () => Found) => void;
 
 export interface Wishes<Found> {
-  /** Of metrics: no series before the end. */
   readonly onProgress?: OnProgress<Found>;
   /** The answer tells what was read. */
   readonly isExplained?: boolean;
@@ -100,6 +100,14 @@ export interface FoundMetrics {
   readonly answer: MetricsAnswer;
   readonly isInstant: boolean;
   readonly seriesMax: number;
+}
+
+/** A metrics query while it runs. */
+export interface MetricsSoFar {
+  /** Without series. */
+  readonly found: FoundMetrics;
+  /** Those of what was read so far; undefined = none that a reader has use for. */
+  readonly series: () => Promise<readonly Uint8Array[] | undefined>;
 }
 
 export interface FoundNames {
@@ -171,7 +179,7 @@ export class Reads {
     call: ReadCall,
     isInstant: boolean,
     format: 'proto' | 'json',
-    { onProgress, isExplained = false }: Wishes<FoundMetrics> = {},
+    { onProgress, isExplained = false }: Wishes<MetricsSoFar> = {},
   ): Promise<FoundMetrics> {
     const { querier } = this.options;
     const limits = this.metricsLimits(call.tenant);
@@ -179,8 +187,12 @@ export class Reads {
     const form = { query: params.query, isInstant, seriesMax: params.seriesMax };
     const asked = { ...partOf(call), tenant: call.tenant, ...params, isInstant, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
-    const answer = await querier.metrics(query, call.signal, (statsOf) =>
-      onProgress?.(() => ({ ...form, answer: { series: [], isCut: false, stats: statsOf(), partial: [] } })),
+    const isGrowing = seriesStay(parse(params.query));
+    const answer = await querier.metrics(query, call.signal, (progress) =>
+      onProgress?.(() => ({
+        found: { ...form, answer: { series: [], isCut: false, stats: progress.stats, partial: [] } },
+        series: async () => (isGrowing ? progress.seriesSoFar() : undefined),
+      })),
     );
     call.seen.bytes += answer.stats.inspectedBytes;
     return { ...form, answer };

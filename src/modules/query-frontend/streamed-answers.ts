@@ -2,6 +2,7 @@
 // once, in messages of a size that clients take.
 import { TempoError } from '../../lib/errors.ts';
 import type { TagValueType } from '../../traceql/engine/value-set.ts';
+import { EarlySeries } from './early-series.ts';
 import { growing } from './growing.ts';
 import { metricsPartial } from './metrics-response.ts';
 import { metricsPackets, type Pair, pairPackets, searchPackets } from './packets.ts';
@@ -12,6 +13,7 @@ import type {
   FoundPlainValues,
   FoundSearch,
   FoundValues,
+  MetricsSoFar,
   OnProgress,
   ReadCall,
   Reads,
@@ -23,6 +25,8 @@ export interface StreamedReads {
   readonly reads: Reads;
   /** Messages are about that large at most. */
   readonly packetBytesMax: number;
+  /** Series of metrics that still run are sent that often at most. */
+  readonly earlySeriesMs: number;
 }
 
 type Messages = (
@@ -98,16 +102,20 @@ export const METRICS_STREAMS: Readonly<Record<string, Messages>> = {
   MetricsQueryInstant: metricsMessages(true),
 };
 
-/** While jobs run only how far they are: no value is certain before the last of them is done. */
+/**
+ * While jobs run, how far they are and now and then the series so far. Clients replace the values that they
+ * have: those of the last messages are the answer.
+ */
 function metricsMessages(isInstant: boolean): Messages {
-  return async function* ({ reads, packetBytesMax }, call, trailers) {
-    const parts = growing<FoundMetrics, FoundMetrics>(
+  return async function* ({ reads, packetBytesMax, earlySeriesMs }, call, trailers) {
+    const early = new EarlySeries(packetBytesMax, earlySeriesMs);
+    const parts = growing<MetricsSoFar, FoundMetrics>(
       (onProgress) => reads.metrics(call, isInstant, 'proto', { onProgress }),
       () => false,
     );
     let next = await parts.next();
     for (; next.done !== true; next = await parts.next()) {
-      yield* metricsPackets(next.value, packetBytesMax, false);
+      yield* metricsPackets(await early.added(next.value), packetBytesMax, false);
     }
     Object.assign(trailers, partialNote(metricsPartial(next.value)));
     yield* metricsPackets(next.value, packetBytesMax, true);

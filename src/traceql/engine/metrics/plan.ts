@@ -1,5 +1,5 @@
 // What a metrics function needs: how its cells are filled, from which field, and in which unit.
-import type { FieldRef, MetricsName, MetricsStage } from '../../ast.ts';
+import type { FieldRef, MetricsName, MetricsStage, Query } from '../../ast.ts';
 import type { CellKind } from './cells.ts';
 import { type MetricsRange, intervalCount } from './range.ts';
 import type { SeriesShape } from './series-set.ts';
@@ -31,6 +31,14 @@ export function shapeOf(stage: MetricsStage, range: MetricsRange): SeriesShape {
   }
   const width = stage.by.length;
   return { kind: CELL_KINDS[stage.name], width, hasBuckets: hasBuckets(stage), frequentMax: 0, intervals };
+}
+
+/**
+ * A series of a part of the spans is one of all spans too, if with other values. Not where series compete for
+ * places, or pass by their values.
+ */
+export function seriesStay({ metrics, second }: Query): boolean {
+  return metrics?.kind === 'metrics' && second.length === 0;
 }
 
 const DURATIONS: ReadonlySet<string> = new Set(['span:duration', 'trace:duration', 'event:timeSinceStart']);
