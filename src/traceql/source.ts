@@ -128,6 +128,13 @@ export interface TraceFacts {
   readonly services: readonly ServiceStats[];
 }
 
+/** A part of a cache that belongs to one source. */
+export interface SourceMemo {
+  /** The caller knows what kind of value it keeps under a name. */
+  get<T extends object>(what: string): T | undefined;
+  set(what: string, value: object, bytes: number): void;
+}
+
 /**
  * Spans of one tenant: a head, or one row group of a block. Ordinals are local to the source.
  * In a block the spans of a trace are neighbours; in a head they are not.
@@ -141,6 +148,8 @@ export interface SpanSource {
   readonly bytesRead: number;
   /** Loading a part of the traces pays below this share of all; undefined = a usual one. */
   readonly partialShare?: number;
+  /** Keeps what was found out about a source that never changes; undefined = it may change. */
+  readonly memo?: SourceMemo;
 
   /** 16 bytes a trace, in ordinal order. `sorted` when ascending. */
   traceIds(signal?: AbortSignal): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }>;

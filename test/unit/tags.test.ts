@@ -21,6 +21,8 @@ import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { tagNames, tagValues } from '../../src/traceql/engine/tags.ts';
 import { mergeValues, type OrderedValues, ValueSet } from '../../src/traceql/engine/value-set.ts';
+import { scanTagValues } from '../../src/store/tag-scan.ts';
+import type { VisitSource } from '../../src/store/source-walk.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import {
   type AttributeScope,
@@ -136,9 +138,10 @@ async function valuesOf(source: SpanSource, fields: readonly Field[], q?: string
   return types.flatMap(({ type, values: texts }) => texts.map((text) => `${type} ${text}`));
 }
 
-async function namesOf(source: SpanSource, q?: string): Promise<Record<string, string[]>> {
+async function namesOf(source: SpanSource, q?: string, name?: string): Promise<Record<string, string[]>> {
   const found: Record<string, string[]> = {};
-  await tagNames(source, SCOPES, { query: q === undefined ? undefined : parse(q) }, (scope, names) => {
+  const query = q === undefined ? undefined : parse(q);
+  await tagNames(source, SCOPES, { query, name }, (scope, names) => {
     found[scope] = [...names].sort();
   });
   return found;
@@ -185,6 +188,36 @@ await t.test('values of fields, of all spans and of those that match', async (t)
       t.same(got, want, `${kind}: ${tag} ${q ?? ''}`);
     }
   }
+});
+
+await t.test('a block answers the same when it is asked again, out of what was kept', async (t) => {
+  const sources = await sourcesOf(someSpans());
+  const walkOver =
+    (source: SpanSource, excluded?: Bitset) =>
+    async (visit: VisitSource): Promise<[]> => {
+      await visit(source, excluded, undefined);
+      return [];
+    };
+  for (const { tag, q, want } of VALUE_CASES) {
+    const fields = listedFields(parseTagIdentifier(tag));
+    const job = { kind: 'tagValues', sources: [], fields, query: q, bytesMax: 1000 } as const;
+    for (const [kind, source] of Object.entries(sources)) {
+      const ask = async (from: SpanSource, excluded?: Bitset): Promise<string[]> => {
+        const found = await scanTagValues(job, walkOver(from, excluded), new AbortController().signal);
+        return found.values.types.flatMap(({ type, values }) => values.map((value) => `${type} ${value}`));
+      };
+      t.same(await ask(source), want, `${kind}: ${tag} ${q ?? ''}`);
+      if (source.memo === undefined) continue;
+      const { memo, traceCount } = source;
+      t.same(await ask({ name: 'nothing but what was kept', memo, traceCount } as SpanSource), want);
+      if (q !== undefined) t.same(await ask(source, Bitset.full(traceCount)), [], `${tag}: nothing is left`);
+    }
+  }
+  t.match(sources, { array: { memo: undefined }, head: { memo: undefined }, block: { memo: {} } });
+  const q = '{ span.a = "x" }';
+  const before = await namesOf(sources['block']!, q, q);
+  t.same(await namesOf(sources['block']!, q, q), before);
+  t.ok(sources['block']!.memo!.get(`spans/${q}`), 'the spans of a filter are kept');
 });
 
 const NAME_CASES = [
@@ -281,6 +314,23 @@ await t.test('too many values: the first in order, whatever the parts', (t) => {
   const incomplete = mergeValues([setOf('aa', 'bbbbbbbb').ordered(5), setOf('cc').ordered(5)], 5);
   t.same(incomplete, { types: [{ type: 'string', values: ['aa', 'cc'] }], isCut: true }, 'one part was cut');
   t.same(mergeValues([], 10), { types: [], isCut: false });
+  const numbers = setOf();
+  const floats = ['1.5', '-0.25', '+Inf', '-Inf', 'NaN', '100.0', '2.0', '1e+30'];
+  for (const text of floats) numbers.add('float', text);
+  const inOrder = ['-Inf', '-0.25', '1.5', '2.0', '100.0', '1e+30', '+Inf', 'NaN'];
+  t.same(numbers.ordered(Infinity).types, [{ type: 'float', values: inOrder }]);
+  const some = (from: number, step: number): OrderedValues => {
+    const values = inOrder.filter((_, i) => i >= from && (i - from) % step === 0);
+    return { types: [{ type: 'float', values }], isCut: false };
+  };
+  for (const parts of [
+    [some(0, 2), some(1, 2)],
+    [some(3, 1), some(0, 3), some(0, 2), some(1, 1)],
+  ]) {
+    const all = mergeValues([...parts, some(0, 1)], Infinity);
+    t.same(all.types, [{ type: 'float', values: inOrder }]);
+    t.same(mergeValues(parts, Infinity).types[0]!.values, inOrder);
+  }
   const many = Array.from({ length: 3000 }, (_, i) => `${i % 50 === 0 ? '' : 'é'}${(i * 7919) % 1000}`);
   for (const bytesMax of [0, 5, 100, 300, 700, 1100, 5000, 1e6]) {
     const thinned = fill(new ValueSet(bytesMax), many).ordered(bytesMax);

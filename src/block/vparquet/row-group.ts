@@ -10,6 +10,7 @@ import {
   ValueType,
   type FieldRequest,
   type LoadOptions,
+  type SourceMemo,
   type SpanSource,
   type TraceFacts,
   type Vector,
@@ -52,10 +53,12 @@ export class RowGroupSource implements StoredSpans {
   readonly traceCount: number;
   spanCount: number;
   readonly group: GroupColumns;
+  readonly memo: SourceMemo;
 
   constructor(file: BlockFile, index: number) {
     this.name = `${file.blockId}/${index}`;
     this.group = new GroupColumns(file, index);
+    this.memo = new GroupMemo(this.group);
     this.traceCount = this.group.rowCount;
     this.spanCount = Math.max(0, this.group.valueCount(COUNTING_COLUMN.span));
   }
@@ -327,6 +330,22 @@ export class RowGroupSource implements StoredSpans {
     }
     const columns = await this.group.rows(names, rows, signal);
     return writeTraces(columns, this.group.file.columns, ids);
+  }
+}
+
+class GroupMemo implements SourceMemo {
+  private readonly group: GroupColumns;
+
+  constructor(group: GroupColumns) {
+    this.group = group;
+  }
+
+  get<T extends object>(what: string): T | undefined {
+    return this.group.file.cache.get<T>(this.group.cacheKey(`m/${what}`));
+  }
+
+  set(what: string, value: object, bytes: number): void {
+    this.group.file.cache.set(this.group.cacheKey(`m/${what}`), value, bytes);
   }
 }
 

@@ -15,9 +15,14 @@ const SCOPE_OWNER: Readonly<Record<AttributeScope, Owner>> = {
   instrumentation: 'scope',
 };
 
+/** What an entry of a cache takes beside its value. */
+const ENTRY_BYTES = 200;
+
 /** Which spans count: those that the query finds (undefined = all), but in some traces (ordinals) none. */
 export interface TaggedSpans {
   readonly query: Query | undefined;
+  /** Names the query among what is kept of a source; undefined = its spans are not kept. */
+  readonly name?: string | undefined;
   readonly excluded?: Bitset | undefined;
 }
 
@@ -30,7 +35,7 @@ export async function tagNames(
   signal?: AbortSignal,
 ): Promise<void> {
   if (source.traceCount === 0) return;
-  const matching = spans.query && (await matchingSpans(source, spans.query, spans.excluded, signal));
+  const matching = spans.query && (await matchingSpans(source, spans.query, spans, signal));
   if (matching?.spans.isEmpty()) return;
   for (const scope of scopes) {
     const owners = matching && (await ownersOf(matching.scan, matching.spans, SCOPE_OWNER[scope]));
@@ -51,7 +56,7 @@ export async function tagValues(
     for (const field of fields) values.addVector(await source.distinct(field, signal));
     return;
   }
-  const { scan, spans } = await matchingSpans(source, tagged.query, tagged.excluded, signal);
+  const { scan, spans } = await matchingSpans(source, tagged.query, tagged, signal);
   if (spans.isEmpty()) return;
   const rows = await scan.rowsOf(spans);
   for (const field of fields) {
@@ -65,15 +70,21 @@ interface MatchingSpans {
   readonly spans: Bitset;
 }
 
+/** Not to be changed: they may be kept. */
 async function matchingSpans(
   source: SpanSource,
   query: Query,
-  excluded: Bitset | undefined,
+  { name, excluded }: TaggedSpans,
   signal: AbortSignal | undefined,
 ): Promise<MatchingSpans> {
   const traces = excluded && Bitset.full(source.traceCount).andNot(excluded);
   const scan = new Scan(source, traces, signal);
-  return { scan, spans: (await runStages(scan, query.stages)).spans() };
+  const memo = excluded === undefined && name !== undefined ? source.memo : undefined;
+  const kept = memo?.get<Bitset>(`spans/${name}`);
+  if (kept !== undefined) return { scan, spans: kept };
+  const spans = (await runStages(scan, query.stages)).spans();
+  memo?.set(`spans/${name}`, spans, spans.words.byteLength + ENTRY_BYTES);
+  return { scan, spans };
 }
 
 /** What the spans point at, or own. */

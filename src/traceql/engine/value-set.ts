@@ -3,7 +3,7 @@
 import { printFloat } from '../print.ts';
 import { decodeText } from '../regex.ts';
 import { ValueType, type Vector } from '../source.ts';
-import type { Bitset } from '../../lib/bitset.ts';
+import { Bitset } from '../../lib/bitset.ts';
 import { integerAt } from './value-reader.ts';
 
 export type TagValueType = 'bool' | 'float' | 'int' | 'keyword' | 'string';
@@ -100,6 +100,7 @@ export class ValueSet {
 
   /** With `owners` only what belongs to these. */
   addVector(vector: Vector, owners?: Bitset): void {
+    if (owners !== undefined && vector.type === ValueType.string) return this.addStringsOf(vector, owners);
     const seen = new Uint8Array(vector.table?.size ?? 0);
     const numbers = new Map<ValueType, Set<number>>();
     for (let i = 0; i < vector.count; i++) {
@@ -109,10 +110,7 @@ export class ValueSet {
         const id = vector.str![i]!;
         if (seen[id] === 1) continue;
         seen[id] = 1;
-        const bytes = vector.table!.bytes(id);
-        if (this.isBehind(bytes)) continue;
-        const value = decodeText(bytes);
-        this.addString(value, value.length === bytes.length ? bytes.length : byteLength(value));
+        this.addBytes(vector.table!.bytes(id));
         continue;
       }
       const name = TYPE_NAMES[type];
@@ -126,6 +124,21 @@ export class ValueSet {
       }
       this.add(name, numberText(vector, i, type));
     }
+  }
+
+  /** As `addVector` where all are strings: each entry of the table is looked at once. */
+  private addStringsOf({ count, owners: ownerOf, str, table }: Vector, owners: Bitset): void {
+    if (count === 0 || str === undefined || table === undefined) return;
+    const used = new Bitset(table.size);
+    if (ownerOf === undefined) used.addTargets(owners, str);
+    else for (let i = 0; i < count; i++) if (owners.has(ownerOf[i]!)) used.add(str[i]!);
+    for (let id = used.next(0); id >= 0; id = used.next(id + 1)) this.addBytes(table.bytes(id));
+  }
+
+  private addBytes(bytes: Uint8Array): void {
+    if (this.isBehind(bytes)) return;
+    const value = decodeText(bytes);
+    this.addString(value, value.length === bytes.length ? bytes.length : byteLength(value));
   }
 
   /** In order, as many as have at most `bytesMax` bytes together. */
@@ -163,31 +176,84 @@ function numberText(vector: Vector, entry: number, type: ValueType): string {
 /** The values of several answers, each once. What each of them left out is behind what is taken here. */
 export function mergeValues(parts: readonly OrderedValues[], bytesMax: number): OrderedValues {
   if (parts.length === 1) return parts[0]!;
-  const byName = new Map<TagValueType, string[][]>();
-  for (const { type, values } of parts.flatMap((part) => part.types)) {
-    byName.set(type, [...(byName.get(type) ?? []), [...values]]);
+  const byName = new Map<TagValueType, (readonly string[])[]>();
+  for (const { types } of parts) {
+    for (const { type, values } of types) {
+      const lists = byName.get(type);
+      if (lists === undefined) byName.set(type, [values]);
+      else lists.push(values);
+    }
   }
-  const types = [...byName].map(([type, lists]) => ({
-    type,
-    values: lists.length === 1 ? lists[0]! : sorted(type, [...new Set(lists.flat())]),
-  }));
+  const types = [...byName].map(([type, lists]) => ({ type, values: mergeLists(lists, ORDERS[type]) }));
   const merged = cut(types.sort(byType), bytesMax);
   return { types: merged.types, isCut: merged.isCut || parts.some((part) => part.isCut) };
+}
+
+/** Lists in order become one: two and two, so that no value is looked at more often than needed. */
+function mergeLists(lists: readonly (readonly string[])[], compare: Compare): readonly string[] {
+  let left = lists;
+  while (left.length > 1) {
+    const next: (readonly string[])[] = [];
+    for (let i = 0; i < left.length; i += 2) {
+      const other = left[i + 1];
+      next.push(other === undefined ? left[i]! : mergeTwo(left[i]!, other, compare));
+    }
+    left = next;
+  }
+  return left[0]!;
+}
+
+function mergeTwo(a: readonly string[], b: readonly string[], compare: Compare): string[] {
+  const out: string[] = [];
+  let j = 0;
+  for (const value of a) {
+    let order = -1;
+    while (j < b.length && (order = compare(b[j]!, value)) < 0) out.push(b[j++]!);
+    if (order === 0 && j < b.length) j++;
+    out.push(value);
+  }
+  while (j < b.length) out.push(b[j++]!);
+  return out;
 }
 
 function byType(a: TypedValues, b: TypedValues): number {
   return a.type < b.type ? -1 : 1;
 }
 
+/** In the order of the type: what is equal is the same text. */
+type Compare = (a: string, b: string) => number;
+
+const ORDERS: Readonly<Record<TagValueType, Compare>> = {
+  bool: byText,
+  float: (a, b) => byNumber(floatOf(a), floatOf(b)) || byText(a, b),
+  int: (a, b) => Number(a) - Number(b) || byInteger(a, b),
+  keyword: byText,
+  string: byText,
+};
+
 function sorted(type: TagValueType, values: string[]): string[] {
-  if (type === 'int') return values.sort((a, b) => Number(a) - Number(b) || byInteger(a, b));
-  return type === 'float' ? values.sort((a, b) => Number(a) - Number(b)) : values.sort();
+  const order = ORDERS[type];
+  return order === byText ? values.sort() : values.sort(order);
+}
+
+function byText(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 /** Of integers that a double does not tell apart. */
 function byInteger(a: string, b: string): number {
   const difference = BigInt(a) - BigInt(b);
   return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+}
+
+/** NaN is behind all others. */
+function byNumber(a: number, b: number): number {
+  return a < b ? -1 : a > b ? 1 : Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+}
+
+/** Of what `printFloat` prints. */
+function floatOf(text: string): number {
+  return text === '+Inf' ? Infinity : text === '-Inf' ? -Infinity : Number(text);
 }
 
 function cut(types: readonly TypedValues[], bytesMax: number): OrderedValues {
