@@ -2,29 +2,22 @@
 // spanset together.
 import type { AggregateName, Static } from '../ast.ts';
 import { ValueType } from '../source.ts';
-import { type Column, isNumberType } from './column.ts';
+import type { Column } from './column.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
 import { idText, jsonAnyValues } from './json.ts';
 import { type SpansetAttribute, Spansets, pickAttribute } from './spansets.ts';
 import type { TextPool } from './text-pool.ts';
+import { isNumberType, isSafe, Values } from './values.ts';
 
 /** In place of the type of a value, for arrays. */
 const ARRAY = -1;
 const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as (keyof typeof STATUS_NUMBERS)[];
 const KIND_NAMES = Object.keys(KIND_NUMBERS) as (keyof typeof KIND_NUMBERS)[];
 
-/** The aggregate of each spanset, as numbers; type nil where no span has one. */
-export class Aggregates {
-  readonly type: Uint8Array;
-  readonly num: Float64Array;
-  /** Least, largest and sum of integers in full, when doubles do not hold all of them. */
-  private readonly exact: BigInt64Array | undefined;
-
+/** The aggregate of each spanset; type nil where no span has one. */
+export class Aggregates extends Values {
   constructor(spansets: Spansets, name: AggregateName, column: Column | undefined) {
-    this.type = new Uint8Array(spansets.count);
-    this.num = new Float64Array(spansets.count);
-    const isExact = column?.exact !== undefined && name !== 'avg';
-    this.exact = isExact ? new BigInt64Array(spansets.count) : undefined;
+    super(spansets.count);
     if (column === undefined) this.countSpans(spansets);
     else for (let g = 0; g < spansets.count; g++) this.aggregate(spansets, g, name, column);
   }
@@ -34,23 +27,22 @@ export class Aggregates {
     for (let g = 0; g < spansets.count; g++) this.num[g] = spansets.start[g + 1]! - spansets.start[g]!;
   }
 
-  /** Arrays are no numbers; values of another type than the first are left out. */
+  /** Where there are numbers of several types integers go before floats, and these before durations. */
   private aggregate(spansets: Spansets, spanset: number, name: AggregateName, column: Column): void {
-    let type: number = ValueType.nil;
+    const type = numberTypeOf(spansets.membersOf(spanset), column);
     let count = 0;
     let sum = 0;
     // what the additions rounded away (Neumaier), so that the order of spans does not show in the sum
     let lost = 0;
+    let size = 0;
     let min = Infinity;
     let max = -Infinity;
     for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
       const at = column.isConstant ? 0 : spansets.members[i]!;
-      const own = column.type[at]!;
-      if (!isNumberType(own) || (type !== ValueType.nil && own !== type)) continue;
-      if (column.arrays.size > 0 && column.arrays.has(at)) continue;
-      type = own;
+      if (!isNumberAt(column, at) || column.type[at] !== type) continue;
       const value = column.num[at]!;
       count++;
+      size += Math.abs(value);
       const next = sum + value;
       lost += Math.abs(sum) >= Math.abs(value) ? sum - next + value : value - next + sum;
       sum = next;
@@ -62,25 +54,33 @@ export class Aggregates {
     const isAverage = name === 'avg';
     this.type[spanset] = isAverage && type === ValueType.int ? ValueType.float : type;
     this.num[spanset] = isAverage ? sum / count : name === 'min' ? min : name === 'max' ? max : sum;
-    if (type === ValueType.int) this.aggregateExactly(spansets, spanset, name, column);
+    if (isSafe(size) || type === ValueType.float || !Number.isFinite(size)) {
+      if (this.exact !== undefined && type === ValueType.int)
+        this.setSmallInteger(spanset, this.num[spanset]!);
+    } else this.aggregateExactly(spansets, spanset, name, { column, type, count });
   }
 
-  /** Of a spanset whose first number is an integer; a sum wraps, as it does in Go. */
-  private aggregateExactly(spansets: Spansets, spanset: number, name: AggregateName, column: Column): void {
-    const { exact } = column;
-    if (exact === undefined || this.exact === undefined) return;
+  /** Integers and nanoseconds of which doubles do not hold the sum; a sum wraps, as it does in Go. */
+  private aggregateExactly(
+    spansets: Spansets,
+    spanset: number,
+    name: AggregateName,
+    { column, type, count }: { readonly column: Column; readonly type: number; readonly count: number },
+  ): void {
+    const isInteger = type === ValueType.int;
     let result: bigint | undefined;
     for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
       const at = column.isConstant ? 0 : spansets.members[i]!;
-      if (column.type[at] !== ValueType.int || column.arrays.has(at)) continue;
-      const value = exact[at]!;
+      if (column.type[at] !== type || column.arrays.has(at)) continue;
+      const value = isInteger ? column.integerAt(at) : BigInt(Math.trunc(column.num[at]!));
       if (result === undefined) result = value;
-      else if (name === 'sum') result += value;
+      else if (name === 'sum' || name === 'avg') result += value;
       else if (name === 'min' ? value < result : value > result) result = value;
     }
     if (result === undefined) return;
-    this.exact[spanset] = result;
-    this.num[spanset] = Number(this.exact[spanset]);
+    if (name === 'avg') this.num[spanset] = Number(result) / count;
+    else if (isInteger) this.setInteger(spanset, result);
+    else this.num[spanset] = Number(result);
   }
 
   valueAt(spanset: number): Static {
@@ -109,6 +109,22 @@ export class Aggregates {
         return value >= literal;
     }
   }
+}
+
+function numberTypeOf(spans: Int32Array, column: Column): number {
+  let least: number = ValueType.nil;
+  for (let i = 0; i < spans.length; i++) {
+    const at = column.isConstant ? 0 : spans[i]!;
+    if (!isNumberAt(column, at)) continue;
+    const type = column.type[at]!;
+    if (least === ValueType.nil || type < least) least = type;
+  }
+  return least;
+}
+
+/** Arrays are no numbers. */
+function isNumberAt(column: Column, at: number): boolean {
+  return isNumberType(column.type[at]!) && (column.arrays.size === 0 || !column.arrays.has(at));
 }
 
 function numberStatic(type: number, value: number): Static {

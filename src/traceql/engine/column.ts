@@ -2,43 +2,36 @@
 // span.
 import type { BinaryOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
-import { floatArithmetic, integerArithmetic } from '../fold.ts';
 import { type Field, ValueType, type Vector } from '../source.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
 import { ownerOf, storedFields } from './fields.ts';
 import { type Rows, type Scan, UP } from './scan.ts';
 import type { TextPool } from './text-pool.ts';
 import { endOfOwner, isElementAt, staticAt } from './value-reader.ts';
+import { arithmeticInto, negate, Values } from './values.ts';
 
-/** The value of each span (index 0 of all spans when `isConstant`); type nil = none. */
-export class Column {
+/** The value of each span (index 0 of all spans when `isConstant`). */
+export class Column extends Values {
   readonly isConstant: boolean;
-  readonly type: Uint8Array;
-  /** Numbers, bools, statuses, kinds. */
-  readonly num: Float64Array;
-  /** Strings: ids of the text pool. */
-  readonly text: Int32Array;
-  /** Integers in full, when some do not fit a double. */
-  exact: BigInt64Array | undefined;
-  /** Values beyond the first, of arrays and of several events or links. */
+  /** Values beyond the first, of arrays and of several events or links; those of one span stand together. */
   readonly extra: Extra[] = [];
   /** Whole arrays of spans whose value is one. */
   readonly arrays = new Map<number, readonly Static[]>();
 
   constructor(size: number, isConstant = false) {
+    super(size);
     this.isConstant = isConstant;
-    this.type = new Uint8Array(size);
-    this.num = new Float64Array(size);
-    this.text = new Int32Array(size);
   }
 }
 
-/** More values of some spans; arrays of the same length. */
-interface Extra {
+/** More values of some spans: value i is one of span `spans[i]`. */
+export class Extra extends Values {
   readonly spans: Int32Array;
-  readonly type: Uint8Array;
-  readonly num: Float64Array;
-  readonly text: Int32Array;
+
+  constructor(spans: Int32Array) {
+    super(spans.length);
+    this.spans = spans;
+  }
 }
 
 export async function fieldColumn(scan: Scan, ref: FieldRef, rows: Rows | undefined): Promise<Column> {
@@ -105,7 +98,7 @@ class EntryWriter {
     this.texts = texts;
     this.mine = new Bitset(column.type.length);
     this.textIds = vector.table && texts.idsOf(vector.table);
-    if (vector.exact && !column.exact) withExact(column);
+    if (vector.exact && !column.exact) column.withExact();
   }
 
   ownerAt(entry: number): number {
@@ -122,7 +115,6 @@ class EntryWriter {
     }
     this.mine.add(span);
     this.copy(column, span, entry);
-    if (column.exact) column.exact[span] = this.exactAt(entry);
   }
 
   private exactAt(entry: number): bigint {
@@ -132,11 +124,7 @@ class EntryWriter {
     return Number.isInteger(value) ? base + BigInt(value) : 0n;
   }
 
-  private copy(
-    to: { type: Uint8Array; num: Float64Array; text: Int32Array },
-    at: number,
-    entry: number,
-  ): void {
+  private copy(to: Values, at: number, entry: number): void {
     const { vector, textIds } = this;
     const type = typeof vector.type === 'number' ? vector.type : vector.type[entry]!;
     to.type[at] = type;
@@ -144,17 +132,14 @@ class EntryWriter {
       if (vector.str && vector.table && textIds)
         to.text[at] = this.texts.idOf(vector.table, textIds, vector.str[entry]!);
     } else if (vector.num) to.num[at] = Number(vector.base) + vector.num[entry]!;
+    if (to.exact) to.exact[at] = this.exactAt(entry);
   }
 
   finish(): void {
     const count = this.extraSpans.length;
     if (count === 0) return;
-    const extra: Extra = {
-      spans: Int32Array.from(this.extraSpans),
-      type: new Uint8Array(count),
-      num: new Float64Array(count),
-      text: new Int32Array(count),
-    };
+    const extra = new Extra(Int32Array.from(this.extraSpans));
+    if (this.vector.exact) extra.withExact();
     for (let i = 0; i < count; i++) this.copy(extra, i, this.extraEntries[i]!);
     this.column.extra.push(extra);
     if (this.vector.isElement) this.keepArrays();
@@ -211,72 +196,74 @@ export function boolColumn(spans: Bitset): Column {
   return column;
 }
 
-export function isNumberType(type: number): boolean {
-  return type === ValueType.int || type === ValueType.float || type === ValueType.duration;
-}
-
-/** `lhs op rhs` span by span; none where a side is no number, or for an integer division by zero. */
+/** `lhs op rhs` span by span: of one value with each of several, of several with several in their order. */
 export function arithmeticColumn(op: BinaryOp, lhs: Column, rhs: Column, size: number): Column {
   const result = new Column(size);
-  const { int, float, duration, nil } = ValueType;
-  for (let i = 0; i < size; i++) {
-    const l = lhs.isConstant ? 0 : i;
-    const r = rhs.isConstant ? 0 : i;
-    const leftType = lhs.type[l]!;
-    const rightType = rhs.type[r]!;
-    if (!isNumberType(leftType) || !isNumberType(rightType)) continue;
-    const value = floatArithmetic(op, lhs.num[l]!, rhs.num[r]!);
-    if (leftType === int && rightType === int) {
-      const isDefined = rhs.num[r] !== 0 || (op !== '/' && op !== '%');
-      result.type[i] = isDefined ? int : nil;
-      if (isSafe(lhs.num[l]!) && isSafe(rhs.num[r]!) && isSafe(value)) setInteger(result, i, value);
-      else if (isDefined) setExact(result, i, integerArithmetic(op, exactAt(lhs, l), exactAt(rhs, r)));
-    } else {
-      result.type[i] = leftType === duration || rightType === duration ? duration : float;
-      result.num[i] = value;
-    }
+  const set = arithmeticInto(result, op);
+  for (let i = 0; i < size; i++) set(i, lhs, lhs.isConstant ? 0 : i, rhs, rhs.isConstant ? 0 : i);
+  const isMany = lhs.extra.length > 0 && rhs.extra.length > 0;
+  const ofRight = laterValues(isMany ? rhs.extra : []);
+  for (const extra of lhs.extra) {
+    result.extra.push(arithmeticOfExtra(extra, ofRight, op, rhs));
+  }
+  const ofLeft = laterValues(isMany ? lhs.extra : []);
+  for (const extra of rhs.extra) {
+    const more = new Extra(extra.spans);
+    const setMore = arithmeticInto(more, op);
+    extra.spans.forEach((span, i) => {
+      if (!ofLeft.has(span)) setMore(i, lhs, lhs.isConstant ? 0 : span, extra, i);
+    });
+    result.extra.push(more);
   }
   return result;
 }
 
-/** A double holds the integer in full. */
-function isSafe(value: number): boolean {
-  return Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+/** @param ofRight where the right side has later values too. */
+function arithmeticOfExtra(
+  extra: Extra,
+  ofRight: ReadonlyMap<number, LaterValues>,
+  op: BinaryOp,
+  rhs: Column,
+): Extra {
+  const { spans } = extra;
+  const result = new Extra(spans);
+  const set = arithmeticInto(result, op);
+  let place = 0;
+  spans.forEach((span, i) => {
+    place = i > 0 && spans[i - 1] === span ? place + 1 : 0;
+    const others = ofRight.get(span);
+    if (others === undefined) set(i, extra, i, rhs, rhs.isConstant ? 0 : span);
+    else if (others.begin + place < others.end) set(i, extra, i, others.extra, others.begin + place);
+  });
+  return result;
 }
 
-function exactAt(column: Column, at: number): bigint {
-  return column.exact?.[at] ?? BigInt(column.num[at]!);
+export interface LaterValues {
+  readonly extra: Extra;
+  readonly begin: number;
+  readonly end: number;
 }
 
-function setInteger(column: Column, at: number, value: number): void {
-  column.num[at] = Math.trunc(value);
-  if (column.exact) column.exact[at] = BigInt(column.num[at]);
-}
-
-/** An integer of 64 bits; what is larger wraps, as it does in Go. */
-function setExact(column: Column, at: number, value: bigint): void {
-  const exact = column.exact ?? withExact(column);
-  exact[at] = value;
-  column.num[at] = Number(exact[at]);
-}
-
-/** From now on the column has its integers in full. */
-function withExact(column: Column): BigInt64Array {
-  const { type, num } = column;
-  const exact = new BigInt64Array(type.length);
-  for (let i = 0; i < type.length; i++) if (type[i] === ValueType.int) exact[i] = BigInt(num[i]!);
-  column.exact = exact;
-  return exact;
+/** Of each span with several values those beyond the first. */
+export function laterValues(extras: readonly Extra[]): Map<number, LaterValues> {
+  const bySpan = new Map<number, LaterValues>();
+  for (const extra of extras) {
+    const { spans } = extra;
+    for (let begin = 0, end = 0; begin < spans.length; begin = end) {
+      while (end < spans.length && spans[end] === spans[begin]) end++;
+      bySpan.set(spans[begin]!, { extra, begin, end });
+    }
+  }
+  return bySpan;
 }
 
 export function negatedColumn(operand: Column): Column {
-  const size = operand.type.length;
-  const result = new Column(size, operand.isConstant);
-  for (let i = 0; i < size; i++) {
-    if (!isNumberType(operand.type[i]!)) continue;
-    result.type[i] = operand.type[i]!;
-    result.num[i] = -operand.num[i]!;
-    if (operand.exact && operand.type[i] === ValueType.int) setExact(result, i, -operand.exact[i]!);
+  const result = new Column(operand.type.length, operand.isConstant);
+  negate(operand, result);
+  for (const extra of operand.extra) {
+    const more = new Extra(extra.spans);
+    negate(extra, more);
+    result.extra.push(more);
   }
   return result;
 }
