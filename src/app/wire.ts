@@ -73,6 +73,8 @@ const SCAN_CACHE_SHARE = 0.15;
 const IDS_PER_JOB = 4_000_000;
 /** For answers of searches that are made or sent. */
 const RESULTS_SHARE = 0.12;
+/** For what jobs of metrics queries answered, until it is one answer. */
+const METRICS_PARTS_SHARE = 0.06;
 /** For what is known about traces that lie in several blocks: four bytes for each copy. */
 const SHARED_TRACES_SHARE = 0.02;
 /** Share of the rest that the heaps of scan threads may take together, and the least of one. */
@@ -318,6 +320,7 @@ function createQuerier(
     metricsJobs: config.queryFrontend.metrics,
     samplesMax: ofMetrics.maxSamples,
     resultBytesMax: Math.floor(sharedBytes * RESULTS_SHARE),
+    metricsPartsBytesMax: Math.floor(sharedBytes * METRICS_PARTS_SHARE),
     idsPerJob: IDS_PER_JOB,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
     resultCache: resultCacheBytes > 0 ? new LocalResultCache(resultCacheBytes, metrics) : undefined,

@@ -29,6 +29,7 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
     }
     case 'metrics':
       return { kind: 'metrics', part: undefined, inspectedTraces: 0, inspectedSpans: 0, ...base };
+    case 'joinMetrics':
     case 'finishMetrics':
       return undefined;
     case 'trace':

@@ -1,7 +1,7 @@
 // Metrics queries in scan threads: a job makes a part of what it reads, and another one makes the series of
 // all parts.
 import { MetricsAccumulator, type MetricsLimits } from '../traceql/engine/metrics/accumulate.ts';
-import { finishSeries } from '../traceql/engine/metrics/finish.ts';
+import { finishSeries, joinParts } from '../traceql/engine/metrics/finish.ts';
 import { sharedPart } from '../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../traceql/engine/metrics/range.ts';
 import { SeriesWriter } from '../traceql/engine/metrics/series-writer.ts';
@@ -10,6 +10,8 @@ import { JobReports } from './job-reports.ts';
 import type {
   FinishMetricsJob,
   FinishMetricsJobResult,
+  JoinMetricsJob,
+  JoinMetricsJobResult,
   MetricsAsked,
   MetricsJob,
   MetricsJobResult,
@@ -41,13 +43,24 @@ function limitsOf({ samplesMax, exemplarsMax }: MetricsAsked): MetricsLimits {
   return { cellsMax: samplesMax, exemplarsMax };
 }
 
-export function finishMetrics(job: FinishMetricsJob): FinishMetricsJobResult {
+export function joinMetrics(job: JoinMetricsJob, signal: AbortSignal): JoinMetricsJobResult {
+  const check = (): void => signal.throwIfAborted();
+  const part = joinParts(parse(job.query), job.range, job.parts, limitsOf(job), check);
+  return { kind: 'joinMetrics', part: sharedPart(part) };
+}
+
+export function finishMetrics(job: FinishMetricsJob, signal: AbortSignal): FinishMetricsJobResult {
   const { range, samplesMax, seriesMax } = job;
-  const { series, pool, isPartial } = finishSeries(parse(job.query), range, job.parts, limitsOf(job));
+  const check = (): void => signal.throwIfAborted();
+  const finished = finishSeries(parse(job.query), range, job.parts, limitsOf(job), check);
+  const { series, pool, isPartial } = finished;
   const wanted = seriesMax > 0 ? series.slice(0, seriesMax) : series;
   const possible = wanted.slice(0, Math.max(1, Math.floor(samplesMax / intervalCount(range))));
   const writer = new SeriesWriter(range, pool, job);
-  const bodies = possible.map((one) => writer.write(one));
+  const bodies = possible.map((one) => {
+    check();
+    return writer.write(one);
+  });
   const ends = new Float64Array(bodies.length);
   let end = 0;
   bodies.forEach((body, i) => (ends[i] = end += body.length));

@@ -118,6 +118,13 @@ export interface MetricsJob extends MetricsAsked, QueryInput {
   readonly isExplained?: boolean | undefined;
 }
 
+/** Makes one part of several, in their order. */
+export interface JoinMetricsJob extends MetricsAsked {
+  readonly kind: 'joinMetrics';
+  readonly sources: readonly [];
+  readonly parts: readonly MetricsPart[];
+}
+
 export interface FinishMetricsJob extends MetricsAsked {
   readonly kind: 'finishMetrics';
   readonly sources: readonly [];
@@ -135,6 +142,7 @@ export type ScanJob =
   | TagValuesJob
   | SharedTracesJob
   | MetricsJob
+  | JoinMetricsJob
   | FinishMetricsJob;
 
 export interface ScanFailure {
@@ -228,6 +236,11 @@ export interface MetricsJobResult {
   readonly failures: readonly ScanFailure[];
 }
 
+export interface JoinMetricsJobResult {
+  readonly kind: 'joinMetrics';
+  readonly part: MetricsPart;
+}
+
 export interface FinishMetricsJobResult {
   readonly kind: 'finishMetrics';
   /** One behind the other; series i ends at ends[i]. */
@@ -247,6 +260,7 @@ export type ScanResult =
   | TagValuesJobResult
   | SharedTracesJobResult
   | MetricsJobResult
+  | JoinMetricsJobResult
   | FinishMetricsJobResult;
 
 /** What a scan thread is told when it begins. */

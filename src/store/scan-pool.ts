@@ -8,7 +8,7 @@ import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { newCancelFlag, raise } from './cancel-flag.ts';
 import { crashedResult } from './crashed-job.ts';
-import { JobQueue } from './job-queue.ts';
+import { JobQueue, QueryTurn } from './job-queue.ts';
 import { ScanMetrics } from './metrics.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData } from './scan-job.ts';
 import { type Pending, ScanThread } from './scan-thread.ts';
@@ -33,6 +33,8 @@ export interface ScanPoolOptions {
 export interface RunOptions {
   /** Whose job it is. */
   readonly tenant: string;
+  /** Of the query that it belongs to; without one it is a query of its own. */
+  readonly turn?: QueryTurn | undefined;
   /** Jobs with equal affinity prefer the same thread. */
   readonly affinity?: number;
   readonly signal?: AbortSignal | undefined;
@@ -125,7 +127,8 @@ export class ScanPool {
     }
   }
 
-  private enqueue(job: ScanJob, { tenant, affinity, signal, limitMs = 0 }: RunOptions): Promise<ScanResult> {
+  private enqueue(job: ScanJob, options: RunOptions): Promise<ScanResult> {
+    const { tenant, turn = new QueryTurn(), affinity, signal, limitMs = 0 } = options;
     if (this.stopped) return Promise.reject(stopping());
     if (signal?.aborted) return Promise.reject(cancelled());
     const { queueLengthMax, tenantQueueLengthMax } = this.options;
@@ -139,6 +142,7 @@ export class ScanPool {
         id: this.nextId++,
         job,
         tenant,
+        turn,
         queuedAtMs,
         resolve,
         reject,
@@ -225,10 +229,14 @@ export class ScanPool {
     }
   }
 
-  /** A thread with nothing to do takes what waits for one that is busy or down. */
+  /**
+   * A thread with nothing to do takes what waits for one that is busy or down. Behind a job that runs goes
+   * none of a heavy query: whatever comes meanwhile would wait for both.
+   */
   private nextFor(thread: ScanThread): Pending | undefined {
-    const own = this.queue.take(this.threads.indexOf(thread));
-    if (own !== undefined || thread.inFlight.size > 0) return own;
+    const isBusy = thread.inFlight.size > 0;
+    const own = this.queue.take(this.threads.indexOf(thread), isBusy);
+    if (own !== undefined || isBusy) return own;
     const lanes = this.threads.map((_, lane) => lane);
     const longest = lanes.reduce((a, b) => (this.queue.laneLength(b) > this.queue.laneLength(a) ? b : a));
     return this.queue.take(longest);
@@ -275,7 +283,10 @@ export class ScanPool {
   private received(thread: ScanThread, message: FromScanWorker): void {
     const pending = thread.inFlight.get(message.id);
     thread.inFlight.delete(message.id);
-    if (message.kind === 'done') thread.cachedBytes = message.cachedBytes;
+    if (message.kind === 'done') {
+      thread.cachedBytes = message.cachedBytes;
+      pending?.turn.cost(message.cpuMicros / 1000);
+    }
     this.feedAfter(thread);
     if (pending === undefined) return;
     clearTimeout(pending.timer);

@@ -2,6 +2,7 @@
 // again and again without finishing a job are started ever later.
 import { Worker } from 'node:worker_threads';
 import type { CancelFlag } from './cancel-flag.ts';
+import type { QueryTurn } from './job-queue.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 
 export interface Pending {
@@ -9,6 +10,8 @@ export interface Pending {
   readonly job: ScanJob;
   /** Whose it is. */
   readonly tenant: string;
+  /** Of the query that it belongs to. */
+  readonly turn: QueryTurn;
   readonly queuedAtMs: number;
   readonly resolve: (result: ScanResult) => void;
   readonly reject: (err: Error) => void;

@@ -13,7 +13,7 @@ import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/en
 import type { SpanSource } from '../traceql/source.ts';
 import { BlockOpener } from './block-opener.ts';
 import { JobReports } from './job-reports.ts';
-import { finishMetrics, scanMetrics } from './metrics-job.ts';
+import { finishMetrics, joinMetrics, scanMetrics } from './metrics-job.ts';
 import { firstFound, packFound } from './pack.ts';
 import type {
   QueryInput,
@@ -58,7 +58,8 @@ export class Scanner {
     if (job.kind === 'tagValues') return scanTagValues(job, this.walker(job, signal), signal);
     if (job.kind === 'sharedTraces') return findSharedTraces(this.blocks, job, signal);
     if (job.kind === 'metrics') return scanMetrics(job, this.walker(job, signal), signal);
-    if (job.kind === 'finishMetrics') return finishMetrics(job);
+    if (job.kind === 'joinMetrics') return joinMetrics(job, signal);
+    if (job.kind === 'finishMetrics') return finishMetrics(job, signal);
     return this.search(job, signal);
   }
 

@@ -115,6 +115,7 @@ function querierOver(
     metricsJobs: { targetBytesPerJob: 1000, concurrentJobs: 1000 },
     samplesMax,
     resultBytesMax: 1 << 20,
+    metricsPartsBytesMax: 1 << 20,
     idsPerJob: 25,
     sharedCacheBytes: 1 << 20,
     resultCache,

@@ -2,12 +2,16 @@
 import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
+import type { MetricsQuery } from '../../src/contracts/query.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import type { MetricsProgress } from '../../src/contracts/query.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
+import { findMetrics } from '../../src/modules/querier/metrics.ts';
 import { LateJobs } from '../../src/modules/querier/late-jobs.ts';
 import { mergeFirst, SearchMerge } from '../../src/modules/querier/merge.ts';
+import { MetricsParts } from '../../src/modules/querier/metrics-parts.ts';
+import { PartsBudget, type PartsLease } from '../../src/modules/querier/parts-budget.ts';
 import {
   answerBytes,
   distinctSources,
@@ -20,6 +24,8 @@ import { runJobs } from '../../src/modules/querier/run-jobs.ts';
 import { CachedJobs } from '../../src/modules/querier/result-cache.ts';
 import { Settled } from '../../src/modules/querier/settled.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
+import { QueryTurn } from '../../src/store/job-queue.ts';
+import type { RunOptions } from '../../src/store/scan-pool.ts';
 import { packFound, unpackFound } from '../../src/store/pack.ts';
 import type {
   ScanJob,
@@ -30,6 +36,7 @@ import type {
   SharedTracesJob,
   SharedTracesJobResult,
 } from '../../src/store/scan-job.ts';
+import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
 import { newestFirst } from '../../src/traceql/engine/order.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -254,6 +261,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
     metricsJobs: { targetBytesPerJob: 50, concurrentJobs: 1000 },
     samplesMax: 1_000_000,
     resultBytesMax: 1 << 20,
+    metricsPartsBytesMax: 1 << 20,
     idsPerJob: 1000,
     sharedCacheBytes: 10_000,
     jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
@@ -429,46 +437,78 @@ t.test('jobs of a query: a few at a time, and all end with the first that fails'
 t.test('answers that are large together wait for each other, small ones do not', async (t) => {
   const metrics = new Metrics();
   const MIB = 1 << 20;
-  const budget = new ResultBudget({ bytesMax: 10 * MIB, waitMs: 0, metrics });
-  const large = await budget.take(50 * MIB, undefined);
-  const small = await budget.take(MIB, undefined);
+  const budget = new ResultBudget({ bytesMax: 12 * MIB, waitMs: 0, metrics });
+  const large = await budget.take('one', 50 * MIB, undefined);
+  const small = await budget.take('one', MIB, undefined);
   const begun: string[] = [];
   const wait = async (name: string, bytes: number, signal?: AbortSignal) => {
-    const lease = await budget.take(bytes, signal);
+    const lease = await budget.take('one', bytes, signal);
     begun.push(name);
     return lease;
   };
   const client = new AbortController();
   const left = wait('left', 2 * MIB, client.signal);
   const first = wait('first', 6 * MIB);
-  const second = wait('second', 4 * MIB);
+  const second = wait('second', 3 * MIB);
   t.match(await metrics.text(), /tempo_querier_waiting_searches 3\n/);
   client.abort();
   await t.rejects(left, { code: 'cancelled' });
-  await t.rejects(budget.take(2 * MIB, client.signal), { code: 'cancelled' }, 'who has left does not wait');
-  large.holds(8 * MIB);
+  await t.rejects(
+    budget.take('one', 2 * MIB, client.signal),
+    { code: 'cancelled' },
+    'who has left does not wait',
+  );
+  large.holds(4 * MIB);
   await Promise.resolve();
-  t.strictSame(begun, [], '8 and 1 and 6 MiB are too much');
+  t.strictSame(begun, [], '4 and 1 and 6 MiB are more than 9 of a tenant');
   large.drop();
   const six = await first;
-  t.strictSame(begun, ['first'], '1 and 6 and 4 too');
+  t.strictSame(begun, ['first'], '1 and 6 and 3 too');
   small.drop();
-  const four = await second;
-  t.match(await metrics.text(), /tempo_querier_result_bytes 10485760\n/);
+  const three = await second;
+  t.match(await metrics.text(), /tempo_querier_result_bytes 9437184\n/);
   six.drop();
-  four.drop();
-  four.drop();
+  three.drop();
+  three.drop();
   while (!/tempo_querier_result_bytes 0\n/.test(await metrics.text())) {
     await new Promise((resolve) => setTimeout(resolve, 5)); // until garbage was collected
   }
-  t.match(await metrics.text(), /tempo_querier_result_bytes 0\n/);
 
   const impatient = new ResultBudget({ bytesMax: 1, waitMs: 1, metrics: new Metrics() });
-  await impatient.take(2 * MIB, undefined);
-  await t.rejects(impatient.take(2 * MIB, undefined), {
+  await impatient.take('one', 2 * MIB, undefined);
+  await t.rejects(impatient.take('one', 2 * MIB, undefined), {
     code: 'resource_exhausted',
     message: 'answers of searches hold 2097152 bytes of at most 1, try again later or with a lower limit',
   });
+});
+
+t.test('a flood of large answers of one tenant holds up its own ones only', async (t) => {
+  const MIB = 1 << 20;
+  const budget = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, metrics: new Metrics() });
+  const begun: string[] = [];
+  const take = async (tenant: string, mib: number): Promise<() => void> => {
+    const lease = await budget.take(tenant, mib * MIB, undefined);
+    begun.push(tenant);
+    return () => lease.drop();
+  };
+  const endFlood = await take('flood', 1000);
+  const flood = [take('flood', 1000), take('flood', 1000)];
+  const endFew = await take('few', 4);
+  t.strictSame(begun, ['flood', 'few'], 'a quarter is for the others, beside an answer of any size');
+  const other = take('other', 10);
+  const few = take('few', 4);
+  endFlood();
+  const endSecond = await flood[0]!;
+  t.strictSame(begun.slice(2), ['flood'], 'its turn');
+  endSecond();
+  const endSecondFew = await few;
+  endSecondFew();
+  t.strictSame(begun.slice(3), ['few'], 'a large one that is next holds up the flood');
+  endFew();
+  const endOther = await other;
+  endOther();
+  await flood[1];
+  t.strictSame(begun.slice(4), ['other', 'flood']);
 });
 
 t.test('how large an answer may be', (t) => {
@@ -708,6 +748,155 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
   asked.splice(0);
   t.equal(await late!.seriesSoFar(), undefined, 'too late');
 });
+
+t.test('a metrics query whose series are not made in time has none, and says so', async (t) => {
+  const run = (job: ScanJob, { signal }: RunOptions): Promise<ScanResult> => {
+    if (job.kind === 'metrics') {
+      const base = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3, failures: [] };
+      return Promise.resolve({ kind: 'metrics', part: undefined, ...base });
+    }
+    return new Promise((_, reject) => {
+      const end = (): void => reject(new TempoError('cancelled', 'the request was cancelled'));
+      signal?.addEventListener('abort', end);
+    });
+  };
+  const query: MetricsQuery = {
+    tenant: 'team',
+    query: '{} | rate()',
+    startUnixNano: 0n,
+    endUnixNano: 2n,
+    stepNanos: 1n,
+    isInstant: false,
+    exemplarsMax: 0,
+    seriesMax: 0,
+    format: 'json',
+  };
+  const jobs = planSearch([local('a')], 100, 1);
+  const ask = (signal: AbortSignal) =>
+    findMetrics(query, {
+      pool: { run },
+      turn: new QueryTurn(),
+      budget: new PartsBudget({ bytesMax: 1, metrics: new Metrics() }),
+      sources: [local('a')],
+      plan: {
+        jobs,
+        inPlace: jobs,
+        whole: [],
+        chooseWhole: () => [],
+        inspectedBytes: 0,
+        failures: [],
+      },
+      samplesMax: 100,
+      concurrency: 1,
+      signal,
+      onProgress: undefined,
+      graceMs: 1,
+    });
+  const late = new AbortController();
+  const found = ask(late.signal);
+  setImmediate(() => late.abort(new TimeIsUpError('query_frontend.api_timeout', 'too late')));
+  const { answer } = await found;
+  t.strictSame(answer.series, []);
+  t.equal(answer.stats.completedJobs, 1);
+  t.match(answer.partial, [/^the time of the query is over: no series/]);
+  const client = new AbortController();
+  const left = ask(client.signal);
+  setImmediate(() => client.abort(new TempoError('cancelled', 'the client closed the request')));
+  await t.rejects(left, { code: 'cancelled' });
+});
+
+t.test('parts of metrics queries: joined on the way, in the order of their jobs', async (t) => {
+  const MIB = 1 << 20;
+  const part = (name: number, mib: number): MetricsPart => {
+    const none = { values: new Uint8Array(0), valueEnds: new Uint32Array(0), labels: new Int32Array(0) };
+    const rest = { buckets: new Uint8Array(0), intervals: new Int32Array(0), rests: new Float64Array(0) };
+    const cells = { rows: Int32Array.of(name), cells: new Float64Array((mib * MIB) / 8) };
+    return { ...none, ...rest, ...cells, weights: new Float64Array(0), share: 1, exemplars: [] };
+  };
+  const joins: number[][] = [];
+  let go = (): void => {};
+  let heldBytes = 0;
+  const parts = new MetricsParts({
+    merge: async (some) => {
+      joins.push(some.map(({ rows }) => rows[0]!));
+      await new Promise<void>((resolve) => (go = resolve));
+      if (joins.length === 3) throw new Error('as asked');
+      return part(100 * joins.length, some.length);
+    },
+    replaced: (bytes, byBytes) => (heldBytes += byBytes - bytes),
+  });
+  parts.add(1, part(1, 3));
+  parts.add(2, part(2, 3));
+  t.strictSame(joins, [], 'the first one is not there');
+  parts.add(0, undefined);
+  t.strictSame(joins, [[1, 2]]);
+  parts.add(4, part(4, 3));
+  parts.add(3, part(3, 3));
+  t.equal(joins.length, 1, 'one after another');
+  go();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.strictSame(joins.slice(1), [[100, 3, 4]]);
+  t.equal(Math.round(heldBytes / MIB), -4, '6 MiB became 2');
+  parts.add(5, part(5, 9));
+  go();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.strictSame(joins.slice(2), [[200, 5]]);
+  const all = parts.all();
+  go();
+  t.strictSame(
+    (await all).map(({ rows }) => rows[0]),
+    [200, 5],
+    'what cannot be joined is as it was',
+  );
+});
+
+t.test(
+  'memory for parts of metrics queries: the oldest query of a tenant goes on, others wait',
+  async (t) => {
+    const metrics = new Metrics();
+    const budget = new PartsBudget({ bytesMax: 100, metrics });
+    const { signal } = new AbortController();
+    const begun: string[] = [];
+    const begin = async (name: string, lease: PartsLease, bytes: number, ends = signal): Promise<void> => {
+      await lease.begin(bytes, ends);
+      begun.push(name);
+    };
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    const old = budget.open('one');
+    const young = budget.open('one');
+    const other = budget.open('two');
+    void begin('old 1', old, 60);
+    void begin('old 2', old, 60);
+    void begin('young', young, 60);
+    void begin('other', other, 60);
+    await turn();
+    t.strictSame(begun.splice(0), ['old 1', 'other'], 'each tenant has one');
+    t.match(await metrics.text(), /tempo_querier_waiting_metrics_jobs 2\n/);
+    const client = new AbortController();
+    const left = begin('left', young, 1, client.signal);
+    client.abort();
+    await t.rejects(left, { code: 'cancelled' });
+    await t.rejects(young.begin(1, client.signal), { code: 'cancelled' });
+    old.end(60, 90);
+    await turn();
+    t.strictSame(begun.splice(0), ['old 2'], 'above the bound too, but no more than one at a time');
+    old.end(60, 10);
+    old.replace(100, 20);
+    other.end(60, undefined);
+    await turn();
+    t.strictSame(begun.splice(0), ['young'], '20 and 60 are not too much');
+    t.match(await metrics.text(), /tempo_querier_metrics_part_bytes 80\n/);
+    young.end(60, 5);
+    const many = Array.from({ length: 18 }, () => begin('more', young, 60));
+    await Promise.all(many.slice(0, 15));
+    t.equal(begun.length, 15, '20 and 5, and 5 for each job: as much as the first part had');
+    old.drop();
+    await Promise.all(many);
+    young.drop();
+    other.drop();
+    t.match(await metrics.text(), /tempo_querier_metrics_part_bytes 0\n/);
+  },
+);
 
 t.test('what jobs over blocks answered is kept: the same question reads nothing again', async (t) => {
   const metrics = new Metrics();

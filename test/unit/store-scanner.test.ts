@@ -15,7 +15,9 @@ import type {
   TraceJobResult,
   WholeTraces,
 } from '../../src/store/scan-job.ts';
+import { JobQueue, QueryTurn } from '../../src/store/job-queue.ts';
 import { ScanPool } from '../../src/store/scan-pool.ts';
+import type { Pending } from '../../src/store/scan-thread.ts';
 import { Scanner } from '../../src/store/scanner.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -308,6 +310,52 @@ t.test(
     t.strictSame(done.slice(0, 7), ['many', 'many', 'few', 'other', 'many', 'few', 'many']);
   },
 );
+
+t.test('queries of a tenant: light ones and heavy ones take turns, the oldest first', (t) => {
+  const queue = new JobQueue(1);
+  const [old, middle, young, light] = Array.from({ length: 4 }, () => new QueryTurn()) as [
+    QueryTurn,
+    QueryTurn,
+    QueryTurn,
+    QueryTurn,
+  ];
+  for (const turn of [old, middle, young]) turn.cost(10_000);
+  const names = new Map<Pending, string>();
+  const add = (name: string, turn: QueryTurn, tenant = 'one'): Pending => {
+    const job = { tenant, turn } as Pending;
+    names.set(job, name);
+    queue.add(job, 0);
+    return job;
+  };
+  add('young 1', young);
+  add('middle 1', middle);
+  add('old 1', old);
+  const left = add('middle 2', middle);
+  add('old 2', old);
+  add('light 1', light);
+  add('light 2', light);
+  add('light 3', light);
+  add('other', young, 'two');
+  t.ok(queue.remove(left));
+  t.notOk(queue.remove(left), 'it does not wait any more');
+  const order: (string | undefined)[] = [];
+  const take = (isLightOnly = false): void => {
+    const job = queue.take(0, isLightOnly);
+    order.push(job && names.get(job));
+  };
+  t.equal(queue.lengthOf('one'), 7);
+  for (let i = 0; i < 3; i++) take();
+  t.strictSame(order.splice(0), ['light 1', 'other', 'old 1'], 'tenants take turns too');
+  light.cost(10_000);
+  take(true);
+  t.strictSame(order.splice(0), [undefined], 'all are heavy by now');
+  const newest = new QueryTurn();
+  add('newest', newest);
+  for (let i = 0; i < 7; i++) take();
+  t.strictSame(order, ['newest', 'old 2', 'middle 1', 'young 1', 'light 2', 'light 3', undefined]);
+  t.equal(queue.length + queue.lengthOf('one'), 0);
+  t.end();
+});
 
 t.test('jobs whose caller gives up leave the queue at once', async (t) => {
   const pool = aPool(t, 1, new Metrics());

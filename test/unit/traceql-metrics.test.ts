@@ -6,7 +6,8 @@ import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
 import type { RowGroupSource } from '../../src/block/vparquet/row-group.ts';
 import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
-import { finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
+import { finishSeries, joinParts } from '../../src/traceql/engine/metrics/finish.ts';
+import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
 import type { MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
 import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
 import { parse } from '../../src/traceql/parser.ts';
@@ -17,6 +18,7 @@ import { Bitset } from '../../src/lib/bitset.ts';
 import { validate } from '../../src/traceql/validate.ts';
 import { ArraySource } from '../support/array-source.ts';
 import { canonical } from '../support/canonical.ts';
+import { Chance } from '../support/fuzz.ts';
 import { type Golden, goldenAnswers, openGoldenBlock } from '../support/golden-blocks.ts';
 import { START_NANO, aSpan, hexId } from '../support/otlp.ts';
 
@@ -29,6 +31,8 @@ interface Asked extends MetricsRange {
   readonly isInstant: boolean;
   readonly cellsMax?: number;
   readonly exemplarsMax?: number;
+  /** So many parts become one before the end, again and again. */
+  readonly joins?: readonly number[];
 }
 
 /** The series over sources, each of them a job of its own. */
@@ -36,12 +40,14 @@ async function ask(given: Asked, sources: readonly SpanSource[]): Promise<{ seri
   const asked = { cellsMax: 100_000, exemplarsMax: 0, ...given };
   const query = parse(asked.text);
   validate(query);
-  const parts = [];
+  const parts: MetricsPart[] = [];
   for (const source of sources) {
     const job = new MetricsAccumulator(query, asked, asked);
     await job.add(source);
     parts.push(structuredClone(job.part()));
   }
+  const join = (some: readonly MetricsPart[]) => structuredClone(joinParts(query, asked, some, asked));
+  for (const count of given.joins ?? []) parts.unshift(join(parts.splice(0, count)));
   const finished = finishSeries(query, asked, parts, asked);
   const writer = new SeriesWriter(asked, finished.pool, { format: 'json', isInstant: asked.isInstant });
   const series = finished.series.map((one) => writer.write(one));
@@ -270,6 +276,46 @@ await t.test('above the limit a part of the series is there, and right', async (
       (await ask({ ...asked, cellsMax: 800 }, sources)).series,
       some.map((one) => JSON.parse(one) as unknown),
     );
+  }
+});
+
+await t.test('parts that come together on the way make the same series', async (t) => {
+  const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 100_000);
+  t.comment(`FUZZ_SEED=${seed}`);
+  const chance = new Chance(seed);
+  const spans = Array.from({ length: 900 }, (_, i) =>
+    aSpan({
+      traceId: hexId(i + 1, 16),
+      name: `op-${chance.below(90)}`,
+      attributes: [['n', chance.below(1000) / 7]],
+      startUnixNano: START_NANO + BigInt(chance.below(900)) * 1_000_000n,
+      endUnixNano: START_NANO + SECOND + BigInt(chance.below(900)) * 1_000_000n,
+    }),
+  );
+  const sources = Array.from(
+    { length: 12 },
+    (_, i) => new ArraySource(spans.filter((__, k) => k % 12 === i)),
+  );
+  const startUnixNano = START_NANO - 1n;
+  const range = { startUnixNano, endUnixNano: startUnixNano + SECOND, stepNanos: SECOND / 4n };
+  for (const text of [
+    '{ } | rate()',
+    '{ } | rate() by (name)',
+    '{ } | sum_over_time(span.n) by (name)',
+    '{ } | avg_over_time(span.n) by (name) | topk(5)',
+    '{ } | min_over_time(duration)',
+    '{ } | quantile_over_time(duration, .5, .99) by (name)',
+    '{ } | histogram_over_time(duration)',
+    '{ } | compare({ span.n > 50 })',
+    '{ false } | count_over_time()',
+  ]) {
+    for (const cellsMax of [100_000, 400]) {
+      const asked = { ...range, text, isInstant: false, exemplarsMax: 30, cellsMax };
+      const want = await ask(asked, sources);
+      for (const joins of [[12], [2, 2, 2, 2, 2, 2], [1, 1, 5, 3], [7]]) {
+        t.strictSame(await ask({ ...asked, joins }, sources), want, `${text}, ${cellsMax}: ${joins.join()}`);
+      }
+    }
   }
 });
 

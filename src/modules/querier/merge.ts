@@ -71,8 +71,7 @@ export class SearchMerge implements SearchProgress {
       const before = this.ids.size;
       for (const { traceId } of found) this.ids.add(traceId);
       const areNew = this.ids.size === before + found.length;
-      if (areNew) this.traces = mergeNew(this.traces, found, limit, comparing(order ?? NEWEST_FIRST));
-      else this.traces = mergeFirst([this.traces, found], limit, order);
+      this.traces = mergeFirst([this.traces, found], limit, order, areNew);
       this.heldBytes += result.found.bodies.byteLength;
       this.letGo();
     }
@@ -124,53 +123,36 @@ export class SearchMerge implements SearchProgress {
 
 /**
  * The first `limit` of all parts, which are in order, each trace id once: of several parts the first, where
- * they were not combined.
+ * they were not combined. `areApart`: each trace is in one part only.
  */
 export function mergeFirst(
   parts: readonly (readonly UnpackedTrace[])[],
   limit: number,
   order: TraceOrder = NEWEST_FIRST,
+  areApart = false,
 ): readonly UnpackedTrace[] {
   const compare = comparing(order);
-  const merged = parts.reduce((a, b) => mergeTwo(a, b, limit, compare), []);
+  const merged = parts.reduce((a, b) => mergeTwo(a, b, limit, compare, areApart), []);
   return merged.length > limit ? merged.slice(0, limit) : merged;
 }
 
-/** As `mergeFirst`, where each trace is in one part only. */
-function mergeNew(
-  a: readonly UnpackedTrace[],
-  b: readonly UnpackedTrace[],
-  limit: number,
-  compare: (a: UnpackedTrace, b: UnpackedTrace) => number,
-): readonly UnpackedTrace[] {
-  if (a.length === 0) return b;
-  if (b.length === 0 || (a.length >= limit && compare(a.at(-1)!, b[0]!) < 0)) return a;
-  const merged: UnpackedTrace[] = [];
-  let i = 0;
-  let j = 0;
-  while (merged.length < limit && i < a.length && j < b.length) {
-    merged.push(compare(a[i]!, b[j]!) <= 0 ? a[i++]! : b[j++]!);
-  }
-  while (merged.length < limit && i < a.length) merged.push(a[i++]!);
-  while (merged.length < limit && j < b.length) merged.push(b[j++]!);
-  return merged;
-}
-
+/** @param areApart each trace is in one of them only: then nothing has to be looked up. */
 function mergeTwo(
   a: readonly UnpackedTrace[],
   b: readonly UnpackedTrace[],
   limit: number,
   compare: (a: UnpackedTrace, b: UnpackedTrace) => number,
+  areApart: boolean,
 ): readonly UnpackedTrace[] {
   if (a.length === 0) return b;
   if (b.length === 0 || (a.length >= limit && compare(a.at(-1)!, b[0]!) < 0)) return a;
   const merged: UnpackedTrace[] = [];
-  const ids = new Set<string>();
+  const ids = areApart ? undefined : new Set<string>();
   for (let i = 0, j = 0; merged.length < limit && (i < a.length || j < b.length); ) {
     const isOfA = j === b.length || (i < a.length && compare(a[i]!, b[j]!) <= 0);
     const next = isOfA ? a[i++]! : b[j++]!;
-    if (ids.has(next.traceId)) continue;
-    ids.add(next.traceId);
+    if (ids?.has(next.traceId) === true) continue;
+    ids?.add(next.traceId);
     merged.push(next);
   }
   return merged;

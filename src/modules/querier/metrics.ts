@@ -1,22 +1,32 @@
-// Metrics queries: a job for each part of the sources, then one that makes the series of all parts.
+// Metrics queries: a job for each part of the sources, parts that come together on the way, and a job in the
+// end that makes the series.
+import { headCounts } from '../../block/head/reader.ts';
 import type { MetricsAnswer, MetricsProgress, MetricsQuery, QueryStats } from '../../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 import { TempoError, TimeIsUpError } from '../../lib/errors.ts';
+import type { QueryTurn } from '../../store/job-queue.ts';
 import type {
   FinishMetricsJobResult,
   MetricsAsked,
+  MetricsJob,
   MetricsJobResult,
+  QueryInput,
   ScanFailure,
   ScanResult,
 } from '../../store/scan-job.ts';
-import type { ScanPool } from '../../store/scan-pool.ts';
+import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
+import { type MetricsPart, partBytes } from '../../traceql/engine/metrics/part.ts';
 import { LateJobs } from './late-jobs.ts';
-import { blockIdOf, type PlannedJob } from './plan.ts';
+import { MetricsParts } from './metrics-parts.ts';
+import type { PartsBudget, PartsLease } from './parts-budget.ts';
+import { BLOCK_BYTES_PER_SPAN, blockIdOf, type PlannedJob } from './plan.ts';
 import type { QueryPlan } from './planner.ts';
 import { runJobs } from './run-jobs.ts';
 
 export interface MetricsScan {
   readonly pool: Pick<ScanPool, 'run'>;
+  readonly turn: QueryTurn;
+  readonly budget: PartsBudget;
   readonly sources: readonly SourceRef[];
   readonly plan: QueryPlan;
   readonly samplesMax: number;
@@ -24,6 +34,8 @@ export interface MetricsScan {
   readonly concurrency: number;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: MetricsProgress) => void) | undefined;
+  /** How long the series of what was read in time may take when the time of the query is over. */
+  readonly graceMs?: number;
 }
 
 interface FoundMetrics {
@@ -33,7 +45,14 @@ interface FoundMetrics {
   readonly isLimited: boolean;
 }
 
+/** What a job told beside its part. */
+type JobTotals = Omit<MetricsJobResult, 'part' | 'kind'>;
+
 const NANOS_PER_SECOND = 1_000_000_000n;
+const GRACE_MS = 5000;
+const NO_SERIES = 'the time of the query is over: no series were made of what was read';
+/** Of a part: numbers and labels of a cell. */
+const BYTES_PER_CELL = 48;
 
 /** Whole seconds that contain the range of the query. */
 export function secondsOf({ startUnixNano, endUnixNano }: MetricsQuery): TimeRange {
@@ -42,48 +61,82 @@ export function secondsOf({ startUnixNano, endUnixNano }: MetricsQuery): TimeRan
 }
 
 export async function findMetrics(query: MetricsQuery, scan: MetricsScan): Promise<FoundMetrics> {
-  const { plan, samplesMax, concurrency, signal, onProgress } = scan;
-  const { startUnixNano, endUnixNano, stepNanos } = query;
-  const exemplarsMax = query.isInstant ? 0 : query.exemplarsMax;
-  const asked = {
+  const lease = scan.budget.open(query.tenant);
+  try {
+    return await findHolding(query, scan, lease);
+  } finally {
+    lease.drop();
+  }
+}
+
+async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsLease): Promise<FoundMetrics> {
+  const { plan, samplesMax, concurrency, signal, onProgress, turn } = scan;
+  const { startUnixNano, endUnixNano, stepNanos, tenant } = query;
+  const asked: MetricsAsked = {
     query: query.query,
     range: { startUnixNano, endUnixNano, stepNanos },
     samplesMax,
-    exemplarsMax,
+    exemplarsMax: query.isInstant ? 0 : query.exemplarsMax,
   };
   const late = new LateJobs(signal);
-  const results = new Map<PlannedJob, MetricsJobResult>();
-  // in the order of the jobs, so that the same query gives the same answer
-  const inOrder = (): MetricsJobResult[] => plan.jobs.flatMap((job) => results.get(job) ?? []);
+  const totals = new Map<PlannedJob, JobTotals>();
+  const parts = new MetricsParts({
+    merge: (some) => joinInThread(some, scan.pool, asked, { tenant, turn, signal }),
+    replaced: (bytes, byBytes) => lease.replace(bytes, byBytes),
+  });
+  const orderOf = new Map(plan.jobs.map((job, i) => [job, i]));
   const allDone = new AbortController();
   const progress: MetricsProgress = {
     get stats() {
-      return statsOf(scan, [...results.values()]);
+      return statsOf(scan, [...totals.values()]);
     },
-    seriesSoFar: async () => seriesSoFar(query, { ...scan, signal: allDone.signal }, asked, inOrder()),
+    seriesSoFar: async () => seriesSoFar(query, { ...scan, signal: allDone.signal }, asked, parts.soFar),
   };
   try {
     await runJobs(plan.jobs, { concurrency, signal }, async (planned, end) => {
-      const { input, affinity } = planned;
-      const job = { kind: 'metrics', ...asked, isExplained: query.isExplained, ...input } as const;
-      const run = scan.pool.run(job, { tenant: query.tenant, affinity, signal: end });
-      const result = await late.unless(run);
+      const job: MetricsJob = { kind: 'metrics', ...asked, isExplained: query.isExplained, ...planned.input };
+      const run = { tenant, turn, affinity: planned.affinity, signal: end };
+      const result = await late.unless(runHolding(job, scan.pool, run, lease));
+      parts.add(orderOf.get(planned)!, result?.part);
       if (result === undefined) return;
-      results.set(planned, metricsResult(result));
+      const { part: _, kind: __, ...rest } = result;
+      totals.set(planned, rest);
       onProgress?.(progress);
     });
   } finally {
     allDone.abort();
   }
-  const done = inOrder();
+  // in the order of the jobs, so that the same query gives the same answer
+  const done = plan.jobs.flatMap((job) => totals.get(job) ?? []);
   const partial = [...late.reasons(plan.jobs.length)];
-  const finished = await finish(query, scan, asked, done);
-  if (finished.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
+  const finished = await finish(query, scan, asked, await parts.all());
+  if (finished === undefined) partial.push(NO_SERIES);
+  if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
   const stats = statsOf(scan, done);
   const reports = done.flatMap(({ report }) => report ?? []);
-  const answer = { series: bodiesOf(finished), isCut: finished.isCut, stats, partial, reports };
+  const series = finished === undefined ? [] : bodiesOf(finished);
+  const answer = { series, isCut: finished?.isCut ?? false, stats, partial, reports };
   const failures = done.flatMap((one) => one.failures);
-  return { answer, failures, isLimited: finished.isPartial };
+  return { answer, failures, isLimited: finished?.isPartial ?? false };
+}
+
+/** Runs a job when there is room for its part. */
+async function runHolding(
+  job: MetricsJob,
+  pool: Pick<ScanPool, 'run'>,
+  run: RunOptions & { readonly signal: AbortSignal },
+  lease: PartsLease,
+): Promise<MetricsJobResult> {
+  const bytesMax = Math.min(job.samplesMax, spansOf(job)) * BYTES_PER_CELL;
+  await lease.begin(bytesMax, run.signal);
+  let part: MetricsPart | undefined;
+  try {
+    const result = metricsResult(await pool.run(job, run));
+    part = result.part;
+    return result;
+  } finally {
+    lease.end(bytesMax, part && partBytes(part));
+  }
 }
 
 function metricsResult(result: ScanResult): MetricsJobResult {
@@ -91,17 +144,28 @@ function metricsResult(result: ScanResult): MetricsJobResult {
   return result;
 }
 
+/** As many spans as its sources may have; Infinity = nobody knows. */
+function spansOf({ whole, sources }: QueryInput): number {
+  if (whole !== undefined) return Infinity;
+  return sources.reduce((sum, source) => {
+    if (source.kind === 'head') return sum + headCounts(source.sab).spans;
+    const { sizeBytes, totalRecords } = source.meta;
+    const [from, to] = source.rowGroups ?? [0, totalRecords];
+    return sum + (sizeBytes / BLOCK_BYTES_PER_SPAN) * ((to - from) / Math.max(1, totalRecords));
+  }, 0);
+}
+
 /** @param scan its signal says that the answer itself is next, or nobody waits for it. */
 async function seriesSoFar(
   query: MetricsQuery,
   scan: MetricsScan,
   asked: MetricsAsked,
-  results: readonly MetricsJobResult[],
+  parts: readonly MetricsPart[],
 ): Promise<readonly Uint8Array[] | undefined> {
   if (scan.signal?.aborted) return undefined;
   try {
-    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, results);
-    return finished.isCut || finished.isPartial ? undefined : bodiesOf(finished);
+    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, parts);
+    return finished === undefined || finished.isCut || finished.isPartial ? undefined : bodiesOf(finished);
   } catch (err) {
     const isFull = err instanceof TempoError && err.code === 'resource_exhausted';
     if (isFull || scan.signal?.aborted) return undefined;
@@ -109,30 +173,80 @@ async function seriesSoFar(
   }
 }
 
+async function joinInThread(
+  parts: readonly MetricsPart[],
+  pool: Pick<ScanPool, 'run'>,
+  asked: MetricsAsked,
+  run: RunOptions,
+): Promise<MetricsPart> {
+  const result = await pool.run({ kind: 'joinMetrics', ...asked, sources: [], parts }, run);
+  if (result.kind !== 'joinMetrics') throw new Error('parts of a metrics query were not joined');
+  return result.part;
+}
+
+/** What was read in time is answered also when the time is over; undefined = not even that was possible. */
 async function finish(
   { tenant, isInstant, seriesMax, format }: MetricsQuery,
-  { pool, signal }: MetricsScan,
+  { pool, turn, signal, graceMs = GRACE_MS }: MetricsScan,
   asked: MetricsAsked,
-  results: readonly MetricsJobResult[],
-): Promise<FinishMetricsJobResult> {
-  const parts = results.flatMap(({ part }) => (part === undefined ? [] : [part]));
-  // what was done in time is answered also when the time of the query is over
-  const isOver = signal?.reason instanceof TimeIsUpError;
-  const result = await pool.run(
-    { kind: 'finishMetrics', ...asked, sources: [], parts, isInstant, seriesMax, format },
-    { tenant, signal: isOver ? undefined : signal },
-  );
-  if (result.kind !== 'finishMetrics')
-    throw new Error('series were not made of the parts of a metrics query');
-  return result;
+  parts: readonly MetricsPart[],
+): Promise<FinishMetricsJobResult | undefined> {
+  const ends = new FinishEnd(signal, graceMs);
+  try {
+    const result = await pool.run(
+      { kind: 'finishMetrics', ...asked, sources: [], parts, isInstant, seriesMax, format },
+      { tenant, turn, signal: ends.signal },
+    );
+    if (result.kind !== 'finishMetrics')
+      throw new Error('series were not made of the parts of a metrics query');
+    return result;
+  } catch (err) {
+    if (ends.isTimeUp || (err instanceof TempoError && err.code === 'deadline_exceeded')) return undefined;
+    throw err;
+  } finally {
+    ends.over();
+  }
+}
+
+/** Ends the last job of a query at once when its caller has left, and after a while when its time is over. */
+class FinishEnd {
+  isTimeUp = false;
+  private readonly controller = new AbortController();
+  private readonly query: AbortSignal | undefined;
+  private readonly graceMs: number;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(query: AbortSignal | undefined, graceMs: number) {
+    this.query = query;
+    this.graceMs = graceMs;
+    if (query?.aborted === true) this.ended();
+    else query?.addEventListener('abort', this.ended, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  over(): void {
+    clearTimeout(this.timer);
+    this.query?.removeEventListener('abort', this.ended);
+  }
+
+  private readonly ended = (): void => {
+    if (!(this.query?.reason instanceof TimeIsUpError)) return this.controller.abort();
+    this.timer = setTimeout(() => {
+      this.isTimeUp = true;
+      this.controller.abort();
+    }, this.graceMs);
+  };
 }
 
 function bodiesOf({ bodies, ends }: FinishMetricsJobResult): Uint8Array[] {
   return Array.from(ends, (end, i) => bodies.subarray(i === 0 ? 0 : ends[i - 1], end));
 }
 
-function statsOf({ sources, plan }: MetricsScan, done: readonly MetricsJobResult[]): QueryStats {
-  const sum = (of: (result: MetricsJobResult) => number): number => done.reduce((n, one) => n + of(one), 0);
+function statsOf({ sources, plan }: MetricsScan, done: readonly JobTotals[]): QueryStats {
+  const sum = (of: (result: JobTotals) => number): number => done.reduce((n, one) => n + of(one), 0);
   const blocks = sources.flatMap((source) => (source.kind === 'block' ? [source.meta] : []));
   return {
     inspectedTraces: sum((one) => one.inspectedTraces),

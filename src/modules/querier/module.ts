@@ -22,6 +22,7 @@ import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-
 
 import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
+import { QueryTurn } from '../../store/job-queue.ts';
 import type {
   ScanFailure,
   ScanJob,
@@ -37,6 +38,7 @@ import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '
 import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
 import { answerBytes, distinctSources, type PlannedJob, planTrace } from './plan.ts';
+import { PartsBudget } from './parts-budget.ts';
 import { Planner, type QueryPlan } from './planner.ts';
 import { ResultBudget, type ResultLease } from './result-budget.ts';
 import { CachedJobs, type ResultCache } from './result-cache.ts';
@@ -63,6 +65,8 @@ export interface QuerierOptions {
   readonly samplesMax: number;
   /** Of answers of searches that are made or sent; others wait. */
   readonly resultBytesMax: number;
+  /** Of what jobs of metrics queries answered, until it is one answer; further jobs wait. */
+  readonly metricsPartsBytesMax: number;
   /** Of what is known about traces that lie in several sources. */
   readonly sharedCacheBytes: number;
   /** Traces among which one job looks for those in several sources, at most. */
@@ -104,6 +108,7 @@ export class LocalQuerier implements Querier {
   private readonly planner: Planner;
   private readonly cachedJobs: CachedJobs;
   private readonly results: ResultBudget;
+  private readonly metricsParts: PartsBudget;
   private readonly failedSources: Counter;
   private readonly limitedMetrics: Counter;
   private readonly jobsPerQuery: Histogram;
@@ -115,6 +120,10 @@ export class LocalQuerier implements Querier {
     this.results = new ResultBudget({
       bytesMax: options.resultBytesMax,
       waitMs: RESULT_WAIT_JOBS * jobLimitMs('search'),
+      metrics: options.metrics,
+    });
+    this.metricsParts = new PartsBudget({
+      bytesMax: options.metricsPartsBytesMax,
       metrics: options.metrics,
     });
     this.planner = new Planner({ ...options, pool: this.pool });
@@ -148,8 +157,9 @@ export class LocalQuerier implements Querier {
     let lease: ResultLease | undefined;
     try {
       const { tenant, ...rest } = query;
-      lease = await this.results.take(answerBytes(gathered.sources, query), signal);
-      const plan = await this.plan(gathered, 'search', { tenant, signal });
+      const turn = new QueryTurn();
+      lease = await this.results.take(query.tenant, answerBytes(gathered.sources, query), signal);
+      const plan = await this.plan(gathered, 'search', { tenant, turn, signal });
       const { jobs, inPlace, whole } = plan;
       const merge = new SearchMerge(query, gathered.sources, jobs, plan.inspectedBytes);
       const late = new LateJobs(signal);
@@ -162,7 +172,9 @@ export class LocalQuerier implements Querier {
         const isCached = this.options.resultCache !== undefined;
         const notBeforeUnixNano = isCached ? undefined : merge.notBeforeUnixNano;
         const job: SearchJob = { kind: 'search', ...rest, ...input, notBeforeUnixNano };
-        const result = await late.unless(this.runSearch(job, { tenant, affinity, signal: signalOfJob }));
+        const result = await late.unless(
+          this.runSearch(job, { tenant, turn, affinity, signal: signalOfJob }),
+        );
         parts.add(input, result);
         if (result === undefined) return;
         this.report(result.failures, gathered.partial);
@@ -197,11 +209,14 @@ export class LocalQuerier implements Querier {
     const gathered = await this.gather(tenant, range, range, signal, choiceOf(query.part));
     try {
       const { samplesMax, metricsJobs } = this.options;
-      const run = { tenant, signal };
+      const turn = new QueryTurn();
+      const run = { tenant, turn, signal };
       const plan = await this.plan(gathered, 'metrics', run, metricsJobs.targetBytesPerJob);
       const { sources, partial } = gathered;
       const { answer, failures, isLimited } = await findMetrics(query, {
         pool: this.pool,
+        turn,
+        budget: this.metricsParts,
         sources,
         plan,
         samplesMax,

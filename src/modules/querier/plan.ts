@@ -96,8 +96,9 @@ export function planWhole(
   });
 }
 
-/** Bytes of a block for each of its spans, and of an answer for each trace and each span that it shows. */
-const BLOCK_BYTES_PER_SPAN = 90;
+/** Bytes of a block for each of its spans. */
+export const BLOCK_BYTES_PER_SPAN = 90;
+/** Bytes of an answer for each trace and each span that it shows. */
 const ANSWER_BYTES_PER_TRACE = 400;
 const ANSWER_BYTES_PER_SPAN = 200;
 

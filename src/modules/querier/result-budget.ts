@@ -1,5 +1,6 @@
 // Memory for the answers of searches, from the first job until they are sent. A search whose answer would be
-// too much beside the others waits for them; small ones never wait.
+// too much beside the others waits: tenants take turns, and none of them holds all of it. Small ones never
+// wait.
 import { TempoError } from '../../lib/errors.ts';
 import { noteReleasedBytes } from '../../lib/garbage.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
@@ -7,8 +8,11 @@ import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 /** Answers that are expected to be smaller are begun whatever others hold. */
 const SMALL_BYTES = 1 << 20;
 const LET_GO_MS = 100;
-/** Searches that wait; more are refused. */
-const WAITING_MAX = 100;
+/** Searches of a tenant that wait, and of all; more are refused. */
+const TENANT_WAITING_MAX = 100;
+const WAITING_MAX = 1000;
+/** What one tenant may hold of the whole: the rest is for the others. A larger answer counts as this. */
+const TENANT_SHARE = 3 / 4;
 
 export interface ResultBudgetOptions {
   readonly bytesMax: number;
@@ -29,11 +33,23 @@ interface Waiting {
   readonly begin: () => void;
 }
 
+/** A tenant that holds or wants memory. */
+interface Account {
+  readonly tenant: string;
+  /** Answers that are made, sent or wait. */
+  answers: number;
+  countedBytes: number;
+  /** In their order. */
+  readonly waiting: Set<Waiting>;
+}
+
 export class ResultBudget {
   private readonly options: ResultBudgetOptions;
   private readonly refused: Counter;
-  private readonly waiting = new Set<Waiting>();
+  /** In the order of their turns. */
+  private readonly accounts = new Map<string, Account>();
   private heldBytes = 0;
+  private countedBytes = 0;
 
   constructor(options: ResultBudgetOptions) {
     this.options = options;
@@ -45,7 +61,7 @@ export class ResultBudget {
       .gauge('tempo_querier_result_bytes_max', 'Above it searches with large answers wait.')
       .set(bytesMax);
     metrics.gauge('tempo_querier_waiting_searches', 'Searches that wait for memory.', [], (gauge) =>
-      gauge.set(this.waiting.size),
+      gauge.set(this.waitingCount),
     );
     this.refused = metrics.counter(
       'tempo_querier_refused_searches_total',
@@ -54,27 +70,76 @@ export class ResultBudget {
   }
 
   /** @param bytes that the answer may have. */
-  async take(bytes: number, signal: AbortSignal | undefined): Promise<ResultLease> {
-    if (this.hasRoom(bytes)) this.heldBytes += bytes;
-    else await this.wait(bytes, signal);
+  async take(tenant: string, bytes: number, signal: AbortSignal | undefined): Promise<ResultLease> {
+    const account = this.accountOf(tenant);
+    account.answers++;
+    try {
+      if (bytes <= SMALL_BYTES) this.count(account, bytes);
+      else await this.wait(account, bytes, signal);
+    } catch (err) {
+      this.forget(account);
+      throw err;
+    }
     let held = bytes;
+    let isDropped = false;
     return {
       holds: (actual) => {
-        this.heldBytes += actual - held;
+        this.uncount(account, held);
+        this.count(account, actual);
         held = actual;
         this.beginWaiting();
       },
       drop: () => {
-        this.letGo(held);
-        held = 0;
+        if (!isDropped) this.letGo(account, held);
+        isDropped = true;
       },
     };
   }
 
+  private accountOf(tenant: string): Account {
+    let account = this.accounts.get(tenant);
+    if (account === undefined) {
+      account = { tenant, answers: 0, countedBytes: 0, waiting: new Set() };
+      this.accounts.set(tenant, account);
+    }
+    return account;
+  }
+
+  private forget(account: Account): void {
+    if (--account.answers === 0) this.accounts.delete(account.tenant);
+  }
+
+  private count(account: Account, bytes: number): void {
+    account.countedBytes += this.counted(bytes);
+    this.countedBytes += this.counted(bytes);
+    this.heldBytes += bytes;
+  }
+
+  private uncount(account: Account, bytes: number): void {
+    account.countedBytes -= this.counted(bytes);
+    this.countedBytes -= this.counted(bytes);
+    this.heldBytes -= bytes;
+  }
+
+  private counted(bytes: number): number {
+    return Math.min(bytes, this.tenantBytesMax);
+  }
+
+  private get tenantBytesMax(): number {
+    return this.options.bytesMax * TENANT_SHARE;
+  }
+
+  private get waitingCount(): number {
+    let count = 0;
+    for (const { waiting } of this.accounts.values()) count += waiting.size;
+    return count;
+  }
+
   /** A large answer counts until its memory is free: whoever has just sent it still refers to it. */
-  private letGo(bytes: number): void {
+  private letGo(account: Account, bytes: number): void {
     const free = (): void => {
-      this.heldBytes -= bytes;
+      this.uncount(account, bytes);
+      this.forget(account);
       this.beginWaiting();
     };
     if (bytes <= SMALL_BYTES) return free();
@@ -84,21 +149,23 @@ export class ResultBudget {
     }, LET_GO_MS);
   }
 
-  private hasRoom(bytes: number): boolean {
-    if (bytes <= SMALL_BYTES || this.heldBytes === 0) return true;
-    return this.waiting.size === 0 && this.heldBytes + bytes <= this.options.bytesMax;
-  }
-
   /** Until it is its turn: the bytes are counted then. */
-  private wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.waiting.size >= WAITING_MAX) return Promise.reject(this.refusal());
+  private wait(account: Account, bytes: number, signal: AbortSignal | undefined): Promise<void> {
+    if (account.waiting.size >= TENANT_WAITING_MAX || this.waitingCount >= WAITING_MAX) {
+      return Promise.reject(this.refusal());
+    }
     if (signal?.aborted === true) return Promise.reject(cancelled());
     const { waitMs } = this.options;
     return new Promise((resolve, reject) => {
       const over = (): void => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
-        this.waiting.delete(waiting);
+        account.waiting.delete(waiting);
+      };
+      const leave = (reason: TempoError): void => {
+        over();
+        reject(reason);
+        this.beginWaiting(); // it may have stood in the way of others
       };
       const waiting = {
         bytes,
@@ -107,26 +174,38 @@ export class ResultBudget {
           resolve();
         },
       };
-      const onAbort = (): void => {
-        over();
-        reject(cancelled());
-      };
-      const late = (): void => {
-        over();
-        reject(this.refusal());
-      };
-      const timer = waitMs > 0 ? setTimeout(late, waitMs) : undefined;
+      const onAbort = (): void => leave(cancelled());
+      const timer = waitMs > 0 ? setTimeout(() => leave(this.refusal()), waitMs) : undefined;
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.waiting.add(waiting);
+      account.waiting.add(waiting);
+      this.beginWaiting();
     });
   }
 
   private beginWaiting(): void {
-    for (const { bytes, begin } of this.waiting) {
-      if (this.heldBytes > 0 && this.heldBytes + bytes > this.options.bytesMax) return;
-      this.heldBytes += bytes;
-      begin();
+    for (let next = this.nextTurn(); next !== undefined; next = this.nextTurn()) {
+      const { account, waiting } = next;
+      this.count(account, waiting.bytes);
+      this.accounts.delete(account.tenant);
+      this.accounts.set(account.tenant, account);
+      waiting.begin();
     }
+  }
+
+  /**
+   * Who is next, if there is room. One that needs more than is left holds up all others, so that it comes to
+   * its turn; one whose own tenant has its share only those of this tenant.
+   */
+  private nextTurn(): { readonly account: Account; readonly waiting: Waiting } | undefined {
+    for (const account of this.accounts.values()) {
+      const [waiting] = account.waiting;
+      if (waiting === undefined) continue;
+      const bytes = this.counted(waiting.bytes);
+      if (account.countedBytes > 0 && account.countedBytes + bytes > this.tenantBytesMax) continue;
+      const hasRoom = this.countedBytes === 0 || this.countedBytes + bytes <= this.options.bytesMax;
+      return hasRoom ? { account, waiting } : undefined;
+    }
+    return undefined;
   }
 
   private refusal(): TempoError {

@@ -3,7 +3,6 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { answerFormat } from '../../api/accept.ts';
-import { parseQueryPart } from '../../api/query-part.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { tenantsOfHeader, TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
@@ -17,6 +16,7 @@ import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { addMetricsRoutes } from './metrics-routes.ts';
 import { addQuerierMethods } from './querier-methods.ts';
 import { QueryLog } from './query-log.ts';
+import { parseQueryPart } from './query-part.ts';
 import { type OpenQuery, QueryWatch } from './query-watch.ts';
 import { type Op, Reads, type ReadsOptions } from './reads.ts';
 import { type Handler, paramsOf, type Route, searchNotes, send } from './request.ts';

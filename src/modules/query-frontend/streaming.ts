@@ -7,9 +7,9 @@ import {
   grpcTagParams,
   grpcTagValueParams,
 } from '../../api/grpc-params.ts';
-import { parseQueryPart } from '../../api/query-part.ts';
 import { TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcCall, GrpcMethods, StreamHandler } from '../../rpc/grpc-methods.ts';
+import { parseQueryPart } from './query-part.ts';
 import type { QueryWatch } from './query-watch.ts';
 import type { Op, ReadCall } from './reads.ts';
 import { METRICS_STREAMS, searchMessages, type StreamedReads, TAG_STREAMS } from './streamed-answers.ts';

@@ -4,7 +4,7 @@ import { printField } from '../../print.ts';
 import type { MetricsLimits } from './accumulate.ts';
 import { comparedSeries } from './compare-result.ts';
 import { type MadeSeries, withExemplars } from './exemplar-result.ts';
-import { Exemplars } from './exemplars.ts';
+import { type Exemplar, Exemplars } from './exemplars.ts';
 import { type LabelPool, NO_VALUE } from './label-pool.ts';
 import type { MetricsPart } from './part.ts';
 import { isDuration, isSpanDuration, shapeOf } from './plan.ts';
@@ -28,20 +28,59 @@ export interface FinishedSeries {
   readonly isPartial: boolean;
 }
 
+/** @param check is called now and then, and ends it by throwing. */
 export function finishSeries(
   query: Query,
   range: MetricsRange,
   parts: readonly MetricsPart[],
   { cellsMax, exemplarsMax }: MetricsLimits,
+  check?: () => void,
 ): FinishedSeries {
-  const stage = query.metrics;
-  if (stage === undefined) throw new Error('not a metrics query');
-  const set = new SeriesSet(shapeOf(stage, range), cellsMax);
-  for (const part of parts) set.addPart(part);
+  const set = joined(query, range, parts, cellsMax, check);
   const { pool } = set;
   let series = sortSeries(firstSeries(query, set, range, parts, exemplarsMax), pool);
   for (const second of query.second) series = applySecondStage(series, second, pool);
   return { series, pool, isPartial: set.share < 1 };
+}
+
+/** One part of several, as they would come together in the end. */
+export function joinParts(
+  query: Query,
+  range: MetricsRange,
+  parts: readonly MetricsPart[],
+  { cellsMax, exemplarsMax }: MetricsLimits,
+  check?: () => void,
+): MetricsPart {
+  const part = joined(query, range, parts, cellsMax, check).toPart();
+  return { ...part, exemplars: joinedExemplars(query, range, parts, exemplarsMax) };
+}
+
+function joined(
+  query: Query,
+  range: MetricsRange,
+  parts: readonly MetricsPart[],
+  cellsMax: number,
+  check: (() => void) | undefined,
+): SeriesSet {
+  if (query.metrics === undefined) throw new Error('not a metrics query');
+  const set = new SeriesSet(shapeOf(query.metrics, range), cellsMax);
+  for (const part of parts) {
+    check?.();
+    set.addPart(part);
+  }
+  return set;
+}
+
+function joinedExemplars(
+  query: Query,
+  range: MetricsRange,
+  parts: readonly MetricsPart[],
+  max: number,
+): readonly Exemplar[] {
+  if (max === 0) return [];
+  const exemplars = new Exemplars(query, range, max);
+  for (const part of parts) for (const exemplar of part.exemplars) exemplars.add(exemplar);
+  return exemplars.all;
 }
 
 function firstSeries(
@@ -54,10 +93,8 @@ function firstSeries(
   const stage = query.metrics!;
   if (stage.kind === 'compare') return comparedSeries(set, stage);
   const made = aggregated(set, stage, range, parts.length > 0 && !findsNothing(query));
-  const exemplars = new Exemplars(query, range, exemplarsMax);
-  if (exemplarsMax > 0)
-    for (const exemplar of parts.flatMap((part) => part.exemplars)) exemplars.add(exemplar);
-  return withExemplars(made, set, exemplars.all, stage.name === 'quantile_over_time');
+  const exemplars = joinedExemplars(query, range, parts, exemplarsMax);
+  return withExemplars(made, set, exemplars, stage.name === 'quantile_over_time');
 }
 
 /** `{ false }`: there is no series of it, not even one of zeros. */

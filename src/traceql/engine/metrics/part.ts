@@ -20,6 +20,16 @@ export interface MetricsPart {
   readonly exemplars: readonly Exemplar[];
 }
 
+/** Roughly, of an exemplar with its labels. */
+const EXEMPLAR_BYTES = 500;
+
+/** Memory that a part takes. */
+export function partBytes(part: MetricsPart): number {
+  const { values, valueEnds, labels, buckets, rows, intervals, cells, rests, weights, exemplars } = part;
+  const arrays = [values, valueEnds, labels, buckets, rows, intervals, cells, rests, weights];
+  return arrays.reduce((sum, { byteLength }) => sum + byteLength, exemplars.length * EXEMPLAR_BYTES);
+}
+
 /** The same in shared memory: no thread that it passes has to copy it, whatever its size. */
 export function sharedPart(part: MetricsPart): MetricsPart {
   return {

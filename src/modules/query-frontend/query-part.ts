@@ -1,12 +1,8 @@
 // Which part of the data a sub-request is about, as queriers are asked: row groups of one block, or what is
 // recent where no block is named.
-import { TempoError } from '../lib/errors.ts';
-import type { UrlParams } from './params.ts';
-
-export type QueryPart =
-  | { readonly kind: 'recent' }
-  /** Row groups [from, to) of a block. */
-  | { readonly kind: 'block'; readonly blockId: string; readonly rowGroups: readonly [number, number] };
+import type { UrlParams } from '../../api/params.ts';
+import type { QueryPart } from '../../contracts/query.ts';
+import { TempoError } from '../../lib/errors.ts';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
