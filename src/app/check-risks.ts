@@ -92,6 +92,7 @@ function storageRisks({ overrides, storage: { trace }, target }: TempoConfig): r
       'storage.trace.blocklist_poll_concurrency',
       'is 0, 1 is used',
     ),
+    ...when(trace.s3.signatureV2, 'storage.trace.s3.signature_v2', 'has no effect, version 4 is used'),
     ...when(trace.s3.nativeAwsAuthEnabled, 'storage.trace.s3.native_aws_auth_enabled', 'has no effect'),
     ...when(trace.cache !== '', 'storage.trace.cache', 'has no effect, use the cache block'),
     ...when(

@@ -4,6 +4,7 @@ import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
 import { dimensionsProblem } from '../overrides/cost-attribution.ts';
 import { regexMatcher } from '../traceql/regex.ts';
+import { backendProblems } from './backend-settings.ts';
 import { featuresNotYet } from './check-features.ts';
 import { checkListeners } from './check-listeners.ts';
 import { riskySettings } from './check-risks.ts';
@@ -68,8 +69,10 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
   const { backend, local, wal, block } = trace;
   if (backend === '') {
     miss('storage.trace.backend', 'failed to create store: unknown backend "": it is not set, use local');
-  } else if (backend !== 'local') {
+  } else if (backend === 'gcs' || backend === 'azure') {
     miss('storage.trace.backend', `backend "${backend}" is not available in this build yet, use local`);
+  } else if (backend !== 'local') {
+    for (const { path, text } of backendProblems(trace)) fail(path, text);
   } else if (local.path === '') fail('storage.trace.local.path', 'is needed for the local backend');
   if (wal.path === '') fail('storage.trace.wal.path', 'is needed');
   if (!isLogFormat(wal.logFormat)) {

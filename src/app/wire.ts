@@ -13,6 +13,8 @@ import { createIngester, type Ingester } from '../modules/ingester/index.ts';
 import { LocalQuerier, LocalResultCache } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
+import { createBackendMetrics } from '../objectstore/backend-metrics.ts';
+import { RemoteStore } from '../objectstore/remote-store.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import { Overrides } from '../overrides/overrides.ts';
 import { createUserOverridesMetrics, UserOverrides } from '../overrides/user-overrides.ts';
@@ -24,6 +26,7 @@ import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Admission } from './admission.ts';
 import type { ServiceState } from './app.ts';
+import { backendSettings } from './backend-settings.ts';
 import { blockRetention } from './block-retention.ts';
 import type { TempoConfig } from './config.ts';
 import { DiskGuard } from './disk-guard.ts';
@@ -69,6 +72,10 @@ const BODIES_BYTES_MIN = 64 * 1024 * 1024;
 const BODIES_BYTES_MAX = 512 * 1024 * 1024;
 /** Share of the rest in which scan threads together keep decoded parts of blocks. */
 const SCAN_CACHE_SHARE = 0.15;
+/** And for parts of blocks of an object store, as they are stored there. */
+const BACKEND_CACHE_SHARE = 0.08;
+/** What of that is kept while memory is short. */
+const TIGHT_CACHE_SHARE = 0.25;
 /** Traces among which those in several blocks are looked for at a time: well under a second. */
 const IDS_PER_JOB = 4_000_000;
 /** For answers of searches that are made or sent. */
@@ -249,18 +256,21 @@ function createAdmission(parts: Parts, store: Store, ingester: Ingester): Admiss
       log_ring: () => ingester.ringBytes,
       request_bodies: () => requestBodies.bytesHeld,
       scan_caches: () => store.pool.cachedBytes,
+      backend_cache: () => store.remote?.cachedBytes ?? 0,
     },
     filling: ['heads', 'log_ring', 'request_bodies'],
     areQueriesRunning: () => store.pool.load > 0,
     tell: (pressure) => {
       ingester.setPressure(pressure);
       store.pool.setPressure(pressure);
+      store.remote?.limitCache(pressure === 'calm' ? 1 : TIGHT_CACHE_SHARE);
       if (pressure !== 'calm') collectGarbage();
     },
     logger: logger.child({ module: 'memory' }),
     metrics,
   });
-  const paths = [path.resolve(wal.path), path.resolve(local.path)];
+  const isLocal = config.storage.trace.backend === 'local';
+  const paths = [path.resolve(wal.path), ...(isLocal ? [path.resolve(local.path)] : [])];
   const disk = new DiskGuard({ paths, minFreeBytes: wal.minFree, metrics });
   return new Admission(memory, disk, metrics);
 }
@@ -271,16 +281,28 @@ function clamp(value: number, least: number, most: number): number {
 
 function createStore({ sharedBytes, config, logger, metrics, overrides }: Parts): Store {
   const { trace } = config.storage;
-  const backendPath = path.resolve(trace.local.path);
+  const backendPath = trace.backend === 'local' ? path.resolve(trace.local.path) : '';
+  const storeLogger = logger.child({ module: 'store' });
+  const cacheBytes = Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
+  const backendMetrics = createBackendMetrics(metrics, () => remote?.cachedBytes ?? 0);
+  const remote: RemoteStore | undefined =
+    backendPath === ''
+      ? new RemoteStore({
+          settings: backendSettings(trace, true, cacheBytes),
+          logger: storeLogger,
+          metrics: backendMetrics,
+        })
+      : undefined;
   return new Store({
-    objectStore: new LocalStore(backendPath),
-    logger: logger.child({ module: 'store' }),
+    objectStore: remote ?? new LocalStore(backendPath),
+    remote,
+    logger: storeLogger,
     metrics,
     blocklistPollMs: trace.blocklistPollMs,
     blocklistPollConcurrency: Math.max(1, trace.blocklistPollConcurrency),
     blocklistPollTenantConcurrency: Math.max(0, trace.blocklistPollTenantConcurrency),
     retention: blockRetention(config, overrides),
-    sizeBytesMax: trace.local.maxBytes,
+    sizeBytesMax: remote === undefined ? trace.local.maxBytes : 0,
     scanThreads: scanThreads(),
     scanQueueLengthMax: trace.pool.queueDepth,
     scanTenantQueueLengthMax: config.queryFrontend.maxOutstandingPerTenant,

@@ -1,4 +1,5 @@
 // What the main thread asks of scan threads and what they answer: plain data that survives a message.
+import type { MessagePort } from 'node:worker_threads';
 import type { JobReport, TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
 import type { Pressure } from '../lib/pressure.ts';
@@ -267,7 +268,7 @@ export type ScanResult =
 export interface ScanWorkerData {
   /** Folder of the ingester's complete blocks. */
   readonly localBlocksPath: string;
-  /** Folder of the local backend. */
+  /** Folder of the local backend; '' = the backend is reached by a port, which comes as a message. */
   readonly backendPath: string;
   readonly cacheBytes: number;
 }
@@ -277,6 +278,8 @@ export type ToScanWorker =
   | { readonly kind: 'cancel'; readonly id: number }
   /** A head of that size is gone: its memory is free when no thread holds it. */
   | { readonly kind: 'released'; readonly bytes: number }
+  /** Where the backend is from now on. */
+  | { readonly kind: 'backend'; readonly port: MessagePort }
   /** Caches shrink while it is not calm. */
   | { readonly kind: 'pressure'; readonly pressure: Pressure };
 

@@ -1,5 +1,6 @@
 // The scan threads, and who runs next in them. A job goes to the thread that has likely cached its columns,
 // unless that one is busier than another.
+import type { MessagePort } from 'node:worker_threads';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
 import type { Pressure } from '../lib/pressure.ts';
@@ -22,6 +23,8 @@ export interface ScanPoolOptions {
   /** `query_frontend.max_batch_size`: jobs are handed over one by one, this is for metrics. */
   readonly batchSizeMax: number;
   readonly workerData: ScanWorkerData;
+  /** A port to the backend for each thread, where that is in a thread of its own. */
+  readonly connect?: (() => MessagePort | undefined) | undefined;
   /** JavaScript heap of one thread: a job that needs more ends its thread, not the process. */
   readonly heapBytesMax: number;
   /** The code of the threads, in place of the usual one. */
@@ -88,18 +91,24 @@ export class ScanPool {
   }
 
   start(): void {
-    const { threads, workerData, heapBytesMax, worker } = this.options;
+    const { threads, workerData, heapBytesMax, connect, worker } = this.options;
     for (let i = 0; i < threads; i++) {
       const thread = new ScanThread({
         url: worker ?? workerUrl('scan-worker', import.meta.url),
         workerData,
         heapBytesMax,
+        connect,
         received: (message) => this.received(thread, message),
         ended: (err) => this.ended(thread, err),
         started: () => this.feed(thread),
       });
       this.threads.push(thread);
     }
+  }
+
+  /** The backend is elsewhere from now on. */
+  reconnect(): void {
+    for (const thread of this.threads) thread.connect();
   }
 
   async stop(): Promise<void> {

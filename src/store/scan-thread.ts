@@ -1,6 +1,6 @@
 // The main thread's end of one scan thread: its jobs, and a new thread when it ends unasked. Threads that end
 // again and again without finishing a job are started ever later.
-import { Worker } from 'node:worker_threads';
+import { type MessagePort, Worker } from 'node:worker_threads';
 import type { CancelFlag } from './cancel-flag.ts';
 import type { QueryTurn } from './job-queue.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
@@ -33,6 +33,8 @@ export interface ScanThreadOptions {
   readonly url: URL;
   readonly workerData: ScanWorkerData;
   readonly heapBytesMax: number;
+  /** A port to the backend, where that is in a thread of its own. */
+  readonly connect?: (() => MessagePort | undefined) | undefined;
   readonly received: (message: FromScanWorker) => void;
   /** The thread is gone; another is on its way. */
   readonly ended: (cause: unknown) => void;
@@ -67,6 +69,13 @@ export class ScanThread {
     this.worker?.postMessage(message);
   }
 
+  /** It is given a port to the backend. */
+  connect(): void {
+    const port = this.options.connect?.();
+    if (port === undefined) return;
+    this.worker?.postMessage({ kind: 'backend', port } satisfies ToScanWorker, [port]);
+  }
+
   /** Its jobs are somebody else's from now on, the one that ran first. */
   takeAll(): Pending[] {
     const all = [...this.inFlight.values()];
@@ -95,6 +104,7 @@ export class ScanThread {
     worker.on('error', (err) => (cause = err));
     worker.on('exit', () => this.exited(cause));
     this.worker = worker;
+    this.connect();
   }
 
   private exited(cause: unknown): void {

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
 import { collectGarbage, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
 import { LocalStore } from '../objectstore/local.ts';
+import { PortStore } from '../objectstore/port-store.ts';
 import { followFlag } from './cancel-flag.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
@@ -11,9 +12,10 @@ const port = parentPort;
 if (port === null) throw new Error('scan-worker runs only as a worker thread');
 
 const { localBlocksPath, backendPath, cacheBytes } = workerData as ScanWorkerData;
+const remote = backendPath === '' ? new PortStore() : undefined;
 const scanner = new Scanner({
   local: new LocalStore(localBlocksPath),
-  backend: new LocalStore(backendPath),
+  backend: remote ?? new LocalStore(backendPath),
   cacheBytes,
 });
 /** Share of the cache that is kept while memory is short. */
@@ -32,6 +34,10 @@ port.on('message', (message: ToScanWorker) => {
   }
   if (message.kind === 'released') {
     noteReleasedBytes(message.bytes);
+    return;
+  }
+  if (message.kind === 'backend') {
+    remote?.attach(message.port);
     return;
   }
   if (message.kind === 'pressure') {

@@ -3,6 +3,7 @@
 import type { BlockMeta } from '../block/meta.ts';
 import type { Service } from '../lib/service.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
+import type { RemoteStore } from '../objectstore/remote-store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { Blocklist } from './blocklist.ts';
@@ -15,6 +16,8 @@ import type { ScanWorkerData } from './scan-job.ts';
 
 export interface StoreOptions {
   readonly objectStore: ObjectStore;
+  /** The same, where it is in a thread of its own. */
+  readonly remote?: RemoteStore | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly blocklistPollMs: number;
@@ -45,6 +48,8 @@ export class Store implements Service {
   readonly objectStore: ObjectStore;
   readonly blocklist = new Blocklist();
   readonly pool: ScanPool;
+  /** The backend, where it is in a thread of its own. */
+  readonly remote: RemoteStore | undefined;
   private readonly options: StoreOptions;
   private readonly poller: Poller;
   private readonly metrics: StoreMetrics;
@@ -56,7 +61,8 @@ export class Store implements Service {
   constructor(options: StoreOptions) {
     this.options = options;
     this.objectStore = options.objectStore;
-    const { logger, metrics } = options;
+    this.remote = options.remote;
+    const { logger, metrics, remote } = options;
     this.pool = new ScanPool({
       threads: options.scanThreads,
       queueLengthMax: options.scanQueueLengthMax,
@@ -64,9 +70,11 @@ export class Store implements Service {
       heapBytesMax: options.scanHeapBytesMax,
       batchSizeMax: options.scanBatchSizeMax,
       workerData: options.scanWorkerData,
+      connect: remote === undefined ? undefined : () => remote.connect(),
       logger,
       metrics,
     });
+    remote?.onRestart(() => this.pool.reconnect());
     this.poller = new Poller({
       store: options.objectStore,
       blocklist: this.blocklist,
@@ -95,6 +103,7 @@ export class Store implements Service {
     clearTimeout(this.timer);
     await this.pool.stop();
     await this.upkeep;
+    await this.remote?.stop();
   }
 
   /** A block is complete in the backend: queries see it at once. */

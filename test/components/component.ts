@@ -1,6 +1,7 @@
 // Foreign programs that tests need: their paths come from the environment, and a missing one is an error.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 
 export type Component =
   | 'TELEMETRYGEN'
@@ -10,7 +11,11 @@ export type Component =
   | 'CHROMIUM'
   | 'IMAGE_STORAGE'
   | 'PROMETHEUS'
-  | 'PROMTOOL';
+  | 'PROMTOOL'
+  | 'MINIO'
+  | 'VERSITYGW'
+  | 'FAKE_GCS'
+  | 'AZURITE';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 export function componentPath(name: Component): string {
@@ -28,4 +33,46 @@ export function runComponent(name: Component, args: readonly string[]): Promise<
       else reject(new Error(`${name} failed: ${err.message}\n${stderr}`));
     });
   });
+}
+
+export interface RunningComponent {
+  readonly output: () => string;
+  readonly stop: () => Promise<void>;
+}
+
+const READY_LIMIT_MS = 30_000;
+const READY_PAUSE_MS = 50;
+
+/** Starts a server and waits until it answers at `url`, whatever the status. */
+export async function startComponent(
+  name: Component,
+  args: readonly string[],
+  { env, url }: { readonly env: Readonly<Record<string, string>>; readonly url: string },
+): Promise<RunningComponent> {
+  const program = componentPath(name);
+  const [command, ...all] = program.endsWith('.js')
+    ? [process.execPath, program, ...args]
+    : [program, ...args];
+  const child = spawn(command, all, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
+  const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const output = (): string => Buffer.concat(chunks).toString();
+  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const stop = (): Promise<void> => {
+    child.kill('SIGKILL');
+    return ended;
+  };
+  const endsAtMs = performance.now() + READY_LIMIT_MS;
+  while (performance.now() < endsAtMs) {
+    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}:\n${output()}`);
+    const answered = await fetch(url).then(
+      () => true,
+      () => false,
+    );
+    if (answered) return { output, stop };
+    await pause(READY_PAUSE_MS);
+  }
+  await stop();
+  throw new Error(`${name} did not answer within ${READY_LIMIT_MS} ms:\n${output()}`);
 }

@@ -2,9 +2,9 @@
 // names another program with the same flags, so that the same tests run against real Tempo.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { freePort } from './free-port.ts';
 
 export type Ports = {
   readonly http: number;
@@ -33,6 +33,8 @@ export type StartOptions = {
   readonly yaml?: string;
   /** Lines that the server block gets too, indented. */
   readonly server?: string;
+  /** Lines of storage.trace in place of the local backend, indented by four. */
+  readonly backend?: string;
   /** Keys of storage.trace.wal, as YAML between braces. */
   readonly wal?: string;
   readonly args?: readonly string[];
@@ -48,14 +50,6 @@ export type StartOptions = {
 const READY_LIMIT_MS = 30_000;
 const READY_PAUSE_MS = 20;
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 export async function freePorts(): Promise<Ports> {
   return {
     http: await freePort(),
@@ -65,7 +59,15 @@ export async function freePorts(): Promise<Ports> {
   };
 }
 
-export function configText(data: string, ports: Ports, wal = '', server = ''): string {
+function localBackend(data: string): string {
+  return `    backend: local\n    local: { path: '${data}/blocks' }\n`;
+}
+
+export function configText(
+  data: string,
+  ports: Ports,
+  { wal = '', server = '', backend }: Pick<StartOptions, 'wal' | 'server' | 'backend'> = {},
+): string {
   return `
 server:
   http_listen_address: 127.0.0.1
@@ -80,9 +82,7 @@ ${server}distributor:
         http: { endpoint: '127.0.0.1:${ports.otlpHttp}' }
 storage:
   trace:
-    backend: local
-    local: { path: '${data}/blocks' }
-    wal: { path: '${data}/wal', ${wal} }
+${backend ?? localBackend(data)}    wal: { path: '${data}/wal', ${wal} }
 usage_report: { reporting_enabled: false }
 `;
 }
@@ -119,7 +119,7 @@ export async function startTempo(data: string, options: StartOptions = {}): Prom
   mkdirSync(data, { recursive: true });
   const config = options.configFile ?? join(data, 'tempo.yaml');
   if (options.configFile === undefined)
-    writeFileSync(config, configText(data, ports, options.wal, options.server) + (options.yaml ?? ''));
+    writeFileSync(config, configText(data, ports, options) + (options.yaml ?? ''));
   const flags = [`-config.file=${config}`, '-target=all', ...(options.args ?? [])];
   const program = options.program ?? process.env['TEMPO_BINARY'];
   const [command, ...args] =

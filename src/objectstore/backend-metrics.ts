@@ -1,0 +1,37 @@
+// Metrics of object stores over HTTP: Tempo's names, then our own.
+import { exponentialBuckets, type Metrics } from '../telemetry/metrics.ts';
+import type { StoreReport } from './store-messages.ts';
+
+export interface BackendMetrics {
+  add(report: StoreReport): void;
+}
+
+export function createBackendMetrics(metrics: Metrics, cacheBytes: () => number): BackendMetrics {
+  const seconds = metrics.histogram(
+    'tempodb_backend_request_duration_seconds',
+    'Time of requests to the object store.',
+    exponentialBuckets(0.005, 4, 6),
+    ['operation', 'status_code'],
+  );
+  const hedged = metrics.counter(
+    'tempodb_backend_hedged_roundtrips_total',
+    'Requests that were sent a second time because the first took long.',
+  );
+  const retries = metrics.counter('tempodb_backend_retries_total', 'Requests that were tried again.');
+  const hits = metrics.counter('tempodb_backend_cache_hits_total', 'Reads of blocks answered from memory.');
+  const misses = metrics.counter('tempodb_backend_cache_misses_total', 'Reads of blocks that went out.');
+  metrics.gauge('tempodb_backend_cache_bytes', 'Parts of blocks in memory, as stored.', [], (gauge) =>
+    gauge.set(cacheBytes()),
+  );
+  return {
+    add: (report) => {
+      for (const [operation, status, taken] of report.requests) {
+        seconds.observe({ operation, status_code: String(status) }, taken);
+      }
+      hedged.inc(report.hedged);
+      retries.inc(report.retries);
+      hits.inc(report.cacheHits);
+      misses.inc(report.cacheMisses);
+    },
+  };
+}

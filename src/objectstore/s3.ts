@@ -1,0 +1,346 @@
+// A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file imports. Off
+// AWS it asks for nothing that compatible stores lack: no checksums but those that are required, no chunked
+// bodies, one object a delete.
+import { readFileSync } from 'node:fs';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+  type S3ClientConfig,
+  S3ServiceException,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { TempoError } from '../lib/errors.ts';
+import type {
+  Action,
+  Bucket,
+  ByteRange,
+  Failure,
+  FailureKind,
+  ListPage,
+  ListRequest,
+  ObserveRequest,
+  Upload,
+  UploadShape,
+} from './bucket.ts';
+import { collectBody } from './collect-body.ts';
+import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
+import type { ObjectInfo } from './objectstore.ts';
+import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
+import type { S3Settings, TlsClientSettings } from './settings.ts';
+
+const SOCKETS_MAX = 100;
+const CONNECT_MS_MAX = 5000;
+const IDLE_MS_MAX = 60_000;
+const REQUEST_MS_MAX = 300_000;
+const PART_BYTES_MIN = 8 * 1024 * 1024;
+const PARTS_MAX = 10_000;
+const PARTS_AT_ONCE = 4;
+/** Files of credentials are read again after that: what renews them writes no date into them. */
+const CREDENTIALS_MS = 5 * 60_000;
+
+/** What the permission for an action is called. */
+const PERMISSIONS: Readonly<Record<Action, string>> = {
+  list: 's3:ListBucket',
+  stat: 's3:GetObject',
+  read: 's3:GetObject',
+  write: 's3:PutObject',
+  copy: 's3:GetObject and s3:PutObject',
+  delete: 's3:DeleteObject',
+};
+
+const KINDS: Readonly<Record<string, FailureKind>> = {
+  NoSuchKey: 'not_found',
+  NoSuchBucket: 'no_bucket',
+  PermanentRedirect: 'no_bucket',
+  AuthorizationHeaderMalformed: 'no_bucket',
+  InvalidRange: 'range',
+  AccessDenied: 'denied',
+  AllAccessDisabled: 'denied',
+  InvalidAccessKeyId: 'credentials',
+  SignatureDoesNotMatch: 'credentials',
+  ExpiredToken: 'credentials',
+  InvalidToken: 'credentials',
+  TokenRefreshRequired: 'credentials',
+  CredentialsProviderError: 'credentials',
+  RequestTimeTooSkewed: 'clock',
+  SlowDown: 'throttled',
+  Throttling: 'throttled',
+  ThrottlingException: 'throttled',
+  TooManyRequests: 'throttled',
+  RequestTimeout: 'busy',
+  InternalError: 'busy',
+  ServiceUnavailable: 'busy',
+};
+
+export async function openS3(settings: S3Settings, observe: ObserveRequest): Promise<Bucket> {
+  const endpoint = endpointShape(settings);
+  const client = new S3Client(await clientConfig(settings, endpoint));
+  observeRequests(client, observe);
+  return new S3Bucket(settings, endpoint, client);
+}
+
+async function clientConfig(settings: S3Settings, endpoint: EndpointShape): Promise<S3ClientConfig> {
+  const agent = { keepAlive: true, maxSockets: SOCKETS_MAX };
+  const checksums = endpoint.isAws ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED';
+  return {
+    region: endpoint.region,
+    ...(endpoint.url === undefined ? {} : { endpoint: endpoint.url }),
+    forcePathStyle: endpoint.isPathStyle,
+    tls: !settings.insecure,
+    useDualstackEndpoint: settings.dualStack && endpoint.isAws,
+    followRegionRedirects: endpoint.isAws,
+    credentials: await credentialsOf(settings),
+    // What is tried again, and when, is decided in one place for all clouds.
+    maxAttempts: 1,
+    requestChecksumCalculation: checksums,
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    ...(endpoint.isAws ? {} : { expectContinueHeader: false }),
+    requestHandler: {
+      httpAgent: new HttpAgent(agent),
+      httpsAgent: new HttpsAgent({ ...agent, ...tlsOptions(settings.tls) }),
+      connectionTimeout: CONNECT_MS_MAX,
+      socketTimeout: IDLE_MS_MAX,
+      requestTimeout: REQUEST_MS_MAX,
+      throwOnRequestTimeout: true,
+    },
+  };
+}
+
+function tlsOptions(tls: TlsClientSettings): object {
+  const file = (path: string): string | undefined => (path === '' ? undefined : readFileSync(path, 'utf8'));
+  const options = {
+    cert: file(tls.certPath),
+    key: file(tls.keyPath),
+    ca: file(tls.caPath),
+    servername: tls.serverName || undefined,
+    ciphers: tls.ciphers || undefined,
+    minVersion: tls.minVersion || undefined,
+    rejectUnauthorized: !tls.skipVerify,
+  };
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+/** Those of the configuration, MinIO's of the environment, or what Amazon's chain finds (IRSA, roles). */
+async function credentialsOf(settings: S3Settings): Promise<NonNullable<S3ClientConfig['credentials']>> {
+  const { accessKey, secretKey, sessionToken } = settings;
+  if (accessKey !== '' || secretKey !== '') {
+    return {
+      accessKeyId: accessKey,
+      secretAccessKey: secretKey,
+      ...(sessionToken === '' ? {} : { sessionToken }),
+    };
+  }
+  const { env } = process;
+  const user = env['MINIO_ROOT_USER'] ?? env['MINIO_ACCESS_KEY'];
+  const password = env['MINIO_ROOT_PASSWORD'] ?? env['MINIO_SECRET_KEY'];
+  if (env['AWS_ACCESS_KEY_ID'] === undefined && user !== undefined && password !== undefined) {
+    return { accessKeyId: user, secretAccessKey: password };
+  }
+  const { fromNodeProviderChain } = await import('@aws-sdk/credential-providers');
+  const provider = fromNodeProviderChain({ ignoreCache: true });
+  return async () => {
+    const found = await provider();
+    return found.expiration === undefined
+      ? { ...found, expiration: new Date(Date.now() + CREDENTIALS_MS) }
+      : found;
+  };
+}
+
+function observeRequests(client: S3Client, observe: ObserveRequest): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const begin = performance.now();
+      const result = await next(args);
+      const { method } = args.request as { method: string };
+      const { statusCode } = result.response as { statusCode: number };
+      observe(method, statusCode, (performance.now() - begin) / 1000);
+      return result;
+    },
+    { step: 'deserialize', priority: 'low', name: 'observeRequests' },
+  );
+}
+
+class S3Bucket implements Bucket {
+  readonly name: string;
+  readonly listsAfter = true;
+  private readonly settings: S3Settings;
+  private readonly client: S3Client;
+  /** Of every request, of those that make an object, and of those that read one. */
+  private readonly target: { readonly Bucket: string };
+  private readonly made: object;
+  private readonly sealed: object;
+  private readonly copied: object;
+
+  constructor(settings: S3Settings, endpoint: EndpointShape, client: S3Client) {
+    this.settings = settings;
+    this.client = client;
+    this.name = `s3 bucket ${settings.bucket} at ${settings.endpoint || `AWS ${endpoint.region}`}`;
+    this.target = { Bucket: settings.bucket };
+    const { encryption, storageClass, tags, metadata } = settings;
+    const kept = {
+      ...(storageClass === '' ? {} : { StorageClass: storageClass }),
+      ...atRest(encryption),
+    };
+    this.sealed = withKey(encryption, '');
+    this.copied = { ...kept, ...this.sealed, ...withKey(encryption, 'CopySource') };
+    this.made = {
+      ...kept,
+      ...this.sealed,
+      ...(Object.keys(tags).length === 0 ? {} : { Tagging: new URLSearchParams(tags).toString() }),
+      ...(Object.keys(metadata).length === 0 ? {} : { Metadata: { ...metadata } }),
+    };
+  }
+
+  async list(request: ListRequest, abortSignal?: AbortSignal): Promise<ListPage> {
+    const { prefix, isFlat, after, token, pageLength } = request;
+    const command = new ListObjectsV2Command({
+      ...this.target,
+      Prefix: prefix,
+      MaxKeys: pageLength,
+      ...(isFlat ? { Delimiter: '/' } : {}),
+      ...(after === undefined ? {} : { StartAfter: after }),
+      ...(token === undefined ? {} : { ContinuationToken: token }),
+    });
+    const page = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    return {
+      folders: (page.CommonPrefixes ?? []).flatMap(({ Prefix }) => Prefix ?? []),
+      objects: (page.Contents ?? []).flatMap(({ Key }) => Key ?? []),
+      next: page.IsTruncated === true ? page.NextContinuationToken : undefined,
+    };
+  }
+
+  async stat(key: string, abortSignal?: AbortSignal): Promise<ObjectInfo> {
+    const command = new HeadObjectCommand({ ...this.target, Key: key, ...this.sealed });
+    const info = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    return { sizeBytes: info.ContentLength ?? 0, modifiedMs: info.LastModified?.getTime() ?? 0 };
+  }
+
+  async read(key: string, range: ByteRange | undefined, abortSignal?: AbortSignal): Promise<Uint8Array> {
+    const command = new GetObjectCommand({
+      ...this.target,
+      Key: key,
+      ...this.sealed,
+      ...(range === undefined
+        ? {}
+        : { Range: `bytes=${range.offset}-${range.offset + range.lengthBytes - 1}` }),
+    });
+    const { Body, ContentLength } = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    return collectBody(Body as AsyncIterable<Uint8Array>, ContentLength);
+  }
+
+  async write(key: string, bytes: Uint8Array, abortSignal?: AbortSignal): Promise<void> {
+    const command = new PutObjectCommand({ ...this.target, Key: key, Body: bytes, ...this.made });
+    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+  }
+
+  /** All parts but the last are equally long, which some stores demand. */
+  uploadShape(sizeBytes: number): UploadShape {
+    const least = this.settings.partBytes > 0 ? this.settings.partBytes : PART_BYTES_MIN;
+    return { partBytes: Math.max(least, Math.ceil(sizeBytes / PARTS_MAX)), partsAtOnce: PARTS_AT_ONCE };
+  }
+
+  async startUpload(key: string, abortSignal?: AbortSignal): Promise<Upload> {
+    const options = { ...(abortSignal && { abortSignal }) };
+    const started = new CreateMultipartUploadCommand({ ...this.target, Key: key, ...this.made });
+    const { UploadId } = await this.client.send(started, options);
+    return new S3Upload(this.client, { ...this.target, Key: key, UploadId }, this.sealed);
+  }
+
+  async copy(from: string, to: string, abortSignal?: AbortSignal): Promise<void> {
+    const CopySource = `${this.settings.bucket}/${from}`.split('/').map(encodeURIComponent).join('/');
+    const command = new CopyObjectCommand({ ...this.target, Key: to, CopySource, ...this.copied });
+    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+  }
+
+  async delete(key: string, abortSignal?: AbortSignal): Promise<void> {
+    const command = new DeleteObjectCommand({ ...this.target, Key: key });
+    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+  }
+
+  failureOf(err: unknown): Failure {
+    const known = err instanceof Error ? KINDS[err.name] : undefined;
+    if (err instanceof S3ServiceException) {
+      const status = err.$metadata.httpStatusCode ?? 0;
+      const after = retryAfterMs(err.$response?.headers['retry-after']);
+      return {
+        kind: known ?? kindOfStatus(status),
+        detail: `${err.name === 'Unknown' ? `status ${status}` : err.name}: ${err.message}`,
+        ...(after === undefined ? {} : { retryAfterMs: after }),
+      };
+    }
+    if (known !== undefined && err instanceof Error) return { kind: known, detail: err.message };
+    return networkFailure(err) ?? { kind: 'refused', detail: String(err) };
+  }
+
+  permissionFor(action: Action): string {
+    const { bucket, encryption } = this.settings;
+    const place = action === 'list' ? bucket : `${bucket}/*`;
+    const kms = encryption.type === 'SSE-KMS' ? ` and kms:GenerateDataKey and kms:Decrypt on its key` : '';
+    return `${PERMISSIONS[action]} on arn:aws:s3:::${place}${kms}`;
+  }
+
+  close(): void {
+    this.client.destroy();
+  }
+}
+
+class S3Upload implements Upload {
+  private readonly client: S3Client;
+  private readonly target: { Bucket: string; Key: string; UploadId: string | undefined };
+  private readonly sealed: object;
+  private readonly parts: { PartNumber: number; ETag: string | undefined }[] = [];
+
+  constructor(client: S3Client, target: S3Upload['target'], sealed: object) {
+    this.client = client;
+    this.target = target;
+    this.sealed = sealed;
+  }
+
+  async part(index: number, bytes: Uint8Array, abortSignal?: AbortSignal): Promise<void> {
+    const PartNumber = index + 1;
+    const command = new UploadPartCommand({ ...this.target, PartNumber, Body: bytes, ...this.sealed });
+    const { ETag } = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    this.parts[index] = { PartNumber, ETag };
+  }
+
+  async finish(abortSignal?: AbortSignal): Promise<void> {
+    const parts = { MultipartUpload: { Parts: this.parts } };
+    const command = new CompleteMultipartUploadCommand({ ...this.target, ...parts, ...this.sealed });
+    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+  }
+
+  async abandon(): Promise<void> {
+    await this.client.send(new AbortMultipartUploadCommand(this.target));
+  }
+}
+
+/** What the store encrypts an object with. */
+function atRest(encryption: S3Settings['encryption']): object {
+  if (encryption.type === 'SSE-S3') return { ServerSideEncryption: 'AES256' };
+  if (encryption.type !== 'SSE-KMS') return {};
+  const { keyId, context } = encryption;
+  return {
+    ServerSideEncryption: 'aws:kms',
+    SSEKMSKeyId: keyId,
+    ...(context === undefined
+      ? {}
+      : { SSEKMSEncryptionContext: Buffer.from(JSON.stringify(context)).toString('base64') }),
+  };
+}
+
+/** The key that is ours and goes along with each request. */
+function withKey(encryption: S3Settings['encryption'], prefix: '' | 'CopySource'): object {
+  if (encryption.type !== 'SSE-C') return {};
+  if (encryption.key.length !== 32) throw new TempoError('invalid_argument', 'the SSE-C key needs 32 bytes');
+  return { [`${prefix}SSECustomerAlgorithm`]: 'AES256', [`${prefix}SSECustomerKey`]: encryption.key };
+}

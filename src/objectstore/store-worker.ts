@@ -1,0 +1,50 @@
+// The thread of the object store: the SDK, its sockets, the hashing of what is uploaded, and the cache of
+// what was read. The main thread and the scan threads ask it over ports.
+import { parentPort, workerData } from 'node:worker_threads';
+import { CachedStore } from './cached-store.ts';
+import { openBackend } from './open-bucket.ts';
+import { serveStore } from './serve-store.ts';
+import type { StoreReport, StoreWorkerData, ToStoreWorker } from './store-messages.ts';
+
+const REPORT_MS = 500;
+
+const port = parentPort;
+if (port === null) throw new Error('store-worker runs only as a worker thread');
+
+const { settings } = workerData as StoreWorkerData;
+let requests: [string, number, number][] = [];
+let hedged = 0;
+let retries = 0;
+const store = new CachedStore(
+  await openBackend(settings, {
+    observe: (method, status, seconds) => void requests.push([method, status, seconds]),
+    onHedge: () => void hedged++,
+    onRetry: () => void retries++,
+  }),
+  settings.cacheBytes,
+);
+
+port.on('message', (message: ToStoreWorker) => {
+  if (message.kind === 'connect') serveStore(store, message.port);
+  else store.limitCache(message.share);
+});
+
+let told = { hits: 0, misses: 0, sizeBytes: 0 };
+setInterval(() => {
+  const { hits, misses, sizeBytes } = store.cache;
+  const isNew = hits !== told.hits || misses !== told.misses || sizeBytes !== told.sizeBytes;
+  if (!isNew && requests.length + hedged + retries === 0) return;
+  const report: StoreReport = {
+    requests,
+    hedged,
+    retries,
+    cacheHits: hits - told.hits,
+    cacheMisses: misses - told.misses,
+    cacheBytes: sizeBytes,
+  };
+  port.postMessage(report);
+  told = { hits, misses, sizeBytes };
+  requests = [];
+  hedged = 0;
+  retries = 0;
+}, REPORT_MS);

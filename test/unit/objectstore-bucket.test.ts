@@ -1,0 +1,287 @@
+// What is alike for all clouds, over a bucket in memory that can be told to fail: retries, hedging, prefix,
+// the check at start, texts of errors, the cache, and calls from another thread.
+import { MessageChannel } from 'node:worker_threads';
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import t from 'tap';
+import type { TempoError } from '../../src/lib/errors.ts';
+import { BucketStore, type BucketStoreOptions } from '../../src/objectstore/bucket-store.ts';
+import { CachedStore } from '../../src/objectstore/cached-store.ts';
+import { kindOfStatus, networkFailure, retryAfterMs } from '../../src/objectstore/failures.ts';
+import { hedged } from '../../src/objectstore/hedge.ts';
+import { PortStore } from '../../src/objectstore/port-store.ts';
+import { Retrier } from '../../src/objectstore/retry.ts';
+import { endpointShape } from '../../src/objectstore/s3-endpoint.ts';
+import { serveStore } from '../../src/objectstore/serve-store.ts';
+import { uuidBounds } from '../../src/objectstore/uuid-ranges.ts';
+import { BucketError, MemoryBucket } from '../support/memory-bucket.ts';
+import { bytes, codeOf, holdContract } from '../support/object-store-suite.ts';
+
+const scratch = t.testdir();
+
+interface Opened {
+  readonly bucket: MemoryBucket;
+  readonly store: BucketStore;
+  readonly counts: { retries: number; hedges: number };
+}
+
+function open(changes: Partial<BucketStoreOptions> = {}): Opened {
+  const bucket = new MemoryBucket();
+  const counts = { retries: 0, hedges: 0 };
+  const store = new BucketStore({
+    bucket,
+    prefix: '/tempo/blocks/',
+    retry: { attemptsMax: 4, firstDelayMs: 1, delayMsMax: 2 },
+    hedge: { afterMs: 0, requestsMax: 2 },
+    listConcurrency: 3,
+    isWriter: true,
+    pageLength: 5,
+    onRetry: () => void counts.retries++,
+    onHedge: () => void counts.hedges++,
+    ...changes,
+  });
+  return { bucket, store, counts };
+}
+
+holdContract(t, { name: 'bucket', store: open().store, scratch });
+
+{
+  const { port1, port2 } = new MessageChannel();
+  const far = new CachedStore(open().store, 1 << 20);
+  serveStore(far, port2);
+  const near = new PortStore();
+  near.attach(port1);
+  t.teardown(() => near.detach());
+  holdContract(t, { name: 'port and cache', store: near, scratch });
+}
+
+t.test('keys are below the prefix, and nothing beside it is seen', async (t) => {
+  const { bucket, store } = open();
+  await bucket.write('tempo/blocksmith/x', bytes('other'));
+  await store.write('a/b', bytes('x'));
+  t.same([...bucket.objects.keys()].sort(), ['tempo/blocks/a/b', 'tempo/blocksmith/x']);
+  t.same(await store.listFolders(''), ['a']);
+  t.equal(await codeOf(store.read('../blocksmith/x')), 'invalid_argument');
+});
+
+t.test('what may pass is tried again, within limits; the rest is told at once', async (t) => {
+  const cases = [
+    { kind: 'throttled', fails: 3, want: 'no error', calls: 4 },
+    { kind: 'busy', fails: 4, want: 'unavailable', calls: 4 },
+    { kind: 'unreachable', fails: 1, want: 'no error', calls: 2 },
+    { kind: 'clock', fails: 1, want: 'no error', calls: 2 },
+    { kind: 'denied', fails: 1, want: 'internal', calls: 1 },
+    { kind: 'no_bucket', fails: 1, want: 'internal', calls: 1 },
+    { kind: 'credentials', fails: 1, want: 'internal', calls: 1 },
+  ] as const;
+  for (const { kind, fails, want, calls } of cases) {
+    const { bucket, store, counts } = open();
+    bucket.fail('write', fails, kind);
+    t.equal(await codeOf(store.write('k', bytes('x'))), want, kind);
+    t.equal(bucket.calls.write, calls, kind);
+    t.equal(counts.retries, calls - 1, kind);
+  }
+});
+
+t.test('a store that is down is not asked many times as much: the budget of retries', async (t) => {
+  let calls = 0;
+  const retrier = new Retrier(
+    { attemptsMax: 10, firstDelayMs: 0, delayMsMax: 0 },
+    () => ({ kind: 'busy', detail: '' }),
+    () => {},
+  );
+  const fail = (): Promise<void> => {
+    calls++;
+    return Promise.reject(new Error('busy'));
+  };
+  for (let i = 0; i < 100; i++) await t.rejects(retrier.run(fail));
+  t.equal(calls, 200, '100 requests and 100 retries, not 1,000');
+});
+
+t.test('a caller that gives up ends the pauses, too', async (t) => {
+  const { bucket, store } = open({ retry: { attemptsMax: 5, firstDelayMs: 60_000, delayMsMax: 60_000 } });
+  bucket.fail('read', 5, 'busy');
+  const controller = new AbortController();
+  const reading = codeOf(store.read('k', controller.signal));
+  setImmediate(() => controller.abort());
+  t.equal(await reading, 'cancelled');
+});
+
+t.test('errors say what to do', async (t) => {
+  const cases = [
+    { kind: 'denied', want: 'cannot write k in bucket test: no; allow the permission to write' },
+    { kind: 'no_bucket', want: /create it, or correct its name/ },
+    { kind: 'clock', want: /set the clock of this machine by NTP/ },
+    { kind: 'credentials', want: /check the credentials/ },
+  ] as const;
+  for (const { kind, want } of cases) {
+    const { bucket, store } = open();
+    bucket.fail('write', 9, kind);
+    const err = await store.write('k', bytes('x')).catch((caught: unknown) => caught as TempoError);
+    t.match((err as TempoError).message, want);
+  }
+});
+
+t.test('the check at start: writers write, readers do not', async (t) => {
+  const writer = open();
+  await writer.store.prepare();
+  t.match(writer.bucket.calls, { list: 1, write: 1, read: 1, delete: 1 });
+  t.same([...writer.bucket.objects.keys()], [], 'nothing is left');
+  const reader = open({ isWriter: false });
+  reader.bucket.fail('write', 9, 'denied');
+  reader.bucket.fail('delete', 9, 'denied');
+  await reader.store.prepare();
+  t.match(reader.bucket.calls, { list: 1, write: 0, read: 1, delete: 0 });
+  for (const action of ['list', 'write', 'read', 'delete'] as const) {
+    const { bucket, store } = open();
+    bucket.fail(action, 9, 'denied');
+    await t.rejects(store.prepare(), { message: `allow the permission to ${action}` }, action);
+  }
+});
+
+t.test('a part that fails is sent again, and what cannot be finished is given up', async (t) => {
+  const file = path.join(scratch, 'parts');
+  fs.writeFileSync(file, Buffer.alloc(3500, 'x'));
+  const { bucket, store } = open();
+  bucket.partBytes = 1000;
+  bucket.fail('part', 2, 'unreachable');
+  await store.writeFile('parts', file);
+  t.equal(bucket.objects.get('tempo/blocks/parts')?.length, 3500);
+  bucket.fail('part', 9, 'denied');
+  t.equal(await codeOf(store.writeFile('never', file)), 'internal');
+  t.equal(bucket.abandoned, 1);
+  t.notOk(bucket.objects.has('tempo/blocks/never'));
+});
+
+t.test('a slow answer is asked for twice, and the first one counts', async (t) => {
+  const hedges: number[] = [];
+  const aborted: number[] = [];
+  let asked = 0;
+  const result = await hedged(
+    (signal) => {
+      const mine = ++asked;
+      return new Promise<number>((resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          aborted.push(mine);
+          reject(new Error('aborted'));
+        });
+        if (mine === 2) setImmediate(() => resolve(mine));
+      });
+    },
+    { afterMs: 1, requestsMax: 2 },
+    () => hedges.push(1),
+  );
+  t.equal(result, 2);
+  t.same(hedges, [1]);
+  t.same(aborted, [1, 2], 'the slow one is given up');
+  await t.rejects(
+    hedged(
+      () => Promise.reject(new Error('both')),
+      { afterMs: 60_000, requestsMax: 2 },
+      () => t.fail('none is needed'),
+    ),
+    { message: 'both' },
+  );
+});
+
+t.test('reads of blocks are kept, and equal ones at the same time are one', async (t) => {
+  const { bucket, store } = open();
+  const cached = new CachedStore(store, 10_000);
+  await store.write('t/b/data.parquet', new Uint8Array(5000).fill(7));
+  await store.write('t/b/meta.json', bytes('{}'));
+  const reads = await Promise.all([1, 2, 3].map(() => cached.readRange('t/b/data.parquet', 10, 100)));
+  t.equal(bucket.calls.read, 1);
+  reads[0]!.fill(0);
+  t.equal((await cached.readRange('t/b/data.parquet', 10, 100))[0], 7, 'callers have bytes of their own');
+  t.equal(bucket.calls.read, 1);
+  await cached.readRange('t/b/data.parquet', 0, 5000);
+  await cached.readRange('t/b/data.parquet', 0, 5000);
+  t.equal(bucket.calls.read, 3, 'what is large is not kept');
+  await cached.read('t/b/meta.json');
+  await cached.read('t/b/meta.json');
+  t.equal(bucket.calls.read, 5, 'what may change is not kept');
+  cached.limitCache(0);
+  t.equal(cached.cache.sizeBytes, 0);
+});
+
+t.test('calls over a port: cancelled, and over when the other side is gone', async (t) => {
+  const { port1, port2 } = new MessageChannel();
+  const { bucket, store } = open();
+  bucket.hang = true;
+  serveStore(store, port2);
+  const near = new PortStore();
+  t.equal(await codeOf(near.read('k')), 'unavailable', 'before there is a port');
+  near.attach(port1);
+  const controller = new AbortController();
+  const reading = codeOf(near.read('k', controller.signal));
+  controller.abort();
+  t.equal(await reading, 'cancelled');
+  t.equal(await codeOf(near.read('k', controller.signal)), 'cancelled');
+  const waiting = codeOf(near.read('k'));
+  port2.close();
+  t.equal(await waiting, 'unavailable');
+});
+
+t.test('S3: what follows from the endpoint', (t) => {
+  const usual = {
+    region: '',
+    bucket: 'traces',
+    insecure: false,
+    forcePathStyle: false,
+    bucketLookup: 0,
+  };
+  const of = (endpoint: string, changes: object = {}) => endpointShape({ ...usual, endpoint, ...changes });
+  const aws = { isAws: true, url: undefined, isPathStyle: false };
+  t.same(of(''), { ...aws, region: 'us-east-1' });
+  t.same(of('s3.amazonaws.com', { region: 'eu-west-1' }), { ...aws, region: 'eu-west-1' });
+  t.same(of('s3.eu-central-1.amazonaws.com'), { ...aws, region: 'eu-central-1' });
+  t.same(of('s3.dualstack.us-gov-west-1.amazonaws.com'), { ...aws, region: 'us-gov-west-1' });
+  t.same(of('s3.cn-north-1.amazonaws.com.cn'), { ...aws, region: 'cn-north-1' });
+  t.same(of('bucket.vpce-1-2.s3.us-east-2.vpce.amazonaws.com'), {
+    ...aws,
+    region: 'us-east-2',
+    url: 'https://bucket.vpce-1-2.s3.us-east-2.vpce.amazonaws.com',
+  });
+  const other = { isAws: false, region: 'us-east-1', isPathStyle: true };
+  t.same(of('minio:9000', { insecure: true }), { ...other, url: 'http://minio:9000' });
+  t.same(of('minio:9000', { bucketLookup: 1 }), { ...other, url: 'https://minio:9000', isPathStyle: false });
+  t.same(of('storage.googleapis.com'), {
+    ...other,
+    url: 'https://storage.googleapis.com',
+    isPathStyle: false,
+  });
+  t.ok(of('', { bucket: 'with.dots' }).isPathStyle);
+  t.ok(of('', { forcePathStyle: true }).isPathStyle);
+  t.end();
+});
+
+t.test('long listings are cut by the ids of blocks', (t) => {
+  t.same(uuidBounds('00000000-0000-4000-8000-000000000000', 2), ['80000000']);
+  t.same(uuidBounds('ffffffff-0000-4000-8000-000000000000', 3), []);
+  t.same(uuidBounds('tenant', 3), []);
+  t.end();
+});
+
+t.test('what errors of the network and statuses mean', (t) => {
+  const coded = (code: string): Error => Object.assign(new Error('x'), { code });
+  t.equal(networkFailure(coded('ECONNREFUSED'))?.kind, 'unreachable');
+  t.equal(networkFailure(new Error('wrapped', { cause: coded('ECONNRESET') }))?.kind, 'unreachable');
+  t.equal(networkFailure(new AggregateError([coded('ETIMEDOUT')]))?.kind, 'unreachable');
+  t.equal(networkFailure(coded('DEPTH_ZERO_SELF_SIGNED_CERT'))?.kind, 'refused');
+  t.equal(networkFailure(new DOMException('x', 'AbortError'))?.kind, 'cancelled');
+  t.equal(networkFailure(new Error('x')), undefined);
+  t.same([401, 403, 404, 416, 429, 500, 503, 400].map(kindOfStatus), [
+    'credentials',
+    'denied',
+    'not_found',
+    'range',
+    'throttled',
+    'busy',
+    'busy',
+    'refused',
+  ]);
+  t.equal(retryAfterMs('2'), 2000);
+  t.equal(retryAfterMs('Wed, 21 Oct 2026 07:28:00 GMT'), undefined);
+  t.equal(new BucketError('busy').kind, 'busy');
+  t.end();
+});
