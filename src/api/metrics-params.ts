@@ -199,14 +199,13 @@ function aligned(
   return { startUnixNano, endUnixNano: last > startUnixNano ? last : startUnixNano + step };
 }
 
-/** What the query itself says, which wins: a number, or false for none. */
+/** What the query itself says, which wins: a number or else false, for none; the first of each counts. */
 function exemplarsHint({ hints }: Query): number | undefined {
-  for (const { name, value } of hints) {
-    if (name !== 'exemplars') continue;
-    if (value.type === 'int') return Math.max(0, Number(value.value));
-    if (value.type === 'bool' && !value.value) return 0;
-  }
-  return undefined;
+  const values = hints.flatMap(({ name, value }) => (name === 'exemplars' ? [value] : []));
+  const number = values.find(({ type }) => type === 'int');
+  if (number?.type === 'int') return Math.max(0, Number(number.value));
+  const choice = values.find(({ type }) => type === 'bool');
+  return choice?.type === 'bool' && !choice.value ? 0 : undefined;
 }
 
 function exemplarsLimit(params: UrlParams, hint: number | undefined, limits: MetricsLimits): number {

@@ -343,11 +343,9 @@ class Parser {
         if (stream.current.kind !== 'identifier') throw stream.unexpected('IDENTIFIER');
         const name = stream.take().text;
         stream.expectOp('=');
-        const negative = stream.acceptOp('-');
-        const parsed = parseStatic(stream);
-        if (!parsed) throw stream.unexpected();
-        const folded = negative ? foldUnary('-', { kind: 'literal', value: parsed }) : undefined;
-        hints.push({ name, value: folded?.kind === 'literal' ? folded.value : parsed });
+        const value = stream.isKeyword('nil') ? undefined : parseStatic(stream);
+        if (!value) throw stream.unexpected();
+        hints.push({ name, value });
       } while (stream.acceptOp(','));
       stream.expectOp(')', ',');
     }

@@ -201,7 +201,16 @@ t.test('exemplars and series have limits, and a hint in the query wins', (t) => 
   t.same(limits(`${plain} with(exemplars=3)`, { exemplars: '7' }), [3, 1000]);
   t.same(limits(`${plain} with(exemplars=300)`, {}), [100, 1000]);
   t.same(limits(`${plain} with(exemplars=false)`, { exemplars: '7' }), [0, 1000]);
-  t.same(limits(`${plain} with(exemplars=true)`, { exemplars: '7' }), [7, 1000]);
+  // What is of no use is as if it were not there.
+  for (const odd of ['true', '2.5', '"3"', '3s', 'error', 'true, exemplars=false']) {
+    t.same(limits(`${plain} with(exemplars=${odd})`, { exemplars: '7' }), [7, 1000], odd);
+  }
+  t.same(limits(`${plain} with(exemplars=false, exemplars=3, exemplars=4)`, {}), [3, 1000]);
+  t.same(limits(`${plain} with(exemplars=minInt)`, {}), [0, 1000]);
+  t.same(limits(`${plain} with(sample=7, most_recent="x", job_size=0, unknown=1)`, {}), [100, 1000]);
+  for (const refused of ['exemplars=-1', 'sample=-0.5', 'exemplars=nil', 'exemplars=.x', 'exemplars', '']) {
+    t.throws(() => limits(`${plain} with(${refused})`, {}), /^parse error at line 1, col \d+: syntax error/);
+  }
   t.same(limits(`${plain} with(sample=true)`, { instant: 'true', start: '1795213400' }), [0, 1000]);
   t.end();
 });
