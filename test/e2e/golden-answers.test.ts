@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { canonical, canonicalTrace } from '../support/canonical.ts';
 import { goldenAnswers } from '../support/golden-blocks.ts';
+import { GOLDEN_DEVIATIONS } from '../support/golden-deviations.ts';
 import { decodeTraces, encodeTraces } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { startTempo, type RunningTempo } from '../support/server.ts';
@@ -23,51 +24,6 @@ const BLOCKS: Readonly<Record<string, string>> = {
 const OURS = 'ours';
 const IN_PARTS = 'in-parts';
 
-const NOT_NIL = '`= nil` inside a larger query';
-const CHILD_COUNT = 'span:childCount works on every block';
-const NOT = '`!` in front of an expression';
-const EVENTS = 'events and links that are not there';
-const PROMOTED = 'attributes with a column of their own have names too';
-/** Where we answer otherwise on purpose: docs/decisions/deviations.md. */
-const DEVIATIONS: Readonly<Record<string, string>> = {
-  'tags-v1': PROMOTED,
-  'tags-v2': PROMOTED,
-  'tags-v2-span': PROMOTED,
-  'tag-values-v2-method-filter': 'filtered values are all there',
-  'fuzz-11-36': CHILD_COUNT,
-  'fuzz-11-39': CHILD_COUNT,
-  'fuzz-11-48': NOT_NIL,
-  'fuzz-11-57': CHILD_COUNT,
-  'fuzz-11-75': CHILD_COUNT,
-  'fuzz-11-76': 'event:name shown as "" on spans without a matching event',
-  'fuzz-11-77': NOT_NIL,
-  'fuzz-11-79': NOT_NIL,
-  'fuzz-11-105': NOT_NIL,
-  'fuzz-11-111': 'event:timeSinceStart shown as 0s on spans without a matching event',
-  'fuzz-11-137': CHILD_COUNT,
-  'fuzz-11-184': CHILD_COUNT,
-  'fuzz-11-185': CHILD_COUNT,
-  'fuzz-11-222': 'http.status_code shown as nil though compared with a number',
-  'fuzz-11-228': NOT_NIL,
-  'fuzz-11-252': CHILD_COUNT,
-  'fuzz-12-3': EVENTS,
-  'fuzz-12-26': EVENTS,
-  'fuzz-12-28': NOT,
-  'fuzz-12-29': EVENTS,
-  'fuzz-12-31': NOT,
-  'fuzz-12-54': CHILD_COUNT,
-  'fuzz-12-55': EVENTS,
-  'fuzz-12-71': EVENTS,
-  'fuzz-12-95': NOT,
-  'fuzz-12-98': NOT,
-  'fuzz-12-102': NOT,
-  'fuzz-12-107': NOT,
-  'fuzz-12-108': NOT,
-  'fuzz-12-117': NOT,
-  'fuzz-12-120': EVENTS,
-  'fuzz-12-124': CHILD_COUNT,
-  'fuzz-12-128': NOT,
-};
 /** Their limit is below the number of matches: Tempo answers with any, we with the newest. */
 const LIMITED = /^(?!fuzz-).*-20$/;
 
@@ -120,7 +76,7 @@ async function compare(t: Test, tempo: RunningTempo, tenant: string): Promise<vo
     const recorded = textOf(canonical(want));
     if (status !== 200) t.ok(got.length > 16e6, name);
     else if (LIMITED.test(name)) t.equal(got, textOf(await newest(tempo, tenant, request)), name);
-    else if (name in DEVIATIONS) t.not(got, recorded, `${name}: no deviation any more`);
+    else if (name in GOLDEN_DEVIATIONS) t.not(got, recorded, `${name}: no deviation any more`);
     else t.equal(got, recorded, `${name}: ${request}`);
   }
 }

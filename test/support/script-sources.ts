@@ -11,7 +11,17 @@ import { FrameType } from '../../src/store/log/frame.ts';
 import { openLog } from '../../src/store/log/open.ts';
 import { listSegments, readSegment } from '../../src/store/log/segment.ts';
 import { firstFound, unpackFound } from '../../src/store/pack.ts';
-import type { ScanSource, SearchJobResult, SharedTracesJobResult } from '../../src/store/scan-job.ts';
+import type {
+  FinishMetricsJobResult,
+  MetricsJobResult,
+  ScanJob,
+  ScanResult,
+  ScanSource,
+  SearchJobResult,
+  SharedTracesJobResult,
+  WholeTraces,
+} from '../../src/store/scan-job.ts';
+import { type AskMetrics, seriesOfJson } from './metrics-script.ts';
 import { Scanner } from '../../src/store/scanner.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import { validate } from '../../src/traceql/validate.ts';
@@ -20,33 +30,38 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { ArraySource } from './array-source.ts';
 import { encodeTraces, type TestSpan } from './otlp.ts';
 import { asBlock, asHead } from './scan-sources.ts';
-import { type Search, searchOf } from './traceql-script.ts';
+import { type Answering, answeringOf, type Search } from './traceql-script.ts';
 
 const HEAD_BYTES = 1 << 24;
 const LIMIT = 1000;
+const SAMPLES_MAX = 100_000;
 
-type Open = (spans: readonly TestSpan[]) => Search | Promise<Search>;
+type Open = (spans: readonly TestSpan[]) => Answering | Promise<Answering>;
 
 export const SCRIPT_SOURCES: Readonly<Record<string, Open>> = {
-  array: (spans) => searchOf(new ArraySource(spans)),
-  head: (spans) => searchOf(headOf([encodeTraces(spans)])),
+  array: (spans) => answeringOf(new ArraySource(spans)),
+  head: (spans) => answeringOf(headOf([encodeTraces(spans)])),
   'a head of many requests': (spans) =>
-    searchOf(headOf(spans.toReversed().map((span) => encodeTraces([span])))),
-  'a log read again': async (spans) => searchOf(headOf(await throughLog(encodeTraces(spans)))),
+    answeringOf(headOf(spans.toReversed().map((span) => encodeTraces([span])))),
+  'a log read again': async (spans) => answeringOf(headOf(await throughLog(encodeTraces(spans)))),
   'a block': async (spans) => {
-    const { backend, search } = scanning();
-    return search([await asBlock(backend, 'block', spans)]);
+    const { backend, over } = scanning();
+    return over([await asBlock(backend, 'block', spans)]);
   },
   'two blocks and a head': async (spans) => {
-    const { backend, search } = scanning();
+    const { backend, over } = scanning();
     const part = (n: number): TestSpan[] => spans.filter((_, i) => i % 3 === n);
     const sources: ScanSource[] = [await asBlock(backend, 'one', part(0)), asHead('head', part(1))];
     if (spans.length > 2) sources.push(await asBlock(backend, 'two', part(2)));
-    return search(sources);
+    return over(sources);
+  },
+  'a block for each span': async (spans) => {
+    const { backend, over } = scanning();
+    return over(await Promise.all(spans.map(async (span, i) => asBlock(backend, `block-${i}`, [span]))));
   },
   'overlapping heads and blocks': async (spans) => {
-    const { backend, search } = scanning();
-    return search([
+    const { backend, over } = scanning();
+    return over([
       asHead('head', spans.slice(spans.length >> 1)),
       await asBlock(backend, 'all', spans),
       await asBlock(backend, 'some', spans.slice(0, 2)),
@@ -94,36 +109,50 @@ async function throughLog(request: Uint8Array): Promise<Uint8Array[]> {
 }
 
 /** As the querier does: first the traces that lie in several sources, then these and the others. */
-function scanning(): { backend: MemoryStore; search: (sources: readonly ScanSource[]) => Search } {
+function scanning(): { backend: MemoryStore; over: (sources: readonly ScanSource[]) => Answering } {
   const backend = new MemoryStore(() => 0);
   const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
   const { signal } = new AbortController();
-  const search =
-    (sources: readonly ScanSource[]): Search =>
-    async (text) => {
+  const run = async (job: ScanJob): Promise<ScanResult> => {
+    const result = await scanner.run(job, signal);
+    if ('failures' in result && result.failures.length > 0) throw new Error(JSON.stringify(result.failures));
+    return result;
+  };
+  const over = (sources: readonly ScanSource[]): Answering => {
+    const inputs = async (): Promise<{ apart: ScanSource[]; whole: WholeTraces }> => {
+      const shared = await run({ kind: 'sharedTraces', sources, range: [0, 2 ** 32] });
+      const { places, without } = shared as SharedTracesJobResult;
+      const whole = { name: 'all', version: '1', sources, places, range: [0, places.ends.length] } as const;
+      return { apart: sources.map((source, i) => ({ ...source, without: without[i]! })), whole };
+    };
+    const search: Search = async (text) => {
       validate(parse(text));
-      const shared = (await scanner.run(
-        { kind: 'sharedTraces', sources, range: [0, 2 ** 32] },
-        signal,
-      )) as SharedTracesJobResult;
-      const { places, without } = shared;
-      const result = (await scanner.run(
-        {
-          kind: 'search',
-          query: text,
-          range: { startSec: undefined, endSec: undefined },
-          limit: LIMIT,
-          spansPerSpanSet: 0,
-          format: 'json',
-          sources: sources.map((source, i) => ({ ...source, without: without[i]! })),
-          whole: { name: 'all', version: '1', sources, places, range: [0, places.ends.length] },
-        },
-        signal,
-      )) as SearchJobResult;
-      const failures = [...shared.failures, ...result.failures];
-      if (failures.length > 0) throw new Error(JSON.stringify(failures));
-      const found = unpackFound(result.found).map(({ body, ...trace }) => ({ ...trace, json: body }));
+      const { apart, whole } = await inputs();
+      const range = { startSec: undefined, endSec: undefined };
+      const form = { limit: LIMIT, spansPerSpanSet: 0, format: 'json' } as const;
+      const result = await run({ kind: 'search', query: text, range, ...form, sources: apart, whole });
+      const { found: packed } = result as SearchJobResult;
+      const found = unpackFound(packed).map(({ body, ...trace }) => ({ ...trace, json: body }));
       return firstFound(found, LIMIT).map(({ json }) => json);
     };
-  return { backend, search };
+    /** A job for each source, one for what lies in several, and one that brings their parts together. */
+    const metrics: AskMetrics = async ({ text, isInstant, exemplarsMax = 0, ...range }) => {
+      validate(parse(text));
+      const { apart, whole } = await inputs();
+      const asked = { query: text, range, samplesMax: SAMPLES_MAX, exemplarsMax };
+      const jobs: ScanJob[] = apart.map((source) => ({ kind: 'metrics', ...asked, sources: [source] }));
+      jobs.push({ kind: 'metrics', ...asked, sources: [], whole });
+      const parts = [];
+      for (const job of jobs) {
+        const { part } = (await run(job)) as MetricsJobResult;
+        if (part !== undefined) parts.push(part);
+      }
+      const form = { isInstant, seriesMax: 0, format: 'json' } as const;
+      const finished = await run({ kind: 'finishMetrics', ...asked, sources: [], parts, ...form });
+      const { bodies, ends } = finished as FinishMetricsJobResult;
+      return seriesOfJson(Array.from(ends, (end, i) => bodies.subarray(i === 0 ? 0 : ends[i - 1], end)));
+    };
+    return { search, metrics };
+  };
+  return { backend, over };
 }

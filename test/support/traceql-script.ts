@@ -10,6 +10,7 @@
 //     1:1 a=1                                                 one line a span: what the result shows of it
 //   eval_fail { foo }
 //     unknown identifier: foo                                 a part of the error's text
+//   eval_range, eval_instant, eval_exemplars                metrics-script.ts
 //
 // Traces are expected newest first when they differ in start (start=10ms), as answers are. `none` =
 // nothing is found.
@@ -17,12 +18,25 @@ import { parse } from '../../src/traceql/parser.ts';
 import { searchSource } from '../../src/traceql/engine/search.ts';
 import type { SpanSource } from '../../src/traceql/source.ts';
 import { validate } from '../../src/traceql/validate.ts';
+import { type AskMetrics, askSources, type MetricsAsked, readAsked, seriesLines } from './metrics-script.ts';
 import { type TestSpan, type Value, START_NANO, aResource, aScope, aSpan, hexId } from './otlp.ts';
+
+const KINDS_OF_STEPS = [
+  'eval',
+  'eval_shown',
+  'eval_fail',
+  'eval_range',
+  'eval_instant',
+  'eval_exemplars',
+] as const;
+type StepKind = (typeof KINDS_OF_STEPS)[number];
 
 export interface ScriptStep {
   readonly line: number;
-  readonly kind: 'eval' | 'eval_shown' | 'eval_fail';
+  readonly kind: StepKind;
   readonly query: string;
+  /** Of a step that asks for metrics. */
+  readonly asked?: MetricsAsked | undefined;
   readonly expected: readonly string[];
   readonly load: Load;
 }
@@ -46,10 +60,13 @@ export function readScript(text: string): ScriptStep[] {
     if (word === 'load') {
       block = [];
       load = { lines: block };
-    } else if (word === 'eval' || word === 'eval_shown' || word === 'eval_fail') {
-      block = [];
-      steps.push({ line: i + 1, kind: word, query: query!, expected: block, load });
-    } else throw new Error(`line ${i + 1}: unknown ${word}`);
+      return;
+    }
+    const kind = KINDS_OF_STEPS.find((one) => one === word);
+    if (kind === undefined) throw new Error(`line ${i + 1}: unknown ${word}`);
+    block = [];
+    const asked = /range|instant|exemplars/.test(kind) ? readAsked(kind, query!) : undefined;
+    steps.push({ line: i + 1, kind, query: asked?.text ?? query!, asked, expected: block, load });
   });
   return steps;
 }
@@ -163,18 +180,31 @@ interface ShownTrace {
 /** Finds traces: their JSON, newest first. Throws what is wrong with the query. */
 export type Search = (query: string) => Promise<readonly Uint8Array[]>;
 
-export function searchOf(source: SpanSource): Search {
-  return async (text) => {
-    const query = parse(text);
-    validate(query);
-    const { found } = await searchSource(query, source, { limit: 1000, spansPerSpanSet: 0 });
-    return found.map(({ json }) => json);
+/** Where the spans of a script are. */
+export interface Answering {
+  readonly search: Search;
+  readonly metrics: AskMetrics;
+}
+
+export function answeringOf(source: SpanSource): Answering {
+  return {
+    search: async (text) => {
+      const query = parse(text);
+      validate(query);
+      const { found } = await searchSource(query, source, { limit: 1000, spansPerSpanSet: 0 });
+      return found.map(({ json }) => json);
+    },
+    metrics: async (asked) => askSources(asked, [source]),
   };
 }
 
 /** What a step gives, in the form of its expectation. */
-export async function runStep(step: ScriptStep, search: Search): Promise<string[]> {
+export async function runStep(step: ScriptStep, { search, metrics }: Answering): Promise<string[]> {
   try {
+    if (step.asked !== undefined) {
+      const series = seriesLines(step.asked, await metrics(step.asked));
+      return series.length === 0 ? ['none'] : series;
+    }
     const found = await search(step.query);
     const traces = found.map((json) => JSON.parse(new TextDecoder().decode(json)) as ShownTrace);
     const lines = step.kind === 'eval_shown' ? traces.flatMap(shownLines) : traces.flatMap(spansetLines);

@@ -5,11 +5,6 @@ import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
 import type { RowGroupSource } from '../../src/block/vparquet/row-group.ts';
-import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
-import { finishSeries, joinParts } from '../../src/traceql/engine/metrics/finish.ts';
-import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
-import type { MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
-import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import { printQuery } from '../../src/traceql/print.ts';
 import { staticAt } from '../../src/traceql/engine/value-reader.ts';
@@ -20,42 +15,21 @@ import { ArraySource } from '../support/array-source.ts';
 import { canonical } from '../support/canonical.ts';
 import { Chance } from '../support/fuzz.ts';
 import { type Golden, goldenAnswers, openGoldenBlock } from '../support/golden-blocks.ts';
+import { askSources, type MetricsAsked } from '../support/metrics-script.ts';
+import { GOLDEN_DEVIATIONS } from '../support/golden-deviations.ts';
 import { START_NANO, aSpan, hexId } from '../support/otlp.ts';
 
 const SECOND = 1_000_000_000n;
 
 t.setTimeout(300_000);
 
-interface Asked extends MetricsRange {
-  readonly text: string;
-  readonly isInstant: boolean;
-  readonly cellsMax?: number;
-  readonly exemplarsMax?: number;
-  /** So many parts become one before the end, again and again. */
-  readonly joins?: readonly number[];
-}
-
 /** The series over sources, each of them a job of its own. */
-async function ask(given: Asked, sources: readonly SpanSource[]): Promise<{ series: unknown[] }> {
-  const asked = { cellsMax: 100_000, exemplarsMax: 0, ...given };
-  const query = parse(asked.text);
-  validate(query);
-  const parts: MetricsPart[] = [];
-  for (const source of sources) {
-    const job = new MetricsAccumulator(query, asked, asked);
-    await job.add(source);
-    parts.push(structuredClone(job.part()));
-  }
-  const join = (some: readonly MetricsPart[]) => structuredClone(joinParts(query, asked, some, asked));
-  for (const count of given.joins ?? []) parts.unshift(join(parts.splice(0, count)));
-  const finished = finishSeries(query, asked, parts, asked);
-  const writer = new SeriesWriter(asked, finished.pool, { format: 'json', isInstant: asked.isInstant });
-  const series = finished.series.map((one) => writer.write(one));
-  return { series: series.map((bytes) => JSON.parse(new TextDecoder().decode(bytes)) as unknown) };
+async function ask(asked: MetricsAsked, sources: readonly SpanSource[]): Promise<{ series: unknown[] }> {
+  return { series: [...(await askSources(asked, sources))] };
 }
 
 /** A recorded request, its range aligned to steps. */
-function requested({ request }: Golden): Asked {
+function requested({ request }: Golden): MetricsAsked {
   const url = new URL(request, 'http://tempo');
   const param = (name: string): string => url.searchParams.get(name)!;
   const start = BigInt(param('start')) * SECOND;
@@ -84,29 +58,6 @@ async function headOf(group: RowGroupSource): Promise<HeadSource> {
   return new HeadSource(new HeadReader(builder.sab), 'head');
 }
 
-/** Where we answer otherwise on purpose: docs/decisions/deviations.md. */
-const NOT = 'not';
-const EVENTS = 'events and links that are not there';
-const DEVIATIONS: Readonly<Record<string, string>> = {
-  'fuzz-12-3': EVENTS,
-  'fuzz-12-26': EVENTS,
-  'fuzz-12-28': NOT,
-  'fuzz-12-29': EVENTS,
-  'fuzz-12-31': NOT,
-  'fuzz-12-54': 'child count',
-  'fuzz-12-55': EVENTS,
-  'fuzz-12-71': EVENTS,
-  'fuzz-12-95': NOT,
-  'fuzz-12-98': NOT,
-  'fuzz-12-102': NOT,
-  'fuzz-12-107': NOT,
-  'fuzz-12-108': NOT,
-  'fuzz-12-117': NOT,
-  'fuzz-12-120': EVENTS,
-  'fuzz-12-124': 'child count',
-  'fuzz-12-128': NOT,
-};
-
 const GOLDENS = [...goldenAnswers('metrics'), ...goldenAnswers('random-metrics')].filter(
   ({ status }) => status === 200,
 );
@@ -115,7 +66,7 @@ async function compare(t: Test, sources: readonly SpanSource[]): Promise<void> {
   for (const golden of GOLDENS) {
     const got = rounded(await ask(requested(golden), sources));
     const want = rounded(golden.want);
-    if (golden.name in DEVIATIONS) t.not(got, want, `${golden.name}: no deviation any more`);
+    if (golden.name in GOLDEN_DEVIATIONS) t.not(got, want, `${golden.name}: no deviation any more`);
     else t.equal(got, want, `${golden.name}: ${requested(golden).text}`);
   }
 }

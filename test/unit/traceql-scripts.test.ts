@@ -10,7 +10,7 @@ import { STRUCTURAL_OPS } from '../../src/traceql/token-stream.ts';
 import { operatorAllowed, typeOf } from '../../src/traceql/types.ts';
 import { DEVIATIONS, METRICS_DEVIATIONS } from '../interop/searches.ts';
 import { SCRIPT_SOURCES } from '../support/script-sources.ts';
-import { type Load, readScript, readSpans, runStep, type Search } from '../support/traceql-script.ts';
+import { type Answering, type Load, readScript, readSpans, runStep } from '../support/traceql-script.ts';
 
 const FOLDER = new URL('../traceql/', import.meta.url);
 const scripts = readdirSync(FOLDER)
@@ -20,14 +20,14 @@ const scripts = readdirSync(FOLDER)
 for (const { file, steps } of scripts) {
   for (const [name, open] of Object.entries(SCRIPT_SOURCES)) {
     await t.test(`${file} over ${name}`, async (t) => {
-      const opened = new Map<Load, Search>();
+      const opened = new Map<Load, Answering>();
       for (const step of steps) {
-        let search = opened.get(step.load);
-        if (!search) {
-          search = await open(readSpans(step.load));
-          opened.set(step.load, search);
+        let answering = opened.get(step.load);
+        if (!answering) {
+          answering = await open(readSpans(step.load));
+          opened.set(step.load, answering);
         }
-        const got = await runStep(step, search);
+        const got = await runStep(step, answering);
         const what = `line ${step.line}: ${step.query}`;
         if (step.kind === 'eval_fail') t.ok(got[0]?.includes(step.expected[0]!), what, { found: got });
         else t.same(got, step.expected, what);
@@ -43,7 +43,7 @@ class Occurring {
   query({ stages, metrics, second, hints }: Query): void {
     stages.forEach((stage) => this.stage(stage));
     if (metrics !== undefined) this.all.add(metrics.kind === 'metrics' ? metrics.name : metrics.kind);
-    for (const stage of second) this.all.add(stage.kind === 'rank' ? stage.name : stage.kind);
+    for (const stage of second) this.all.add(stage.kind === 'rank' ? stage.name : `samples ${stage.op}`);
     for (const { value } of hints) this.all.add(`hint ${value.type}`);
   }
 
@@ -143,14 +143,25 @@ t.test('the scripts have every word, operator and type of the language', (t) => 
     ...['&&', '||', ...STRUCTURAL_OPS].map((op) => `spansets ${op}`),
     ...['count', 'avg', 'min', 'max', 'sum'].flatMap((name) => [`${name} >`, `${name} =`]),
     ...['attribute', 'string', 'bool', 'duration', 'status', 'kind', 'int'].map((type) => `by ${type}`),
-  ].concat(
-    ['rate', 'count_over_time', 'min_over_time', 'max_over_time', 'avg_over_time', 'sum_over_time'],
-    ['quantile_over_time', 'histogram_over_time', 'compare', 'topk', 'bottomk', 'select', 'coalesce'],
-    ['pipeline', 'hint bool', 'hint float', 'hint string'],
-  );
+  ].concat(['select', 'coalesce', 'pipeline', 'hint bool', 'hint float', 'hint string']);
   t.same(
     [...pairs, ...stages].filter((what) => !occurring.all.has(what)),
     [],
+  );
+  const computed = new Occurring();
+  for (const { query, asked } of steps) if (asked !== undefined) computed.query(parse(query));
+  const functions = [
+    'rate',
+    ...['count', 'min', 'max', 'avg', 'sum', 'quantile', 'histogram'].map((name) => `${name}_over_time`),
+    'compare',
+    'topk',
+    'bottomk',
+    ...['=', '!=', '<', '<=', '>', '>='].map((op) => `samples ${op}`),
+  ];
+  t.same(
+    functions.filter((what) => !computed.all.has(what)),
+    [],
+    'with their values',
   );
   t.end();
 });

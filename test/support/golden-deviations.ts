@@ -1,0 +1,45 @@
+// Recorded answers of real Tempo that ours differ from on purpose: docs/decisions/deviations.md.
+const NOT_NIL = '`= nil` inside a larger query';
+const CHILD_COUNT = 'span:childCount works on every block';
+const NOT = '`!` in front of an expression';
+const EVENTS = 'events and links that are not there';
+const PROMOTED = 'attributes with a column of their own have names too';
+export const GOLDEN_DEVIATIONS: Readonly<Record<string, string>> = {
+  'tags-v1': PROMOTED,
+  'tags-v2': PROMOTED,
+  'tags-v2-span': PROMOTED,
+  'tag-values-v2-method-filter': 'filtered values are all there',
+  'fuzz-11-36': CHILD_COUNT,
+  'fuzz-11-39': CHILD_COUNT,
+  'fuzz-11-48': NOT_NIL,
+  'fuzz-11-57': CHILD_COUNT,
+  'fuzz-11-75': CHILD_COUNT,
+  'fuzz-11-76': 'event:name shown as "" on spans without a matching event',
+  'fuzz-11-77': NOT_NIL,
+  'fuzz-11-79': NOT_NIL,
+  'fuzz-11-105': NOT_NIL,
+  'fuzz-11-111': 'event:timeSinceStart shown as 0s on spans without a matching event',
+  'fuzz-11-137': CHILD_COUNT,
+  'fuzz-11-184': CHILD_COUNT,
+  'fuzz-11-185': CHILD_COUNT,
+  'fuzz-11-222': 'http.status_code shown as nil though compared with a number',
+  'fuzz-11-228': NOT_NIL,
+  'fuzz-11-252': CHILD_COUNT,
+  'fuzz-12-3': EVENTS,
+  'fuzz-12-26': EVENTS,
+  'fuzz-12-28': NOT,
+  'fuzz-12-29': EVENTS,
+  'fuzz-12-31': NOT,
+  'fuzz-12-54': CHILD_COUNT,
+  'fuzz-12-55': EVENTS,
+  'fuzz-12-71': EVENTS,
+  'fuzz-12-95': NOT,
+  'fuzz-12-98': NOT,
+  'fuzz-12-102': NOT,
+  'fuzz-12-107': NOT,
+  'fuzz-12-108': NOT,
+  'fuzz-12-117': NOT,
+  'fuzz-12-120': EVENTS,
+  'fuzz-12-124': CHILD_COUNT,
+  'fuzz-12-128': NOT,
+};
