@@ -8,7 +8,7 @@ import type { Consumed, IncomingTraces } from '../../src/receivers/receiver.ts';
 import type { GrpcClient } from '../../src/rpc/grpc-client.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
-import { aTrace, encodeTraces } from '../support/otlp.ts';
+import { aTrace, decodeTraces, encodeTraces } from '../support/otlp.ts';
 
 const body = encodeTraces(aTrace(1, 20));
 
@@ -190,9 +190,29 @@ t.test('configuration', async (t) => {
   await t.rejects(started(t, [settings('a', ['x:1'], { otlpgrpc: secure('/none.pem') })]), {
     message: 'certificate /none.pem cannot be read',
   });
-  const filter = { traces: { span: ['attributes["a"] == "b"'], spanevent: ['name == "x"'] } };
-  const { lines } = await started(t, [settings('f', ['x:1'], { filter })]);
-  t.match(lines, [
-    /level=warn msg="filter conditions of a forwarder are not evaluated, it gets all spans" forwarder=f/,
+  const filter = { traces: { span: ['true'], spanevent: ['name == "x"', 'nome == "x"'] } };
+  await t.rejects(started(t, [base, settings('f', ['x:1'], { filter })]), {
+    code: 'invalid_argument',
+    message:
+      'distributor.forwarders[1].filter.traces: unable to parse OTTL condition "nome == \\"x\\"": ' +
+      '1:1: path "nome" is not known or not supported',
+  });
+});
+
+t.test('filters: each forwarder gets what its own leaves', async (t) => {
+  const [errors, none] = await Promise.all([aReceiver(t), aReceiver(t)]);
+  const filter = (...span: string[]) => ({ filter: { traces: { span, spanevent: [] } } });
+  const { forwarders, sample } = await started(t, [
+    settings('errors', [errors.address], filter('status.code != STATUS_CODE_ERROR')),
+    settings('none', [none.address], filter('IsRootSpan()', 'not IsRootSpan()')),
   ]);
+  const spans = aTrace(1, 20, (i) => ({ status: { code: i % 5 === 0 ? 2 : 1, message: '' } }));
+  forwarders.forward('team', ['errors', 'none'], encodeTraces(spans));
+  await errors.until(1);
+  const failed = spans.filter(({ status }) => status.code === 2);
+  t.ok(failed.length > 0);
+  t.same(decodeTraces(errors.seen[0]!.body), failed);
+  await forwarders.stop(10_000);
+  t.same(none.seen, [], 'nothing is sent where nothing is left');
+  t.equal(await sample('tempo_distributor_forwarder_exports_total{name="errors",result="success"}'), 1);
 });

@@ -46,8 +46,8 @@ export const distributorFields = {
       }),
       filter: block({
         traces: block({
-          span: list(text('', 'OTTL'), [], 'not evaluated: spans that are left out'),
-          spanevent: list(text('', 'OTTL'), [], 'not evaluated: events that are left out'),
+          span: list(text('', 'OTTL'), [], 'conditions: spans that are left out'),
+          spanevent: list(text('', 'OTTL'), [], 'conditions: events that are left out'),
         }),
       }),
     }),

@@ -6,6 +6,7 @@ import { TENANT_HEADER } from '../../model/tenant.ts';
 import { type GrpcClient, openGrpcClient } from '../../rpc/grpc-client.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { ForwarderMetrics } from './forwarder-metrics.ts';
+import { type FilterSettings, SpanFilter } from './ottl/filter.ts';
 
 /** An entry of `distributor.forwarders`. */
 export interface ForwarderSettings {
@@ -15,9 +16,8 @@ export interface ForwarderSettings {
     readonly endpoints: readonly string[];
     readonly tls: { readonly insecure: boolean; readonly certFile: string };
   };
-  readonly filter: {
-    readonly traces: { readonly span: readonly string[]; readonly spanevent: readonly string[] };
-  };
+  /** What is not sent: OTTL conditions. */
+  readonly filter: { readonly traces: FilterSettings };
 }
 
 export interface ForwardersOptions {
@@ -41,11 +41,14 @@ const QUEUED_BYTES_MAX = 128 << 20;
 class Target {
   readonly name: string;
   readonly clients: readonly GrpcClient[];
+  /** Undefined: all spans are sent. */
+  readonly filter: SpanFilter | undefined;
   queuedBytes = 0;
 
-  constructor(name: string, clients: readonly GrpcClient[]) {
+  constructor(name: string, clients: readonly GrpcClient[], filter: SpanFilter | undefined) {
     this.name = name;
     this.clients = clients;
+    this.filter = filter;
   }
 }
 
@@ -64,6 +67,7 @@ class Queue {
 
 export class Forwarders {
   readonly #options: ForwardersOptions;
+  readonly #filters = new Map<string, SpanFilter>();
   readonly #targets = new Map<string, Target>();
   /** By tenant, then by forwarder; undefined = there is no forwarder of that name. */
   readonly #queues = new Map<string, Map<string, Queue | undefined>>();
@@ -73,21 +77,18 @@ export class Forwarders {
   constructor(options: ForwardersOptions) {
     checkSettings(options.settings);
     this.#options = options;
+    for (const [i, { name, filter }] of options.settings.entries()) {
+      const made = filterOf(filter.traces, i);
+      if (made !== undefined) this.#filters.set(name, made);
+    }
   }
 
   async start(): Promise<void> {
-    const { settings, logger, open = openGrpcClient } = this.#options;
-    for (const { name, otlpgrpc, filter } of settings) {
+    const { settings, open = openGrpcClient } = this.#options;
+    for (const { name, otlpgrpc } of settings) {
       const tls = otlpgrpc.tls.insecure ? undefined : { certFile: otlpgrpc.tls.certFile };
       const opening = otlpgrpc.endpoints.map((address) => open({ address, tls }));
-      this.#targets.set(name, new Target(name, await Promise.all(opening)));
-      const conditions = [...filter.traces.span, ...filter.traces.spanevent];
-      if (conditions.length > 0) {
-        logger.warn('filter conditions of a forwarder are not evaluated, it gets all spans', {
-          forwarder: name,
-          conditions: conditions.join(' | '),
-        });
-      }
+      this.#targets.set(name, new Target(name, await Promise.all(opening), this.#filters.get(name)));
     }
   }
 
@@ -156,8 +157,10 @@ export class Forwarders {
     queue.sending++;
     for (let body = waiting.shift(); body !== undefined; body = waiting.shift()) {
       metrics.length(target.name, tenant, waiting.length);
-      const sent = body;
-      await Promise.all(target.clients.map((client) => this.#send(client, queue, sent)));
+      const sent = target.filter === undefined ? body : await target.filter.apply(body);
+      if (sent !== undefined) {
+        await Promise.all(target.clients.map((client) => this.#send(client, queue, sent)));
+      }
       target.queuedBytes -= body.length;
     }
     queue.sending--;
@@ -183,6 +186,17 @@ export class Forwarders {
 /** What waits is being sent, or will be next. */
 function isBusy(queues: ReadonlyMap<string, Queue | undefined>): boolean {
   return [...queues.values()].some((queue) => queue !== undefined && queue.sending > 0);
+}
+
+function filterOf(conditions: FilterSettings, i: number): SpanFilter | undefined {
+  if (conditions.span.length === 0 && conditions.spanevent.length === 0) return undefined;
+  try {
+    return new SpanFilter(conditions);
+  } catch (err) {
+    if (!(err instanceof TempoError)) throw err;
+    const what = `distributor.forwarders[${i}].filter.traces: ${err.message}`;
+    throw new TempoError('invalid_argument', what, err);
+  }
 }
 
 /** Refuses what Tempo refuses, naming the entry. */
