@@ -854,6 +854,11 @@ t.test('under stress every push is kept or refused with a reason', async (t) => 
   t.ok((await metric(metrics, 'tempo_ingester_builder_restarts_total')) > 0);
   ingester.setPressure('calm');
   await until('all is in blocks', async () => (await codeOf(ingester.flush())) === 'no error');
+  // What two builders were ended at is set aside: it is in a file of its own.
+  for (const line of harness.lines) {
+    const aside = /it is set aside.* tenant=(\S+) .*spans=(\d+)/.exec(line);
+    if (aside !== null) kept.set(aside[1]!, kept.get(aside[1]!)! - Number(aside[2]) / 5);
+  }
   for (const [tenant, traces] of kept) {
     const { headSpans, blockTraces, complete } = await found(harness, tenant);
     t.strictSame(

@@ -9,7 +9,7 @@ import { crc32 } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { TempoError } from '../../src/lib/errors.ts';
 import { type LogFiles, realFiles } from '../../src/store/log/files.ts';
-import { FrameType, type RangeRecord } from '../../src/store/log/frame.ts';
+import { FRAME_HEADER_BYTES, frameBytes, FrameType, type RangeRecord } from '../../src/store/log/frame.ts';
 import { holderText, lockFolder } from '../../src/store/log/lock.ts';
 import { openLog, type OpenedLog, type OpenLogOptions } from '../../src/store/log/open.ts';
 import { coveredRanges, isCovered } from '../../src/store/log/recover.ts';
@@ -158,6 +158,28 @@ t.test('frames come out of the ring and off the disk as they went in, over many 
   t.ok(harness.ring.appended > 5 * harness.ring.sizeBytes, 'the ring was used several times over');
   t.ok(harness.handedOver.size === 8);
   t.strictSame(pushesOnDisk(data), want);
+  await harness.close();
+});
+
+t.test('a group whose frames end exactly with the ring goes on at its start', async (t) => {
+  const data = aFolder();
+  const harness = await open(data);
+  const { log, ring } = harness;
+  const bodyBytes = 1024 - FRAME_HEADER_BYTES - 'one '.length;
+  const frames = ring.sizeBytes / frameBytes('one'.length, bodyBytes);
+  t.ok(Number.isInteger(frames));
+  const seen: Seen[] = [];
+  const push = async (from: number, to: number): Promise<void> => {
+    const seeds = Array.from({ length: to - from }, (_, i) => from + i);
+    await Promise.all(seeds.map((seed) => log.push('one', aBody(seed, bodyBytes), 1)));
+    seen.push(...takeAll(harness));
+  };
+  await push(0, frames - 3);
+  await push(frames - 3, frames + 5);
+  await push(frames + 5, 2 * frames);
+  await push(2 * frames, 2 * frames + 2);
+  t.equal(seen.length, 2 * frames + 2);
+  t.strictSame(pushesOnDisk(data), seen);
   await harness.close();
 });
 

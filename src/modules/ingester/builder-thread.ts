@@ -45,7 +45,7 @@ export class BuilderThread {
   private ready = Promise.withResolvers<void>();
   private isReplaying = true;
   private crashes = 0;
-  private crashedAt = -1;
+  private crashedAt = NaN;
   private readonly poison: number[] = [];
   /** Those of them that are known to be in files. */
   private readonly setAside = new Set<number>();
@@ -184,8 +184,10 @@ export class BuilderThread {
     this.notCaughtUp();
     const { takingSequence, consumedSequence } = this.options.ring;
     const sequence = takingSequence === 0 ? consumedSequence : takingSequence;
-    this.crashes = sequence === this.crashedAt ? this.crashes + 1 : 1;
-    this.crashedAt = sequence;
+    // One that ended between two frames says nothing against the frame before.
+    const crashedAt = takingSequence === 0 ? -consumedSequence : takingSequence;
+    this.crashes = crashedAt === this.crashedAt ? this.crashes + 1 : 1;
+    this.crashedAt = crashedAt;
     if (this.crashes >= CRASHES_MAX && takingSequence !== 0) this.poison.push(takingSequence);
     const laterMs = this.crashes === 1 ? 0 : RESTART_FIRST_MS * 2 ** (this.crashes - 2);
     const delayMs = Math.min(laterMs, RESTART_MAX_MS);

@@ -8,7 +8,7 @@ import { FRAME_HEADER_BYTES, FrameType, headerFields } from '../../store/log/fra
 import { setAside } from '../../store/log/quarantine.ts';
 import { isCovered } from '../../store/log/recover.ts';
 import { type RingFrame, RingReader } from '../../store/log/ring.ts';
-import { readSegment, type SegmentFrame } from '../../store/log/segment.ts';
+import { readSegment, type SegmentFrame, type SegmentReport } from '../../store/log/segment.ts';
 import { Builder, type PushFrame } from './builder.ts';
 import type { BuilderData, FromBuilder, ToBuilder } from './messages.ts';
 
@@ -55,7 +55,7 @@ class BuilderLoop {
     let frames = 0;
     let spans = 0;
     for (const path of paths) {
-      const report = readSegment(path, 'all', ({ header, tenant, payload }: SegmentFrame) => {
+      const report = readIfThere(path, ({ header, tenant, payload }: SegmentFrame) => {
         if (this.ring.stopped || header.sequence > untilSequence) return false;
         if (header.type !== FrameType.push || isCovered(covered, tenant, header.sequence)) return undefined;
         this.waitForMemory();
@@ -66,7 +66,7 @@ class BuilderLoop {
         spans += spanCount;
         return undefined;
       });
-      this.post({ kind: 'damage', path, report });
+      if (report !== undefined) this.post({ kind: 'damage', path, report });
       if (this.ring.stopped) return;
     }
     this.builder.forgetArrivals();
@@ -189,6 +189,16 @@ class BuilderLoop {
     this.builder.cutAged(now);
     this.builder.report(now);
     if (now - this.busyMs >= IDLE_MS) collectReleased();
+  }
+}
+
+/** A segment that is gone meanwhile was deleted because all its frames are in complete blocks. */
+function readIfThere(path: string, visit: Parameters<typeof readSegment>[2]): SegmentReport | undefined {
+  try {
+    return readSegment(path, 'all', visit);
+  } catch (err) {
+    if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return undefined;
+    throw err;
   }
 }
 

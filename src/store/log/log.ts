@@ -195,6 +195,8 @@ export class Log {
       this.ring.appended += bytes;
       group.bytes += bytes;
       group.frames++;
+      // It ends with the ring: what follows is at the start.
+      if (this.ring.offset(this.ring.appended) === 0) this.closePart(group);
     }
     group.lastSequence.set(name, frame.sequence);
     return group.done.promise;
@@ -282,6 +284,8 @@ export class Log {
 
   private async writeGroup(group: Group): Promise<void> {
     const { files, metrics, sync } = this.options;
+    const partBytes = group.parts.reduce((sum, part) => sum + part.length, 0);
+    if (partBytes !== group.bytes) throw new Error(`${partBytes} of ${group.bytes} bytes are in the group`);
     const segment = await this.openSegment(group.firstSequence);
     const fd = this.fd!;
     const started = performance.now();
