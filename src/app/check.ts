@@ -69,8 +69,6 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
   const { backend, local, wal, block } = trace;
   if (backend === '') {
     miss('storage.trace.backend', 'failed to create store: unknown backend "": it is not set, use local');
-  } else if (backend === 'gcs' || backend === 'azure') {
-    miss('storage.trace.backend', `backend "${backend}" is not available in this build yet, use local`);
   } else if (backend !== 'local') {
     for (const { path, text } of backendProblems(trace)) fail(path, text);
   } else if (local.path === '') fail('storage.trace.local.path', 'is needed for the local backend');

@@ -7,7 +7,7 @@ import { TempoError } from '../lib/errors.ts';
 import type { Action, Bucket, ListPage, ListRequest } from './bucket.ts';
 import { storeError } from './failures.ts';
 import { hedged, type HedgeOptions } from './hedge.ts';
-import type { ObjectInfo, ObjectStore } from './objectstore.ts';
+import type { ObjectInfo, TreeStore } from './objectstore.ts';
 import { Retrier, type RetryOptions } from './retry.ts';
 import { uuidBounds } from './uuid-ranges.ts';
 
@@ -33,7 +33,7 @@ const DELETES_AT_ONCE = 8;
 const ATTEMPTS_AT_START = 3;
 const CHECK_TEXT = new TextEncoder().encode('written by Tempo to check that it may; it can be deleted\n');
 
-export class BucketStore implements ObjectStore {
+export class BucketStore implements TreeStore {
   private readonly options: BucketStoreOptions;
   private readonly bucket: Bucket;
   private readonly prefix: string;
@@ -75,6 +75,12 @@ export class BucketStore implements ObjectStore {
     const folder = this.folder(prefix);
     const found = await this.listAll(folder, true, signal);
     return found.objects.map((key) => key.slice(folder.length)).filter((name) => name !== '');
+  }
+
+  async listTree(prefix: string, signal?: AbortSignal): Promise<string[]> {
+    const folder = this.folder(prefix);
+    const { objects } = await this.listAll(folder, false, signal);
+    return objects.map((key) => key.slice(folder.length));
   }
 
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo> {
@@ -179,8 +185,8 @@ export class BucketStore implements ObjectStore {
     take(first);
     if (first.next === undefined) return { folders, objects };
     const { listConcurrency } = this.options;
-    const lastName = (first.folders.at(-1) ?? '').slice(prefix.length, -1);
-    const bounds = isFlat && this.bucket.listsAfter ? uuidBounds(lastName, listConcurrency) : [];
+    const lastName = (first.folders.at(-1) ?? first.objects.at(-1) ?? '').slice(prefix.length);
+    const bounds = this.bucket.listsAfter ? uuidBounds(lastName, listConcurrency) : [];
     const ranges = [undefined, ...bounds].map((begin, i) => ({
       after: begin === undefined ? undefined : prefix + begin,
       token: begin === undefined ? first.next : undefined,
@@ -259,7 +265,10 @@ export class BucketStore implements ObjectStore {
       return await this.retrier.run(work, signal, attemptsMax);
     } catch (err) {
       if (err instanceof TempoError) throw err;
-      throw storeError(this.bucket, action, key, this.bucket.failureOf(err));
+      const failure = this.bucket.failureOf(err);
+      // A listing finds nothing where there is no bucket only.
+      const kind = action === 'list' && failure.kind === 'not_found' ? 'no_bucket' : failure.kind;
+      throw storeError(this.bucket, action, key, { ...failure, kind });
     }
   }
 }

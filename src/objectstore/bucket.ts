@@ -95,6 +95,3 @@ export interface Bucket {
   permissionFor(action: Action): string;
   close(): void;
 }
-
-/** Told of each HTTP request that was answered; what was not is a retry. */
-export type ObserveRequest = (method: string, status: number, seconds: number) => void;

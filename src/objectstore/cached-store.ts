@@ -1,7 +1,7 @@
 // Keeps what was read of blocks, as it is stored, for all threads together: ranges of the data and bloom
 // filters, which never change once a block is there. Equal reads at the same time become one.
 import { ByteLru } from '../lib/lru.ts';
-import type { ObjectInfo, ObjectStore } from './objectstore.ts';
+import type { ObjectInfo, TreeStore } from './objectstore.ts';
 
 /** Of the cache, for one read: larger ones would drive out too much. */
 const SHARE_MAX = 1 / 8;
@@ -9,13 +9,13 @@ const SHARE_MAX = 1 / 8;
 const ENTRY_BYTES = 200;
 const IMMUTABLE = /\/(data\.parquet|bloom-\d+|index)$/;
 
-export class CachedStore implements ObjectStore {
-  private readonly inner: ObjectStore;
+export class CachedStore implements TreeStore {
+  private readonly inner: TreeStore;
   private readonly cacheBytes: number;
   readonly cache: ByteLru;
   private readonly reading = new Map<string, Promise<Uint8Array>>();
 
-  constructor(inner: ObjectStore, cacheBytes: number) {
+  constructor(inner: TreeStore, cacheBytes: number) {
     this.inner = inner;
     this.cacheBytes = cacheBytes;
     this.cache = new ByteLru(cacheBytes);
@@ -36,6 +36,10 @@ export class CachedStore implements ObjectStore {
 
   listObjects(prefix: string, signal?: AbortSignal): Promise<string[]> {
     return this.inner.listObjects(prefix, signal);
+  }
+
+  listTree(prefix: string, signal?: AbortSignal): Promise<string[]> {
+    return this.inner.listTree(prefix, signal);
   }
 
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo> {

@@ -21,6 +21,11 @@ export interface ObjectStore {
   listFolders(prefix: string, signal?: AbortSignal): Promise<string[]>;
   /** Names of the objects directly under `prefix`. */
   listObjects(prefix: string, signal?: AbortSignal): Promise<string[]>;
+  /**
+   * Keys of all objects below `prefix`, without it, by few requests: where a store has it, whoever looks for
+   * many objects lists once. On a disk it would be dearer than to look at each.
+   */
+  listTree?(prefix: string, signal?: AbortSignal): Promise<string[]>;
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo>;
   read(key: string, signal?: AbortSignal): Promise<Uint8Array>;
   /** Exactly `lengthBytes` bytes from `offset`; `block_corrupt` when the object is shorter. */
@@ -37,3 +42,6 @@ export interface ObjectStore {
   /** Deletes every object under `prefix/`. */
   deleteFolder(prefix: string, signal?: AbortSignal): Promise<void>;
 }
+
+/** A store that lists whole trees. */
+export type TreeStore = ObjectStore & Required<Pick<ObjectStore, 'listTree'>>;

@@ -1,7 +1,7 @@
 // The object store as seen from a thread that does not have it: calls go over a port to the one that has.
 import type { MessagePort } from 'node:worker_threads';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
-import type { ObjectInfo, ObjectStore } from './objectstore.ts';
+import type { ObjectInfo, TreeStore } from './objectstore.ts';
 import type { FromStoreThread, StoreCall, ToStoreThread } from './store-messages.ts';
 
 interface Waiting {
@@ -9,7 +9,7 @@ interface Waiting {
   readonly reject: (err: Error) => void;
 }
 
-export class PortStore implements ObjectStore {
+export class PortStore implements TreeStore {
   private port: MessagePort | undefined;
   private readonly waiting = new Map<number, Waiting>();
   private nextId = 1;
@@ -45,6 +45,10 @@ export class PortStore implements ObjectStore {
 
   listObjects(prefix: string, signal?: AbortSignal): Promise<string[]> {
     return this.call({ op: 'listObjects', key: prefix }, signal) as Promise<string[]>;
+  }
+
+  listTree(prefix: string, signal?: AbortSignal): Promise<string[]> {
+    return this.call({ op: 'listTree', key: prefix }, signal) as Promise<string[]>;
   }
 
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo> {

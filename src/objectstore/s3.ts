@@ -28,7 +28,6 @@ import type {
   FailureKind,
   ListPage,
   ListRequest,
-  ObserveRequest,
   Upload,
   UploadShape,
 } from './bucket.ts';
@@ -82,11 +81,9 @@ const KINDS: Readonly<Record<string, FailureKind>> = {
   ServiceUnavailable: 'busy',
 };
 
-export async function openS3(settings: S3Settings, observe: ObserveRequest): Promise<Bucket> {
+export async function openS3(settings: S3Settings): Promise<Bucket> {
   const endpoint = endpointShape(settings);
-  const client = new S3Client(await clientConfig(settings, endpoint));
-  observeRequests(client, observe);
-  return new S3Bucket(settings, endpoint, client);
+  return new S3Bucket(settings, endpoint, new S3Client(await clientConfig(settings, endpoint)));
 }
 
 async function clientConfig(settings: S3Settings, endpoint: EndpointShape): Promise<S3ClientConfig> {
@@ -154,20 +151,6 @@ async function credentialsOf(settings: S3Settings): Promise<NonNullable<S3Client
       ? { ...found, expiration: new Date(Date.now() + CREDENTIALS_MS) }
       : found;
   };
-}
-
-function observeRequests(client: S3Client, observe: ObserveRequest): void {
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const begin = performance.now();
-      const result = await next(args);
-      const { method } = args.request as { method: string };
-      const { statusCode } = result.response as { statusCode: number };
-      observe(method, statusCode, (performance.now() - begin) / 1000);
-      return result;
-    },
-    { step: 'deserialize', priority: 'low', name: 'observeRequests' },
-  );
 }
 
 class S3Bucket implements Bucket {

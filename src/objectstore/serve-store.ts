@@ -1,11 +1,11 @@
 // Answers the calls of another thread's `PortStore` with the store that is here.
 import type { MessagePort } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
-import type { ObjectStore } from './objectstore.ts';
+import type { TreeStore } from './objectstore.ts';
 import type { FromStoreThread, StoreCall, ToStoreThread } from './store-messages.ts';
 
 /** Until the port closes, which ends what is under way for it. */
-export function serveStore(store: ObjectStore, port: MessagePort): void {
+export function serveStore(store: TreeStore, port: MessagePort): void {
   const running = new Map<number, AbortController>();
   const answer = (message: FromStoreThread, transfer: ArrayBuffer[] = []): void =>
     port.postMessage(message, transfer);
@@ -34,7 +34,7 @@ function told(err: unknown): { readonly code: string; readonly message: string }
   return { code, message: err instanceof Error ? err.message : String(err) };
 }
 
-function perform(store: ObjectStore, call: StoreCall, signal: AbortSignal): Promise<unknown> {
+function perform(store: TreeStore, call: StoreCall, signal: AbortSignal): Promise<unknown> {
   switch (call.op) {
     case 'prepare':
       return store.prepare();

@@ -6,7 +6,7 @@ import type { BackendSettings } from './settings.ts';
 export type StoreCall =
   | { readonly op: 'prepare' }
   | {
-      readonly op: 'listFolders' | 'listObjects' | 'stat' | 'read' | 'delete' | 'deleteFolder';
+      readonly op: 'listFolders' | 'listObjects' | 'listTree' | 'stat' | 'read' | 'delete' | 'deleteFolder';
       readonly key: string;
     }
   | {

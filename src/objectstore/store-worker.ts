@@ -2,6 +2,7 @@
 // what was read. The main thread and the scan threads ask it over ports.
 import { parentPort, workerData } from 'node:worker_threads';
 import { CachedStore } from './cached-store.ts';
+import { observeHttp } from './observe-http.ts';
 import { openBackend } from './open-bucket.ts';
 import { serveStore } from './serve-store.ts';
 import type { StoreReport, StoreWorkerData, ToStoreWorker } from './store-messages.ts';
@@ -15,9 +16,9 @@ const { settings } = workerData as StoreWorkerData;
 let requests: [string, number, number][] = [];
 let hedged = 0;
 let retries = 0;
+observeHttp((method, status, seconds) => void requests.push([method, status, seconds]));
 const store = new CachedStore(
   await openBackend(settings, {
-    observe: (method, status, seconds) => void requests.push([method, status, seconds]),
     onHedge: () => void hedged++,
     onRetry: () => void retries++,
   }),

@@ -28,6 +28,8 @@ type Found =
   | { readonly kind: 'unreadable'; readonly reason: string }
   | undefined;
 
+type MetaName = typeof META_NAME | typeof COMPACTED_META_NAME;
+
 /** Indexes that are written at once: each waits for the disk several times. */
 const INDEXES_AT_ONCE = 4;
 
@@ -84,12 +86,16 @@ export class Poller {
   }
 
   private async pollTenant(tenant: string, known: TenantBlocks): Promise<TenantBlocks> {
-    const ids = (await this.options.store.listFolders(tenant)).filter((name) => UUID.test(name));
+    const { store } = this.options;
+    const metas = await this.listMetas(tenant);
+    const ids = (metas === undefined ? await store.listFolders(tenant) : [...metas.keys()]).filter((name) =>
+      UUID.test(name),
+    );
     const live = new Map<string, BlockMeta>();
     const compacted = new Map<string, CompactedBlock>();
     const unreadable = new Map<string, string>();
     const visit = async (blockId: string): Promise<void> => {
-      const found = await this.find(tenant, blockId, known);
+      const found = await this.find(tenant, blockId, known, metas?.get(blockId));
       if (found?.kind === 'live') live.set(blockId, found.meta);
       if (found?.kind === 'compacted') compacted.set(blockId, found.block);
       if (found?.kind === 'unreadable') unreadable.set(blockId, found.reason);
@@ -98,14 +104,36 @@ export class Poller {
     return tenantBlocks({ live, compacted, unreadable });
   }
 
-  private async find(tenant: string, blockId: string, known: TenantBlocks): Promise<Found> {
+  /** Which blocks have a meta, and which one, where the store tells that at once; undefined = it does not. */
+  private async listMetas(tenant: string): Promise<ReadonlyMap<string, MetaName> | undefined> {
+    const keys = await this.options.store.listTree?.(tenant);
+    if (keys === undefined) return undefined;
+    const metas = new Map<string, MetaName>();
+    for (const key of keys) {
+      const [blockId = '', name, deeper] = key.split('/');
+      if (deeper !== undefined) continue;
+      if (name === META_NAME) metas.set(blockId, name);
+      else if (name === COMPACTED_META_NAME && !metas.has(blockId)) metas.set(blockId, name);
+    }
+    return metas;
+  }
+
+  /** @param listed the meta that it was seen to have; undefined = look. */
+  private async find(
+    tenant: string,
+    blockId: string,
+    known: TenantBlocks,
+    listed: MetaName | undefined,
+  ): Promise<Found> {
     const compacted = known.compacted.get(blockId);
     if (compacted !== undefined) return { kind: 'compacted', block: compacted };
     const key = `${tenant}/${blockId}/${META_NAME}`;
     const meta = known.live.get(blockId);
     // A known live block may have been compacted by another process meanwhile.
-    if (meta !== undefined && (await this.exists(key))) return { kind: 'live', meta };
-    const live = meta === undefined ? await this.readMeta(key) : undefined;
+    const isThere =
+      listed === undefined ? meta !== undefined && (await this.exists(key)) : listed === META_NAME;
+    if (meta !== undefined && isThere) return { kind: 'live', meta };
+    const live = meta === undefined && listed !== COMPACTED_META_NAME ? await this.readMeta(key) : undefined;
     if (live !== undefined) return typeof live === 'string' ? unreadable(live) : { kind: 'live', meta: live };
     const oldKey = `${tenant}/${blockId}/${COMPACTED_META_NAME}`;
     const old = await this.readMeta(oldKey);

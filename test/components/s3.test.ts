@@ -4,70 +4,30 @@ import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import t from 'tap';
-import {
-  CreateBucketCommand,
-  GetObjectTaggingCommand,
-  HeadObjectCommand,
-  S3Client,
-} from '@aws-sdk/client-s3';
-import { holdContract } from '../support/object-store-suite.ts';
+import { GetObjectTaggingCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import { openTestStore, s3Backend, type S3Overrides } from '../support/backends.ts';
 import { freePort } from '../support/free-port.ts';
-import { startComponent, type RunningComponent } from './component.ts';
-
-const USER = 'minio-user';
-const PASSWORD = 'minio-password';
-const BUCKET = 'traces';
-
-interface Server extends RunningComponent {
-  readonly name: string;
-  readonly endpoint: string;
-}
-
-async function startMinio(folder: string): Promise<Server> {
-  const endpoint = `127.0.0.1:${await freePort()}`;
-  const running = await startComponent('MINIO', ['server', '--address', endpoint, folder], {
-    env: {
-      MINIO_ROOT_USER: USER,
-      MINIO_ROOT_PASSWORD: PASSWORD,
-      MINIO_BROWSER: 'off',
-      MINIO_KMS_SECRET_KEY: `key:${Buffer.alloc(32, 7).toString('base64')}`,
-    },
-    url: `http://${endpoint}/minio/health/live`,
-  });
-  return { ...running, name: 'minio', endpoint };
-}
-
-async function startVersitygw(folder: string): Promise<Server> {
-  const endpoint = `127.0.0.1:${await freePort()}`;
-  fs.mkdirSync(folder, { recursive: true });
-  const args = ['--access', USER, '--secret', PASSWORD, '--port', endpoint, '--health', '/health'];
-  const running = await startComponent('VERSITYGW', [...args, 'posix', folder], {
-    env: {},
-    url: `http://${endpoint}/health`,
-  });
-  return { ...running, name: 'versitygw', endpoint };
-}
-
-function plainClient(endpoint: string): S3Client {
-  return new S3Client({
-    endpoint: `http://${endpoint}`,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    credentials: { accessKeyId: USER, secretAccessKey: PASSWORD },
-  });
-}
+import { holdContract } from '../support/object-store-suite.ts';
+import {
+  BUCKET,
+  type CloudServer,
+  S3_PASSWORD,
+  S3_USER,
+  s3Client,
+  startMinio,
+  startVersitygw,
+} from './clouds.ts';
 
 const scratch = t.testdir();
-const servers: Server[] = [];
+const servers: CloudServer[] = [];
 t.teardown(() => Promise.all(servers.map((server) => server.stop())));
 
-function backend(server: Server, changes: S3Overrides = {}): ReturnType<typeof s3Backend> {
+function backend(server: CloudServer, changes: S3Overrides = {}): ReturnType<typeof s3Backend> {
   return s3Backend({
-    endpoint: server.endpoint,
+    endpoint: server.address,
     bucket: BUCKET,
-    accessKey: USER,
-    secretKey: PASSWORD,
+    accessKey: S3_USER,
+    secretKey: S3_PASSWORD,
     prefix: randomUUID(),
     ...changes,
   });
@@ -76,18 +36,15 @@ function backend(server: Server, changes: S3Overrides = {}): ReturnType<typeof s
 for (const start of [startMinio, startVersitygw]) {
   const server = await start(path.join(scratch, start.name));
   servers.push(server);
-  const admin = plainClient(server.endpoint);
-  t.teardown(() => admin.destroy());
-  await admin.send(new CreateBucketCommand({ Bucket: BUCKET }));
   const plain = await openTestStore(backend(server, { pageLength: 7 }));
   await plain.prepare();
   holdContract(t, { name: server.name, store: plain, scratch });
 }
 
-const [minio] = servers as [Server];
+const [minio] = servers as [CloudServer];
 
 t.test('minio: SSE-S3, SSE-KMS, tags and metadata are kept with each object', async (t) => {
-  const admin = plainClient(minio.endpoint);
+  const admin = s3Client(minio.address);
   t.teardown(() => admin.destroy());
   const encryptions = [
     { encryption: { type: 'SSE-S3' }, want: 'AES256' },

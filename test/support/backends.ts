@@ -1,7 +1,13 @@
 // Settings of backends for tests: what a configuration without further keys gives, and what a test changes.
 import { openBackend } from '../../src/objectstore/open-bucket.ts';
 import type { BucketStore } from '../../src/objectstore/bucket-store.ts';
-import type { BackendSettings, BucketSettings, S3Settings } from '../../src/objectstore/settings.ts';
+import type {
+  AzureSettings,
+  BackendSettings,
+  BucketSettings,
+  GcsSettings,
+  S3Settings,
+} from '../../src/objectstore/settings.ts';
 
 type Common = Omit<BackendSettings, 'bucket'> & { readonly pageLength?: number };
 export type S3Overrides = Partial<S3Settings> & Partial<Common>;
@@ -43,11 +49,41 @@ const S3: S3Settings = {
   encryption: { type: '' },
 };
 
+const GCS: GcsSettings = {
+  kind: 'gcs',
+  bucket: 'traces',
+  endpoint: '',
+  insecure: true,
+  chunkBytes: 10_485_760,
+  cacheControl: '',
+  metadata: {},
+};
+
+const AZURE: AzureSettings = {
+  kind: 'azure',
+  account: '',
+  accountKey: '',
+  container: 'traces',
+  endpointSuffix: 'blob.core.windows.net',
+  auth: 'key',
+  userAssignedId: '',
+  blockBytes: 3_145_728,
+  blocksAtOnce: 4,
+};
+
 export type TestBackend = Common & { readonly bucket: BucketSettings };
 
 /** Keys of the bucket and of the backend alike. */
 export function s3Backend(changes: S3Overrides): TestBackend {
   return merged(S3, changes);
+}
+
+export function gcsBackend(changes: Partial<GcsSettings> & Partial<Common>): TestBackend {
+  return merged(GCS, changes);
+}
+
+export function azureBackend(changes: Partial<AzureSettings> & Partial<Common>): TestBackend {
+  return merged(AZURE, changes);
 }
 
 function merged<B extends BucketSettings>(usual: B, changes: Partial<B> & Partial<Common>): TestBackend {
@@ -57,5 +93,5 @@ function merged<B extends BucketSettings>(usual: B, changes: Partial<B> & Partia
 }
 
 export function openTestStore(settings: TestBackend): Promise<BucketStore> {
-  return openBackend(settings, { observe: () => {}, onRetry: () => {}, onHedge: () => {} });
+  return openBackend(settings, { onRetry: () => {}, onHedge: () => {} });
 }

@@ -99,6 +99,8 @@ function holdNames(t: Test, { name, store }: HeldStore): void {
     await eachConcurrently(keys, 8, (key) => store.write(key, bytes(key)));
     t.same((await store.listFolders('many')).sort(), blocks.sort());
     t.same((await store.listFolders('few')).sort(), names.sort());
+    const tree = await store.listTree?.('many');
+    if (tree !== undefined) t.same(tree.sort(), blocks.map((id) => `${id}/meta.json`).sort());
     await store.deleteFolder('many');
     await store.deleteFolder('few');
     t.same(await store.listFolders('many'), []);

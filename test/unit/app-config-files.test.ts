@@ -45,7 +45,7 @@ const FILES: readonly UserFile[] = [
   {
     file: 'users/gcs.yaml',
     warnings: [],
-    missing: 'backend "gcs" is not available in this build yet, use local',
+    isRemote: true,
   },
   {
     file: 'users/metrics-generator.yaml',

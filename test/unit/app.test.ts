@@ -190,8 +190,9 @@ t.test('what a readable configuration can have wrong', (t) => {
   const missing = (text: string): string[] => checkConfig(configOf(text)).missing.map(({ path }) => path);
   t.same(missing(LOCAL), []);
   t.same(missing(''), ['storage.trace.backend']);
-  t.same(missing('storage: {trace: {backend: gcs}}'), ['storage.trace.backend']);
   t.same(problems('storage: {trace: {backend: s3}}'), ['storage.trace.s3.bucket']);
+  t.same(problems('storage: {trace: {backend: gcs}}'), ['storage.trace.gcs.bucket_name']);
+  t.same(problems('storage: {trace: {backend: azure}}'), ['storage.trace.azure.container_name']);
   t.same(missing(`${LOCAL}target: querier`), ['target']);
   t.same(problems(`${LOCAL}query_frontend: {trace_by_id: {query_shards: 1}, max_batch_size: 0}`), [
     'query_frontend.max_batch_size',

@@ -184,6 +184,15 @@ t.test('a slow answer is asked for twice, and the first one counts', async (t) =
   );
 });
 
+t.test('a tree is listed by pages, long ones by ranges of ids at the same time', async (t) => {
+  const { bucket, store } = open({ pageLength: 10 });
+  const ids = Array.from({ length: 40 }, () => crypto.randomUUID());
+  const keys = ids.flatMap((id) => [`${id}/meta.json`, `${id}/bloom-0`]);
+  for (const key of [...keys, 'index.json.gz']) await store.write(`team/${key}`, bytes('x'));
+  t.same((await store.listTree('team')).sort(), [...keys, 'index.json.gz'].sort());
+  t.ok(bucket.calls.list <= 14, `${bucket.calls.list} requests for 81 keys in pages of 10`);
+});
+
 t.test('reads of blocks are kept, and equal ones at the same time are one', async (t) => {
   const { bucket, store } = open();
   const cached = new CachedStore(store, 10_000);

@@ -79,6 +79,48 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   t.equal(written.length, 2, 'the same blocks are not written again');
 });
 
+t.test('a store that lists trees is not asked for each block', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  await put(aMeta(1));
+  await put(aMeta(2));
+  await put(aMeta(3), 'meta.compacted.json');
+  await put(aMeta(4));
+  await put(aMeta(4), 'meta.compacted.json');
+  await store.write(`team/${ID(5)}/data.parquet`, new Uint8Array(1));
+  const asked: string[] = [];
+  const read = store.read.bind(store);
+  const stat = store.stat.bind(store);
+  const listing = Object.assign(store, {
+    listTree: async (tenant: string): Promise<string[]> => {
+      const found: string[] = [];
+      for (const block of await store.listFolders(tenant)) {
+        for (const name of await store.listObjects(`${tenant}/${block}`)) found.push(`${block}/${name}`);
+      }
+      return found;
+    },
+    read: (key: string) => {
+      asked.push(key);
+      return read(key);
+    },
+    stat: (key: string) => {
+      asked.push(key);
+      return stat(key);
+    },
+  });
+  await poller.poll();
+  t.same([...blocklist.tenant('team').live.keys()].sort(), [ID(1), ID(2), ID(4)]);
+  t.same([...blocklist.tenant('team').compacted.keys()], [ID(3)]);
+  t.equal(asked.length, 5, 'each meta once, and when the compacted one became so');
+  await poller.poll();
+  t.equal(asked.length, 5, 'and never again');
+  await listing.copy(`team/${ID(1)}/meta.json`, `team/${ID(1)}/meta.compacted.json`);
+  await listing.delete(`team/${ID(1)}/meta.json`);
+  await listing.deleteFolder(`team/${ID(2)}`);
+  await poller.poll();
+  t.same([...blocklist.tenant('team').live.keys()], [ID(4)]);
+  t.same([...blocklist.tenant('team').compacted.keys()].sort(), [ID(1), ID(3)]);
+});
+
 t.test('an index that cannot be written hides no blocks', async (t) => {
   const { store, blocklist, poller, put } = setUp();
   await put(aMeta(1));

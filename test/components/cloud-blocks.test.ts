@@ -1,0 +1,108 @@
+// The whole server on each cloud: spans come back from the bucket once the local copy of their block is gone,
+// after a restart too; blocks go when they are too old; a server with nothing to do asks little.
+import { globSync } from 'node:fs';
+import * as path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { httpExport } from '../support/hostile.ts';
+import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
+import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
+import { type RunningTempo, startTempo } from '../support/server.ts';
+import { type CloudServer, startAzurite, startFakeGcs, startMinio, startVersitygw } from './clouds.ts';
+
+t.setTimeout(300_000);
+
+const TRACES = 30;
+const SPANS = 5;
+const WAIT_LIMIT_MS = 60_000;
+const WAIT_PAUSE_MS = 100;
+const UPLOADED = 'ingester: { complete_block_timeout: 100ms, flush_check_period: 100ms }\n';
+const RETAINED = 'compaction: { block_retention: 1h, compacted_block_retention: 1ms }';
+const POLLED = `${UPLOADED}compactor: { ${RETAINED} }\n`;
+
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const endsAtMs = performance.now() + WAIT_LIMIT_MS;
+  while (performance.now() < endsAtMs) {
+    if (await isSo()) return;
+    await pause(WAIT_PAUSE_MS);
+  }
+  throw new Error(`${what}: not within ${WAIT_LIMIT_MS} ms`);
+}
+
+async function metric(tempo: RunningTempo, line: RegExp): Promise<number> {
+  const text = await (await tempo.get('/metrics')).text();
+  return Number(line.exec(text)?.[1] ?? 0);
+}
+
+const listed = /^tempodb_blocklist_length\{[^}]*\} (\d+)/m;
+
+async function push(tempo: RunningTempo, from: number, atMs: number): Promise<void> {
+  const startUnixNano = BigInt(atMs) * 1_000_000n;
+  const spans = Array.from({ length: TRACES }, (_, i) =>
+    aTrace(from + i, SPANS, () => ({ startUnixNano, endUnixNano: startUnixNano + 1_000_000n })),
+  ).flat();
+  const answer = await httpExport(tempo, encodeTraces(spans));
+  if (answer.status !== 200) throw new Error(`push: status ${answer.status}`);
+}
+
+async function checkAll(t: Test, tempo: RunningTempo, from: number, what: string): Promise<void> {
+  const ids = Array.from({ length: TRACES }, (_, i) => hexId(from + i, 16));
+  t.same(await searchIds(tempo, '{ true }'), ids, `${what}: searched`);
+  const counts = await Promise.all(ids.map((id) => spansOfTrace(tempo, id)));
+  t.same(new Set(counts), new Set([SPANS]), `${what}: whole by id`);
+}
+
+async function servesFrom(t: Test, server: CloudServer): Promise<void> {
+  const data = t.testdir();
+  const settings = { backend: `${server.yaml}    blocklist_poll: 1s\n`, yaml: UPLOADED };
+  let tempo = await startTempo(data, settings);
+  t.teardown(() => tempo.kill());
+  await push(tempo, 1, Date.now());
+  await flush(tempo);
+  const local = (): string[] => globSync(`${data}/wal/blocks/*/*/data.parquet`);
+  await until('no local block', () => Promise.resolve(local().length === 0));
+  await checkAll(t, tempo, 1, 'from the bucket');
+  t.equal(await tempo.stop(), 0);
+  tempo = await startTempo(data, settings);
+  t.equal(await metric(tempo, listed), 1, 'one block is found at start');
+  await checkAll(t, tempo, 1, 'after a restart');
+  const requests =
+    /^tempodb_backend_request_duration_seconds_count\{operation="GET",status_code="20[06]"\} (\d+)/m;
+  await until('requests are counted', async () => (await metric(tempo, requests)) > 3);
+  t.equal(await tempo.stop(), 0);
+  tempo = await startTempo(data, { ...settings, yaml: POLLED });
+  t.notMatch(tempo.output(), /level=error/);
+  await push(tempo, 1000, Date.now() - 3 * 3_600_000);
+  await flush(tempo);
+  await until('the old block is gone', async () => (await metric(tempo, listed)) === 1);
+  await checkAll(t, tempo, 1, 'what is young stays');
+  t.equal(await tempo.stop(), 0);
+}
+
+for (const start of [startMinio, startVersitygw, startFakeGcs, startAzurite]) {
+  await t.test(start.name, { timeout: 200_000 }, async (t) => {
+    const server = await start(path.join(t.testdir(), start.name));
+    t.teardown(() => server.stop());
+    await t.test('a server on it', (t) => servesFrom(t, server));
+  });
+}
+
+t.test('an idle server lists once a poll, however many blocks there are', async (t) => {
+  const scratch = t.testdir();
+  const server = await startMinio(path.join(scratch, 'minio'));
+  t.teardown(() => server.stop());
+  const tempo = await startTempo(path.join(scratch, 'data'), {
+    backend: `${server.yaml}    blocklist_poll: 200ms\n`,
+    yaml: UPLOADED,
+  });
+  t.teardown(() => tempo.kill());
+  for (let i = 0; i < 5; i++) {
+    await push(tempo, 1 + i * 100, Date.now());
+    await flush(tempo);
+  }
+  const requests = /^tempodb_backend_request_duration_seconds_count\{operation="(?:HEAD)".*\} (\d+)/m;
+  const polls = /^tempodb_blocklist_poll_duration_seconds_count (\d+)/m;
+  const before = await metric(tempo, polls);
+  await until('five polls more', async () => (await metric(tempo, polls)) >= before + 5);
+  t.equal(await metric(tempo, requests), 0, 'no block is asked for by itself');
+});

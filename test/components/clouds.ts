@@ -1,0 +1,114 @@
+// The emulators of clouds as servers of their own, each with an empty bucket `traces`.
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { BlobServiceClient, StorageSharedKeyCredential } from '@azure/storage-blob';
+import { Storage } from '@google-cloud/storage';
+import { freePort } from '../support/free-port.ts';
+import { startComponent } from './component.ts';
+
+export const S3_USER = 'minio-user';
+export const S3_PASSWORD = 'minio-password';
+export const BUCKET = 'traces';
+
+export interface CloudServer {
+  readonly name: string;
+  /** host:port */
+  readonly address: string;
+  readonly stop: () => Promise<void>;
+  /** Lines of storage.trace for the whole server. */
+  readonly yaml: string;
+}
+
+export interface AzureServer extends CloudServer {
+  readonly account: string;
+  readonly accountKey: string;
+}
+
+export function s3Client(address: string): S3Client {
+  return new S3Client({
+    endpoint: `http://${address}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: S3_USER, secretAccessKey: S3_PASSWORD },
+  });
+}
+
+async function s3Server(name: string, address: string, stop: () => Promise<void>): Promise<CloudServer> {
+  const client = s3Client(address);
+  await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+  client.destroy();
+  const keys = `access_key: ${S3_USER}, secret_key: ${S3_PASSWORD}`;
+  const yaml = `    backend: s3
+    s3: { bucket: ${BUCKET}, endpoint: '${address}', insecure: true, ${keys}, prefix: some/where }
+`;
+  return { name, address, stop, yaml };
+}
+
+export async function startMinio(folder: string): Promise<CloudServer> {
+  const address = `127.0.0.1:${await freePort()}`;
+  const { stop } = await startComponent('MINIO', ['server', '--address', address, folder], {
+    env: {
+      MINIO_ROOT_USER: S3_USER,
+      MINIO_ROOT_PASSWORD: S3_PASSWORD,
+      MINIO_BROWSER: 'off',
+      MINIO_KMS_SECRET_KEY: `key:${Buffer.alloc(32, 7).toString('base64')}`,
+    },
+    url: `http://${address}/minio/health/live`,
+  });
+  return s3Server('minio', address, stop);
+}
+
+export async function startVersitygw(folder: string): Promise<CloudServer> {
+  const address = `127.0.0.1:${await freePort()}`;
+  fs.mkdirSync(folder, { recursive: true });
+  const args = ['--access', S3_USER, '--secret', S3_PASSWORD, '--port', address, '--health', '/health'];
+  const { stop } = await startComponent('VERSITYGW', [...args, 'posix', folder], {
+    env: {},
+    url: `http://${address}/health`,
+  });
+  return s3Server('versitygw', address, stop);
+}
+
+export function gcsAdmin(address: string): Storage {
+  return new Storage({
+    apiEndpoint: `http://${address}`,
+    projectId: 'test',
+    useAuthWithCustomEndpoint: false,
+  });
+}
+
+export async function startFakeGcs(folder: string): Promise<CloudServer> {
+  const port = await freePort();
+  const address = `127.0.0.1:${port}`;
+  const flags = `-scheme http -host 127.0.0.1 -port ${port} -public-host ${address} -filesystem-root`;
+  const { stop } = await startComponent('FAKE_GCS', [...flags.split(' '), folder], {
+    env: {},
+    url: `http://${address}/storage/v1/b`,
+  });
+  await gcsAdmin(address).createBucket(BUCKET);
+  const keys = `endpoint: 'http://${address}/storage/v1/', insecure: true, prefix: some/where`;
+  const yaml = `    backend: gcs
+    gcs: { bucket_name: ${BUCKET}, ${keys} }
+`;
+  return { name: 'fake-gcs-server', address, stop, yaml };
+}
+
+export async function startAzurite(folder: string): Promise<AzureServer> {
+  const port = await freePort();
+  const address = `127.0.0.1:${port}`;
+  const account = 'account';
+  const accountKey = randomBytes(64).toString('base64');
+  const flags = `--blobHost 127.0.0.1 --blobPort ${port} --silent --skipApiVersionCheck -l`;
+  const { stop } = await startComponent('AZURITE', [...flags.split(' '), folder], {
+    env: { AZURITE_ACCOUNTS: `${account}:${accountKey}` },
+    url: `http://${address}/`,
+  });
+  const credential = new StorageSharedKeyCredential(account, accountKey);
+  await new BlobServiceClient(`http://${address}/${account}`, credential).createContainer(BUCKET);
+  const keys = `storage_account_name: ${account}, storage_account_key: '${accountKey}'`;
+  const yaml = `    backend: azure
+    azure: { container_name: ${BUCKET}, endpoint_suffix: '${address}', ${keys}, prefix: some/where }
+`;
+  return { name: 'azurite', address, stop, account, accountKey, yaml };
+}
