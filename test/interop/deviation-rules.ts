@@ -66,6 +66,10 @@ class Visitor {
   /** A condition on nested sets that holds for 0. */
   private hasZeroNestedSet = false;
   private readonly ofEvents = new Set<string>();
+  /** Nested sets in expressions. */
+  private hasNestedExpression = false;
+  /** Spans are read that not all conditions hold for. */
+  private hasAlternatives = false;
   private hasMixed = false;
   private hasBareTraceField = false;
   private hasGroup = false;
@@ -74,6 +78,7 @@ class Visitor {
     let isBehindSelect = false;
     let isGrouped = false;
     for (const stage of stages) {
+      this.hasAlternatives ||= stage.kind !== 'filter' || stage !== stages[0];
       if (stage.kind === 'pipeline' && stages.length > 1) this.headings.add('Pipelines in parentheses');
       if (isGrouped && isRelation(stage)) this.headings.add('Relations within groups');
       if (stage.kind === 'by' || stage.kind === 'coalesce') isGrouped = stage.kind === 'by';
@@ -88,6 +93,7 @@ class Visitor {
   metrics(stage: MetricsStage, { stages, second }: Query): void {
     this.hasGroup = true;
     if (stages.some(({ kind }) => kind === 'select')) this.headings.add('Stages behind select');
+    if (this.hasNestedExpression) this.headings.add('Nested sets in expressions');
     if (stage.kind === 'compare') {
       this.headings.add('Counts of compare()');
       return;
@@ -98,7 +104,7 @@ class Visitor {
       if (isArray(ref)) this.headings.add('Groups by arrays');
       const isMixed = ref.kind === 'attribute' && MIXED.has(ref.name);
       if (isMixed && second.length > 0) this.headings.add('Ranks of values of several types');
-      if (ref.kind === 'intrinsic' ? this.conditions.has(ref.name) : this.isConditionElsewhere(ref)) {
+      if (ref.kind === 'intrinsic' ? this.conditions.has(ref.name) : this.isOtherCondition(ref)) {
         this.headings.add('Fields that are conditions too');
       }
       this.ref(ref);
@@ -111,9 +117,11 @@ class Visitor {
     if (isOwnColumn(stage.arg)) this.headings.add('Absent attributes');
   }
 
-  /** Whether a condition has the attribute in another spelling: with its scope, or without. */
-  private isConditionElsewhere({ scope, name }: Attribute): boolean {
-    return [...this.scoped].some((key) => key.endsWith(` ${name}`) && key !== `${scope} ${name}`);
+  /** Whether a condition has the attribute in another spelling, or there are spans that need not satisfy it. */
+  private isOtherCondition(ref: Attribute): boolean {
+    const own = `${ref.scope} ${ref.name}`;
+    const keys = [...this.scoped].filter((key) => key.endsWith(` ${ref.name}`));
+    return keys.some((key) => key !== own || (this.hasAlternatives && !isOwnColumn(ref)));
   }
 
   /** What follows from all mentions. */
@@ -141,6 +149,7 @@ class Visitor {
       case 'scalarFilter':
         if (stage.lhs.kind === 'aggregate' && stage.lhs.arg !== undefined) {
           if (isArray(stage.lhs.arg)) this.headings.add('Arithmetic with arrays');
+          if (mentions(stage.lhs.arg, isTraceField)) this.hasBareTraceField = true;
           if (isOfNothing(stage.lhs.arg)) this.headings.add('Events and links that are not there');
           if (mentions(stage.lhs.arg, isQuoted)) this.headings.add('Names in quotes');
           if (stage.lhs.name === 'avg' && mentions(stage.lhs.arg, mayBeNegative))
@@ -226,6 +235,7 @@ class Visitor {
     if (op !== '&&' && op !== '||' && (isComparison(lhs) || isComparison(rhs))) {
       this.headings.add('Conditions compared with each other');
     }
+    if (op === '||') this.hasAlternatives = true;
     if (op === '^') this.headings.add('Powers');
     if ((op === '/' || op === '%') && mayBeZero(rhs)) this.headings.add('Division by zero');
     if (op === '||' && (isConstant(lhs) || isConstant(rhs)))
@@ -233,7 +243,10 @@ class Visitor {
   }
 
   private arithmetic(lhs: FieldExpr, rhs: FieldExpr): void {
-    if (isNestedSet(lhs) || isNestedSet(rhs)) this.hasZeroNestedSet = true;
+    if (isNestedSet(lhs) || isNestedSet(rhs)) {
+      this.hasZeroNestedSet = true;
+      this.hasNestedExpression = true;
+    }
     if (isArray(lhs) || isArray(rhs)) this.headings.add('Arithmetic with arrays');
     if (isTraceField(lhs) || isTraceField(rhs)) this.hasBareTraceField = true;
     if (isOfNothing(lhs) || isOfNothing(rhs)) this.headings.add('Events and links that are not there');
@@ -267,6 +280,7 @@ class Visitor {
     if (op === '!=' && sides.every(isArray)) this.headings.add('Arithmetic with arrays');
     for (const side of sides) {
       if (isTraceField(side)) this.hasBareTraceField = true;
+      if (isNestedSet(side)) this.hasNestedExpression = true;
       if (isOwnColumn(side)) this.headings.add('Absent attributes');
       if (isOfNothing(side)) this.headings.add('Events and links that are not there');
     }

@@ -117,7 +117,7 @@ await t.test('random metrics queries', { timeout: TIMEOUT_MS }, async (t) => {
 function forMetrics(folder: string): void {
   for (const name of readdirSync(folder)) {
     const path = join(folder, name, 'meta.json');
-    if (name.startsWith('index')) rmSync(join(folder, name));
+    if (name.startsWith('index') || name.startsWith('.')) rmSync(join(folder, name));
     else {
       const meta = JSON.parse(readFileSync(path, 'utf8')) as object;
       writeFileSync(path, JSON.stringify({ ...meta, replicationFactor: 1 }));

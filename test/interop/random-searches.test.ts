@@ -53,10 +53,10 @@ function compared(query: string, text: string): string {
 }
 
 function plainSpan(span: { readonly attributes?: readonly Shown[] }): string {
-  const { attributes = [] } = span;
+  const { attributes = [], ...others } = span;
   const isShown = ({ key, value }: Shown): boolean =>
     value.stringValue !== 'nil' && !NOTHING.has(`${key} ${value.stringValue}`);
-  return JSON.stringify({ ...span, attributes: attributes.filter(isShown) });
+  return JSON.stringify({ attributes: attributes.filter(isShown), ...others });
 }
 
 function comparedAll(answers: Answers): Answers {

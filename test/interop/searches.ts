@@ -262,6 +262,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   'Groups and fields of the trace': [
     '{ status = error } | by(rootServiceName)',
     '{ status = error } | by(traceDuration)',
+    '{ link.link.type = "follows_from" } | sum(trace:duration) >= 100ms | by(kind)',
   ],
   'Names in quotes': ['{ } | by(span."odd key \\"with\\" spaces")'],
   'Stages behind select': [
@@ -281,6 +282,11 @@ export const METRICS_DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   'Fields that are conditions too': [
     '{ kind = server || duration < 1ms } | sum_over_time(duration)',
     '{ rootServiceName = "gateway" || .db.system = "postgresql" } | rate() by (span.db.system)',
+    '{ kind = client || span.db.system = "redis" } | rate() by (span.db.system)',
+  ],
+  'Nested sets in expressions': [
+    '{ nestedSetParent - 1 < -1 } | count_over_time()',
+    '{ nestedSetParent = nestedSetLeft } | count_over_time()',
   ],
   'Groups by arrays': ['{ } | rate() by (span.app.shards)'],
   'Ranks of values of several types': ['{ } | rate() by (span.peer.id) | topk(6)'],

@@ -3,16 +3,12 @@
 import type { CompareOp } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { ValueType } from '../source.ts';
-import { type Column, type LaterValues, laterValues } from './column.ts';
+import { type Column, type Extra, type LaterValues, laterValues } from './column.ts';
 import { compareBytes, MIRRORED } from './entry-test.ts';
-import { jsonAnyValues } from './json.ts';
 import type { TextPool } from './text-pool.ts';
 import { isNumberType, isSafe, type Values } from './values.ts';
 
-/**
- * The spans for which any value of `lhs` and any of `rhs` satisfy `op`. Two arrays are equal or not as a
- * whole.
- */
+/** The spans for which any value of `lhs` and any of `rhs` satisfy `op`. */
 export function compareColumns(
   op: CompareOp,
   lhs: Column,
@@ -35,7 +31,6 @@ export function compareColumns(
     });
   }
   if (lhs.extra.length > 0 && rhs.extra.length > 0) compareLater(op, lhs, rhs, texts, result);
-  if (op === '=' || op === '!=') compareArrays(op, lhs, rhs, result);
   return result;
 }
 
@@ -45,34 +40,65 @@ function compareLater(op: CompareOp, lhs: Column, rhs: Column, texts: TextPool, 
   for (const [span, left] of laterValues(lhs.extra)) {
     const right = ofRight.get(span);
     if (right === undefined || result.has(span)) continue;
-    const lefts = deciding(op, left, texts);
-    const rights = deciding(MIRRORED[op] ?? op, right, texts);
+    const lefts = deciding(op, left, right, texts);
+    const rights = deciding(MIRRORED[op] ?? op, right, left, texts);
     const isMet = lefts.some((l) => rights.some((r) => accepts(op, left.extra, l, right.extra, r, texts)));
     if (isMet) result.add(span);
   }
 }
 
-/** Of values that stand left of an order only the least or the largest number and text decide. */
-function deciding(op: CompareOp, { extra, begin, end }: LaterValues, texts: TextPool): readonly number[] {
+/** Those that decide whether one of these values stands in the relation to one of others, in few steps. */
+function deciding(
+  op: CompareOp,
+  { extra, begin, end }: LaterValues,
+  others: LaterValues,
+  texts: TextPool,
+): readonly number[] {
   const all = Array.from({ length: end - begin }, (_, i) => begin + i);
-  if (!op.startsWith('<') && !op.startsWith('>')) return all;
-  const order = op.startsWith('<') ? '<' : '>';
-  const first = (isOfKind: (type: number) => boolean): number[] => {
-    const ofKind = all.filter((i) => isOfKind(extra.type[i]!) && extra.num[i] === extra.num[i]);
-    if (ofKind.length === 0) return [];
-    return [ofKind.reduce((a, b) => (accepts(order, extra, b, extra, a, texts) ? b : a))];
-  };
-  return [...first(isNumberType), ...first((type) => type === ValueType.string)];
+  switch (op) {
+    case '<':
+    case '<=':
+      return extremes('<', extra, all, texts);
+    case '>':
+    case '>=':
+      return extremes('>', extra, all, texts);
+    case '!=':
+      return [...extremes('<', extra, all, texts), ...extremes('>', extra, all, texts)];
+    case '=': {
+      const keys = new Set<string>();
+      for (let i = others.begin; i < others.end; i++) keys.add(keyOf(others.extra, i));
+      return all.filter((i) => keys.has(keyOf(extra, i)));
+    }
+    default:
+      return all;
+  }
 }
 
-function compareArrays(op: '=' | '!=', lhs: Column, rhs: Column, result: Bitset): void {
-  for (const [span, elements] of lhs.arrays) {
-    const others = rhs.arrays.get(span);
-    if (others === undefined) continue;
-    const isEqual = jsonAnyValues(elements) === jsonAnyValues(others);
-    if (isEqual === (op === '=')) result.add(span);
-    else result.remove(span);
+/** Equal values have equal keys. */
+function keyOf(values: Values, at: number): string {
+  const type = values.type[at]!;
+  if (isNumberType(type)) return String(values.num[at]);
+  return `${type} ${values.num[at]} ${values.text[at]}`;
+}
+
+/** The first of each kind in an order; among numbers NaN has no place. */
+function extremes(order: '<' | '>', extra: Extra, all: readonly number[], texts: TextPool): number[] {
+  const firsts = new Map<number, number>();
+  for (const i of all) {
+    const type = extra.type[i]!;
+    if (type === ValueType.nil || Number.isNaN(extra.num[i])) continue;
+    const kind = isNumberType(type) ? ValueType.float : type;
+    const first = firsts.get(kind);
+    if (first === undefined || isBefore(order, extra, i, first, texts)) firsts.set(kind, i);
   }
+  return [...firsts.values()];
+}
+
+function isBefore(order: '<' | '>', values: Values, a: number, b: number, texts: TextPool): boolean {
+  const isOrdered = isNumberType(values.type[a]!) || values.type[a] === ValueType.string;
+  return isOrdered
+    ? accepts(order, values, a, values, b, texts)
+    : numbersPass(order, values.num[a]!, values.num[b]!);
 }
 
 function accepts(op: CompareOp, lhs: Values, l: number, rhs: Values, r: number, texts: TextPool): boolean {
