@@ -66,6 +66,9 @@ class Visitor {
   /** A condition on nested sets that holds for 0. */
   private hasZeroNestedSet = false;
   private readonly ofEvents = new Set<string>();
+  /** Conditions on events, and on links. */
+  private eventConditions = 0;
+  private linkConditions = 0;
   /** Nested sets in expressions. */
   private hasNestedExpression = false;
   /** Spans are read that not all conditions hold for. */
@@ -117,7 +120,7 @@ class Visitor {
     if (isOwnColumn(stage.arg)) this.headings.add('Absent attributes');
   }
 
-  /** Whether a condition has the attribute in another spelling, or there are spans that need not satisfy it. */
+  /** Whether a condition has the attribute otherwise spelled, or there are spans that need not satisfy it. */
   private isOtherCondition(ref: Attribute): boolean {
     const own = `${ref.scope} ${ref.name}`;
     const keys = [...this.scoped].filter((key) => key.endsWith(` ${ref.name}`));
@@ -128,6 +131,9 @@ class Visitor {
   together(): void {
     for (const name of this.unscoped) if (this.inner.has(name)) this.headings.add('Unscoped attributes');
     const isAlone = this.mentioned.size === 1 && !this.hasRelation;
+    if (this.hasAlternatives && (this.eventConditions > 1 || this.linkConditions > 1)) {
+      this.headings.add('Several events and links');
+    }
     if (this.hasMixed && this.mentioned.size > 1) this.headings.add('Numbers of another type');
     if (this.hasZeroNestedSet && !isAlone) this.headings.add('Nested sets beside other conditions');
     if (this.hasBareTraceField && this.hasGroup) this.headings.add('Groups and fields of the trace');
@@ -227,7 +233,7 @@ class Visitor {
       if (ORDER.has(op)) this.headings.add('Literals on the left');
       this.condition(MIRRORED[op as CompareOp] ?? op, rhs, lhs.value);
     } else if (rhs.kind === 'literal') this.condition(op, lhs, rhs.value);
-    else this.fields(op, lhs, rhs);
+    else this.fields(lhs, rhs);
   }
 
   private operator(op: string, lhs: FieldExpr, rhs: FieldExpr): void {
@@ -263,6 +269,8 @@ class Visitor {
       const key = `${expr.kind} ${expr.kind === 'attribute' || expr.kind === 'intrinsic' ? expr.name : ''}`;
       if (this.ofEvents.has(key)) this.headings.add('Several events and links');
       this.ofEvents.add(key);
+      if (isOfLink(expr)) this.linkConditions++;
+      else this.eventConditions++;
     }
     if (expr.kind === 'attribute' && MIXED.has(expr.name) && isNumber(value)) this.hasMixed = true;
     if (expr.kind !== 'intrinsic') return;
@@ -276,8 +284,7 @@ class Visitor {
     }
   }
 
-  private fields(op: string, ...sides: readonly FieldExpr[]): void {
-    if (op === '!=' && sides.every(isArray)) this.headings.add('Arithmetic with arrays');
+  private fields(...sides: readonly FieldExpr[]): void {
     for (const side of sides) {
       if (isTraceField(side)) this.hasBareTraceField = true;
       if (isNestedSet(side)) this.hasNestedExpression = true;
@@ -356,6 +363,12 @@ function isOfEvent(expr: FieldExpr): boolean {
   return (
     isOfNothing(expr) || (expr.kind === 'attribute' && (expr.scope === 'event' || expr.scope === 'link'))
   );
+}
+
+function isOfLink(expr: FieldExpr): boolean {
+  return expr.kind === 'intrinsic'
+    ? expr.name.startsWith('link:')
+    : expr.kind === 'attribute' && expr.scope === 'link';
 }
 
 function isArithmetic(expr: FieldExpr): boolean {

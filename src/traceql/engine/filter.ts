@@ -15,6 +15,7 @@ import {
 import { compareColumns } from './compare-columns.ts';
 import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
+import { flatten, nestedConjunction, type NestedOwner, nestedOwnerOf } from './nested-conditions.ts';
 import type { Scan } from './scan.ts';
 
 /** The spans of `{ expr }`, at most those in `within`. */
@@ -62,15 +63,53 @@ async function conjunction(
   parts: readonly FieldExpr[],
   within: Bitset | undefined,
 ): Promise<Bitset> {
-  const ordered = parts.map((part) => ({ part, cost: costOf(part) })).sort((a, b) => a.cost - b.cost);
+  const groups = byOwner(parts).map((group) => ({
+    ...group,
+    cost: group.parts.reduce((sum, part) => sum + costOf(part), 0),
+  }));
   let left = within;
-  for (const { part } of ordered) {
-    const next = await evaluate(scan, part, left);
+  for (const { owner, parts } of groups.sort((a, b) => a.cost - b.cost)) {
+    const next =
+      owner === undefined
+        ? await evaluate(scan, parts[0]!, left)
+        : await conditionsOfOne(scan, owner, parts, left);
     if (left !== undefined) next.and(left);
     left = next;
     if (next.isEmpty()) break;
   }
   return left!;
+}
+
+/** What holds together: conditions on events for one event of a span, those on links for one link. */
+interface Group {
+  readonly owner: NestedOwner | undefined;
+  readonly parts: readonly FieldExpr[];
+}
+
+function byOwner(parts: readonly FieldExpr[]): Group[] {
+  const owned = new Map<NestedOwner, FieldExpr[]>();
+  const groups: Group[] = [];
+  for (const part of parts) {
+    const owner = nestedOwnerOf(part);
+    const others = owner === undefined ? undefined : owned.get(owner);
+    if (others !== undefined) others.push(part);
+    else {
+      const group = { owner, parts: [part] };
+      if (owner !== undefined) owned.set(owner, group.parts);
+      groups.push(group);
+    }
+  }
+  return groups.map(({ owner, parts: all }) => ({ owner: all.length > 1 ? owner : undefined, parts: all }));
+}
+
+async function conditionsOfOne(
+  scan: Scan,
+  owner: NestedOwner,
+  parts: readonly FieldExpr[],
+  within: Bitset | undefined,
+): Promise<Bitset> {
+  const rows = await scan.rowsOf(within);
+  return scan.spansOf(await nestedConjunction(scan, parts, rows), owner, within);
 }
 
 async function disjunction(
@@ -198,18 +237,6 @@ async function unscopedCondition(
     matched = (await scan.spansOf(matchOwners(vector, test), ownerOf(field), within)).or(matched);
   }
   return matched;
-}
-
-/** The operands of a chain of one operator, from left to right. */
-function flatten(expr: FieldExpr, op: '&&' | '||'): FieldExpr[] {
-  const parts: FieldExpr[] = [];
-  let rest = expr;
-  while (rest.kind === 'binary' && rest.op === op) {
-    parts.push(rest.rhs);
-    rest = rest.lhs;
-  }
-  parts.push(rest);
-  return parts.reverse();
 }
 
 /** Rough cost of evaluating, to order the parts of a conjunction. */

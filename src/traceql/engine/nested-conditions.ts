@@ -1,0 +1,92 @@
+// Conditions on events or on links that are joined within one filter: they hold for a span when one event, or
+// one link, of it satisfies all of them.
+import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
+import { Bitset } from '../../lib/bitset.ts';
+import { isBooleanOp } from '../types.ts';
+import { isFieldRef } from './column.ts';
+import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
+import { ownerOf, storedFields } from './fields.ts';
+import type { Rows, Scan } from './scan.ts';
+
+/** What a span may have several of. */
+export type NestedOwner = 'event' | 'link';
+
+/** Whose conditions an expression is made of, when these are conditions on one such owner only. */
+export function nestedOwnerOf(expr: FieldExpr): NestedOwner | undefined {
+  if (expr.kind === 'binary' && (expr.op === '&&' || expr.op === '||')) {
+    const owner = nestedOwnerOf(expr.lhs);
+    return owner !== undefined && owner === nestedOwnerOf(expr.rhs) ? owner : undefined;
+  }
+  const condition = conditionOf(expr);
+  if (condition === undefined) return undefined;
+  const [field] = storedFields(condition.ref);
+  const owner = field === undefined ? undefined : ownerOf(field);
+  return owner === 'event' || owner === 'link' ? owner : undefined;
+}
+
+/** The events or links that satisfy all. @param parts conditions on one owner. */
+export async function nestedConjunction(
+  scan: Scan,
+  parts: readonly FieldExpr[],
+  rows: Rows | undefined,
+): Promise<Bitset> {
+  let all: Bitset | undefined;
+  for (const part of parts) {
+    const owners = await nestedOwners(scan, part, rows);
+    all = all === undefined ? owners : all.and(owners);
+    if (all.isEmpty()) break;
+  }
+  return all ?? new Bitset(0);
+}
+
+async function nestedOwners(scan: Scan, expr: FieldExpr, rows: Rows | undefined): Promise<Bitset> {
+  if (expr.kind === 'binary' && expr.op === '&&') return nestedConjunction(scan, flatten(expr, '&&'), rows);
+  if (expr.kind === 'binary' && expr.op === '||') {
+    const sides: Bitset[] = [];
+    for (const part of flatten(expr, '||')) sides.push(await nestedOwners(scan, part, rows));
+    return sides.reduce((all, side) => (all.size < side.size ? side.or(all) : all.or(side)));
+  }
+  const { ref, test } = conditionOf(expr)!;
+  const [field] = storedFields(ref);
+  return matchOwners(await scan.vector(field!, rows, restrictionOf(field!, [test])), test);
+}
+
+interface Condition {
+  readonly ref: FieldRef;
+  readonly test: EntryTest;
+}
+
+/** A field that is compared with a constant, or stands for a bool. What asks for absence is no condition. */
+function conditionOf(expr: FieldExpr): Condition | undefined {
+  if (isFieldRef(expr)) return { ref: expr, test: entryTest(expr, '=', { type: 'bool', value: true }) };
+  if (expr.kind === 'unary') {
+    const { op, operand } = expr;
+    if (op !== '!' || !isFieldRef(operand)) return undefined;
+    return { ref: operand, test: entryTest(operand, '=', { type: 'bool', value: false }) };
+  }
+  if (expr.kind !== 'binary' || !isBooleanOp(expr.op)) return undefined;
+  const op = expr.op as CompareOp;
+  const { lhs, rhs } = expr;
+  if (isFieldRef(lhs) && rhs.kind === 'literal') return comparisonWith(lhs, op, rhs.value);
+  const mirrored = MIRRORED[op];
+  if (isFieldRef(rhs) && lhs.kind === 'literal' && mirrored !== undefined) {
+    return comparisonWith(rhs, mirrored, lhs.value);
+  }
+  return undefined;
+}
+
+function comparisonWith(ref: FieldRef, op: CompareOp, literal: Static): Condition | undefined {
+  if (literal.type === 'nil' && op !== '!=') return undefined;
+  return { ref, test: entryTest(ref, op, literal) };
+}
+
+/** The operands of a chain of one operator, from left to right. */
+export function flatten(expr: FieldExpr, op: '&&' | '||'): FieldExpr[] {
+  const parts: FieldExpr[] = [];
+  const rest = [expr];
+  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+    if (next.kind === 'binary' && next.op === op) rest.push(next.rhs, next.lhs);
+    else parts.push(next);
+  }
+  return parts;
+}
