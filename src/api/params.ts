@@ -33,7 +33,7 @@ export interface SearchParams extends PageParams {
 
 export interface TraceParams {
   readonly range: SecondsRange;
-  readonly from: 'all' | 'ingesters' | 'blocks';
+  readonly from: 'all' | 'ingesters' | 'blocks' | 'external';
   /** Ids of blocks, both included; undefined = all. */
   readonly blocks: { readonly first: string; readonly last: string } | undefined;
 }
@@ -90,8 +90,8 @@ export function parseTraceParams(params: UrlParams): TraceParams {
 function sourceChoice(params: UrlParams): TraceParams['from'] {
   const mode = params.get('mode') ?? '';
   if (mode === '') return 'all';
-  if (mode === 'all' || mode === 'ingesters' || mode === 'blocks') return mode;
-  throw invalid(mode === 'external' ? 'external mode is not enabled' : `invalid value for mode ${mode}`);
+  if (mode === 'all' || mode === 'ingesters' || mode === 'blocks' || mode === 'external') return mode;
+  throw invalid(`invalid value for mode ${mode}`);
 }
 
 function uuid(params: UrlParams, name: string): string | undefined {

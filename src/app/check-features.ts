@@ -42,12 +42,6 @@ const FEATURES: readonly Feature[] = [
     text: '/api/mcp is not served',
     isAskedFor: ({ queryFrontend }) => queryFrontend.mcpServer.enabled,
   },
-  {
-    path: 'querier.trace_by_id.external',
-    text: 'nobody else is asked for traces',
-    isAskedFor: ({ querier, queryFrontend }) =>
-      queryFrontend.traceById.externalEnabled || querier.traceById.external.endpoint !== '',
-  },
   ...RECEIVERS.map((name) => ({
     path: `distributor.receivers.${name}`,
     text: 'the receiver is not started',

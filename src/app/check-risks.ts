@@ -20,6 +20,7 @@ export function riskySettings(config: TempoConfig): readonly Risk[] {
     ...obsoleteFormatRisks(config),
     ...moduleRisks(config),
     ...limitRisks(config),
+    ...externalRisks(config),
     ...when(
       saysHowSpansAreKept(config),
       'live_store',
@@ -32,6 +33,18 @@ function saysHowSpansAreKept({ liveStore }: TempoConfig): boolean {
   return Object.entries(LIVE_STORE_DEFAULTS).some(
     ([key, defaults]) => !defaults.includes(Number(liveStore[key as keyof typeof liveStore])),
   );
+}
+
+/** Both must be said, or nobody else is asked for traces. */
+function externalRisks({ querier, queryFrontend }: TempoConfig): readonly Risk[] {
+  const isEnabled = queryFrontend.traceById.externalEnabled;
+  const hasEndpoint = querier.traceById.external.endpoint !== '';
+  const enabled = 'query_frontend.trace_by_id.external_enabled';
+  const endpoint = 'querier.trace_by_id.external.endpoint';
+  return [
+    ...when(hasEndpoint && !isEnabled, endpoint, `has no effect without ${enabled}`),
+    ...when(isEnabled && !hasEndpoint, enabled, `has no effect without ${endpoint}`),
+  ];
 }
 
 /** A risk when the condition holds. */

@@ -10,7 +10,7 @@ import type { Service } from '../lib/service.ts';
 import { splitTenants } from '../model/tenant.ts';
 import { createDistributor } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester } from '../modules/ingester/index.ts';
-import { LocalQuerier, LocalResultCache } from '../modules/querier/index.ts';
+import { ExternalTraces, LocalQuerier, LocalResultCache } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { createBackendMetrics } from '../objectstore/backend-metrics.ts';
@@ -348,7 +348,17 @@ function createQuerier(
     resultCache: resultCacheBytes > 0 ? new LocalResultCache(resultCacheBytes, metrics) : undefined,
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
     nowMs: Date.now,
+    external: externalTraces(config, metrics),
   });
+}
+
+function externalTraces(
+  { querier, queryFrontend }: TempoConfig,
+  metrics: Metrics,
+): ExternalTraces | undefined {
+  const { endpoint, timeoutMs } = querier.traceById.external;
+  if (!queryFrontend.traceById.externalEnabled || endpoint === '') return undefined;
+  return new ExternalTraces({ endpoint, timeoutMs, metrics });
 }
 
 /** Its routes are on the server before that listens. */

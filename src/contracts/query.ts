@@ -96,7 +96,7 @@ export interface SearchProgress {
 }
 
 /** What is asked: what ingesters have, blocks of the backend, or both. */
-type SourceChoice = 'all' | 'ingesters' | 'blocks';
+type SourceChoice = 'all' | 'ingesters' | 'blocks' | 'external';
 
 /** Ids of blocks, both ends included. */
 export interface BlockRange {

@@ -228,9 +228,9 @@ t.test('trace ids and ranges', (t) => {
     blocks: { first: '80000000-0000-0000-0000-00000000000a', last: 'ffffffff-ffff-ffff-ffff-ffffffffffff' },
   });
   t.same(parse('rf1After=2020-01-01T00:00:00.5%2B02:00&mode=all').from, 'all');
+  t.same(parse('mode=external').from, 'external');
   const refused = [
     ['mode=foo', 'invalid value for mode foo'],
-    ['mode=external', 'external mode is not enabled'],
     ['blockStart=foo', 'invalid value for blockStart: invalid UUID length: 3'],
     ['blockEnd=g0000000-0000-0000-0000-000000000000', 'invalid value for blockEnd: invalid UUID format'],
     ['rf1After=foo', 'invalid rf1After: cannot parse "foo" as a time, write 2006-01-02T15:04:05Z'],

@@ -326,7 +326,6 @@ t.test('features that are asked for and not there yet', (t) => {
     { input: 'cache: {caches: [{roles: [bloom], memcached: {host: m}}]}', want: 'cache.caches' },
     { input: 'ingest: {enabled: true}', want: 'ingest' },
     { input: 'distributor: {kafka_write_path_enabled: true}', want: 'ingest' },
-    { input: 'querier: {trace_by_id: {external: {endpoint: e}}}', want: 'querier.trace_by_id.external' },
     { input: 'distributor: {receivers: {kafka: }}', want: 'distributor.receivers.kafka' },
   ];
   for (const { input, want } of table) {

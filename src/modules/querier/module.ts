@@ -20,6 +20,7 @@ import type {
 } from '../../contracts/query.ts';
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 
+import { TempoError } from '../../lib/errors.ts';
 import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import { QueryTurn } from '../../store/job-queue.ts';
@@ -35,6 +36,7 @@ import type {
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
+import type { ExternalTraces } from './external-traces.ts';
 import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
 import { answerBytes, distinctSources, type PlannedJob, planTrace } from './plan.ts';
@@ -76,6 +78,8 @@ export interface QuerierOptions {
   /** Time that a job of this kind may take; 0 = as long as it takes. */
   readonly jobLimitMs: (kind: ScanJob['kind']) => number;
   readonly nowMs: () => number;
+  /** Is asked for traces by id too. */
+  readonly external?: Pick<ExternalTraces, 'find'> | undefined;
 }
 
 /** Without start and end a search means the last hour of the backend, and whatever is recent. */
@@ -94,6 +98,7 @@ interface Choice extends Pick<TraceQuery, 'from' | 'blocks'> {
 }
 
 const EVERYWHERE: Choice = { from: 'all', blocks: undefined };
+const NOT_FOUND: TraceAnswer = { trace: undefined, isCut: false, inspectedBytes: 0, partial: [] };
 const ANY_TIME: TimeRange = { startSec: undefined, endSec: undefined };
 
 interface Gathered {
@@ -231,10 +236,44 @@ export class LocalQuerier implements Querier {
     }
   }
 
+  /** Here, and where the configuration says that traces may be too. */
   async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
+    const { external } = this.options;
+    const { tenant, id, range, from, format, bytesMax } = query;
+    if (from === 'external' && external === undefined) {
+      throw new TempoError('invalid_argument', 'external mode is not enabled');
+    }
+    if (external === undefined || from === 'ingesters' || from === 'blocks') {
+      return this.findHere(query, format, bytesMax, signal);
+    }
+    const [here, there] = await Promise.all([
+      from === 'external' ? NOT_FOUND : this.findHere(query, 'part', 0, signal),
+      external.find(tenant, id, range, signal).catch((err: unknown) => this.failedPart(err, from)),
+    ]);
+    const partial = there instanceof TempoError ? [...here.partial, there.message] : here.partial;
+    const parts = [here.trace, there].filter((part) => part instanceof Uint8Array);
+    if (parts.length === 0) return { ...here, partial };
+    const job = { kind: 'trace', id, sources: [], parts, format, bytesMax } as const;
+    const combined = await this.runTrace(job, { tenant, affinity: id.at(-1) ?? 0, signal });
+    return { ...here, trace: combined.trace, isCut: combined.isCut, partial };
+  }
+
+  /** What is here is worth showing without what is elsewhere. */
+  private failedPart(err: unknown, from: TraceQuery['from']): TempoError {
+    if (!(err instanceof TempoError) || from === 'external') throw err;
+    this.options.logger.warn('an external endpoint was asked for a trace in vain', { err });
+    return err;
+  }
+
+  private async findHere(
+    query: TraceQuery,
+    format: TraceJob['format'],
+    bytesMax: number,
+    signal?: AbortSignal,
+  ): Promise<TraceAnswer> {
     const gathered = await this.gather(query.tenant, query.range, query.range, signal, query);
     try {
-      const { tenant, id, format, bytesMax } = query;
+      const { tenant, id } = query;
       const jobs = planTrace(gathered.sources, this.options.scanThreads);
       const spread = id.at(-1) ?? 0; // ids differ, and so do the threads that look for them
       this.jobsPerQuery.observe({ op: 'traces' }, jobs.length);
