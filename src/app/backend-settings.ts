@@ -11,8 +11,9 @@ import type {
 import { cipherList } from '../rpc/tls-ciphers.ts';
 import { TLS_VERSIONS } from './server-tls.ts';
 
-type Trace = TempoConfig['storage']['trace'];
-type S3Config = Trace['s3'];
+/** storage.trace, or another block that names an object store. */
+export type BackendConfig = Pick<TempoConfig['storage']['trace'], 'backend' | 's3' | 'gcs' | 'azure'>;
+type S3Config = BackendConfig['s3'];
 
 interface Problem {
   readonly path: string;
@@ -28,7 +29,11 @@ const SSE_TYPES = ['', 'SSE-S3', 'SSE-KMS', 'SSE-C'];
 const LIST_CONCURRENCY = 3;
 
 /** Of what `trace.backend` says, which is not `local`. */
-export function backendSettings(trace: Trace, isWriter: boolean, cacheBytes: number): BackendSettings {
+export function backendSettings(
+  trace: BackendConfig,
+  isWriter: boolean,
+  cacheBytes: number,
+): BackendSettings {
   const rest = { isWriter, cacheBytes };
   const { s3, gcs, azure } = trace;
   switch (trace.backend) {
@@ -131,7 +136,7 @@ function contextOf(json: string): Readonly<Record<string, string>> | undefined {
   return json === '' ? undefined : (JSON.parse(json) as Record<string, string>);
 }
 
-function gcsSettings(gcs: Trace['gcs']): GcsSettings {
+function gcsSettings(gcs: BackendConfig['gcs']): GcsSettings {
   return {
     kind: 'gcs',
     bucket: gcs.bucketName,
@@ -143,7 +148,7 @@ function gcsSettings(gcs: Trace['gcs']): GcsSettings {
   };
 }
 
-function azureSettings(azure: Trace['azure']): AzureSettings {
+function azureSettings(azure: BackendConfig['azure']): AzureSettings {
   const { env } = process;
   return {
     kind: 'azure',
@@ -158,14 +163,14 @@ function azureSettings(azure: Trace['azure']): AzureSettings {
   };
 }
 
-/** What cannot work, of the backend that is chosen. */
-export function backendProblems(trace: Trace): readonly Problem[] {
-  const path = `storage.trace.${trace.backend}`;
+/** What cannot work, of the backend that is chosen. @param block the path of its block. */
+export function backendProblems(block: string, trace: BackendConfig): readonly Problem[] {
+  const path = `${block}.${trace.backend}`;
   const needed = (key: string, value: string): Problem[] =>
     value === '' ? [{ path: `${path}.${key}`, text: `is needed for the ${trace.backend} backend` }] : [];
   switch (trace.backend) {
     case 's3':
-      return [...needed('bucket', trace.s3.bucket), ...s3Problems(trace.s3)];
+      return [...needed('bucket', trace.s3.bucket), ...s3Problems(path, trace.s3)];
     case 'gcs':
       return needed('bucket_name', trace.gcs.bucketName);
     case 'azure':
@@ -175,10 +180,9 @@ export function backendProblems(trace: Trace): readonly Problem[] {
   }
 }
 
-function s3Problems(s3: S3Config): Problem[] {
+function s3Problems(path: string, s3: S3Config): Problem[] {
   const found: Problem[] = [];
-  const fail = (key: string, text: string): void =>
-    void found.push({ path: `storage.trace.s3.${key}`, text });
+  const fail = (key: string, text: string): void => void found.push({ path: `${path}.${key}`, text });
   const { type, kmsKeyId, kmsEncryptionContext, encryptionKey } = s3.sse;
   if (!SSE_TYPES.includes(type))
     fail('sse.type', `is ${type}, must be one of ${SSE_TYPES.slice(1).join(', ')}`);

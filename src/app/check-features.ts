@@ -32,12 +32,6 @@ const FEATURES: readonly Feature[] = [
     isAskedFor: ({ distributor, ingest }) => ingest.enabled || distributor.kafkaWritePathEnabled,
   },
   {
-    path: 'overrides.user_configurable_overrides',
-    text: '/api/overrides is served for the local backend only',
-    isAskedFor: ({ overrides: { userConfigurableOverrides } }) =>
-      userConfigurableOverrides.enabled && userConfigurableOverrides.client.backend !== 'local',
-  },
-  {
     path: 'query_frontend.mcp_server',
     text: '/api/mcp is not served',
     isAskedFor: ({ queryFrontend }) => queryFrontend.mcpServer.enabled,

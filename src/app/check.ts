@@ -62,7 +62,7 @@ function checkUserOverrides({ overrides }: TempoConfig, fail: Report): void {
     fail(`${path}.backend`, 'is needed where user_configurable_overrides is enabled');
   else if (client.backend === 'local' && client.local.path === '') {
     fail(`${path}.local.path`, 'is needed for the local backend');
-  }
+  } else for (const found of backendProblems(path, client)) fail(found.path, found.text);
 }
 
 function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: Report, warn: Report): void {
@@ -70,7 +70,7 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
   if (backend === '') {
     miss('storage.trace.backend', 'failed to create store: unknown backend "": it is not set, use local');
   } else if (backend !== 'local') {
-    for (const { path, text } of backendProblems(trace)) fail(path, text);
+    for (const { path, text } of backendProblems('storage.trace', trace)) fail(path, text);
   } else if (local.path === '') fail('storage.trace.local.path', 'is needed for the local backend');
   if (wal.path === '') fail('storage.trace.wal.path', 'is needed');
   if (!isLogFormat(wal.logFormat)) {

@@ -12,9 +12,7 @@ import { createDistributor } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester } from '../modules/ingester/index.ts';
 import { ExternalTraces, LocalQuerier, LocalResultCache } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
-import { LocalStore } from '../objectstore/local.ts';
-import { createBackendMetrics } from '../objectstore/backend-metrics.ts';
-import { RemoteStore } from '../objectstore/remote-store.ts';
+import { type BackendMetrics, createBackendMetrics } from '../objectstore/backend-metrics.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import { Overrides } from '../overrides/overrides.ts';
 import { createUserOverridesMetrics, UserOverrides } from '../overrides/user-overrides.ts';
@@ -26,7 +24,6 @@ import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Admission } from './admission.ts';
 import type { ServiceState } from './app.ts';
-import { backendSettings } from './backend-settings.ts';
 import { blockRetention } from './block-retention.ts';
 import type { TempoConfig } from './config.ts';
 import { DiskGuard } from './disk-guard.ts';
@@ -34,6 +31,7 @@ import { startOrder, type ModuleName } from './graph.ts';
 import type { HttpServer } from './http-server.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import { registerMetricsRoute } from './metrics-route.ts';
+import { configuredStore } from './object-stores.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import { createOverridesService, type OverridesService } from './overrides-service.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
@@ -97,6 +95,7 @@ interface Parts {
   readonly config: TempoConfig;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly backendMetrics: BackendMetrics;
   readonly server: HttpServer;
   /** Where modules add their gRPC methods: served on the gRPC port, and on the HTTP port where that is on. */
   readonly grpcMethods: GrpcMethods;
@@ -129,8 +128,19 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   registerPageRoutes(server.app, pageFacts(config, isMultitenant(config)));
   const budgetBytes = budgetOf(config);
   const sharedBytes = budgetBytes - Math.min(BASE_BYTES, budgetBytes * BASE_SHARE_MAX);
-  const parts: Parts = { budgetBytes, sharedBytes, config, logger, metrics, server, grpcMethods, overrides };
-  const store = createStore(parts);
+  const backendMetrics = createBackendMetrics(metrics, () => store.remote?.cachedBytes ?? 0);
+  const parts: Parts = {
+    budgetBytes,
+    sharedBytes,
+    config,
+    logger,
+    metrics,
+    backendMetrics,
+    server,
+    grpcMethods,
+    overrides,
+  };
+  const store: Store = createStore(parts);
   const ingester = addIngester(parts, store, options.requestShutdown);
   const admission = createAdmission(parts, store, ingester);
   const querier = createQuerier(parts, store, ingester, admission);
@@ -199,16 +209,20 @@ function createOverridesFile(parts: Parts, env: Environment | undefined): Overri
 }
 
 /** Their routes are on the server before that listens. */
-function addUserOverrides({ config, logger, metrics, overrides, server }: Parts): UserOverrides | undefined {
+function addUserOverrides(parts: Parts): Service | undefined {
+  const { config, logger, metrics, backendMetrics, overrides, server } = parts;
   const userMetrics = createUserOverridesMetrics(metrics);
   const { enabled, pollIntervalMs, client, api } = config.overrides.userConfigurableOverrides;
-  if (!enabled || client.backend !== 'local') return undefined;
+  if (!enabled || client.backend === '') return undefined;
+  const overridesLogger = logger.child({ module: 'overrides' });
+  const stored = { logger: overridesLogger, metrics: backendMetrics, cacheBytes: 0 };
+  const { store, remote } = configuredStore(client, stored);
   const userOverrides = new UserOverrides({
-    store: new LocalStore(path.resolve(client.local.path)),
+    store,
     overrides,
     pollIntervalMs,
     metrics: userMetrics,
-    logger: logger.child({ module: 'overrides' }),
+    logger: overridesLogger,
   });
   registerUserOverridesRoutes(server.app, {
     httpApiPrefix: config.httpApiPrefix,
@@ -218,7 +232,14 @@ function addUserOverrides({ config, logger, metrics, overrides, server }: Parts)
     forwarders: new Set(config.distributor.forwarders.map(({ name }) => name)),
     refusesConflicts: api.checkForConflictingRuntimeOverrides,
   });
-  return userOverrides;
+  return {
+    name: userOverrides.name,
+    start: () => userOverrides.start(),
+    stop: async () => {
+      await userOverrides.stop();
+      await remote?.stop();
+    },
+  };
 }
 
 function isMultitenant(config: TempoConfig): boolean {
@@ -279,22 +300,14 @@ function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(Math.floor(value), least), most);
 }
 
-function createStore({ sharedBytes, config, logger, metrics, overrides }: Parts): Store {
+function createStore({ sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts): Store {
   const { trace } = config.storage;
-  const backendPath = trace.backend === 'local' ? path.resolve(trace.local.path) : '';
   const storeLogger = logger.child({ module: 'store' });
   const cacheBytes = Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
-  const backendMetrics = createBackendMetrics(metrics, () => remote?.cachedBytes ?? 0);
-  const remote: RemoteStore | undefined =
-    backendPath === ''
-      ? new RemoteStore({
-          settings: backendSettings(trace, true, cacheBytes),
-          logger: storeLogger,
-          metrics: backendMetrics,
-        })
-      : undefined;
+  const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes };
+  const { store: objectStore, remote, path: backendPath } = configuredStore(trace, parts);
   return new Store({
-    objectStore: remote ?? new LocalStore(backendPath),
+    objectStore,
     remote,
     logger: storeLogger,
     metrics,

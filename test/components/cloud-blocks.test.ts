@@ -106,3 +106,26 @@ t.test('an idle server lists once a poll, however many blocks there are', async 
   await until('five polls more', async () => (await metric(tempo, polls)) >= before + 5);
   t.equal(await metric(tempo, requests), 0, 'no block is asked for by itself');
 });
+
+t.test('limits that tenants set are kept in a bucket', async (t) => {
+  const scratch = t.testdir();
+  const server = await startMinio(path.join(scratch, 'minio'));
+  t.teardown(() => server.stop());
+  const client = server.yaml.replace('some/where', 'limits');
+  const yaml = `overrides:\n  user_configurable_overrides:\n    enabled: true\n    client:\n${client.replace(/^/gm, '  ').trimEnd()}\n`;
+  let tempo = await startTempo(path.join(scratch, 'data'), { yaml });
+  t.teardown(() => tempo.kill());
+  const limits = JSON.stringify({ forwarders: [], metrics_generator: { processors: ['service-graphs'] } });
+  const set = await fetch(`${tempo.url}/api/overrides`, {
+    method: 'POST',
+    body: limits,
+    headers: { 'if-match': '0' },
+  });
+  t.equal(set.status, 200, await set.text());
+  t.equal(await tempo.stop(), 0);
+  tempo = await startTempo(path.join(scratch, 'data'), { yaml });
+  t.match(await (await tempo.get('/api/overrides')).json(), {
+    metrics_generator: { processors: ['service-graphs'] },
+  });
+  t.equal(await tempo.stop(), 0);
+});

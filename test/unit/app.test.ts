@@ -296,7 +296,7 @@ t.test('settings that work and will hurt: what Tempo warns of', (t) => {
       input:
         'storage: {trace: {backend: s3, s3: {bucket: b}}}\n' +
         'overrides: {user_configurable_overrides: {enabled: true, client: {backend: s3, s3: {bucket: b}}}}',
-      want: ['overrides.user_configurable_overrides.client', 'overrides.user_configurable_overrides'],
+      want: ['overrides.user_configurable_overrides.client'],
     },
     { input: 'live_store: {complete_block_timeout: 1h}', want: [] },
     { input: 'live_store: {complete_block_timeout: 2h}', want: ['live_store'] },
