@@ -34,6 +34,7 @@ import type {
 import { collectBody } from './collect-body.ts';
 import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
 import type { ObjectInfo } from './objectstore.ts';
+import { s3Credentials } from './s3-credentials.ts';
 import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
 import type { S3Settings, TlsClientSettings } from './settings.ts';
 
@@ -44,9 +45,6 @@ const REQUEST_MS_MAX = 300_000;
 const PART_BYTES_MIN = 8 * 1024 * 1024;
 const PARTS_MAX = 10_000;
 const PARTS_AT_ONCE = 4;
-/** Files of credentials are read again after that: what renews them writes no date into them. */
-const CREDENTIALS_MS = 5 * 60_000;
-
 /** What the permission for an action is called. */
 const PERMISSIONS: Readonly<Record<Action, string>> = {
   list: 's3:ListBucket',
@@ -96,7 +94,7 @@ async function clientConfig(settings: S3Settings, endpoint: EndpointShape): Prom
     tls: !settings.insecure,
     useDualstackEndpoint: settings.dualStack && endpoint.isAws,
     followRegionRedirects: endpoint.isAws,
-    credentials: await credentialsOf(settings),
+    credentials: await s3Credentials(settings),
     // What is tried again, and when, is decided in one place for all clouds.
     maxAttempts: 1,
     requestChecksumCalculation: checksums,
@@ -125,32 +123,6 @@ function tlsOptions(tls: TlsClientSettings): object {
     rejectUnauthorized: !tls.skipVerify,
   };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-}
-
-/** Those of the configuration, MinIO's of the environment, or what Amazon's chain finds (IRSA, roles). */
-async function credentialsOf(settings: S3Settings): Promise<NonNullable<S3ClientConfig['credentials']>> {
-  const { accessKey, secretKey, sessionToken } = settings;
-  if (accessKey !== '' || secretKey !== '') {
-    return {
-      accessKeyId: accessKey,
-      secretAccessKey: secretKey,
-      ...(sessionToken === '' ? {} : { sessionToken }),
-    };
-  }
-  const { env } = process;
-  const user = env['MINIO_ROOT_USER'] ?? env['MINIO_ACCESS_KEY'];
-  const password = env['MINIO_ROOT_PASSWORD'] ?? env['MINIO_SECRET_KEY'];
-  if (env['AWS_ACCESS_KEY_ID'] === undefined && user !== undefined && password !== undefined) {
-    return { accessKeyId: user, secretAccessKey: password };
-  }
-  const { fromNodeProviderChain } = await import('@aws-sdk/credential-providers');
-  const provider = fromNodeProviderChain({ ignoreCache: true });
-  return async () => {
-    const found = await provider();
-    return found.expiration === undefined
-      ? { ...found, expiration: new Date(Date.now() + CREDENTIALS_MS) }
-      : found;
-  };
 }
 
 class S3Bucket implements Bucket {

@@ -6,12 +6,18 @@ import { type Block, openBlock } from '../block/vparquet/open.ts';
 import { TempoError } from '../lib/errors.ts';
 import { ByteLru } from '../lib/lru.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
+import type { ReadRange } from '../parquet/plan.ts';
 
 export interface BlockOpenerOptions {
   readonly local: ObjectStore;
   readonly backend: ObjectStore;
+  /** Is each read of the backend a request over the network? */
+  readonly isRemote?: boolean;
   readonly cacheBytes: number;
 }
+
+/** The data of a remote block of at most so many bytes is read at once: requests are dearer than bytes. */
+const WHOLE_BYTES_MAX = 1024 * 1024;
 
 export class BlockOpener {
   private readonly options: BlockOpenerOptions;
@@ -35,24 +41,41 @@ export class BlockOpener {
 
   /** A block that has left the ingester's folder meanwhile is opened from the backend. */
   async open(meta: BlockMeta, location: 'local' | 'backend', signal: AbortSignal): Promise<Block> {
-    if (location === 'backend') return this.openIn(this.options.backend, meta, signal);
+    const { backend, isRemote = false } = this.options;
+    const inBackend = (): Promise<Block> => this.openIn(backend, meta, signal, isRemote);
+    if (location === 'backend') return inBackend();
     try {
-      return await this.openIn(this.options.local, meta, signal);
+      return await this.openIn(this.options.local, meta, signal, false);
     } catch (err) {
       if (!(err instanceof TempoError) || err.code !== 'not_found') throw err;
-      return this.openIn(this.options.backend, meta, signal);
+      return inBackend();
     }
   }
 
-  private openIn(store: ObjectStore, meta: BlockMeta, signal: AbortSignal): Promise<Block> {
+  private openIn(
+    store: ObjectStore,
+    meta: BlockMeta,
+    signal: AbortSignal,
+    isRemote: boolean,
+  ): Promise<Block> {
     const folder = `${meta.tenantId}/${meta.blockId}`;
+    const data = `${folder}/data.parquet`;
+    const isReadWhole = isRemote && meta.sizeBytes <= WHOLE_BYTES_MAX;
     return openBlock({
       meta,
-      readRange: (offset, length, abort) => store.readRange(`${folder}/data.parquet`, offset, length, abort),
+      readRange: isReadWhole
+        ? fromWhole(() => store.read(data, signal))
+        : (offset, length, abort) => store.readRange(data, offset, length, abort),
       readObject: (name, abort) => store.read(`${folder}/${name}`, abort),
       decompressors: this.decompressors,
       cache: this.cache,
       signal,
     });
   }
+}
+
+/** Ranges are copies: what is kept of one must not hold the whole. */
+function fromWhole(read: () => Promise<Uint8Array>): ReadRange {
+  let whole: Promise<Uint8Array> | undefined;
+  return async (offset, length) => (await (whole ??= read())).slice(offset, offset + length);
 }

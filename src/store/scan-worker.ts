@@ -16,6 +16,7 @@ const remote = backendPath === '' ? new PortStore() : undefined;
 const scanner = new Scanner({
   local: new LocalStore(localBlocksPath),
   backend: remote ?? new LocalStore(backendPath),
+  isRemote: remote !== undefined,
   cacheBytes,
 });
 /** Share of the cache that is kept while memory is short. */

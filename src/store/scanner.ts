@@ -5,6 +5,7 @@ import type { BlockMeta } from '../block/meta.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import { cutTrace } from '../model/otlp/cut-trace.ts';
 import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
+import { eachConcurrently } from '../lib/concurrent.ts';
 import { IntList } from '../lib/int-list.ts';
 import { parse } from '../traceql/parser.ts';
 import { looksAtSpansOnly } from '../traceql/engine/span-queries.ts';
@@ -42,14 +43,21 @@ const MICROS_PER_SECOND = 1e6;
 export interface ScannerOptions {
   readonly local: ObjectStore;
   readonly backend: ObjectStore;
+  /** Is each read of the backend a request over the network? */
+  readonly isRemote?: boolean;
   readonly cacheBytes: number;
 }
 
+/** Remote blocks in which a trace is looked for at a time. */
+const REMOTE_BLOCKS_AT_ONCE = 16;
+
 export class Scanner {
+  private readonly blocksAtOnce: number;
   readonly blocks: BlockOpener;
 
   constructor(options: ScannerOptions) {
     this.blocks = new BlockOpener(options);
+    this.blocksAtOnce = options.isRemote === true ? REMOTE_BLOCKS_AT_ONCE : 1;
   }
 
   async run(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
@@ -113,15 +121,16 @@ export class Scanner {
 
   private async trace(job: TraceJob, signal: AbortSignal): Promise<TraceJobResult> {
     const failures: ScanFailure[] = [];
-    const parts: Uint8Array[] = [...(job.parts ?? [])];
+    const found: (Uint8Array | undefined)[] = [];
     let inspectedBytes = 0;
-    for (const ref of job.sources) {
+    await eachConcurrently(job.sources.entries(), this.blocksAtOnce, async ([i, ref]) => {
       await guarded(ref, failures, async () => {
         const { part, bytesRead } = await this.findIn(ref, job.id, signal);
         inspectedBytes += bytesRead;
-        if (part !== undefined) parts.push(part);
+        found[i] = part;
       });
-    }
+    });
+    const parts = [...(job.parts ?? []), ...found.filter((part) => part !== undefined)];
     const whole = parts.length > 1 ? await combineParts(parts, job.id) : parts[0];
     if (whole === undefined) return { kind: 'trace', trace: whole, isCut: false, inspectedBytes, failures };
     const isCut = job.bytesMax > 0 && whole.length > job.bytesMax;

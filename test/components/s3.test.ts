@@ -70,6 +70,18 @@ t.test('minio: SSE-S3, SSE-KMS, tags and metadata are kept with each object', as
   }
 });
 
+t.test('minio: credentials of a shared file', async (t) => {
+  const file = path.join(scratch, 'credentials');
+  fs.writeFileSync(
+    file,
+    `[default]\naws_access_key_id = ${S3_USER}\naws_secret_access_key = ${S3_PASSWORD}\n`,
+  );
+  process.env['AWS_SHARED_CREDENTIALS_FILE'] = file;
+  t.teardown(() => delete process.env['AWS_SHARED_CREDENTIALS_FILE']);
+  const store = await openTestStore(backend(minio, { accessKey: '', secretKey: '' }));
+  await store.prepare();
+});
+
 t.test('minio: what is wrong is said with what to do about it', async (t) => {
   const cases: readonly { changes: S3Overrides; want: readonly RegExp[] }[] = [
     {

@@ -11,9 +11,12 @@ import { kindOfStatus, networkFailure, retryAfterMs } from '../../src/objectstor
 import { hedged } from '../../src/objectstore/hedge.ts';
 import { PortStore } from '../../src/objectstore/port-store.ts';
 import { Retrier } from '../../src/objectstore/retry.ts';
+import { renewing, s3Credentials } from '../../src/objectstore/s3-credentials.ts';
 import { endpointShape } from '../../src/objectstore/s3-endpoint.ts';
 import { serveStore } from '../../src/objectstore/serve-store.ts';
+import type { S3Settings } from '../../src/objectstore/settings.ts';
 import { uuidBounds } from '../../src/objectstore/uuid-ranges.ts';
+import { s3Backend } from '../support/backends.ts';
 import { BucketError, MemoryBucket } from '../support/memory-bucket.ts';
 import { bytes, codeOf, holdContract } from '../support/object-store-suite.ts';
 
@@ -262,6 +265,39 @@ t.test('S3: what follows from the endpoint', (t) => {
   t.ok(of('', { bucket: 'with.dots' }).isPathStyle);
   t.ok(of('', { forcePathStyle: true }).isPathStyle);
   t.end();
+});
+
+t.test('S3: credentials of files are read again, and stay while new ones cannot be had', async (t) => {
+  let nowMs = 1_000_000;
+  let found: { accessKeyId: string; secretAccessKey: string; expiration?: Date } | undefined;
+  const provide = renewing(
+    () => (found === undefined ? Promise.reject(new Error('none')) : Promise.resolve(found)),
+    () => nowMs,
+  );
+  await t.rejects(provide(), { message: 'none' });
+  found = { accessKeyId: 'first', secretAccessKey: 's' };
+  t.match(await provide(), { accessKeyId: 'first', expiration: new Date(nowMs + 600_000) });
+  found = undefined;
+  nowMs += 600_000;
+  t.match(await provide(), { accessKeyId: 'first', expiration: new Date(nowMs + 600_000) });
+  found = { accessKeyId: 'second', secretAccessKey: 's', expiration: new Date(nowMs + 1000) };
+  t.match(await provide(), { accessKeyId: 'second', expiration: new Date(nowMs + 1000) });
+  found = undefined;
+  nowMs += 1000;
+  await t.rejects(provide(), { message: 'none' }, 'an end that is stated is one');
+});
+
+t.test('S3: credentials of the configuration come first, then those of the environment', async (t) => {
+  const { bucket } = s3Backend({ accessKey: 'a', secretKey: 'b', sessionToken: 'c' });
+  t.same(await s3Credentials(bucket as S3Settings, { MINIO_ROOT_USER: 'm', MINIO_ROOT_PASSWORD: 'p' }), {
+    accessKeyId: 'a',
+    secretAccessKey: 'b',
+    sessionToken: 'c',
+  });
+  const none = s3Backend({}).bucket as S3Settings;
+  const minio = { MINIO_ACCESS_KEY: 'm', MINIO_SECRET_KEY: 'p' };
+  t.same(await s3Credentials(none, minio), { accessKeyId: 'm', secretAccessKey: 'p' });
+  t.type(await s3Credentials(none, { ...minio, AWS_ACCESS_KEY_ID: 'x' }), 'function');
 });
 
 t.test('long listings are cut by the ids of blocks', (t) => {
