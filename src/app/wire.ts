@@ -128,19 +128,10 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   registerPageRoutes(server.app, pageFacts(config, isMultitenant(config)));
   const budgetBytes = budgetOf(config);
   const sharedBytes = budgetBytes - Math.min(BASE_BYTES, budgetBytes * BASE_SHARE_MAX);
-  const backendMetrics = createBackendMetrics(metrics, () => store.remote?.cachedBytes ?? 0);
-  const parts: Parts = {
-    budgetBytes,
-    sharedBytes,
-    config,
-    logger,
-    metrics,
-    backendMetrics,
-    server,
-    grpcMethods,
-    overrides,
-  };
-  const store: Store = createStore(parts);
+  const backendMetrics = createBackendMetrics(metrics);
+  const shared = { config, logger, metrics, backendMetrics, server, grpcMethods, overrides };
+  const parts: Parts = { ...shared, budgetBytes, sharedBytes };
+  const store = createStore(parts);
   const ingester = addIngester(parts, store, options.requestShutdown);
   const admission = createAdmission(parts, store, ingester);
   const querier = createQuerier(parts, store, ingester, admission);
@@ -157,11 +148,9 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   if (distributor.usageMetrics !== undefined) {
     registerMetricsRoute(server.app, '/usage_metrics', distributor.usageMetrics);
   }
-  const { idleTenantTimeoutMs } = config.memory;
-  const sweepMs = Math.min(Math.max(idleTenantTimeoutMs / SWEEPS, SWEEP_MS_MIN), SWEEP_MS_MAX);
-  const sweeper = setInterval(() => metrics.tenants.sweep(idleTenantTimeoutMs), sweepMs).unref();
+  const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
   const stopWatching = (): void => {
-    clearInterval(sweeper);
+    stopSweeping();
     stopProbe();
     admission.stop();
   };
@@ -179,6 +168,13 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   return startOrder(config.target)
     .map((name) => services[name])
     .filter((service) => service !== undefined);
+}
+
+/** Forgets tenants that are silent for so long. @returns what ends it. */
+function sweepTenants({ tenants }: Metrics, idleMs: number): () => void {
+  const sweepMs = Math.min(Math.max(idleMs / SWEEPS, SWEEP_MS_MIN), SWEEP_MS_MAX);
+  const sweeper = setInterval(() => tenants.sweep(idleMs), sweepMs).unref();
+  return () => clearInterval(sweeper);
 }
 
 function createOverrides(parts: Parts, env: Environment | undefined): Service {

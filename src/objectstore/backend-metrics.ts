@@ -3,10 +3,13 @@ import { exponentialBuckets, type Metrics } from '../telemetry/metrics.ts';
 import type { StoreReport } from './store-messages.ts';
 
 export interface BackendMetrics {
+  /** One more cache, by what it holds. */
+  watchCache(bytes: () => number): void;
   add(report: StoreReport): void;
 }
 
-export function createBackendMetrics(metrics: Metrics, cacheBytes: () => number): BackendMetrics {
+export function createBackendMetrics(metrics: Metrics): BackendMetrics {
+  const caches: (() => number)[] = [];
   const seconds = metrics.histogram(
     'tempodb_backend_request_duration_seconds',
     'Time of requests to the object store.',
@@ -21,9 +24,10 @@ export function createBackendMetrics(metrics: Metrics, cacheBytes: () => number)
   const hits = metrics.counter('tempodb_backend_cache_hits_total', 'Reads of blocks answered from memory.');
   const misses = metrics.counter('tempodb_backend_cache_misses_total', 'Reads of blocks that went out.');
   metrics.gauge('tempodb_backend_cache_bytes', 'Parts of blocks in memory, as stored.', [], (gauge) =>
-    gauge.set(cacheBytes()),
+    gauge.set(caches.reduce((sum, bytes) => sum + bytes(), 0)),
   );
   return {
+    watchCache: (bytes) => void caches.push(bytes),
     add: (report) => {
       for (const [operation, status, taken] of report.requests) {
         seconds.observe({ operation, status_code: String(status) }, taken);

@@ -31,6 +31,7 @@ export class RemoteStore extends PortStore {
   constructor(options: RemoteStoreOptions) {
     super();
     this.options = options;
+    options.metrics.watchCache(() => this.cachedBytes);
   }
 
   /** Starts the thread, too. */

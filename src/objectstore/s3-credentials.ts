@@ -36,7 +36,7 @@ export async function s3Credentials(
   return renewing(fromNodeProviderChain({ ignoreCache: true }));
 }
 
-/** Credentials without an end get one; where new ones cannot be had now, the old ones go on while they may. */
+/** Credentials without an end get one; where new ones cannot be had, the old ones go on while they may. */
 export function renewing(provider: Provider, nowMs: () => number = Date.now): Provider {
   let last: Credentials | undefined;
   const untilMs = ({ expiration }: Credentials): number => expiration?.getTime() ?? Infinity;
