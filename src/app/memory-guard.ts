@@ -79,7 +79,7 @@ export class MemoryGuard {
 
   /** Why no push may come in now. */
   pushRefusal(): RetryLaterError | undefined {
-    return this.#pressure === 'full' && this.#isFilled() ? this.#refusal() : undefined;
+    return this.#pressure === 'full' && this.isFilled ? this.#refusal() : undefined;
   }
 
   /**
@@ -87,11 +87,12 @@ export class MemoryGuard {
    * flood whose memory is garbage still, refusing would free nothing: one query after another goes on.
    */
   queryRefusal(): RetryLaterError | undefined {
-    const helps = this.#isFilled() || this.#options.areQueriesRunning();
+    const helps = this.isFilled || this.#options.areQueriesRunning();
     return this.#pressure === 'full' && helps ? this.#refusal() : undefined;
   }
 
-  #isFilled(): boolean {
+  /** Parts that fill up with what is pushed hold much of the budget. */
+  get isFilled(): boolean {
     const { parts, filling, budgetBytes } = this.#options;
     const filled = filling.reduce((sum, part) => sum + parts[part]!(), 0);
     return filled > budgetBytes * FILLED_MIN;

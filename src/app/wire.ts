@@ -69,7 +69,7 @@ const BODIES_SHARE = 0.15;
 const BODIES_BYTES_MIN = 64 * 1024 * 1024;
 const BODIES_BYTES_MAX = 512 * 1024 * 1024;
 /** Share of the rest in which scan threads together keep decoded parts of blocks. */
-const SCAN_CACHE_SHARE = 0.15;
+const SCAN_CACHE_SHARE = 0.1;
 /** And for parts of blocks of an object store, as they are stored there. */
 const BACKEND_CACHE_SHARE = 0.08;
 /** What of that is kept while memory is short. */
@@ -340,7 +340,7 @@ function createQuerier(
   const { resultCacheBytes } = config.queryFrontend.search;
   return new LocalQuerier({
     blocklist: store.blocklist,
-    admit: () => admission.admitQuery(),
+    admit: (signal) => admission.admitQuery(signal),
     pool: store.pool,
     recent,
     logger: logger.child({ module: 'querier' }),
@@ -351,6 +351,7 @@ function createQuerier(
     metricsJobs: config.queryFrontend.metrics,
     samplesMax: ofMetrics.maxSamples,
     resultBytesMax: Math.floor(sharedBytes * RESULTS_SHARE),
+    resultBytesTaken: (bytes) => store.pool.yieldCaches(bytes),
     metricsPartsBytesMax: Math.floor(sharedBytes * METRICS_PARTS_SHARE),
     idsPerJob: IDS_PER_JOB,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),

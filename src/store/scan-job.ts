@@ -280,6 +280,8 @@ export type ToScanWorker =
   | { readonly kind: 'released'; readonly bytes: number }
   /** Where the backend is from now on. */
   | { readonly kind: 'backend'; readonly port: MessagePort }
+  /** Caches take that share of their bytes at most. */
+  | { readonly kind: 'cacheShare'; readonly share: number }
   /** Caches shrink while it is not calm. */
   | { readonly kind: 'pressure'; readonly pressure: Pressure };
 

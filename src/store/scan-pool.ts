@@ -53,6 +53,8 @@ const IN_FLIGHT_MAX = 2;
 
 const TIMER_MS_MAX = 0x7fffffff;
 
+const CACHE_STEPS = 4;
+
 /** Threads that a job may end before it is given up. */
 const CRASHES_MAX = 2;
 
@@ -63,6 +65,8 @@ export class ScanPool {
   private readonly metrics: ScanMetrics;
   /** Jobs in all threads at a time. */
   private inFlightMax = Infinity;
+  /** Of their caches what scan threads may use beside answers. */
+  private cacheShare = 1;
   private nextId = 1;
   private searches = 0;
   private stopped = false;
@@ -180,6 +184,15 @@ export class ScanPool {
   /** Of the caches of all threads. */
   get cachedBytes(): number {
     return this.threads.reduce((sum, thread) => sum + thread.cachedBytes, 0);
+  }
+
+  /** Memory that answers take: caches give way to them, but for a quarter. */
+  yieldCaches(bytes: number): void {
+    const { cacheBytes } = this.options.workerData;
+    const share = cacheShare(bytes, cacheBytes * this.threads.length);
+    if (share === this.cacheShare) return;
+    this.cacheShare = share;
+    for (const thread of this.threads) thread.send({ kind: 'cacheShare', share });
   }
 
   /** While memory is short caches shrink, and one job runs at a time. */
@@ -339,6 +352,13 @@ export class ScanPool {
     if (result === undefined) reject(new TempoError('internal', 'the job ended its scan threads'));
     else resolve(result);
   }
+}
+
+/** In steps, so that threads are not told all the time. */
+function cacheShare(takenBytes: number, cacheBytes: number): number {
+  if (cacheBytes === 0) return 1;
+  const left = 1 - takenBytes / cacheBytes;
+  return Math.max(1, Math.ceil(left * CACHE_STEPS)) / CACHE_STEPS;
 }
 
 function stopping(): TempoError {

@@ -1,7 +1,7 @@
 // A scan thread: opens heads and blocks and runs the engine over them, one job after another.
 import { parentPort, workerData } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
-import { collectGarbage, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
+import { collectGarbage, collectLeftovers, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { PortStore } from '../objectstore/port-store.ts';
 import { followFlag } from './cancel-flag.ts';
@@ -21,10 +21,12 @@ const scanner = new Scanner({
 });
 /** Share of the cache that is kept while memory is short. */
 const TIGHT_CACHE_SHARE = 0.25;
+/** A cache that shrinks by more is collected at once. */
+const SHRUNK_BYTES_MIN = 16 << 20;
 
-/** Pieces of a result that were put together, and what they were made of. */
-const GARBAGE_PER_SENT_BYTE = 4;
-
+/** Of the cache while memory is short, and while answers take a part of it. */
+let pressureShare = 1;
+let answersShare = 1;
 const running = new Map<number, AbortController>();
 let turn: Promise<void> = Promise.resolve();
 
@@ -42,8 +44,14 @@ port.on('message', (message: ToScanWorker) => {
     return;
   }
   if (message.kind === 'pressure') {
-    scanner.blocks.limitCache(message.pressure === 'calm' ? 1 : TIGHT_CACHE_SHARE);
+    pressureShare = message.pressure === 'calm' ? 1 : TIGHT_CACHE_SHARE;
+    limitCache();
     if (message.pressure !== 'calm') collectGarbage();
+    return;
+  }
+  if (message.kind === 'cacheShare') {
+    answersShare = message.share;
+    limitCache();
     return;
   }
   const { id, job, cancelled } = message;
@@ -58,20 +66,23 @@ port.on('message', (message: ToScanWorker) => {
       const used = process.threadCpuUsage(before);
       const cpuMicros = used.user + used.system;
       const { cachedBytes } = scanner.blocks;
-      const buffers = buffersOf(result);
-      const sentBytes = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      send({ kind: 'done', id, result, cpuMicros, cachedBytes }, buffers);
-      // What they were put together from is garbage now.
-      noteReleasedBytes(GARBAGE_PER_SENT_BYTE * sentBytes);
+      send({ kind: 'done', id, result, cpuMicros, cachedBytes }, buffersOf(result));
     } catch (err) {
       const code = err instanceof TempoError ? err.code : 'internal';
       send({ kind: 'failed', id, code, message: err instanceof Error ? err.message : String(err) }, []);
     } finally {
       running.delete(id);
+      collectLeftovers(scanner.blocks.cachedBytes);
       collectWhenIdle();
     }
   });
 });
+
+function limitCache(): void {
+  const before = scanner.blocks.cachedBytes;
+  scanner.blocks.limitCache(Math.min(pressureShare, answersShare));
+  if (before - scanner.blocks.cachedBytes >= SHRUNK_BYTES_MIN) collectGarbage();
+}
 
 function send(message: FromScanWorker, transfer: ArrayBuffer[]): void {
   port!.postMessage(message, transfer);

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { type Corpus, readCorpus } from './corpus.ts';
 import { blocksBelow, type DiskUse } from './disk.ts';
 import { cpuSeconds, memoryMib, sampleRss, untilIdle } from './proc.ts';
+import { type LoadFigures, loadTable, measureUnderLoad } from './load.ts';
 import { type PushResult, push } from './push.ts';
 import {
   asAgainst,
@@ -52,6 +53,8 @@ const { values: flags } = parseArgs({
     'id-runs': { type: 'string', default: '200' },
     'search-runs': { type: 'string', default: '10' },
     suite: { type: 'string', multiple: true },
+    'load-sec': { type: 'string', default: '0' },
+    askers: { type: 'string', default: '2' },
     'no-push': { type: 'boolean', default: false },
     append: { type: 'boolean', default: false },
     title: { type: 'string' },
@@ -130,6 +133,31 @@ async function measureSuites(all: readonly Server[], paths: readonly string[], c
   return columns;
 }
 
+/** Used when no rate is given. */
+const LOAD_SPANS_PER_SEC = 30_000;
+
+async function underLoad(all: readonly Server[], corpus: Corpus): Promise<string> {
+  const plan = {
+    spansPerSec: Number(flags.rate) || LOAD_SPANS_PER_SEC,
+    seconds: Number(flags['load-sec']),
+    askers: Number(flags.askers),
+    queries: flags.suite?.flatMap(readSuite).filter(({ path }) => path === '/api/search') ?? SEARCHES,
+  };
+  const figures: LoadFigures[] = [];
+  for (const [at, server] of all.entries()) {
+    const target = {
+      ...server,
+      ...targetOf(server),
+      connections: Number(flags.connections),
+      tenants: Number(flags.tenants),
+    };
+    const queries = at === 0 ? plan.queries : plan.queries.map(asAgainst);
+    const settle = (): Promise<void> => completeAll(server);
+    figures.push(await measureUnderLoad(target, corpus, { ...plan, queries }, settle));
+  }
+  return loadTable(figures, plan);
+}
+
 const searchRuns = (): number => Number(flags['search-runs']);
 
 /** CPU seconds of the main thread so far, NaN where the server does not tell. */
@@ -204,13 +232,15 @@ async function measure(server: Server, corpus: Corpus): Promise<Figures> {
 async function main(): Promise<void> {
   const corpus = readCorpus(required('corpus'), flags.spans === undefined ? undefined : Number(flags.spans));
   const tables: string[] = [];
+  const isLoad = Number(flags['load-sec']) > 0;
   const isSuiteOnly = flags['no-push'] && flags.suite !== undefined;
-  if (!isSuiteOnly) {
+  if (isLoad) tables.push(await underLoad(servers(), corpus));
+  else if (!isSuiteOnly) {
     const all: Figures[] = [];
     for (const server of servers()) all.push(await measure(server, corpus));
     tables.push(figuresTable(all));
   }
-  if (flags.suite !== undefined) {
+  if (flags.suite !== undefined && !isLoad) {
     tables.push(suiteReport(await measureSuites(servers(), flags.suite, corpus)));
   }
   const text = [provenance(corpus), ...tables].join('\n\n');

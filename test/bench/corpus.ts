@@ -34,3 +34,21 @@ export function readCorpus(folder: string, spansMax = Infinity): Corpus {
   const traceIds = readFileSync(join(folder, 'ids.txt'), 'utf8').split(/\s+/).filter(Boolean);
   return { folder, requests, spans, bytes, traceIds, startSec: manifest.start, endSec: manifest.end };
 }
+
+/** Runs of requests with about so many spans each; what is left belongs to the last. */
+export function cutCorpus(corpus: Corpus, spans: readonly number[]): Corpus[] {
+  const parts: Corpus[] = [];
+  let from = 0;
+  for (const [at, wanted] of spans.entries()) {
+    let to = from;
+    let held = 0;
+    while (to < corpus.requests.length && (held < wanted || at === spans.length - 1)) {
+      held += corpus.requests[to++]!.spans;
+    }
+    const requests = corpus.requests.slice(from, to);
+    const bytes = requests.reduce((sum, { body }) => sum + body.length, 0);
+    parts.push({ ...corpus, requests, spans: held, bytes });
+    from = to;
+  }
+  return parts;
+}

@@ -8,6 +8,7 @@ import { quantile } from './quantile.ts';
 export type PushResult = {
   readonly wallSec: number;
   readonly acceptedSpans: number;
+  readonly lostSpans: number;
   readonly problems: ReadonlyMap<string, number>;
   readonly ackP50Ms: number;
   readonly ackP99Ms: number;
@@ -71,6 +72,7 @@ export async function push(corpus: Corpus, options: PushOptions): Promise<PushRe
   return {
     wallSec,
     acceptedSpans: corpus.spans - lostSpans,
+    lostSpans,
     problems,
     ackP50Ms: quantile(latencies, 0.5),
     ackP99Ms: quantile(latencies, 0.99),

@@ -99,6 +99,18 @@ export type QueryTarget = {
   readonly tenant?: string | undefined;
 };
 
+/** One request, with its time until the last byte. @param run chooses the trace, where one is asked for. */
+export async function askOnce(
+  query: Query,
+  { url, tenant }: QueryTarget,
+  corpus: Corpus,
+  run: number,
+): Promise<{ readonly status: number; readonly text: string; readonly ms: number }> {
+  const sentMs = performance.now();
+  const answer = await get(urlOf(query, url, corpus, run), tenant);
+  return { ...answer, ms: performance.now() - sentMs };
+}
+
 /** Runs a query once to warm up and `runs` times measured, one after the other. */
 export async function measureQuery(
   query: Query,
@@ -106,14 +118,13 @@ export async function measureQuery(
   corpus: Corpus,
   runs: number,
 ): Promise<QueryResult> {
-  const first = await get(urlOf(query, target.url, corpus, 0), target.tenant);
+  const first = await askOnce(query, target, corpus, 0);
   const latencies: number[] = [];
   let bad = 0;
   const cpuBefore = cpuSeconds(target.pids);
   for (let run = 1; run <= runs; run++) {
-    const sentMs = performance.now();
-    const { status } = await get(urlOf(query, target.url, corpus, run), target.tenant);
-    latencies.push(performance.now() - sentMs);
+    const { status, ms } = await askOnce(query, target, corpus, run);
+    latencies.push(ms);
     if (status !== first.status) bad++;
   }
   return {

@@ -63,7 +63,7 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
     memory.sample();
   };
   const push = (): void => admission.admitPush(10);
-  const query = (): void => admission.admitQuery();
+  const query = (signal?: AbortSignal): Promise<void> => admission.admitQuery(signal);
   const refusal = {
     code: 'resource_exhausted',
     message: 'memory budget exceeded: 950 of 1000 bytes are in use, try again later',
@@ -73,21 +73,35 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
   t.strictSame(told, [], 'nothing to tell');
   at(800);
   push();
-  query();
+  await query();
   at(950);
   t.throws(push, refusal);
-  t.throws(query, refusal);
+  await t.rejects(query(), refusal);
   t.match(await metrics.text(), /tempo_memory_pressure 2\n/);
   heads = 50;
   push();
-  query();
+  await query();
   isAsked = true;
-  t.throws(query, refusal, 'queries fill memory too');
+  const client = new AbortController();
+  const begun: string[] = [];
+  const left = query(client.signal);
+  const waiting = ['first', 'second'].map((name) => query().then(() => begun.push(name)));
+  t.match(await metrics.text(), /tempo_memory_waiting_queries 3\n/, 'until queries that run are done');
+  client.abort();
+  await t.rejects(left, { code: 'cancelled' });
+  t.strictSame(begun, []);
+  isAsked = false;
+  await Promise.all(waiting);
+  t.strictSame(begun, ['first', 'second']);
+  isAsked = true;
+  const refused = query();
+  heads = 300;
+  await t.rejects(refused, refusal, 'what is pushed fills memory meanwhile');
   isAsked = false;
   at(600);
-  heads = 300;
   push();
-  query();
+  await query();
+  t.match(await metrics.text(), /tempo_memory_waiting_queries 0\n/);
   t.strictSame(told, ['tight', 'full', 'calm']);
   const text = await metrics.text();
   t.match(text, /tempo_memory_budget_bytes 1000\n/);

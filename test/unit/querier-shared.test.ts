@@ -98,7 +98,7 @@ function querierOver(
   const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
   const jobs: ScanJob[] = [];
   const querier = new LocalQuerier({
-    admit: () => {},
+    admit: async () => {},
     blocklist: new Blocklist(),
     pool: {
       run: (job) => {
@@ -115,6 +115,7 @@ function querierOver(
     metricsJobs: { targetBytesPerJob: 1000, concurrentJobs: 1000 },
     samplesMax,
     resultBytesMax: 1 << 20,
+    resultBytesTaken: () => {},
     metricsPartsBytesMax: 1 << 20,
     idsPerJob: 25,
     sharedCacheBytes: 1 << 20,

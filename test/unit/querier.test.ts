@@ -13,7 +13,7 @@ import { mergeFirst, SearchMerge } from '../../src/modules/querier/merge.ts';
 import { MetricsParts } from '../../src/modules/querier/metrics-parts.ts';
 import { PartsBudget, type PartsLease } from '../../src/modules/querier/parts-budget.ts';
 import {
-  answerBytes,
+  answerSize,
   distinctSources,
   type PlannedJob,
   planSearch,
@@ -101,6 +101,24 @@ t.test('blocks are cut by row groups of about the wanted size', (t) => {
   );
   t.same(rows(20 * mib, 6, 200 * mib, 4).length, 2, 'not of a small one');
   t.same(rows(100 * mib, 1, 200 * mib, 4), [[0, 1]]);
+  const large = { ...meta('x', 100 * mib, 6), totalObjects: 6000 };
+  const answering = (bytesPerTrace: number) =>
+    planSearch([{ kind: 'block', meta: large, location: 'backend' }], 200 * mib, 2, bytesPerTrace).map(
+      ({ input, affinity }) => [input.sources[0]!.rowGroups!.join('-'), affinity - affinityOf],
+    );
+  const affinityOf = planSearch([block(1, 1)], 1, 1)[0]!.affinity;
+  t.same(
+    answering(8000),
+    [
+      ['0-2', 0],
+      ['2-3', 0],
+      ['3-5', 1],
+      ['5-6', 1],
+    ],
+    'large answers are made in pieces, by the same threads',
+  );
+  t.equal(answering(100).length, 2);
+  t.equal(answering(1e6).length, 6);
   const affinities = (blocks: readonly ReturnType<typeof block>[]) =>
     planSearch(blocks, 1, 1).map(({ affinity }) => affinity);
   const alone = affinities([block(400, 2)]);
@@ -236,7 +254,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
   const blocklist = new Blocklist();
   for (const blockId of ['one', 'two']) blocklist.added(meta(blockId));
   const querier = new LocalQuerier({
-    admit: () => {},
+    admit: async () => {},
     blocklist,
     pool: {
       run: (job, { limitMs }) => {
@@ -261,6 +279,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
     metricsJobs: { targetBytesPerJob: 50, concurrentJobs: 1000 },
     samplesMax: 1_000_000,
     resultBytesMax: 1 << 20,
+    resultBytesTaken: () => {},
     metricsPartsBytesMax: 1 << 20,
     idsPerJob: 1000,
     sharedCacheBytes: 10_000,
@@ -437,8 +456,12 @@ t.test('jobs of a query: a few at a time, and all end with the first that fails'
 t.test('answers that are large together wait for each other, small ones do not', async (t) => {
   const metrics = new Metrics();
   const MIB = 1 << 20;
-  const budget = new ResultBudget({ bytesMax: 12 * MIB, waitMs: 0, metrics });
+  const taken: number[] = [];
+  const tell = (bytes: number): void => void taken.push(bytes / MIB);
+  const budget = new ResultBudget({ bytesMax: 12 * MIB, waitMs: 0, taken: tell, metrics });
   const large = await budget.take('one', 50 * MIB, undefined);
+  large.found(MIB);
+  large.found(MIB);
   const small = await budget.take('one', MIB, undefined);
   const begun: string[] = [];
   const wait = async (name: string, bytes: number, signal?: AbortSignal) => {
@@ -470,11 +493,12 @@ t.test('answers that are large together wait for each other, small ones do not',
   six.drop();
   three.drop();
   three.drop();
+  t.strictSame(taken, [1, 4, 0], 'what was found, once each');
   while (!/tempo_querier_result_bytes 0\n/.test(await metrics.text())) {
     await new Promise((resolve) => setTimeout(resolve, 5)); // until garbage was collected
   }
 
-  const impatient = new ResultBudget({ bytesMax: 1, waitMs: 1, metrics: new Metrics() });
+  const impatient = new ResultBudget({ bytesMax: 1, waitMs: 1, taken: () => {}, metrics: new Metrics() });
   await impatient.take('one', 2 * MIB, undefined);
   await t.rejects(impatient.take('one', 2 * MIB, undefined), {
     code: 'resource_exhausted',
@@ -484,7 +508,7 @@ t.test('answers that are large together wait for each other, small ones do not',
 
 t.test('a flood of large answers of one tenant holds up its own ones only', async (t) => {
   const MIB = 1 << 20;
-  const budget = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, metrics: new Metrics() });
+  const budget = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, taken: () => {}, metrics: new Metrics() });
   const begun: string[] = [];
   const take = async (tenant: string, mib: number): Promise<() => void> => {
     const lease = await budget.take(tenant, mib * MIB, undefined);
@@ -518,8 +542,9 @@ t.test('how large an answer may be', (t) => {
     location: 'backend',
   });
   const of = (sources: readonly SourceRef[], limit: number, spansPerSpanSet: number): number =>
-    answerBytes(sources, { limit, spansPerSpanSet });
+    answerSize(sources, { limit, spansPerSpanSet }).bytes;
   t.equal(of([block(1000, 20_000)], 20, 3), 20 * (400 + 3 * 200));
+  t.equal(answerSize([block(1000, 20_000)], { limit: 20, spansPerSpanSet: 3 }).bytesPerTrace, 20);
   t.equal(of([block(1000, 20_000), block(1000, 0)], 1e6, 0), 2000 * (400 + 10 * 200));
   t.equal(of([], 1e6, 0), 0);
   t.equal(of([{ kind: 'head', blockId: 'h', sab: new HeadBuilder({ maxBytes: 1 << 20 }).sab }], 5, 0), 0);

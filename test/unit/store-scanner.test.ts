@@ -1,6 +1,8 @@
 // What a scan thread answers, without the thread: a trace whose parts lie in several sources is one, and a
 // source that cannot be read is told while the others are read.
+import { cpSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
+import { metaFromJson } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
@@ -368,6 +370,42 @@ t.test('jobs whose caller gives up leave the queue at once', async (t) => {
   client.abort();
   await ends;
   await pool.run(search('fine', sources), { tenant: 'one' });
+});
+
+t.test('caches of scan threads give way to answers, and come back', async (t) => {
+  const golden = new URL('../golden/vparquet4/', import.meta.url);
+  const meta = metaFromJson(readFileSync(new URL('meta.json', golden)));
+  const backendPath = t.testdir();
+  cpSync(golden, `${backendPath}/${meta.tenantId}/${meta.blockId}`, { recursive: true });
+  const cacheBytes = 8 << 20;
+  const pool = new ScanPool({
+    batchSizeMax: 1,
+    threads: 1,
+    queueLengthMax: 10,
+    tenantQueueLengthMax: 10,
+    workerData: { localBlocksPath: backendPath, backendPath, cacheBytes },
+    heapBytesMax: 256 << 20,
+    logger: silentLogger,
+    metrics: new Metrics(),
+  });
+  pool.start();
+  t.teardown(() => pool.stop());
+  const source: ScanSource = { kind: 'block', meta, location: 'backend' };
+  const read = async (): Promise<number> => {
+    for (const query of ['{ span:id != "" && duration > 0 }', '{ name != "" && .http.url != "" }']) {
+      await pool.run(search(query, [source]), { tenant: 'one' });
+    }
+    return pool.cachedBytes;
+  };
+  const before = await read();
+  pool.yieldCaches(cacheBytes / 8);
+  t.equal(await read(), before, 'a small answer changes nothing');
+  pool.yieldCaches(100 * cacheBytes);
+  const during = await read();
+  t.ok(during <= cacheBytes / 4 && during < before, `${before} to ${during} bytes`);
+  pool.yieldCaches(0);
+  await read();
+  t.ok((await read()) > during);
 });
 
 t.test('a scan thread that cannot start is not tried in a loop', async (t) => {

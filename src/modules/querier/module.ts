@@ -39,9 +39,9 @@ import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '
 import type { ExternalTraces } from './external-traces.ts';
 import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
-import { answerBytes, distinctSources, type PlannedJob, planTrace } from './plan.ts';
+import { answerSize, distinctSources, type PlannedJob, planTrace } from './plan.ts';
 import { PartsBudget } from './parts-budget.ts';
-import { Planner, type QueryPlan } from './planner.ts';
+import { type JobSize, Planner, type QueryPlan } from './planner.ts';
 import { ResultBudget, type ResultLease } from './result-budget.ts';
 import { CachedJobs, type ResultCache } from './result-cache.ts';
 import { runJobs } from './run-jobs.ts';
@@ -51,8 +51,8 @@ import { findTagNames, findTagValues } from './tags.ts';
 
 export interface QuerierOptions {
   readonly blocklist: Blocklist;
-  /** Throws when no query may begin now. */
-  readonly admit: () => void;
+  /** Rejects when no query may begin; it may wait a while before. */
+  readonly admit: (signal: AbortSignal | undefined) => Promise<void>;
   readonly pool: Pick<ScanPool, 'run'>;
   readonly recent: RecentTraces;
   readonly logger: Logger;
@@ -67,6 +67,8 @@ export interface QuerierOptions {
   readonly samplesMax: number;
   /** Of answers of searches that are made or sent; others wait. */
   readonly resultBytesMax: number;
+  /** Told what these take whenever that changes. */
+  readonly resultBytesTaken: (bytes: number) => void;
   /** Of what jobs of metrics queries answered, until it is one answer; further jobs wait. */
   readonly metricsPartsBytesMax: number;
   /** Of what is known about traces that lie in several sources. */
@@ -125,6 +127,7 @@ export class LocalQuerier implements Querier {
     this.results = new ResultBudget({
       bytesMax: options.resultBytesMax,
       waitMs: RESULT_WAIT_JOBS * jobLimitMs('search'),
+      taken: options.resultBytesTaken,
       metrics: options.metrics,
     });
     this.metricsParts = new PartsBudget({
@@ -163,8 +166,9 @@ export class LocalQuerier implements Querier {
     try {
       const { tenant, ...rest } = query;
       const turn = new QueryTurn();
-      lease = await this.results.take(query.tenant, answerBytes(gathered.sources, query), signal);
-      const plan = await this.plan(gathered, 'search', { tenant, turn, signal });
+      const { bytes, bytesPerTrace } = answerSize(gathered.sources, query);
+      lease = await this.results.take(tenant, bytes, signal);
+      const plan = await this.plan(gathered, 'search', { tenant, turn, signal }, { bytesPerTrace });
       const { jobs, inPlace, whole } = plan;
       const merge = new SearchMerge(query, gathered.sources, jobs, plan.inspectedBytes);
       const late = new LateJobs(signal);
@@ -184,6 +188,7 @@ export class LocalQuerier implements Querier {
         if (result === undefined) return;
         this.report(result.failures, gathered.partial);
         merge.add(as.input, result);
+        lease?.found(merge.heldBytes);
         onProgress?.(merge);
       };
       await runJobs(inPlace, pace, (job, end) => run(job, end, job));
@@ -216,7 +221,8 @@ export class LocalQuerier implements Querier {
       const { samplesMax, metricsJobs } = this.options;
       const turn = new QueryTurn();
       const run = { tenant, turn, signal };
-      const plan = await this.plan(gathered, 'metrics', run, metricsJobs.targetBytesPerJob);
+      const { targetBytesPerJob } = metricsJobs;
+      const plan = await this.plan(gathered, 'metrics', run, { targetBytesPerJob });
       const { sources, partial } = gathered;
       const { answer, failures, isLimited } = await findMetrics(query, {
         pool: this.pool,
@@ -350,9 +356,9 @@ export class LocalQuerier implements Querier {
     gathered: Gathered,
     op: string,
     run: RunOptions,
-    targetBytesPerJob = this.options.targetBytesPerJob,
+    size: JobSize = {},
   ): Promise<QueryPlan> {
-    const plan = await this.planner.plan(gathered.sources, run, targetBytesPerJob);
+    const plan = await this.planner.plan(gathered.sources, run, size);
     this.report(plan.failures, gathered.partial);
     this.jobsPerQuery.observe({ op }, plan.jobs.length);
     return plan;
@@ -390,7 +396,7 @@ export class LocalQuerier implements Querier {
     signal?: AbortSignal,
     choice: Choice = EVERYWHERE,
   ): Promise<Gathered> {
-    this.options.admit();
+    await this.options.admit(signal);
     const { recent, blocklist } = this.options;
     const tenants = splitTenants(tenant);
     const asked = await Promise.allSettled(

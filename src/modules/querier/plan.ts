@@ -40,15 +40,20 @@ export function blockIdOf(source: SourceRef): string {
   return source.kind === 'head' ? source.blockId : source.meta.blockId;
 }
 
+/** A job answers with about so much at most, where a row group does not have more. */
+const ANSWER_BYTES_PER_JOB = 16 << 20;
+
 /**
  * One job a head; blocks in runs of row groups of at most about `targetBytes`, and so many that every
  * thread has some of a block that is not small. A block is always cut in the same way, whatever else is
- * read, so that threads have in their caches what they need.
+ * read, so that threads have in their caches what they need. Runs whose answer may be large are several jobs
+ * of the same thread: what a job answers is in memory twice.
  */
 export function planSearch(
   sources: readonly DatedSource[],
   targetBytes: number,
   threads: number,
+  bytesPerTrace = 0,
 ): PlannedJob[] {
   const jobs: PlannedJob[] = [];
   for (const { newestStart = Infinity, ...source } of sources) {
@@ -59,11 +64,22 @@ export function planSearch(
     }
     const runs =
       source.rowGroups === undefined ? rowGroupRuns(source.meta, targetBytes, threads) : [source.rowGroups];
-    runs.forEach((rowGroups, i) => {
-      jobs.push({ input: { sources: [{ ...source, rowGroups }] }, affinity: affinity + i, newestStart });
+    const groupBytes = (source.meta.totalObjects * bytesPerTrace) / Math.max(1, source.meta.totalRecords);
+    runs.forEach((run, i) => {
+      for (const rowGroups of piecesOf(run, groupBytes)) {
+        jobs.push({ input: { sources: [{ ...source, rowGroups }] }, affinity: affinity + i, newestStart });
+      }
     });
   }
   return jobs;
+}
+
+/** A run of row groups, in pieces where each of these answers with so many bytes. */
+function piecesOf([from, to]: readonly [number, number], groupBytes: number): (readonly [number, number])[] {
+  const groups = groupBytes > 0 ? Math.max(1, Math.floor(ANSWER_BYTES_PER_JOB / groupBytes)) : Infinity;
+  const pieces: (readonly [number, number])[] = [];
+  for (let at = from; at < to; at += groups) pieces.push([at, Math.min(to, at + groups)]);
+  return pieces;
 }
 
 /** Ranges [from, to) of the row groups of a block, of nearly equal size. */
@@ -102,11 +118,17 @@ export const BLOCK_BYTES_PER_SPAN = 90;
 const ANSWER_BYTES_PER_TRACE = 400;
 const ANSWER_BYTES_PER_SPAN = 200;
 
+export interface AnswerSize {
+  readonly bytes: number;
+  /** For each trace that is looked at. */
+  readonly bytesPerTrace: number;
+}
+
 /** Roughly what a search may answer with, if all that there is matches. */
-export function answerBytes(
+export function answerSize(
   sources: readonly SourceRef[],
   { limit, spansPerSpanSet }: Pick<SearchQuery, 'limit' | 'spansPerSpanSet'>,
-): number {
+): AnswerSize {
   let traces = 0;
   let spans = 0;
   for (const source of sources) {
@@ -114,9 +136,10 @@ export function answerBytes(
     traces += counts.traces;
     spans += counts.spans;
   }
-  if (traces === 0) return 0;
+  if (traces === 0) return { bytes: 0, bytesPerTrace: 0 };
   const shown = spansPerSpanSet > 0 ? Math.min(spansPerSpanSet, spans / traces) : spans / traces;
-  return Math.ceil(Math.min(limit, traces) * (ANSWER_BYTES_PER_TRACE + shown * ANSWER_BYTES_PER_SPAN));
+  const bytes = Math.ceil(Math.min(limit, traces) * (ANSWER_BYTES_PER_TRACE + shown * ANSWER_BYTES_PER_SPAN));
+  return { bytes, bytesPerTrace: bytes / traces };
 }
 
 function blockCounts({ totalObjects, sizeBytes }: BlockMeta): {

@@ -21,6 +21,13 @@ export interface PlannerOptions {
   readonly idsPerJob: number;
 }
 
+export interface JobSize {
+  /** Of blocks that a job reads. */
+  readonly targetBytesPerJob?: number;
+  /** Of the answer, for each trace that is looked at: large ones are made by more jobs. */
+  readonly bytesPerTrace?: number;
+}
+
 export interface QueryPlan {
   readonly jobs: readonly PlannedJob[];
   /** Of these the ones in place, and those that bring traces together. */
@@ -62,10 +69,12 @@ export class Planner {
   async plan(
     sources: readonly SourceRef[],
     run: RunOptions,
-    targetBytesPerJob = this.options.targetBytesPerJob,
+    { targetBytesPerJob = this.options.targetBytesPerJob, bytesPerTrace = 0 }: JobSize = {},
   ): Promise<QueryPlan> {
     const { scanThreads } = this.options;
-    if (sources.length < 2) return apart(planSearch(sources, targetBytesPerJob, scanThreads));
+    if (sources.length < 2) {
+      return apart(planSearch(sources, targetBytesPerJob, scanThreads, bytesPerTrace));
+    }
     const ordered = [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1)).map(asOfNow);
     const name = digestOf(ordered.map(blockIdOf));
     const version = ordered.map(versionOf).join();
@@ -75,6 +84,7 @@ export class Planner {
       ordered.flatMap((source, i) => sourceInPlace(source, i, found)),
       targetBytesPerJob,
       scanThreads,
+      bytesPerTrace,
     ).sort(byNewest);
     // what lacks the traces of a source is not what others mean by the name
     const isKept = found.failures.length === 0;

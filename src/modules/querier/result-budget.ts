@@ -19,10 +19,14 @@ export interface ResultBudgetOptions {
   /** Longest wait; 0 = no bound. */
   readonly waitMs: number;
   readonly metrics: Metrics;
+  /** Told what all answers really take whenever that changes. */
+  readonly taken: (bytes: number) => void;
 }
 
 /** The memory of one answer. */
 export interface ResultLease {
+  /** How much was found so far. */
+  found(bytes: number): void;
   /** How much it really is. */
   holds(bytes: number): void;
   drop(): void;
@@ -50,6 +54,8 @@ export class ResultBudget {
   private readonly accounts = new Map<string, Account>();
   private heldBytes = 0;
   private countedBytes = 0;
+  /** What was found for answers until now. */
+  private foundBytes = 0;
 
   constructor(options: ResultBudgetOptions) {
     this.options = options;
@@ -81,17 +87,28 @@ export class ResultBudget {
       throw err;
     }
     let held = bytes;
+    let foundBytes = 0;
     let isDropped = false;
+    const found = (actual: number): void => {
+      if (isDropped || actual === foundBytes) return;
+      this.foundBytes += actual - foundBytes;
+      foundBytes = actual;
+      this.options.taken(this.foundBytes);
+    };
     return {
+      found,
       holds: (actual) => {
         this.uncount(account, held);
         this.count(account, actual);
         held = actual;
+        found(actual);
         this.beginWaiting();
       },
       drop: () => {
-        if (!isDropped) this.letGo(account, held);
+        if (isDropped) return;
+        found(0);
         isDropped = true;
+        this.letGo(account, held);
       },
     };
   }

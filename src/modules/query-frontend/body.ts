@@ -1,6 +1,7 @@
 // Bodies of answers made of finished parts. A small one is joined; a large one is a stream, so that neither
 // joining nor compressing it holds up other requests, and its client begins to read at once.
 import { Readable } from 'node:stream';
+import { noteShortLivedBytes } from '../../lib/garbage.ts';
 
 /** Larger bodies are streams. */
 const JOINED_BYTES_MAX = 1 << 20;
@@ -30,12 +31,12 @@ function* continued(begun: readonly Uint8Array[], rest: Iterator<Uint8Array>): G
 }
 
 function* chunks(parts: Iterable<Uint8Array>): Generator<Buffer> {
-  let chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  let chunk = newChunk();
   let length = 0;
   for (const part of parts) {
     if (length + part.length > CHUNK_BYTES) {
       if (length > 0) yield chunk.subarray(0, length);
-      chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+      chunk = newChunk();
       length = 0;
     }
     if (part.length > CHUNK_BYTES) {
@@ -48,6 +49,11 @@ function* chunks(parts: Iterable<Uint8Array>): Generator<Buffer> {
     }
   }
   if (length > 0) yield chunk.subarray(0, length);
+}
+
+function newChunk(): Buffer {
+  noteShortLivedBytes(CHUNK_BYTES);
+  return Buffer.allocUnsafeSlow(CHUNK_BYTES);
 }
 
 /** A reader that is as fast as we are would else keep the thread until all is sent. */

@@ -1,0 +1,106 @@
+// Searches while spans come in, against the same searches and the same pushes alone. The corpus is cut in
+// three: what is there before, what is pushed while nothing is asked, and what is pushed while searches run.
+import { cutCorpus, type Corpus } from './corpus.ts';
+import { type PushOptions, type PushResult, push } from './push.ts';
+import { quantile } from './quantile.ts';
+import { askOnce, type Query, type QueryTarget } from './queries.ts';
+import { markdownTable } from './table.ts';
+
+export type LoadPlan = {
+  readonly spansPerSec: number;
+  /** Of each of the three measurements. */
+  readonly seconds: number;
+  /** Searches at a time. */
+  readonly askers: number;
+  readonly queries: readonly Query[];
+};
+
+export type LoadFigures = {
+  readonly server: string;
+  readonly calm: PushResult;
+  readonly busy: PushResult;
+  readonly calmMs: readonly number[];
+  readonly busyMs: readonly number[];
+  readonly bad: number;
+};
+
+export type LoadTarget = QueryTarget & Omit<PushOptions, 'spansPerSec'> & { readonly name: string };
+
+/** @param settle has all that was pushed written to blocks, and waits until the server is idle. */
+export async function measureUnderLoad(
+  target: LoadTarget,
+  corpus: Corpus,
+  plan: LoadPlan,
+  settle: () => Promise<void>,
+): Promise<LoadFigures> {
+  const { spansPerSec, seconds } = plan;
+  const held = spansPerSec * seconds;
+  const [before, calmPart, busyPart] = cutCorpus(corpus, [corpus.spans - 2 * held, held, held]);
+  if (before === undefined || before.spans < held) {
+    throw new Error(`the corpus has ${corpus.spans} spans, --load-sec ${seconds} needs ${3 * held}`);
+  }
+  await push(before, { ...target, spansPerSec: 0 });
+  await settle();
+  const calm = await push(calmPart!, { ...target, spansPerSec });
+  await settle();
+  const untilMs = performance.now() + seconds * 1000;
+  const alone = await ask(target, corpus, plan, () => performance.now() < untilMs);
+  let isPushing = true;
+  const pushing = push(busyPart!, { ...target, spansPerSec }).finally(() => (isPushing = false));
+  const beside = await ask(target, corpus, plan, () => isPushing);
+  const { name: server } = target;
+  const bad = alone.bad + beside.bad;
+  return { server, calm, busy: await pushing, calmMs: alone.latencies, busyMs: beside.latencies, bad };
+}
+
+/** Asks the queries in turn. Each was asked once before, so that none is the first of its kind. */
+async function ask(
+  target: QueryTarget,
+  corpus: Corpus,
+  { queries, askers }: LoadPlan,
+  isOn: () => boolean,
+): Promise<{ readonly latencies: readonly number[]; readonly bad: number }> {
+  for (const query of queries) await askOnce(query, target, corpus, 0);
+  const latencies: number[] = [];
+  let bad = 0;
+  let next = 0;
+  const drive = async (): Promise<void> => {
+    while (isOn()) {
+      const run = next++;
+      const { ms, status } = await askOnce(queries[run % queries.length]!, target, corpus, run);
+      latencies.push(ms);
+      if (status !== 200) bad++;
+    }
+  };
+  await Promise.all(Array.from({ length: askers }, drive));
+  return { latencies, bad };
+}
+
+/** For each server three columns: alone, both together, and what that is in terms of alone. */
+export function loadTable(all: readonly LoadFigures[], { spansPerSec, askers }: LoadPlan): string {
+  const header = all.flatMap(({ server }) => [`${server} alone`, 'together', 'ratio']);
+  const row = (name: string, of: (figures: LoadFigures) => readonly [number, number]): string[] => [
+    name,
+    ...all.flatMap((figures) => {
+      const [alone, together] = of(figures);
+      return [alone.toFixed(1), together.toFixed(1), (together / alone).toFixed(2)];
+    }),
+  ];
+  const count = (name: string, of: (figures: LoadFigures) => readonly [number, number]): string[] => [
+    name,
+    ...all.flatMap((figures) => [...of(figures).map(String), '']),
+  ];
+  return markdownTable([
+    [`${spansPerSec} spans a second and ${askers} searches at a time`, ...header],
+    row('search p50 ms', ({ calmMs, busyMs }) => [quantile(calmMs, 0.5), quantile(busyMs, 0.5)]),
+    row('search p99 ms', ({ calmMs, busyMs }) => [quantile(calmMs, 0.99), quantile(busyMs, 0.99)]),
+    count('searches', ({ calmMs, busyMs }) => [calmMs.length, busyMs.length]),
+    row('acknowledge p50 ms', ({ calm, busy }) => [calm.ackP50Ms, busy.ackP50Ms]),
+    row('acknowledge p99 ms', ({ calm, busy }) => [calm.ackP99Ms, busy.ackP99Ms]),
+    row('spans a second', ({ calm, busy }) => [rateOf(calm), rateOf(busy)]),
+    count('spans lost, bad answers', ({ calm, busy, bad }) => [lostOf(calm) + lostOf(busy), bad]),
+  ]);
+}
+
+const rateOf = ({ acceptedSpans, wallSec }: PushResult): number => acceptedSpans / wallSec;
+const lostOf = ({ lostSpans }: PushResult): number => lostSpans;
