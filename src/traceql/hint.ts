@@ -63,15 +63,16 @@ export function identifierHint(word: string, next: Token): string {
   return meant(`${OF_RESOURCES.has(word) ? 'resource' : 'span'}.${word}.${next.text}`);
 }
 
-/** What the grammar met, and what was before it; `before` is undefined at the start of the query. */
+/** What the grammar met, and what is around it; `before` is undefined at the start of the query. */
 interface Met {
   readonly token: Token;
   readonly before: Token | undefined;
+  readonly next: Token;
   readonly isInFilter: boolean;
 }
 
 /** For a token that the grammar does not allow. */
-export function syntaxHint({ token, before, isInFilter }: Met): string {
+export function syntaxHint({ token, before, next, isInFilter }: Met): string {
   if (isInFilter) {
     if (token.kind === 'end') return `, { is not closed; was & cut off? ${ENCODE}`;
     if (token.text === '%') return `, the query is URL-encoded twice or not decoded: ${ENCODE}`;
@@ -79,13 +80,17 @@ export function syntaxHint({ token, before, isInFilter }: Met): string {
   }
   if (token.text === '“' || token.text === '”') return ', strings stand in straight double quotes';
   if (before === undefined) return startHint(token);
+  if (before.kind === 'keyword' && before.text === 'by') return ', groups stand in parentheses: by( ... )';
   if (token.kind === 'keyword' && SCOPED.has(token.text)) return meant(SCOPED.get(token.text));
   if (token.kind === 'identifier') {
-    const isFunction = before.kind === 'op' && before.text === '|' && !isInFilter;
-    if (isFunction) return meant(near(token.text, FUNCTIONS));
+    if (before.kind === 'op' && !isInFilter) {
+      if (before.text === '|') return meant(near(token.text, FUNCTIONS));
+      if (before.text === '(' || before.text === ',') return identifierHint(token.text, next);
+    }
     return meant(FOREIGN.get(token.text.toLowerCase()));
   }
   if (token.kind !== 'op') return '';
+  if (before.kind === 'keyword' && before.text === 'count') return meant('count()');
   if (token.text === '=' && before.text === '=') return meant('=');
   if (token.text === '>' && before.text === '<') return meant('!=');
   return '';

@@ -75,7 +75,8 @@ export class TokenStream {
   unexpected(...expected: string[]): TraceqlError {
     const tail = expected.length === 0 ? '' : `, expecting ${expected.join(' or ')}`;
     const before = this.tokens[this.position - 1];
-    const hint = syntaxHint({ token: this.current, before, isInFilter: this.isInFilter() });
+    const { current: token, next } = this;
+    const hint = syntaxHint({ token, before, next, isInFilter: this.isInFilter() });
     return this.failAt(this.current, `syntax error: unexpected ${this.current.shown}${tail}${hint}`);
   }
 
