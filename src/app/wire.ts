@@ -384,6 +384,7 @@ function addFrontend(
     urlDenyList,
     logQueryRequestHeaders,
     maxGrpcStreamingPacketSize,
+    queryEndCutoffMs,
   } = config.queryFrontend;
   const frontend = new QueryFrontend({
     querier,
@@ -409,6 +410,7 @@ function addFrontend(
       overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxSearchDurationMs),
     traceBytesMax: (tenants) =>
       overrides.leastOf(splitTenants(tenants), ({ global }) => global.maxBytesPerTrace),
+    endCutoff: { cutoffMs: queryEndCutoffMs, sinceMs: search.queryBackendAfterMs },
     recentMs: search.queryIngestersUntilMs,
     nowMs: Date.now,
     multitenancyEnabled: isMultitenant(config),

@@ -82,17 +82,23 @@ export function syntaxHint({ token, before, next, isInFilter }: Met): string {
   if (before === undefined) return startHint(token);
   if (before.kind === 'keyword' && before.text === 'by') return ', groups stand in parentheses: by( ... )';
   if (token.kind === 'keyword' && SCOPED.has(token.text)) return meant(SCOPED.get(token.text));
-  if (token.kind === 'identifier') {
-    if (before.kind === 'op' && !isInFilter) {
-      if (before.text === '|') return meant(near(token.text, FUNCTIONS));
-      if (before.text === '(' || before.text === ',') return identifierHint(token.text, next);
-    }
-    return meant(FOREIGN.get(token.text.toLowerCase()));
+  if (token.kind === 'identifier') return wordHint(token.text, before, isInFilter ? undefined : next);
+  return token.kind === 'op' ? operatorHint(token.text, before) : '';
+}
+
+/** @param next what is behind the word; undefined inside a filter. */
+function wordHint(word: string, before: Token, next: Token | undefined): string {
+  if (before.kind === 'op' && next !== undefined) {
+    if (before.text === '|') return meant(near(word, FUNCTIONS));
+    if (before.text === '(' || before.text === ',') return identifierHint(word, next);
   }
-  if (token.kind !== 'op') return '';
+  return meant(FOREIGN.get(word.toLowerCase()));
+}
+
+function operatorHint(operator: string, before: Token): string {
   if (before.kind === 'keyword' && before.text === 'count') return meant('count()');
-  if (token.text === '=' && before.text === '=') return meant('=');
-  if (token.text === '>' && before.text === '<') return meant('!=');
+  if (operator === '=' && before.text === '=') return meant('=');
+  if (operator === '>' && before.text === '<') return meant('!=');
   return '';
 }
 

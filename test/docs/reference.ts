@@ -62,11 +62,20 @@ function defaultText(field: Field): string {
 /** A cell of a table. */
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 
-function section(name: string, block: Field, keys: readonly Key[], inEffect: ReadonlySet<string>): string {
+interface Effects {
+  readonly inEffect: ReadonlySet<string>;
+  /** Why they are not. */
+  readonly notNeeded: ReadonlyMap<string, string>;
+}
+
+function section(name: string, block: Field, keys: readonly Key[], { inEffect, notNeeded }: Effects): string {
   const flags = new Map(flagsOf(rootBlock).map((flag) => [flag.path, flag.name]));
   const shown = (path: string): string => (name === '' ? path : path.slice(name.length + 1));
   const read = keys.filter((key) => inEffect.has(key.path));
-  const unread = keys.filter((key) => !read.includes(key)).map(({ path }) => `\`${shown(path)}\``);
+  const unneeded = keys.filter(({ path }) => notNeeded.has(path));
+  const unread = keys
+    .filter((key) => !read.includes(key) && !unneeded.includes(key))
+    .map(({ path }) => `\`${shown(path)}\``);
   const rows = read.map(({ path, field }) => {
     const flag = flags.get(path);
     const more = [field.ours === true ? 'no key of Tempo' : '', flag === undefined ? '' : `\`-${flag}\``];
@@ -79,12 +88,15 @@ function section(name: string, block: Field, keys: readonly Key[], inEffect: Rea
     block.doc === '' || name === '' ? '' : `${block.doc[0]?.toUpperCase()}${block.doc.slice(1)}.\n\n`;
   const table = rows.length === 0 ? '' : `${head}${rows.join('')}\n`;
   const rest = unread.length === 0 ? '' : `Accepted, without effect in this build: ${unread.join(', ')}.\n\n`;
-  return `## ${title}\n\n${doc}${table}${rest}`;
+  const reasons = unneeded.map(({ path }) => `| \`${shown(path)}\` | ${cell(notNeeded.get(path)!)} |\n`);
+  const why =
+    reasons.length === 0 ? '' : `| accepted, not needed | why |\n| --- | --- |\n${reasons.join('')}\n`;
+  return `## ${title}\n\n${doc}${table}${rest}${why}`;
 }
 
 const GENERATED = 'Generated from the description in the code by `npm run docs`; a test keeps it true.';
 
-export function configPage(inEffect: ReadonlySet<string>): string {
+export function configPage(effects: Effects): string {
   const top = Object.entries(rootBlock.shape);
   const single = top.filter(([, field]) => field.kind !== 'block');
   const blocks = top.filter(([, field]) => field.kind === 'block');
@@ -93,9 +105,9 @@ export function configPage(inEffect: ReadonlySet<string>): string {
       '',
       rootBlock,
       single.flatMap(([key, field]) => leaves(field, key, propertyName(key, field))),
-      inEffect,
+      effects,
     ),
-    ...blocks.map(([key, field]) => section(key, field, leaves(field, key, key), inEffect)),
+    ...blocks.map(([key, field]) => section(key, field, leaves(field, key, key), effects)),
   ];
   return `# Configuration
 

@@ -85,6 +85,7 @@ function setUp(
     earlySeriesMs: 0,
     logger: createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) }),
     tagValueBytesMax: () => 0,
+    endCutoff: { cutoffMs: 0, sinceMs: 0 },
     recentMs: 0,
     nowMs: () => NOW_MS,
     multitenancyEnabled: true,

@@ -100,6 +100,7 @@ function setUp(multitenancyEnabled = false, { search, querier, ...over }: Over =
     metricsLimits: { durationMaxMs: 0, intervalsMax: 0, exemplarsMax: 0, seriesMax: 0 },
     metricsDurationMaxMs: () => 0,
     tagValueBytesMax: () => 1_000_000,
+    endCutoff: { cutoffMs: 0, sinceMs: 0 },
     recentMs: 0,
     nowMs: () => 0,
     multitenancyEnabled,
@@ -209,6 +210,51 @@ t.test('trace by id: both versions, both forms, found, absent and partial', asyn
   t.same([...id.subarray(13)], [0, 0x0a, 0xbc]);
   t.equal(format, 'json');
   t.equal((await get('/api/traces/xyz')).statusCode, 400);
+});
+
+t.test('what is newer than query_end_cutoff is not asked for', async (t) => {
+  const asked: unknown[] = [];
+  const endCutoff = { cutoffMs: 60_000, sinceMs: 900_000 };
+  const { get } = setUp(false, {
+    endCutoff,
+    nowMs: () => 10_000_000_500,
+    querier: {
+      search: async ({ range }) => {
+        asked.push(range);
+        return Promise.resolve({ traces: [], hasMore: false, stats: NO_STATS, partial: [] });
+      },
+      tagNames: async ({ range }) => {
+        asked.push(range);
+        return Promise.resolve({ names: [['a']], inspectedBytes: 0, partial: [] });
+      },
+      metrics: async ({ startUnixNano, endUnixNano, stepNanos }) => {
+        asked.push([startUnixNano, endUnixNano, stepNanos].map((nanos) => Number(nanos) / 1e9));
+        return Promise.resolve({ series: [], isCut: false, stats: NO_STATS, partial: [] });
+      },
+    },
+  });
+  const since = { startSec: 9_999_100, endSec: 9_999_940 };
+  for (const [path, want] of [
+    ['search?q={}', since],
+    ['search?q={}&start=9999000&end=9999940', { startSec: 9_999_000, endSec: 9_999_940 }],
+    ['search?q={}&start=9999000&end=10000000', { startSec: 9_999_000, endSec: 9_999_940 }],
+    ['search?q={}&start=9999950&end=10000000', since],
+    ['v2/search/tags?scope=span', since],
+    ['v2/search/tags?scope=span&start=9999000&end=10000000', { startSec: 9_999_000, endSec: 9_999_940 }],
+    ['metrics/query_range?q={}|rate()&start=9999000&end=10000000&step=60', [9_998_940, 9_999_900, 60]],
+    ['metrics/query_range?q={}|rate()&start=9999990&end=10000000&step=60', [9_999_840, 9_999_900, 60]],
+    ['metrics/query_range?q={}|rate()&start=9999000&end=9999900&step=60', [9_998_940, 9_999_900, 60]],
+    ['metrics/query?q={}|rate()&start=9999000&end=10000000', [9_999_000, 9_999_940.5, 940.5]],
+    ['metrics/query?q={}|rate()&start=9999990&end=10000000', [9_999_930.5, 9_999_940.5, 10]],
+  ] as const) {
+    const { statusCode, body } = await get(`/api/${path}`);
+    t.equal(statusCode, 200, body);
+    t.same(asked.splice(0), [want], path);
+  }
+  // the frontend that asks for a part has cut it
+  const part = 'start=9999000&end=10000000&mode=recent&blockID=00000000-0000-4000-8000-000000000000';
+  await get(`/querier/api/search?q={}&${part}&startPage=0&pagesToSearch=1`);
+  t.same(asked, [{ startSec: 9_999_000, endSec: 10_000_000 }]);
 });
 
 t.test('tenants: each query is of one, and metrics know no others', async (t) => {

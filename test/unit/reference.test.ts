@@ -1,7 +1,7 @@
 // The generated pages of docs/reference are those of today's description, and tell truly which keys act.
 import { globSync, readFileSync } from 'node:fs';
 import t from 'tap';
-import { keysInEffect, referencePages } from '../docs/pages.ts';
+import { keysInEffect, keysNotNeeded, referencePages } from '../docs/pages.ts';
 import { allKeys } from '../docs/reference.ts';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
@@ -32,6 +32,13 @@ t.test('keys in effect: the code speaks of them, and of no others', (t) => {
     [...inEffect].filter((path) => !keys.some((key) => key.path === path)),
     [],
     'each is a key',
+  );
+  t.same(
+    [...keysNotNeeded().keys()].filter(
+      (path) => inEffect.has(path) || !keys.some((key) => key.path === path),
+    ),
+    [],
+    'test/docs/keys-not-needed.tsv: each is a key that has no effect',
   );
   const silent = keys.filter(({ path, property }) => inEffect.has(path) && !names.has(property));
   t.same(

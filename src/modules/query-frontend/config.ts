@@ -38,7 +38,7 @@ export const queryFrontendFields = {
     default_result_limit: int(20, 'limit if none given'),
     max_result_limit: int(262_144, 'upper limit (0 = off)'),
     max_duration: duration('168h', 'max end-start, 0 = off'),
-    query_backend_after: duration('15m', 'younger data only from ingesters'),
+    query_backend_after: duration('15m', 'where a range begins that query_end_cutoff has cut'),
     query_ingesters_until: duration('30m', 'older data only from backend'),
     ingester_shards: int(3, 'ingester sub-requests'),
     most_recent_shards: int(200, 'shards for most_recent ordering'),

@@ -1,11 +1,13 @@
 // What the query API reads, whichever protocol asks: parameters checked, a querier asked, what was read
 // counted. The forms of the answers are in *-response.ts.
+import { cutIntervals, cutSeconds, type EndCutoff } from '../../api/end-cutoff.ts';
 import { type MetricsLimits, parseInstantParams, parseRangeParams } from '../../api/metrics-params.ts';
 import {
   parseSearchParams,
   parseTraceParams,
   type SearchLimits,
   type SearchParams,
+  type SecondsRange,
   type UrlParams,
 } from '../../api/params.ts';
 import { parseSummaryParams } from '../../api/summary-params.ts';
@@ -51,6 +53,7 @@ export interface ReadsOptions {
   readonly tagValueBytesMax: (tenant: string) => number;
   /** Of a trace by id; 0 = no limit. */
   readonly traceBytesMax: (tenant: string) => number;
+  readonly endCutoff: EndCutoff;
   /** How far back recent spans are asked at all. */
   readonly recentMs: number;
   readonly nowMs: () => number;
@@ -160,7 +163,7 @@ export class Reads {
     const { isTagSearch, ...params } = parseSearchParams(call.params, limits);
     checkQuery(params.query);
     const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
-    const range = remainingRange(params);
+    const range = remainingRange({ ...params, range: this.beforeCutoff(params.range, call) });
     const asked = { ...partOf(call), tenant: call.tenant, ...params, range, spansPerSpanSet, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
     const form = { query: params.query, isTagSearch, order: params.order };
@@ -183,7 +186,10 @@ export class Reads {
   ): Promise<FoundMetrics> {
     const { querier } = this.options;
     const limits = this.metricsLimits(call.tenant);
-    const params = (isInstant ? parseInstantParams : parseRangeParams)(call.params, limits);
+    const given = (isInstant ? parseInstantParams : parseRangeParams)(call.params, limits);
+    // A part was cut by the frontend that asks for it.
+    const cutoffMs = call.part === undefined ? this.options.endCutoff.cutoffMs : 0;
+    const params = { ...given, ...cutIntervals(given, cutoffMs, limits.nowMs) };
     const form = { query: params.query, isInstant, seriesMax: params.seriesMax };
     const asked = { ...partOf(call), tenant: call.tenant, ...params, isInstant, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
@@ -260,13 +266,13 @@ export class Reads {
   }
 
   private async names<Found>(
-    { tenant, params: given, signal, seen, part }: ReadCall,
+    { tenant, params, signal, seen, part }: ReadCall,
     usualScopes: readonly TagScope[],
     form: (found: FoundNames, limit: number) => Found,
     onProgress: OnProgress<Found> | undefined,
   ): Promise<Found> {
-    const scopes = parseTagScope(given) ?? usualScopes;
-    const { filter, range, limit } = this.tagParams(given);
+    const scopes = parseTagScope(params) ?? usualScopes;
+    const { filter, range, limit } = this.tagParams({ params, part });
     const stored = scopes.filter((scope): scope is AttributeScope => scope !== 'intrinsic');
     const intrinsics = scopes.includes('intrinsic') ? [{ name: 'intrinsic', tags: INTRINSIC_TAGS }] : [];
     if (stored.length === 0 || filter.kind === 'none') {
@@ -293,12 +299,12 @@ export class Reads {
   }
 
   private async values<Found>(
-    { tenant, params: given, signal, seen, part }: ReadCall,
+    { tenant, params, signal, seen, part }: ReadCall,
     fields: readonly Field[],
     form: (found: FoundValues, limit: number) => Found,
     onProgress: OnProgress<Found> | undefined,
   ): Promise<Found> {
-    const { filter, range, limit } = this.tagParams(given);
+    const { filter, range, limit } = this.tagParams({ params, part });
     const known = this.keywords(fields, range.endSec);
     if (known !== undefined || fields.length === 0 || filter.kind === 'none') {
       return form({ types: known ?? [], inspectedBytes: 0, partial: [] }, limit);
@@ -334,10 +340,15 @@ export class Reads {
     return { ...metricsLimits, durationMaxMs, queryBytesMax: searchLimits.queryBytesMax, nowMs: nowMs() };
   }
 
-  private tagParams(given: UrlParams): TagParams {
+  private tagParams({ params: given, part }: Pick<ReadCall, 'params' | 'part'>): TagParams {
     const { searchLimits, nowMs } = this.options;
     const { durationMaxMs, queryBytesMax } = searchLimits;
-    return parseTagParams(given, { durationMaxMs, queryBytesMax, nowMs: nowMs() });
+    const params = parseTagParams(given, { durationMaxMs, queryBytesMax, nowMs: nowMs() });
+    return { ...params, range: this.beforeCutoff(params.range, { part }) };
+  }
+
+  private beforeCutoff(range: SecondsRange, { part }: Pick<ReadCall, 'part'>): SecondsRange {
+    return part === undefined ? cutSeconds(range, this.options.endCutoff, this.options.nowMs()) : range;
   }
 }
 
