@@ -20,7 +20,7 @@ export class PortStore implements TreeStore {
     this.port = port;
     port.on('message', (message: FromStoreThread) => this.received(message));
     port.on('close', () => {
-      if (this.port === port) this.detach();
+      if (this.port === port) this.disconnected();
     });
     // Nothing waits for an answer: nothing keeps the thread.
     port.unref();
@@ -81,6 +81,11 @@ export class PortStore implements TreeStore {
 
   async deleteFolder(prefix: string, signal?: AbortSignal): Promise<void> {
     await this.call({ op: 'deleteFolder', key: prefix }, signal);
+  }
+
+  /** The other side is gone. */
+  protected disconnected(): void {
+    this.detach();
   }
 
   private call(call: StoreCall, signal?: AbortSignal): Promise<unknown> {

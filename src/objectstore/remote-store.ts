@@ -13,6 +13,8 @@ export interface RemoteStoreOptions {
   readonly settings: BackendSettings;
   readonly logger: Logger;
   readonly metrics: BackendMetrics;
+  /** The code of the thread, in place of the usual one. */
+  readonly worker?: URL;
 }
 
 const RESTART_FIRST_MS = 100;
@@ -66,14 +68,18 @@ export class RemoteStore extends PortStore {
     await this.worker?.terminate();
   }
 
+  /** The end of the thread follows, and its cause. */
+  protected override disconnected(): void {}
+
   private tell(message: ToStoreWorker, transfer: MessagePort[] = []): void {
     this.worker?.postMessage(message, transfer);
   }
 
   /** @returns a promise that rejects when the thread ends. */
   private spawn(): Promise<never> {
-    const data: StoreWorkerData = { settings: this.options.settings };
-    const worker = new Worker(workerUrl('store-worker', import.meta.url), {
+    const { settings, worker: code } = this.options;
+    const data: StoreWorkerData = { settings };
+    const worker = new Worker(code ?? workerUrl('store-worker', import.meta.url), {
       workerData: data,
       name: 'objectstore',
     });
@@ -87,8 +93,9 @@ export class RemoteStore extends PortStore {
       worker.on('exit', () => {
         this.worker = undefined;
         this.cachedBytes = 0;
-        this.detach();
+        // First, as it tells why.
         reject(cause ?? new TempoError('unavailable', 'the thread of the object store ended'));
+        this.detach();
       });
     });
   }

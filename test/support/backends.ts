@@ -7,6 +7,7 @@ import type {
   BucketSettings,
   GcsSettings,
   S3Settings,
+  TlsClientSettings,
 } from '../../src/objectstore/settings.ts';
 
 type Common = Omit<BackendSettings, 'bucket'> & { readonly pageLength?: number };
@@ -21,6 +22,16 @@ const COMMON: Common = {
   cacheBytes: 1 << 24,
 };
 
+export const NO_TLS: TlsClientSettings = {
+  certPath: '',
+  keyPath: '',
+  caPath: '',
+  serverName: '',
+  skipVerify: false,
+  ciphers: '',
+  minVersion: '',
+};
+
 const S3: S3Settings = {
   kind: 's3',
   bucket: 'traces',
@@ -30,15 +41,7 @@ const S3: S3Settings = {
   secretKey: '',
   sessionToken: '',
   insecure: true,
-  tls: {
-    certPath: '',
-    keyPath: '',
-    caPath: '',
-    serverName: '',
-    skipVerify: false,
-    ciphers: '',
-    minVersion: '',
-  },
+  tls: NO_TLS,
   forcePathStyle: false,
   bucketLookup: 0,
   dualStack: false,

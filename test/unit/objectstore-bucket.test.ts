@@ -9,14 +9,18 @@ import { BucketStore, type BucketStoreOptions } from '../../src/objectstore/buck
 import { CachedStore } from '../../src/objectstore/cached-store.ts';
 import { kindOfStatus, networkFailure, retryAfterMs } from '../../src/objectstore/failures.ts';
 import { hedged } from '../../src/objectstore/hedge.ts';
+import { createBackendMetrics } from '../../src/objectstore/backend-metrics.ts';
 import { PortStore } from '../../src/objectstore/port-store.ts';
+import { RemoteStore } from '../../src/objectstore/remote-store.ts';
 import { Retrier } from '../../src/objectstore/retry.ts';
 import { renewing, s3Credentials } from '../../src/objectstore/s3-credentials.ts';
 import { endpointShape } from '../../src/objectstore/s3-endpoint.ts';
 import { serveStore } from '../../src/objectstore/serve-store.ts';
 import type { S3Settings } from '../../src/objectstore/settings.ts';
 import { uuidBounds } from '../../src/objectstore/uuid-ranges.ts';
-import { s3Backend } from '../support/backends.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { NO_TLS, s3Backend } from '../support/backends.ts';
 import { BucketError, MemoryBucket } from '../support/memory-bucket.ts';
 import { bytes, codeOf, holdContract } from '../support/object-store-suite.ts';
 
@@ -232,6 +236,48 @@ t.test('calls over a port: cancelled, and over when the other side is gone', asy
   const waiting = codeOf(near.read('k'));
   port2.close();
   t.equal(await waiting, 'unavailable');
+});
+
+t.test('the thread of the store: what it counts, and another one when it ends', async (t) => {
+  const metrics = new Metrics();
+  const remote = new RemoteStore({
+    settings: s3Backend({}),
+    logger: silentLogger,
+    metrics: createBackendMetrics(metrics),
+    worker: new URL('../support/crashing-store-worker.ts', import.meta.url),
+  });
+  t.teardown(() => remote.stop());
+  t.equal(remote.connect(), undefined, 'nobody is there yet');
+  t.equal(await codeOf(remote.read('k')), 'unavailable');
+  await remote.prepare();
+  await remote.write('k', bytes('x'));
+  const other = new PortStore();
+  other.attach(remote.connect()!);
+  t.teardown(() => other.detach());
+  t.same(await other.read('k'), bytes('x'), 'a port for another thread');
+  const text = await metrics.text();
+  t.match(text, 'tempodb_backend_request_duration_seconds_count{operation="GET",status_code="206"} 1');
+  t.match(text, 'tempodb_backend_hedged_roundtrips_total 1');
+  t.match(text, 'tempodb_backend_retries_total 2');
+  t.match(text, 'tempodb_backend_cache_bytes 5');
+  const restarted = new Promise<void>((resolve) => remote.onRestart(resolve));
+  remote.limitCache(0);
+  t.equal(await codeOf(remote.read('crash')), 'unavailable', 'what is under way fails');
+  t.equal(await codeOf(other.read('k')), 'unavailable');
+  await restarted;
+  await remote.write('k', bytes('y'));
+  other.attach(remote.connect()!);
+  t.same(await other.read('k'), bytes('y'));
+});
+
+t.test('a thread that cannot start is told as any other failure', async (t) => {
+  const remote = new RemoteStore({
+    settings: s3Backend({ tls: { ...NO_TLS, caPath: '/no/such/authority.pem' } }),
+    logger: silentLogger,
+    metrics: createBackendMetrics(new Metrics()),
+  });
+  t.teardown(() => remote.stop());
+  await t.rejects(remote.prepare(), { message: '/no/such/authority.pem' });
 });
 
 t.test('S3: what follows from the endpoint', (t) => {
