@@ -98,7 +98,7 @@ function s3Settings(s3: S3Config): S3Settings {
       caPath: s3.tlsCaPath,
       serverName: s3.tlsServerName,
       skipVerify: s3.tlsInsecureSkipVerify,
-      ciphers: cipherList('storage.trace.s3', suitesOf(s3)),
+      ciphers: ciphersOf(s3),
       minVersion: TLS_VERSIONS[s3.tlsMinVersion] ?? '',
     },
     forcePathStyle: s3.forcepathstyle,
@@ -112,11 +112,13 @@ function s3Settings(s3: S3Config): S3Settings {
   };
 }
 
-function suitesOf({ tlsCipherSuites }: S3Config): string[] {
-  return tlsCipherSuites
+/** Node's own where none are named. */
+function ciphersOf({ tlsCipherSuites }: S3Config): string {
+  const suites = tlsCipherSuites
     .split(',')
     .map((suite) => suite.trim())
     .filter((suite) => suite !== '');
+  return suites.length === 0 ? '' : cipherList('storage.trace.s3', suites);
 }
 
 function encryptionOf({

@@ -19,6 +19,8 @@ export type FailureKind =
   | 'throttled'
   /** No answer, or half of one. */
   | 'unreachable'
+  /** Its certificate is none of those that are trusted. */
+  | 'untrusted'
   /** An answer that says that the same may work later. */
   | 'busy'
   /** The caller gave up. */

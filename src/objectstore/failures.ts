@@ -11,6 +11,7 @@ const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
   clock: 'unavailable',
   throttled: 'unavailable',
   unreachable: 'unavailable',
+  untrusted: 'internal',
   busy: 'unavailable',
   cancelled: 'cancelled',
   refused: 'internal',
@@ -51,6 +52,8 @@ function advice(bucket: Bucket, action: Action, kind: FailureKind): string {
       return 'the store asks for fewer requests; it is tried again with longer pauses';
     case 'unreachable':
       return 'check the endpoint, the network, and TLS against plain HTTP (insecure)';
+    case 'untrusted':
+      return 'name its authority: tls_ca_path for S3, the environment variable NODE_EXTRA_CA_CERTS else';
     case 'busy':
       return 'the store cannot answer now; it is tried again';
     case 'range':
@@ -90,7 +93,7 @@ export function networkFailure(err: unknown): Failure | undefined {
       return { kind: 'unreachable', detail: networkText(at, code) };
     }
     if (/^(CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS_|ERR_SSL_)/.test(code)) {
-      return { kind: 'refused', detail: `${code}: ${at.message}` };
+      return { kind: 'untrusted', detail: `${code}: ${at.message}` };
     }
     if (at instanceof AggregateError) return networkFailure(at.errors[0]);
   }

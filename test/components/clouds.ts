@@ -45,9 +45,11 @@ async function s3Server(name: string, address: string, stop: () => Promise<void>
   return { name, address, stop, yaml };
 }
 
-export async function startMinio(folder: string): Promise<CloudServer> {
+/** @param certs a folder with the certificate and key of a server on HTTPS. */
+export async function startMinio(folder: string, certs = ''): Promise<CloudServer> {
   const address = `127.0.0.1:${await freePort()}`;
-  const { stop } = await startComponent('MINIO', ['server', '--address', address, folder], {
+  const args = ['server', '--address', address, ...(certs === '' ? [] : ['--certs-dir', certs]), folder];
+  const { stop } = await startComponent('MINIO', args, {
     env: {
       MINIO_ROOT_USER: S3_USER,
       MINIO_ROOT_PASSWORD: S3_PASSWORD,
@@ -56,6 +58,7 @@ export async function startMinio(folder: string): Promise<CloudServer> {
     },
     url: `http://${address}/minio/health/live`,
   });
+  if (certs !== '') return { name: 'minio', address, stop, yaml: '' };
   return s3Server('minio', address, stop);
 }
 

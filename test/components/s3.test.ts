@@ -5,7 +5,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import t from 'tap';
 import { GetObjectTaggingCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
-import { openTestStore, s3Backend, type S3Overrides } from '../support/backends.ts';
+import { NO_TLS, openTestStore, s3Backend, type S3Overrides } from '../support/backends.ts';
 import { freePort } from '../support/free-port.ts';
 import { holdContract } from '../support/object-store-suite.ts';
 import {
@@ -68,6 +68,38 @@ t.test('minio: SSE-S3, SSE-KMS, tags and metadata are kept with each object', as
       t.same(TagSet, [{ Key: 'team', Value: 'a b' }], name);
     }
   }
+});
+
+t.test('minio: over TLS, with an authority of its own, and a key of the customer', async (t) => {
+  const certs = path.join(scratch, 'certs');
+  fs.mkdirSync(certs);
+  fs.copyFileSync('test/certs/server.pem', path.join(certs, 'public.crt'));
+  fs.copyFileSync('test/certs/server.key', path.join(certs, 'private.key'));
+  const secured = await startMinio(path.join(scratch, 'secured'), certs);
+  t.teardown(() => secured.stop());
+  fs.mkdirSync(path.join(scratch, 'secured', BUCKET));
+  const caPath = 'test/certs/authority.pem';
+  const trusting = { insecure: false, tls: { ...NO_TLS, caPath } };
+  const store = await openTestStore(backend(secured, trusting));
+  await store.prepare();
+  const blind = await openTestStore(backend(secured, { insecure: false }));
+  await t.rejects(blind.prepare(), { message: /name its authority: tls_ca_path/ });
+  const skipping = { insecure: false, tls: { ...NO_TLS, skipVerify: true } };
+  await (await openTestStore(backend(secured, skipping))).prepare();
+  const key = Buffer.alloc(32, 3);
+  const sealed = await openTestStore(
+    backend(secured, { ...trusting, encryption: { type: 'SSE-C', key }, prefix: 'sealed' }),
+  );
+  const file = path.join(scratch, 'sealed');
+  fs.writeFileSync(file, Buffer.alloc(9 * 1024 * 1024, 'x'));
+  await sealed.write('small', Buffer.from('x'));
+  await sealed.writeFile('large', file);
+  await sealed.copy('small', 'copied');
+  t.equal((await sealed.read('copied')).length, 1);
+  t.equal((await sealed.readRange('large', 9_000_000, 5)).length, 5);
+  t.equal((await sealed.stat('large')).sizeBytes, 9 * 1024 * 1024);
+  const keyless = await openTestStore(backend(secured, { ...trusting, prefix: 'sealed' }));
+  await t.rejects(keyless.read('small'), { code: 'internal' }, 'nothing without the key');
 });
 
 t.test('minio: credentials of a shared file', async (t) => {

@@ -358,7 +358,7 @@ t.test('what errors of the network and statuses mean', (t) => {
   t.equal(networkFailure(coded('ECONNREFUSED'))?.kind, 'unreachable');
   t.equal(networkFailure(new Error('wrapped', { cause: coded('ECONNRESET') }))?.kind, 'unreachable');
   t.equal(networkFailure(new AggregateError([coded('ETIMEDOUT')]))?.kind, 'unreachable');
-  t.equal(networkFailure(coded('DEPTH_ZERO_SELF_SIGNED_CERT'))?.kind, 'refused');
+  t.equal(networkFailure(coded('DEPTH_ZERO_SELF_SIGNED_CERT'))?.kind, 'untrusted');
   t.equal(networkFailure(new DOMException('x', 'AbortError'))?.kind, 'cancelled');
   t.equal(networkFailure(new Error('x')), undefined);
   t.same([401, 403, 404, 416, 429, 500, 503, 400].map(kindOfStatus), [
