@@ -1,5 +1,6 @@
 // TraceQL metrics asked of the running server as Grafana asks: over HTTP, and as gRPC streams on both ports;
-// with the limits of the configuration, over a head, a block, and a block that is damaged.
+// with the limits of the configuration, over a head, a block, and a block that is damaged. And the searches
+// that its pages and older clients ask beside them.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -231,6 +232,79 @@ async function checkSummary(t: Test, tempo: RunningTempo, startSec: number): Pro
   t.match(failed, [{ spanCount: '4', errorSpanCount: '4', p50: quantile(26, 1 / 2) }, {}, {}]);
 }
 
+interface Found {
+  readonly traces: readonly {
+    readonly traceID: string;
+    readonly spanSets?: readonly {
+      readonly matched: number;
+      readonly spans: readonly { readonly name?: string; readonly attributes?: readonly KeyValue[] }[];
+    }[];
+  }[];
+}
+
+interface KeyValue {
+  readonly key: string;
+  readonly value: { readonly intValue?: string; readonly stringValue?: string };
+}
+
+/** The Structure tab of Traces Drilldown, and the searches by tags of Kiali and tempo-query. */
+async function checkSearches(t: Test, tempo: RunningTempo, startSec: number): Promise<void> {
+  const range = { start: String(startSec), end: String(startSec + RANGE_SEC) };
+  const json = async (path: string, params: Readonly<Record<string, string>>): Promise<unknown> => {
+    const response = await tempo.get(`${path}?${new URLSearchParams({ ...params, ...range }).toString()}`);
+    const text = await response.text();
+    if (response.status !== 200) throw new Error(`${path}: ${response.status} ${text}`);
+    return JSON.parse(text) as unknown;
+  };
+  const fields = 'status, resource.service.name, name, nestedSetParent, nestedSetLeft, nestedSetRight';
+  const q = `{ nestedSetParent < 0 && kind = server } &>> { kind != server } | select(${fields})`;
+  const { traces } = (await json('/api/search', { q, limit: '200', spss: '20' })) as Found;
+  t.equal(traces.length, TRACES);
+  const [set] = traces[0]!.spanSets!;
+  t.equal(set?.matched, 2, 'both sides');
+  const numbers = set!.spans.map(({ attributes = [] }) =>
+    ['nestedSetParent', 'nestedSetLeft', 'nestedSetRight'].map(
+      (name) => attributes.find(({ key }) => key === name)?.value.intValue,
+    ),
+  );
+  t.same(numbers.map((three) => three.join(' ')).toSorted(), ['-1 1 4', '1 2 3']);
+  const byTags = (await json('/api/search', {
+    tags: 'service.name=service-0 status.code=error',
+    limit: '200',
+    minDuration: '50ms',
+  })) as Found;
+  t.equal(byTags.traces.length, 4);
+  t.ok(byTags.traces.every(({ spanSets }) => spanSets === undefined));
+  const services = { tagValues: ['service-0', 'service-1', 'service-2'] };
+  t.match(await json('/api/search/tag/service.name/values', {}), services);
+  t.match(await json('/api/search/tags', {}), { tagNames: ['service.name'] });
+  for (const port of [tempo.ports.grpc, tempo.ports.http]) {
+    const client = new StreamingClient(`127.0.0.1:${port}`);
+    t.teardown(() => client.close());
+    const times = { start: startSec, end: startSec + RANGE_SEC };
+    const { messages, code } = await client.ask('Search', {
+      Query: q,
+      Limit: 200,
+      SpansPerSpanSet: 20,
+      ...times,
+    });
+    t.equal(code, 0);
+    const streamed = messages.flatMap((message) => (message['traces'] ?? []) as { traceID: string }[]);
+    t.same(
+      streamed.map(({ traceID }) => traceID).toSorted(),
+      traces.map(({ traceID }) => traceID).toSorted(),
+    );
+  }
+  const accept = { headers: { accept: 'application/protobuf' } };
+  const missing = await fetch(`${tempo.url}/api/v2/traces/${'f'.repeat(32)}`, accept);
+  t.equal(missing.status, 200);
+  const body = new Uint8Array(await missing.arrayBuffer());
+  t.same([...body.subarray(0, 2)], [0x0a, 0], 'a trace that is empty, and there');
+  const v1 = await fetch(`${tempo.url}/api/traces/${'f'.repeat(32)}`, accept);
+  t.equal(v1.status, 404);
+  await v1.body?.cancel();
+}
+
 t.setTimeout(120_000);
 
 await t.test('metrics queries of clients', { timeout: 120_000 }, async (t) => {
@@ -253,6 +327,7 @@ ingester: { complete_block_timeout: 1h }
       await checkExemplars(t, tempo, startSec);
       await checkStreams(t, tempo, startSec);
       await checkSummary(t, tempo, startSec);
+      await checkSearches(t, tempo, startSec);
     });
     if (where === 'head') await flush(tempo);
   }
