@@ -18,10 +18,12 @@ interface Answer {
 export interface S3Double {
   readonly endpoint: string;
   readonly objects: ReadonlyMap<string, Uint8Array>;
-  /** `METHOD /path` of each request that was answered otherwise than asked for by `failNext`. */
+  /** `METHOD /path` of each request that was not made to fail. */
   readonly seen: string[];
   /** The next requests with that method get this answer. */
   failNext(method: string, times: number, refusal: Refusal & { readonly retryAfter?: string }): void;
+  /** One request of so many gets 503, whatever it asks for; 0 = none. */
+  failEvery(requests: number): void;
   /** The next bodies end in the middle. */
   truncateNext(times: number): void;
   readonly stop: () => Promise<void>;
@@ -140,6 +142,8 @@ export async function startS3Double(): Promise<S3Double> {
   const seen: string[] = [];
   const failing = new Map<string, { left: number; answer: Answer }>();
   let truncated = 0;
+  let busyEvery = 0;
+  let count = 0;
   const server: Server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -149,6 +153,10 @@ export async function startS3Double(): Promise<S3Double> {
       if (planned !== undefined && planned.left > 0) {
         planned.left--;
         send(response, planned.answer, false);
+        return;
+      }
+      if (busyEvery > 0 && ++count % busyEvery === 0) {
+        send(response, failure({ status: 503, code: 'SlowDown' }), false);
         return;
       }
       seen.push(`${request.method} ${url.pathname}`);
@@ -168,6 +176,7 @@ export async function startS3Double(): Promise<S3Double> {
       const headers = retryAfter === undefined ? {} : { 'retry-after': retryAfter };
       failing.set(method, { left: times, answer: { ...failure(refusal), headers } });
     },
+    failEvery: (requests) => void (busyEvery = requests),
     truncateNext: (times) => void (truncated = times),
     stop: async () => {
       server.closeAllConnections();
