@@ -152,13 +152,15 @@ export interface ScanFailure {
   readonly message: string;
 }
 
-/** Found traces, packed: id i is at 16 i, its body ends at bodyEnds[i]. */
+/** Found traces, packed: id i is at 16 i, its body in a chunk from bodyStarts[i] to bodyEnds[i]. */
 export interface PackedTraces {
   readonly count: number;
   readonly ids: Uint8Array;
   readonly starts: BigInt64Array;
   readonly durations: BigInt64Array;
-  readonly bodies: Uint8Array;
+  readonly chunks: readonly Uint8Array[];
+  readonly bodyChunks: Int32Array;
+  readonly bodyStarts: Float64Array;
   readonly bodyEnds: Float64Array;
 }
 

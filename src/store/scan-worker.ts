@@ -100,7 +100,7 @@ function buffersOf(result: ScanResult): ArrayBuffer[] {
 function largeArrays(result: ScanResult): readonly (ArrayBufferView | undefined)[] {
   switch (result.kind) {
     case 'search':
-      return [result.found.bodies, result.found.ids];
+      return [...result.found.chunks, result.found.ids];
     case 'trace':
       return [result.trace];
     case 'finishMetrics':

@@ -7,7 +7,7 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
-import { firstFound, packFound } from '../../src/store/pack.ts';
+import { firstFound, packedBytes, packFound, unpackFound } from '../../src/store/pack.ts';
 import { Poller } from '../../src/store/poller.ts';
 import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
@@ -230,6 +230,40 @@ t.test('found traces: newest first, packed and told apart', (t) => {
   t.same([...packed.bodyEnds], [2, 9]);
   t.equal(packed.ids[15], 0x0b);
   t.equal(packed.starts[1], 3n);
+  t.end();
+});
+
+t.test('found traces in large buffers go as they are, little of one is copied', (t) => {
+  const KIB = 1 << 10;
+  const [full, sparse] = [new Uint8Array(100 * KIB), new Uint8Array(5000 * KIB)];
+  const trace = (traceId: string, json: Uint8Array) => {
+    json.fill(traceId.charCodeAt(0));
+    return { traceId, startUnixNano: 1n, durationNanos: 1n, json };
+  };
+  const found = [
+    trace('a', sparse.subarray(10, 10 + 900 * KIB)),
+    trace('b', full.subarray(50 * KIB)),
+    trace('c', sparse.subarray(1000 * KIB, 1900 * KIB)),
+    trace('d', full.subarray(KIB, 50 * KIB)),
+    trace('e', new Uint8Array(1)),
+    trace('f', new Uint8Array(3000 * KIB)),
+  ];
+  const packed = packFound(found, 'json');
+  t.same(
+    packed.chunks.map(({ length }) => length / KIB),
+    [100, 3000, 1024, 900 + 1 / KIB],
+    'two as they are, and what is left of the others in pieces',
+  );
+  t.ok(packed.chunks[0]!.buffer === full.buffer);
+  t.equal(
+    packedBytes(packed),
+    packed.chunks.reduce((sum, { length }) => sum + length, 0),
+  );
+  for (const [i, { traceId, body }] of unpackFound(packed).entries()) {
+    t.equal(traceId, found[i]!.traceId);
+    t.ok(Buffer.compare(body, found[i]!.json) === 0, traceId);
+  }
+  t.equal(packFound([], 'json').chunks.length, 0);
   t.end();
 });
 

@@ -7,7 +7,7 @@ import type {
   SearchQuery,
 } from '../../contracts/query.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
-import { type UnpackedTrace, unpackFound } from '../../store/pack.ts';
+import { packedBytes, type UnpackedTrace, unpackFound } from '../../store/pack.ts';
 import type { QueryInput, SearchJobResult } from '../../store/scan-job.ts';
 import { comparing, isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
 import { blockIdOf, type PlannedJob } from './plan.ts';
@@ -72,7 +72,7 @@ export class SearchMerge implements SearchProgress {
       for (const { traceId } of found) this.ids.add(traceId);
       const areNew = this.ids.size === before + found.length;
       this.traces = mergeFirst([this.traces, found], limit, order, areNew);
-      this.heldBytes += result.found.bodies.byteLength;
+      this.heldBytes += packedBytes(result.found);
       this.letGo();
     }
     this.hasMore ||= result.hasMore || (isCut && this.traces.length === limit);

@@ -31,8 +31,8 @@ export class LocalResultCache implements ResultCache {
   }
 
   set(key: string, result: SearchJobResult): void {
-    const { ids, starts, durations, bodies, bodyEnds } = result.found;
-    const arrays = [ids, starts, durations, bodies, bodyEnds];
+    const { ids, starts, durations, chunks, bodyChunks, bodyStarts, bodyEnds } = result.found;
+    const arrays = [ids, starts, durations, ...chunks, bodyChunks, bodyStarts, bodyEnds];
     const bytes = arrays.reduce((sum, { byteLength }) => sum + byteLength, ENTRY_BYTES + 2 * key.length);
     this.entries.set(key, result, bytes);
   }
