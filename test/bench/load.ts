@@ -43,6 +43,7 @@ export async function measureUnderLoad(
   await settle();
   const calm = await push(calmPart!, { ...target, spansPerSec });
   await settle();
+  for (const query of plan.queries) await askOnce(query, target, corpus, 0); // none is the first of its kind
   const untilMs = performance.now() + seconds * 1000;
   const alone = await ask(target, corpus, plan, () => performance.now() < untilMs);
   let isPushing = true;
@@ -53,14 +54,13 @@ export async function measureUnderLoad(
   return { server, calm, busy: await pushing, calmMs: alone.latencies, busyMs: beside.latencies, bad };
 }
 
-/** Asks the queries in turn. Each was asked once before, so that none is the first of its kind. */
+/** Asks the queries in turn. */
 async function ask(
   target: QueryTarget,
   corpus: Corpus,
   { queries, askers }: LoadPlan,
   isOn: () => boolean,
 ): Promise<{ readonly latencies: readonly number[]; readonly bad: number }> {
-  for (const query of queries) await askOnce(query, target, corpus, 0);
   const latencies: number[] = [];
   let bad = 0;
   let next = 0;

@@ -11,7 +11,7 @@ import { flush, spansOfTrace } from '../support/read-api.ts';
 import { startTempo } from '../support/server.ts';
 
 const ANSWER_MS_MAX = 5000;
-const RSS_GROWTH_MIB_MAX = 450;
+const RSS_GROWTH_MIB_MAX = 250;
 
 const deep = (open: string, inner: string, close: string, depth: number): string =>
   open.repeat(depth) + inner + close.repeat(depth);
