@@ -1,5 +1,5 @@
-// The write-ahead log under random work: pushes of all lengths through a small ring, blocks that come to
-// completion, disks that fail for a while, and kills at any moment. What was acknowledged and is in no block is
+// The write-ahead log under random work: pushes of all lengths through a small ring, blocks that become
+// complete, disks that fail for a while, and kills at any moment. What was acknowledged and is in no block is
 // read again, once; what is in a block is not.
 import * as fs from 'node:fs';
 import * as os from 'node:os';
@@ -48,7 +48,7 @@ interface Life {
   readonly images: Map<number, SharedArrayBuffer>;
   /** Frames that are in heads, by tenant, in order. */
   readonly heads: Map<string, Frame[]>;
-  fault: { readonly on: 'write' | 'sync'; readonly code: string } | undefined;
+  readonly disk: Disk;
   /** It was killed: what it goes on to do counts for nothing. */
   isOver: boolean;
 }
@@ -71,9 +71,13 @@ function aBody(id: number, bytes: number): Uint8Array {
   return body;
 }
 
-function failing(life: () => Life | undefined): LogFiles {
+interface Disk {
+  fault: { readonly on: 'write' | 'sync'; readonly code: string } | undefined;
+}
+
+function failing(disk: Disk): LogFiles {
   const fault = (on: 'write' | 'sync'): Error | undefined => {
-    const now = life()?.fault;
+    const now = disk.fault;
     return now?.on === on ? Object.assign(new Error(`${now.code}: injected`), { code: now.code }) : undefined;
   };
   return {
@@ -102,7 +106,7 @@ function failing(life: () => Life | undefined): LogFiles {
 
 async function begin(data: string, random: Random): Promise<Life> {
   const images = new Map<number, SharedArrayBuffer>();
-  let life: Life | undefined;
+  const disk: Disk = { fault: undefined };
   const opened = await openLog({
     path: data,
     sync: random(4) === 0 ? 'always' : 'never',
@@ -114,20 +118,19 @@ async function begin(data: string, random: Random): Promise<Life> {
     logger: silentLogger,
     metrics: new Metrics(),
     nowMs: Date.now,
-    files: failing(() => life),
+    files: failing(disk),
     handOver: (sequence, image) => images.set(sequence, image),
     isComplete: () => Promise.resolve(false),
   });
-  life = {
+  return {
     data,
     opened,
     reader: new RingReader(opened.memory, 0),
     images,
     heads: new Map(),
-    fault: undefined,
+    disk,
     isOver: false,
   };
-  return life;
 }
 
 /** What a builder takes in at the start. */
@@ -224,7 +227,7 @@ async function step(life: Life, model: Model, random: Random, work: Set<Promise<
     work.add(done);
   } else if (choice === 19) {
     const code = ['ENOSPC', 'EIO', 'EROFS'][random(3)]!;
-    life.fault = random(3) > 0 ? undefined : { on: random(2) === 0 ? 'write' : 'sync', code };
+    life.disk.fault = random(3) > 0 ? undefined : { on: random(2) === 0 ? 'write' : 'sync', code };
   }
   if (random(2) === 0) await turn();
   if (random(8) === 0) await pause(random(4));
@@ -263,7 +266,7 @@ t.test('a log under random work keeps what was acknowledged', async (t) => {
     const again = [...found].filter((id) => model.inBlocks.has(id));
     const wrong = { lost, again, twice: frames.length - found.size };
     t.strictSame(wrong, { lost: [], again: [], twice: 0 }, `round ${round}: ${found.size} frames`);
-    life.fault = undefined;
+    life.disk.fault = undefined;
     const old = life;
     const closing = (async () => {
       await Promise.all(work);
