@@ -10,7 +10,17 @@ import {
   createBlock,
   DEFAULT_DEDICATED_COLUMNS,
 } from '../../src/block/vparquet/create.ts';
-import { type Attribute, encodeTraces, type TestSpan, type Value } from './otlp.ts';
+import {
+  aResource,
+  aScope,
+  aTrace,
+  type Attribute,
+  encodeTraces,
+  hexId,
+  START_NANO,
+  type TestSpan,
+  type Value,
+} from './otlp.ts';
 
 export interface WrittenBlock {
   readonly meta: BlockMeta;
@@ -324,7 +334,7 @@ function traceRow(arrived: readonly TestSpan[], dedicated: readonly DedicatedCol
     TraceIDText: arrived[0]!.traceId.replace(/^0+/, ''),
     StartTimeUnixNano: start,
     EndTimeUnixNano: end,
-    DurationNano: end - start,
+    DurationNano: BigInt.asUintN(64, end - start),
     RootServiceName: root === undefined ? '' : serviceOf(root),
     RootSpanName: root?.name ?? '',
     ServiceStats: Object.fromEntries(stats),
@@ -402,4 +412,45 @@ export function everyColumn(n: number): Attribute[] {
     ['server.address', ''],
     ['http.route', `/r/${n}`],
   ];
+}
+
+/** Traces that use every column, some of whose spans come late: in the second request. */
+export function everyTrace(count: number): TestSpan[][] {
+  const resources = [
+    aResource('shop', [['cluster', 'c1'], ['pod', 5n], ['k8s.pod.name', 'p'], ...everyAttribute(1)]),
+    aResource('cart', [
+      ['namespace', 'n'],
+      ['service.name', 'second'],
+    ]),
+    { attributes: [['service.name', 7n]] as [string, bigint][], droppedAttributes: 4 },
+  ];
+  const scopes = [aScope(), { name: '', version: '', attributes: everyAttribute(2), droppedAttributes: 3 }];
+  const traces = Array.from({ length: count }, (_, id) =>
+    aTrace(id * 7919 + 1, (id % 9) + 1, (i) => ({
+      kind: i % 6,
+      status: { code: i % 3, message: i % 3 === 2 ? `broken ${i}` : '' },
+      traceState: i % 4 === 0 ? 'a=b' : '',
+      attributes: i % 5 === 4 ? [] : [...everyAttribute(i + id), ...everyColumn(i)],
+      droppedAttributes: i % 7 === 3 ? i : 0,
+      droppedEvents: i % 7 === 4 ? 2 : 0,
+      droppedLinks: i % 7 === 5 ? 3 : 0,
+      events: Array.from({ length: i % 3 }, (_, e) => ({
+        timeUnixNano: START_NANO + BigInt(e) * 1500n, // the first is before the span's start
+        name: `event ${e}`,
+        attributes: e === 0 ? [] : everyAttribute(e),
+        droppedAttributes: e,
+      })),
+      links: Array.from({ length: i % 4 === 1 ? 2 : 0 }, (_, l) => ({
+        traceId: 'ff'.repeat(16),
+        spanId: hexId(l + 1, 8),
+        traceState: l === 0 ? '' : 'c=d',
+        attributes: l === 0 ? everyAttribute(l) : [],
+        droppedAttributes: l,
+      })),
+      resource: resources[i % 3]!,
+      scope: scopes[i % 2]!,
+    })),
+  );
+  const spans = traces.flat();
+  return [spans.filter((_, i) => i % 3 !== 0), spans.filter((_, i) => i % 3 === 0)];
 }

@@ -12,7 +12,7 @@ import { createBlock } from '../../src/block/vparquet/create.ts';
 import { blockSchema } from '../../src/block/vparquet/schema.ts';
 import {
   everyAttribute,
-  everyColumn,
+  everyTrace,
   expectedRows,
   headOf,
   readRows,
@@ -32,47 +32,6 @@ import {
 
 function unhex(hex: string): Uint8Array {
   return Uint8Array.from(Buffer.from(hex, 'hex'));
-}
-
-/** Traces that use every column, some of whose spans come late. */
-function everyTrace(count: number): TestSpan[][] {
-  const resources = [
-    aResource('shop', [['cluster', 'c1'], ['pod', 5n], ['k8s.pod.name', 'p'], ...everyAttribute(1)]),
-    aResource('cart', [
-      ['namespace', 'n'],
-      ['service.name', 'second'],
-    ]),
-    { attributes: [['service.name', 7n]] as [string, bigint][], droppedAttributes: 4 },
-  ];
-  const scopes = [aScope(), { name: '', version: '', attributes: everyAttribute(2), droppedAttributes: 3 }];
-  const traces = Array.from({ length: count }, (_, id) =>
-    aTrace(id * 7919 + 1, (id % 9) + 1, (i) => ({
-      kind: i % 6,
-      status: { code: i % 3, message: i % 3 === 2 ? `broken ${i}` : '' },
-      traceState: i % 4 === 0 ? 'a=b' : '',
-      attributes: i % 5 === 4 ? [] : [...everyAttribute(i + id), ...everyColumn(i)],
-      droppedAttributes: i % 7 === 3 ? i : 0,
-      droppedEvents: i % 7 === 4 ? 2 : 0,
-      droppedLinks: i % 7 === 5 ? 3 : 0,
-      events: Array.from({ length: i % 3 }, (_, e) => ({
-        timeUnixNano: START_NANO + BigInt(e) * 1500n, // the first is before the span's start
-        name: `event ${e}`,
-        attributes: e === 0 ? [] : everyAttribute(e),
-        droppedAttributes: e,
-      })),
-      links: Array.from({ length: i % 4 === 1 ? 2 : 0 }, (_, l) => ({
-        traceId: 'ff'.repeat(16),
-        spanId: hexId(l + 1, 8),
-        traceState: l === 0 ? '' : 'c=d',
-        attributes: l === 0 ? everyAttribute(l) : [],
-        droppedAttributes: l,
-      })),
-      resource: resources[i % 3]!,
-      scope: scopes[i % 2]!,
-    })),
-  );
-  const spans = traces.flat();
-  return [spans.filter((_, i) => i % 3 !== 0), spans.filter((_, i) => i % 3 === 0)];
 }
 
 t.test('every column of every row', async (t) => {

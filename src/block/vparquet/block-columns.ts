@@ -92,7 +92,7 @@ export interface AttributeColumn {
 const WRAPPERS = new Set(['list', 'element', 'key_value', 'value']);
 
 /** The path of a leaf without the groups that only wrap lists and maps. */
-function columnName(leaf: Leaf): string {
+export function columnName(leaf: Leaf): string {
   return leaf.path.filter((part) => !WRAPPERS.has(part)).join('.');
 }
 
@@ -120,6 +120,11 @@ export class BlockColumns {
   /** Position of a column in each row group; undefined when the file does not have it. */
   ordinal(name: string): number | undefined {
     return this.ordinals.get(name);
+  }
+
+  /** All columns. */
+  get names(): readonly string[] {
+    return [...this.ordinals.keys()];
   }
 
   /** Those of all scopes. */

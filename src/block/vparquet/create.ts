@@ -6,9 +6,9 @@ import type { Compressor, Encoding } from '../../parquet/types.ts';
 import { ParquetFileWriter } from '../../parquet/file-writer.ts';
 import { zstdCompressor } from '../compression.ts';
 import type { HeadReader } from '../head/reader.ts';
-import { metaToBytes } from '../meta-json.ts';
-import { type BlockMeta, type DedicatedColumn, META_NAME } from '../meta.ts';
-import { BLOOM_DEFAULTS, bloomObjectName, type BloomOptions, TraceBloom } from '../trace-bloom.ts';
+import type { BlockMeta, DedicatedColumn } from '../meta.ts';
+import { BLOOM_DEFAULTS, type BloomOptions } from '../trace-bloom.ts';
+import { type BlockSink, BlockObjects } from './block-objects.ts';
 import { blockTimes } from './block-times.ts';
 import { canonicalResources, canonicalScopes } from './canonical.ts';
 import { type ColumnsContext, columnProducers, traceIdBytes } from './columns.ts';
@@ -24,19 +24,6 @@ import {
 } from './row-order.ts';
 import { blockSchema, type BlockSchema, type ColumnEncoding } from './schema.ts';
 import { buildTraceRows, type OddTraces } from './trace-rows.ts';
-
-/** One object of the block while it is written. */
-interface BlockObject {
-  /** Consumes the bytes before it returns: they are overwritten afterwards. */
-  write(bytes: Uint8Array): void;
-  /** Makes it durable. */
-  close(): void;
-}
-
-interface BlockSink {
-  /** @param name e.g. `data.parquet`, within the block. */
-  create(name: string): BlockObject;
-}
 
 export interface CreateOptions extends RowGroupLimits, PageLimits {
   readonly bloom: BloomOptions;
@@ -57,7 +44,7 @@ export interface CreateRequest {
   readonly odd?: OddTraces;
 }
 
-function defaultCreateOptions(): CreateOptions {
+export function defaultCreateOptions(): CreateOptions {
   return {
     rowGroupSpans: 200_000,
     rowGroupWireBytes: 64 * 1024 * 1024,
@@ -78,8 +65,9 @@ export const DEFAULT_DEDICATED_COLUMNS: readonly DedicatedColumn[] = [
 ].map((name) => ({ scope: 'span', name, type: 'string', options: [] }));
 
 const FORMAT = 'vParquet4';
-const CREATED_BY = 'tempo (typescript)';
-const ENCODINGS: Readonly<Record<ColumnEncoding, Encoding>> = {
+export const CREATED_BY = 'tempo (typescript)';
+/** The format's word for each. */
+export const ENCODINGS: Readonly<Record<ColumnEncoding, Encoding>> = {
   dictionary: 'RLE_DICTIONARY',
   delta: 'DELTA_BINARY_PACKED',
   bytes: 'DELTA_LENGTH_BYTE_ARRAY',
@@ -94,44 +82,24 @@ export function createBlock(request: CreateRequest): BlockMeta {
   const dedicatedColumns = usableDedicatedColumns(request.dedicatedColumns);
   const order = orderRows(head);
   const groups = cutRowGroups(head, order, options);
-  const bloom = new TraceBloom(head.traceCount, options.bloom);
-  const data = sink.create('data.parquet');
-  const writer = new RowGroupWriter(head, dedicatedColumns, options, (bytes) => data.write(bytes));
-  const lastIds: string[] = [];
+  const objects = new BlockObjects(sink, head.traceCount, options.bloom);
+  const writer = new RowGroupWriter(head, dedicatedColumns, options, objects.write);
   for (let g = 0; g + 1 < groups.length; g++) {
-    const ids = traceIdBytes(head, order.traces.subarray(groups[g], groups[g + 1]));
-    for (let at = 0; at < ids.length; at += 16) bloom.add(ids, at);
-    lastIds.push(Buffer.from(ids.subarray(ids.length - 16)).toString('base64'));
+    objects.rowGroup(traceIdBytes(head, order.traces.subarray(groups[g], groups[g + 1])));
     const { disconnected, rootless } = writer.write(order, groups[g], groups[g + 1]);
     if (request.odd === undefined) continue;
     request.odd.disconnected += disconnected;
     request.odd.rootless += rootless;
   }
-  const { sizeBytes, footerBytes } = writer.file.finish();
-  data.close();
-  const put = (name: string, bytes: Uint8Array): void => {
-    const object = sink.create(name);
-    object.write(bytes);
-    object.close();
-  };
-  for (let n = 0; n < bloom.shardCount; n++) put(bloomObjectName(n), bloom.shardBytes(n));
-  put('index', new TextEncoder().encode(JSON.stringify({ rowGroups: lastIds })));
-  const meta: BlockMeta = {
+  return objects.finish(writer.file.finish(), {
     format: FORMAT,
     blockId: request.blockId,
     tenantId: request.tenant,
     ...blockTimes(head, request.nowMs ?? Date.now()),
-    totalObjects: head.traceCount,
-    sizeBytes,
     compactionLevel: 0,
-    totalRecords: groups.length - 1,
-    bloomShards: bloom.shardCount,
-    footerSizeBytes: footerBytes,
     dedicatedColumns,
     replicationFactor: 0,
-  };
-  put(META_NAME, metaToBytes(meta));
-  return meta;
+  });
 }
 
 class RowGroupWriter {

@@ -215,6 +215,33 @@ export class GroupColumns {
     return out;
   }
 
+  /** The pages that hold rows [from, to) of a column, and its dictionary. Nothing of it is kept. */
+  async rowRange(
+    name: string,
+    from: number,
+    to: number,
+    signal?: AbortSignal,
+  ): Promise<{ readonly pages: ColumnPages; readonly dictionary: Dictionary | undefined }> {
+    const chunk = this.needed(name);
+    const whole = from === 0 && to === this.rowCount;
+    const [locations] = whole ? [undefined] : await this.locations([chunk], signal);
+    const runs = pageRuns(chunk, locations, consecutive(from, to), this.rowCount);
+    const { dictionaryPageOffset = chunk.dataPageOffset, dataPageOffset } = chunk;
+    const range: WantedRange = {
+      offset: dictionaryPageOffset,
+      length: dataPageOffset - dictionaryPageOffset,
+    };
+    const [page, ...parts] = await readRanges(
+      range.length > 0 ? [range, ...runs] : [NO_RANGE, ...runs],
+      (offset, length, abort) => this.read(offset, length, abort),
+      signal,
+    );
+    const pageParts = runs.map(({ firstRow }, i): PageRun => ({ bytes: parts[i], firstRow }));
+    const pages = new ColumnPages(chunk, pageParts, this.file.decompressors, true);
+    const dictionary = page.length > 0 ? readDictionary(chunk, page, this.file.decompressors) : undefined;
+    return { pages, dictionary };
+  }
+
   /** Which share of a column's pages holds these rows (ascending); 1 without an offset index. */
   async pageShare(name: string, rows: Int32Array, signal?: AbortSignal): Promise<number> {
     const [pages] = await this.locations([this.needed(name)], signal);
@@ -305,6 +332,12 @@ export class GroupColumns {
 
 interface RunRange extends WantedRange {
   readonly firstRow: number;
+}
+
+function consecutive(from: number, to: number): Int32Array {
+  const rows = new Int32Array(to - from);
+  for (let i = 0; i < rows.length; i++) rows[i] = from + i;
+  return rows;
 }
 
 /** The pages that hold the rows, neighbours joined. Without locations: all pages. */

@@ -29,7 +29,7 @@ import { ownedAttributes } from './owned-attributes.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
 import { spanDigests } from './span-digests.ts';
 import { storedPart } from './stored-vector.ts';
-import { TRACE_COLUMNS, writeTraces, type WrittenTraces } from './trace-writer.ts';
+import { type AttributeOrder, TRACE_COLUMNS, writeTraces, type WrittenTraces } from './trace-writer.ts';
 import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
 
 type RelationName = Parameters<SpanSource['relation']>[0];
@@ -264,12 +264,15 @@ export class RowGroupSource implements StoredSpans {
   async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     if (id.length !== ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
     const row = await findRow(this.group, id, signal);
-    return row < 0 ? undefined : (await this.writeRows(Int32Array.of(row), id, signal)).bytes;
+    return row < 0 ? undefined : (await this.writeRows(Int32Array.of(row), id, 'genericFirst', signal)).bytes;
   }
 
-  /** Some rows (ascending) as one OTLP TracesData. */
+  /**
+   * Some rows (ascending) as one OTLP TracesData from which another block is made: of a key that an owner has
+   * twice the same one keeps its column.
+   */
   async rowTraces(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
-    return (await this.writeRows(rows, await this.idsOf(rows, signal), signal)).bytes;
+    return (await this.writeRows(rows, await this.idsOf(rows, signal), 'ownFirst', signal)).bytes;
   }
 
   /** What was written stays in the cache: reading few rows costs almost as much as reading all. */
@@ -279,7 +282,12 @@ export class RowGroupSource implements StoredSpans {
     const kept = Array.from(rows, (row) => cache.get<Uint8Array>(key(row)));
     const missing = rows.filter((_, i) => kept[i] === undefined);
     if (missing.length > 0) {
-      const { bytes, ends } = await this.writeRows(missing, await this.idsOf(missing, signal), signal);
+      const { bytes, ends } = await this.writeRows(
+        missing,
+        await this.idsOf(missing, signal),
+        'genericFirst',
+        signal,
+      );
       let begin = 0;
       let next = 0;
       rows.forEach((row, i) => {
@@ -323,13 +331,18 @@ export class RowGroupSource implements StoredSpans {
     return some;
   }
 
-  private async writeRows(rows: Int32Array, ids: Uint8Array, signal?: AbortSignal): Promise<WrittenTraces> {
+  private async writeRows(
+    rows: Int32Array,
+    ids: Uint8Array,
+    order: AttributeOrder,
+    signal?: AbortSignal,
+  ): Promise<WrittenTraces> {
     const names = TRACE_COLUMNS.filter((name) => this.group.hasValues(name));
     for (const { column } of this.group.file.columns.allAttributeColumns()) {
       if (this.group.hasValues(column)) names.push(column);
     }
     const columns = await this.group.rows(names, rows, signal);
-    return writeTraces(columns, this.group.file.columns, ids);
+    return writeTraces(columns, this.group.file.columns, ids, order);
   }
 }
 

@@ -103,7 +103,12 @@ export interface PageLimits {
  * Pages of the row group [from, to): row, counted from `from`, that each begins with, and the row count
  * behind them.
  */
-export function cutPages(order: RowOrder, from: number, to: number, limits: PageLimits): Int32Array {
+export function cutPages(
+  order: Pick<RowOrder, 'spanStarts'>,
+  from: number,
+  to: number,
+  limits: PageLimits,
+): Int32Array {
   const starts = [0];
   let first = from;
   for (let row = from; row + 1 < to; row++) {

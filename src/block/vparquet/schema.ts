@@ -12,7 +12,7 @@ import type { BlockFormat } from '../meta.ts';
  */
 export type ColumnEncoding = 'dictionary' | 'delta' | 'bytes' | 'plain';
 
-interface ColumnSpec {
+export interface ColumnSpec {
   readonly leaf: Leaf;
   readonly encoding: ColumnEncoding;
   readonly compressed: boolean;

@@ -64,12 +64,20 @@ export interface WrittenTraces {
   readonly ends: readonly number[];
 }
 
+/** Which attributes of an owner come first: those without a column of their own (as in Tempo), or with. */
+export type AttributeOrder = 'genericFirst' | 'ownFirst';
+
 /**
  * Writes all rows that the columns hold, one behind the other.
  * @param ids the trace id of each, 16 bytes.
  */
-export function writeTraces(columns: Columns, bound: BlockColumns, ids: Uint8Array): WrittenTraces {
-  return new TraceWriter(columns, bound, ids).write();
+export function writeTraces(
+  columns: Columns,
+  bound: BlockColumns,
+  ids: Uint8Array,
+  order: AttributeOrder,
+): WrittenTraces {
+  return new TraceWriter(columns, bound, ids, order).write();
 }
 
 class TraceWriter {
@@ -85,17 +93,19 @@ class TraceWriter {
   private readonly event: OwnerAttributes;
   private readonly link: OwnerAttributes;
 
-  constructor(columns: Columns, bound: BlockColumns, ids: Uint8Array) {
+  constructor(columns: Columns, bound: BlockColumns, ids: Uint8Array, order: AttributeOrder) {
     for (const [name, rows] of columns) this.cursors.set(name, new RowCursor(rows));
     const spans = this.cursors.get(`${SPAN}SpanID`);
     if (spans === undefined) throw corrupt('a trace has no spans');
     this.ids = ids;
     this.spans = spans;
-    this.resource = new OwnerAttributes(this.cursors, bound, 'resource');
-    this.scope = new OwnerAttributes(this.cursors, bound, 'instrumentation');
-    this.span = new OwnerAttributes(this.cursors, bound, 'span');
-    this.event = new OwnerAttributes(this.cursors, bound, 'event');
-    this.link = new OwnerAttributes(this.cursors, bound, 'link');
+    const attributes = (scope: AttributeScope): OwnerAttributes =>
+      new OwnerAttributes(this.cursors, bound, scope, order);
+    this.resource = attributes('resource');
+    this.scope = attributes('instrumentation');
+    this.span = attributes('span');
+    this.event = attributes('event');
+    this.link = attributes('link');
   }
 
   write(): WrittenTraces {
@@ -276,7 +286,7 @@ interface OwnAttribute {
 const utf8 = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
 
-/** All attributes of the owners of one scope, in Tempo's order: generic, dedicated, static. */
+/** All attributes of the owners of one scope; those with columns of their own: dedicated, static. */
 class OwnerAttributes {
   private readonly key: RowCursor | undefined;
   private readonly isArray: RowCursor | undefined;
@@ -289,8 +299,15 @@ class OwnerAttributes {
   private readonly areMessages: boolean;
   private readonly own: readonly OwnAttribute[];
   private readonly depth: number;
+  private readonly order: AttributeOrder;
 
-  constructor(cursors: ReadonlyMap<string, RowCursor>, bound: BlockColumns, scope: AttributeScope) {
+  constructor(
+    cursors: ReadonlyMap<string, RowCursor>,
+    bound: BlockColumns,
+    scope: AttributeScope,
+    order: AttributeOrder,
+  ) {
+    this.order = order;
     const generic = (name: string): RowCursor | undefined =>
       cursors.get(`${SCOPE_PREFIX[scope]}Attrs.${name}`);
     this.depth = OWNER_DEPTH[SCOPE_OWNER[scope]];
@@ -318,12 +335,15 @@ class OwnerAttributes {
 
   /** Takes the entries of one owner and writes its attributes as field `tag`. */
   write(w: ByteWriter, tag: number): void {
-    const { key, depth } = this;
+    const { key, depth, order } = this;
+    // of the first value of a key a column is made, but of service.name of the last one
+    const isFirst = ({ emptyIsAbsent }: OwnAttribute): boolean => order === 'ownFirst' && !emptyIsAbsent;
+    for (const attribute of this.own) if (isFirst(attribute)) this.single(w, tag, attribute);
     if (key !== undefined) {
       do this.generic(w, tag, key);
       while (key.nextRepetition() > depth);
     }
-    for (const attribute of this.own) this.single(w, tag, attribute);
+    for (const attribute of this.own) if (!isFirst(attribute)) this.single(w, tag, attribute);
   }
 
   private generic(w: ByteWriter, tag: number, key: RowCursor): void {

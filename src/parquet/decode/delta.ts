@@ -257,6 +257,7 @@ export function decodeDelta64Exact(
   const stop = (at + count) * 2;
   out[o++] = low;
   out[o++] = high;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const { miniblocks, perMiniblock } = reader;
   while (o < stop) {
     reader.zigzag();
@@ -268,9 +269,22 @@ export function decodeDelta64Exact(
       const n = Math.min(perMiniblock, (stop - o) / 2);
       const from = reader.miniblock(width, n);
       const lowWidth = Math.min(32, width);
+      const isNarrow = width <= 49 && from + ((n * width) >>> 3) + 8 <= bytes.length;
+      const lowMask = (1 << Math.min(24, width)) - 1;
+      const highMask = width > 24 ? (1 << (width - 24)) - 1 : 0;
       for (let i = 0, bit = 0; i < n; i++, bit += width) {
-        const packedLow = bitsAt(bytes, from, bit, lowWidth);
-        const packedHigh = width > 32 ? bitsAt(bytes, from, bit + 32, width - 32) : 0;
+        let packedLow: number;
+        let packedHigh = 0;
+        if (isNarrow) {
+          const p = from + (bit >>> 3);
+          const shift = bit & 7;
+          const above = (view.getUint32(p + 3, true) >>> shift) & highMask;
+          packedLow = (((view.getUint32(p, true) >>> shift) & lowMask) | (above << 24)) >>> 0;
+          packedHigh = above >>> 8;
+        } else {
+          packedLow = bitsAt(bytes, from, bit, lowWidth);
+          if (width > 32) packedHigh = bitsAt(bytes, from, bit + 32, width - 32);
+        }
         const sum = (low >>> 0) + (minLow >>> 0) + packedLow;
         low = (sum % TWO32) | 0;
         high = (high + minHigh + packedHigh + Math.floor(sum / TWO32)) | 0;

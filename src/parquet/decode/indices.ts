@@ -62,11 +62,33 @@ export function decodeIndices(
     readRunHeader(bytes, end, width, run);
     const n = Math.min(run.count, last - o);
     if (run.packed) {
-      unpack(bytes, view, run.pos, width, n, out, o);
+      if (width === 3 && out instanceof Uint8Array) unpackLevels(bytes, run.pos, n, out, o);
+      else unpack(bytes, view, run.pos, width, n, out, o);
       run.pos += (run.count >>> 3) * width;
     } else out.fill(run.value, o, o + n);
     o += n;
   }
+}
+
+/** As `unpack`, of values of 3 bits, which most levels are. */
+function unpackLevels(bytes: Uint8Array, start: number, count: number, out: Uint8Array, at: number): void {
+  const whole = Math.min(count >>> 3, Math.floor((bytes.length - start) / 3));
+  let p = start;
+  let o = at;
+  for (let group = 0; group < whole; group++) {
+    const word = bytes[p] | (bytes[p + 1] << 8) | (bytes[p + 2] << 16);
+    p += 3;
+    out[o] = word & 7;
+    out[o + 1] = (word >>> 3) & 7;
+    out[o + 2] = (word >>> 6) & 7;
+    out[o + 3] = (word >>> 9) & 7;
+    out[o + 4] = (word >>> 12) & 7;
+    out[o + 5] = (word >>> 15) & 7;
+    out[o + 6] = (word >>> 18) & 7;
+    out[o + 7] = word >>> 21;
+    o += 8;
+  }
+  for (let i = whole * 8; i < count; i++) out[at + i] = packedAt(bytes, start, 3, i);
 }
 
 function unpack(

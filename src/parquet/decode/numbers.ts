@@ -94,7 +94,8 @@ function decodeFast(
   return true;
 }
 
-function indices({ bytes, start, end }: ByteRange, count: number, size: number): Int32Array {
+/** Indices of a page into a dictionary of `size`. */
+export function indices({ bytes, start, end }: ByteRange, count: number, size: number): Int32Array {
   if (start >= end) throw corrupt('a page has no indices');
   const ids = new Int32Array(count);
   decodeIndices(bytes, start + 1, end, bytes[start], count, ids, 0);
@@ -156,7 +157,8 @@ function plain64(words: Int32Array, count: number, out: Float64Array, at: number
   return widest < EXACT_HIGH;
 }
 
-function plainExact(range: ByteRange, count: number, out: Int32Array, at: number): void {
+/** 8-byte values as word pairs. */
+export function plainExact(range: ByteRange, count: number, out: Int32Array, at: number): void {
   out.set(new Int32Array(aligned(range, count * 8)), at * 2);
 }
 

@@ -1,0 +1,238 @@
+// Merges blocks of one tenant into one: rows in the order of their trace ids, a row group at a time, one
+// column of it after the other. Rows are copied as they are; only traces that lie in several inputs are made
+// anew. Runs in a worker thread; files are made by the sink it is given.
+import { crc32 } from 'node:zlib';
+import { TempoError } from '../../lib/errors.ts';
+import { IntList } from '../../lib/int-list.ts';
+import { ParquetFileWriter } from '../../parquet/file-writer.ts';
+import type { Decompressors } from '../../parquet/types.ts';
+import type { Entries } from '../../parquet/values.ts';
+import type { BlockFormat, BlockMeta } from '../meta.ts';
+import { BlockObjects, type BlockSink } from '../vparquet/block-objects.ts';
+import { CREATED_BY, type CreateOptions, defaultCreateOptions, ENCODINGS } from '../vparquet/create.ts';
+import type { Block } from '../vparquet/open.ts';
+import { cutPages } from '../vparquet/row-order.ts';
+import { blockSchema } from '../vparquet/schema.ts';
+import { gatherDefinition, gatherEntries, gatherValues, type RowRuns } from './gather.ts';
+import { type MergedRows, mergeRows } from './merge-rows.ts';
+import { type PartColumn, PartColumns } from './part-columns.ts';
+import { type CombineResult, combineShared } from './shared-traces.ts';
+import { type PlannedColumn, planColumns, type Structure } from './structure.ts';
+
+export interface CompactRequest {
+  /** Of one tenant, format, replication factor and list of dedicated columns; at least one. */
+  readonly inputs: readonly Block[];
+  readonly blockId: string;
+  readonly options?: Partial<CreateOptions>;
+  readonly decompressors: Decompressors;
+  /** Most wire bytes of a trace whose parts are brought together; 0 = any. */
+  readonly traceBytesMax: number;
+  readonly sink: BlockSink;
+  readonly signal?: AbortSignal;
+}
+
+export interface CompactResult extends CombineResult {
+  readonly meta: BlockMeta;
+  /** Of the new block. */
+  readonly spans: number;
+}
+
+/** Returns when all objects are durable. After an error the block has no meta.json. */
+export async function compactBlocks(request: CompactRequest): Promise<CompactResult> {
+  const { inputs, sink, signal } = request;
+  const metas = inputs.map(({ meta }) => meta);
+  checkAlike(metas);
+  const [first] = metas;
+  const options = { ...defaultCreateOptions(), ...request.options };
+  const schema = blockSchema(first.format as BlockFormat);
+  const traces = metas.reduce((sum, { totalObjects }) => sum + totalObjects, 0);
+  const objects = new BlockObjects(sink, traces, options.bloom);
+  const file = new ParquetFileWriter(schema.root, CREATED_BY, objects.write, crc32);
+  const columns = planColumns(schema);
+  checkNothingIsLost(inputs, columns);
+  const total = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
+  let spans = 0;
+  const limits = { rowGroupSpans: options.rowGroupSpans, rowGroupBytes: options.rowGroupWireBytes };
+  for await (const rows of mergeRows(inputs, limits, signal)) {
+    const combined = await combineShared(rows, {
+      like: first,
+      create: options,
+      decompressors: request.decompressors,
+      traceBytesMax: request.traceBytesMax,
+      signal,
+    });
+    for (const key of Object.keys(total) as (keyof CombineResult)[]) total[key] += combined[key];
+    objects.rowGroup(rows.ids);
+    spans += await new RowGroupCopy(rows, columns, file, options, signal).write();
+  }
+  const meta = objects.finish(file.finish(), {
+    format: first.format,
+    blockId: request.blockId,
+    tenantId: first.tenantId,
+    startSec: Math.min(...metas.map(({ startSec }) => startSec)),
+    endSec: Math.max(...metas.map(({ endSec }) => endSec)),
+    compactionLevel: Math.max(...metas.map(({ compactionLevel }) => compactionLevel)) + 1,
+    dedicatedColumns: first.dedicatedColumns,
+    replicationFactor: first.replicationFactor,
+  });
+  return { meta, spans, ...total };
+}
+
+function checkAlike(metas: readonly BlockMeta[]): void {
+  const [first] = metas;
+  if (first === undefined) throw new Error('nothing to compact');
+  const dedicated = JSON.stringify(first.dedicatedColumns);
+  for (const meta of metas) {
+    const isAlike =
+      meta.tenantId === first.tenantId &&
+      meta.format === first.format &&
+      meta.replicationFactor === first.replicationFactor &&
+      JSON.stringify(meta.dedicatedColumns) === dedicated;
+    if (isAlike) continue;
+    throw new TempoError('invalid_argument', `blocks ${first.blockId} and ${meta.blockId} are not alike`);
+  }
+}
+
+/** A column with values that the new block would not have is a reason not to compact. */
+function checkNothingIsLost(inputs: readonly Block[], columns: readonly PlannedColumn[]): void {
+  const known = new Set(columns.map(({ name }) => name));
+  for (const { rowGroups, meta } of inputs) {
+    for (const { group } of rowGroups) {
+      const lost = group.file.columns.names.find((name) => !known.has(name) && group.hasValues(name));
+      if (lost === undefined) continue;
+      throw new TempoError('unimplemented', `block ${meta.blockId}: column ${lost} cannot be written`);
+    }
+  }
+}
+
+interface Levels {
+  readonly entries: Entries;
+  readonly definition: Uint8Array | number;
+}
+
+const SPAN_ID = 'rs.ss.Spans.SpanID';
+
+/** One row group of the new block. */
+class RowGroupCopy {
+  private readonly columns: readonly PlannedColumn[];
+  private readonly file: ParquetFileWriter;
+  private readonly options: CreateOptions;
+  private readonly signal: AbortSignal | undefined;
+  private readonly parts: readonly PartColumns[];
+  private readonly rows: MergedRows;
+  private readonly runs: RowRuns;
+  private readonly entries = new Map<Structure, Entries>();
+  /** Of the anchors, so that columns without values share what is made of them. */
+  private readonly shared = new Map<Structure, Levels>();
+
+  constructor(
+    rows: MergedRows,
+    columns: readonly PlannedColumn[],
+    file: ParquetFileWriter,
+    options: CreateOptions,
+    signal: AbortSignal | undefined,
+  ) {
+    this.rows = rows;
+    this.columns = columns;
+    this.file = file;
+    this.options = options;
+    this.signal = signal;
+    this.parts = rows.parts.map((part) => new PartColumns(part, this.listsOf, signal));
+    this.runs = runsOf(rows, options);
+  }
+
+  /** @returns how many spans it has. */
+  async write(): Promise<number> {
+    this.file.beginRowGroup(this.runs.pageRows);
+    let spans = 0;
+    for (const column of this.columns) {
+      this.signal?.throwIfAborted();
+      const values = await this.column(column);
+      if (column.name === SPAN_ID) spans = values;
+    }
+    const wanted = this.rows.spans.reduce((sum, count) => sum + count, 0);
+    if (spans !== wanted) {
+      throw new TempoError('internal', `a row group has ${spans} spans in place of ${wanted}`);
+    }
+    return spans;
+  }
+
+  /** @returns how many values were written. */
+  private async column(column: PlannedColumn): Promise<number> {
+    const { leaf, encoding, compressed } = column;
+    const parts: PartColumn[] = [];
+    for (const part of this.parts) parts.push(await part.column(column));
+    const { entries, definition } = this.levels(column, parts);
+    const values = gatherValues(parts, this.runs, leaf, encoding === 'dictionary');
+    const written = this.file.column({
+      leaf,
+      encoding: values.kind === 'packed' ? 'DELTA_LENGTH_BYTE_ARRAY' : ENCODINGS[encoding],
+      compressor: compressed ? this.options.compressor : undefined,
+      packLevels: leaf.maxRepetition > 0,
+      entries,
+      definition,
+      values,
+    });
+    return written.valueCount - written.nullCount;
+  }
+
+  private levels({ structure, name }: PlannedColumn, parts: readonly PartColumn[]): Levels {
+    if (parts.every(({ values }) => values === undefined)) {
+      const shared = this.shared.get(this.nearest(structure));
+      if (shared !== undefined) return shared;
+    }
+    const lists = this.listsOf(structure);
+    let entries = this.entries.get(lists);
+    if (entries === undefined) this.entries.set(lists, (entries = gatherEntries(parts, this.runs)));
+    const levels = { entries, definition: gatherDefinition(parts, this.runs, entries.count) };
+    if (name === structure.anchor) this.shared.set(structure, levels);
+    return levels;
+  }
+
+  /**
+   * The list whose entries a list has: its own, or where it has one entry for each of those around it, theirs.
+   * Attributes have one value each but where there are arrays.
+   */
+  private readonly listsOf = (structure: Structure): Structure => {
+    let lists = structure;
+    while (lists.parent?.parent !== undefined) {
+      const { anchor, parent } = lists;
+      const isSame = (part: PartColumns): boolean =>
+        part.entryCount(anchor) === part.entryCount(parent.anchor);
+      if (!this.parts.every(isSame)) break;
+      lists = parent;
+    }
+    return lists;
+  };
+
+  /** The innermost list around that has elements. */
+  private nearest(structure: Structure): Structure {
+    let nearest = structure;
+    while (nearest.parent !== undefined && !this.parts.some((part) => part.hasValues(nearest.anchor))) {
+      nearest = nearest.parent;
+    }
+    return nearest;
+  }
+}
+
+/** The runs of neighbouring rows, and where pages begin. */
+function runsOf({ parts, part, row, spans }: MergedRows, options: CreateOptions): RowRuns {
+  const runs = { part: new IntList(), row: new IntList(), length: new IntList() };
+  const spanStarts = new Int32Array(part.length + 1);
+  let from = 0;
+  for (let i = 0; i < part.length; i++) {
+    spanStarts[i + 1] = spanStarts[i] + spans[i];
+    const isLast = i + 1 === part.length || part[i + 1] !== part[i] || row[i + 1] !== row[i] + 1;
+    if (!isLast) continue;
+    runs.part.push(part[from]);
+    runs.row.push(row[from] - parts[part[from]].from);
+    runs.length.push(i + 1 - from);
+    from = i + 1;
+  }
+  return {
+    part: runs.part.view(),
+    row: runs.row.view(),
+    length: runs.length.view(),
+    pageRows: cutPages({ spanStarts }, 0, part.length, options),
+  };
+}

@@ -1,0 +1,126 @@
+// Compaction: the block that comes out of several has the rows of a block made of all their spans at once.
+import t, { type Test } from 'tap';
+import { bloomMayHave, bloomShardOf } from '../../src/block/trace-bloom.ts';
+import { everyTrace, expectedRows, readRows, type Row, writeBlock } from '../support/block-rows.ts';
+import { compactWritten } from '../support/compacting.ts';
+import { Chance } from '../support/fuzz.ts';
+import { aSpan, aTrace, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
+import { randomSpans } from '../support/random-spans.ts';
+
+const SEED = Number(process.env['FUZZ_SEED'] ?? 20251125);
+const ROUNDS = 25;
+
+/** Comparing rows as trees takes long: only those that differ are. */
+function sameRows(t: Test, got: readonly Row[], want: readonly Row[], name: string): void {
+  const other = want.findIndex((row, i) => JSON.stringify(row) !== JSON.stringify(got[i]));
+  if (other >= 0) t.strictSame(got[other], want[other], `${name}: row ${other}`);
+  t.equal(got.length, want.length, name);
+}
+
+function ids(rows: readonly Row[]): unknown[] {
+  return rows.map((row) => row['TraceID']);
+}
+
+t.test('traces of one input each', async (t) => {
+  const spans = everyTrace(24).flat();
+  const want = expectedRows(spans);
+  const part = (n: number): TestSpan[] =>
+    spans.filter(({ traceId }) => Number.parseInt(traceId.slice(-4), 16) % 3 === n);
+  const cases = [
+    { name: 'as they are', input: {}, output: {}, groups: 1 },
+    { name: 'inputs of many row groups', input: { rowGroupSpans: 15, pageRows: 2 }, output: {}, groups: 1 },
+    {
+      name: 'many row groups',
+      input: { pageRows: 3 },
+      output: { rowGroupSpans: 40, pageRows: 2 },
+      groups: 3,
+    },
+    {
+      name: 'small row groups all over',
+      input: { rowGroupSpans: 12, pageRows: 1 },
+      output: { rowGroupSpans: 20 },
+    },
+  ];
+  for (const { name, input, output, groups } of cases) {
+    const inputs = [0, 1, 2].map((n) => writeBlock([part(n)], input));
+    const { meta, objects, result } = await compactWritten(inputs, output);
+    t.strictSame(await readRows({ meta, objects }), want, name);
+    if (groups !== undefined) t.equal(meta.totalRecords, groups, name);
+    t.equal(meta.totalObjects, 24);
+    t.equal(meta.compactionLevel, 1);
+    t.strictSame(result.meta.startSec, Math.min(...inputs.map((block) => block.meta.startSec)));
+    t.strictSame(result.meta.endSec, Math.max(...inputs.map((block) => block.meta.endSec)));
+    t.match(result, { spans: spans.length, combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 });
+    for (const row of want) {
+      const id = Uint8Array.from(Buffer.from(row['TraceID'] as string, 'hex'));
+      t.ok(bloomMayHave(objects.get(`bloom-${bloomShardOf(id, meta.bloomShards)}`)!, id));
+    }
+    t.equal([...objects.keys()].at(-1), 'meta.json');
+  }
+});
+
+t.test('traces that are split, and spans that are there twice', async (t) => {
+  const [early, late] = everyTrace(20);
+  const all = [...early!, ...late!];
+  const halves = await compactWritten([writeBlock([early!]), writeBlock([late!])]);
+  sameRows(t, await readRows(halves), expectedRows(all), 'halves');
+  t.equal(halves.result.duplicateSpans, 0);
+  t.ok(halves.result.combined > 5);
+  const copies = await compactWritten([writeBlock([all]), writeBlock([all]), writeBlock([all])]);
+  sameRows(t, await readRows(copies), expectedRows(all), 'three copies');
+  t.match(copies.result, { combined: 0, duplicateSpans: 2 * all.length, spans: all.length });
+  const overlapping = await compactWritten([writeBlock([early!]), writeBlock([all]), writeBlock([late!])], {
+    rowGroupSpans: 50,
+  });
+  sameRows(t, await readRows(overlapping), expectedRows(all), 'overlapping');
+  const again = await compactWritten([overlapping, halves, copies]);
+  sameRows(t, await readRows(again), expectedRows(all), 'compacted blocks');
+  t.equal(again.meta.compactionLevel, 2);
+});
+
+t.test('by chance', async (t) => {
+  t.comment(`FUZZ_SEED=${SEED}`);
+  const chance = new Chance(SEED);
+  for (let round = 0; round < ROUNDS; round++) {
+    const spans = randomSpans(chance, 1 + chance.below(12));
+    const count = 2 + chance.below(4);
+    const parts: TestSpan[][] = Array.from({ length: count }, () => []);
+    const byTrace = chance.once(2);
+    for (const span of spans) {
+      const of = byTrace ? Number.parseInt(span.traceId.slice(-4), 16) % count : chance.below(count);
+      parts[of]!.push(span);
+      if (chance.once(10)) parts[chance.below(count)]!.push(span);
+    }
+    const limits = () => ({
+      rowGroupSpans: 1 + chance.below(40),
+      pageRows: 1 + chance.below(4),
+      pageSpans: 9,
+    });
+    const inputs = parts.filter((part) => part.length > 0).map((part) => writeBlock([part], limits()));
+    const { meta, objects } = await compactWritten(inputs, limits());
+    const want = expectedRows(inputs.length === 0 ? [] : parts.flat());
+    sameRows(t, await readRows({ meta, objects }), want, `round ${round}`);
+  }
+});
+
+t.test('a trace that grows too large keeps its largest part', async (t) => {
+  const small = aTrace(1, 3);
+  const large = aTrace(2, 30);
+  const more = large.map((span, i) => ({ ...span, spanId: hexId(1000 + i, 8) })).slice(0, 20);
+  const { result, ...block } = await compactWritten(
+    [writeBlock([[...small, ...more]]), writeBlock([large])],
+    {},
+    2000,
+  );
+  t.match(result, { cutTraces: 1, cutSpans: 20, combined: 0 });
+  sameRows(t, await readRows(block), expectedRows([...small, ...large]), 'rows');
+  t.strictSame(ids(await readRows(block)), ids(expectedRows([...small, ...large])));
+});
+
+t.test('blocks that are not alike', async (t) => {
+  const block = writeBlock([[aSpan({ startUnixNano: START_NANO })]]);
+  const other = { ...block, meta: { ...block.meta, replicationFactor: 1 } };
+  await t.rejects(compactWritten([block, other]), { code: 'invalid_argument' });
+  const damaged = { ...block, meta: { ...block.meta, format: 'vParquet3' } };
+  await t.rejects(compactWritten([damaged, damaged]), { code: 'unimplemented' });
+});
