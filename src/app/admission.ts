@@ -71,6 +71,12 @@ export class Admission {
     }
   }
 
+  /** Why work that can wait should not begin, if it writes so much; undefined = it may. */
+  upkeepRefusal(sizeBytes: number): string | undefined {
+    if (this.#memory.pressure !== 'calm') return 'memory is short';
+    return this.#disk.hasRoom(sizeBytes) ? undefined : 'the disk has no room for another block';
+  }
+
   stop(): void {
     this.#memory.stop();
     this.#disk.stop();

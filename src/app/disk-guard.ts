@@ -94,6 +94,11 @@ export class DiskGuard {
     return undefined;
   }
 
+  /** False when so much more would leave less than what is kept free. */
+  hasRoom(sizeBytes: number): boolean {
+    return this.#disks.every((disk) => disk.freeBytes - sizeBytes >= disk.minFreeBytes);
+  }
+
   #lookAt(disk: Disk): void {
     try {
       disk.set(this.#look(disk.path));

@@ -11,12 +11,13 @@ const NEEDS = {
   querier: ['store', 'ingester'],
   'query-frontend': ['querier'],
   distributor: ['ingester'],
+  compactor: ['store'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
 export type ModuleName = keyof typeof NEEDS;
 
 const TARGETS: Readonly<Record<string, readonly ModuleName[]>> = {
-  all: ['query-frontend', 'distributor'],
+  all: ['query-frontend', 'distributor', 'compactor'],
 };
 
 /** Targets of Tempo that this build does not have yet. */

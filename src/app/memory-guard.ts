@@ -77,6 +77,10 @@ export class MemoryGuard {
     tell(this.#pressure);
   }
 
+  get pressure(): Pressure {
+    return this.#pressure;
+  }
+
   /** Why no push may come in now. */
   pushRefusal(): RetryLaterError | undefined {
     return this.#pressure === 'full' && this.isFilled ? this.#refusal() : undefined;

@@ -24,7 +24,8 @@ import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Admission } from './admission.ts';
 import type { ServiceState } from './app.ts';
-import { blockRetention } from './block-retention.ts';
+import { createCompactor } from './compaction.ts';
+import { blockRetention } from './compaction-settings.ts';
 import type { TempoConfig } from './config.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { startOrder, type ModuleName } from './graph.ts';
@@ -164,6 +165,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     querier: undefined,
     'query-frontend': undefined,
     distributor,
+    compactor: createCompactor({ ...parts, store, admission, discarded: distributor.discarded }),
   };
   return startOrder(config.target)
     .map((name) => services[name])

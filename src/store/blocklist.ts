@@ -6,6 +6,8 @@ import type { TimeRange } from '../contracts/recent-traces.ts';
 export interface CompactedBlock {
   readonly meta: BlockMeta;
   readonly compactedMs: number;
+  /** This process joined it with others to a block that is known: nothing is missing without it. */
+  readonly isReplaced?: boolean;
 }
 
 export interface TenantBlocks {
@@ -63,6 +65,17 @@ export class Blocklist {
 
   compacted(block: CompactedBlock): void {
     this.record(block.meta.tenantId, { kind: 'compacted', block });
+  }
+
+  /** A block takes the place of others: nobody sees both, or neither. */
+  replaced(meta: BlockMeta, inputs: readonly BlockMeta[], compactedMs: number): void {
+    this.added(meta);
+    for (const input of inputs) this.compacted({ meta: input, compactedMs, isReplaced: true });
+  }
+
+  /** True of a block whose spans are all in one that took its place here. */
+  isReplaced(tenant: string, blockId: string): boolean {
+    return this.tenant(tenant).compacted.get(blockId)?.isReplaced === true;
   }
 
   deleted(tenant: string, blockId: string): void {

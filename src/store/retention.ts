@@ -71,10 +71,15 @@ function expiredCompacted(blocks: Iterable<CompactedBlock>, options: RetentionOp
 }
 
 async function markCompacted(options: RetentionOptions, meta: BlockMeta): Promise<void> {
-  const folder = `${meta.tenantId}/${meta.blockId}`;
-  await options.store.copy(`${folder}/${META_NAME}`, `${folder}/${COMPACTED_META_NAME}`);
-  await options.store.delete(`${folder}/${META_NAME}`);
+  await writeCompactedMark(options.store, meta);
   options.blocklist.compacted({ meta, compactedMs: options.nowMs() });
+}
+
+/** The block is none any more: its meta gets another name. */
+export async function writeCompactedMark(store: ObjectStore, meta: BlockMeta): Promise<void> {
+  const folder = `${meta.tenantId}/${meta.blockId}`;
+  await store.copy(`${folder}/${META_NAME}`, `${folder}/${COMPACTED_META_NAME}`);
+  await store.delete(`${folder}/${META_NAME}`);
 }
 
 async function deleteBlock(options: RetentionOptions, tenant: string, blockId: string): Promise<void> {

@@ -112,6 +112,12 @@ export class Store implements Service {
     if (this.options.sizeBytesMax > 0) this.upkeep = this.upkeep.then(() => this.makeRoom());
   }
 
+  /** A block is complete in the backend that holds what the inputs hold: queries see it in their place. */
+  blockCompacted(meta: BlockMeta, inputs: readonly BlockMeta[]): void {
+    this.blocklist.replaced(meta, inputs, this.options.nowMs());
+    if (this.options.sizeBytesMax > 0) this.upkeep = this.upkeep.then(() => this.makeRoom());
+  }
+
   /** What counts beside the blocks of the backend. */
   countAlso(bytes: () => number): void {
     this.otherBytes = bytes;

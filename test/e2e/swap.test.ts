@@ -1,7 +1,7 @@
-// Queries while heads become blocks, blocks go to the backend and local ones are deleted: never a miss,
-// never a span twice, never an error. SWAP_SECONDS sets how long.
+// Queries while heads become blocks, blocks go to the backend, are compacted there, and local ones are
+// deleted: never a miss, never a span twice, never an error. SWAP_SECONDS sets how long.
 import t from 'tap';
-import { httpExport } from '../support/hostile.ts';
+import { httpExport, metric } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
@@ -10,7 +10,10 @@ const SECONDS = Number(process.env['SWAP_SECONDS'] ?? 4);
 const SPANS = 12;
 const ASKERS = 4;
 const CHECKED_MAX = 100;
-const YAML = 'ingester: { complete_block_timeout: 50ms, flush_check_period: 50ms, max_block_bytes: 200000 }';
+const YAML = `
+ingester: { complete_block_timeout: 50ms, flush_check_period: 50ms, max_block_bytes: 200000 }
+compactor: { compaction: { compaction_cycle: 100ms } }
+`;
 
 /** Undefined when the answer is whole, else what is wrong with it. */
 async function faultOf(tempo: RunningTempo, id: number): Promise<string | undefined> {
@@ -92,6 +95,8 @@ t.test(
     await Promise.all([pusher(), flusher(), ...Array.from({ length: ASKERS }, (_, n) => asker(n))]);
     t.strictSame(faults, [], `${asked} queries, ${pushed} traces, ${flushes} flushes`);
     t.ok(asked > 20 && flushes > 2);
+    t.ok((await metric(tempo, 'tempodb_compaction_blocks_total')) > 0, 'blocks were compacted meanwhile');
+    t.equal(await metric(tempo, 'tempodb_compaction_errors_total'), 0);
     for (let id = 1; id <= Math.min(pushed, CHECKED_MAX); id++) {
       const fault = await faultOf(tempo, id);
       if (fault !== undefined) t.fail(fault);

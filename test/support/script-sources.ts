@@ -1,5 +1,5 @@
 // The kinds of sources that the scripts of test/traceql run over: spans in a head, in a log that is read
-// again, in a block, and in several of these at once.
+// again, in a block, in one that was compacted, and in several of these at once.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,12 +28,16 @@ import { validate } from '../../src/traceql/validate.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { ArraySource } from './array-source.ts';
+import { writeBlock } from './block-rows.ts';
+import { compactWritten } from './compacting.ts';
 import { encodeTraces, type TestSpan } from './otlp.ts';
 import { asBlock, asHead } from './scan-sources.ts';
 import { type Answering, answeringOf, type Search } from './traceql-script.ts';
 
 const HEAD_BYTES = 1 << 24;
 const LIMIT = 1000;
+/** Some of everything, however few spans there are. */
+const SMALL_PAGES = { pageRows: 2, rowGroupSpans: 20 };
 const SAMPLES_MAX = 100_000;
 
 type Open = (spans: readonly TestSpan[]) => Answering | Promise<Answering>;
@@ -47,6 +51,15 @@ export const SCRIPT_SOURCES: Readonly<Record<string, Open>> = {
   'a block': async (spans) => {
     const { backend, over } = scanning();
     return over([await asBlock(backend, 'block', spans)]);
+  },
+  'a compacted block': async (spans) => {
+    const { backend, over } = scanning();
+    const parts = [0, 1, 2].map((n) => spans.filter((_, i) => i % 4 === n || i % 4 === 3));
+    const inputs = parts.filter((part) => part.length > 0).map((part) => writeBlock([part], SMALL_PAGES));
+    const { meta, objects } = await compactWritten(inputs, SMALL_PAGES);
+    for (const [name, bytes] of objects)
+      await backend.write(`${meta.tenantId}/${meta.blockId}/${name}`, bytes);
+    return over([{ kind: 'block', meta, location: 'backend' }]);
   },
   'two blocks and a head': async (spans) => {
     const { backend, over } = scanning();

@@ -7,8 +7,10 @@ import { Chance } from '../support/fuzz.ts';
 import { aSpan, aTrace, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { randomSpans } from '../support/random-spans.ts';
 
+t.setTimeout(240_000);
+
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20251125);
-const ROUNDS = 25;
+const ROUNDS = 10;
 
 /** Comparing rows as trees takes long: only those that differ are. */
 function sameRows(t: Test, got: readonly Row[], want: readonly Row[], name: string): void {
@@ -22,7 +24,7 @@ function ids(rows: readonly Row[]): unknown[] {
 }
 
 t.test('traces of one input each', async (t) => {
-  const spans = everyTrace(24).flat();
+  const spans = everyTrace(16).flat();
   const want = expectedRows(spans);
   const part = (n: number): TestSpan[] =>
     spans.filter(({ traceId }) => Number.parseInt(traceId.slice(-4), 16) % 3 === n);
@@ -33,7 +35,7 @@ t.test('traces of one input each', async (t) => {
       name: 'many row groups',
       input: { pageRows: 3 },
       output: { rowGroupSpans: 40, pageRows: 2 },
-      groups: 3,
+      groups: 2,
     },
     {
       name: 'small row groups all over',
@@ -46,26 +48,27 @@ t.test('traces of one input each', async (t) => {
     const { meta, objects, result } = await compactWritten(inputs, output);
     t.strictSame(await readRows({ meta, objects }), want, name);
     if (groups !== undefined) t.equal(meta.totalRecords, groups, name);
-    t.equal(meta.totalObjects, 24);
+    t.equal(meta.totalObjects, 16);
     t.equal(meta.compactionLevel, 1);
     t.strictSame(result.meta.startSec, Math.min(...inputs.map((block) => block.meta.startSec)));
     t.strictSame(result.meta.endSec, Math.max(...inputs.map((block) => block.meta.endSec)));
     t.match(result, { spans: spans.length, combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 });
-    for (const row of want) {
+    const isInBloom = (row: Row): boolean => {
       const id = Uint8Array.from(Buffer.from(row['TraceID'] as string, 'hex'));
-      t.ok(bloomMayHave(objects.get(`bloom-${bloomShardOf(id, meta.bloomShards)}`)!, id));
-    }
+      return bloomMayHave(objects.get(`bloom-${bloomShardOf(id, meta.bloomShards)}`)!, id);
+    };
+    t.ok(want.every(isInBloom), name);
     t.equal([...objects.keys()].at(-1), 'meta.json');
   }
 });
 
 t.test('traces that are split, and spans that are there twice', async (t) => {
-  const [early, late] = everyTrace(20);
+  const [early, late] = everyTrace(12);
   const all = [...early!, ...late!];
   const halves = await compactWritten([writeBlock([early!]), writeBlock([late!])]);
   sameRows(t, await readRows(halves), expectedRows(all), 'halves');
   t.equal(halves.result.duplicateSpans, 0);
-  t.ok(halves.result.combined > 5);
+  t.ok(halves.result.combined > 4);
   const copies = await compactWritten([writeBlock([all]), writeBlock([all]), writeBlock([all])]);
   sameRows(t, await readRows(copies), expectedRows(all), 'three copies');
   t.match(copies.result, { combined: 0, duplicateSpans: 2 * all.length, spans: all.length });

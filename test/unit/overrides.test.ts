@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import t from 'tap';
-import { blockRetention } from '../../src/app/block-retention.ts';
+import { blockRetention } from '../../src/app/compaction-settings.ts';
 import { rootBlock } from '../../src/app/config.ts';
 import { createOverridesService } from '../../src/app/overrides-service.ts';
 import { registerOverridesRoutes } from '../../src/app/overrides-routes.ts';

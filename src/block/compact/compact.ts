@@ -190,8 +190,8 @@ class RowGroupCopy {
   }
 
   /**
-   * The list whose entries a list has: its own, or where it has one entry for each of those around it, theirs.
-   * Attributes have one value each but where there are arrays.
+   * The list whose entries a list has: its own, or where it has one entry for each of those around it,
+   * theirs. Attributes have one value each but where there are arrays.
    */
   private readonly listsOf = (structure: Structure): Structure => {
     let lists = structure;

@@ -58,6 +58,8 @@ export interface DistributorService extends Service {
   addresses(): ReadonlyMap<string, BoundAddress>;
   /** What /usage_metrics answers; undefined where costs are not attributed. */
   readonly usageMetrics: ((format: ExpositionFormat) => Promise<Buffer>) | undefined;
+  /** Counts spans that were dropped after they were taken. */
+  readonly discarded: (tenant: string, reason: string, spans: number) => void;
 }
 
 /** As many as the main thread writes beside its work. */
@@ -126,6 +128,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     name: 'distributor',
     addresses: () => addresses,
     usageMetrics: usage === undefined ? undefined : (format) => usage.bytes(format),
+    discarded: (tenant, reason, spans) => metrics.discard(tenant, reason, spans),
     stop,
     async start() {
       try {

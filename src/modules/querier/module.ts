@@ -420,7 +420,8 @@ export class LocalQuerier implements Querier {
     const blocks = tenants
       .flatMap((one) => blocklist.overlapping(one, choice.rowGroups === undefined ? backendRange : ANY_TIME))
       .filter(({ blockId }) => isInRange(blockId, choice.blocks));
-    const all = distinctSources(sources, blocks);
+    const isReplaced = (id: string): boolean => tenants.some((one) => blocklist.isReplaced(one, id));
+    const all = distinctSources(sources, blocks, isReplaced);
     if (choice.rowGroups === undefined) return { sources: all, partial, release };
     const chosen = rowGroupsOf(all, choice);
     if (chosen.length === 0)

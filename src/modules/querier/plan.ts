@@ -22,11 +22,19 @@ const SHARED_JOB_BYTES_MIN = 8 << 20;
 /** Fewer traces are not worth another job. */
 const WHOLE_TRACES_PER_JOB_MIN = 64;
 
-/** Sources by block id, each once: heads and local blocks win over the backend's copy. */
-export function distinctSources(recent: readonly SourceRef[], backend: readonly BlockMeta[]): SourceRef[] {
+/**
+ * Sources by block id, each once: heads and local blocks win over the backend's copy.
+ * @param isReplaced what was compacted meanwhile: its spans are in another block of the backend.
+ */
+export function distinctSources(
+  recent: readonly SourceRef[],
+  backend: readonly BlockMeta[],
+  isReplaced: (blockId: string) => boolean = () => false,
+): SourceRef[] {
   const byId = new Map<string, SourceRef>();
   for (const source of recent) {
     const id = blockIdOf(source);
+    if (isReplaced(id)) continue;
     // A finished block says more than the head it came from: it can be read in parallel.
     if (!byId.has(id) || source.kind === 'block') byId.set(id, source);
   }

@@ -1,0 +1,91 @@
+// The main thread's end of the thread that compacts: one job at a time. The thread is there while jobs are.
+import { type MessagePort, Worker } from 'node:worker_threads';
+import type { CompactResult } from '../../block/compact/compact.ts';
+import { TempoError } from '../../lib/errors.ts';
+import { workerUrl } from '../../lib/worker-url.ts';
+import type {
+  CompactionJob,
+  CompactionWorkerData,
+  FromCompactionWorker,
+  ToCompactionWorker,
+} from './messages.ts';
+
+/** Columns are not in the heap: what is there is little. */
+const HEAP_MIB_MAX = 512;
+
+interface Running {
+  readonly id: number;
+  readonly done: PromiseWithResolvers<CompactResult>;
+}
+
+export class CompactionThread {
+  private readonly workerData: CompactionWorkerData;
+  private readonly connect: () => MessagePort | undefined;
+  private worker: Worker | undefined;
+  private running: Running | undefined;
+  private nextId = 1;
+  private isStopped = false;
+
+  /** @param connect a port to the backend, where that is not a folder. */
+  constructor(workerData: CompactionWorkerData, connect: () => MessagePort | undefined) {
+    this.workerData = workerData;
+    this.connect = connect;
+  }
+
+  /** Resolves when the new block is complete in the scratch folder. */
+  run(job: CompactionJob): Promise<CompactResult> {
+    if (this.isStopped) return Promise.reject(new TempoError('unavailable', 'the compactor is stopping'));
+    if (this.running !== undefined) return Promise.reject(new Error('a block is being compacted'));
+    const done = Promise.withResolvers<CompactResult>();
+    this.running = { id: this.nextId++, done };
+    this.worker ??= this.spawn();
+    const port = this.workerData.backendPath === '' ? this.connect() : undefined;
+    const message: ToCompactionWorker = { id: this.running.id, job, port };
+    this.worker.postMessage(message, port === undefined ? [] : [port]);
+    return done.promise;
+  }
+
+  /** No job is near: the thread gives its memory back. */
+  async rest(): Promise<void> {
+    if (this.running === undefined) await this.end();
+  }
+
+  async stop(): Promise<void> {
+    this.isStopped = true;
+    await this.end();
+  }
+
+  private async end(): Promise<void> {
+    const { worker } = this;
+    this.worker = undefined;
+    await worker?.terminate();
+  }
+
+  private spawn(): Worker {
+    const worker = new Worker(workerUrl('compaction-worker', import.meta.url), {
+      workerData: this.workerData,
+      name: 'compaction',
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
+    });
+    let cause: unknown;
+    worker.on('message', (message: FromCompactionWorker) => this.received(message));
+    worker.on('error', (err) => (cause = err));
+    worker.on('exit', () => this.exited(worker, cause));
+    return worker;
+  }
+
+  private received(message: FromCompactionWorker): void {
+    const { running } = this;
+    if (running?.id !== message.id) return;
+    this.running = undefined;
+    if (message.kind === 'compacted') running.done.resolve(message.result);
+    else running.done.reject(new TempoError(message.code, message.message));
+  }
+
+  private exited(worker: Worker, cause: unknown): void {
+    if (this.worker === worker) this.worker = undefined;
+    const { running } = this;
+    this.running = undefined;
+    running?.done.reject(new TempoError('unavailable', 'the thread that compacts ended', cause));
+  }
+}

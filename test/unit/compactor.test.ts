@@ -1,0 +1,293 @@
+// The compactor: which blocks it chooses, what it does with them, and what is left when something fails.
+import { readdirSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import type { BlockMeta } from '../../src/block/meta.ts';
+import { metaToBytes } from '../../src/block/meta-json.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { CompactionThread, Compactor, type CompactorOptions } from '../../src/modules/compactor/index.ts';
+import { LocalStore } from '../../src/objectstore/local.ts';
+import { Blocklist } from '../../src/store/blocklist.ts';
+import { type CompactionLimits, compactionJobs } from '../../src/store/compaction-select.ts';
+import { Poller } from '../../src/store/poller.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { expectedRows, readRows, writeBlock } from '../support/block-rows.ts';
+import { aTrace, type TestSpan } from '../support/otlp.ts';
+
+t.setTimeout(240_000);
+
+const HOUR = 3600;
+const NOW_SEC = 1_000_000 * HOUR + 1800;
+const NOW_MS = NOW_SEC * 1000;
+const TENANT = 'team';
+const LIMITS: CompactionLimits = {
+  windowMs: HOUR * 1000,
+  objectsMax: 1000,
+  blockBytesMax: 1e9,
+  formats: new Set(['vParquet4']),
+};
+
+function aMeta(name: string, over: Partial<BlockMeta> = {}): BlockMeta {
+  return {
+    format: 'vParquet4',
+    blockId: name,
+    tenantId: TENANT,
+    startSec: NOW_SEC - 100,
+    endSec: NOW_SEC,
+    totalObjects: 10,
+    sizeBytes: 1000,
+    compactionLevel: 0,
+    totalRecords: 1,
+    bloomShards: 1,
+    footerSizeBytes: 100,
+    dedicatedColumns: [],
+    replicationFactor: 0,
+    ...over,
+  };
+}
+
+t.test('which blocks', (t) => {
+  const old = NOW_SEC - 30 * HOUR;
+  const cases: readonly {
+    readonly name: string;
+    readonly blocks: readonly BlockMeta[];
+    readonly limits?: Partial<CompactionLimits>;
+    readonly want: readonly string[];
+  }[] = [
+    { name: 'none', blocks: [], want: [] },
+    { name: 'one', blocks: [aMeta('a')], want: [] },
+    { name: 'two', blocks: [aMeta('a'), aMeta('b')], want: ['a b'] },
+    {
+      name: 'at most four, small ones first',
+      blocks: [5, 3, 1, 2, 4, 6].map((n) => aMeta(String(n), { totalObjects: n })),
+      want: ['1 2 3 4', '5 6'],
+    },
+    {
+      name: 'of one level while their time is recent',
+      blocks: [aMeta('a'), aMeta('b', { compactionLevel: 1 }), aMeta('c', { compactionLevel: 1 })],
+      want: ['b c'],
+    },
+    {
+      name: 'of all levels once it is not',
+      blocks: [aMeta('a', { endSec: old }), aMeta('b', { endSec: old, compactionLevel: 1 })],
+      want: ['a b'],
+    },
+    {
+      name: 'not in the window between',
+      blocks: [1, 2].map((n) => aMeta(String(n), { endSec: NOW_SEC - 24 * HOUR })),
+      want: [],
+    },
+    { name: 'of one window', blocks: [aMeta('a'), aMeta('b', { endSec: NOW_SEC - HOUR })], want: [] },
+    {
+      name: 'of one replication factor',
+      blocks: [aMeta('a'), aMeta('b', { replicationFactor: 1 })],
+      want: [],
+    },
+    {
+      name: 'of one format, which can be written',
+      blocks: ['vParquet3', 'vParquet3', 'vParquet4'].map((format, i) => aMeta(String(i), { format })),
+      want: [],
+    },
+    {
+      name: 'of one list of dedicated columns',
+      blocks: [
+        aMeta('a', { dedicatedColumns: [{ scope: 'span', name: 'x', type: 'string', options: [] }] }),
+        aMeta('b'),
+        aMeta('c'),
+      ],
+      want: ['b c'],
+    },
+    {
+      name: 'not too many traces',
+      blocks: [1, 2, 3].map((n) => aMeta(String(n), { totalObjects: 400 })),
+      want: ['1 2'],
+    },
+    {
+      name: 'not too large',
+      blocks: [1, 2, 3].map((n) => aMeta(String(n), { sizeBytes: 400 })),
+      limits: { blockBytesMax: 799 },
+      want: [],
+    },
+  ];
+  for (const { name, blocks, limits, want } of cases) {
+    const jobs = [...compactionJobs(blocks, { ...LIMITS, ...limits }, NOW_MS)];
+    t.strictSame(
+      jobs.map((inputs) => inputs.map(({ blockId }) => blockId).join(' ')),
+      want,
+      name,
+    );
+  }
+  t.end();
+});
+
+/** A local backend that fails when it is told to. */
+class FaultyStore extends LocalStore {
+  failing: string | undefined;
+
+  private check(call: string): void {
+    if (this.failing === call) throw new TempoError('unavailable', `${call} fails`);
+  }
+
+  override async writeFile(key: string, path: string): Promise<void> {
+    this.check('writeFile');
+    await super.writeFile(key, path);
+  }
+
+  override async copy(from: string, to: string): Promise<void> {
+    this.check('copy');
+    await super.copy(from, to);
+  }
+}
+
+async function setUp(t: Test, over: Partial<CompactorOptions> = {}) {
+  const folder = t.testdir();
+  const backend = new FaultyStore(`${folder}/backend`);
+  await backend.prepare();
+  const scratchPath = `${folder}/scratch`;
+  const bloom = { falsePositive: 0.01, shardSizeBytes: 102_400 };
+  const thread = new CompactionThread(
+    { scratchPath, backendPath: `${folder}/backend`, bloom },
+    () => undefined,
+  );
+  const blocklist = new Blocklist();
+  const metrics = new Metrics();
+  const clock = { nowMs: NOW_MS };
+  const discarded: unknown[] = [];
+  const compactor = new Compactor({
+    blocklist,
+    backend,
+    scratch: new LocalStore(scratchPath),
+    scratchPath,
+    thread,
+    cycleMs: 30_000,
+    tenantTimeMsMax: 60_000,
+    limitsOf: () => LIMITS,
+    traceBytesMaxOf: () => 0,
+    refusal: () => undefined,
+    onCompacted: (meta, inputs) => blocklist.replaced(meta, inputs, clock.nowMs),
+    discarded: (...what) => discarded.push(what),
+    logger: silentLogger,
+    metrics,
+    nowMs: () => clock.nowMs,
+    ...over,
+  });
+  t.teardown(() => compactor.stop());
+  const put = async (blockId: string, spans: readonly TestSpan[]): Promise<void> => {
+    const { meta, objects } = writeBlock([spans]);
+    const own: BlockMeta = { ...meta, blockId, tenantId: TENANT, startSec: NOW_SEC, endSec: NOW_SEC };
+    for (const [name, bytes] of objects) {
+      const written = name === 'meta.json' ? metaToBytes(own) : bytes;
+      await backend.write(`${TENANT}/${blockId}/${name}`, written);
+    }
+    blocklist.added(own);
+  };
+  const live = (): string[] => [...blocklist.tenant(TENANT).live.keys()];
+  const polled = async () => {
+    const list = new Blocklist();
+    const options = { store: backend, concurrency: 4, tenantConcurrency: 1, nowMs: () => clock.nowMs };
+    await new Poller({ ...options, blocklist: list, logger: silentLogger }).poll();
+    return list.tenant(TENANT);
+  };
+  const rows = async (blockId: string) => {
+    const data = new Uint8Array(await backend.read(`${TENANT}/${blockId}/data.parquet`));
+    const meta = blocklist.tenant(TENANT).live.get(blockId)!;
+    return readRows({ meta, objects: new Map([['data.parquet', data.slice()]]) });
+  };
+  const text = async (): Promise<string> => (await metrics.bytes()).toString();
+  return { compactor, backend, blocklist, clock, discarded, folder, live, polled, put, rows, text };
+}
+
+const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
+
+async function putThree(put: (blockId: string, spans: readonly TestSpan[]) => Promise<void>) {
+  const spans = [1, 2, 3, 4].flatMap((id) => aTrace(id, 6));
+  for (const n of [0, 1, 2]) {
+    await put(
+      ID(n),
+      spans.filter((_, i) => i % 3 === n || i % 5 === n),
+    );
+  }
+  return spans;
+}
+
+t.test('three blocks become one', async (t) => {
+  const { compactor, blocklist, folder, live, polled, put, rows, text } = await setUp(t);
+  const spans = await putThree(put);
+  await compactor.pass();
+  const [made, ...others] = live();
+  t.strictSame(others, []);
+  t.strictSame(await rows(made!), expectedRows(spans));
+  t.strictSame([...blocklist.tenant(TENANT).compacted.keys()], [ID(0), ID(1), ID(2)]);
+  t.ok(blocklist.isReplaced(TENANT, ID(0)));
+  const found = await polled();
+  t.strictSame([...found.live.keys()], [made]);
+  t.strictSame(found.live.get(made!), blocklist.tenant(TENANT).live.get(made!));
+  t.strictSame([...found.compacted.keys()].toSorted(), [ID(0), ID(1), ID(2)]);
+  t.strictSame(readdirSync(`${folder}/scratch`), []);
+  const shown = await text();
+  t.match(shown, 'tempodb_compaction_blocks_total{level="0"} 3');
+  t.match(shown, 'tempodb_compaction_objects_written_total{level="0"} 4');
+  t.match(shown, 'tempodb_compaction_objects_combined_total{level="0"} 4');
+  t.match(shown, 'tempodb_compaction_outstanding_blocks{tenant="team"} 0');
+  t.match(shown, 'tempodb_compaction_errors_total 0');
+});
+
+t.test('a backend that fails', async (t) => {
+  const { compactor, backend, blocklist, clock, live, polled, put, rows, text } = await setUp(t);
+  const spans = await putThree(put);
+  const three = [ID(0), ID(1), ID(2)];
+  backend.failing = 'writeFile';
+  await compactor.pass();
+  t.strictSame(live(), three);
+  t.strictSame((await backend.listFolders(TENANT)).toSorted(), three, 'nothing is left of the new block');
+  t.match(await text(), 'tempodb_compaction_errors_total 1');
+  t.match(await text(), 'tempodb_compaction_outstanding_blocks{tenant="team"} 3');
+  backend.failing = undefined;
+  await compactor.pass();
+  t.strictSame(live(), three, 'they are left alone for a while');
+  clock.nowMs += 120_000;
+  backend.failing = 'copy';
+  await compactor.pass();
+  const [made, ...others] = live();
+  t.strictSame(others, []);
+  t.strictSame(await rows(made!), expectedRows(spans));
+  t.equal((await polled()).live.size, 4, 'the inputs are not marked yet');
+  backend.failing = undefined;
+  await compactor.pass();
+  t.strictSame([...(await polled()).live.keys()], [made]);
+  t.equal(blocklist.tenant(TENANT).compacted.size, 3);
+});
+
+t.test('a block that is damaged', async (t) => {
+  const { compactor, backend, live, put } = await setUp(t);
+  await putThree(put);
+  const data = new Uint8Array(await backend.read(`${TENANT}/${ID(1)}/data.parquet`));
+  data.fill(0, 500, 600);
+  await backend.write(`${TENANT}/${ID(1)}/data.parquet`, data);
+  await compactor.pass();
+  t.strictSame(live(), [ID(0), ID(1), ID(2)]);
+  t.equal((await backend.listFolders(TENANT)).length, 3);
+});
+
+t.test('what is not compacted', async (t) => {
+  const cases: readonly { readonly name: string; readonly over: Partial<CompactorOptions> }[] = [
+    { name: 'blocks of a tenant that has it switched off', over: { limitsOf: () => undefined } },
+    { name: 'anything while memory is short', over: { refusal: () => 'memory is short' } },
+    { name: 'anything when the tenant has no time', over: { tenantTimeMsMax: 0 } },
+  ];
+  for (const { name, over } of cases) {
+    const { compactor, live, put } = await setUp(t, over);
+    await putThree(put);
+    await compactor.pass();
+    t.equal(live().length, 3, name);
+  }
+});
+
+t.test('traces that would be too large', async (t) => {
+  const { compactor, discarded, put, text } = await setUp(t, { traceBytesMaxOf: () => 100 });
+  await put(ID(0), aTrace(1, 6).slice(0, 4));
+  await put(ID(1), aTrace(1, 6).slice(4));
+  await compactor.pass();
+  t.strictSame(discarded, [[TENANT, 'trace_too_large_to_compact', 2]]);
+  t.match(await text(), 'tempodb_compaction_objects_combined_total{level="0"} 0');
+});
