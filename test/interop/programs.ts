@@ -9,10 +9,15 @@ const CONFIG = 'test/interop/tempo-2.10.yaml';
 const WAIT_LIMIT_MS = 60_000;
 const WAIT_PAUSE_MS = 100;
 
-export function startOurs(data: string, ports?: Ports): Promise<RunningTempo> {
+export function startOurs(
+  data: string,
+  ports?: Ports,
+  env: Readonly<Record<string, string>> = {},
+): Promise<RunningTempo> {
   return startTempo(data, {
     configFile: CONFIG,
     args: ['-config.expand-env=true'],
+    env,
     ...(ports === undefined ? {} : { ports }),
   });
 }
@@ -69,7 +74,7 @@ export function copyBlocks(from: string, to: string): void {
   cpSync(join(from, 'blocks'), join(to, 'blocks'), { recursive: true });
 }
 
-function blockMetas(data: string): { readonly blockID: string; readonly totalObjects: number }[] {
+export function blockMetas(data: string): { readonly blockID: string; readonly totalObjects: number }[] {
   const folder = join(data, 'blocks', 'single-tenant');
   if (!existsSync(folder)) return [];
   return readdirSync(folder)

@@ -1,0 +1,78 @@
+// Blocks of real Tempo that we compact: both answer over the result as Tempo did before. And Tempo compacts
+// blocks of ours.
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { flush } from '../support/read-api.ts';
+import type { RunningTempo } from '../support/server.ts';
+import { type Answers, askSearches, askTraces, differences } from './answers.ts';
+import { type Corpus, loadCorpus } from './corpus.ts';
+import { blockMetas, copyBlocks, push, startOurs, startReal, until, untilPolled } from './programs.ts';
+import { SEARCHES } from './searches.ts';
+
+const TIMEOUT_MS = 900_000;
+t.setTimeout(TIMEOUT_MS);
+
+const COMPACTING = { COMPACTION_CYCLE: '200ms' };
+const BLOCKS = 4;
+const corpus = loadCorpus();
+
+/** In so many flushes, so that many traces lie in several blocks. */
+async function pushInParts(tempo: RunningTempo): Promise<void> {
+  const size = Math.ceil(corpus.requests.length / BLOCKS);
+  for (let from = 0; from < corpus.requests.length; from += size) {
+    const part: Corpus = { ...corpus, requests: corpus.requests.slice(from, from + size) };
+    await push(tempo, part);
+    await flush(tempo);
+  }
+  await until(`${BLOCKS} blocks`, async () => blockMetas(tempo.data).length === BLOCKS);
+  await untilPolled(tempo);
+}
+
+const untilOneIsLeft = async (tempo: RunningTempo): Promise<void> => {
+  await until('one block', async () => blockMetas(tempo.data).length === 1);
+  await untilPolled(tempo);
+};
+
+async function answersOf(tempo: RunningTempo): Promise<readonly [Answers, Answers]> {
+  return [await askTraces(tempo, corpus), await askSearches(tempo, corpus, SEARCHES)];
+}
+
+function sameAnswers(t: Test, got: readonly Answers[], want: readonly Answers[], name: string): void {
+  t.strictSame(differences(got[0]!, want[0]!), [], `${name}: trace by id`);
+  t.strictSame(differences(got[1]!, want[1]!), [], `${name}: searches`);
+}
+
+await t.test('we compact blocks of Tempo', { timeout: TIMEOUT_MS }, async (t) => {
+  const data = t.testdir({ real: {}, ours: {}, back: {} });
+  const real = await startReal(join(data, 'real'));
+  t.teardown(() => real.kill());
+  await pushInParts(real);
+  copyBlocks(real.data, join(data, 'ours'));
+  const ours = await startOurs(join(data, 'ours'), undefined, COMPACTING);
+  t.teardown(() => ours.kill());
+  await untilOneIsLeft(ours);
+  const compacted = await answersOf(ours);
+  await ours.stop();
+  t.notMatch(ours.output(), /level=error/);
+  copyBlocks(ours.data, join(data, 'back'));
+  const back = await startReal(join(data, 'back'));
+  t.teardown(() => back.kill());
+  await untilPolled(back);
+  sameAnswers(t, await answersOf(back), compacted, 'Tempo on what we compacted');
+  // One block of all spans is what Tempo's own answers are compared with: it does not bring parts together.
+  t.equal(compacted[0].size, (await askTraces(real, corpus)).size);
+  t.strictSame(differences(compacted[0], await askTraces(real, corpus)), [], 'trace by id as before');
+});
+
+await t.test('Tempo compacts blocks of ours', { timeout: TIMEOUT_MS }, async (t) => {
+  const data = t.testdir({ real: {}, ours: {} });
+  const ours = await startOurs(join(data, 'ours'));
+  t.teardown(() => ours.kill());
+  await pushInParts(ours);
+  const before = await answersOf(ours);
+  copyBlocks(ours.data, join(data, 'real'));
+  const real = await startReal(join(data, 'real'), COMPACTING);
+  t.teardown(() => real.kill());
+  await untilOneIsLeft(real);
+  sameAnswers(t, await answersOf(real), before, 'Tempo on what it compacted');
+});
