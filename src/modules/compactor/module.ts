@@ -147,7 +147,7 @@ export class Compactor implements Service {
         tenant,
         block: blockId,
         inputs: inputs.map((meta) => meta.blockId).join(),
-        level: result.meta.compactionLevel,
+        compaction_level: result.meta.compactionLevel,
         traces: result.meta.totalObjects,
         spans: result.spans,
         duplicate_spans: result.duplicateSpans,
