@@ -1,6 +1,7 @@
 // The compactor: joins the blocks of each tenant in the backend, so that there are few, and takes the joined
 // ones out. Works on one job at a time and begins none while memory is short.
 import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CompactResult } from '../../block/compact/compact.ts';
 import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import { TempoError } from '../../lib/errors.ts';
@@ -95,16 +96,25 @@ export class Compactor implements Service {
     const { blocklist, thread, logger } = this.options;
     try {
       await this.markAgain();
-      const tenants = blocklist.tenants().toSorted();
-      for (const tenant of this.outstanding.keys()) {
-        if (!tenants.includes(tenant)) this.outstanding.delete(tenant);
+      const tenants = new Set(blocklist.tenants().toSorted());
+      this.forget(tenants);
+      for (const tenant of tenants) {
+        await this.compactTenant(tenant);
+        await nextTurn(); // choosing takes a while where a tenant has many blocks
       }
-      for (const tenant of tenants) await this.compactTenant(tenant);
       await thread.rest();
     } catch (err) {
       this.metrics.errors.inc();
       logger.error('compaction failed', { err });
     }
+  }
+
+  /** What is kept of tenants that have no blocks, and of blocks that were left alone long ago. */
+  private forget(tenants: ReadonlySet<string>): void {
+    const { outstanding, failed } = this;
+    for (const tenant of outstanding.keys()) if (!tenants.has(tenant)) outstanding.delete(tenant);
+    const limitMs = this.options.nowMs() - REST_MS_MAX;
+    for (const [blockId, { untilMs }] of failed) if (untilMs < limitMs) failed.delete(blockId);
   }
 
   private async compactTenant(tenant: string): Promise<void> {
