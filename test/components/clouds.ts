@@ -103,7 +103,7 @@ export async function startAzurite(folder: string): Promise<AzureServer> {
   const account = 'account';
   const accountKey = randomBytes(64).toString('base64');
   const flags = `--blobHost 127.0.0.1 --blobPort ${port} --silent --skipApiVersionCheck -l`;
-  const { stop } = await startComponent('AZURITE', [...flags.split(' '), folder], {
+  const { stop } = await startComponent('AZURITE', ['--disableTelemetry', ...flags.split(' '), folder], {
     env: { AZURITE_ACCOUNTS: `${account}:${accountKey}` },
     url: `http://${address}/`,
   });
