@@ -69,8 +69,12 @@ class Visitor {
   /** Conditions on events, and on links. */
   private eventConditions = 0;
   private linkConditions = 0;
-  /** Nested sets in expressions. */
-  private hasNestedExpression = false;
+  /** An intrinsic that is not just compared with a constant. */
+  private hasIntrinsicExpression = false;
+  /** An attribute stands for a bool. */
+  private hasBareBool = false;
+  private hasOr = false;
+  private filters = 0;
   /** Spans are read that not all conditions hold for. */
   private hasAlternatives = false;
   private hasMixed = false;
@@ -96,7 +100,7 @@ class Visitor {
   metrics(stage: MetricsStage, { stages, second }: Query): void {
     this.hasGroup = true;
     if (stages.some(({ kind }) => kind === 'select')) this.headings.add('Stages behind select');
-    if (this.hasNestedExpression) this.headings.add('Nested sets in expressions');
+    if (this.hasIntrinsicExpression) this.headings.add('Intrinsics in expressions');
     if (stage.kind === 'compare') {
       this.headings.add('Counts of compare()');
       return;
@@ -130,7 +134,8 @@ class Visitor {
   /** What follows from all mentions. */
   together(): void {
     for (const name of this.unscoped) if (this.inner.has(name)) this.headings.add('Unscoped attributes');
-    const isAlone = this.mentioned.size === 1 && !this.hasRelation;
+    const isAlone = this.mentioned.size === 1 && this.filters === 1;
+    if (this.hasBareBool && this.hasOr) this.headings.add('Bools among alternatives');
     if (this.hasAlternatives && (this.eventConditions > 1 || this.linkConditions > 1)) {
       this.headings.add('Several events and links');
     }
@@ -171,7 +176,10 @@ class Visitor {
   }
 
   private spanset(node: SpansetExpr): void {
-    if (node.kind === 'filter') return this.truth(node.expr);
+    if (node.kind === 'filter') {
+      this.filters++;
+      return this.truth(node.expr);
+    }
     if (node.kind === 'pipeline') return this.stages(node.stages);
     if ((node.lhs.kind === 'filter') !== (node.rhs.kind === 'filter') && hasPipeline(node)) {
       this.headings.add('Pipelines in parentheses');
@@ -184,7 +192,11 @@ class Visitor {
 
   /** Where a bool is wanted. */
   private truth(expr: FieldExpr): void {
-    if (expr.kind === 'attribute' && isArray(expr)) this.headings.add('Arithmetic with arrays');
+    if (expr.kind === 'attribute') {
+      this.hasBareBool = true;
+      if (isArray(expr)) this.headings.add('Arithmetic with arrays');
+      if (isOfEvent(expr)) this.nestedCondition(expr);
+    }
     this.field(expr);
   }
 
@@ -241,7 +253,7 @@ class Visitor {
     if (op !== '&&' && op !== '||' && (isComparison(lhs) || isComparison(rhs))) {
       this.headings.add('Conditions compared with each other');
     }
-    if (op === '||') this.hasAlternatives = true;
+    if (op === '||') this.hasOr = this.hasAlternatives = true;
     if (op === '^') this.headings.add('Powers');
     if ((op === '/' || op === '%') && mayBeZero(rhs)) this.headings.add('Division by zero');
     if (op === '||' && (isConstant(lhs) || isConstant(rhs)))
@@ -249,10 +261,8 @@ class Visitor {
   }
 
   private arithmetic(lhs: FieldExpr, rhs: FieldExpr): void {
-    if (isNestedSet(lhs) || isNestedSet(rhs)) {
-      this.hasZeroNestedSet = true;
-      this.hasNestedExpression = true;
-    }
+    if (isNestedSet(lhs) || isNestedSet(rhs)) this.hasZeroNestedSet = true;
+    if (lhs.kind === 'intrinsic' || rhs.kind === 'intrinsic') this.hasIntrinsicExpression = true;
     if (isArray(lhs) || isArray(rhs)) this.headings.add('Arithmetic with arrays');
     if (isTraceField(lhs) || isTraceField(rhs)) this.hasBareTraceField = true;
     if (isOfNothing(lhs) || isOfNothing(rhs)) this.headings.add('Events and links that are not there');
@@ -265,13 +275,7 @@ class Visitor {
       this.headings.add('Absent attributes');
     }
     if (expr.kind === 'attribute') this.scoped.add(`${expr.scope} ${expr.name}`);
-    if (isOfEvent(expr)) {
-      const key = `${expr.kind} ${expr.kind === 'attribute' || expr.kind === 'intrinsic' ? expr.name : ''}`;
-      if (this.ofEvents.has(key)) this.headings.add('Several events and links');
-      this.ofEvents.add(key);
-      if (isOfLink(expr)) this.linkConditions++;
-      else this.eventConditions++;
-    }
+    if (isOfEvent(expr)) this.nestedCondition(expr);
     if (expr.kind === 'attribute' && MIXED.has(expr.name) && isNumber(value)) this.hasMixed = true;
     if (expr.kind !== 'intrinsic') return;
     this.conditions.add(expr.name);
@@ -284,10 +288,19 @@ class Visitor {
     }
   }
 
+  /** Of events or links. */
+  private nestedCondition(expr: FieldExpr): void {
+    const key = `${expr.kind} ${expr.kind === 'attribute' || expr.kind === 'intrinsic' ? expr.name : ''}`;
+    if (this.ofEvents.has(key)) this.headings.add('Several events and links');
+    this.ofEvents.add(key);
+    if (isOfLink(expr)) this.linkConditions++;
+    else this.eventConditions++;
+  }
+
   private fields(...sides: readonly FieldExpr[]): void {
     for (const side of sides) {
       if (isTraceField(side)) this.hasBareTraceField = true;
-      if (isNestedSet(side)) this.hasNestedExpression = true;
+      if (side.kind === 'intrinsic') this.hasIntrinsicExpression = true;
       if (isOwnColumn(side)) this.headings.add('Absent attributes');
       if (isOfNothing(side)) this.headings.add('Events and links that are not there');
     }

@@ -264,6 +264,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   'Averages of negative integers': ['{ } | avg(span.odd.negative) < 0'],
   'Numbers of another type': ['{ span.peer.id = 3 && span.app.score > 0.1 }'],
   'Literals on the left': ['{ 100000 < span.http.response_content_length }', '{ 1 > nestedSetParent }'],
+  'Bools among alternatives': ['{ span.cache.hit || status = error }'],
   'Constants among alternatives': ['{ true || statusMessage = "IOError" }'],
   'Groups and fields of the trace': [
     '{ status = error } | by(rootServiceName)',
@@ -290,9 +291,9 @@ export const METRICS_DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ rootServiceName = "gateway" || .db.system = "postgresql" } | rate() by (span.db.system)',
     '{ kind = client || span.db.system = "redis" } | rate() by (span.db.system)',
   ],
-  'Nested sets in expressions': [
+  'Intrinsics in expressions': [
     '{ nestedSetParent - 1 < -1 } | count_over_time()',
-    '{ nestedSetParent = nestedSetLeft } | count_over_time()',
+    '{ rootName = name } | count_over_time()',
   ],
   'Groups by arrays': ['{ } | rate() by (span.app.shards)'],
   'Ranks of values of several types': ['{ } | rate() by (span.peer.id) | topk(6)'],

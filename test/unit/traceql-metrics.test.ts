@@ -17,7 +17,7 @@ import { Chance } from '../support/fuzz.ts';
 import { type Golden, goldenAnswers, openGoldenBlock } from '../support/golden-blocks.ts';
 import { askSources, type MetricsAsked } from '../support/metrics-script.ts';
 import { GOLDEN_DEVIATIONS } from '../support/golden-deviations.ts';
-import { START_NANO, aSpan, hexId } from '../support/otlp.ts';
+import { START_NANO, aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 
 const SECOND = 1_000_000_000n;
 
@@ -139,6 +139,44 @@ interface WithExemplars {
     readonly timestampMs: string;
   }[];
 }
+
+await t.test('intervals are open to the left and closed to the right', async (t) => {
+  const startUnixNano = START_NANO - (START_NANO % SECOND);
+  // ns behind the start, and the interval that Tempo counts the span in; -1 = none
+  const places: readonly (readonly [bigint, number])[] = [
+    [-1n, -1],
+    [0n, -1],
+    [1n, 0],
+    [SECOND - 1n, 0],
+    [SECOND, 0],
+    [SECOND + 1n, 1],
+    [2n * SECOND, 1],
+    [2n * SECOND + 1n, -1],
+  ];
+  const spans = places.map(([offset], i) =>
+    aSpan({
+      traceId: hexId(i + 1, 16),
+      name: String(offset),
+      startUnixNano: startUnixNano + offset,
+      endUnixNano: startUnixNano + offset + 5n * SECOND,
+    }),
+  );
+  const bytes = encodeTraces(spans);
+  const builder = new HeadBuilder({ maxBytes: 1 << 24 });
+  builder.append(bytes, 0, bytes.length);
+  const endUnixNano = startUnixNano + 2n * SECOND;
+  const text = '{ } | count_over_time() by (name)';
+  for (const source of [new ArraySource(spans), new HeadSource(new HeadReader(builder.sab), 'head')]) {
+    const ranged = { text, startUnixNano, endUnixNano, stepNanos: SECOND, isInstant: false };
+    const { series } = await ask(ranged, [source]);
+    const want = places
+      .filter(([, interval]) => interval >= 0)
+      .map(([offset, interval]) => `${offset} ${interval === 0 ? '1 0' : '0 1'}`);
+    t.same(series.map((one) => shown(one as Shown, startUnixNano)).toSorted(), want.toSorted(), source.name);
+    const instant = await ask({ ...ranged, stepNanos: 2n * SECOND, isInstant: true }, [source]);
+    t.equal(instant.series.length, want.length, `${source.name}, at once`);
+  }
+});
 
 await t.test('exemplars', async (t) => {
   const startUnixNano = START_NANO - (START_NANO % SECOND);
