@@ -69,6 +69,8 @@ class Visitor {
   /** Conditions on events, and on links. */
   private eventConditions = 0;
   private linkConditions = 0;
+  /** Expressions with attributes of either. */
+  private nestedExpressions = 0;
   /** An intrinsic that is not just compared with a constant. */
   private hasIntrinsicExpression = false;
   /** An attribute stands for a bool. */
@@ -136,7 +138,11 @@ class Visitor {
     for (const name of this.unscoped) if (this.inner.has(name)) this.headings.add('Unscoped attributes');
     const isAlone = this.mentioned.size === 1 && this.filters === 1;
     if (this.hasBareBool && this.hasOr) this.headings.add('Bools among alternatives');
-    if (this.hasAlternatives && (this.eventConditions > 1 || this.linkConditions > 1)) {
+    const most = Math.max(this.eventConditions, this.linkConditions);
+    if (
+      (this.hasAlternatives && most > 1) ||
+      (this.nestedExpressions > 0 && most + this.nestedExpressions > 1)
+    ) {
       this.headings.add('Several events and links');
     }
     if (this.hasMixed && this.mentioned.size > 1) this.headings.add('Numbers of another type');
@@ -263,6 +269,7 @@ class Visitor {
   private arithmetic(lhs: FieldExpr, rhs: FieldExpr): void {
     if (isNestedSet(lhs) || isNestedSet(rhs)) this.hasZeroNestedSet = true;
     if (lhs.kind === 'intrinsic' || rhs.kind === 'intrinsic') this.hasIntrinsicExpression = true;
+    if (isOfEvent(lhs) || isOfEvent(rhs)) this.nestedExpressions++;
     if (isArray(lhs) || isArray(rhs)) this.headings.add('Arithmetic with arrays');
     if (isTraceField(lhs) || isTraceField(rhs)) this.hasBareTraceField = true;
     if (isOfNothing(lhs) || isOfNothing(rhs)) this.headings.add('Events and links that are not there');
@@ -298,6 +305,7 @@ class Visitor {
   }
 
   private fields(...sides: readonly FieldExpr[]): void {
+    if (sides.some(isOfEvent)) this.nestedExpressions++;
     for (const side of sides) {
       if (isTraceField(side)) this.hasBareTraceField = true;
       if (side.kind === 'intrinsic') this.hasIntrinsicExpression = true;
