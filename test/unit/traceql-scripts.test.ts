@@ -12,6 +12,8 @@ import { DEVIATIONS, METRICS_DEVIATIONS } from '../interop/searches.ts';
 import { SCRIPT_SOURCES } from '../support/script-sources.ts';
 import { type Answering, type Load, readScript, readSpans, runStep } from '../support/traceql-script.ts';
 
+t.setTimeout(120_000);
+
 const FOLDER = new URL('../traceql/', import.meta.url);
 const scripts = readdirSync(FOLDER)
   .toSorted()

@@ -15,7 +15,7 @@ import {
 import { compareColumns } from './compare-columns.ts';
 import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
-import { flatten, nestedConjunction, type NestedOwner, nestedOwnerOf } from './nested-conditions.ts';
+import { byOwner, flatten, nestedConjunction, type NestedOwner } from './nested-conditions.ts';
 import type { Scan } from './scan.ts';
 
 /** The spans of `{ expr }`, at most those in `within`. */
@@ -78,28 +78,6 @@ async function conjunction(
     if (next.isEmpty()) break;
   }
   return left!;
-}
-
-/** What holds together: conditions on events for one event of a span, those on links for one link. */
-interface Group {
-  readonly owner: NestedOwner | undefined;
-  readonly parts: readonly FieldExpr[];
-}
-
-function byOwner(parts: readonly FieldExpr[]): Group[] {
-  const owned = new Map<NestedOwner, FieldExpr[]>();
-  const groups: Group[] = [];
-  for (const part of parts) {
-    const owner = nestedOwnerOf(part);
-    const others = owner === undefined ? undefined : owned.get(owner);
-    if (others !== undefined) others.push(part);
-    else {
-      const group = { owner, parts: [part] };
-      if (owner !== undefined) owned.set(owner, group.parts);
-      groups.push(group);
-    }
-  }
-  return groups.map(({ owner, parts: all }) => ({ owner: all.length > 1 ? owner : undefined, parts: all }));
 }
 
 async function conditionsOfOne(

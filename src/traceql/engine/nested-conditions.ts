@@ -1,6 +1,6 @@
 // Conditions on events or on links that are joined within one filter: they hold for a span when one event, or
 // one link, of it satisfies all of them.
-import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
+import type { CompareOp, FieldExpr, FieldRef, SpansetExpr, Stage, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { isBooleanOp } from '../types.ts';
 import { isFieldRef } from './column.ts';
@@ -12,7 +12,7 @@ import type { Rows, Scan } from './scan.ts';
 export type NestedOwner = 'event' | 'link';
 
 /** Whose conditions an expression is made of, when these are conditions on one such owner only. */
-export function nestedOwnerOf(expr: FieldExpr): NestedOwner | undefined {
+function nestedOwnerOf(expr: FieldExpr): NestedOwner | undefined {
   if (expr.kind === 'binary' && (expr.op === '&&' || expr.op === '||')) {
     const owner = nestedOwnerOf(expr.lhs);
     return owner !== undefined && owner === nestedOwnerOf(expr.rhs) ? owner : undefined;
@@ -44,11 +44,70 @@ async function nestedOwners(scan: Scan, expr: FieldExpr, rows: Rows | undefined)
   if (expr.kind === 'binary' && expr.op === '||') {
     const sides: Bitset[] = [];
     for (const part of flatten(expr, '||')) sides.push(await nestedOwners(scan, part, rows));
-    return sides.reduce((all, side) => (all.size < side.size ? side.or(all) : all.or(side)));
+    return sides.reduce(union);
   }
   const { ref, test } = conditionOf(expr)!;
   const [field] = storedFields(ref);
   return matchOwners(await scan.vector(field!, rows, restrictionOf(field!, [test])), test);
+}
+
+export type NestedOwners = Readonly<Partial<Record<NestedOwner, Bitset>>>;
+
+/** The events and links that satisfy joined conditions of a query's filters: their values are to be shown. */
+export async function joinedOwners(
+  scan: Scan,
+  stages: readonly Stage[],
+  rows: Rows | undefined,
+): Promise<NestedOwners> {
+  const found: Partial<Record<NestedOwner, Bitset>> = {};
+  for (const { owner, parts } of stages.flatMap(conjunctionsOfStage).flatMap(byOwner)) {
+    if (owner === undefined) continue;
+    const owners = await nestedConjunction(scan, parts, rows);
+    const others = found[owner];
+    found[owner] = others === undefined ? owners : union(others, owners);
+  }
+  return found;
+}
+
+function conjunctionsOfStage(stage: Stage | SpansetExpr): (readonly FieldExpr[])[] {
+  if (stage.kind === 'pipeline') return stage.stages.flatMap(conjunctionsOfStage);
+  if (stage.kind === 'spansets') return [stage.lhs, stage.rhs].flatMap(conjunctionsOfStage);
+  return stage.kind === 'filter' ? conjunctionsOf(stage.expr) : [];
+}
+
+function conjunctionsOf(expr: FieldExpr): (readonly FieldExpr[])[] {
+  if (expr.kind === 'unary') return conjunctionsOf(expr.operand);
+  if (expr.kind !== 'binary') return [];
+  if (expr.op !== '&&') return [expr.lhs, expr.rhs].flatMap(conjunctionsOf);
+  const parts = flatten(expr, '&&');
+  return [parts, ...parts.flatMap(conjunctionsOf)];
+}
+
+/** What holds together: conditions on events for one event of a span, those on links for one link. */
+interface Group {
+  /** undefined = a part alone. */
+  readonly owner: NestedOwner | undefined;
+  readonly parts: readonly FieldExpr[];
+}
+
+export function byOwner(parts: readonly FieldExpr[]): Group[] {
+  const owned = new Map<NestedOwner, FieldExpr[]>();
+  const groups: Group[] = [];
+  for (const part of parts) {
+    const owner = nestedOwnerOf(part);
+    const others = owner === undefined ? undefined : owned.get(owner);
+    if (others !== undefined) others.push(part);
+    else {
+      const group = { owner, parts: [part] };
+      if (owner !== undefined) owned.set(owner, group.parts);
+      groups.push(group);
+    }
+  }
+  return groups.map(({ owner, parts: all }) => ({ owner: all.length > 1 ? owner : undefined, parts: all }));
+}
+
+function union(a: Bitset, b: Bitset): Bitset {
+  return a.size < b.size ? b.or(a) : a.or(b);
 }
 
 interface Condition {

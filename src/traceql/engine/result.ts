@@ -4,6 +4,7 @@ import type { ServiceStats, TraceFacts, Vector } from '../source.ts';
 import { compareSpans, earliestSpans } from './earliest.ts';
 import { jsonAnyValue, jsonAnyValues, jsonAttribute, traceIdText } from './json.ts';
 import { JsonWriter } from './json-writer.ts';
+import type { NestedOwners } from './nested-conditions.ts';
 import type { Rows, Scan } from './scan.ts';
 import type { ShownSpanset } from './spansets.ts';
 import { LoadedField, type ShownField } from './shown-field.ts';
@@ -24,6 +25,15 @@ const HIDDEN: ReadonlySet<string> = new Set([
   'trace:id',
 ]);
 
+export interface ResultOptions {
+  /** Traces that are shown. */
+  readonly rows: Rows | undefined;
+  /** Events and links whose values are shown before those of others. */
+  readonly joined: NestedOwners;
+  /** 0 = all. */
+  readonly spansPerSet: number;
+}
+
 export class ResultWriter {
   private readonly fields: readonly LoadedField[];
   private readonly columns: SpanColumns;
@@ -40,19 +50,18 @@ export class ResultWriter {
     this.durations = new Decimals(columns.duration);
   }
 
-  /** Loads what is shown of the spans of these traces. `spansPerSet` 0 = all. */
+  /** Loads what is shown of the spans of these traces. */
   static async load(
     scan: Scan,
     shown: readonly ShownField[],
-    rows: Rows | undefined,
-    spansPerSet: number,
+    { rows, joined, spansPerSet }: ResultOptions,
   ): Promise<ResultWriter> {
     const name = shown.find(({ ref }) => ref.kind === 'intrinsic' && ref.name === 'span:name');
     const columns = await loadColumns(scan, name, rows);
     const fields: LoadedField[] = [];
     for (const field of shown) {
       if (field.ref.kind === 'intrinsic' && HIDDEN.has(field.ref.name)) continue;
-      fields.push(await LoadedField.load(scan, field, rows));
+      fields.push(await LoadedField.load(scan, field, rows, joined));
     }
     return new ResultWriter(fields, columns, spansPerSet);
   }

@@ -3,6 +3,7 @@ import type { Query } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import type { SpanSource, TraceFacts } from '../source.ts';
 import { traceIdText } from './json.ts';
+import { joinedOwners } from './nested-conditions.ts';
 import {
   comparePositions,
   comparing,
@@ -216,7 +217,8 @@ async function materialise(
 ): Promise<FoundTrace[]> {
   const ids = Int32Array.from(ordered, ({ trace }) => trace).sort();
   const rows: Rows | undefined = scan.rowsOfTraces(ids);
-  const writer = await ResultWriter.load(scan, shownFields(query), rows, spansPerSet);
+  const joined = await joinedOwners(scan, query.stages, rows);
+  const writer = await ResultWriter.load(scan, shownFields(query), { rows, joined, spansPerSet });
   const wanted = new Bitset(scan.source.traceCount);
   for (const id of ids) wanted.add(id);
   const setsOf = matches.spansets(wanted);

@@ -8,6 +8,8 @@ import { type EntryTest, MIRRORED, entryAccepted, entryTest, restrictionOf } fro
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import { jsonAnyValue, jsonAttribute } from './json.ts';
 import { OWN_COLUMNS, WELL_KNOWN } from './own-columns.ts';
+import type { Bitset } from '../../lib/bitset.ts';
+import type { NestedOwners } from './nested-conditions.ts';
 import type { Rows, Scan } from './scan.ts';
 import { decodeText } from '../regex.ts';
 import { bytesAt, endOfOwner, firstEntry, isElementAt, staticAt, typeAt } from './value-reader.ts';
@@ -183,7 +185,12 @@ export class LoadedField {
     this.parts = parts;
   }
 
-  static async load(scan: Scan, field: ShownField, rows: Rows | undefined): Promise<LoadedField> {
+  static async load(
+    scan: Scan,
+    field: ShownField,
+    rows: Rows | undefined,
+    joined: NestedOwners = {},
+  ): Promise<LoadedField> {
     const parts: TestedPart[] = [];
     for (const stored of storedFields(field.ref)) {
       const scopeTests = stored.kind === 'attribute' ? field.scopeTests.get(stored.scope) : undefined;
@@ -191,7 +198,9 @@ export class LoadedField {
       // whether it is absent is seen in all of it only
       const restriction = restrictionOf(stored, field.asNil ? [] : tests);
       const vector = await scan.vector(stored, rows, restriction);
-      if (vector.count > 0) parts.push({ part: await FieldPart.load(scan, vector, ownerOf(stored)), tests });
+      const owner = ownerOf(stored);
+      const first = owner === 'event' || owner === 'link' ? joined[owner] : undefined;
+      if (vector.count > 0) parts.push({ part: await FieldPart.load(scan, vector, owner, first), tests });
     }
     return new LoadedField(field, parts);
   }
@@ -252,18 +261,31 @@ class FieldPart {
   private readonly owner: Owner;
   /** Owner of each span, or (events, links) span of each owner. */
   private readonly relation: Int32Array | undefined;
+  /** Of events or links those that are shown before others. */
+  private readonly joined: Bitset | undefined;
   /** JSON by number of the string. */
   private readonly texts = new Map<number, string>();
 
-  private constructor(vector: Vector, owner: Owner, relation: Int32Array | undefined) {
+  private constructor(
+    vector: Vector,
+    owner: Owner,
+    relation: Int32Array | undefined,
+    joined: Bitset | undefined,
+  ) {
     this.vector = vector;
     this.owner = owner;
     this.relation = relation;
+    this.joined = joined;
   }
 
-  static async load(scan: Scan, vector: Vector, owner: Owner): Promise<FieldPart> {
+  static async load(
+    scan: Scan,
+    vector: Vector,
+    owner: Owner,
+    joined: Bitset | undefined,
+  ): Promise<FieldPart> {
     const relation = owner === 'span' ? undefined : await scan.relation(RELATION_OF[owner]);
-    return new FieldPart(vector, owner, relation);
+    return new FieldPart(vector, owner, relation, joined);
   }
 
   json(span: number, tests: readonly EntryTest[]): string {
@@ -272,8 +294,15 @@ class FieldPart {
     if (owner !== 'event' && owner !== 'link') return this.ofOwner(relation[span]!, tests);
     // of several events or links that pass, Tempo shows the last
     const first = lowerBound(relation, span);
-    for (let index = lowerBound(relation, span + 1) - 1; index >= first; index--) {
-      const value = this.ofOwner(index, tests);
+    const end = lowerBound(relation, span + 1);
+    const { joined } = this;
+    const ofJoined = joined === undefined ? '' : this.lastOf(first, end, tests, joined);
+    return ofJoined === '' ? this.lastOf(first, end, tests, undefined) : ofJoined;
+  }
+
+  private lastOf(first: number, end: number, tests: readonly EntryTest[], among: Bitset | undefined): string {
+    for (let index = end - 1; index >= first; index--) {
+      const value = among === undefined || among.has(index) ? this.ofOwner(index, tests) : '';
       if (value !== '') return value;
     }
     return '';
