@@ -39,6 +39,8 @@ COPY --from=build --chown=10001:10001 /state/ /var/
 COPY config/single-binary.yaml /conf/tempo.yaml
 # The root may be read-only; compiled code is kept between starts of one container.
 ENV NODE_ENV=production NODE_COMPILE_CACHE=/tmp/tempo-compile-cache
+# glibc raises these by itself, and buffers that end then leave holes in its heap instead of going back.
+ENV MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=262144
 USER 10001:10001
 EXPOSE 3200 4317 4318 9095
 ENTRYPOINT ["/tempo"]
