@@ -167,6 +167,7 @@ class LocalIngester implements Ingester {
     });
     options.metrics.tenants.onForget((tenants) => {
       this.heads.forget(tenants);
+      for (const tenant of tenants) if (!this.heads.has(tenant)) this.traceLimiter.headCut(tenant);
       this.running?.opened.log.forget(tenants);
     });
     const path = `${options.wal.path}/blocks`;

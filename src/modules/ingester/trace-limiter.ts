@@ -105,7 +105,7 @@ export class TraceLimiter {
     }
   }
 
-  /** The tenant's head is closed: the bytes of a trace are counted anew. */
+  /** The tenant has no head now: the bytes of a trace are counted anew, of those that are not live at once. */
   headCut(tenant: string): void {
     const traces = this.#tenants.get(tenant);
     if (traces === undefined) return;

@@ -126,7 +126,8 @@ export class Log {
       return Promise.reject(new TempoError('unavailable', 'the log is closed'));
     }
     const group = this.openGroup();
-    const tenant = this.tenantBytes(record.tenant);
+    // Of a tenant that may have been forgotten: its name is not kept again.
+    const tenant = this.tenants.get(record.tenant) ?? nameBytes(record.tenant);
     const payload = encodeRecord(record);
     const image = new FrameWriter(new ArrayBuffer(frameBytes(tenant.length, payload.length)));
     image.write(0, this.frame(type, tenant, payload, 0));
@@ -163,8 +164,7 @@ export class Log {
   private tenantBytes(tenant: string): Uint8Array {
     const known = this.tenants.get(tenant);
     if (known !== undefined) return known;
-    const bytes = new Uint8Array(Buffer.from(tenant));
-    if (bytes.length > TENANT_BYTES_MAX) throw new TempoError('invalid_argument', 'tenant is too long');
+    const bytes = nameBytes(tenant);
     this.tenants.set(tenant, bytes);
     return bytes;
   }
@@ -402,6 +402,12 @@ export class Log {
     this.pumping = false;
     if (!this.writing) this.becameIdle();
   }
+}
+
+function nameBytes(tenant: string): Uint8Array {
+  const bytes = new Uint8Array(Buffer.from(tenant));
+  if (bytes.length > TENANT_BYTES_MAX) throw new TempoError('invalid_argument', 'tenant is too long');
+  return bytes;
 }
 
 function isOutOfSpace(err: unknown): boolean {
