@@ -105,7 +105,7 @@ export class TraceLimiter {
     }
   }
 
-  /** The tenant has no head now: the bytes of a trace are counted anew, of those that are not live at once. */
+  /** The tenant has no head now: bytes are counted anew, of traces that are not live at once. */
   headCut(tenant: string): void {
     const traces = this.#tenants.get(tenant);
     if (traces === undefined) return;
