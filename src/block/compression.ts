@@ -64,37 +64,37 @@ export function zstdCompressor(level = 1, native = true): Compressor {
 }
 
 /**
- * Decompressors of all codecs that blocks use. Results are fresh arrays. Damage is thrown as
- * `block_corrupt`.
+ * Decompressors of all codecs that blocks use. Results are fresh arrays, or in `target`. Damage is thrown
+ * as `block_corrupt`.
  */
 export function blockDecompressors(native = true): Decompressors {
   const zstd = native ? nativeZstd() : undefined;
   const context = zstd === undefined ? undefined : new zstd.DCtx();
 
-  function unzstd(bytes: Uint8Array, size: number): Uint8Array {
+  function unzstd(bytes: Uint8Array, size: number, target?: Uint8Array): Uint8Array {
     if (context === undefined) return zlib.zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) });
-    const out = new Uint8Array(size);
+    const out = target ?? new Uint8Array(size);
     const length = context.decompress(out, bytes);
     return length === size ? out : out.subarray(0, length);
   }
 
-  function decode(codec: Codec, bytes: Uint8Array, size: number): Uint8Array {
+  function decode(codec: Codec, bytes: Uint8Array, size: number, target?: Uint8Array): Uint8Array {
     switch (codec) {
       case 'UNCOMPRESSED':
         return bytes;
       case 'SNAPPY':
         return snappyDecompress(bytes, size);
       case 'ZSTD':
-        return unzstd(bytes, size);
+        return unzstd(bytes, size, target);
     }
   }
 
   return {
     crc32: zlib.crc32,
-    decompress(codec, bytes, uncompressedBytes) {
+    decompress(codec, bytes, uncompressedBytes, target) {
       let out: Uint8Array;
       try {
-        out = decode(codec, bytes, uncompressedBytes);
+        out = decode(codec, bytes, uncompressedBytes, target);
       } catch (err) {
         throw new TempoError('block_corrupt', `cannot decompress a ${codec} page`, err);
       }

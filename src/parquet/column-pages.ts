@@ -357,10 +357,11 @@ export function inflate(
   codec: Codec,
   stored: Uint8Array,
   uncompressedBytes: number,
+  target?: Uint8Array,
 ): Uint8Array {
   if (codec === 'UNCOMPRESSED') return stored;
   if (uncompressedBytes === 0) return NO_BYTES.bytes;
-  const out = decompressors.decompress(codec, stored, uncompressedBytes);
+  const out = decompressors.decompress(codec, stored, uncompressedBytes, target);
   return asBytes(out);
 }
 

@@ -18,17 +18,23 @@ export interface StringValues {
   readonly table: ByteTable;
 }
 
-/** Decodes a dictionary page with its header. */
+/**
+ * Decodes a dictionary page with its header.
+ *
+ * @param memory where its content may go, by its length; undefined = memory of its own.
+ */
 export function readDictionary(
   chunk: ColumnChunk,
   page: Uint8Array,
   decompressors: Decompressors,
+  memory?: (lengthBytes: number) => Uint8Array | undefined,
 ): Dictionary {
   const header = readPageHeader(page, 0);
   if (header.kind !== 'dictionary') throw corrupt(`column ${chunk.leaf.path.join('.')} has no dictionary`);
   const stored = asBytes(page.subarray(header.headerBytes, header.headerBytes + header.compressedBytes));
   checkPage(chunk, header, stored, decompressors);
-  const bytes = inflate(decompressors, chunk.codec, stored, header.uncompressedBytes);
+  const target = memory?.(header.uncompressedBytes);
+  const bytes = inflate(decompressors, chunk.codec, stored, header.uncompressedBytes, target);
   const { valueCount } = header;
   if (chunk.leaf.type !== 'BYTE_ARRAY') {
     return { numbers: plainNumbers(chunk.leaf.type, { bytes, start: 0, end: bytes.length }, valueCount) };

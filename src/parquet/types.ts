@@ -25,7 +25,8 @@ export type Checksum = (bytes: Uint8Array, before?: number) => number;
 export interface Decompressors {
   /** Pages that carry a checksum are checked with it. */
   readonly crc32: Checksum;
-  decompress(codec: Codec, bytes: Uint8Array, uncompressedBytes: number): Uint8Array;
+  /** @param target memory of that length that may be used for the result. */
+  decompress(codec: Codec, bytes: Uint8Array, uncompressedBytes: number, target?: Uint8Array): Uint8Array;
 }
 
 export interface SchemaNode {

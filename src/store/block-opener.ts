@@ -5,6 +5,7 @@ import type { BlockMeta } from '../block/meta.ts';
 import { type Block, openBlock } from '../block/vparquet/open.ts';
 import { TempoError } from '../lib/errors.ts';
 import { ByteLru } from '../lib/lru.ts';
+import { Scratch } from '../lib/scratch.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { ReadRange } from '../parquet/plan.ts';
 
@@ -24,6 +25,7 @@ export class BlockOpener {
   /** Of the thread. */
   readonly cache: ByteLru;
   private readonly decompressors = blockDecompressors();
+  private readonly scratch = new Scratch();
 
   constructor(options: BlockOpenerOptions) {
     this.options = options;
@@ -68,6 +70,7 @@ export class BlockOpener {
         : (offset, length, abort) => store.readRange(data, offset, length, abort),
       readObject: (name, abort) => store.read(`${folder}/${name}`, abort),
       decompressors: this.decompressors,
+      scratch: this.scratch,
       cache: this.cache,
       signal,
     });

@@ -2,6 +2,7 @@
 // worth keeping in the thread's cache. The only file here that does I/O (through the given `readRange`).
 import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
+import type { Scratch } from '../../lib/scratch.ts';
 import { asBytes, ColumnPages, type PageRun } from '../../parquet/column-pages.ts';
 import { type Dictionary, readDictionary } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
@@ -28,6 +29,8 @@ export interface BlockFile {
   readonly cache: ByteLru;
   /** What was read of the row group that is worked on, and is too large for the cache. */
   readonly atHand: MaterialAtHand;
+  /** Of the thread, for what is used within one turn. */
+  readonly scratch: Scratch;
 }
 
 /** Pages and dictionaries of one row group: they go when another one's come. */
@@ -163,8 +166,12 @@ export class GroupColumns {
    */
   private keepMaterial(key: string, value: object, bytes: number): void {
     const { cache, atHand } = this.file;
-    if (bytes <= cache.maxBytes * MATERIAL_SHARE_MAX) cache.set(key, value, bytes);
+    if (this.fitsCache(bytes)) cache.set(key, value, bytes);
     else atHand.set(this.index, key, value);
+  }
+
+  private fitsCache(bytes: number): boolean {
+    return bytes <= this.file.cache.maxBytes * MATERIAL_SHARE_MAX;
   }
 
   /** Tells the cache how large kept pages have become by decompression. */
@@ -179,11 +186,16 @@ export class GroupColumns {
     }
   }
 
-  /** The given rows (ascending) of several columns, by few reads. Names must exist. */
+  /**
+   * The given rows (ascending) of several columns, by few reads. Names must exist.
+   *
+   * @param scratch for dictionaries that are too large to be kept; they are valid until its next reset.
+   */
   async rows(
     names: readonly string[],
     rows: Int32Array,
     signal?: AbortSignal,
+    scratch?: Scratch,
   ): Promise<Map<string, ColumnRows>> {
     const chunks = names.map((name) => this.needed(name));
     const locations = await this.locations(chunks, signal);
@@ -206,7 +218,7 @@ export class GroupColumns {
         slice: sliceRows(pages, rows),
         dictionary: () => {
           if (dictionary === undefined && bytes[i].length > 0) {
-            dictionary = this.decodeDictionary(name, chunks[i], bytes[i]);
+            dictionary = this.decodeDictionary(name, chunks[i], bytes[i], scratch);
           }
           return dictionary;
         },
@@ -300,8 +312,19 @@ export class GroupColumns {
     return { range: { offset: dictionaryPageOffset, length: dataPageOffset - dictionaryPageOffset }, cached };
   }
 
-  private decodeDictionary(name: string, chunk: ColumnChunk, page: Uint8Array): Dictionary {
-    const dictionary = readDictionary(chunk, page, this.file.decompressors);
+  private decodeDictionary(
+    name: string,
+    chunk: ColumnChunk,
+    page: Uint8Array,
+    scratch?: Scratch,
+  ): Dictionary {
+    let isKept = true;
+    const memory = (bytes: number): Uint8Array | undefined => {
+      isKept = scratch === undefined || this.fitsCache(bytes);
+      return isKept ? undefined : scratch?.take(bytes);
+    };
+    const dictionary = readDictionary(chunk, page, this.file.decompressors, memory);
+    if (!isKept) return dictionary;
     const size = 'strings' in dictionary ? dictionary.strings.sizeBytes : dictionary.numbers.num.byteLength;
     this.keepMaterial(this.dictionaryKey(name), dictionary, size + 200);
     return dictionary;

@@ -2,6 +2,7 @@
 // trace id behind the bloom filter. All I/O goes through what the caller gives.
 import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
+import { Scratch } from '../../lib/scratch.ts';
 import { asBytes } from '../../parquet/column-pages.ts';
 import { FOOTER_TAIL_BYTES, footerLength, parseFooter } from '../../parquet/footer.ts';
 import type { ReadRange } from '../../parquet/plan.ts';
@@ -21,6 +22,8 @@ export interface OpenBlockOptions {
   readonly decompressors: Decompressors;
   /** Of the thread. Blocks share it, their ids keep the entries apart. */
   readonly cache: ByteLru;
+  /** Of the thread too. */
+  readonly scratch?: Scratch;
   readonly signal?: AbortSignal;
 }
 
@@ -53,6 +56,7 @@ export async function openBlock(options: OpenBlockOptions): Promise<Block> {
     decompressors,
     cache,
     atHand: new MaterialAtHand(),
+    scratch: options.scratch ?? new Scratch(),
   };
   return new Block(options, file, bytesRead);
 }

@@ -341,7 +341,10 @@ export class RowGroupSource implements StoredSpans {
     for (const { column } of this.group.file.columns.allAttributeColumns()) {
       if (this.group.hasValues(column)) names.push(column);
     }
-    const columns = await this.group.rows(names, rows, signal);
+    const { scratch } = this.group.file;
+    const columns = await this.group.rows(names, rows, signal, scratch);
+    // Dictionaries are decoded while traces are written, in this turn.
+    scratch.reset();
     return writeTraces(columns, this.group.file.columns, ids, order);
   }
 }
