@@ -2,7 +2,7 @@
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
-import { createBlock } from '../../src/block/vparquet/create.ts';
+import { type CreateOptions, createBlock } from '../../src/block/vparquet/create.ts';
 import type { MemoryStore } from '../../src/objectstore/memory.ts';
 import type { ScanSource } from '../../src/store/scan-job.ts';
 import { encodeTraces, type TestSpan } from './otlp.ts';
@@ -25,21 +25,25 @@ export async function asBlock(
   store: MemoryStore,
   blockId: string,
   spans: readonly TestSpan[],
+  options: Partial<CreateOptions> = {},
 ): Promise<ScanSource & { readonly meta: BlockMeta }> {
-  const objects = new Map<string, number[]>();
+  const objects = new Map<string, Uint8Array[]>();
   const meta = createBlock({
     head: new HeadReader(headOf(spans)),
     blockId,
     tenant: 'team',
     dedicatedColumns: [],
+    options,
     sink: {
       create: (name) => {
-        const bytes: number[] = [];
-        objects.set(name, bytes);
-        return { write: (part) => bytes.push(...part), close: () => {} };
+        const parts: Uint8Array[] = [];
+        objects.set(name, parts);
+        return { write: (bytes) => void parts.push(bytes.slice()), close: () => {} };
       },
     },
   });
-  for (const [name, bytes] of objects) await store.write(`team/${blockId}/${name}`, Uint8Array.from(bytes));
+  for (const [name, parts] of objects) {
+    await store.write(`team/${blockId}/${name}`, Uint8Array.from(Buffer.concat(parts)));
+  }
   return { kind: 'block', meta, location: 'backend' };
 }

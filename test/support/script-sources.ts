@@ -50,7 +50,7 @@ export const SCRIPT_SOURCES: Readonly<Record<string, Open>> = {
   'a log read again': async (spans) => answeringOf(headOf(await throughLog(encodeTraces(spans)))),
   'a block': async (spans) => {
     const { backend, over } = scanning();
-    return over([await asBlock(backend, 'block', spans)]);
+    return over([await asBlock(backend, 'block', spans, SMALL_PAGES)]);
   },
   'a compacted block': async (spans) => {
     const { backend, over } = scanning();

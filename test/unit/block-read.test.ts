@@ -676,6 +676,22 @@ await t.test('many row groups and pages', async (t) => {
   );
 });
 
+await t.test('keys that the first pages do not have', async (t) => {
+  const names = Array.from({ length: 40 }, (_, n) => `k${n}`);
+  const spans = names.flatMap((_, n) =>
+    aTrace(n + 1, 3, () => ({
+      attributes: names.slice(0, n + 1).map((name): [string, bigint] => [name, BigInt(n)]),
+    })),
+  );
+  const { objects, head } = ownBlock(spans, 1000);
+  const { block } = await opened(objects);
+  t.equal(block.rowGroups.length, 1);
+  for (const name of names) {
+    const field = attribute('span', name);
+    t.same(await valuesBySpan(block.rowGroups[0]!, field), await valuesBySpan(head, field), name);
+  }
+});
+
 await t.test('what cannot be opened', async (t) => {
   const objects = goldenBlock('vparquet4-odd');
   const data = objects.read('data.parquet');

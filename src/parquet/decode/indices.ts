@@ -160,6 +160,8 @@ function findPacked(
   hits: IntList,
 ): void {
   const mask = (1 << width) - 1;
+  // pages are as wide as their own largest index: one that is wider would spill over into its neighbours
+  if (wanted > mask) return;
   const fast = fastCount(bytes, start, width, count);
   let i = width <= NARROW_MAX ? findNarrow(view, start, width, fast, wanted, base, hits) : 0;
   let bit = i * width;
