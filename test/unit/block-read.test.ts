@@ -641,6 +641,23 @@ await t.test('starts that differ by less than a float can tell', async (t) => {
   t.same(await valuesBySpan(head, field), want);
 });
 
+await t.test('durations that no float is equal to are rounded once', async (t) => {
+  const spans = [
+    aSpan({ traceId: hexId(1, 16), startUnixNano: 100n, endUnixNano: START_NANO }),
+    aSpan({ traceId: hexId(2, 16), startUnixNano: 0n, endUnixNano: START_NANO + 17_794_679n }),
+  ];
+  const { objects, head } = ownBlock(spans, 1000);
+  const { block } = await opened(objects);
+  const ask = async (source: SpanSource): Promise<string[]> => {
+    const query = parse('{ } | avg(traceDuration) > 0s | by(2 * duration)');
+    const { found } = await searchSource(query, source, { limit: 9, spansPerSpanSet: 9 });
+    return found.map(({ json }) => text.decode(json)).toSorted();
+  };
+  const [first, second] = await ask(block.rowGroups[0]!);
+  t.match(second, '"490896h0m0.01779456s"');
+  t.strictSame([first, second], await ask(head));
+});
+
 await t.test('many row groups and pages', async (t) => {
   const resources = [aResource('a', [['k', 1n]]), aResource('b')];
   const spans = Array.from({ length: 48 }, (_, n) =>

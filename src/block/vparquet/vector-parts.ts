@@ -1,5 +1,6 @@
 // Vectors for the engine from parts: the values of one field may lie in several columns (one for each type,
 // and columns for well-known attributes), each ascending by owner.
+import { roundedSum } from '../../lib/rounded-sum.ts';
 import { EMPTY_TABLE, type ByteTable } from '../../parquet/decode/byte-table.ts';
 import type { Numbers } from '../../parquet/decode/numbers.ts';
 import { type Owner, type StringTable, ValueType, type Vector } from '../../traceql/source.ts';
@@ -110,7 +111,7 @@ function merged(owner: Owner, parts: readonly VectorPart[]): Vector {
     if (str !== undefined && part.ids !== undefined) str[i] = part.ids[at] + joined.firstId(k);
     if (num !== undefined && part.numbers !== undefined) {
       const { base, num: from, exact: wide } = part.numbers;
-      num[i] = Number(base) + from[at];
+      num[i] = roundedSum(base, from[at]);
       if (exact !== undefined && part.type !== ValueType.float)
         exact[i] = wide?.[at] ?? base + BigInt(from[at]);
     }

@@ -2,6 +2,7 @@
 // span.
 import type { BinaryOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
+import { roundedSum } from '../../lib/rounded-sum.ts';
 import { type Field, ValueType, type Vector } from '../source.ts';
 import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
 import { ownerOf, storedFields } from './fields.ts';
@@ -131,7 +132,7 @@ class EntryWriter {
     if (type === ValueType.string || type === ValueType.bytes) {
       if (vector.str && vector.table && textIds)
         to.text[at] = this.texts.idOf(vector.table, textIds, vector.str[entry]!);
-    } else if (vector.num) to.num[at] = Number(vector.base) + vector.num[entry]!;
+    } else if (vector.num) to.num[at] = roundedSum(vector.base, vector.num[entry]!);
     if (to.exact) to.exact[at] = this.exactAt(entry);
   }
 

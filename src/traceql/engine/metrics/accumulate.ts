@@ -1,6 +1,7 @@
 // A metrics function over the spans of sources, one source after another, as far as one job goes.
 import type { FieldRef, MetricsStage, Query } from '../../ast.ts';
 import type { Bitset } from '../../../lib/bitset.ts';
+import { roundedSum } from '../../../lib/rounded-sum.ts';
 import { type SpanSource, ValueType } from '../../source.ts';
 import { storedFields } from '../fields.ts';
 import { OWN_COLUMNS, WELL_KNOWN } from '../own-columns.ts';
@@ -191,7 +192,6 @@ function numbersOf(sources: readonly SpanEntries[], count: number): Numbers {
   const isSet = sources.length > 1 ? new Uint8Array(count) : undefined;
   for (const { vector, entries } of sources) {
     const { num, base, isElement } = vector;
-    const shift = Number(base);
     for (let k = 0; k < count; k++) {
       const entry = entries[k]!;
       if (entry < 0) continue;
@@ -202,7 +202,7 @@ function numbersOf(sources: readonly SpanEntries[], count: number): Numbers {
       const type = typeAt(vector, entry);
       if (num === undefined || (isElement !== undefined && isElement[entry] === 1)) continue;
       if (type !== ValueType.int && type !== ValueType.float && type !== ValueType.duration) continue;
-      numbers[k] = shift + num[entry]!;
+      numbers[k] = roundedSum(base, num[entry]!);
       if (type === ValueType.float) isFloat[k] = 1;
     }
   }

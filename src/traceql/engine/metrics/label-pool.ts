@@ -190,8 +190,8 @@ export class LabelPool {
   private numberId(vector: Vector, entry: number, type: ValueType): number {
     let known = this.numbers.get(type);
     if (known === undefined) this.numbers.set(type, (known = new NumberIds()));
-    const isExact = vector.exact !== undefined && type !== ValueType.float;
-    const number = isExact ? integerAt(vector, entry) : Number(vector.base) + vector.num![entry]!;
+    const isWide = (vector.exact !== undefined || vector.base !== 0n) && type !== ValueType.float;
+    const number = isWide ? integerAt(vector, entry) : vector.num![entry]!;
     let id = known.get(number);
     if (id === undefined) known.set(number, (id = this.idOfNumber(type, number)));
     return id;
