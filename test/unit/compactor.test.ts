@@ -265,8 +265,24 @@ t.test('a block that is damaged', async (t) => {
   data.fill(0, 500, 600);
   await backend.write(`${TENANT}/${ID(1)}/data.parquet`, data);
   await compactor.pass();
-  t.strictSame(live(), [ID(0), ID(1), ID(2)]);
-  t.equal((await backend.listFolders(TENANT)).length, 3);
+  t.strictSame(live().slice(0, -1), [ID(1)], 'the others became one');
+  t.equal((await backend.listFolders(TENANT)).length, 4);
+});
+
+t.test('the others are compacted without a block that is damaged', async (t) => {
+  const { compactor, backend, clock, live, put, rows } = await setUp(t);
+  const spans = await putThree(put);
+  await put(ID(3), aTrace(9, 6));
+  const key = `${TENANT}/${ID(3)}/data.parquet`;
+  const data = new Uint8Array(await backend.read(key));
+  data.fill(0, 4, 400);
+  await backend.write(key, data);
+  await compactor.pass();
+  clock.nowMs += 1000;
+  await compactor.pass();
+  const [kept, made, ...others] = live();
+  t.strictSame([kept, ...others], [ID(3)]);
+  t.strictSame(await rows(made!), expectedRows(spans));
 });
 
 t.test('what is not compacted', async (t) => {

@@ -681,6 +681,13 @@ t.test('stopping', async (t) => {
   await push(flushed, 0, 10);
   await flushed.ingester.stop();
   t.equal(flushed.uploaded.length, 1);
+  const crashed = await started(aFolder());
+  await push(crashed, 0, 10);
+  const copy = killedCopy(crashed);
+  await crashed.ingester.stop();
+  const idle = await started(copy, { config: { flushAllOnShutdown: true } });
+  await idle.ingester.stop();
+  t.equal(idle.uploaded.length, 1, 'also when nothing was pushed since the start');
 });
 
 t.test('a second ingester on the folder is refused', async (t) => {

@@ -5,6 +5,7 @@ import { IntList } from '../../lib/int-list.ts';
 import type { Block } from '../vparquet/open.ts';
 import type { RowGroupSource } from '../vparquet/row-group.ts';
 import { loadSpanTree } from '../vparquet/span-tree.ts';
+import { blaming } from './blamed.ts';
 
 export interface MergeLimits {
   /** A row group ends before the row that would take it over this. */
@@ -71,7 +72,11 @@ class RowCursor {
   }
 
   /** Goes to a row group with rows; false at the end. */
-  async nextGroup(): Promise<boolean> {
+  nextGroup(): Promise<boolean> {
+    return blaming(this.block.meta.blockId, () => this.openNext());
+  }
+
+  private async openNext(): Promise<boolean> {
     const { block, signal } = this;
     this.row = 0;
     this.part = -1;

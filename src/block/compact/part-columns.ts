@@ -4,6 +4,7 @@ import { type ColumnPages, levelWidth } from '../../parquet/column-pages.ts';
 import { decodeIndices } from '../../parquet/decode/indices.ts';
 import { type ExactValues, exactValues } from '../../parquet/exact-values.ts';
 import type { GroupColumns } from '../vparquet/group-columns.ts';
+import { blaming } from './blamed.ts';
 import type { PartRows } from './merge-rows.ts';
 import type { PlannedColumn, Structure } from './structure.ts';
 
@@ -53,7 +54,11 @@ export class PartColumns {
     return this.group.chunk(column)?.valueCount;
   }
 
-  async column(column: PlannedColumn): Promise<PartColumn> {
+  column(column: PlannedColumn): Promise<PartColumn> {
+    return blaming(this.group.file.blockId, () => this.read(column));
+  }
+
+  private async read(column: PlannedColumn): Promise<PartColumn> {
     if (!this.hasValues(column.name)) return this.nulls(column);
     const { name, structure, leaf } = column;
     const { from, to } = this.part;

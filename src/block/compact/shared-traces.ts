@@ -12,6 +12,7 @@ import { openBlock } from '../vparquet/open.ts';
 import { orderRows } from '../vparquet/row-order.ts';
 import type { RowGroupSource } from '../vparquet/row-group.ts';
 import { loadSpanTree } from '../vparquet/span-tree.ts';
+import { blaming } from './blamed.ts';
 import type { MergedRows } from './merge-rows.ts';
 
 export interface CombineOptions {
@@ -64,7 +65,7 @@ async function differentCopies(
   const digests: Int32Array[] = [];
   for (let part = 0; part < parts.length; part++) {
     const wanted = shared.row.filter((_, i) => shared.part[i] === part);
-    digests.push(wanted.length === 0 ? wanted : await parts[part].source.spanDigests(wanted, signal));
+    digests.push(wanted.length === 0 ? wanted : await digestsOf(parts[part].source, wanted, signal));
   }
   const next = parts.map(() => 0);
   const different = new IntList();
@@ -86,6 +87,10 @@ async function differentCopies(
     else different.push(k);
   }
   return different.view();
+}
+
+function digestsOf(source: RowGroupSource, rows: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
+  return blaming(source.group.file.blockId, () => source.spanDigests(rows, signal));
 }
 
 class Combination {
@@ -122,7 +127,10 @@ class Combination {
     const all = wanted.view();
     const { source } = parts[part];
     for (let from = 0; from < all.length; from += BATCH_ROWS) {
-      const bytes = await source.rowTraces(all.slice(from, from + BATCH_ROWS), this.options.signal);
+      const rows = all.slice(from, from + BATCH_ROWS);
+      const bytes = await blaming(source.group.file.blockId, () =>
+        source.rowTraces(rows, this.options.signal),
+      );
       head.append(bytes, 0, bytes.length);
     }
   }

@@ -36,10 +36,14 @@ export class CompactionThread {
   run(job: CompactionJob): Promise<CompactResult> {
     if (this.isStopped) return Promise.reject(new TempoError('unavailable', 'the compactor is stopping'));
     if (this.running !== undefined) return Promise.reject(new Error('a block is being compacted'));
+    const isRemote = this.workerData.backendPath === '';
+    const port = isRemote ? this.connect() : undefined;
+    if (isRemote && port === undefined) {
+      return Promise.reject(new TempoError('unavailable', 'the object store cannot be asked at the moment'));
+    }
     const done = Promise.withResolvers<CompactResult>();
     this.running = { id: this.nextId++, done };
     this.worker ??= this.spawn();
-    const port = this.workerData.backendPath === '' ? this.connect() : undefined;
     const message: ToCompactionWorker = { id: this.running.id, job, port };
     this.worker.postMessage(message, port === undefined ? [] : [port]);
     return done.promise;

@@ -64,6 +64,8 @@ export class Compactor implements Service {
   private timer: NodeJS.Timeout | undefined;
   private working: Promise<void> = Promise.resolve();
   private isStopped = false;
+  /** In this pass. */
+  private isRefusalTold = false;
 
   constructor(options: CompactorOptions) {
     this.options = options;
@@ -98,6 +100,7 @@ export class Compactor implements Service {
       await this.markAgain();
       const tenants = new Set(blocklist.tenants().toSorted());
       this.forget(tenants);
+      this.isRefusalTold = false;
       for (const tenant of tenants) {
         await this.compactTenant(tenant);
         await nextTurn(); // choosing takes a while where a tenant has many blocks
@@ -125,7 +128,8 @@ export class Compactor implements Service {
       if (inputs === undefined) return;
       const reason = refusal(inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
       if (reason !== undefined) {
-        logger.warn('blocks are not compacted now', { tenant, reason });
+        if (!this.isRefusalTold) logger.warn('blocks are not compacted now', { tenant, reason });
+        this.isRefusalTold = true;
         return;
       }
       await this.attempt(tenant, inputs);
@@ -135,15 +139,17 @@ export class Compactor implements Service {
   private nextJob(tenant: string): readonly BlockMeta[] | undefined {
     const { blocklist, limitsOf, nowMs } = this.options;
     const limits = limitsOf(tenant);
-    const live = [...blocklist.tenant(tenant).live.values()];
     const now = nowMs();
-    const jobs = limits === undefined ? [] : [...compactionJobs(live, limits, now)];
+    const isResting = ({ blockId }: BlockMeta): boolean => (this.failed.get(blockId)?.untilMs ?? 0) > now;
+    const live = [...blocklist.tenant(tenant).live.values()];
+    const awake = live.filter((meta) => !isResting(meta));
+    const jobs = limits === undefined ? [] : [...compactionJobs(awake, limits, now)];
+    const resting = limits === undefined ? 0 : live.length - awake.length;
     this.outstanding.set(
       tenant,
-      jobs.reduce((sum, inputs) => sum + inputs.length, 0),
+      jobs.reduce((sum, inputs) => sum + inputs.length, resting),
     );
-    const isResting = ({ blockId }: BlockMeta): boolean => (this.failed.get(blockId)?.untilMs ?? 0) > now;
-    return jobs.find((inputs) => !inputs.some(isResting));
+    return jobs[0];
   }
 
   private async attempt(tenant: string, inputs: readonly BlockMeta[]): Promise<void> {
@@ -167,7 +173,7 @@ export class Compactor implements Service {
     } catch (err) {
       if (this.isStopped) return;
       this.metrics.errors.inc();
-      for (const meta of inputs) this.failed.set(meta.blockId, this.failedAgain(meta));
+      for (const meta of blamed(inputs, err)) this.failed.set(meta.blockId, this.failedAgain(meta));
       logger.error('blocks cannot be compacted', {
         tenant,
         inputs: inputs.map((meta) => meta.blockId).join(),
@@ -248,4 +254,11 @@ export class Compactor implements Service {
     metrics.spansCombined.inc({ replication_factor }, result.duplicateSpans);
     metrics.spansDeduped.inc({ replication_factor }, result.duplicateSpans);
   }
+}
+
+/** Those that an error names; the others may be compacted without them. */
+function blamed(inputs: readonly BlockMeta[], err: unknown): readonly BlockMeta[] {
+  const message = err instanceof Error ? err.message : '';
+  const named = inputs.filter(({ blockId }) => message.includes(blockId));
+  return named.length > 0 ? named : inputs;
 }

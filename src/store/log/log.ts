@@ -80,6 +80,7 @@ export class Log {
   private writing = false;
   private pumping = false;
   private stopped = false;
+  private isClosed = false;
   private fd: number | undefined;
   private needsSync = false;
   private syncTimer: NodeJS.Timeout | undefined;
@@ -122,7 +123,7 @@ export class Log {
    * them up.
    */
   record(type: typeof FrameType.cut | typeof FrameType.completed, record: RangeRecord): Promise<void> {
-    if (this.fd === undefined && this.stopped) {
+    if (this.isClosed) {
       return Promise.reject(new TempoError('unavailable', 'the log is closed'));
     }
     const group = this.openGroup();
@@ -152,6 +153,7 @@ export class Log {
     this.stopped = true;
     clearInterval(this.syncTimer);
     await this.whenIdle();
+    this.isClosed = true;
     await this.closeSegment();
     await this.deleteCovered();
   }
