@@ -166,7 +166,7 @@ t.test('bad input', { timeout: 120_000 }, async (t) => {
     for (const response of [http.body, answer]) {
       // partial_success { rejected_spans: 2, error_message }
       t.strictSame([...response.subarray(2, 4)], [0x08, 2], 'two are told');
-      t.match(response.toString(), 'trace ids must be 128 bit, received 128 bits');
+      t.match(response.toString(), 'trace ids must be 128 bit, received 0 bits');
     }
     kept.push(spans[0]!.traceId, spans[3]!.traceId);
   });

@@ -41,6 +41,7 @@ t.test('status pages', async (t) => {
 +----------------+----------+--------------+
 | SERVICE NAME   |   STATUS | FAILURE CASE |
 +----------------+----------+--------------+
+| compactor      |  Running |              |
 | distributor    |  Running |              |
 | ingester       |  Running |              |
 | overrides      |  Running |              |

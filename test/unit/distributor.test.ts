@@ -170,7 +170,7 @@ t.test('bad spans beside good ones', async (t) => {
   });
   await t.rejects(consume(encodeTraces([bad[2]!])), {
     code: 'invalid_argument',
-    message: 'span ids must be 64 bit and not all zero, received 64 bits',
+    message: 'span ids must be 64 bit and not all zero, received 0 bits',
   });
   await t.rejects(consume(field(1, [0x13])), { code: 'invalid_argument', message: /^malformed protobuf: / });
   t.equal(pusher.pushed.length, 1);

@@ -193,7 +193,9 @@ class SpanScanner extends WireCursor {
     if (fault === BAD_TRACE_ID) this.badTraceIds++;
     else this.badSpanIds++;
     if (this.message !== '') return;
-    const bits = this.badIdLength * 8;
+    // One of the right length is all zeros, which counts as none.
+    const isZero = this.badIdLength === (fault === BAD_TRACE_ID ? 16 : 8);
+    const bits = isZero ? 0 : this.badIdLength * 8;
     this.message =
       fault === BAD_TRACE_ID
         ? `trace ids must be 128 bit, received ${bits} bits`
