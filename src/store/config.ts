@@ -138,7 +138,7 @@ export const compactionFields = {
   compacted_block_retention: duration('1h', 'keep compacted blocks'),
   retention_concurrency: int(10, 'tenants in parallel'),
   max_time_per_tenant: duration('5m', 'then next tenant'),
-  compaction_cycle: duration('30s', 'pause between tenants'),
+  compaction_cycle: duration('30s', 'pause between two passes over all tenants'),
 };
 
 const traceFields = {
