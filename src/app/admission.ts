@@ -1,13 +1,18 @@
 // Who may come in: pushes and queries are refused with a reason and counted while memory or disk is short.
 // Queries wait for a while first, when it is other queries that hold the memory.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type RetryLaterError, TempoError } from '../lib/errors.ts';
+import { RetryLaterError, TempoError } from '../lib/errors.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { DiskGuard } from './disk-guard.ts';
 import type { MemoryGuard } from './memory-guard.ts';
 
 /** Queries that wait for memory, and how long; others are refused. */
 const WAITING_MAX = 100;
+const TOO_MANY = new RetryLaterError(
+  'resource_exhausted',
+  `${WAITING_MAX} queries wait for memory, try again later`,
+  1000,
+);
 const WAIT_MS_MAX = 10_000;
 /** One after another: the jobs of the one before are seen by then. */
 const LOOK_MS = 20;
@@ -49,7 +54,8 @@ export class Admission {
   async admitQuery(signal?: AbortSignal): Promise<void> {
     const refusal = this.#memory.queryRefusal();
     if (refusal === undefined && this.#waiting === 0) return;
-    if (this.#waiting >= WAITING_MAX) return this.#refuse('query', 'memory', refusal);
+    // They would overtake those that wait, and memory is needed for these first.
+    if (this.#waiting >= WAITING_MAX) return this.#refuse('query', 'memory', refusal ?? TOO_MANY);
     const untilMs = performance.now() + WAIT_MS_MAX;
     this.#waiting++;
     const turn = this.#turn.then(() => this.#waitForMemory(untilMs, signal));

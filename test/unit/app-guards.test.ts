@@ -94,6 +94,11 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
   await Promise.all(waiting);
   t.strictSame(begun, ['first', 'second']);
   isAsked = true;
+  const many = Array.from({ length: 100 }, () => query());
+  isAsked = false;
+  await t.rejects(query(), { message: /^100 queries wait for memory/ }, 'it would overtake the others');
+  await Promise.all(many);
+  isAsked = true;
   const refused = query();
   heads = 300;
   await t.rejects(refused, refusal, 'what is pushed fills memory meanwhile');
@@ -109,7 +114,7 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
   t.match(text, /tempo_memory_used_bytes\{part="heads"\} 300\n/);
   t.match(text, /tempo_refused_requests_total\{kind="push",reason="memory"\} 1\n/);
   t.match(text, /tempo_refused_requests_total\{kind="push",reason="disk"\} 0\n/);
-  t.match(text, /tempo_refused_requests_total\{kind="query",reason="memory"\} 2\n/);
+  t.match(text, /tempo_refused_requests_total\{kind="query",reason="memory"\} 3\n/);
 });
 
 t.test('disk: pushes are refused below the margin, and at once let in again', async (t) => {

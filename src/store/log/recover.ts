@@ -59,7 +59,11 @@ export class DamageReporter {
     if (report.tornAt === undefined || !this.isNew(path, report.tornAt)) return;
     const fields = { segment: path, offset: report.tornAt, bytes: report.sizeBytes - report.tornAt };
     this.metrics.tornTails.inc();
-    if (isLast) this.logger.warn('log ends in a torn frame, never acknowledged: it is cut off', fields);
+    if (isLast)
+      this.logger.warn(
+        'log ends in bytes that are no whole frame (a write cut short, or damage): they are cut off',
+        fields,
+      );
     else this.logger.error('log segment ends in bytes that cannot be read', fields);
   }
 

@@ -13,6 +13,8 @@ export interface FilterSettings {
 
 /** Spans between two looks at the clock, and how long the main thread may be held. */
 const SPANS_PER_LOOK = 64;
+/** And that many bytes, where spans are large. */
+const BYTES_PER_LOOK = 64 * 1024;
 const TURN_MS = 5;
 
 export class SpanFilter {
@@ -45,6 +47,7 @@ class FilterPass extends WireCursor {
   private readonly isSpanOut: (view: SpanView) => boolean;
   private readonly isEventOut: ((view: SpanView) => boolean) | undefined;
   private seen = 0;
+  private lookedAt = 0;
 
   constructor(
     body: Uint8Array,
@@ -113,7 +116,9 @@ class FilterPass extends WireCursor {
       const inner = this.valueEnd(end);
       if (this.copySpan(start, inner)) isKept = true;
       this.pos = inner;
-      if (++this.seen % SPANS_PER_LOOK === 0) yield;
+      if (++this.seen % SPANS_PER_LOOK !== 0 && inner - this.lookedAt < BYTES_PER_LOOK) continue;
+      this.lookedAt = inner;
+      yield;
     }
     return isKept;
   }
