@@ -139,7 +139,7 @@ t.test('clients that misbehave', { timeout: 120_000 }, async (t) => {
     }
     await until(() => sockets.every((socket) => socket.bufferSize === 0 || socket.destroyed), 8000);
     const { rssMib } = figuresOf(tempo.pid);
-    // 307 MiB of bodies may be there at a time, of the 450 that were sent; sockets and the collector add some.
+    // 307 MiB of bodies may be there at a time, of the 450 that were sent; sockets add some.
     t.ok(rssMib < before.rssMib + 400, `memory is bounded: ${before.rssMib} to ${rssMib} MiB`);
     sockets.forEach((socket) => socket.destroy());
     t.ok(
