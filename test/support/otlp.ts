@@ -338,6 +338,13 @@ function utf8(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
+/** Elements of an ArrayValue or a KeyValueList; fields that it does not know are passed over. */
+function valuesOf(bytes: Uint8Array): Uint8Array[] {
+  return readFields(bytes)
+    .filter((f) => f.number === 1)
+    .map((f) => f.payload);
+}
+
 function decodeValue(bytes: Uint8Array): Value {
   let value: Value;
   for (const f of readFields(bytes)) {
@@ -345,8 +352,8 @@ function decodeValue(bytes: Uint8Array): Value {
     else if (f.number === 2) value = f.value !== 0n;
     else if (f.number === 3) value = BigInt.asIntN(64, f.value);
     else if (f.number === 4) value = new Float64Array(BigUint64Array.of(f.value).buffer)[0]!;
-    else if (f.number === 5) value = readFields(f.payload).map((e) => decodeValue(e.payload));
-    else if (f.number === 6) value = { kv: readFields(f.payload).map((e) => decodeAttribute(e.payload)) };
+    else if (f.number === 5) value = valuesOf(f.payload).map(decodeValue);
+    else if (f.number === 6) value = { kv: valuesOf(f.payload).map(decodeAttribute) };
     else if (f.number === 7) value = f.payload;
   }
   return value;

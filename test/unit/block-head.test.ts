@@ -352,6 +352,18 @@ t.test('malformed bytes', async (t) => {
       malformed: 1,
     },
     {
+      name: 'an attribute with a broken array behind a tag longer than it need be',
+      bytes: request(join(plain, attr(Uint8Array.of(0x2a, 5, 0x8a, 0, 2, 0x0a, 9))), good),
+      spans: 2,
+      malformed: 1,
+    },
+    {
+      name: 'an array with a field that nobody knows',
+      bytes: request(join(plain, attr(Uint8Array.of(0x2a, 5, 0x9a, 6, 2, 0x0a, 9))), good),
+      spans: 2,
+      malformed: 0,
+    },
+    {
       name: 'an array in an array, 100 deep',
       bytes: request(join(plain, attr(nested(100))), good),
       spans: 2,

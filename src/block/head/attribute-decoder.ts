@@ -174,7 +174,7 @@ export class AttributeDecoder {
     let p = start;
     while (p < end) {
       if (b[p] !== Tag.arrayValue.values) {
-        if (isWrongWireType(b[p]!, 1)) return MALFORMED;
+        if (this.isStrayTag(b, p, 1)) return MALFORMED;
         p = this.wire.skip(b, p, end);
         if (p < 0) return MALFORMED;
         continue;
@@ -210,7 +210,7 @@ export class AttributeDecoder {
         this.wire.varint(b, p + 1);
         if (this.compositeType(b, tag, this.wire.next, next, depth + 1) === MALFORMED) return MALFORMED;
         type = AttrType.other;
-      } else if (isWrongWireType(tag, 7)) return MALFORMED;
+      } else if (this.isStrayTag(b, p, 7)) return MALFORMED;
       p = next;
     }
     return type;
@@ -221,7 +221,7 @@ export class AttributeDecoder {
     let p = start;
     while (p < end) {
       const isValue = b[p] === Tag.keyValue.value;
-      if (!isValue && b[p] !== Tag.keyValue.key && isWrongWireType(b[p]!, 2)) return MALFORMED;
+      if (!isValue && b[p] !== Tag.keyValue.key && this.isStrayTag(b, p, 2)) return MALFORMED;
       const next = this.wire.skip(b, p, end);
       if (next < 0) return MALFORMED;
       if (isValue) {
@@ -232,17 +232,19 @@ export class AttributeDecoder {
     }
     return AttrType.other;
   }
+
+  /**
+   * Whether the tag at `p`, none of a message's own, has the number of one of its fields, 1 to `last`: of
+   * another wire type, or written in more bytes than it takes. Values that are handed on as they are must
+   * not have such: strict readers would refuse the whole trace, and what is inside was not looked at.
+   */
+  private isStrayTag(b: Uint8Array, p: number, last: number): boolean {
+    const tag = this.wire.varint(b, p);
+    return tag >= 8 && Math.floor(tag / 8) <= last;
+  }
 }
 
 /** Whether a byte goes on with a character of UTF-8. */
 function isContinuation(byte: number): boolean {
   return (byte & 0xc0) === 0x80;
-}
-
-/**
- * Whether a tag that is none of a message's own has the number of one of its fields, 1 to `last`. Values
- * that are handed on as they are must not have such: strict readers would refuse the whole trace.
- */
-function isWrongWireType(tag: number, last: number): boolean {
-  return tag >= 8 && tag >>> 3 <= last;
 }
