@@ -11,12 +11,17 @@ import { flush, spansOfTrace } from '../support/read-api.ts';
 import { startTempo } from '../support/server.ts';
 
 const ANSWER_MS_MAX = 5000;
-const RSS_GROWTH_MIB_MAX = 250;
+/** What a process that has met every query keeps: heaps of its threads, compiled code, dictionaries. */
+const RSS_WARM_MIB_MAX = 700;
+/** From then on the same queries, asked again, leave nothing behind. */
+const RSS_GROWTH_MIB_MAX = 80;
+const WARM_ROUNDS = 2;
+const ROUNDS = 3;
 
 const deep = (open: string, inner: string, close: string, depth: number): string =>
   open.repeat(depth) + inner + close.repeat(depth);
 
-t.test('bad queries', { timeout: 100_000 }, async (t) => {
+t.test('bad queries', { timeout: 200_000 }, async (t) => {
   const tempo = await startTempo(t.testdir());
   t.teardown(() => tempo.kill());
   const startUnixNano = BigInt(Date.now()) * 1_000_000n;
@@ -29,7 +34,6 @@ t.test('bad queries', { timeout: 100_000 }, async (t) => {
     t.equal((await httpExport(tempo, encodeTraces(spans))).status, 200);
     if (id === 10) await flush(tempo);
   }
-  const before = figuresOf(tempo.pid);
   const cases: { name: string; q: string; status: number; text?: RegExp }[] = [
     { name: 'no end', q: '{ name = "a"', status: 400, text: /line 1, col(?:umn)? 13/ },
     {
@@ -64,58 +68,68 @@ t.test('bad queries', { timeout: 100_000 }, async (t) => {
     { name: 'a long chain of structures', q: Array(30).fill('{}').join(' >> '), status: 200 },
     { name: 'everything', q: '{} >> {} | select(span.long, name)', status: 200 },
   ];
-  for (const { name, q, status, text } of cases) {
+  const ask = async (): Promise<void> => {
+    for (const { name, q, status, text } of cases) {
+      const begin = performance.now();
+      const answer = await tempo.get(`/api/search?limit=1000&q=${encodeURIComponent(q)}`);
+      const body = await answer.text();
+      const tookMs = Math.round(performance.now() - begin);
+      t.equal(answer.status, status, `${name}: ${body.slice(0, 200)}`);
+      if (text !== undefined) t.match(body, text, name);
+      t.ok(tookMs < ANSWER_MS_MAX, `${name}: ${tookMs} ms`);
+    }
+    const range = 'since=5m&step=100ms&exemplars=1000000&maxSeries=1000000';
+    for (const { name, q, status } of [
+      { name: 'a series a span', q: '{} | rate() by (span:id)', status: 200 },
+      { name: 'long labels', q: '{} | rate() by (span.long, trace:id)', status: 200 },
+      { name: 'all values of all attributes', q: '{} | compare({ status = ok }, 1000000)', status: 200 },
+      {
+        name: 'backtracking before a count',
+        q: '{ span.long =~ "(a+)+$" } | count_over_time()',
+        status: 200,
+      },
+      {
+        name: '1,000 quantiles',
+        q: `{} | quantile_over_time(duration, ${Array.from({ length: 1000 }, (_, i) => i / 1000).join()})`,
+        status: 200,
+      },
+      { name: 'a number that is too large', q: `{} | rate() | topk(${'9'.repeat(400)})`, status: 400 },
+      { name: 'two functions', q: '{} | rate() | rate()', status: 400 },
+      { name: 'a function of nothing', q: '{} | min_over_time()', status: 400 },
+    ]) {
+      const begin = performance.now();
+      const answer = await tempo.get(`/api/metrics/query_range?${range}&q=${encodeURIComponent(q)}`);
+      const body = await answer.text();
+      const tookMs = Math.round(performance.now() - begin);
+      t.equal(answer.status, status, `${name}: ${body.slice(0, 200)}`);
+      t.ok(tookMs < ANSWER_MS_MAX, `${name}: ${tookMs} ms`);
+    }
     const begin = performance.now();
-    const answer = await tempo.get(`/api/search?limit=1000&q=${encodeURIComponent(q)}`);
-    const body = await answer.text();
-    const tookMs = Math.round(performance.now() - begin);
-    t.equal(answer.status, status, `${name}: ${body.slice(0, 200)}`);
-    if (text !== undefined) t.match(body, text, name);
-    t.ok(tookMs < ANSWER_MS_MAX, `${name}: ${tookMs} ms`);
-  }
-  const range = 'since=5m&step=100ms&exemplars=1000000&maxSeries=1000000';
-  for (const { name, q, status } of [
-    { name: 'a series a span', q: '{} | rate() by (span:id)', status: 200 },
-    { name: 'long labels', q: '{} | rate() by (span.long, trace:id)', status: 200 },
-    { name: 'all values of all attributes', q: '{} | compare({ status = ok }, 1000000)', status: 200 },
-    { name: 'backtracking before a count', q: '{ span.long =~ "(a+)+$" } | count_over_time()', status: 200 },
-    {
-      name: '1,000 quantiles',
-      q: `{} | quantile_over_time(duration, ${Array.from({ length: 1000 }, (_, i) => i / 1000).join()})`,
-      status: 200,
-    },
-    { name: 'a number that is too large', q: `{} | rate() | topk(${'9'.repeat(400)})`, status: 400 },
-    { name: 'two functions', q: '{} | rate() | rate()', status: 400 },
-    { name: 'a function of nothing', q: '{} | min_over_time()', status: 400 },
-  ]) {
-    const begin = performance.now();
-    const answer = await tempo.get(`/api/metrics/query_range?${range}&q=${encodeURIComponent(q)}`);
-    const body = await answer.text();
-    const tookMs = Math.round(performance.now() - begin);
-    t.equal(answer.status, status, `${name}: ${body.slice(0, 200)}`);
-    t.ok(tookMs < ANSWER_MS_MAX, `${name}: ${tookMs} ms`);
-  }
-  const begin = performance.now();
-  for (const [name, q] of Object.entries(ABSURD)) {
-    const answer = await tempo.get(`/api/search?q=${encodeURIComponent(q)}`);
-    const body = await answer.text();
-    // 431: it does not fit the head of a request
-    t.ok([200, 400, 431].includes(answer.status), `${name}: ${answer.status} ${body.slice(0, 100)}`);
-  }
-  t.comment(`${Object.keys(ABSURD).length} absurd queries: ${Math.round(performance.now() - begin)} ms`);
-  const chance = new Chance(Number(process.env['FUZZ_SEED'] ?? 1));
-  const queries = new RandomQueries(chance, VOCABULARY);
-  const wrong: string[] = [];
-  for (let i = 0; i < 300; i++) {
-    const isMetrics = chance.once(3);
-    const q = damaged(chance, isMetrics ? queries.metrics() : queries.search()).toWellFormed();
-    const path = isMetrics ? '/api/metrics/query_range' : '/api/search';
-    const answer = await tempo.get(`${path}?q=${encodeURIComponent(q)}`);
-    const body = await answer.text();
-    const isTold = answer.status === 400 && /line \d+, col \d+|not a metrics query/.test(body);
-    if (answer.status !== 200 && !isTold) wrong.push(`${answer.status} ${q}: ${body}`);
-  }
-  t.same(wrong, [], 'damaged queries are answered, or refused with their place');
+    for (const [name, q] of Object.entries(ABSURD)) {
+      const answer = await tempo.get(`/api/search?q=${encodeURIComponent(q)}`);
+      const body = await answer.text();
+      // 431: it does not fit the head of a request
+      t.ok([200, 400, 431].includes(answer.status), `${name}: ${answer.status} ${body.slice(0, 100)}`);
+    }
+    t.comment(`${Object.keys(ABSURD).length} absurd queries: ${Math.round(performance.now() - begin)} ms`);
+    const chance = new Chance(Number(process.env['FUZZ_SEED'] ?? 1));
+    const queries = new RandomQueries(chance, VOCABULARY);
+    const wrong: string[] = [];
+    for (let i = 0; i < 300; i++) {
+      const isMetrics = chance.once(3);
+      const q = damaged(chance, isMetrics ? queries.metrics() : queries.search()).toWellFormed();
+      const path = isMetrics ? '/api/metrics/query_range' : '/api/search';
+      const answer = await tempo.get(`${path}?q=${encodeURIComponent(q)}`);
+      const body = await answer.text();
+      const isTold = answer.status === 400 && /line \d+, col \d+|not a metrics query/.test(body);
+      if (answer.status !== 200 && !isTold) wrong.push(`${answer.status} ${q}: ${body}`);
+    }
+    t.same(wrong, [], 'damaged queries are answered, or refused with their place');
+  };
+  for (let i = 0; i < WARM_ROUNDS; i++) await ask();
+  const before = figuresOf(tempo.pid);
+  t.ok(before.rssMib < RSS_WARM_MIB_MAX, `${before.rssMib} MiB`);
+  for (let i = 0; i < ROUNDS; i++) await ask();
   const large = '{ name = "' + 'a'.repeat(2 << 20) + '" }';
   const answer = await tempo.get(`/api/search?q=${encodeURIComponent(large)}`);
   t.ok([400, 414, 431].includes(answer.status), `a query of 2 MB: ${answer.status}`);
