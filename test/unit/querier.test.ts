@@ -535,6 +535,18 @@ t.test('a flood of large answers of one tenant holds up its own ones only', asyn
   t.strictSame(begun.slice(4), ['other', 'flood']);
 });
 
+t.test('a tenant that has had a large answer may ask for the next at once', async (t) => {
+  const MIB = 1 << 20;
+  const budget = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, taken: () => {}, metrics: new Metrics() });
+  const first = await budget.take('one', 1000 * MIB, undefined);
+  first.holds(2 * MIB);
+  first.drop();
+  let isBegun = false;
+  void budget.take('one', 1000 * MIB, undefined).then(() => (isBegun = true));
+  await new Promise(setImmediate);
+  t.ok(isBegun, 'what was sent counts for a while beside its share, not in it');
+});
+
 t.test('how large an answer may be', (t) => {
   const block = (totalObjects: number, spans: number): SourceRef => ({
     kind: 'block',

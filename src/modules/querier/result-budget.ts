@@ -152,11 +152,17 @@ export class ResultBudget {
     return count;
   }
 
-  /** A large answer counts until its memory is free: whoever has just sent it still refers to it. */
+  /**
+   * A large answer counts until its memory is free, as whoever has just sent it still refers to it: in the
+   * whole only, since a tenant that asks again at once would wait for what it has already had.
+   */
   private letGo(account: Account, bytes: number): void {
+    const counted = this.counted(bytes);
+    account.countedBytes -= counted;
+    this.forget(account);
     const free = (): void => {
-      this.uncount(account, bytes);
-      this.forget(account);
+      this.countedBytes -= counted;
+      this.heldBytes -= bytes;
       this.beginWaiting();
     };
     if (bytes <= SMALL_BYTES) return free();
@@ -164,6 +170,7 @@ export class ResultBudget {
       noteReleasedBytes(bytes);
       free();
     }, LET_GO_MS);
+    this.beginWaiting();
   }
 
   /** Until it is its turn: the bytes are counted then. */
