@@ -4,10 +4,13 @@ import t, { type Test } from 'tap';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import { TempoError } from '../../src/lib/errors.ts';
-import { CompactionThread, Compactor, type CompactorOptions } from '../../src/modules/compactor/index.ts';
+import { Compactor, type CompactorOptions } from '../../src/modules/compactor/index.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
+import { BlockJoiner, type BlockJoinerOptions } from '../../src/store/block-joiner.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { type CompactionLimits, compactionJobs } from '../../src/store/compaction-select.ts';
+import { showOutstanding } from '../../src/store/compaction-metrics.ts';
+import { CompactionThread } from '../../src/store/compaction-thread.ts';
 import { Poller } from '../../src/store/poller.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -139,7 +142,11 @@ class FaultyStore extends LocalStore {
   }
 }
 
-async function setUp(t: Test, over: Partial<CompactorOptions> = {}) {
+async function setUp(
+  t: Test,
+  over: Partial<CompactorOptions> = {},
+  ofJoiner: Partial<BlockJoinerOptions> = {},
+) {
   const folder = t.testdir();
   const backend = new FaultyStore(`${folder}/backend`);
   await backend.prepare();
@@ -153,21 +160,31 @@ async function setUp(t: Test, over: Partial<CompactorOptions> = {}) {
   const metrics = new Metrics();
   const clock = { nowMs: NOW_MS };
   const discarded: unknown[] = [];
-  const compactor = new Compactor({
+  const joiner = new BlockJoiner({
     blocklist,
     backend,
     scratch: new LocalStore(scratchPath),
     scratchPath,
     thread,
-    cycleMs: 30_000,
-    tenantTimeMsMax: 60_000,
-    limitsOf: () => LIMITS,
     traceBytesMaxOf: () => 0,
-    refusal: () => undefined,
     onCompacted: (meta, inputs) => blocklist.replaced(meta, inputs, clock.nowMs),
     discarded: (...what) => discarded.push(what),
     logger: silentLogger,
     metrics,
+    nowMs: () => clock.nowMs,
+    ...ofJoiner,
+  });
+  const outstanding = new Map<string, number>();
+  showOutstanding(metrics, () => outstanding);
+  const compactor = new Compactor({
+    blocklist,
+    joiner,
+    outstanding,
+    cycleMs: 30_000,
+    tenantTimeMsMax: 60_000,
+    limitsOf: () => LIMITS,
+    refusal: () => undefined,
+    logger: silentLogger,
     nowMs: () => clock.nowMs,
     ...over,
   });
@@ -300,7 +317,7 @@ t.test('what is not compacted', async (t) => {
 });
 
 t.test('traces that would be too large', async (t) => {
-  const { compactor, discarded, put, text } = await setUp(t, { traceBytesMaxOf: () => 100 });
+  const { compactor, discarded, put, text } = await setUp(t, {}, { traceBytesMaxOf: () => 100 });
   await put(ID(0), aTrace(1, 6).slice(0, 4));
   await put(ID(1), aTrace(1, 6).slice(4));
   await compactor.pass();

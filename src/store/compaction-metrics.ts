@@ -1,7 +1,7 @@
-// Metrics of the compactor, by Tempo's names.
-import type { Counter, Gauge, Metrics } from '../../telemetry/metrics.ts';
+// Metrics of compaction, by Tempo's names.
+import type { Counter, Gauge, Metrics } from '../telemetry/metrics.ts';
 
-export interface CompactorMetrics {
+export interface CompactionMetrics {
   readonly blocks: Counter;
   readonly bytesWritten: Counter;
   readonly objectsWritten: Counter;
@@ -12,10 +12,10 @@ export interface CompactorMetrics {
 }
 
 /** @param outstanding blocks that wait, by tenant. */
-export function createCompactorMetrics(
+export function showOutstanding(
   metrics: Metrics,
   outstanding: () => Iterable<readonly [string, number]>,
-): CompactorMetrics {
+): void {
   metrics.computedGauge(
     'tempodb_compaction_outstanding_blocks',
     'Blocks that wait for their compaction.',
@@ -24,6 +24,9 @@ export function createCompactorMetrics(
       for (const [tenant, blocks] of outstanding()) yield [[tenant], blocks];
     },
   );
+}
+
+export function createCompactionMetrics(metrics: Metrics): CompactionMetrics {
   return {
     blocks: metrics.counter('tempodb_compaction_blocks_total', 'Blocks that were compacted.', ['level']),
     bytesWritten: metrics.counter(

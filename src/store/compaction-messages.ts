@@ -1,9 +1,9 @@
 // What the main thread and the thread that compacts say to each other.
 import type { MessagePort } from 'node:worker_threads';
-import type { CompactResult } from '../../block/compact/compact.ts';
-import type { BlockMeta } from '../../block/meta.ts';
-import type { BloomOptions } from '../../block/trace-bloom.ts';
-import type { ErrorCode } from '../../lib/errors.ts';
+import type { CompactResult } from '../block/compact/compact.ts';
+import type { BlockMeta } from '../block/meta.ts';
+import type { BloomOptions } from '../block/trace-bloom.ts';
+import type { ErrorCode } from '../lib/errors.ts';
 
 export interface CompactionWorkerData {
   /** Where new blocks are written before they are uploaded. */

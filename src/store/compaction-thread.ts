@@ -1,14 +1,14 @@
 // The main thread's end of the thread that compacts: one job at a time. The thread is there while jobs are.
 import { type MessagePort, Worker } from 'node:worker_threads';
-import type { CompactResult } from '../../block/compact/compact.ts';
-import { TempoError } from '../../lib/errors.ts';
-import { workerUrl } from '../../lib/worker-url.ts';
+import type { CompactResult } from '../block/compact/compact.ts';
+import { TempoError } from '../lib/errors.ts';
+import { workerUrl } from '../lib/worker-url.ts';
 import type {
   CompactionJob,
   CompactionWorkerData,
   FromCompactionWorker,
   ToCompactionWorker,
-} from './messages.ts';
+} from './compaction-messages.ts';
 
 /** Columns are not in the heap: what is there is little. */
 const HEAP_MIB_MAX = 512;

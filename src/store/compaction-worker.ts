@@ -2,21 +2,21 @@
 // was written is read again before it counts.
 import * as os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
-import { compactBlocks, type CompactResult } from '../../block/compact/compact.ts';
-import { blockDecompressors } from '../../block/compression.ts';
-import { META_NAME } from '../../block/meta.ts';
-import { TempoError } from '../../lib/errors.ts';
-import { LocalStore } from '../../objectstore/local.ts';
-import { PortStore } from '../../objectstore/port-store.ts';
-import { SyncedFolder } from '../../objectstore/synced-folder.ts';
-import { BlockOpener } from '../../store/block-opener.ts';
-import { checkBlock } from '../../store/check-block.ts';
+import { compactBlocks, type CompactResult } from '../block/compact/compact.ts';
+import { blockDecompressors } from '../block/compression.ts';
+import { META_NAME } from '../block/meta.ts';
+import { TempoError } from '../lib/errors.ts';
+import { LocalStore } from '../objectstore/local.ts';
+import { PortStore } from '../objectstore/port-store.ts';
+import { SyncedFolder } from '../objectstore/synced-folder.ts';
+import { BlockOpener } from './block-opener.ts';
+import { checkBlock } from './check-block.ts';
 import type {
   CompactionJob,
   CompactionWorkerData,
   FromCompactionWorker,
   ToCompactionWorker,
-} from './messages.ts';
+} from './compaction-messages.ts';
 
 /** Blocks are compacted when nothing more urgent is to be done. */
 const NICENESS = 10;

@@ -1,0 +1,188 @@
+// Joins blocks of the backend: has one block made of several, uploads it, and marks those that it replaces.
+// Which blocks, and when, is for others to say.
+import { randomUUID } from 'node:crypto';
+import type { CompactResult } from '../block/compact/compact.ts';
+import { type BlockMeta, META_NAME } from '../block/meta.ts';
+import { TempoError } from '../lib/errors.ts';
+import type { ObjectStore } from '../objectstore/objectstore.ts';
+import type { Logger } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Blocklist } from './blocklist.ts';
+import type { CompactionJob } from './compaction-messages.ts';
+import { type CompactionMetrics, createCompactionMetrics } from './compaction-metrics.ts';
+import { writeCompactedMark } from './retention.ts';
+
+export interface BlockJoinerOptions {
+  readonly blocklist: Blocklist;
+  readonly backend: ObjectStore;
+  /** Where new blocks are before they are uploaded. */
+  readonly scratch: ObjectStore;
+  readonly scratchPath: string;
+  readonly thread: {
+    run(job: CompactionJob): Promise<CompactResult>;
+    rest(): Promise<void>;
+    stop(): Promise<void>;
+  };
+  /** Most bytes of a trace, 0 = any. */
+  readonly traceBytesMaxOf: (tenant: string) => number;
+  /** The new block is complete. */
+  readonly onCompacted: (meta: BlockMeta, inputs: readonly BlockMeta[]) => void;
+  /** Spans were left out. */
+  readonly discarded: (tenant: string, reason: string, spans: number) => void;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly nowMs: () => number;
+}
+
+const TOO_LARGE = 'trace_too_large_to_compact';
+
+export class BlockJoiner {
+  readonly metrics: CompactionMetrics;
+  private readonly options: BlockJoinerOptions;
+  /** Inputs that are replaced, but not marked in the backend yet. */
+  private readonly unmarked = new Map<string, BlockMeta>();
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: BlockJoinerOptions) {
+    this.options = options;
+    this.metrics = createCompactionMetrics(options.metrics);
+  }
+
+  /** Deletes what a process left that ended in the middle. */
+  async prepare(): Promise<void> {
+    const { scratch } = this.options;
+    for (const tenant of await scratch.listFolders('')) await scratch.deleteFolder(tenant);
+  }
+
+  /** One after another: a call waits for those before it. Rejects when the inputs stay as they are. */
+  join(
+    tenant: string,
+    inputs: readonly BlockMeta[],
+    beforeMarks: (meta: BlockMeta) => Promise<void> = async () => undefined,
+  ): Promise<CompactResult> {
+    const turn = this.turn.then(() => this.joinNow(tenant, inputs, beforeMarks));
+    this.turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** No work is near: memory is given back. */
+  async rest(): Promise<void> {
+    await this.options.thread.rest();
+  }
+
+  /** What is under way fails. */
+  async stop(): Promise<void> {
+    await this.options.thread.stop();
+    await this.turn;
+  }
+
+  /** Blocks that are replaced, but not marked so. */
+  get unmarkedBlocks(): number {
+    return this.unmarked.size;
+  }
+
+  /** Marks inputs that are replaced. One that fails is tried again: queries do not read it any more. */
+  async mark(): Promise<void> {
+    const { backend, blocklist, logger } = this.options;
+    for (const [blockId, meta] of this.unmarked) {
+      try {
+        // retention may have deleted it meanwhile
+        if (blocklist.isReplaced(meta.tenantId, blockId)) await writeCompactedMark(backend, meta);
+        this.unmarked.delete(blockId);
+      } catch (err) {
+        if (err instanceof TempoError && err.code === 'not_found') {
+          this.unmarked.delete(blockId); // another process did it
+          continue;
+        }
+        this.metrics.errors.inc();
+        logger.error('block cannot be marked compacted', { tenant: meta.tenantId, block: blockId, err });
+      }
+    }
+  }
+
+  private async joinNow(
+    tenant: string,
+    inputs: readonly BlockMeta[],
+    beforeMarks: (meta: BlockMeta) => Promise<void>,
+  ): Promise<CompactResult> {
+    const { logger, nowMs, scratch } = this.options;
+    const begin = nowMs();
+    const blockId = randomUUID();
+    try {
+      const result = await this.make(tenant, inputs, blockId, beforeMarks);
+      logger.info('blocks are compacted', {
+        tenant,
+        block: blockId,
+        inputs: inputs.map((meta) => meta.blockId).join(),
+        compaction_level: result.meta.compactionLevel,
+        traces: result.meta.totalObjects,
+        spans: result.spans,
+        duplicate_spans: result.duplicateSpans,
+        size_bytes: result.meta.sizeBytes,
+        duration_ms: nowMs() - begin,
+      });
+      return result;
+    } finally {
+      await scratch.deleteFolder(tenant);
+    }
+  }
+
+  private async make(
+    tenant: string,
+    inputs: readonly BlockMeta[],
+    blockId: string,
+    beforeMarks: (meta: BlockMeta) => Promise<void>,
+  ): Promise<CompactResult> {
+    const { thread, traceBytesMaxOf, onCompacted, discarded } = this.options;
+    const result = await thread.run({ inputs, blockId, traceBytesMax: traceBytesMaxOf(tenant) });
+    await this.upload(result.meta);
+    onCompacted(result.meta, inputs);
+    this.count(result, inputs);
+    if (result.cutSpans > 0) discarded(tenant, TOO_LARGE, result.cutSpans);
+    await beforeMarks(result.meta);
+    for (const meta of inputs) this.unmarked.set(meta.blockId, meta);
+    await this.mark();
+    return result;
+  }
+
+  /** The meta comes last, once the rest is there as it should be. */
+  private async upload({ tenantId, blockId, sizeBytes }: BlockMeta): Promise<void> {
+    const { backend, scratch, scratchPath } = this.options;
+    const folder = `${tenantId}/${blockId}`;
+    try {
+      for (const name of await scratch.listObjects(folder)) {
+        if (name !== META_NAME)
+          await backend.writeFile(`${folder}/${name}`, `${scratchPath}/${folder}/${name}`);
+      }
+      const stored = await backend.stat(`${folder}/data.parquet`);
+      if (stored.sizeBytes !== sizeBytes) {
+        const sizes = `${stored.sizeBytes} bytes in place of ${sizeBytes}`;
+        throw new TempoError('block_corrupt', `block ${blockId} has ${sizes} in the backend`);
+      }
+      await backend.write(`${folder}/${META_NAME}`, await scratch.read(`${folder}/${META_NAME}`));
+    } catch (err) {
+      await backend.deleteFolder(folder);
+      throw err;
+    }
+  }
+
+  private count(result: CompactResult, inputs: readonly BlockMeta[]): void {
+    const { metrics } = this;
+    const { meta } = result;
+    const level = String(meta.compactionLevel - 1);
+    const replication_factor = String(meta.replicationFactor);
+    metrics.blocks.inc({ level }, inputs.length);
+    metrics.bytesWritten.inc({ level }, meta.sizeBytes);
+    metrics.objectsWritten.inc({ level }, meta.totalObjects);
+    metrics.objectsCombined.inc({ level }, result.combined);
+    metrics.spansCombined.inc({ replication_factor }, result.duplicateSpans);
+    metrics.spansDeduped.inc({ replication_factor }, result.duplicateSpans);
+  }
+}
+
+/** Those that an error names; the others may be compacted without them. */
+export function blamedInputs(inputs: readonly BlockMeta[], err: unknown): readonly BlockMeta[] {
+  const message = err instanceof Error ? err.message : '';
+  const named = inputs.filter(({ blockId }) => message.includes(blockId));
+  return named.length > 0 ? named : inputs;
+}
