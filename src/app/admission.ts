@@ -5,6 +5,7 @@ import { RetryLaterError, TempoError } from '../lib/errors.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { DiskGuard } from './disk-guard.ts';
 import type { MemoryGuard } from './memory-guard.ts';
+import { TenantLine } from './tenant-line.ts';
 
 /** Queries that wait for memory, and how long; others are refused. */
 const WAITING_MAX = 100;
@@ -17,9 +18,16 @@ const WAIT_MS_MAX = 10_000;
 /** One after another: the jobs of the one before are seen by then. */
 const LOOK_MS = 20;
 
+/** A query that waits for memory. */
+interface Waiting {
+  readonly tenant: string;
+  readonly untilMs: number;
+  readonly admitted: PromiseWithResolvers<void>;
+}
+
 export class Admission {
-  #waiting = 0;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #line = new TenantLine<Waiting>();
+  #isLetting = false;
   readonly #memory: MemoryGuard;
   readonly #disk: DiskGuard;
   readonly #count: (kind: string, reason: string, by: number) => void;
@@ -37,7 +45,7 @@ export class Admission {
       'tempo_memory_waiting_queries',
       'Queries that wait until those that run have given memory back.',
       [],
-      (gauge) => gauge.set(this.#waiting),
+      (gauge) => gauge.set(this.#line.length),
     );
     this.#count('push', 'memory', 0);
     this.#count('push', 'disk', 0);
@@ -50,31 +58,54 @@ export class Admission {
     this.#refuse('push', 'disk', this.#disk.refusal(sizeBytes));
   }
 
-  /** Rejects when a query may not begin. */
-  async admitQuery(signal?: AbortSignal): Promise<void> {
+  /** Rejects when a query may not begin. Those that wait come in by turns of their tenants. */
+  async admitQuery(tenant: string, signal?: AbortSignal): Promise<void> {
     const refusal = this.#memory.queryRefusal();
-    if (refusal === undefined && this.#waiting === 0) return;
-    // They would overtake those that wait, and memory is needed for these first.
-    if (this.#waiting >= WAITING_MAX) return this.#refuse('query', 'memory', refusal ?? TOO_MANY);
+    const line = this.#line;
+    if (refusal === undefined && line.length === 0) return;
+    if (line.length >= WAITING_MAX) {
+      // Without it one tenant would keep all others out.
+      const isShort = line.lengthOf(tenant) + 1 < line.longestLength;
+      if (!isShort) return this.#refuse('query', 'memory', refusal ?? TOO_MANY);
+      this.#sendAway(line.takeLastOfLongest()!, TOO_MANY);
+    }
     const untilMs = performance.now() + WAIT_MS_MAX;
-    this.#waiting++;
-    const turn = this.#turn.then(() => this.#waitForMemory(untilMs, signal));
-    this.#turn = turn.then(
-      () => sleep(LOOK_MS),
-      () => undefined,
-    );
-    await turn.finally(() => this.#waiting--);
+    const waiting: Waiting = { tenant, untilMs, admitted: Promise.withResolvers() };
+    const leave = (): void => {
+      if (!line.remove(tenant, waiting)) return;
+      waiting.admitted.reject(new TempoError('cancelled', 'the request was cancelled'));
+    };
+    line.add(tenant, waiting);
+    if (signal?.aborted === true) leave();
+    signal?.addEventListener('abort', leave, { once: true });
+    if (!this.#isLetting) void this.#letIn();
+    await waiting.admitted.promise.finally(() => signal?.removeEventListener('abort', leave));
   }
 
-  async #waitForMemory(untilMs: number, signal: AbortSignal | undefined): Promise<void> {
-    for (;;) {
-      if (signal?.aborted === true) throw new TempoError('cancelled', 'the request was cancelled');
+  /** Lets those that wait come in while there is memory, until none is left. Never rejects. */
+  async #letIn(): Promise<void> {
+    this.#isLetting = true;
+    const line = this.#line;
+    for (; line.length > 0; await sleep(LOOK_MS)) {
       const refusal = this.#memory.queryRefusal();
-      if (refusal === undefined) return;
-      const isOver = this.#memory.isFilled || performance.now() >= untilMs;
-      if (isOver) return this.#refuse('query', 'memory', refusal);
-      await sleep(LOOK_MS);
+      if (refusal === undefined) {
+        line.take()!.admitted.resolve();
+        continue;
+      }
+      const nowMs = performance.now();
+      for (const waiting of line.all()) {
+        if (!this.#memory.isFilled && nowMs < waiting.untilMs) continue;
+        line.remove(waiting.tenant, waiting);
+        this.#sendAway(waiting, refusal);
+      }
     }
+    this.#isLetting = false;
+  }
+
+  /** It has left the line. */
+  #sendAway({ admitted }: Waiting, refusal: RetryLaterError): void {
+    this.#count('query', 'memory', 1);
+    admitted.reject(refusal);
   }
 
   /** Why work that can wait should not begin, if it writes so much; undefined = it may. */

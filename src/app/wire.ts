@@ -342,7 +342,7 @@ function createQuerier(
   const { resultCacheBytes } = config.queryFrontend.search;
   return new LocalQuerier({
     blocklist: store.blocklist,
-    admit: (signal) => admission.admitQuery(signal),
+    admit: (tenant, signal) => admission.admitQuery(tenant, signal),
     pool: store.pool,
     recent,
     logger: logger.child({ module: 'querier' }),

@@ -63,7 +63,7 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
     memory.sample();
   };
   const push = (): void => admission.admitPush(10);
-  const query = (signal?: AbortSignal): Promise<void> => admission.admitQuery(signal);
+  const query = (signal?: AbortSignal): Promise<void> => admission.admitQuery('a', signal);
   const refusal = {
     code: 'resource_exhausted',
     message: 'memory budget exceeded: 950 of 1000 bytes are in use, try again later',
@@ -115,6 +115,41 @@ t.test('memory: parts are told, then pushes and queries are refused', async (t) 
   t.match(text, /tempo_refused_requests_total\{kind="push",reason="memory"\} 1\n/);
   t.match(text, /tempo_refused_requests_total\{kind="push",reason="disk"\} 0\n/);
   t.match(text, /tempo_refused_requests_total\{kind="query",reason="memory"\} 3\n/);
+});
+
+t.test('tenants take turns to wait for memory', async (t) => {
+  const metrics = new Metrics();
+  let isAsked = true;
+  const memory = new MemoryGuard({
+    budgetBytes: 1000,
+    parts: {},
+    filling: [],
+    areQueriesRunning: () => isAsked,
+    tell: () => {},
+    logger: silentLogger,
+    metrics,
+    processBytes: () => 950,
+  });
+  memory.sample();
+  const disk = new DiskGuard({ paths: [], minFreeBytes: 0, metrics });
+  const admission = new Admission(memory, disk, metrics);
+  t.teardown(() => admission.stop());
+  const order: string[] = [];
+  const ask = async (tenant: string, name: string): Promise<void> => {
+    const message = /^100 queries wait for memory/;
+    await admission.admitQuery(tenant).catch((err: unknown) => t.match(err, { message }, name));
+    order.push(name);
+  };
+  const line = Array.from({ length: 100 }, (_, i) => ask('many', `many-${i}`));
+  line.push(ask('few', 'few-0'), ask('few', 'few-1'));
+  await nextTurn();
+  t.strictSame(order, ['many-99', 'many-98'], 'a tenant with few has room');
+  t.match(await metrics.text(), /tempo_memory_waiting_queries 100\n/);
+  t.match(await metrics.text(), /tempo_refused_requests_total\{kind="query",reason="memory"\} 2\n/);
+  isAsked = false;
+  await Promise.all(line);
+  t.strictSame(order.slice(2, 7), ['many-0', 'few-0', 'many-1', 'few-1', 'many-2'], 'and its turns');
+  t.equal(order.length, 102);
 });
 
 t.test('disk: pushes are refused below the margin, and at once let in again', async (t) => {

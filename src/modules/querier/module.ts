@@ -52,7 +52,7 @@ import { findTagNames, findTagValues } from './tags.ts';
 export interface QuerierOptions {
   readonly blocklist: Blocklist;
   /** Rejects when no query may begin; it may wait a while before. */
-  readonly admit: (signal: AbortSignal | undefined) => Promise<void>;
+  readonly admit: (tenant: string, signal: AbortSignal | undefined) => Promise<void>;
   readonly pool: Pick<ScanPool, 'run'>;
   readonly recent: RecentTraces;
   readonly logger: Logger;
@@ -396,7 +396,7 @@ export class LocalQuerier implements Querier {
     signal?: AbortSignal,
     choice: Choice = EVERYWHERE,
   ): Promise<Gathered> {
-    await this.options.admit(signal);
+    await this.options.admit(tenant, signal);
     const { recent, blocklist } = this.options;
     const tenants = splitTenants(tenant);
     const asked = await Promise.allSettled(
