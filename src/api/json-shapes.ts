@@ -35,13 +35,14 @@ export interface JsonSpan {
   readonly spanId?: string;
   readonly parentSpanId?: string;
   readonly name?: string;
-  readonly kind?: string;
+  /** A number where it has no name. */
+  readonly kind?: string | number;
   readonly startTimeUnixNano?: string;
   readonly endTimeUnixNano?: string;
   readonly attributes?: readonly JsonAttribute[];
   readonly events?: readonly JsonEvent[];
   readonly links?: readonly JsonLink[];
-  readonly status?: { readonly code?: string; readonly message?: string };
+  readonly status?: { readonly code?: string | number; readonly message?: string };
 }
 
 export interface JsonScopeSpans {

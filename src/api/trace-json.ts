@@ -101,7 +101,7 @@ class TraceJson {
       else if (field === 3) parts.push(text('traceState', this.text()));
       else if (field === 4) parts.push(this.base64('parentSpanId'));
       else if (field === 5) parts.push(text('name', this.text()));
-      else if (field === 6) parts.push(kindText(this.varint()));
+      else if (field === 6) parts.push(kindText(this.int32()));
       else if (field === 7) parts.push(nanos('startTimeUnixNano', this.fixed64()));
       else if (field === 8) parts.push(nanos('endTimeUnixNano', this.fixed64()));
       else if (field === 9) attributes.push(this.message((e) => this.keyValue(e, 0)));
@@ -159,7 +159,7 @@ class TraceJson {
     let [message, code] = ['', ''];
     this.fields(end, (field) => {
       if (field === 2) message = text('message', this.text());
-      else if (field === 3) code = statusText(this.varint());
+      else if (field === 3) code = statusText(this.int32());
       else return false;
       return true;
     });
@@ -256,6 +256,15 @@ class TraceJson {
       if (byte < 128) return value;
       scale *= 128;
     }
+  }
+
+  /** An enum: of a larger number the low 32 bits count, signed. */
+  private int32(): number {
+    const start = this.at;
+    const value = this.varint();
+    if (value < 0x8000_0000) return value;
+    this.at = start;
+    return Number(BigInt.asIntN(32, this.int64()));
   }
 
   private int64(): bigint {

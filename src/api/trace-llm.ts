@@ -52,7 +52,7 @@ function spanJson(span: JsonSpan): string {
     ['spanId', JSON.stringify(hex(span.spanId ?? ''))],
     ['name', JSON.stringify(span.name ?? '')],
     ['parentSpanId', text(hex(span.parentSpanId ?? ''))],
-    ['kind', text(span.kind)],
+    ['kind', span.kind === undefined ? '' : JSON.stringify(span.kind)],
     ['startTimeUnixNano', JSON.stringify(startTimeUnixNano)],
     ['endTimeUnixNano', JSON.stringify(endTimeUnixNano)],
     ['durationMs', nanos > 0n ? String(Number(nanos) / NANOS_PER_MILLI) : ''],

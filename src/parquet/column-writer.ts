@@ -210,7 +210,7 @@ export class ColumnWriter {
     const delta = encoding === 'DELTA_BINARY_PACKED';
     switch (values.kind) {
       case 'int32':
-        if (delta) encodeDelta32(out, values.values, from, to);
+        if (delta) encodeDelta32(out, values.values, from, to, input.leaf.type === 'INT64');
         else encodePlain32(out, values.values, from, to, input.leaf.type === 'INT64');
         break;
       case 'int64':

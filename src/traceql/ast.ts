@@ -1,8 +1,16 @@
 // The syntax tree of a TraceQL query: plain readonly data, discriminated by `kind`.
 import type { AttributeScope, Intrinsic } from './source.ts';
 
-export type StatusName = 'unset' | 'ok' | 'error';
-export type KindName = 'unspecified' | 'internal' | 'server' | 'client' | 'producer' | 'consumer';
+/** The last of each stands for a number that has no name, which only answers say. */
+export type StatusName = 'unset' | 'ok' | 'error' | `status(${number})`;
+export type KindName =
+  | 'unspecified'
+  | 'internal'
+  | 'server'
+  | 'client'
+  | 'producer'
+  | 'consumer'
+  | `kind(${number})`;
 
 /** A constant. Integers and durations (ns) are exact 64-bit numbers. */
 export type Static =

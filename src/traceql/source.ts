@@ -14,8 +14,8 @@ export const ValueType = {
   int: 3,
   float: 4,
   duration: 5, // ns
-  status: 6, // TraceQL order is by name only: values are OTLP numbers 0 unset, 1 ok, 2 error
-  kind: 7, // OTLP numbers 0..5
+  status: 6, // TraceQL order is by name only: OTLP's 0 unset, 1 ok, 2 error, or any other int32
+  kind: 7, // OTLP numbers 0..5, or any other int32
   bytes: 8, // ids: raw bytes in the string table
 } as const;
 export type ValueType = (typeof ValueType)[keyof typeof ValueType];

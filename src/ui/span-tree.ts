@@ -117,7 +117,9 @@ function rowOf(
     id: hexOfBase64(span.spanId ?? ''),
     name: span.name ?? '',
     service,
-    kind: (span.kind ?? '').replace('SPAN_KIND_', '').toLowerCase(),
+    kind: String(span.kind ?? '')
+      .replace('SPAN_KIND_', '')
+      .toLowerCase(),
     isError: span.status?.code === 'STATUS_CODE_ERROR',
     statusMessage: span.status?.message ?? '',
     startMs: relativeMs(start),

@@ -15,7 +15,7 @@ export interface HeadReaderData {
 const { sab, flags, spansPerFrame } = workerData as HeadReaderData;
 const problems = new Set<string>();
 const spanVecs = (Object.keys(HEAD_VECS) as HeadVecName[]).filter(
-  (name) => name.startsWith('span') && !/Attr(Key|Value)$|Dropped/.test(name),
+  (name) => name.startsWith('span') && !/Attr(Key|Value)$|Dropped|Odd/.test(name),
 );
 let largest = 0;
 

@@ -397,7 +397,7 @@ const SPAN_SETTERS: Record<number, (span: TestSpan, f: RawField) => void> = {
   3: (s, f) => (s.traceState = utf8(f.payload)),
   4: (s, f) => (s.parentSpanId = hex(f.payload)),
   5: (s, f) => (s.name = utf8(f.payload)),
-  6: (s, f) => (s.kind = Number(f.value)),
+  6: (s, f) => (s.kind = Number(BigInt.asIntN(64, f.value))),
   7: (s, f) => (s.startUnixNano = f.value),
   8: (s, f) => (s.endUnixNano = f.value),
   9: (s, f) => s.attributes.push(decodeAttribute(f.payload)),
@@ -409,7 +409,7 @@ const SPAN_SETTERS: Record<number, (span: TestSpan, f: RawField) => void> = {
   15: (s, f) => {
     for (const g of readFields(f.payload)) {
       if (g.number === 2) s.status.message = utf8(g.payload);
-      else if (g.number === 3) s.status.code = Number(g.value);
+      else if (g.number === 3) s.status.code = Number(BigInt.asIntN(64, g.value));
     }
   },
 };

@@ -73,6 +73,11 @@ export function readScript(text: string): ScriptStep[] {
 
 const KINDS = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'];
 const STATUSES = ['unset', 'ok', 'error'];
+
+/** A name, or a number that has none. */
+function numberOf(names: readonly string[], text: string): number {
+  return names.includes(text) ? names.indexOf(text) : Number(text);
+}
 const UNITS: Record<string, bigint> = { ns: 1n, us: 1_000n, ms: 1_000_000n, s: 1_000_000_000n };
 
 export function readSpans({ lines }: Load): TestSpan[] {
@@ -109,8 +114,8 @@ function set(span: TestSpan, key: string, text: string): void {
     parent: () => (span.parentSpanId = hexId(Number(text), 8)),
     name: () => (span.name = JSON.parse(text) as string),
     service: () => (span.resource = aResource(JSON.parse(text) as string, span.resource.attributes.slice(1))),
-    kind: () => (span.kind = KINDS.indexOf(text)),
-    status: () => (span.status.code = STATUSES.indexOf(text)),
+    kind: () => (span.kind = numberOf(KINDS, text)),
+    status: () => (span.status.code = numberOf(STATUSES, text)),
     message: () => (span.status.message = JSON.parse(text) as string),
     start: () => (span.startUnixNano = START_NANO + nanos(text)),
     'scope.name': () => (span.scope.name = JSON.parse(text) as string),

@@ -240,6 +240,17 @@ t.test('trace ids and ranges', (t) => {
   t.end();
 });
 
+t.test('kinds and statuses without a name are numbers', (t) => {
+  const textOf = (n: number): string =>
+    resourceSpansJson(encodeTraces([aSpan({ kind: n, status: { code: n, message: '' } })]));
+  for (const n of [6, 15, 16, 300, 2 ** 31 - 1, -1, -(2 ** 31)]) {
+    t.match(textOf(n), `"kind":${n},`);
+    t.match(textOf(n), `"status":{"code":${n}}`);
+  }
+  t.notMatch(textOf(0), /"kind"|"code"/);
+  t.end();
+});
+
 t.test('a trace as JSON', (t) => {
   const span = aSpan({
     traceId: '000102030405060708090a0b0c0d0e0f',

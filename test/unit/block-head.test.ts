@@ -136,6 +136,12 @@ t.test('every field of a span comes back', async (t) => {
     { name: 'dropped counts', span: { droppedAttributes: 1, droppedEvents: 2, droppedLinks: 3 } },
     { name: 'one dropped count', span: { droppedLinks: 2 ** 31 } },
     { name: 'status', span: { status: { code: 2, message: 'broken' } } },
+    ...[6, 14, 15, 16, 255, 2 ** 31 - 1, -1, -(2 ** 31)].map((n) => ({
+      name: `kind and status ${n}`,
+      span: { kind: n, status: { code: n, message: '' } },
+    })),
+    { name: 'odd kind', span: { kind: 99, status: { code: 2, message: 'm' } } },
+    { name: 'odd status', span: { status: { code: 99, message: 'm' } } },
     { name: 'status without message', span: { status: { code: 1, message: '' } } },
     { name: 'trace state', span: { traceState: 'vendor=1' } },
     { name: 'parent', span: { parentSpanId: 'ff00000000000001' } },
@@ -174,6 +180,24 @@ t.test('every field of a span comes back', async (t) => {
     t.strictSame(await traceOf(head, hexId(i + 1, 16)), [spans[i]], name);
   }
   t.equal(await sourceOf(head).trace(unhex(hexId(999, 16))), undefined);
+});
+
+t.test('of a kind or status beyond 32 bits the low ones count', async (t) => {
+  const head = aHead();
+  const number = 2n ** 32n + 2n;
+  const status = field(15, numberField(3, number));
+  const span = Uint8Array.from([...encodeSpan(aSpan({ kind: 0 })), ...numberField(6, number), ...status]);
+  append(head, field(1, field(2, field(2, span))));
+  t.match(await traceOf(head, hexId(1, 16)), [{ kind: 2, status: { code: 2 } }]);
+});
+
+t.test('spans of odd kinds count once each', (t) => {
+  const head = aHead();
+  // enough for the table to grow
+  const bytes = encodeTraces(Array.from({ length: 200 }, (_, kind) => aSpan({ kind })));
+  t.match(append(head, bytes), { spans: 200, duplicates: 0 });
+  t.match(append(head, bytes), { spans: 0, duplicates: 200 });
+  t.end();
 });
 
 t.test('a trace is grouped by resource and scope, over several requests', async (t) => {

@@ -156,6 +156,8 @@ t.test('rows of a trace', (t) => {
   t.same([rows.length, rows.at(-1)?.depth, rows[0]?.below], [50_000, 49_999, 49_999], 'no recursion');
   t.equal(durationMs, 50_009);
   t.equal(startUnixMs, 1_800_000_000_000);
+  const numbered = traceRows({ resourceSpans: [{ scopeSpans: [{ spans: [{ spanId: 'AQ==', kind: 7 }] }] }] });
+  t.equal(numbered.rows[0]?.kind, '7', 'a kind without a name');
   const odd = traceRows({
     resourceSpans: [
       {

@@ -1,5 +1,6 @@
 // Loads the intrinsics of a head as vectors.
 import { type Intrinsic, ValueType, type Vector } from '../../traceql/source.ts';
+import { inFull, KIND, type KindOrStatus, STATUS, unpack } from './kind-status.ts';
 import type { HeadReader } from './reader.ts';
 import type { TraceIndex } from './trace-index.ts';
 import type { VecReader } from './vec.ts';
@@ -28,11 +29,11 @@ export function intrinsicVector(
     case 'span:name':
       return stringVector('span', spans, pick(vecs.spanName, spans), strings);
     case 'span:status':
-      return numberVector('span', spans, kindOrStatus(reader, spans, 4), ValueType.status);
+      return numberVector('span', spans, kindsOrStatuses(reader, spans, STATUS), ValueType.status);
     case 'span:statusMessage':
       return stringVector('span', spans, absentAsEmpty(pick(vecs.spanStatusMessage, spans)), strings);
     case 'span:kind':
-      return numberVector('span', spans, kindOrStatus(reader, spans, 0), ValueType.kind);
+      return numberVector('span', spans, kindsOrStatuses(reader, spans, KIND), ValueType.kind);
     case 'span:id':
       return idVector('span', spans, vecs.spanId, false);
     case 'span:parentID':
@@ -103,16 +104,23 @@ function idVector(
   return stringVector(owner, owners, str, table, ValueType.bytes);
 }
 
-function kindOrStatus(reader: HeadReader, spans: Int32Array | undefined, shift: number): Float64Array {
-  const { spanKindStatus } = reader.vecs;
+function kindsOrStatuses(
+  reader: HeadReader,
+  spans: Int32Array | undefined,
+  which: KindOrStatus,
+): Float64Array {
+  const { vecs } = reader;
   const out = new Float64Array(spans?.length ?? reader.spanCount);
   if (spans === undefined) {
-    spanKindStatus.forEachChunk((bytes, first, count) => {
-      for (let i = 0; i < count; i++) out[first + i] = (bytes[i]! >>> shift) & 15;
+    vecs.spanKindStatus.forEachChunk((bytes, first, count) => {
+      for (let i = 0; i < count; i++) out[first + i] = unpack(bytes[i]!, which);
     });
   } else {
-    const bytes = spanKindStatus.pick(spans);
-    for (let i = 0; i < spans.length; i++) out[i] = (bytes[i]! >>> shift) & 15;
+    const bytes = vecs.spanKindStatus.pick(spans);
+    for (let i = 0; i < spans.length; i++) out[i] = unpack(bytes[i]!, which);
+  }
+  if (vecs.spanOddKindStatus.count > 0) {
+    for (let i = 0; i < out.length; i++) out[i] = inFull(vecs, spans?.[i] ?? i, which, out[i]!);
   }
   return out;
 }

@@ -27,7 +27,7 @@ export const HEAD_VECS = {
   spanId: 'pair', // the 8 bytes, read little-endian
   spanParent: 'pair', // 0,0 = no parent
   spanName: 'i32', // str
-  spanKindStatus: 'u8', // kind | status << 4
+  spanKindStatus: 'u8', // see kind-status.ts
   spanStart: 'pair', // unix ns
   spanDuration: 'pair', // end - start in ns, wraps as uint64
   spanTraceState: 'i32', // str or -1
@@ -37,6 +37,8 @@ export const HEAD_VECS = {
   spanLinkStart: 'i32',
   // spans that dropped something, ascending: span, attributes, events, links
   spanDropped: 'quad',
+  // spans of an odd kind or status, ascending: span, kind, status, 0
+  spanOddKindStatus: 'quad',
   // attributes, one store per owner kind. Key: keyId << 4 | AttrType. Value: see AttrType.
   spanAttrKey: 'i32',
   spanAttrValue: 'i32',

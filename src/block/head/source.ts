@@ -14,6 +14,7 @@ import { addToDigest, DIGEST_WORDS, type StoredSpans } from '../stored-spans.ts'
 import { attributeKeys } from './attribute-keys.ts';
 import { type AttributeStore, attributeVector, attributeVectors } from './attribute-vector.ts';
 import { type Selection, intrinsicVector } from './intrinsic-vector.ts';
+import { KIND, kindOrStatus } from './kind-status.ts';
 import type { HeadReader } from './reader.ts';
 import { encodeTrace } from './trace-encoder.ts';
 import { TraceIndex } from './trace-index.ts';
@@ -167,12 +168,13 @@ export class HeadSource implements StoredSpans {
   }
 
   async spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
-    const { spanId, spanKindStatus } = this.reader.vecs;
+    const { vecs } = this.reader;
+    const { spanId } = vecs;
     const digests = new Int32Array(traces.length * DIGEST_WORDS);
     for (let i = 0; i < traces.length; i++) {
       signal?.throwIfAborted();
       for (const span of this.index.spansOf(traces[i]!)) {
-        const kind = spanKindStatus.get(span) & 15;
+        const kind = kindOrStatus(vecs, span, KIND);
         addToDigest(digests, i * DIGEST_WORDS, spanId.get(span, 0), spanId.get(span, 1), kind);
       }
     }

@@ -8,6 +8,7 @@ import { AttributeDecoder } from './attribute-decoder.ts';
 import { Dictionary } from './dictionary.ts';
 import { EventDecoder } from './event-decoder.ts';
 import { GroupDecoder } from './group-decoder.ts';
+import { isOdd, packKindStatus } from './kind-status.ts';
 import type { HeadVecName } from './layout.ts';
 import { SpanSet } from './span-set.ts';
 import { TRACE_WORDS, TraceTable, TraceWord } from './trace-table.ts';
@@ -73,7 +74,7 @@ export class SpanDecoder {
     this.attributes = new AttributeDecoder(this.keys, this.strings, vecs.wide, this.wire);
     this.events = new EventDecoder(vecs, this.attributes, this.strings, this.wire);
     this.groups = new GroupDecoder(vecs, this.attributes, this.keys, this.strings, this.wire);
-    this.spanSet = new SpanSet(vecs.spanTrace, vecs.spanId, vecs.spanKindStatus);
+    this.spanSet = new SpanSet(vecs);
     this.attrKeys = vecs.spanAttrKey;
     this.attrValues = vecs.spanAttrValue;
   }
@@ -276,11 +277,18 @@ export class SpanDecoder {
     const next = this.wire.skip(b, p - 1, end);
     if (next < 0 || (tag & 0x87) !== 0) return next;
     const value = this.wire.varint(b, p);
-    if (tag === Tag.span.kind) this.kind = value > 15 ? 0 : value;
+    if (tag === Tag.span.kind) this.kind = this.int32(b, p, value);
     else if (tag === Tag.span.droppedAttributesCount) this.droppedAttributes = value;
     else if (tag === Tag.span.droppedEventsCount) this.droppedEvents = value;
     else if (tag === Tag.span.droppedLinksCount) this.droppedLinks = value;
     return next;
+  }
+
+  /** An enum, whose varint at `p` is `value`: of a larger number the low 32 bits count, signed. */
+  private int32(b: Uint8Array, p: number, value: number): number {
+    if (value < 0x8000_0000) return value;
+    this.wire.varint64(b, p);
+    return this.wire.low;
   }
 
   /** A length-delimited field of a span other than an attribute. Of several ids the last counts. */
@@ -345,8 +353,7 @@ export class SpanDecoder {
         const at = this.payload(b, p);
         this.statusMessage = this.strings.intern(b, at, next - at);
       } else if (tag === Tag.status.code) {
-        const code = this.wire.varint(b, p + 1);
-        this.status = code > 15 ? 0 : code;
+        this.status = this.int32(b, p + 1, this.wire.varint(b, p + 1));
       }
       p = next;
     }
@@ -398,7 +405,8 @@ export class SpanDecoder {
     vecs.spanId.push2(this.idLow, this.idHigh);
     vecs.spanParent.push2(this.parentLow, this.parentHigh);
     vecs.spanName.push(this.name);
-    vecs.spanKindStatus.push(this.kind | (this.status << 4));
+    vecs.spanKindStatus.push(packKindStatus(this.kind, this.status));
+    if (isOdd(this.kind, this.status)) vecs.spanOddKindStatus.push4(span, this.kind, this.status, 0);
     vecs.spanStart.push2(startLow, startHigh);
     const borrow = endLow >>> 0 < startLow >>> 0 ? 1 : 0;
     vecs.spanDuration.push2((endLow - startLow) | 0, (endHigh - startHigh - borrow) | 0);

@@ -1,5 +1,6 @@
 // Which spans a head has, by their identity (trace, span id, kind): a hash table private to the writer
 // that compares with the head's own columns.
+import { KIND, type KindStatusVecs, kindOrStatus } from './kind-status.ts';
 import type { VecWriter } from './vec.ts';
 
 const SLOTS_MIN = 64;
@@ -7,16 +8,16 @@ const SLOTS_MIN = 64;
 export class SpanSet {
   private readonly spanTrace: VecWriter;
   private readonly spanId: VecWriter;
-  private readonly spanKindStatus: VecWriter;
+  private readonly kindStatus: KindStatusVecs;
   private readonly seed = (Math.random() * 0x1_0000_0000) | 0;
   private count = 0;
   private tags = new Uint8Array(SLOTS_MIN); // 0 = free, else 8 bits of the hash
   private spans = new Int32Array(SLOTS_MIN);
 
-  constructor(spanTrace: VecWriter, spanId: VecWriter, spanKindStatus: VecWriter) {
-    this.spanTrace = spanTrace;
-    this.spanId = spanId;
-    this.spanKindStatus = spanKindStatus;
+  constructor(vecs: KindStatusVecs & Readonly<Record<'spanTrace' | 'spanId', VecWriter>>) {
+    this.spanTrace = vecs.spanTrace;
+    this.spanId = vecs.spanId;
+    this.kindStatus = vecs;
   }
 
   /**
@@ -48,7 +49,7 @@ export class SpanSet {
       this.spanId.get(span, 0) === idLow &&
       this.spanId.get(span, 1) === idHigh &&
       this.spanTrace.get(span) === trace &&
-      (this.spanKindStatus.get(span) & 15) === kind
+      kindOrStatus(this.kindStatus, span, KIND) === kind
     );
   }
 
@@ -65,7 +66,7 @@ export class SpanSet {
     const tags = new Uint8Array(slots);
     const spans = new Int32Array(slots);
     for (let span = 0; span < this.spanTrace.count; span++) {
-      const kind = this.spanKindStatus.get(span) & 15;
+      const kind = kindOrStatus(this.kindStatus, span, KIND);
       const hash = this.hash(
         this.spanTrace.get(span),
         this.spanId.get(span, 0),

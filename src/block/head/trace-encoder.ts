@@ -3,6 +3,7 @@
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import * as otlp from '../../model/otlp/encode.ts';
 import { Tag } from '../../model/otlp/encode.ts';
+import { entryOfSpan, KIND, kindOrStatus, STATUS } from './kind-status.ts';
 import { AttrType } from './layout.ts';
 import type { HeadReader } from './reader.ts';
 import type { VecReader } from './vec.ts';
@@ -104,13 +105,13 @@ class TraceEncoder {
     const parentHigh = v.spanParent.get(span, 1);
     if (parentLow !== 0 || parentHigh !== 0) otlp.id8Field(w, Tag.span.parentSpanId, parentLow, parentHigh);
     this.string(Tag.span.name, v.spanName.get(span));
-    otlp.uintField(w, Tag.span.kind, v.spanKindStatus.get(span) & 15);
+    otlp.int32Field(w, Tag.span.kind, kindOrStatus(v, span, KIND));
     const startLow = v.spanStart.get(span, 0);
     const startHigh = v.spanStart.get(span, 1);
     otlp.fixed64Field(w, Tag.span.startTimeUnixNano, startLow, startHigh);
     this.timeAfter(Tag.span.endTimeUnixNano, startLow, startHigh, v.spanDuration, span);
     this.attributes(Tag.span.attributes, this.spanAttributes, span);
-    const dropped = findDropped(v.spanDropped, span);
+    const dropped = entryOfSpan(v.spanDropped, span);
     if (dropped >= 0) otlp.uintField(w, Tag.span.droppedAttributesCount, v.spanDropped.get(dropped, 1));
     const eventsEnd = endOf(v.spanEventStart, span, v.eventTime.count);
     for (let e = v.spanEventStart.get(span); e < eventsEnd; e++) this.event(e, startLow, startHigh);
@@ -120,7 +121,7 @@ class TraceEncoder {
     if (dropped >= 0) otlp.uintField(w, Tag.span.droppedLinksCount, v.spanDropped.get(dropped, 3));
     const status = otlp.openField(w, Tag.span.status);
     this.string(Tag.status.message, v.spanStatusMessage.get(span));
-    otlp.uintField(w, Tag.status.code, v.spanKindStatus.get(span) >>> 4);
+    otlp.int32Field(w, Tag.status.code, kindOrStatus(v, span, STATUS));
     otlp.closeField(w, status);
     otlp.closeField(w, mark);
   }
@@ -200,18 +201,4 @@ class TraceEncoder {
 
 function endOf(starts: VecReader, owner: number, count: number): number {
   return owner + 1 < starts.count ? starts.get(owner + 1) : count;
-}
-
-/** Index of the span in spanDropped, -1 = it dropped nothing. */
-function findDropped(spanDropped: VecReader, span: number): number {
-  let low = 0;
-  let high = spanDropped.count - 1;
-  while (low <= high) {
-    const middle = (low + high) >>> 1;
-    const found = spanDropped.get(middle, 0);
-    if (found === span) return middle;
-    if (found < span) low = middle + 1;
-    else high = middle - 1;
-  }
-  return -1;
 }

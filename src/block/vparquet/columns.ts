@@ -1,6 +1,7 @@
 // Where the values of each column of a row group come from: a producer by column path, called when the
 // column is written, so that no more than one column's values exist at a time.
 import { Entries, type ColumnValues } from '../../parquet/values.ts';
+import { inFull, KIND, type KindOrStatus, STATUS, unpack } from '../head/kind-status.ts';
 import type { HeadReader } from '../head/reader.ts';
 import type { VecReader } from '../head/vec.ts';
 import {
@@ -260,8 +261,8 @@ function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): 
   add('NestedSetLeft', () => ({ kind: 'int32', values: rows.left }));
   add('NestedSetRight', () => ({ kind: 'int32', values: rows.right }));
   add('Name', () => strings(context, gather32(vecs.spanName, source)));
-  add('Kind', () => fourBits(gather8(vecs.spanKindStatus, source), 0));
-  add('StatusCode', () => fourBits(gather8(vecs.spanKindStatus, source), 4));
+  add('Kind', () => kindsOrStatuses(context.head, source, KIND));
+  add('StatusCode', () => kindsOrStatuses(context.head, source, STATUS));
   add('TraceState', () => strings(context, gather32(vecs.spanTraceState, source)));
   add('StatusMessage', () => strings(context, gather32(vecs.spanStatusMessage, source)));
   add('StartTimeUnixNano', () => ({ kind: 'int64', words: gather64(vecs.spanStart, source) }));
@@ -276,9 +277,13 @@ function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): 
   promotedColumns(out, SPAN, context, owners, columns, context.spanKeys, promotion, attributes);
 }
 
-function fourBits(packed: Uint8Array, shift: number): ColumnValues {
+function kindsOrStatuses(head: HeadReader, spans: Int32Array, which: KindOrStatus): ColumnValues {
+  const { vecs } = head;
+  const packed = gather8(vecs.spanKindStatus, spans);
   const values = new Int32Array(packed.length);
-  for (let i = 0; i < packed.length; i++) values[i] = (packed[i] >>> shift) & 15;
+  for (let i = 0; i < packed.length; i++) {
+    values[i] = inFull(vecs, spans[i], which, unpack(packed[i], which));
+  }
   return { kind: 'int32', values };
 }
 

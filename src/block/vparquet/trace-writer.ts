@@ -176,7 +176,7 @@ class TraceWriter {
     this.string(Tag.span.traceState, `${SPAN}TraceState`);
     this.string(Tag.span.parentSpanId, `${SPAN}ParentSpanID`);
     this.string(Tag.span.name, `${SPAN}Name`);
-    this.uint(Tag.span.kind, `${SPAN}Kind`);
+    this.int32(Tag.span.kind, `${SPAN}Kind`);
     const start = this.bigint(`${SPAN}StartTimeUnixNano`);
     this.time(Tag.span.startTimeUnixNano, start);
     this.time(Tag.span.endTimeUnixNano, start + this.bigint(`${SPAN}DurationNano`));
@@ -189,7 +189,7 @@ class TraceWriter {
     this.uint(Tag.span.droppedLinksCount, `${SPAN}DroppedLinksCount`);
     const status = otlp.openField(w, Tag.span.status);
     this.string(Tag.status.message, `${SPAN}StatusMessage`);
-    this.uint(Tag.status.code, `${SPAN}StatusCode`);
+    this.int32(Tag.status.code, `${SPAN}StatusCode`);
     otlp.closeField(w, status);
     otlp.closeField(w, mark);
   }
@@ -260,6 +260,11 @@ class TraceWriter {
   private uint(tag: number, name: string): void {
     const cursor = this.cursors.get(name);
     if (cursor !== undefined && cursor.take()) otlp.uintField(this.w, tag, cursor.number(cursor.first));
+  }
+
+  private int32(tag: number, name: string): void {
+    const cursor = this.cursors.get(name);
+    if (cursor !== undefined && cursor.take()) otlp.int32Field(this.w, tag, cursor.number(cursor.first) | 0);
   }
 
   private bigint(name: string): bigint {

@@ -96,11 +96,20 @@ export function bytesFieldIfAny(
   if (length > 0) bytesField(w, tag, source, start, length);
 }
 
-/** A uint32 or enum field, left out when it is 0. */
+/** A uint32 field, left out when it is 0. */
 export function uintField(w: ByteWriter, tag: number, value: number): void {
   if (value === 0) return;
   w.u8(tag);
   w.varint(value >>> 0);
+}
+
+/** An int32 or enum field, left out when it is 0. Negative ones take ten bytes. */
+export function int32Field(w: ByteWriter, tag: number, value: number): void {
+  uintField(w, tag, value);
+  if (value >= 0) return;
+  w.bytes[w.length - 1]! |= 0xf0;
+  for (let i = 0; i < 4; i++) w.u8(0xff);
+  w.u8(1);
 }
 
 /** A fixed64 field from its two 32-bit words, left out when it is 0. */

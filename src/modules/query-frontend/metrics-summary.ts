@@ -174,10 +174,10 @@ function staticJson(field: FieldRef, value: Label['value'] | undefined): string 
   if (value === undefined) return '{}';
   const { stringValue = '', intValue, doubleValue, boolValue } = value;
   if (field.kind === 'intrinsic' && field.name === 'span:status') {
-    return typedJson(12, 'status', STATUSES.indexOf(stringValue) || '');
+    return typedJson(12, 'status', numberOf(STATUSES, stringValue) || '');
   }
   if (field.kind === 'intrinsic' && field.name === 'span:kind') {
-    return typedJson(13, 'kind', KINDS.indexOf(stringValue) || '');
+    return typedJson(13, 'kind', numberOf(KINDS, stringValue) || '');
   }
   if (field.kind === 'intrinsic' && DURATIONS.has(field.name)) {
     return typedJson(11, 'd', JSON.stringify(String(parseDuration(stringValue) ?? 0n)));
@@ -187,6 +187,11 @@ function staticJson(field: FieldRef, value: Label['value'] | undefined): string 
     return typedJson(4, 'f', doubleValue === 0 ? '' : JSON.stringify(doubleValue));
   if (boolValue !== undefined) return typedJson(6, 'b', boolValue ? 'true' : '');
   return typedJson(5, 's', stringValue === '' ? '' : JSON.stringify(stringValue));
+}
+
+/** `kind(7)` is 7. */
+function numberOf(names: readonly string[], name: string): number {
+  return names.includes(name) ? names.indexOf(name) : Number(/\((-?\d+)\)/.exec(name)?.[1] ?? 0);
 }
 
 /** @param value empty = zero, which is left out. */

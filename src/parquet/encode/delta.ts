@@ -32,15 +32,22 @@ function header(out: ByteWriter, count: number): void {
   out.varint(count);
 }
 
-/** Values [start, end) of an INT32 column. */
-export function encodeDelta32(out: ByteWriter, values: Int32Array, start: number, end: number): void {
+/** Values [start, end) of an INT32 column, whose differences wrap, or of a wide one (INT64), whose do not. */
+export function encodeDelta32(
+  out: ByteWriter,
+  values: Int32Array,
+  start: number,
+  end: number,
+  isWide = false,
+): void {
   header(out, end - start);
   zigzag(out, end > start ? values[start] : 0);
   for (let i = start + 1; i < end; i += BLOCK) {
     const count = Math.min(BLOCK, end - i);
     let min = Infinity;
     for (let k = 0; k < count; k++) {
-      const delta = (values[i + k] - values[i + k - 1]) | 0;
+      const difference = values[i + k] - values[i + k - 1];
+      const delta = isWide ? difference : difference | 0;
       deltas[k] = delta;
       if (delta < min) min = delta;
     }

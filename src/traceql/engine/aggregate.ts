@@ -3,7 +3,7 @@
 import type { AggregateName, Static } from '../ast.ts';
 import { ValueType } from '../source.ts';
 import type { Column } from './column.ts';
-import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
+import { kindName, statusName } from './enum-names.ts';
 import { idText, jsonAnyValues } from './json.ts';
 import { type SpansetAttribute, Spansets, pickAttribute } from './spansets.ts';
 import type { TextPool } from './text-pool.ts';
@@ -11,8 +11,6 @@ import { isNumberType, isSafe, Values } from './values.ts';
 
 /** In place of the type of a value, for arrays. */
 const ARRAY = -1;
-const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as (keyof typeof STATUS_NUMBERS)[];
-const KIND_NAMES = Object.keys(KIND_NUMBERS) as (keyof typeof KIND_NUMBERS)[];
 
 /** The aggregate of each spanset; type nil where no span has one. */
 export class Aggregates extends Values {
@@ -220,9 +218,9 @@ function columnStatic(column: Column, span: number, texts: TextPool): Static {
     case ValueType.duration:
       return numberStatic(ValueType.duration, value);
     case ValueType.status:
-      return { type: 'status', value: STATUS_NAMES[value] ?? 'unset' };
+      return { type: 'status', value: statusName(value) };
     case ValueType.kind:
-      return { type: 'kind', value: KIND_NAMES[value] ?? 'unspecified' };
+      return { type: 'kind', value: kindName(value) };
     default:
       return { type: 'nil' };
   }

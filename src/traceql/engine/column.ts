@@ -4,7 +4,7 @@ import type { BinaryOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { roundedSum } from '../../lib/rounded-sum.ts';
 import { type Field, ValueType, type Vector } from '../source.ts';
-import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
+import { kindNumber, statusNumber } from './enum-names.ts';
 import { ownerOf, storedFields } from './fields.ts';
 import { type Rows, type Scan, UP } from './scan.ts';
 import type { TextPool } from './text-pool.ts';
@@ -178,10 +178,10 @@ export function constantColumn(scan: Scan, value: Static): Column {
       set(ValueType.bool, value.value ? 1 : 0);
       break;
     case 'status':
-      set(ValueType.status, STATUS_NUMBERS[value.value]);
+      set(ValueType.status, statusNumber(value.value));
       break;
     case 'kind':
-      set(ValueType.kind, KIND_NUMBERS[value.value]);
+      set(ValueType.kind, kindNumber(value.value));
       break;
     default:
       set(ValueType[value.type], Number(value.value));

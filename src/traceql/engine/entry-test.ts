@@ -3,6 +3,7 @@
 import type { CompareOp, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { TraceqlError } from '../error.ts';
+import { kindNumber, statusNumber } from './enum-names.ts';
 import { idText } from './json.ts';
 import { regexMatcher } from '../regex.ts';
 import { type Field, type FieldRequest, type Intrinsic, ValueType, type Vector } from '../source.ts';
@@ -29,15 +30,6 @@ export type EntryTest =
       readonly greater: boolean;
     };
 
-export const STATUS_NUMBERS = { unset: 0, ok: 1, error: 2 } as const;
-export const KIND_NUMBERS = {
-  unspecified: 0,
-  internal: 1,
-  server: 2,
-  client: 3,
-  producer: 4,
-  consumer: 5,
-} as const;
 /** `1 < .a` is `.a > 1`. */
 export const MIRRORED: Partial<Record<CompareOp, CompareOp>> = {
   '<': '>',
@@ -68,9 +60,9 @@ export function entryTest(field: FieldRef, op: CompareOp, literal: Static): Entr
     case 'bool':
       return numberTest(op, ValueType.bool, literal.value ? 1 : 0, undefined);
     case 'status':
-      return numberTest(op, ValueType.status, STATUS_NUMBERS[literal.value], undefined);
+      return numberTest(op, ValueType.status, statusNumber(literal.value), undefined);
     case 'kind':
-      return numberTest(op, ValueType.kind, KIND_NUMBERS[literal.value], undefined);
+      return numberTest(op, ValueType.kind, kindNumber(literal.value), undefined);
     case 'int':
       return numberTest(op, typeFor(field, ValueType.int), Number(literal.value), literal.value);
     case 'float':

@@ -1,12 +1,9 @@
 // Reads single values out of vectors, for the few spans that are shown.
-import type { KindName, Static, StatusName } from '../ast.ts';
+import type { Static } from '../ast.ts';
 import { decodeText } from '../regex.ts';
 import { ValueType, type Vector } from '../source.ts';
-import { KIND_NUMBERS, STATUS_NUMBERS } from './entry-test.ts';
+import { kindName, statusName } from './enum-names.ts';
 import { idText } from './json.ts';
-
-const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as StatusName[];
-const KIND_NAMES = Object.keys(KIND_NUMBERS) as KindName[];
 
 /** The first entry of an owner; -1 when it has none. */
 export function firstEntry(vector: Vector, owner: number): number {
@@ -65,9 +62,9 @@ export function staticAt(vector: Vector, entry: number): Static {
     case ValueType.duration:
       return { type: 'duration', value: integerAt(vector, entry) };
     case ValueType.status:
-      return { type: 'status', value: STATUS_NAMES[vector.num![entry]!] ?? 'unset' };
+      return { type: 'status', value: statusName(vector.num![entry]!) };
     case ValueType.kind:
-      return { type: 'kind', value: KIND_NAMES[vector.num![entry]!] ?? 'unspecified' };
+      return { type: 'kind', value: kindName(vector.num![entry]!) };
     default:
       return { type: 'nil' };
   }

@@ -2,15 +2,12 @@
 // byte for its type and bytes whose order is that of the values, so that 1 and "1" differ.
 import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { formatNanos } from '../../../lib/duration.ts';
-import type { KindName, StatusName } from '../../ast.ts';
 import { type StringTable, ValueType, type Vector } from '../../source.ts';
-import { KIND_NUMBERS, STATUS_NUMBERS } from '../entry-test.ts';
+import { kindName, statusName } from '../enum-names.ts';
 import { idText } from '../json.ts';
 import { integerAt, isElementAt, typeAt } from '../value-reader.ts';
 import { LABEL_TYPE, sortableDouble, sortableInt } from './label-value.ts';
 
-const STATUS_NAMES = Object.keys(STATUS_NUMBERS) as StatusName[];
-const KIND_NAMES = Object.keys(KIND_NUMBERS) as KindName[];
 /** Integers below it are numbered without hashing. */
 const SMALL_MAX = 1024;
 const CAPACITY_MIN = 256;
@@ -210,9 +207,9 @@ export class LabelPool {
       case ValueType.duration:
         return this.idOfText(formatNanos(BigInt(number)));
       case ValueType.status:
-        return this.idOfText(STATUS_NAMES[Number(number)] ?? 'unset');
+        return this.idOfText(statusName(Number(number)));
       case ValueType.kind:
-        return this.idOfText(KIND_NAMES[Number(number)] ?? 'unspecified');
+        return this.idOfText(kindName(Number(number)));
       default:
         return this.idOfDouble(Number(number));
     }
