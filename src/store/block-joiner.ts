@@ -32,6 +32,7 @@ export interface BlockJoinerOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly nowMs: () => number;
+  readonly newBlockId?: () => string;
 }
 
 const TOO_LARGE = 'trace_too_large_to_compact';
@@ -105,9 +106,9 @@ export class BlockJoiner {
     inputs: readonly BlockMeta[],
     beforeMarks: (meta: BlockMeta) => Promise<void>,
   ): Promise<CompactResult> {
-    const { logger, nowMs, scratch } = this.options;
+    const { logger, nowMs, scratch, newBlockId = randomUUID } = this.options;
     const begin = nowMs();
-    const blockId = randomUUID();
+    const blockId = newBlockId();
     try {
       const result = await this.make(tenant, inputs, blockId, beforeMarks);
       logger.info('blocks are compacted', {

@@ -2,6 +2,8 @@
 // since.
 import type { BlockMeta } from '../block/meta.ts';
 import type { TimeRange } from '../contracts/recent-traces.ts';
+import type { ErrorCode } from '../lib/errors.ts';
+import type { UnfinishedBlock } from './unfinished.ts';
 
 export interface CompactedBlock {
   readonly meta: BlockMeta;
@@ -15,15 +17,35 @@ export interface TenantBlocks {
   readonly compacted: ReadonlyMap<string, CompactedBlock>;
   /** Blocks whose meta cannot be read, with the reason: whatever time they cover, answers lack them. */
   readonly unreadable: ReadonlyMap<string, string>;
+  /** Folders without a meta. */
+  readonly unfinished: ReadonlyMap<string, UnfinishedBlock>;
+  /** Why it is not known what the backend holds; only until it is listed for the first time. */
+  readonly unlisted?: string | undefined;
+}
+
+interface Gap {
+  readonly code: ErrorCode;
+  readonly reason: string;
 }
 
 /** Shared by all tenants that have nothing there: most have neither compacted nor unreadable blocks. */
 const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
-const NONE: TenantBlocks = { live: NOTHING, compacted: NOTHING, unreadable: NOTHING };
+export const NONE: TenantBlocks = {
+  live: NOTHING,
+  compacted: NOTHING,
+  unreadable: NOTHING,
+  unfinished: NOTHING,
+};
 
 /** Blocks of a tenant; sets without an entry take no memory. */
-export function tenantBlocks({ live, compacted, unreadable }: TenantBlocks): TenantBlocks {
-  return { live: orNothing(live), compacted: orNothing(compacted), unreadable: orNothing(unreadable) };
+export function tenantBlocks(blocks: TenantBlocks): TenantBlocks {
+  return {
+    live: orNothing(blocks.live),
+    compacted: orNothing(blocks.compacted),
+    unreadable: orNothing(blocks.unreadable),
+    unfinished: orNothing(blocks.unfinished),
+    unlisted: blocks.unlisted,
+  };
 }
 
 function orNothing<T>(map: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
@@ -40,13 +62,20 @@ export class Blocklist {
   /** Changes since the running poll began: its listing may be older than they are. */
   private readonly changes = new Map<string, Change[]>();
   private isPolling = false;
+  private wasListed = false;
+  /** Of tenants that are not known. */
+  private others = NONE;
 
   tenants(): string[] {
     return [...this.tenantsById.keys()];
   }
 
+  isKnown(tenant: string): boolean {
+    return this.tenantsById.has(tenant);
+  }
+
   tenant(tenant: string): TenantBlocks {
-    return this.tenantsById.get(tenant) ?? NONE;
+    return this.tenantsById.get(tenant) ?? this.others;
   }
 
   /** Live blocks whose time overlaps the range (a block of one instant at the edge counts). */
@@ -57,6 +86,18 @@ export class Blocklist {
         (endSec === undefined || meta.startSec <= endSec) &&
         (startSec === undefined || meta.endSec >= startSec),
     );
+  }
+
+  /** Why answers may lack something, whatever they read. */
+  gaps(tenant: string): readonly Gap[] {
+    const { unreadable, unlisted } = this.tenant(tenant);
+    const gaps: Gap[] = [...unreadable].map(([block, reason]) => ({
+      code: 'block_corrupt',
+      reason: `block ${block} could not be read: ${reason}`,
+    }));
+    if (unlisted === undefined) return gaps;
+    const reason = `the blocks of the backend are not known yet: ${unlisted}`;
+    return [...gaps, { code: 'unavailable', reason }];
   }
 
   added(meta: BlockMeta): void {
@@ -88,8 +129,15 @@ export class Blocklist {
     this.isPolling = true;
   }
 
+  /** The backend could not be listed: until it is, nobody knows what is in it. */
+  pollFailed(reason: string): void {
+    if (!this.wasListed) this.others = { ...NONE, unlisted: reason };
+  }
+
   /** Takes over what a poll found. */
   replace(polled: ReadonlyMap<string, TenantBlocks>): void {
+    this.wasListed = true;
+    this.others = NONE;
     this.tenantsById = new Map(polled);
     for (const [tenant, changes] of this.changes) for (const change of changes) this.apply(tenant, change);
     this.changes.clear();
@@ -110,9 +158,11 @@ export class Blocklist {
     const live = new Map(before.live);
     const compacted = new Map(before.compacted);
     const unreadable = new Map(before.unreadable);
+    const unfinished = new Map(before.unfinished);
     switch (change.kind) {
       case 'added':
         live.set(change.meta.blockId, change.meta);
+        unfinished.delete(change.meta.blockId);
         break;
       case 'compacted':
         live.delete(change.block.meta.blockId);
@@ -122,8 +172,9 @@ export class Blocklist {
         live.delete(change.blockId);
         compacted.delete(change.blockId);
         unreadable.delete(change.blockId);
+        unfinished.delete(change.blockId);
         break;
     }
-    this.tenantsById.set(tenant, tenantBlocks({ live, compacted, unreadable }));
+    this.tenantsById.set(tenant, tenantBlocks({ ...before, live, compacted, unreadable, unfinished }));
   }
 }

@@ -1,16 +1,13 @@
-// The thread that compacts: blocks of the backend become one in the scratch folder, synced, meta last. What
-// was written is read again before it counts.
+// The thread that compacts: blocks of the backend become one in the scratch folder, synced, meta last.
 import * as os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
-import { compactBlocks, type CompactResult } from '../block/compact/compact.ts';
-import { blockDecompressors } from '../block/compression.ts';
+import type { CompactResult } from '../block/compact/compact.ts';
 import { META_NAME } from '../block/meta.ts';
 import { TempoError } from '../lib/errors.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { PortStore } from '../objectstore/port-store.ts';
 import { SyncedFolder } from '../objectstore/synced-folder.ts';
-import { BlockOpener } from './block-opener.ts';
-import { checkBlock } from './check-block.ts';
+import { compactChecked } from './compact-checked.ts';
 import type {
   CompactionJob,
   CompactionWorkerData,
@@ -20,8 +17,6 @@ import type {
 
 /** Blocks are compacted when nothing more urgent is to be done. */
 const NICENESS = 10;
-/** Of ids and trees of the row groups in work. */
-const CACHE_BYTES = 32 << 20;
 
 const port = parentPort;
 if (port === null) throw new Error('compaction-worker runs only as a worker thread');
@@ -29,26 +24,12 @@ if (port === null) throw new Error('compaction-worker runs only as a worker thre
 if (process.platform === 'linux') os.setPriority(NICENESS);
 
 const { scratchPath, backendPath, bloom } = workerData as CompactionWorkerData;
-const decompressors = blockDecompressors();
-const never = new AbortController().signal;
 
-async function compact(
-  { inputs, blockId, traceBytesMax }: CompactionJob,
-  remote: PortStore | undefined,
-): Promise<CompactResult> {
+async function compact(job: CompactionJob, remote: PortStore | undefined): Promise<CompactResult> {
   const backend = remote ?? new LocalStore(backendPath);
-  const blocks = new BlockOpener({ local: backend, backend, cacheBytes: CACHE_BYTES });
-  const opened = await Promise.all(inputs.map((meta) => blocks.open(meta, 'backend', never)));
-  const sink = new SyncedFolder(scratchPath, `${inputs[0].tenantId}/${blockId}`, META_NAME);
+  const sink = new SyncedFolder(scratchPath, `${job.inputs[0].tenantId}/${job.blockId}`, META_NAME);
   try {
-    const options = { bloom };
-    const request = { inputs: opened, blockId, options, decompressors, traceBytesMax, sink };
-    const result = await compactBlocks(request);
-    sink.finish();
-    const scratch = new LocalStore(scratchPath);
-    const written = new BlockOpener({ local: scratch, backend: scratch, cacheBytes: CACHE_BYTES });
-    await checkBlock(await written.open(result.meta, 'local', never), result.spans);
-    return result;
+    return await compactChecked(job, { backend, scratch: new LocalStore(scratchPath), sink, bloom });
   } finally {
     sink.abandon();
   }

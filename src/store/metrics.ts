@@ -19,6 +19,7 @@ export interface StoreMetrics {
   readonly retentionDeleted: Counter;
   readonly retentionErrors: Counter;
   readonly sizeDeleted: Counter;
+  readonly unfinishedDeleted: Counter;
 }
 
 export function createStoreMetrics(metrics: Metrics, blocklist: Blocklist): StoreMetrics {
@@ -50,6 +51,10 @@ export function createStoreMetrics(metrics: Metrics, blocklist: Blocklist): Stor
       'tempodb_size_deleted_blocks_total',
       'Blocks deleted because more than max_bytes was kept.',
     ),
+    unfinishedDeleted: metrics.counter(
+      'tempodb_unfinished_deleted_blocks_total',
+      'Blocks deleted that had had no meta for a day: uploads that were never finished.',
+    ),
   };
 }
 
@@ -61,6 +66,11 @@ function showBlocklist(metrics: Metrics, blocklist: Blocklist): void {
     });
   };
   byTenant('tempodb_blocklist_length', 'Blocks of a tenant.', (tenant) => blocklist.tenant(tenant).live.size);
+  byTenant(
+    'tempodb_blocklist_unfinished_blocks',
+    'Blocks of a tenant without a meta: uploads under way, or never finished.',
+    (tenant) => blocklist.tenant(tenant).unfinished.size,
+  );
   byTenant(
     'tempodb_blocklist_tenant_index_builder',
     'Whether this process writes the tenant index.',

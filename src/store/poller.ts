@@ -7,8 +7,9 @@ import { eachConcurrently } from '../lib/concurrent.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { type Blocklist, type CompactedBlock, type TenantBlocks, tenantBlocks } from './blocklist.ts';
+import { type Blocklist, type CompactedBlock, NONE, type TenantBlocks, tenantBlocks } from './blocklist.ts';
 import { INDEX_JSON, INDEX_PROTO, tenantIndexJson, tenantIndexProto } from './tenant-index.ts';
+import { measureUnfinished, type UnfinishedBlock } from './unfinished.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -26,12 +27,17 @@ type Found =
   | { readonly kind: 'live'; readonly meta: BlockMeta }
   | { readonly kind: 'compacted'; readonly block: CompactedBlock }
   | { readonly kind: 'unreadable'; readonly reason: string }
+  | { readonly kind: 'unfinished' }
   | undefined;
 
-type MetaName = typeof META_NAME | typeof COMPACTED_META_NAME;
+/** Which meta a block was listed with; '' = none. */
+type MetaName = typeof META_NAME | typeof COMPACTED_META_NAME | '';
 
 /** Indexes that are written at once: each waits for the disk several times. */
 const INDEXES_AT_ONCE = 4;
+
+/** Of a tenant in one poll, while others compact its blocks. */
+const LISTINGS_MAX = 4;
 
 export class Poller {
   private readonly options: PollerOptions;
@@ -44,19 +50,19 @@ export class Poller {
 
   /** One pass over all tenants. A tenant that fails keeps its previous list; the failed ones are returned. */
   async poll(): Promise<readonly string[]> {
-    const { store, blocklist, logger, tenantConcurrency } = this.options;
+    const { blocklist, logger, tenantConcurrency } = this.options;
     blocklist.beginPoll();
     const polled = new Map<string, TenantBlocks>();
     const failed: string[] = [];
-    await eachConcurrently(await store.listFolders(''), tenantConcurrency, async (tenant) => {
+    await eachConcurrently(await this.listTenants(), tenantConcurrency, async (tenant) => {
       try {
         const blocks = await this.pollTenant(tenant, blocklist.tenant(tenant));
-        if (blocks.live.size + blocks.compacted.size + blocks.unreadable.size === 0) return;
+        if (isEmpty(blocks)) return;
         polled.set(tenant, blocks);
       } catch (err) {
         logger.error('polling a tenant failed', { tenant, err });
         failed.push(tenant);
-        polled.set(tenant, blocklist.tenant(tenant));
+        polled.set(tenant, blocklist.isKnown(tenant) ? blocklist.tenant(tenant) : unlisted(err));
       }
     });
     blocklist.replace(polled);
@@ -85,35 +91,74 @@ export class Poller {
     return failed;
   }
 
+  private async listTenants(): Promise<string[]> {
+    const { store, blocklist } = this.options;
+    try {
+      return await store.listFolders('');
+    } catch (err) {
+      blocklist.pollFailed(messageOf(err));
+      throw err;
+    }
+  }
+
+  /**
+   * A block that lost its meta while blocks were listed may be replaced by one that was not there when its
+   * turn came: then the list is made again, until nothing changes under it.
+   */
   private async pollTenant(tenant: string, known: TenantBlocks): Promise<TenantBlocks> {
+    const beganMs = this.options.nowMs();
+    for (let before = known, pass = 0; pass < LISTINGS_MAX; pass++) {
+      const found = await this.listTenant(tenant, before, beganMs);
+      if (isSteady(before, found)) return found;
+      before = found;
+    }
+    throw new TempoError('unavailable', 'blocks are compacted faster than they can be listed');
+  }
+
+  private async listTenant(tenant: string, known: TenantBlocks, beganMs: number): Promise<TenantBlocks> {
     const { store } = this.options;
     const metas = await this.listMetas(tenant);
-    const ids = (metas === undefined ? await store.listFolders(tenant) : [...metas.keys()]).filter((name) =>
-      UUID.test(name),
-    );
+    const names = metas === undefined ? await store.listFolders(tenant) : [...metas.keys()];
+    const ids = names.filter((name) => UUID.test(name));
     const live = new Map<string, BlockMeta>();
     const compacted = new Map<string, CompactedBlock>();
     const unreadable = new Map<string, string>();
+    const unfinished = new Map<string, UnfinishedBlock>();
     const visit = async (blockId: string): Promise<void> => {
       const found = await this.find(tenant, blockId, known, metas?.get(blockId));
       if (found?.kind === 'live') live.set(blockId, found.meta);
       if (found?.kind === 'compacted') compacted.set(blockId, found.block);
       if (found?.kind === 'unreadable') unreadable.set(blockId, found.reason);
+      if (found?.kind !== 'unfinished') return;
+      const before = known.unfinished.get(blockId);
+      unfinished.set(blockId, await this.unfinished(`${tenant}/${blockId}`, before, beganMs));
     };
     await eachConcurrently(ids, Math.min(ids.length, this.options.concurrency), visit);
-    return tenantBlocks({ live, compacted, unreadable });
+    return tenantBlocks({ live, compacted, unreadable, unfinished });
   }
 
-  /** Which blocks have a meta, and which one, where the store tells that at once; undefined = it does not. */
+  /** What has been there since an earlier poll is measured once. */
+  private async unfinished(
+    folder: string,
+    before: UnfinishedBlock | undefined,
+    beganMs: number,
+  ): Promise<UnfinishedBlock> {
+    if (before === undefined) return { sinceMs: beganMs, left: undefined };
+    if (before.left !== undefined || before.sinceMs >= beganMs) return before;
+    return { ...before, left: await measureUnfinished(this.options.store, folder) };
+  }
+
+  /** Which blocks there are, and with which meta, where the store tells that at once; undefined = it does not. */
   private async listMetas(tenant: string): Promise<ReadonlyMap<string, MetaName> | undefined> {
     const keys = await this.options.store.listTree?.(tenant);
     if (keys === undefined) return undefined;
     const metas = new Map<string, MetaName>();
     for (const key of keys) {
       const [blockId = '', name, deeper] = key.split('/');
-      if (deeper !== undefined) continue;
+      if (deeper !== undefined || name === undefined) continue;
       if (name === META_NAME) metas.set(blockId, name);
-      else if (name === COMPACTED_META_NAME && !metas.has(blockId)) metas.set(blockId, name);
+      else if (name === COMPACTED_META_NAME && metas.get(blockId) !== META_NAME) metas.set(blockId, name);
+      else if (!metas.has(blockId)) metas.set(blockId, '');
     }
     return metas;
   }
@@ -127,6 +172,7 @@ export class Poller {
   ): Promise<Found> {
     const compacted = known.compacted.get(blockId);
     if (compacted !== undefined) return { kind: 'compacted', block: compacted };
+    if (listed === '') return { kind: 'unfinished' };
     const key = `${tenant}/${blockId}/${META_NAME}`;
     const meta = known.live.get(blockId);
     // A known live block may have been compacted by another process meanwhile.
@@ -137,7 +183,8 @@ export class Poller {
     if (live !== undefined) return typeof live === 'string' ? unreadable(live) : { kind: 'live', meta: live };
     const oldKey = `${tenant}/${blockId}/${COMPACTED_META_NAME}`;
     const old = await this.readMeta(oldKey);
-    if (old === undefined || typeof old === 'string') return undefined;
+    if (old === undefined) return { kind: 'unfinished' };
+    if (typeof old === 'string') return undefined;
     const { modifiedMs } = await this.options.store.stat(oldKey);
     return { kind: 'compacted', block: { meta: old, compactedMs: modifiedMs } };
   }
@@ -154,7 +201,7 @@ export class Poller {
       return metaFromJson(bytes);
     } catch (err) {
       this.options.logger.error('block meta cannot be read', { key, err });
-      return `${key}: ${err instanceof Error ? err.message : String(err)}`;
+      return `${key}: ${messageOf(err)}`;
     }
   }
 
@@ -167,6 +214,27 @@ export class Poller {
     await this.options.store.write(`${tenant}/${INDEX_JSON}`, tenantIndexJson(blocks, now));
     this.written.set(tenant, state);
   }
+}
+
+/** Of a tenant whose blocks were never listed. */
+function unlisted(err: unknown): TenantBlocks {
+  return { ...NONE, unlisted: messageOf(err) };
+}
+
+function isEmpty({ live, compacted, unreadable, unfinished }: TenantBlocks): boolean {
+  return live.size + compacted.size + unreadable.size + unfinished.size === 0;
+}
+
+/** Has no block lost its meta? */
+function isSteady(before: TenantBlocks, { live, compacted, unfinished }: TenantBlocks): boolean {
+  for (const blockId of compacted.keys()) if (!before.compacted.has(blockId)) return false;
+  for (const blockId of unfinished.keys()) if (!before.unfinished.has(blockId)) return false;
+  for (const blockId of before.live.keys()) if (!live.has(blockId) && !compacted.has(blockId)) return false;
+  return true;
+}
+
+function messageOf(err: unknown): string {
+  return err instanceof Error ? err.message : String(err);
 }
 
 function unreadable(reason: string): Found {

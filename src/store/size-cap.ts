@@ -15,12 +15,13 @@ export interface SizeCapOptions {
   readonly otherBytes: number;
 }
 
-/** Bytes of all blocks in the backend, compacted ones included until they are deleted. */
+/** Bytes of all blocks in the backend, compacted and unfinished ones included until they are deleted. */
 export function storedBytes(blocklist: Blocklist): number {
   return blocklist.tenants().reduce((sum, tenant) => {
-    const { live, compacted } = blocklist.tenant(tenant);
+    const { live, compacted, unfinished } = blocklist.tenant(tenant);
     const metas = [...live.values(), ...[...compacted.values()].map(({ meta }) => meta)];
-    return sum + metas.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
+    const left = [...unfinished.values()].map(({ left: size }) => size?.sizeBytes ?? 0);
+    return sum + [...metas.map(({ sizeBytes }) => sizeBytes), ...left].reduce((a, b) => a + b, 0);
   }, 0);
 }
 

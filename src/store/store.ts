@@ -12,6 +12,7 @@ import { Poller } from './poller.ts';
 import { applyRetention, type RetentionTimes } from './retention.ts';
 import { applySizeCap, storedBytes } from './size-cap.ts';
 import { ScanPool } from './scan-pool.ts';
+import { deleteUnfinished } from './unfinished.ts';
 import type { ScanWorkerData } from './scan-job.ts';
 
 export interface StoreOptions {
@@ -158,6 +159,9 @@ export class Store implements Service {
     metrics.retentionMarked.inc(marked);
     metrics.retentionDeleted.inc(deleted);
     metrics.retentionErrors.inc(failed);
+    const unfinished = await deleteUnfinished({ store, blocklist, logger, nowMs });
+    metrics.unfinishedDeleted.inc(unfinished.deleted);
+    metrics.retentionErrors.inc(unfinished.failed);
   }
 
   /** Polls, then applies retention. Never rejects: what failed is tried again at the next tick. */

@@ -30,6 +30,8 @@ export interface WrittenBlock {
 
 export interface WriteOptions extends Partial<CreateOptions> {
   readonly dedicatedColumns?: readonly DedicatedColumn[];
+  readonly blockId?: string;
+  readonly tenant?: string;
 }
 
 export const TEST_BLOCK_ID = '11111111-2222-4333-8444-555555555555';
@@ -48,12 +50,17 @@ export function writeBlock(
   requests: readonly (readonly TestSpan[])[],
   write: WriteOptions = {},
 ): WrittenBlock {
-  const { dedicatedColumns = DEFAULT_DEDICATED_COLUMNS, ...options } = write;
+  const {
+    dedicatedColumns = DEFAULT_DEDICATED_COLUMNS,
+    blockId = TEST_BLOCK_ID,
+    tenant = 'acme',
+    ...options
+  } = write;
   const objects = new Map<string, Uint8Array>();
   const meta = createBlock({
     head: headOf(requests),
-    blockId: TEST_BLOCK_ID,
-    tenant: 'acme',
+    blockId,
+    tenant,
     dedicatedColumns,
     options,
     sink: {

@@ -28,6 +28,7 @@ export class MemoryBucket implements Bucket {
   readonly name = 'bucket test';
   readonly listsAfter = true;
   readonly objects = new Map<string, Uint8Array>();
+  private readonly modifiedMs = new Map<string, number>();
   readonly calls: Record<Call, number> = {
     list: 0,
     stat: 0,
@@ -42,6 +43,11 @@ export class MemoryBucket implements Bucket {
   /** Reads are never answered. */
   hang = false;
   private readonly failing = new Map<Call, { left: number; kind: FailureKind }>();
+  private readonly nowMs: () => number;
+
+  constructor(nowMs: () => number = Date.now) {
+    this.nowMs = nowMs;
+  }
 
   /** The next calls of that kind fail. */
   fail(call: Call, times: number, kind: FailureKind): void {
@@ -68,7 +74,8 @@ export class MemoryBucket implements Bucket {
 
   async stat(key: string): Promise<ObjectInfo> {
     this.called('stat');
-    return { sizeBytes: (await this.get(key)).length, modifiedMs: Date.now() };
+    const { length: sizeBytes } = await this.get(key);
+    return { sizeBytes, modifiedMs: this.modifiedMs.get(key) ?? 0 };
   }
 
   async read(key: string, range: ByteRange | undefined, signal?: AbortSignal): Promise<Uint8Array> {
@@ -81,7 +88,7 @@ export class MemoryBucket implements Bucket {
   }
 
   write(key: string, bytes: Uint8Array): Promise<void> {
-    return this.attempt('write', () => void this.objects.set(key, new Uint8Array(bytes)));
+    return this.attempt('write', () => this.put(key, new Uint8Array(bytes)));
   }
 
   uploadShape(): UploadShape {
@@ -99,7 +106,7 @@ export class MemoryBucket implements Bucket {
 
   async copy(from: string, to: string): Promise<void> {
     this.called('copy');
-    this.objects.set(to, await this.get(from));
+    this.put(to, await this.get(from));
   }
 
   delete(key: string): Promise<void> {
@@ -131,6 +138,11 @@ export class MemoryBucket implements Bucket {
     if (failing === undefined || failing.left === 0) return;
     failing.left--;
     throw new BucketError(failing.kind);
+  }
+
+  private put(key: string, bytes: Uint8Array): void {
+    this.objects.set(key, bytes);
+    this.modifiedMs.set(key, this.nowMs());
   }
 
   private get(key: string): Promise<Uint8Array> {

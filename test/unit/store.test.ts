@@ -11,6 +11,7 @@ import { firstFound, packedBytes, packFound, unpackFound } from '../../src/store
 import { Poller } from '../../src/store/poller.ts';
 import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
+import { deleteUnfinished, UNFINISHED_MS } from '../../src/store/unfinished.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 
 const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
@@ -121,6 +122,106 @@ t.test('a store that lists trees is not asked for each block', async (t) => {
   t.same([...blocklist.tenant('team').compacted.keys()].sort(), [ID(1), ID(3)]);
 });
 
+t.test('what is not known is told until the backend was listed', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  await put(aMeta(1));
+  await put(aMeta(2, { tenantId: 'other' }));
+  const listFolders = store.listFolders.bind(store);
+  let failing = '';
+  store.listFolders = (prefix) =>
+    prefix === failing ? Promise.reject(new TempoError('unavailable', 'no list')) : listFolders(prefix);
+  const reasons = () => ['team', 'other', 'third'].map((tenant) => blocklist.tenant(tenant).unlisted);
+  t.same(reasons(), [undefined, undefined, undefined]);
+  await t.rejects(poller.poll(), { code: 'unavailable' });
+  t.same(reasons(), ['no list', 'no list', 'no list']);
+  blocklist.added(aMeta(9));
+  t.equal(reasons()[0], 'no list', 'also with blocks of its own');
+  failing = 'team';
+  await poller.poll();
+  t.same(reasons(), ['no list', undefined, undefined]);
+  await poller.poll();
+  t.same(reasons(), ['no list', undefined, undefined], 'as long as it fails');
+  failing = 'none';
+  await poller.poll();
+  t.same(reasons(), [undefined, undefined, undefined]);
+  failing = '';
+  await t.rejects(poller.poll(), { code: 'unavailable' });
+  t.same(reasons(), [undefined, undefined, undefined], 'later what was known stands');
+});
+
+t.test('blocks that are compacted while they are listed hide no spans', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  await put(aMeta(1));
+  await poller.poll();
+  const mark = async (n: number): Promise<void> => {
+    await store.copy(`team/${ID(n)}/meta.json`, `team/${ID(n)}/meta.compacted.json`);
+    await store.delete(`team/${ID(n)}/meta.json`);
+  };
+  const listFolders = store.listFolders.bind(store);
+  let lists = 0;
+  let next = 2;
+  let changesLeft = 1;
+  store.listFolders = async (prefix) => {
+    const found = await listFolders(prefix);
+    if (prefix === '') return found;
+    lists++;
+    if (changesLeft-- <= 0) return found;
+    // another process replaces the block behind the back of the one that lists
+    await put(aMeta(next));
+    await mark(next - 1);
+    next++;
+    return found;
+  };
+  t.same(await poller.poll(), []);
+  t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
+  t.equal(lists, 2);
+  await poller.poll();
+  t.equal(lists, 3, 'once where nothing changes');
+  changesLeft = 100;
+  t.same(await poller.poll(), ['team'], 'a list that never holds still counts for nothing');
+  t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
+  changesLeft = 0;
+  await poller.poll();
+  t.same([...blocklist.tenant('team').live.keys()], [ID(next - 1)]);
+});
+
+t.test('uploads that were never finished count, and go after a day', async (t) => {
+  const { clock, store, blocklist, poller, put } = setUp();
+  const write = (key: string): Promise<void> => store.write(`team/${key}`, new Uint8Array(100));
+  await put(aMeta(1), 'meta.compacted.json');
+  await write(`${ID(1)}/data.parquet`);
+  await write(`${ID(2)}/data.parquet`);
+  await write(`${ID(2)}/bloom-0`);
+  await write(`${ID(3)}/data.parquet`);
+  await write(`${ID(3)}/precious`);
+  await write('not-a-block/data.parquet');
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => lines.push(line) });
+  const upkeep = async (afterMs: number) => {
+    clock.nowMs += afterMs;
+    await poller.poll();
+    return deleteUnfinished({ store, blocklist, logger, nowMs: () => clock.nowMs });
+  };
+  t.same(await upkeep(1000), { deleted: 0, failed: 0 });
+  t.same([...blocklist.tenant('team').unfinished.keys()], [ID(2), ID(3)]);
+  t.equal(storedBytes(blocklist), 1234, 'an upload under way is not measured');
+  t.same(await upkeep(1000), { deleted: 0, failed: 0 });
+  t.equal(storedBytes(blocklist), 1434);
+  await write(`${ID(2)}/index`);
+  t.same(await upkeep(UNFINISHED_MS - 1000), { deleted: 0, failed: 0 }, 'something was added meanwhile');
+  const deleteFolder = store.deleteFolder.bind(store);
+  store.deleteFolder = () => Promise.reject(new TempoError('unavailable', 'no'));
+  t.same(await upkeep(2000), { deleted: 0, failed: 1 });
+  store.deleteFolder = deleteFolder;
+  t.same(await upkeep(2000), { deleted: 1, failed: 0 });
+  t.match(lines.join(''), /block that was never finished is deleted.*size_bytes=300/);
+  t.equal(storedBytes(blocklist), 1234);
+  t.same((await store.listFolders('team')).toSorted(), [ID(1), ID(3), 'not-a-block']);
+  await put(aMeta(3));
+  await poller.poll();
+  t.same([...blocklist.tenant('team').unfinished.keys()], [], 'a meta makes it a block');
+});
+
 t.test('an index that cannot be written hides no blocks', async (t) => {
   const { store, blocklist, poller, put } = setUp();
   await put(aMeta(1));
@@ -138,11 +239,15 @@ t.test('what happens during a poll survives it', async (t) => {
   blocklist.added(aMeta(7));
   blocklist.compacted({ meta: aMeta(1), compactedMs: 5 });
   const live = new Map([[ID(1), aMeta(1)]]);
-  blocklist.replace(new Map([['team', { live, compacted: new Map(), unreadable: new Map() }]]));
+  blocklist.replace(
+    new Map([['team', { live, compacted: new Map(), unreadable: new Map(), unfinished: new Map() }]]),
+  );
   t.same([...blocklist.tenant('team').live.keys()], [ID(7)]);
   t.same([...blocklist.tenant('team').compacted.keys()], [ID(1)]);
   blocklist.beginPoll();
-  blocklist.replace(new Map([['team', { live, compacted: new Map(), unreadable: new Map() }]]));
+  blocklist.replace(
+    new Map([['team', { live, compacted: new Map(), unreadable: new Map(), unfinished: new Map() }]]),
+  );
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)], 'what was before it does not count');
 });
 

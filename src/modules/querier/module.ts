@@ -413,9 +413,9 @@ export class LocalQuerier implements Querier {
     const partial = isComplete ? [] : ['recently acknowledged spans are not searchable yet'];
     const sources = parts.flatMap((part) => part.sources);
     if (choice.from === 'ingesters') return { sources: distinctSources(sources, []), partial, release };
-    for (const [block, reason] of tenants.flatMap((one) => [...blocklist.tenant(one).unreadable])) {
-      this.failedSources.inc({ code: 'block_corrupt' });
-      partial.push(`block ${block} could not be read: ${reason}`);
+    for (const { code, reason } of tenants.flatMap((one) => blocklist.gaps(one))) {
+      this.failedSources.inc({ code });
+      partial.push(reason);
     }
     const blocks = tenants
       .flatMap((one) => blocklist.overlapping(one, choice.rowGroups === undefined ? backendRange : ANY_TIME))
