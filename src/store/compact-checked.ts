@@ -1,5 +1,5 @@
-// One job of the compactor, wherever it runs: blocks of the backend become one in the scratch folder, which is
-// read again before it counts.
+// One compaction, wherever it runs: blocks of the backend become one in the scratch folder, which is read
+// again before it counts.
 import { compactBlocks, type CompactResult } from '../block/compact/compact.ts';
 import { blockDecompressors } from '../block/compression.ts';
 import type { BloomOptions } from '../block/trace-bloom.ts';

@@ -148,7 +148,7 @@ export class Poller {
     return { ...before, left: await measureUnfinished(this.options.store, folder) };
   }
 
-  /** Which blocks there are, and with which meta, where the store tells that at once; undefined = it does not. */
+  /** Which blocks there are, and with which meta, where the store tells that at once, else undefined. */
   private async listMetas(tenant: string): Promise<ReadonlyMap<string, MetaName> | undefined> {
     const keys = await this.options.store.listTree?.(tenant);
     if (keys === undefined) return undefined;

@@ -1,5 +1,5 @@
-// Folders of blocks without a meta: an upload that is under way, or one that a crash ended. What is old enough
-// is deleted; until then it counts among what is kept.
+// Folders of blocks without a meta: uploads that are under way, or that a crash ended. What is old enough is
+// deleted; until then it counts among what is kept.
 import { META_NAME } from '../block/meta.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';

@@ -1,5 +1,5 @@
-// A bucket as bad days make it: it errs, is slow, says that it failed when it did not, and answers in part. And
-// the process that asks may end at any of its calls: from then on none has an effect.
+// A bucket as bad days make it: it errs, is slow, says that it failed when it did not, and answers in part.
+// The process that asks may end at any of its calls: from then on none has an effect.
 import { setImmediate as turn } from 'node:timers/promises';
 import type {
   Bucket,
