@@ -1,26 +1,26 @@
 // A tree of YAML (or of flags) to the typed configuration that a description stands for. Strict: all that is
 // not understood is a problem, and all problems are found in one go.
-import { parseDuration } from '../lib/duration.ts';
+import { formatDuration, parseDuration } from '../lib/duration.ts';
 import { nearest } from '../lib/nearest.ts';
 import { parseSize } from '../lib/size.ts';
 import { joinPath } from './aliases.ts';
-import type { Problem } from './errors.ts';
-import { propertyName, type BlockField, type Field, type Shape } from './field.ts';
+import type { Notes } from './errors.ts';
+import { propertyName, type BlockField, type DurationField, type Field, type Shape } from './field.ts';
 import { parseAny, parseBool, parseFloating, parseInteger } from './scalar.ts';
 import { isNull, type YamlNode, type YamlScalar } from './yaml.ts';
 
 /**
- * @param node undefined = the key is absent. Problems are added to the list; what has one gets its default.
+ * @param node undefined = the key is absent. What has a problem gets its default.
  */
-export function decode(field: Field, node: YamlNode | undefined, path: string, problems: Problem[]): unknown {
+export function decode(field: Field, node: YamlNode | undefined, path: string, notes: Notes): unknown {
   if (field.kind === 'optional') {
-    return node === undefined ? undefined : decode(field.field, node, path, problems);
+    return node === undefined ? undefined : decode(field.field, node, path, notes);
   }
   const absent = node === undefined || (node.kind === 'scalar' && isNull(node));
-  if (field.kind === 'block') return decodeBlock(field, absent ? undefined : node, path, problems);
+  if (field.kind === 'block') return decodeBlock(field, absent ? undefined : node, path, notes);
   if (absent) return field.default;
   const refuse = (text: string, at = node.at): unknown => {
-    problems.push({ at, path, text });
+    notes.problems.push({ at, path, text });
     return field.default;
   };
   switch (field.kind) {
@@ -28,7 +28,7 @@ export function decode(field: Field, node: YamlNode | undefined, path: string, p
       return rawValue(node);
     case 'list': {
       if (node.kind === 'list') {
-        return node.items.map((item, i) => decode(field.item, item, `${path}[${i}]`, problems));
+        return node.items.map((item, i) => decode(field.item, item, `${path}[${i}]`, notes));
       }
       if (node.kind === 'scalar' && field.orText === true) {
         return node.text
@@ -42,14 +42,16 @@ export function decode(field: Field, node: YamlNode | undefined, path: string, p
       if (node.kind !== 'map') return refuse(`needs a map, found ${describe(node, field)}`);
       const entries = [...node.entries].map(([key, entry]) => [
         key,
-        decode(field.value, entry.value, joinPath(path, key), problems),
+        decode(field.value, entry.value, joinPath(path, key), notes),
       ]);
       return Object.fromEntries(entries) as unknown;
     }
     default: {
       if (node.kind !== 'scalar') return refuse(`needs ${NEEDS[field.kind]}, found ${describe(node)}`);
       const value = decodeScalar(field, node);
-      return value instanceof Error ? refuse(value.message) : value;
+      if (value instanceof Error) return refuse(value.message);
+      if (field.kind === 'duration') warnOfDays(field, node, { path, notes });
+      return value;
     }
   }
 }
@@ -93,6 +95,17 @@ function decodeScalar(field: ScalarField, node: YamlScalar): unknown {
   }
 }
 
+/** Where Tempo reads a duration as Go does it has no days, weeks and years. */
+function warnOfDays(
+  field: DurationField,
+  { at, text }: YamlScalar,
+  { path, notes }: { readonly path: string; readonly notes: Notes },
+): void {
+  if (field.days === true || !/[dwy]/.test(text)) return;
+  const inHours = formatDuration(parseDuration(text)).replace(/(h)0m0s$/, '$1');
+  notes.warnings.push({ at, path, text: `Tempo reads no days, weeks or years here: ${text} is ${inHours}` });
+}
+
 function attempt(parse: (text: string) => number, text: string): unknown {
   try {
     return parse(text);
@@ -105,21 +118,21 @@ function decodeBlock(
   field: BlockField<Shape>,
   node: YamlNode | undefined,
   path: string,
-  problems: Problem[],
+  notes: Notes,
 ): unknown {
   if (node !== undefined && node.kind !== 'map') {
-    problems.push({ at: node.at, path, text: `needs keys and values, found ${describe(node, field)}` });
-    return decodeBlock(field, undefined, path, problems);
+    notes.problems.push({ at: node.at, path, text: `needs keys and values, found ${describe(node, field)}` });
+    return decodeBlock(field, undefined, path, notes);
   }
   for (const [key, entry] of node?.entries ?? []) {
     if (Object.hasOwn(field.shape, key)) continue;
     const text = `unknown key${proposal(key, Object.keys(field.shape))}`;
-    problems.push({ at: entry.at, path: joinPath(path, key), text });
+    notes.problems.push({ at: entry.at, path: joinPath(path, key), text });
   }
   const out: Record<string, unknown> = {};
   for (const [key, child] of Object.entries(field.shape)) {
     const value = node?.entries.get(key)?.value;
-    out[propertyName(key, child)] = decode(child, value, joinPath(path, key), problems);
+    out[propertyName(key, child)] = decode(child, value, joinPath(path, key), notes);
   }
   return out;
 }

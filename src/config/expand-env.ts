@@ -5,9 +5,17 @@ import { ConfigError } from './errors.ts';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * @param file named in errors. @throws ConfigError for an unclosed or unknown form, or for `${NAME:?text}`.
+ * @param file named in errors.
+ * @param unset called for each variable that is not set, outside of comments and where the form does not say
+ * what stands then.
+ * @throws ConfigError for an unclosed or unknown form, or for `${NAME:?text}`.
  */
-export function expandEnv(source: string, env: Environment, file: string): string {
+export function expandEnv(
+  source: string,
+  env: Environment,
+  file: string,
+  unset?: (name: string, at: string) => void,
+): string {
   let out = '';
   let from = 0;
   for (;;) {
@@ -17,18 +25,27 @@ export function expandEnv(source: string, env: Environment, file: string): strin
     const next = source[dollar + 1];
     if (next === '{') {
       const end = closingBrace(source, dollar + 2);
-      const fail = (text: string): ConfigError => {
-        const line = source.slice(0, dollar).split('\n').length;
-        return new ConfigError([{ at: `${file}:${line}`, path: '', text }]);
-      };
+      const at = (): string => `${file}:${source.slice(0, dollar).split('\n').length}`;
+      const fail = (text: string): ConfigError => new ConfigError([{ at: at(), path: '', text }]);
       if (end < 0) throw fail('"${" without a closing brace');
-      out += expandOne(source.slice(dollar + 2, end), env, file, fail);
+      const form = source.slice(dollar + 2, end);
+      out += expandOne(form, env, file, fail);
+      if (unset !== undefined && isUnset(form, env) && !isComment(source, dollar)) unset(form, at());
       from = end + 1;
     } else {
       out += '$';
       from = dollar + (next === '$' ? 2 : 1);
     }
   }
+}
+
+function isUnset(form: string, env: Environment): boolean {
+  return env[form] === undefined && /^[A-Za-z_][A-Za-z0-9_]*$/.test(form);
+}
+
+/** A `#` stands before it in its line. */
+function isComment(source: string, at: number): boolean {
+  return /(^|\s)#/.test(source.slice(source.lastIndexOf('\n', at) + 1, at));
 }
 
 /** @param form what stands between the braces. */

@@ -40,6 +40,8 @@ export interface FloatField extends Base<number> {
 /** Milliseconds; the property's name ends in `Ms`. */
 export interface DurationField extends Base<number> {
   readonly kind: 'duration';
+  /** Tempo reads days and weeks too (`14d`), as Prometheus does. */
+  readonly days?: true;
 }
 /** Bytes written as a number or as text with a unit (`64KiB`). */
 export interface SizeField extends Base<number> {
@@ -159,6 +161,11 @@ export function float(value: number, doc: string, options?: FieldOptions): Float
 /** @param value Go duration text, such as `1h30m`. */
 export function duration(value: string, doc: string, options?: FieldOptions): DurationField {
   return { kind: 'duration', default: parseDuration(value), doc, ...options };
+}
+
+/** One in which Tempo reads days and weeks too. */
+export function days(value: string, doc: string, options?: FieldOptions): DurationField {
+  return { ...duration(value, doc, options), days: true };
 }
 
 /** @param value size text, such as `64KiB`. */

@@ -2,7 +2,7 @@
 // the caller's.
 import { moveOldKeys, put } from './aliases.ts';
 import { decode } from './decode.ts';
-import { ConfigError, type Problem } from './errors.ts';
+import { ConfigError, type Notes, type Problem } from './errors.ts';
 import { expandEnv, type Environment } from './expand-env.ts';
 import type { BlockField, ConfigOf, Shape } from './field.ts';
 import { parseYaml, type YamlMap } from './yaml.ts';
@@ -33,19 +33,23 @@ export interface Loaded<S> {
 export function loadConfig<S extends Shape>(root: BlockField<S>, options: LoadOptions): Loaded<S> {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
-  const tree = readTree(options);
-  moveOldKeys(root, tree, '', { problems, warnings });
+  const notes = { problems, warnings };
+  const tree = readTree(options, notes);
+  moveOldKeys(root, tree, '', notes);
   for (const flag of options.flags ?? []) overlay(tree, flag);
-  const config = decode(root, tree, '', problems);
+  const config = decode(root, tree, '', notes);
   if (problems.length > 0) throw new ConfigError(problems);
   return { config: deepFreeze(config) as ConfigOf<S>, warnings };
 }
 
-function readTree(options: LoadOptions): YamlMap {
+function readTree(options: LoadOptions, { warnings }: Notes): YamlMap {
   const { file, env } = options;
   const empty: YamlMap = { kind: 'map', at: 'defaults', entries: new Map() };
   if (file === undefined) return empty;
-  const text = env === undefined ? file.text : expandEnv(file.text, env, file.name);
+  const unset = (name: string, at: string): void => {
+    warnings.push({ at, path: '', text: `variable ${name} is not set: nothing stands in its place` });
+  };
+  const text = env === undefined ? file.text : expandEnv(file.text, env, file.name, unset);
   const node = parseYaml(text, file.name) ?? empty;
   if (node.kind !== 'map') {
     throw new ConfigError([{ at: node.at, path: '', text: 'a configuration consists of keys and values' }]);

@@ -88,7 +88,7 @@ const defaults = new WeakMap<Field, string>();
 function isDefault(field: Field, value: unknown): boolean {
   let text = defaults.get(field);
   if (text === undefined) {
-    text = String(JSON.stringify(decode(field, undefined, '', [])));
+    text = String(JSON.stringify(decode(field, undefined, '', { problems: [], warnings: [] })));
     defaults.set(field, text);
   }
   return String(JSON.stringify(value)) === text;

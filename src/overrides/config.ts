@@ -1,6 +1,6 @@
 // The overrides block: limits of all tenants, the file with those of some, and the API by which tenants set
 // their own.
-import { block, bool, duration, map, oneOf, text, type BlockOptions } from '../config/field.ts';
+import { block, bool, days, duration, map, oneOf, text, type BlockOptions } from '../config/field.ts';
 import { azureFields, gcsFields, localFields, s3Fields } from '../objectstore/config.ts';
 import { defaultsBlock, inlineTenantBlock, moveInlineTenants } from './inline.ts';
 import { LEGACY_LIMIT_KEYS } from './limits.ts';
@@ -11,7 +11,7 @@ export const overridesFields = {
   per_tenant_override_config: text('', 'file with the limits of some tenants, read again when it changes', {
     flag: 'config.per-user-override-config',
   }),
-  per_tenant_override_period: duration('10s', 'how often that file is looked at', {
+  per_tenant_override_period: days('10s', 'how often that file is looked at', {
     flag: 'config.per-user-override-period',
   }),
   enable_legacy_overrides: bool(true, 'accept the flat form', { hidden: true }),

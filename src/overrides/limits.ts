@@ -2,6 +2,7 @@
 import {
   block,
   bool,
+  days,
   duration,
   float,
   int,
@@ -27,6 +28,7 @@ const flag = (doc: string) => optional(bool(false, doc), doc, unset());
 const numbers = (doc: string) => optional(list(float(0, 'bound'), [], doc), doc, unset());
 const raws = (doc: string) => optional(list(raw(null, doc), [], doc), doc, unset());
 const span = (doc: string) => duration('0s', doc, unset());
+const spanOfDays = (doc: string) => days('0s', doc, unset());
 
 const generatorProcessorFields = {
   service_graphs: block(
@@ -115,8 +117,8 @@ export const limitsFields = {
       'blocks read for tag values, 0 = off',
       unset('querier.max-blocks-per-tag-values-query'),
     ),
-    max_search_duration: span('longest range of a search, 0 = query_frontend value'),
-    max_metrics_duration: span('longest range of a metrics query, 0 = query_frontend value'),
+    max_search_duration: spanOfDays('longest range of a search, 0 = query_frontend value'),
+    max_metrics_duration: spanOfDays('longest range of a metrics query, 0 = query_frontend value'),
     max_condition_groups_per_tag_query: int(100, 'groups joined by or in a tag query', unset()),
     unsafe_query_hints: bool(false, 'allow hints that change results', unset()),
     left_pad_trace_ids: bool(false, 'trace ids of searches have 32 digits', unset()),
@@ -124,8 +126,8 @@ export const limitsFields = {
   }),
   compaction: block(
     {
-      block_retention: span('blocks older than that are deleted, 0 = compactor value'),
-      compaction_window: span('time window of a compaction, 0 = compactor value'),
+      block_retention: spanOfDays('blocks older than that are deleted, 0 = compactor value'),
+      compaction_window: spanOfDays('time window of a compaction, 0 = compactor value'),
       compaction_disabled: bool(false, 'no compaction', unset()),
     },
     'compaction',

@@ -2,7 +2,7 @@
 // the file is the caller's.
 import { joinPath, moveOldKeys } from '../config/aliases.ts';
 import { decode } from '../config/decode.ts';
-import { ConfigError, type Problem } from '../config/errors.ts';
+import { ConfigError, type Notes, type Problem } from '../config/errors.ts';
 import { expandEnv, type Environment } from '../config/expand-env.ts';
 import { block } from '../config/field.ts';
 import { parseYaml, type YamlMap, type YamlNode } from '../config/yaml.ts';
@@ -39,7 +39,7 @@ export function loadTenants({ name, text, env }: TenantsFile): LoadedTenants {
   const tree = parseYaml(env === undefined ? text : expandEnv(text, env, name), name);
   for (const [tenant, { value }] of tenantNodes(tree, problems)) {
     const path = joinPath(OVERRIDES, tenant);
-    const limits = tenantLimits(value, path, problems);
+    const limits = tenantLimits(value, path, { problems, warnings });
     tenants.set(tenant, limits);
     const wrong = dimensionsProblem(limits.costAttribution.dimensions);
     if (wrong !== undefined) {
@@ -74,11 +74,12 @@ function tenantNodes(tree: YamlNode | undefined, problems: Problem[]): YamlMap['
 }
 
 /** One tenant, in the scoped or in the flat form. */
-function tenantLimits(node: YamlNode, path: string, problems: Problem[]): Limits {
+function tenantLimits(node: YamlNode, path: string, notes: Notes): Limits {
+  const { problems } = notes;
   if (node.kind === 'map') refuseMixedForms(node, path, problems);
   // Flat keys are no fault of such a file, so nobody is warned of them.
   moveOldKeys(tenantBlock, node, path, { problems, warnings: [] });
-  return decode(tenantBlock, node, path, problems) as Limits;
+  return decode(tenantBlock, node, path, notes) as Limits;
 }
 
 /** Both forms know these. */

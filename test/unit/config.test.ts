@@ -248,6 +248,51 @@ t.test('expansion of the environment', (t) => {
   t.end();
 });
 
+t.test('variables that are not set are told', (t) => {
+  const text = `# \${IN_COMMENT}
+http_api_prefix: "\${UNSET}"
+# a: b
+server: {log_level: \${LEVEL-info}} # \${IN_COMMENT}
+storage: {trace: {local: {path: "x#\${PATH_OF}\${EMPTY}\${#UNSET}\${UNSET:-}"}}}
+`;
+  const { warnings } = loadConfig(rootBlock, { file: { name: 'f', text }, env: { EMPTY: '' } });
+  t.same(
+    warnings.map(({ at, text }) => `${at} ${text}`),
+    [
+      'f:2 variable UNSET is not set: nothing stands in its place',
+      'f:5 variable PATH_OF is not set: nothing stands in its place',
+    ],
+  );
+  t.end();
+});
+
+t.test('days are told where Tempo reads none', (t) => {
+  const file = {
+    name: 'f',
+    text: `compactor: {compaction: {block_retention: 14d}}
+ingester: {max_block_duration: 1d12h30m, complete_block_timeout: 900s}
+overrides:
+  per_tenant_override_period: 1d
+  defaults:
+    compaction: {block_retention: 2w, compaction_window: 1d}
+    read: {max_search_duration: 30d, max_metrics_duration: 1d}
+    metrics_generator: {collection_interval: 1d}
+`,
+  };
+  const flags = [{ flag: 'x', path: 'querier.search.query_timeout', values: ['1w'], isList: false }];
+  const { config, warnings } = loadConfig(rootBlock, { file, flags });
+  const reads = 'Tempo reads no days, weeks or years here';
+  const lines = warnings.map(({ at, path, text }) => `${at} ${path}: ${text}`);
+  t.same(lines.toSorted(), [
+    `-x querier.search.query_timeout: ${reads}: 1w is 168h`,
+    `f:1 compactor.compaction.block_retention: ${reads}: 14d is 336h`,
+    `f:2 ingester.max_block_duration: ${reads}: 1d12h30m is 36h30m0s`,
+    `f:8 overrides.defaults.metrics_generator.collection_interval: ${reads}: 1d is 24h`,
+  ]);
+  t.equal(config.compactor.compaction.blockRetentionMs, 14 * 86_400_000);
+  t.end();
+});
+
 t.test('expansion happens only when asked for', (t) => {
   const file = { name: 'f', text: 'storage: {trace: {local: {path: "${A:-x}"}}}' };
   t.equal(loadConfig(rootBlock, { file }).config.storage.trace.local.path, '${A:-x}');
