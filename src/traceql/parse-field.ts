@@ -135,6 +135,8 @@ function parseInteger(stream: TokenStream, token: Token): bigint {
   if (!/^\d+$/.test(token.text))
     throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": invalid syntax`);
   const value = BigInt(token.text);
+  // the least integer, which has no positive one
+  if (value === INT64_MAX + 1n && stream.isBehindMinus) return BigInt.asIntN(64, value);
   if (value > INT64_MAX)
     throw stream.failAt(token, `strconv.Atoi: parsing "${token.text}": value out of range`);
   return value;

@@ -15,8 +15,6 @@ import type {
 import { formatNanos } from '../lib/duration.ts';
 import { isBooleanOp } from './types.ts';
 
-const INT64_MIN = -(1n << 63n);
-
 export function printQuery(query: Query): string {
   let text = printStages(query.stages);
   if (query.metrics) text += ` | ${printMetrics(query.metrics)}`;
@@ -131,9 +129,6 @@ function printStatic(value: Static): string {
       return formatNanos(value.value);
     case 'float':
       return printFloat(value.value);
-    case 'int':
-      // its digits alone are out of range
-      return value.value === INT64_MIN ? 'minInt' : String(value.value);
     default:
       return String(value.value);
   }

@@ -48,6 +48,11 @@ export class TokenStream {
     return this.tokens[Math.min(this.position + 1, this.tokens.length - 1)]!;
   }
 
+  get isBehindMinus(): boolean {
+    const before = this.tokens[this.position - 1];
+    return before?.kind === 'op' && before.text === '-';
+  }
+
   take(): Token {
     const token = this.current;
     if (token.kind !== 'end') this.position++;

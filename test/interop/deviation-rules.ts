@@ -65,6 +65,9 @@ class Visitor {
   private readonly scoped = new Set<string>();
   /** A condition on nested sets that holds for 0. */
   private hasZeroNestedSet = false;
+  /** Attributes with a column of their own: that must be there, and by which is grouped. */
+  private readonly ownPresent = new Set<string>();
+  private readonly ownGroups = new Set<string>();
   private readonly ofEvents = new Set<string>();
   /** Conditions on events, and on links. */
   private eventConditions = 0;
@@ -137,6 +140,7 @@ class Visitor {
   together(): void {
     for (const name of this.unscoped) if (this.inner.has(name)) this.headings.add('Unscoped attributes');
     const isAlone = this.mentioned.size === 1 && this.filters === 1;
+    for (const name of this.ownPresent) if (this.ownGroups.has(name)) this.headings.add('Absent attributes');
     if (this.hasBareBool && this.hasOr) this.headings.add('Bools among alternatives');
     const most = Math.max(this.eventConditions, this.linkConditions);
     if (
@@ -159,6 +163,7 @@ class Visitor {
       case 'by':
         this.hasGroup = true;
         if (mentions(stage.expr, isQuoted)) this.headings.add('Names in quotes');
+        if (stage.expr.kind === 'attribute' && isOwnColumn(stage.expr)) this.ownGroups.add(stage.expr.name);
         if (mentions(stage.expr, isTraceField)) this.hasBareTraceField = true;
         if (isOfNothing(stage.expr)) this.headings.add('Events and links that are not there');
         if (isArithmetic(stage.expr)) this.headings.add('Arithmetic with absent attributes');
@@ -281,7 +286,10 @@ class Visitor {
     if (isOwnColumn(expr) && op !== '=' && value.type !== 'nil') {
       this.headings.add('Absent attributes');
     }
-    if (expr.kind === 'attribute') this.scoped.add(`${expr.scope} ${expr.name}`);
+    if (expr.kind === 'attribute') {
+      this.scoped.add(`${expr.scope} ${expr.name}`);
+      if (value.type === 'nil' && op === '!=' && isOwnColumn(expr)) this.ownPresent.add(expr.name);
+    }
     if (isOfEvent(expr)) this.nestedCondition(expr);
     if (expr.kind === 'attribute' && MIXED.has(expr.name) && isNumber(value)) this.hasMixed = true;
     if (expr.kind !== 'intrinsic') return;
