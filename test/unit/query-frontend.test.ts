@@ -204,8 +204,15 @@ t.test('trace by id: both versions, both forms, found, absent and partial', asyn
   t.equal(partial.headers['content-type'], 'application/protobuf');
   t.same([...partial.rawPayload], [0x0a, 1, 7, 0x12, 3, 0x08, 0xac, 2, 0x18, 1, 0x22, 1, 120]);
   answers.trace = { trace: undefined, inspectedBytes: 0, partial: ['block gone'], isCut: false };
-  const missing = (await get('/api/v2/traces/abc')).json();
-  t.same(missing, { trace: {}, metrics: {}, status: 'PARTIAL', message: 'block gone' });
+  for (const [path, headers] of [
+    ['/api/v2/traces/abc', proto],
+    ['/api/v2/traces/abc', {}],
+    ['/api/traces/abc', {}],
+  ] as const) {
+    const missed = await get(path, headers);
+    t.equal(missed.statusCode, 500, 'it may be there');
+    t.equal(missed.body, 'trace not found, and not all was read: block gone');
+  }
   const { id, format } = asked.at(-1) as TraceQuery;
   t.same([...id.subarray(13)], [0, 0x0a, 0xbc]);
   t.equal(format, 'json');

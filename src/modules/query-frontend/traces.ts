@@ -27,7 +27,7 @@ export function addTraceRoutes(route: Route, reads: Reads): void {
 
 const traceV1: Version = async (reads, call, id, { request, reply }) => {
   const format = answerFormat(request.headers.accept) === 'protobuf' ? 'protobuf' : 'json';
-  const found = await reads.trace(call, id, format === 'protobuf' ? 'proto' : 'json');
+  const found = notMissed(await reads.trace(call, id, format === 'protobuf' ? 'proto' : 'json'));
   const { trace, isCut } = found.answer;
   if (isCut) throw new TempoError('unprocessable', `trace exceeds max size (max bytes: ${found.bytesMax})`);
   tellReasons(reply, found);
@@ -37,11 +37,18 @@ const traceV1: Version = async (reads, call, id, { request, reply }) => {
 
 const traceV2: Version = async (reads, call, id, { request, reply }) => {
   const format = answerFormat(request.headers.accept);
-  const found = await reads.trace(call, id, format === 'protobuf' ? 'proto' : format);
+  const found = notMissed(await reads.trace(call, id, format === 'protobuf' ? 'proto' : format));
   tellReasons(reply, found);
   if (format === 'protobuf') return send(reply, format, traceV2Proto(found));
   return send(reply, format, format === 'json' ? traceV2Json(found) : traceV2Llm(found));
 };
+
+/** A trace that may be where nothing could be read is not told as absent. */
+function notMissed(found: FoundTrace): FoundTrace {
+  const { trace, partial } = found.answer;
+  if (trace !== undefined || partial.length === 0) return found;
+  throw new TempoError('internal', `trace not found, and not all was read: ${partial.join('; ')}`);
+}
 
 function tellReasons(reply: FastifyReply, { answer, bytesMax }: FoundTrace): void {
   tellPartial(reply, partialReasons(answer, bytesMax));

@@ -11,9 +11,9 @@ export interface FilterSettings {
   readonly spanevent: readonly string[];
 }
 
-/** Spans between two looks at the clock, and how long the main thread may be held. */
-const SPANS_PER_LOOK = 64;
-/** And that many bytes, where spans are large. */
+/** Spans and events between two looks at the clock, and how long the main thread may be held. */
+const MESSAGES_PER_LOOK = 64;
+/** And that many bytes, where they are large. */
 const BYTES_PER_LOOK = 64 * 1024;
 const TURN_MS = 5;
 
@@ -114,44 +114,47 @@ class FilterPass extends WireCursor {
         continue;
       }
       const inner = this.valueEnd(end);
-      if (this.copySpan(start, inner)) isKept = true;
+      if (yield* this.copySpan(start, inner)) isKept = true;
       this.pos = inner;
-      if (++this.seen % SPANS_PER_LOOK !== 0 && inner - this.lookedAt < BYTES_PER_LOOK) continue;
-      this.lookedAt = inner;
-      yield;
+      if (this.isTimeToLook()) yield;
     }
     return isKept;
   }
 
+  /** Of a span or event that ends here. */
+  private isTimeToLook(): boolean {
+    if (++this.seen % MESSAGES_PER_LOOK !== 0 && this.pos - this.lookedAt < BYTES_PER_LOOK) return false;
+    this.lookedAt = this.pos;
+    return true;
+  }
+
   /** The field that begins at `start`, whose value is from here to `end`. */
-  private copySpan(start: number, end: number): boolean {
+  private *copySpan(start: number, end: number): Generator<void, boolean> {
     const { view, out } = this;
     view.span.moveTo(this.pos, end);
     if (this.isSpanOut(view)) return false;
     if (this.isEventOut === undefined) out.raw(this.bytes.subarray(start, end));
-    else this.copyEvents(end, this.isEventOut);
+    else yield* this.copyEvents(end, this.isEventOut);
     return true;
   }
 
-  private copyEvents(end: number, isOut: (view: SpanView) => boolean): void {
-    const { view, out } = this;
+  private *copyEvents(end: number, isOut: (view: SpanView) => boolean): Generator<void, void> {
+    const { view, out, bytes } = this;
     const mark = openField(out, Tag.scopeSpans.spans);
     view.eventIndex = 0;
     while (this.pos < end) {
       const start = this.pos;
       const tag = this.tag(end);
-      this.skip(tag & 7, end);
       if (tag === Tag.span.events) {
-        const from = new WireCursor(this.bytes);
-        from.pos = start;
-        from.tag(end);
-        from.valueEnd(end);
-        view.event.moveTo(from.pos, this.pos);
+        const inner = this.valueEnd(end);
+        view.event.moveTo(this.pos, inner);
+        this.pos = inner;
         const isLeft = isOut(view);
         view.eventIndex++;
+        if (this.isTimeToLook()) yield;
         if (isLeft) continue;
-      }
-      out.raw(this.bytes.subarray(start, this.pos));
+      } else this.skip(tag & 7, end);
+      out.raw(bytes.subarray(start, this.pos));
     }
     closeField(out, mark);
   }

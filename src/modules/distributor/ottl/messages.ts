@@ -6,6 +6,10 @@ import { OttlFailure, type OttlValue } from './values.ts';
 
 /** Arrays and lists in each other deeper than this are not looked into. */
 const DEPTH_MAX = 64;
+/** Tags that are asked for are smaller. */
+const TAGS = 256;
+/** What is found in a message of more fields is kept: it is asked again for each of its events, or spans. */
+const FIELDS_KEPT_FROM = 32;
 
 /** One message at a time: `moveTo` takes the next. */
 export class MessageView {
@@ -18,6 +22,12 @@ export class MessageView {
   private readonly tags: number[] = [];
   private readonly from: number[] = [];
   private readonly to: number[] = [];
+  /** Of each tag the last place, where it is one of this message. */
+  private readonly lastPlace = new Int32Array(TAGS);
+  private readonly placeOf = new Int32Array(TAGS);
+  private messages = 0;
+  private readonly values = new Map<Uint8Array, OttlValue>();
+  private readonly maps = new Map<number, ReadonlyMap<string, OttlValue>>();
 
   constructor(body: Uint8Array) {
     this.cursor = new WireCursor(body);
@@ -34,7 +44,10 @@ export class MessageView {
   private index(): void {
     this.isIndexed = true;
     this.count = 0;
-    const { cursor, end, tags, from, to } = this;
+    this.messages++;
+    this.values.clear();
+    this.maps.clear();
+    const { cursor, end, tags, from, to, lastPlace, placeOf, messages } = this;
     for (cursor.pos = this.start; cursor.pos < end; ) {
       const tag = cursor.tag(end);
       const isBytes = (tag & 7) === BYTES;
@@ -42,6 +55,10 @@ export class MessageView {
       const begin = cursor.pos;
       if (isBytes) cursor.pos = stop;
       else cursor.skip(tag & 7, end);
+      if (tag < TAGS) {
+        lastPlace[tag] = this.count;
+        placeOf[tag] = messages;
+      }
       tags[this.count] = tag;
       from[this.count] = begin;
       to[this.count++] = cursor.pos;
@@ -51,9 +68,7 @@ export class MessageView {
   /** The place of a field, of the last where it is there several times; -1 = not there. */
   private last(tag: number): number {
     if (!this.isIndexed) this.index();
-    let i = this.count - 1;
-    while (i >= 0 && this.tags[i] !== tag) i--;
-    return i;
+    return this.placeOf[tag] === this.messages ? this.lastPlace[tag]! : -1;
   }
 
   text(tag: number): string {
@@ -90,9 +105,15 @@ export class MessageView {
     return inner;
   }
 
-  /** The value of the first attribute with that key; undefined when there is none. */
+  /** The value of the first attribute with that key, which is always the same object; undefined when there is none. */
   attribute(tag: number, key: Uint8Array): OttlValue {
     if (!this.isIndexed) this.index();
+    if (this.count < FIELDS_KEPT_FROM) return this.findAttribute(tag, key);
+    if (!this.values.has(key)) this.values.set(key, this.findAttribute(tag, key));
+    return this.values.get(key);
+  }
+
+  private findAttribute(tag: number, key: Uint8Array): OttlValue {
     for (let i = 0; i < this.count; i++) {
       if (this.tags[i] !== tag) continue;
       const value = this.valueOfKey(this.from[i]!, this.to[i]!, key);
@@ -103,10 +124,13 @@ export class MessageView {
 
   attributes(tag: number): ReadonlyMap<string, OttlValue> {
     if (!this.isIndexed) this.index();
+    const kept = this.maps.get(tag);
+    if (kept !== undefined) return kept;
     const all = new Map<string, OttlValue>();
     for (let i = 0; i < this.count; i++) {
       if (this.tags[i] === tag) addPair(all, this.cursor, this.from[i]!, this.to[i]!, 0);
     }
+    if (this.count >= FIELDS_KEPT_FROM) this.maps.set(tag, all);
     return all;
   }
 
