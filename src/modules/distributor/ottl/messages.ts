@@ -105,7 +105,10 @@ export class MessageView {
     return inner;
   }
 
-  /** The value of the first attribute with that key, which is always the same object; undefined when there is none. */
+  /**
+   * The value of the first attribute with that key, which is the same object each time it is asked for;
+   * undefined when there is none.
+   */
   attribute(tag: number, key: Uint8Array): OttlValue {
     if (!this.isIndexed) this.index();
     if (this.count < FIELDS_KEPT_FROM) return this.findAttribute(tag, key);
