@@ -22,11 +22,6 @@ const FEATURES: readonly Feature[] = [
     },
   },
   {
-    path: 'cache.caches',
-    text: 'parts of blocks are cached in memory only',
-    isAskedFor: ({ cache }) => cache.caches.length > 0,
-  },
-  {
     path: 'ingest',
     text: 'spans do not pass through Kafka',
     isAskedFor: ({ distributor, ingest }) => ingest.enabled || distributor.kafkaWritePathEnabled,

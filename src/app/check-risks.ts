@@ -21,6 +21,7 @@ export function riskySettings(config: TempoConfig): readonly Risk[] {
     ...moduleRisks(config),
     ...limitRisks(config),
     ...externalRisks(config),
+    ...cacheRisks(config),
     ...when(
       saysHowSpansAreKept(config),
       'live_store',
@@ -44,6 +45,21 @@ function externalRisks({ querier, queryFrontend }: TempoConfig): readonly Risk[]
   return [
     ...when(hasEndpoint && !isEnabled, endpoint, `has no effect without ${enabled}`),
     ...when(isEnabled && !hasEndpoint, enabled, `has no effect without ${endpoint}`),
+  ];
+}
+
+/** Blocks on a disk of this machine are read faster than any cache is asked. */
+function cacheRisks({ cache, storage: { trace } }: TempoConfig): readonly Risk[] {
+  const isOfBlocks = cache.caches.some(({ roles }) => roles.some((role) => role !== 'frontend-search'));
+  const isKnown = ['', 'memcached', 'redis'].includes(trace.cache);
+  return [
+    ...when(!isKnown, 'storage.trace.cache', `is ${trace.cache}, which is no cache: memcached or redis are`),
+    ...when(isKnown && trace.cache !== '', 'storage.trace.cache', 'is older than the cache block: use that'),
+    ...when(
+      trace.backend === 'local' && (isOfBlocks || trace.cache !== ''),
+      isOfBlocks ? 'cache.caches' : 'storage.trace.cache',
+      'has no effect on blocks of the local backend, which are on a disk',
+    ),
   ];
 }
 
@@ -107,7 +123,6 @@ function storageRisks({ overrides, storage: { trace }, target }: TempoConfig): r
     ),
     ...when(trace.s3.signatureV2, 'storage.trace.s3.signature_v2', 'has no effect, version 4 is used'),
     ...when(trace.s3.nativeAwsAuthEnabled, 'storage.trace.s3.native_aws_auth_enabled', 'has no effect'),
-    ...when(trace.cache !== '', 'storage.trace.cache', 'has no effect, use the cache block'),
     ...when(
       isSamePlace,
       'overrides.user_configurable_overrides.client',

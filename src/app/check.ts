@@ -5,6 +5,7 @@ import type { TempoConfig } from './config.ts';
 import { dimensionsProblem } from '../overrides/cost-attribution.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { backendProblems } from './backend-settings.ts';
+import { cacheProblems } from './cache-settings.ts';
 import { featuresNotYet } from './check-features.ts';
 import { checkListeners } from './check-listeners.ts';
 import { riskySettings } from './check-risks.ts';
@@ -35,6 +36,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkTimes(config, fail);
   checkLimits(config, fail);
   checkUserOverrides(config, fail);
+  for (const { path, text } of cacheProblems(config)) fail(path, text);
   for (const [path, text] of [...riskySettings(config), ...featuresNotYet(config)]) warn(path, text);
   return { problems, missing, warnings };
 }

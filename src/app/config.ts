@@ -1,4 +1,5 @@
 // The whole configuration: the sum of the modules' blocks, in the order in which it is printed.
+import { cacheFields } from '../cache/config.ts';
 import { backendSchedulerFields } from '../modules/backend-scheduler/config.ts';
 import { backendWorkerFields } from '../modules/backend-worker/config.ts';
 import { blockBuilderFields } from '../modules/block-builder/config.ts';
@@ -9,7 +10,6 @@ import { liveStoreFields } from '../modules/live-store/config.ts';
 import { metricsGeneratorFields } from '../modules/metrics-generator/config.ts';
 import { querierFields, querierOptions } from '../modules/querier/config.ts';
 import { queryFrontendFields, queryFrontendOptions } from '../modules/query-frontend/config.ts';
-import { cacheFields } from '../objectstore/config.ts';
 import { overridesFields, overridesOptions } from '../overrides/config.ts';
 import { memberlistFields } from '../ring/config.ts';
 import { storageFields } from '../store/config.ts';

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { BackendMetrics } from '../objectstore/backend-metrics.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
-import { RemoteStore } from '../objectstore/remote-store.ts';
+import { type OuterCacheOptions, RemoteStore } from '../objectstore/remote-store.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type BackendConfig, backendSettings } from './backend-settings.ts';
 
@@ -20,16 +20,18 @@ export interface StoreParts {
   readonly metrics: BackendMetrics;
   /** For parts of blocks. */
   readonly cacheBytes: number;
+  readonly caches?: OuterCacheOptions | undefined;
 }
 
 export function configuredStore(
   config: BackendConfig & { readonly local: { readonly path: string } },
-  { logger, metrics, cacheBytes }: StoreParts,
+  { logger, metrics, cacheBytes, caches }: StoreParts,
 ): ConfiguredStore {
   if (config.backend === 'local') {
     const folder = path.resolve(config.local.path);
     return { store: new LocalStore(folder), remote: undefined, path: folder };
   }
-  const remote = new RemoteStore({ settings: backendSettings(config, true, cacheBytes), logger, metrics });
+  const settings = backendSettings(config, true, cacheBytes);
+  const remote = new RemoteStore({ settings, logger, metrics, caches });
   return { store: remote, remote, path: '' };
 }

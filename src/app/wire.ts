@@ -10,7 +10,7 @@ import type { Service } from '../lib/service.ts';
 import { splitTenants } from '../model/tenant.ts';
 import { createDistributor } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester } from '../modules/ingester/index.ts';
-import { ExternalTraces, LocalQuerier, LocalResultCache } from '../modules/querier/index.ts';
+import { ExternalTraces, LocalQuerier } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
 import { type BackendMetrics, createBackendMetrics } from '../objectstore/backend-metrics.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
@@ -24,6 +24,7 @@ import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Admission } from './admission.ts';
 import type { ServiceState } from './app.ts';
+import { type Caches, createCaches } from './caches.ts';
 import { createCompactor } from './compaction.ts';
 import { blockRetention } from './compaction-settings.ts';
 import type { TempoConfig } from './config.ts';
@@ -132,10 +133,11 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const backendMetrics = createBackendMetrics(metrics);
   const shared = { config, logger, metrics, backendMetrics, server, grpcMethods, overrides };
   const parts: Parts = { ...shared, budgetBytes, sharedBytes };
-  const store = createStore(parts);
+  const caches = createCaches(config, logger, metrics);
+  const store = createStore(parts, caches);
   const ingester = addIngester(parts, store, options.requestShutdown);
   const admission = createAdmission(parts, store, ingester);
-  const querier = createQuerier(parts, store, ingester, admission);
+  const querier = createQuerier(parts, store, ingester, admission, caches);
   addFrontend(parts, querier);
   const distributor = createDistributor({
     config: config.distributor,
@@ -153,6 +155,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const stopWatching = (): void => {
     stopSweeping();
     stopProbe();
+    caches.stop();
     admission.stop();
   };
   // The querier and the query-frontend have nothing to start: their work is done in requests and scan
@@ -298,11 +301,14 @@ function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(Math.floor(value), least), most);
 }
 
-function createStore({ sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts): Store {
+function createStore(
+  { sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts,
+  caches: Caches,
+): Store {
   const { trace } = config.storage;
   const storeLogger = logger.child({ module: 'store' });
-  const cacheBytes = Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
-  const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes };
+  const cacheBytes = config.cache.inProcess || Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
+  const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes, caches: caches.forBlocks };
   const { store: objectStore, remote, path: backendPath } = configuredStore(trace, parts);
   return new Store({
     objectStore,
@@ -323,6 +329,7 @@ function createStore({ sharedBytes, config, logger, metrics, backendMetrics, ove
       localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
       backendPath,
       cacheBytes: Math.floor((sharedBytes * SCAN_CACHE_SHARE) / scanThreads()),
+      cached: caches.cachedParts,
     },
     nowMs: Date.now,
   });
@@ -337,9 +344,9 @@ function createQuerier(
   store: Store,
   recent: RecentTraces,
   admission: Admission,
+  caches: Caches,
 ): LocalQuerier {
   const { search, traceById, metrics: ofMetrics } = config.querier;
-  const { resultCacheBytes } = config.queryFrontend.search;
   return new LocalQuerier({
     blocklist: store.blocklist,
     admit: (tenant, signal) => admission.admitQuery(tenant, signal),
@@ -357,7 +364,7 @@ function createQuerier(
     metricsPartsBytesMax: Math.floor(sharedBytes * METRICS_PARTS_SHARE),
     idsPerJob: IDS_PER_JOB,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
-    resultCache: resultCacheBytes > 0 ? new LocalResultCache(resultCacheBytes, metrics) : undefined,
+    resultCache: caches.results,
     jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
     nowMs: Date.now,
     external: externalTraces(config, metrics),

@@ -14,9 +14,10 @@ import { isNull, type YamlNode, type YamlScalar } from './yaml.ts';
  */
 export function decode(field: Field, node: YamlNode | undefined, path: string, notes: Notes): unknown {
   if (field.kind === 'optional') {
-    return node === undefined ? undefined : decode(field.field, node, path, notes);
+    const isNone = node === undefined || (field.orNull === true && isEmpty(node));
+    return isNone ? undefined : decode(field.field, node, path, notes);
   }
-  const absent = node === undefined || (node.kind === 'scalar' && isNull(node));
+  const absent = node === undefined || isEmpty(node);
   if (field.kind === 'block') return decodeBlock(field, absent ? undefined : node, path, notes);
   if (absent) return field.default;
   const refuse = (text: string, at = node.at): unknown => {
@@ -54,6 +55,10 @@ export function decode(field: Field, node: YamlNode | undefined, path: string, n
       return value;
     }
   }
+}
+
+function isEmpty(node: YamlNode): boolean {
+  return node.kind === 'scalar' && isNull(node);
 }
 
 type ScalarField = Extract<Field, { kind: 'text' | 'bool' | 'int' | 'float' | 'duration' | 'size' | 'enum' }>;

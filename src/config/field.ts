@@ -74,6 +74,8 @@ export interface BlockField<S> extends FieldOptions, BlockOptions {
 /** A block that is undefined until its key appears, even with an empty value. */
 export interface OptionalField<F> extends FieldOptions {
   readonly kind: 'optional';
+  /** An empty value is as good as none, and what is undefined is printed as null. */
+  readonly orNull?: boolean;
   readonly doc: string;
   readonly field: F;
 }
@@ -212,7 +214,11 @@ export function block<S extends Shape>(
   return { kind: 'block', shape, doc, ...options };
 }
 
-export function optional<F extends Field>(field: F, doc = '', options?: FieldOptions): OptionalField<F> {
+export function optional<F extends Field>(
+  field: F,
+  doc = '',
+  options?: FieldOptions & { readonly orNull?: boolean },
+): OptionalField<F> {
   return { kind: 'optional', field, doc, ...options };
 }
 

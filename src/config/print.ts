@@ -46,7 +46,8 @@ function plain(field: Field, value: unknown, sparse = field.sparse === true): un
     case 'block':
       return plainBlock(field, value as Readonly<Record<string, unknown>>, sparse);
     case 'optional':
-      return value === undefined ? undefined : plain(field.field, value, sparse);
+      if (value === undefined) return field.orNull === true ? null : undefined;
+      return plain(field.field, value, sparse);
     case 'list': {
       const items = value as readonly unknown[];
       return field.orText === true && items.length === 0 ? '' : items.map((item) => plain(field.item, item));

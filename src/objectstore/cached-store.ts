@@ -1,5 +1,8 @@
 // Keeps what was read of blocks, as it is stored, for all threads together: ranges of the data and bloom
-// filters, which never change once a block is there. Equal reads at the same time become one.
+// filters, which never change once a block is there. What is not in memory may be in a cache outside the
+// process. Equal reads at the same time become one.
+import type { CachesByRole, OuterCache } from '../cache/outer-cache.ts';
+import type { CacheRole } from '../cache/settings.ts';
 import { ByteLru } from '../lib/lru.ts';
 import type { ObjectInfo, TreeStore } from './objectstore.ts';
 
@@ -12,12 +15,14 @@ const IMMUTABLE = /\/(data\.parquet|bloom-\d+|index)$/;
 export class CachedStore implements TreeStore {
   private readonly inner: TreeStore;
   private readonly cacheBytes: number;
+  private readonly outer: CachesByRole;
   readonly cache: ByteLru;
   private readonly reading = new Map<string, Promise<Uint8Array>>();
 
-  constructor(inner: TreeStore, cacheBytes: number) {
+  constructor(inner: TreeStore, cacheBytes: number, outer: CachesByRole = new Map()) {
     this.inner = inner;
     this.cacheBytes = cacheBytes;
+    this.outer = outer;
     this.cache = new ByteLru(cacheBytes);
   }
 
@@ -46,14 +51,36 @@ export class CachedStore implements TreeStore {
     return this.inner.stat(key, signal);
   }
 
-  read(key: string, signal?: AbortSignal): Promise<Uint8Array> {
+  read(key: string, signal?: AbortSignal, role?: CacheRole): Promise<Uint8Array> {
     if (!IMMUTABLE.test(key)) return this.inner.read(key, signal);
-    return this.cached(key, () => this.inner.read(key, signal));
+    return this.cached(key, async () => {
+      const outer = this.outerOf(role);
+      const name = outerName(key);
+      const kept = await outer?.cache.get(outer.role, name);
+      if (kept !== undefined) return kept;
+      const bytes = await this.inner.read(key, signal);
+      outer?.cache.set(name, bytes);
+      return bytes;
+    });
   }
 
-  readRange(key: string, offset: number, lengthBytes: number, signal?: AbortSignal): Promise<Uint8Array> {
-    const read = (): Promise<Uint8Array> => this.inner.readRange(key, offset, lengthBytes, signal);
-    return IMMUTABLE.test(key) ? this.cached(`${key}:${offset}:${lengthBytes}`, read) : read();
+  readRange(
+    key: string,
+    offset: number,
+    lengthBytes: number,
+    signal?: AbortSignal,
+    role?: CacheRole,
+  ): Promise<Uint8Array> {
+    if (!IMMUTABLE.test(key)) return this.inner.readRange(key, offset, lengthBytes, signal);
+    return this.cached(`${key}:${offset}:${lengthBytes}`, async () => {
+      const outer = this.outerOf(role);
+      const name = outerName(key);
+      const kept = await outer?.cache.getRange(outer.role, name, offset, lengthBytes);
+      if (kept !== undefined) return kept;
+      const bytes = await this.inner.readRange(key, offset, lengthBytes, signal);
+      outer?.cache.setRange(name, offset, bytes);
+      return bytes;
+    });
   }
 
   write(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
@@ -84,6 +111,11 @@ export class CachedStore implements TreeStore {
     this.cache.delete(key);
   }
 
+  private outerOf(role: CacheRole | undefined): OuterOfRole | undefined {
+    const cache = role === undefined ? undefined : this.outer.get(role);
+    return cache === undefined || role === undefined ? undefined : { cache, role };
+  }
+
   /** @returns bytes of the caller's own. */
   private async cached(key: string, read: () => Promise<Uint8Array>): Promise<Uint8Array> {
     const kept = this.cache.get<Uint8Array>(key);
@@ -106,4 +138,14 @@ export class CachedStore implements TreeStore {
       this.reading.delete(key);
     }
   }
+}
+
+interface OuterOfRole {
+  readonly cache: OuterCache;
+  readonly role: CacheRole;
+}
+
+/** As Tempo calls an object there. */
+function outerName(key: string): string {
+  return key.replaceAll('/', ':');
 }

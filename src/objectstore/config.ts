@@ -1,13 +1,11 @@
-// The blocks of the object stores and their caches. Flags are completed by the block that contains them.
+// The blocks of the object stores. Flags are completed by the block that contains them.
 import { tlsFields } from '../config/shared-blocks.ts';
 import {
   block,
   bool,
   duration,
   int,
-  list,
   map,
-  raw,
   secret,
   text,
   withDefaults,
@@ -102,20 +100,4 @@ export const azureOptions: BlockOptions = {
     ].map((key) => [key.replaceAll('_', '-'), key]),
   ),
   obsolete: ['use_v2_sdk'],
-};
-
-export const cacheFields = {
-  background: block({
-    writeback_goroutines: int(10, 'async cache writers'),
-    writeback_buffer: int(10_000, 'queue length'),
-  }),
-  caches: list(
-    block({
-      roles: list(text('', 'role'), [], 'bloom, parquet-footer, ...'),
-      memcached: raw(null, 'memcached client'),
-      redis: raw(null, 'redis client'),
-    }),
-    [],
-    'caches; a role only once',
-  ),
 };

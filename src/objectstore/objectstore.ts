@@ -1,5 +1,6 @@
 // The contract of an object store: flat keys with `/`, whole objects, ranges, no rename. Blocks, indexes and
 // everything else that outlives a process goes through here.
+import type { CacheRole } from '../cache/settings.ts';
 
 export interface ObjectInfo {
   readonly sizeBytes: number;
@@ -27,9 +28,16 @@ export interface ObjectStore {
    */
   listTree?(prefix: string, signal?: AbortSignal): Promise<string[]>;
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo>;
-  read(key: string, signal?: AbortSignal): Promise<Uint8Array>;
+  /** @param role what it is for caches outside the process; without it they are not asked. */
+  read(key: string, signal?: AbortSignal, role?: CacheRole): Promise<Uint8Array>;
   /** Exactly `lengthBytes` bytes from `offset`; `block_corrupt` when the object is shorter. */
-  readRange(key: string, offset: number, lengthBytes: number, signal?: AbortSignal): Promise<Uint8Array>;
+  readRange(
+    key: string,
+    offset: number,
+    lengthBytes: number,
+    signal?: AbortSignal,
+    role?: CacheRole,
+  ): Promise<Uint8Array>;
   /** Durable when it resolves; readers see the old object or the new one, never a part. */
   write(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
   /**

@@ -1,6 +1,8 @@
 // The main thread's end of the thread of the object store: starts it, starts it again when it ends unasked,
 // and hands out ports to it. Its calls are those of any store.
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { CacheReports } from '../cache/cache-metrics.ts';
+import type { CacheSettings } from '../cache/settings.ts';
 import { TempoError } from '../lib/errors.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -13,8 +15,15 @@ export interface RemoteStoreOptions {
   readonly settings: BackendSettings;
   readonly logger: Logger;
   readonly metrics: BackendMetrics;
+  /** Outside the process, and where what they count goes. */
+  readonly caches?: OuterCacheOptions | undefined;
   /** The code of the thread, in place of the usual one. */
   readonly worker?: URL;
+}
+
+export interface OuterCacheOptions {
+  readonly settings: readonly CacheSettings[];
+  readonly reports: CacheReports;
 }
 
 const RESTART_FIRST_MS = 100;
@@ -77,8 +86,8 @@ export class RemoteStore extends PortStore {
 
   /** @returns a promise that rejects when the thread ends. */
   private spawn(): Promise<never> {
-    const { settings, worker: code } = this.options;
-    const data: StoreWorkerData = { settings };
+    const { settings, caches, worker: code } = this.options;
+    const data: StoreWorkerData = { settings, caches: caches?.settings ?? [] };
     const worker = new Worker(code ?? workerUrl('store-worker', import.meta.url), {
       workerData: data,
       name: 'objectstore',
@@ -103,7 +112,9 @@ export class RemoteStore extends PortStore {
   private reported(report: StoreReport): void {
     this.failures = 0;
     this.cachedBytes = report.cacheBytes;
-    this.options.metrics.add(report);
+    const { metrics, caches } = this.options;
+    metrics.add(report);
+    for (const each of report.caches) caches?.reports.add(each);
   }
 
   private again(): void {

@@ -38,8 +38,10 @@ function perform(store: TreeStore, call: StoreCall, signal: AbortSignal): Promis
   switch (call.op) {
     case 'prepare':
       return store.prepare();
+    case 'read':
+      return store.read(call.key, signal, call.role);
     case 'readRange':
-      return store.readRange(call.key, call.offset, call.lengthBytes, signal);
+      return store.readRange(call.key, call.offset, call.lengthBytes, signal, call.role);
     case 'write':
       return store.write(call.key, call.bytes, signal);
     case 'writeFile':

@@ -1,19 +1,23 @@
 // What is said between the thread of the object store and those that use it. Each user has a port of its own.
 import type { MessagePort } from 'node:worker_threads';
+import type { CacheReport } from '../cache/outer-cache.ts';
+import type { CacheRole, CacheSettings } from '../cache/settings.ts';
 import type { BackendSettings } from './settings.ts';
 
 /** The calls that take a key and answer with something else than bytes go by their names. */
 export type StoreCall =
   | { readonly op: 'prepare' }
   | {
-      readonly op: 'listFolders' | 'listObjects' | 'listTree' | 'stat' | 'read' | 'delete' | 'deleteFolder';
+      readonly op: 'listFolders' | 'listObjects' | 'listTree' | 'stat' | 'delete' | 'deleteFolder';
       readonly key: string;
     }
+  | { readonly op: 'read'; readonly key: string; readonly role: CacheRole | undefined }
   | {
       readonly op: 'readRange';
       readonly key: string;
       readonly offset: number;
       readonly lengthBytes: number;
+      readonly role: CacheRole | undefined;
     }
   | { readonly op: 'write'; readonly key: string; readonly bytes: Uint8Array }
   | { readonly op: 'writeFile'; readonly key: string; readonly path: string }
@@ -40,8 +44,11 @@ export interface StoreReport {
   readonly cacheHits: number;
   readonly cacheMisses: number;
   readonly cacheBytes: number;
+  /** Of caches outside the process. */
+  readonly caches: readonly CacheReport[];
 }
 
 export interface StoreWorkerData {
   readonly settings: BackendSettings;
+  readonly caches: readonly CacheSettings[];
 }

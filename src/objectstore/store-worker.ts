@@ -1,6 +1,7 @@
 // The thread of the object store: the SDK, its sockets, the hashing of what is uploaded, and the cache of
 // what was read. The main thread and the scan threads ask it over ports.
 import { parentPort, workerData } from 'node:worker_threads';
+import { byRole, openOuterCache } from '../cache/outer-cache.ts';
 import { CachedStore } from './cached-store.ts';
 import { observeHttp } from './observe-http.ts';
 import { openBackend } from './open-bucket.ts';
@@ -12,17 +13,19 @@ const REPORT_MS = 500;
 const port = parentPort;
 if (port === null) throw new Error('store-worker runs only as a worker thread');
 
-const { settings } = workerData as StoreWorkerData;
+const { settings, caches } = workerData as StoreWorkerData;
 let requests: [string, number, number][] = [];
 let hedged = 0;
 let retries = 0;
 observeHttp((method, status, seconds) => void requests.push([method, status, seconds]));
+const outer = caches.map((cache) => openOuterCache(cache));
 const store = new CachedStore(
   await openBackend(settings, {
     onHedge: () => void hedged++,
     onRetry: () => void retries++,
   }),
   settings.cacheBytes,
+  byRole(outer),
 );
 
 port.on('message', (message: ToStoreWorker) => {
@@ -34,7 +37,7 @@ let told = { hits: 0, misses: 0, sizeBytes: 0 };
 setInterval(() => {
   const { hits, misses, sizeBytes } = store.cache;
   const isNew = hits !== told.hits || misses !== told.misses || sizeBytes !== told.sizeBytes;
-  if (!isNew && requests.length + hedged + retries === 0) return;
+  if (!isNew && requests.length + hedged + retries + outer.length === 0) return;
   const report: StoreReport = {
     requests,
     hedged,
@@ -42,6 +45,7 @@ setInterval(() => {
     cacheHits: hits - told.hits,
     cacheMisses: misses - told.misses,
     cacheBytes: sizeBytes,
+    caches: outer.map((cache) => cache.report()),
   };
   port.postMessage(report);
   told = { hits, misses, sizeBytes };

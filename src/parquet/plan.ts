@@ -36,8 +36,16 @@ export function planReads(ranges: readonly WantedRange[], gapBytesMax = GAP_BYTE
   return reads;
 }
 
+/** What is read of a file beside pages, for caches. */
+export type FilePart = 'footer' | 'offset-index';
+
 /** Reads `length` bytes from `offset`; rejects when there are fewer. */
-export type ReadRange = (offset: number, length: number, signal?: AbortSignal) => Promise<Uint8Array>;
+export type ReadRange = (
+  offset: number,
+  length: number,
+  signal?: AbortSignal,
+  part?: FilePart,
+) => Promise<Uint8Array>;
 
 const NOTHING = new Uint8Array(0);
 

@@ -3,11 +3,12 @@
 import { blockDecompressors } from '../block/compression.ts';
 import type { BlockMeta } from '../block/meta.ts';
 import { type Block, openBlock } from '../block/vparquet/open.ts';
+import type { CacheRole } from '../cache/settings.ts';
 import { TempoError } from '../lib/errors.ts';
 import { ByteLru } from '../lib/lru.ts';
 import { Scratch } from '../lib/scratch.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
-import type { ReadRange } from '../parquet/plan.ts';
+import type { FilePart, ReadRange } from '../parquet/plan.ts';
 
 export interface BlockOpenerOptions {
   readonly local: ObjectStore;
@@ -15,6 +16,14 @@ export interface BlockOpenerOptions {
   /** Is each read of the backend a request over the network? */
   readonly isRemote?: boolean;
   readonly cacheBytes: number;
+  /** undefined = caches outside the process are not asked. */
+  readonly cached?: CachedParts | undefined;
+}
+
+/** Which bloom filters may be in caches outside the process; 0 = no bound. */
+export interface CachedParts {
+  readonly bloomLevelMax: number;
+  readonly bloomAgeMsMax: number;
 }
 
 /** The data of a remote block of at most so many bytes is read at once: requests are dearer than bytes. */
@@ -63,18 +72,34 @@ export class BlockOpener {
     const folder = `${meta.tenantId}/${meta.blockId}`;
     const data = `${folder}/data.parquet`;
     const isReadWhole = isRemote && meta.sizeBytes <= WHOLE_BYTES_MAX;
+    const isCached = isRemote && this.options.cached !== undefined;
     return openBlock({
       meta,
       readRange: isReadWhole
-        ? fromWhole(() => store.read(data, signal))
-        : (offset, length, abort) => store.readRange(data, offset, length, abort),
-      readObject: (name, abort) => store.read(`${folder}/${name}`, abort),
+        ? fromWhole(() => store.read(data, signal, isCached ? 'parquet-page' : undefined))
+        : (offset, length, abort, part) =>
+            store.readRange(data, offset, length, abort, isCached ? roleOf(part) : undefined),
+      readObject: (name, abort) => store.read(`${folder}/${name}`, abort, this.bloomRole(meta, isCached)),
       decompressors: this.decompressors,
       scratch: this.scratch,
       cache: this.cache,
       signal,
     });
   }
+
+  /** Bloom filters are all that is read of a block beside its data. */
+  private bloomRole(meta: BlockMeta, isCached: boolean): CacheRole | undefined {
+    const { cached } = this.options;
+    if (!isCached || cached === undefined) return undefined;
+    const { bloomLevelMax, bloomAgeMsMax } = cached;
+    const isTooHigh = bloomLevelMax > 0 && meta.compactionLevel > bloomLevelMax;
+    const isTooOld = bloomAgeMsMax > 0 && Date.now() - meta.startSec * 1000 > bloomAgeMsMax;
+    return isTooHigh || isTooOld ? undefined : 'bloom';
+  }
+}
+
+function roleOf(part: FilePart | undefined): CacheRole {
+  return part === undefined ? 'parquet-page' : `parquet-${part === 'footer' ? part : 'offset-idx'}`;
 }
 
 /** Ranges are copies: what is kept of one must not hold the whole. */

@@ -1,5 +1,6 @@
 // The storage block: backend, write-ahead log, new blocks, polling; and the block, log and compaction blocks
 // others contain.
+import { backgroundFields, memcachedClient, redisClient } from '../cache/config.ts';
 import {
   azureFields,
   azureOptions,
@@ -16,7 +17,6 @@ import {
   int,
   list,
   oneOf,
-  raw,
   size,
   text,
   type ConfigOf,
@@ -119,9 +119,9 @@ export const searchFields = {
   read_buffer_count: int(32, 'parquet read buffers'),
   read_buffer_size_bytes: int(1_048_576, 'buffer bytes'),
   cache_control: block({
-    footer: bool(false, 'cache that part of blocks'),
-    column_index: bool(false, 'cache that part of blocks'),
-    offset_index: bool(false, 'cache that part of blocks'),
+    footer: bool(false, 'the cache of storage.trace.cache is for footers too'),
+    column_index: bool(false, 'for column indexes too'),
+    offset_index: bool(false, 'for offset indexes too'),
   }),
 };
 
@@ -186,15 +186,12 @@ const traceFields = {
   gcs: block(gcsFields, '', { flagPrefix: 'storage.trace.gcs.' }),
   s3: block(s3Fields, '', { flagPrefix: 'storage.trace.s3.', ...s3Options }),
   azure: block(azureFields, '', { flagPrefix: 'storage.trace.azure.', ...azureOptions }),
-  cache: text('', 'not read (use the cache block)'),
-  background_cache: block({
-    writeback_goroutines: int(10, 'async cache writers'),
-    writeback_buffer: int(10_000, 'queue length'),
-  }),
-  memcached: raw(null, 'not read (use the cache block)'),
-  redis: raw(null, 'not read (use the cache block)'),
-  cache_min_compaction_level: int(0, 'bloom caching rule'),
-  cache_max_block_age: duration('0s', 'bloom caching rule'),
+  cache: text('', 'memcached or redis, a cache for bloom filters; older than the cache block'),
+  background_cache: block(backgroundFields),
+  memcached: memcachedClient,
+  redis: redisClient,
+  cache_min_compaction_level: int(0, 'bloom filters of higher levels are not cached; 0 = all are'),
+  cache_max_block_age: duration('0s', 'bloom filters of older blocks are not cached; 0 = all are'),
 };
 
 export const storageFields = {

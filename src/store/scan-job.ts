@@ -8,6 +8,7 @@ import type { MetricsRange } from '../traceql/engine/metrics/range.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues } from '../traceql/engine/value-set.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
+import type { CachedParts } from './block-opener.ts';
 import type { CancelFlag } from './cancel-flag.ts';
 
 /** A source of a job. */
@@ -273,6 +274,8 @@ export interface ScanWorkerData {
   /** Folder of the local backend; '' = the backend is reached by a port, which comes as a message. */
   readonly backendPath: string;
   readonly cacheBytes: number;
+  /** Of blocks of the backend, in caches outside the process. */
+  readonly cached?: CachedParts | undefined;
 }
 
 export type ToScanWorker =

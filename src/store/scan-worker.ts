@@ -11,13 +11,14 @@ import { Scanner } from './scanner.ts';
 const port = parentPort;
 if (port === null) throw new Error('scan-worker runs only as a worker thread');
 
-const { localBlocksPath, backendPath, cacheBytes } = workerData as ScanWorkerData;
+const { localBlocksPath, backendPath, cacheBytes, cached } = workerData as ScanWorkerData;
 const remote = backendPath === '' ? new PortStore() : undefined;
 const scanner = new Scanner({
   local: new LocalStore(localBlocksPath),
   backend: remote ?? new LocalStore(backendPath),
   isRemote: remote !== undefined,
   cacheBytes,
+  cached,
 });
 /** Share of the cache that is kept while memory is short. */
 const TIGHT_CACHE_SHARE = 0.25;

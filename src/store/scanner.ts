@@ -12,7 +12,7 @@ import { looksAtSpansOnly } from '../traceql/engine/span-queries.ts';
 import { isNewestFirst } from '../traceql/engine/order.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
 import type { SpanSource } from '../traceql/source.ts';
-import { BlockOpener } from './block-opener.ts';
+import { BlockOpener, type CachedParts } from './block-opener.ts';
 import { JobReports } from './job-reports.ts';
 import { finishMetrics, joinMetrics, scanMetrics } from './metrics-job.ts';
 import { firstFound, packFound } from './pack.ts';
@@ -46,6 +46,7 @@ export interface ScannerOptions {
   /** Is each read of the backend a request over the network? */
   readonly isRemote?: boolean;
   readonly cacheBytes: number;
+  readonly cached?: CachedParts | undefined;
 }
 
 /** Remote blocks in which a trace is looked for at a time. */

@@ -30,6 +30,7 @@ const report: StoreReport = {
   cacheHits: 3,
   cacheMisses: 4,
   cacheBytes: 5,
+  caches: [],
 };
 parentPort?.on('message', (message: ToStoreWorker) => {
   if (message.kind === 'connect') serveStore(store, message.port);

@@ -24,6 +24,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   telemetry: 0,
   config: 0,
   model: 1,
+  cache: 1,
   traceql: 2,
   parquet: 2,
   objectstore: 2,
@@ -53,7 +54,15 @@ const SIDEWAYS = new Set([
 
 const FORBIDDEN_FOLDERS = new Set(['utils', 'util', 'helpers', 'common', 'misc', 'shared']);
 const PURE_FOLDERS = ['src/traceql/', 'src/parquet/'];
-const IO_FOLDERS = ['src/objectstore/', 'src/rpc/', 'src/receivers/', 'src/app/', 'src/store/log/', 'cmd/'];
+const IO_FOLDERS = [
+  'src/cache/',
+  'src/objectstore/',
+  'src/rpc/',
+  'src/receivers/',
+  'src/app/',
+  'src/store/log/',
+  'cmd/',
+];
 const IO_MODULES =
   /^node:(fs|fs\/promises|net|http|https|http2|tls|dgram|dns|dns\/promises|child_process|cluster)$/;
 

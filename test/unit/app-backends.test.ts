@@ -1,6 +1,7 @@
-// What the keys of storage.trace.s3, gcs and azure mean, and what of them cannot work.
+// What the keys of storage.trace.s3, gcs and azure and those of caches mean, and what of them cannot work.
 import t from 'tap';
 import { backendSettings } from '../../src/app/backend-settings.ts';
+import { blockCaches, cacheSettings } from '../../src/app/cache-settings.ts';
 import { checkConfig } from '../../src/app/check.ts';
 import { rootBlock, type TempoConfig } from '../../src/app/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -205,5 +206,144 @@ t.test('what cannot work is told by its key', (t) => {
     t.same(more, []);
   }
   t.same(problems(`${s3}sse: {type: SSE-KMS, kms_key_id: k, kms_encryption_context: '{"a": "b"}'}}`), []);
+  t.end();
+});
+
+function cacheConfig(text: string): TempoConfig {
+  return loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } }).config;
+}
+
+const S3_TRACE = 'backend: s3, s3: {bucket: b}';
+
+t.test("caches: Tempo's keys, its defaults, and the roles of each", (t) => {
+  const [memcached, redis, ...none] = cacheSettings(
+    cacheConfig(`
+cache:
+  background: { writeback_goroutines: 3, writeback_buffer: 7 }
+  caches:
+    - roles: [bloom, parquet-footer]
+      memcached: { addresses: 'dns+m:11211, n:1', tls_enabled: true, tls_ca_path: /ca, ttl: 1h }
+      redis:
+    - roles: [frontend-search]
+      redis: { endpoint: 'r:1,s:2', master_name: m, password: secret, tls_enabled: true, ttl: 1m }
+`),
+  );
+  t.same(none, []);
+  t.same(memcached, {
+    name: 'bloom|parquet-footer',
+    roles: ['bloom', 'parquet-footer'],
+    writersMax: 3,
+    queueLengthMax: 7,
+    client: {
+      kind: 'memcached',
+      host: '',
+      service: 'memcached',
+      addresses: ['dns+m:11211', 'n:1'],
+      timeoutMs: 100,
+      connectionsMax: 16,
+      itemBytesMax: 0,
+      updateIntervalMs: 60_000,
+      isConsistent: false,
+      pauses: { failuresMax: 0, longMs: 10_000, forgetMs: 10_000 },
+      tls: {
+        certPath: '',
+        keyPath: '',
+        caPath: '/ca',
+        serverName: '',
+        skipVerify: false,
+        ciphers: '',
+        minVersion: 'TLSv1.2',
+      },
+      ttlMs: 3_600_000,
+    },
+  });
+  t.same(redis?.client, {
+    kind: 'redis',
+    endpoints: ['r:1', 's:2'],
+    masterName: 'm',
+    timeoutMs: 100,
+    db: 0,
+    username: '',
+    password: 'secret',
+    sentinelUsername: '',
+    sentinelPassword: '',
+    tls: { skipVerify: false },
+    ttlMs: 60_000,
+  });
+  t.same(blockCaches([memcached!, redis!]), [memcached]);
+  t.end();
+});
+
+t.test('caches: the older keys are for bloom filters, and what cache_control names', (t) => {
+  const of = (trace: string) => cacheSettings(cacheConfig(`storage: {trace: {${S3_TRACE}, ${trace}}}`));
+  const client = 'memcached: {host: m, service: s, consistent_hash: true, max_item_size: 9}';
+  t.same(of(client), [], 'not asked for');
+  const [plain] = of(`cache: memcached, ${client}, background_cache: {writeback_buffer: 5}`);
+  t.same([plain?.name, plain?.roles, plain?.queueLengthMax], ['legacy', ['bloom', 'trace-id-index'], 5]);
+  t.match(plain?.client, { host: 'm', service: 's', isConsistent: true, itemBytesMax: 9 });
+  const [more] = of(
+    'cache: redis, redis: {endpoint: r}, search: {cache_control: {footer: true, offset_index: true}}',
+  );
+  t.same(more?.roles, ['bloom', 'trace-id-index', 'parquet-footer', 'parquet-offset-idx']);
+  t.end();
+});
+
+t.test('caches: what cannot work is told by its key', (t) => {
+  const cases = [
+    { text: 'cache: {caches: [{redis: {endpoint: r}}]}', want: 'cache.caches[0].roles needs one of bloom, ' },
+    {
+      text: 'cache: {caches: [{roles: [blooms], redis: {endpoint: r}}]}',
+      want: 'has the unknown role blooms',
+    },
+    { text: 'cache: {caches: [{roles: [bloom]}]}', want: 'cache.caches[0] needs memcached or redis' },
+    {
+      text: 'cache: {caches: [{roles: [bloom], redis: }]}',
+      want: 'cache.caches[0] needs memcached or redis',
+    },
+    {
+      text: 'cache: {caches: [{roles: [bloom], redis: {endpoint: r}, memcached: {host: m}}]}',
+      want: 'cache.caches[0] has both memcached and redis',
+    },
+    {
+      text:
+        'cache: {caches: [{roles: [bloom], redis: {endpoint: r}}, ' +
+        '{roles: [bloom], redis: {endpoint: s}}]}',
+      want: 'cache.caches[1].roles has bloom, as cache.caches[0] has already',
+    },
+    {
+      text: 'cache: {caches: [{roles: [bloom], redis: {}}]}',
+      want: 'cache.caches[0].redis.endpoint is needed',
+    },
+    {
+      text: 'cache: {caches: [{roles: [bloom], memcached: {}}]}',
+      want: 'cache.caches[0].memcached needs addresses or host',
+    },
+    {
+      text: 'cache: {caches: [{roles: [bloom], memcached: {addresses: dns+m}}]}',
+      want: 'cache.caches[0].memcached.addresses has dns+m, which has no port',
+    },
+    {
+      text: 'cache: {caches: [{roles: [bloom], memcached: {host: m, tls_min_version: 1}}]}',
+      want: 'cache.caches[0].memcached.tls_min_version is 1, must be VersionTLS10',
+    },
+    { text: `storage: {trace: {${S3_TRACE}, cache: redis}}`, want: 'storage.trace needs memcached or redis' },
+    {
+      text: `storage: {trace: {${S3_TRACE}, search: {cache_control: {footer: true}}}}`,
+      want: 'storage.trace.search.cache_control is for the cache of storage.trace.cache, which is not set',
+    },
+    {
+      text:
+        `storage: {trace: {${S3_TRACE}, cache: redis, redis: {endpoint: r}}}\n` +
+        'cache: {caches: [{roles: [bloom], redis: {endpoint: r}}]}',
+      want: 'storage.trace.cache.roles has bloom, as cache.caches[0] has already',
+    },
+  ];
+  for (const { text, want } of cases) {
+    const stored = text.startsWith('storage') ? '' : `storage: {trace: {${S3_TRACE}}}\n`;
+    const { problems: found } = checkConfig(cacheConfig(stored + text));
+    const [first = 'nothing', ...more] = found.map((problem) => `${problem.path} ${problem.text}`);
+    t.ok(first.includes(want), `${first}: ${want}`);
+    t.same(more, []);
+  }
   t.end();
 });

@@ -266,11 +266,24 @@ t.test('settings that work and will hurt: what Tempo warns of', (t) => {
     },
     {
       input:
-        'storage: {trace: {blocklist_poll_concurrency: 0, cache: redis, ' +
+        'storage: {trace: {blocklist_poll_concurrency: 0, cache: redis, redis: {endpoint: r}, ' +
         's3: {native_aws_auth_enabled: true}}}',
       want: ['blocklist_poll_concurrency', 's3.native_aws_auth_enabled', 'cache'].map(
         (key) => `storage.trace.${key}`,
       ),
+    },
+    { input: 'storage: {trace: {cache: none}}', want: ['storage.trace.cache'] },
+    {
+      input:
+        'storage: {trace: {backend: local, local: {path: /b}}}\n' +
+        'cache: {caches: [{roles: [bloom], memcached: {host: m}}]}',
+      want: ['cache.caches'],
+    },
+    {
+      input:
+        'storage: {trace: {backend: local, local: {path: /b}}}\n' +
+        'cache: {caches: [{roles: [frontend-search], memcached: {host: m}}]}',
+      want: [],
     },
     {
       input: 'target: querier\nstorage: {trace: {backend: local, local: {path: /b}}}',
@@ -324,7 +337,6 @@ t.test('features that are asked for and not there yet', (t) => {
       input: 'overrides: {defaults: {metrics_generator: {processors: [span-metrics]}}}',
       want: 'metrics_generator',
     },
-    { input: 'cache: {caches: [{roles: [bloom], memcached: {host: m}}]}', want: 'cache.caches' },
     { input: 'ingest: {enabled: true}', want: 'ingest' },
     { input: 'distributor: {kafka_write_path_enabled: true}', want: 'ingest' },
     { input: 'distributor: {receivers: {kafka: }}', want: 'distributor.receivers.kafka' },

@@ -4,6 +4,7 @@ import { MessageChannel } from 'node:worker_threads';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import t from 'tap';
+import { byRole, OuterCache } from '../../src/cache/outer-cache.ts';
 import type { TempoError } from '../../src/lib/errors.ts';
 import { BucketStore, type BucketStoreOptions } from '../../src/objectstore/bucket-store.ts';
 import { CachedStore } from '../../src/objectstore/cached-store.ts';
@@ -21,6 +22,7 @@ import { uuidBounds } from '../../src/objectstore/uuid-ranges.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { NO_TLS, s3Backend } from '../support/backends.ts';
+import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 import { BucketError, MemoryBucket } from '../support/memory-bucket.ts';
 import { bytes, codeOf, holdContract } from '../support/object-store-suite.ts';
 
@@ -218,6 +220,58 @@ t.test('reads of blocks are kept, and equal ones at the same time are one', asyn
   t.equal(bucket.calls.read, 5, 'what may change is not kept');
   cached.limitCache(0);
   t.equal(cached.cache.sizeBytes, 0);
+});
+
+t.test('what has a role is looked for in the cache of that role, before the bucket', async (t) => {
+  const { bucket, store } = open();
+  const double = new MemcachedDouble();
+  const cache = new OuterCache({
+    name: 'bloom|parquet-page',
+    roles: ['bloom', 'parquet-page'],
+    client: { ...MEMCACHED, addresses: [await double.start()] },
+    writersMax: 1,
+    queueLengthMax: 10,
+  });
+  await cache.open();
+  t.teardown(async () => {
+    cache.stop();
+    await double.stop();
+  });
+  await store.write('t/b/data.parquet', new Uint8Array(5000).fill(7));
+  for (const name of ['bloom-0', 'index', 'meta.json']) await store.write(`t/b/${name}`, bytes(name));
+  const data = 't/b/data.parquet';
+  const readAll = async (): Promise<number> => {
+    // Each has nothing in memory.
+    const cached = new CachedStore(store, 10_000, byRole([cache]));
+    const before = bucket.calls.read;
+    t.same(await cached.readRange(data, 10, 100, undefined, 'parquet-page'), new Uint8Array(100).fill(7));
+    t.same(await cached.read('t/b/bloom-0', undefined, 'bloom'), bytes('bloom-0'));
+    await cached.readRange(data, 0, 9, undefined, 'parquet-footer');
+    await cached.read('t/b/bloom-0');
+    await cached.readRange(data, 10, 101);
+    await cached.read('t/b/meta.json', undefined, 'bloom');
+    return bucket.calls.read - before;
+  };
+  t.equal(await readAll(), 5);
+  while (double.items.size < 2) await new Promise(setImmediate);
+  t.same(
+    [...double.items.keys()].toSorted(),
+    ['t:b:bloom-0', 't:b:data.parquet:10:100'],
+    'as Tempo calls them',
+  );
+  t.equal(await readAll(), 3, 'all but two');
+  await double.stop();
+  t.equal(await readAll(), 5, 'without the cache as before');
+  const { port1, port2 } = new MessageChannel();
+  const far = new CachedStore(store, 10_000, byRole([cache]));
+  serveStore(far, port2);
+  const near = new PortStore();
+  near.attach(port1);
+  t.teardown(() => near.detach());
+  cache.report();
+  t.same(await near.read('t/b/bloom-0', undefined, 'bloom'), bytes('bloom-0'));
+  t.equal((await near.readRange(data, 10, 100, undefined, 'parquet-page')).length, 100);
+  t.equal(cache.report().lookups.length, 2, 'roles pass over ports');
 });
 
 t.test('calls over a port: cancelled, and over when the other side is gone', async (t) => {

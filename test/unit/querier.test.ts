@@ -1,5 +1,6 @@
 // How a query is cut into jobs and how answers come together.
 import t from 'tap';
+import { OuterCache } from '../../src/cache/outer-cache.ts';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import type { MetricsQuery } from '../../src/contracts/query.ts';
@@ -21,6 +22,8 @@ import {
 } from '../../src/modules/querier/plan.ts';
 import { ResultBudget } from '../../src/modules/querier/result-budget.ts';
 import { runJobs } from '../../src/modules/querier/run-jobs.ts';
+import { OuterResultCache } from '../../src/modules/querier/outer-result-cache.ts';
+import { decodeSearchResult, encodeSearchResult } from '../../src/modules/querier/result-bytes.ts';
 import { CachedJobs } from '../../src/modules/querier/result-cache.ts';
 import { Settled } from '../../src/modules/querier/settled.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
@@ -41,6 +44,7 @@ import { newestFirst } from '../../src/traceql/engine/order.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { Chance } from '../support/fuzz.ts';
+import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 
 const meta = (blockId: string, sizeBytes = 100, totalRecords = 4): BlockMeta => ({
   format: 'vParquet4',
@@ -1007,4 +1011,56 @@ t.test('what jobs over blocks answered is kept: the same question reads nothing 
   const text = await metrics.text();
   t.match(text, /^tempo_querier_result_cache_requests_total\{result="hit"\} 3$/m);
   t.ok(Number(/^tempo_querier_result_cache_bytes (\d+)$/m.exec(text)?.[1]) <= 3000);
+});
+
+t.test('answers of jobs in a cache outside the process', async (t) => {
+  const double = new MemcachedDouble();
+  const outer = new OuterCache({
+    name: 'frontend-search',
+    roles: ['frontend-search'],
+    client: { ...MEMCACHED, addresses: [await double.start()] },
+    writersMax: 1,
+    queueLengthMax: 10,
+  });
+  await outer.open();
+  t.teardown(async () => {
+    outer.stop();
+    await double.stop();
+  });
+  const result: SearchJobResult = {
+    kind: 'search',
+    found: packed([
+      ['a', 5n],
+      ['b', 4n],
+    ]),
+    areTimely: true,
+    matchedApart: Int32Array.of(3, 9),
+    hasMore: true,
+    inspectedTraces: 0,
+    inspectedSpans: 0,
+    inspectedBytes: 0,
+    failures: [],
+  };
+  const local = new LocalResultCache(10_000, new Metrics());
+  const cache = new OuterResultCache(outer, local);
+  const key = 'block|0-1|{ name = "x" }';
+  t.equal(await cache.get(key), undefined);
+  cache.set(key, result);
+  t.equal(await cache.get(key), result, 'at once from this process');
+  while (double.items.size === 0) await new Promise(setImmediate);
+  const name = [...double.items.keys()].join();
+  t.match(name, /^tempo-ts:search1:[\w-]{43}$/);
+  const other = new OuterResultCache(outer, undefined);
+  t.same(await other.get(key), result, 'from another one');
+  t.equal(await other.get(`${key} `), undefined);
+  const bytes = double.items.get(name)!.value;
+  for (let i = 0; i < bytes.length; i++) {
+    const damaged = Buffer.from(bytes);
+    damaged[i]! ^= 1;
+    t.equal(decodeSearchResult(damaged), undefined);
+    t.equal(decodeSearchResult(bytes.subarray(0, i)), undefined);
+  }
+  t.equal(encodeSearchResult(result, bytes.length - 1), undefined, 'too large');
+  const plain = { ...result, areTimely: undefined, matchedApart: undefined, hasMore: false };
+  t.match(decodeSearchResult(encodeSearchResult(plain, 10_000)!), plain);
 });

@@ -1,10 +1,12 @@
 // What a scan thread answers, without the thread: a trace whose parts lie in several sources is one, and a
 // source that cannot be read is told while the others are read.
+import { randomBytes } from 'node:crypto';
 import { cpSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
+import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
 import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
 import { crashedResult } from '../../src/store/crashed-job.ts';
 import { unpackFound } from '../../src/store/pack.ts';
@@ -20,7 +22,7 @@ import type {
 import { JobQueue, QueryTurn } from '../../src/store/job-queue.ts';
 import { ScanPool } from '../../src/store/scan-pool.ts';
 import type { Pending } from '../../src/store/scan-thread.ts';
-import { Scanner } from '../../src/store/scanner.ts';
+import { Scanner, type ScannerOptions } from '../../src/store/scanner.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aSpan, decodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
@@ -117,6 +119,52 @@ t.test('a trace in several sources is searched as a whole, one in a single sourc
     unpackFound(rest.found).map(({ id }) => [...id]),
     [[...idOf(2)]],
   );
+});
+
+t.test('what is read of remote blocks has a role for caches, where these are wanted', async (t) => {
+  class Watched extends MemoryStore {
+    readonly roles: string[] = [];
+
+    override read(...args: Parameters<ObjectStore['read']>): Promise<Uint8Array> {
+      this.roles.push(`${args[0].split('/').at(-1)} ${args[2]}`);
+      return super.read(args[0]);
+    }
+
+    override readRange(...args: Parameters<ObjectStore['readRange']>): Promise<Uint8Array> {
+      this.roles.push(`range ${args[4]}`);
+      return super.readRange(args[0], args[1], args[2]);
+    }
+  }
+  const backend = new Watched(() => 0);
+  const text = (): string => randomBytes(500).toString('base64');
+  const spans = Array.from({ length: 2500 }, (_, i) =>
+    span(i + 1, i + 1, { attributes: [['text', text()]] }),
+  );
+  const large = await asBlock(backend, 'large', spans);
+  const small = await asBlock(backend, 'small', [span(1, 1)]);
+  const rolesOf = async (source: ScanSource, changes: Partial<ScannerOptions>): Promise<string[]> => {
+    const local = new MemoryStore(() => 0);
+    const scanner = new Scanner({ local, backend, cacheBytes: 1 << 20, isRemote: true, ...changes });
+    backend.roles.length = 0;
+    const sources = [source];
+    await scanner.run({ kind: 'trace', id: idOf(1), sources, format: 'json', bytesMax: 0 }, signal);
+    return [...new Set(backend.roles)].toSorted();
+  };
+  const cached = { bloomLevelMax: 0, bloomAgeMsMax: 0 };
+  const ranges = ['range parquet-footer', 'range parquet-offset-idx', 'range parquet-page'];
+  t.same(await rolesOf(large, { cached }), ['bloom-0 bloom', ...ranges]);
+  t.same(await rolesOf(small, { cached }), ['bloom-0 bloom', 'data.parquet parquet-page']);
+  t.same(await rolesOf(large, {}), ['bloom-0 undefined', 'range undefined']);
+  t.same(await rolesOf(large, { cached, isRemote: false }), ['bloom-0 undefined', 'range undefined']);
+  const bounds = [
+    { bloomLevelMax: 0, bloomAgeMsMax: 60_000 },
+    { bloomLevelMax: 1, bloomAgeMsMax: 0 },
+  ];
+  if (large.kind !== 'block') throw new Error('a block');
+  const high = { ...large, meta: { ...large.meta, compactionLevel: 2, startSec: 1000 } };
+  for (const bound of bounds) {
+    t.same(await rolesOf(high, { cached: bound }), ['bloom-0 undefined', ...ranges], 'too high, too old');
+  }
 });
 
 t.test('a limit takes the newest of all sources, and says whether more match', async (t) => {

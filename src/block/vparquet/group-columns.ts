@@ -8,7 +8,7 @@ import { type Dictionary, readDictionary } from '../../parquet/column-reader.ts'
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import { chunkStart } from '../../parquet/footer.ts';
 import { parseOffsetIndex } from '../../parquet/page-index.ts';
-import { type ReadRange, readRanges, type WantedRange } from '../../parquet/plan.ts';
+import { type FilePart, type ReadRange, readRanges, type WantedRange } from '../../parquet/plan.ts';
 import { type RowSlice, sliceRows } from '../../parquet/row-slice.ts';
 import type {
   ColumnChunk,
@@ -292,7 +292,7 @@ export class GroupColumns {
         offset: chunk.offsetIndexOffset ?? 0,
         length: chunk.offsetIndexBytes ?? 0,
       }));
-      const read: ReadRange = (offset, length, abort) => this.read(offset, length, abort);
+      const read: ReadRange = (offset, length, abort) => this.read(offset, length, abort, 'offset-index');
       const bytes = await readRanges(ranges, read, signal);
       indexes = new Map(having.map((chunk, i) => [chunk.dataPageOffset, bytes[i]]));
       const size = ranges.reduce((sum, { length }) => sum + length + 100, 0);
@@ -341,10 +341,10 @@ export class GroupColumns {
   }
 
   /** Every read passes here. */
-  async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async read(offset: number, length: number, signal?: AbortSignal, part?: FilePart): Promise<Uint8Array> {
     signal?.throwIfAborted();
     if (length === 0) return new Uint8Array(0);
-    const bytes = await this.file.readRange(offset, length, signal);
+    const bytes = await this.file.readRange(offset, length, signal, part);
     if (bytes.length !== length) {
       throw new TempoError('block_corrupt', `block ${this.file.blockId}: data.parquet ends too early`);
     }

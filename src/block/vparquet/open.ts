@@ -68,7 +68,7 @@ async function readFooter(meta: BlockMeta, readRange: ReadRange, signal?: AbortS
   for (;;) {
     const length = wanted + FOOTER_TAIL_BYTES;
     if (length > sizeBytes) throw damaged(meta, 'data.parquet is shorter than its footer');
-    const bytes = asBytes(await readRange(sizeBytes - length, length, signal));
+    const bytes = asBytes(await readRange(sizeBytes - length, length, signal, 'footer'));
     if (bytes.length !== length) throw damaged(meta, 'data.parquet ends too early');
     const stated = inBlock(meta, () => footerLength(bytes));
     if (stated === wanted) return bytes.subarray(0, wanted);

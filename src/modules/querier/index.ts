@@ -1,4 +1,5 @@
 // The querier module's door.
 export { ExternalTraces } from './external-traces.ts';
 export { LocalQuerier } from './module.ts';
-export { LocalResultCache } from './result-cache.ts';
+export { OuterResultCache } from './outer-result-cache.ts';
+export { LocalResultCache, type ResultCache } from './result-cache.ts';
