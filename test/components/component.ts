@@ -1,6 +1,7 @@
 // Foreign programs that tests need: their paths come from the environment, and a missing one is an error.
 import { execFile, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
 export type Component =
@@ -15,7 +16,9 @@ export type Component =
   | 'MINIO'
   | 'VERSITYGW'
   | 'FAKE_GCS'
-  | 'AZURITE';
+  | 'AZURITE'
+  | 'MEMCACHED'
+  | 'REDIS';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 export function componentPath(name: Component): string {
@@ -38,16 +41,34 @@ export function runComponent(name: Component, args: readonly string[]): Promise<
 export interface RunningComponent {
   readonly output: () => string;
   readonly stop: () => Promise<void>;
+  readonly signal: (signal: NodeJS.Signals) => void;
 }
+
+/** Where a server answers when it is up: at an address, whatever the status, or a port. */
+export type ComponentDoor = { readonly url: string } | { readonly port: number };
 
 const READY_LIMIT_MS = 30_000;
 const READY_PAUSE_MS = 50;
 
-/** Starts a server and waits until it answers at `url`, whatever the status. */
+function isOpen(door: ComponentDoor): Promise<boolean> {
+  if ('url' in door) {
+    return fetch(door.url).then(
+      () => true,
+      () => false,
+    );
+  }
+  return new Promise((resolve) => {
+    const socket = connect(door.port, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+/** Starts a server and waits until its door is open. */
 export async function startComponent(
   name: Component,
   args: readonly string[],
-  { env, url }: { readonly env: Readonly<Record<string, string>>; readonly url: string },
+  { env, ...door }: ComponentDoor & { readonly env: Readonly<Record<string, string>> },
 ): Promise<RunningComponent> {
   const program = componentPath(name);
   const [command, ...all] = program.endsWith('.js')
@@ -66,11 +87,7 @@ export async function startComponent(
   const endsAtMs = performance.now() + READY_LIMIT_MS;
   while (performance.now() < endsAtMs) {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}:\n${output()}`);
-    const answered = await fetch(url).then(
-      () => true,
-      () => false,
-    );
-    if (answered) return { output, stop };
+    if (await isOpen(door)) return { output, stop, signal: (signal) => void child.kill(signal) };
     await pause(READY_PAUSE_MS);
   }
   await stop();

@@ -1,7 +1,7 @@
 // A memcached of the test's own: the few commands that are used, and what it is told to do wrong.
 import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import type { MemcachedSettings } from '../../src/cache/settings.ts';
+import type { MemcachedSettings, RedisSettings } from '../../src/cache/settings.ts';
 
 export const MEMCACHED: MemcachedSettings = {
   kind: 'memcached',
@@ -14,6 +14,21 @@ export const MEMCACHED: MemcachedSettings = {
   updateIntervalMs: 60_000,
   isConsistent: true,
   pauses: { failuresMax: 0, longMs: 0, forgetMs: 0 },
+  tls: undefined,
+  ttlMs: 0,
+};
+
+/** Of a client of redis in tests. */
+export const REDIS: RedisSettings = {
+  kind: 'redis',
+  endpoints: [],
+  masterName: '',
+  timeoutMs: 100,
+  db: 0,
+  username: '',
+  password: '',
+  sentinelUsername: '',
+  sentinelPassword: '',
   tls: undefined,
   ttlMs: 0,
 };

@@ -10,25 +10,11 @@ import { openMemcached } from '../../src/cache/memcached.ts';
 import { OuterCache } from '../../src/cache/outer-cache.ts';
 import { jumpHash, serverOrder, serverSelection } from '../../src/cache/select-server.ts';
 import { ServerPause } from '../../src/cache/server-pause.ts';
-import type { CacheSettings, RedisSettings } from '../../src/cache/settings.ts';
+import type { CacheSettings } from '../../src/cache/settings.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { freePort } from '../support/free-port.ts';
-import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
-
-const REDIS: RedisSettings = {
-  kind: 'redis',
-  endpoints: [],
-  masterName: '',
-  timeoutMs: 100,
-  db: 0,
-  username: '',
-  password: '',
-  sentinelUsername: '',
-  sentinelPassword: '',
-  tls: undefined,
-  ttlMs: 0,
-};
+import { MEMCACHED, MemcachedDouble, REDIS } from '../support/memcached-double.ts';
 
 function settingsOf(client: CacheSettings['client'], changes: Partial<CacheSettings> = {}): CacheSettings {
   return {
