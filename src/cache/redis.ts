@@ -60,6 +60,7 @@ function commonOptions({ username, password, timeoutMs, tls }: RedisSettings) {
     ...(username === '' ? {} : { username }),
     ...(password === '' ? {} : { password }),
     ...(tls === undefined ? {} : { tls: { rejectUnauthorized: !tls.skipVerify } }),
+    disconnectTimeout: timeoutMs,
     connectTimeout: Math.max(timeoutMs, CONNECT_MS_MIN),
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -79,11 +80,14 @@ class RedisClient implements CacheClient {
   private readonly settings: RedisSettings;
   private readonly pause: ServerPause;
   private waiting = 0;
+  /** The connection was given up, and is not closed yet. */
+  private isEnding = false;
 
   constructor(redis: Redis | Cluster, { settings, nowMs = () => performance.now() }: RedisClientOptions) {
     this.redis = redis;
     this.settings = settings;
     this.pause = new ServerPause(PAUSES, nowMs);
+    redis.on('close', () => (this.isEnding = false));
   }
 
   get serverCount(): number {
@@ -109,7 +113,8 @@ class RedisClient implements CacheClient {
   }
 
   private async run<T>(ask: () => Promise<T>): Promise<T> {
-    if (this.redis.status !== 'ready') throw new SkippedError('there is no connection to redis');
+    if (this.isEnding || this.redis.status !== 'ready')
+      throw new SkippedError('there is no connection to redis');
     if (this.waiting >= WAITING_MAX) throw new SkippedError(`${this.waiting} requests wait for redis`);
     if (!this.pause.mayAsk()) throw new SkippedError('redis has failed a moment ago');
     this.waiting++;
@@ -133,7 +138,8 @@ class RedisClient implements CacheClient {
       const late = (): void => {
         reject(new Error(`redis: no answer within ${timeoutMs} ms`));
         // What was sent waits there for its answer, and would for ever.
-        if (this.redis.status === 'ready') this.redis.disconnect(true);
+        if (!this.isEnding) this.redis.disconnect(true);
+        this.isEnding = true;
       };
       // An answer that is there already counts, however late this thread comes to it.
       const timer = setTimeout(() => (turn = setImmediate(late)), timeoutMs);
