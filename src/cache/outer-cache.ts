@@ -28,7 +28,7 @@ interface Write {
   readonly value: Uint8Array;
 }
 
-const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+const QUEUE_BYTES_MAX = 32 * 1024 * 1024;
 /** Memcached takes 1 MiB with key and header where it is not told otherwise. */
 const PIECE_BYTES = 512 * 1024;
 const PIECE_BYTES_MIN = 64 * 1024;
