@@ -1,20 +1,32 @@
 // Reads a block that was just written, before anything is deleted that it stands for: ids in order, as many
-// traces and spans as there should be, and a bloom filter that knows them.
+// traces and spans as there should be, a bloom filter that knows them, and in every column the values that
+// the inputs had.
+import type { Checksums } from '../block/compact/compact.ts';
+import { digestOfCounts, ValueDigest } from '../block/compact/value-digest.ts';
 import type { Block } from '../block/vparquet/open.ts';
+import type { RowGroupSource } from '../block/vparquet/row-group.ts';
 import { loadSpanTree } from '../block/vparquet/span-tree.ts';
 import { TempoError } from '../lib/errors.ts';
+import { exactValues } from '../parquet/exact-values.ts';
 
 const ID_BYTES = 16;
 
-/** Rejects with `block_corrupt`. @param spans that there should be. */
-export async function checkBlock(block: Block, spans: number): Promise<void> {
+export interface WantedBlock {
+  readonly spans: number;
+  readonly checksums: Checksums;
+}
+
+/** Rejects with `block_corrupt`. */
+export async function checkBlock(block: Block, { spans, checksums }: WantedBlock): Promise<void> {
   const { meta, rowGroups } = block;
   const damaged = (what: string): TempoError =>
     new TempoError('block_corrupt', `block ${meta.blockId} is not what was written: ${what}`);
+  const perGroup = checksums.columns.length + 1;
+  if (checksums.values.length !== perGroup * rowGroups.length) throw damaged('it has other row groups');
   let traces = 0;
   let found = 0;
   let last: Buffer | undefined;
-  for (const source of rowGroups) {
+  for (const [i, source] of rowGroups.entries()) {
     const { ids, sorted } = await source.traceIds();
     const first = Buffer.from(ids.subarray(0, ID_BYTES));
     if (!sorted || (last !== undefined && last.compare(first) >= 0)) throw damaged('ids are not in order');
@@ -24,7 +36,33 @@ export async function checkBlock(block: Block, spans: number): Promise<void> {
     }
     traces += source.traceCount;
     found += (await loadSpanTree(source.group)).rowSpan[source.traceCount]!;
+    const wanted = checksums.values.subarray(i * perGroup, (i + 1) * perGroup);
+    const different = await differentColumn(source, checksums.columns, wanted);
+    if (different !== undefined) throw damaged(`row group ${i} has other values in ${different}`);
   }
   if (traces !== meta.totalObjects) throw damaged(`${traces} traces, not ${meta.totalObjects}`);
   if (found !== spans) throw damaged(`${found} spans, not ${spans}`);
+}
+
+/** One column is in memory at a time. */
+async function differentColumn(
+  source: RowGroupSource,
+  columns: readonly string[],
+  wanted: Int32Array,
+): Promise<string | undefined> {
+  const { rowSpan } = await loadSpanTree(source.group);
+  const counts = Int32Array.from({ length: source.traceCount }, (_, i) => rowSpan[i + 1]! - rowSpan[i]!);
+  if (digestOfCounts(counts) !== wanted[0]) return 'the number of spans of a trace';
+  for (const [i, name] of columns.entries()) {
+    if ((await digestOf(source, name)) !== wanted[i + 1]) return name;
+  }
+  return undefined;
+}
+
+async function digestOf({ group }: RowGroupSource, column: string): Promise<number> {
+  const digest = new ValueDigest();
+  if (!group.hasValues(column)) return digest.digest;
+  const pages = await group.pages(column, false);
+  digest.add(exactValues(pages, await group.dictionary(column)), 0, pages.valueCount);
+  return digest.digest;
 }

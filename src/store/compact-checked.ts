@@ -44,6 +44,6 @@ export async function compactChecked(
   });
   sink.finish();
   const written = new BlockOpener({ local: scratch, backend: scratch, cacheBytes: CACHE_BYTES });
-  await checkBlock(await written.open(result.meta, 'local', never), result.spans);
+  await checkBlock(await written.open(result.meta, 'local', never), result);
   return result;
 }

@@ -12,7 +12,7 @@ export interface Compacted extends WrittenBlock {
   readonly result: CompactResult;
 }
 
-function openWritten({ meta, objects }: WrittenBlock, blockId = meta.blockId): Promise<Block> {
+export function openWritten({ meta, objects }: WrittenBlock, blockId = meta.blockId): Promise<Block> {
   const data = objects.get('data.parquet')!;
   return openBlock({
     meta: { ...meta, blockId },

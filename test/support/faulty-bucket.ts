@@ -21,13 +21,15 @@ export interface Faults {
   readonly errors: number;
   /** The effect, and an error. */
   readonly lostAnswers: number;
+  /** Of data that is written: half of it is kept, and nothing is told. */
+  readonly halves: number;
   /** Of reads: half of an answer. */
   readonly truncated: number;
   /** Turns of the event loop that a call takes, at most. */
   readonly turnsMax: number;
 }
 
-export const NO_FAULTS: Faults = { errors: 0, lostAnswers: 0, truncated: 0, turnsMax: 0 };
+export const NO_FAULTS: Faults = { errors: 0, lostAnswers: 0, halves: 0, truncated: 0, turnsMax: 0 };
 
 /** Of a process: it ends at the call after so many. */
 export class Life {
@@ -100,7 +102,8 @@ export class FaultyBucket implements Bucket {
   write(key: string, bytes: Uint8Array): Promise<void> {
     return this.call(async (inner) => {
       await this.options.before('write', key, bytes);
-      await inner.write(key, bytes);
+      const isHalf = key.endsWith('data.parquet') && this.happens('halves');
+      await inner.write(key, isHalf ? bytes.subarray(0, bytes.length >> 1) : bytes);
     });
   }
 
@@ -147,7 +150,7 @@ export class FaultyBucket implements Bucket {
     return result;
   }
 
-  private happens(fault: 'errors' | 'lostAnswers' | 'truncated'): boolean {
+  private happens(fault: 'errors' | 'lostAnswers' | 'halves' | 'truncated'): boolean {
     const rate = this.options.faults()[fault];
     return rate > 0 && this.options.chance.below(1000) < rate;
   }

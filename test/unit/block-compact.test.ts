@@ -1,8 +1,9 @@
 // Compaction: the block that comes out of several has the rows of a block made of all their spans at once.
+import { checkBlock } from '../../src/store/check-block.ts';
 import t, { type Test } from 'tap';
 import { bloomMayHave, bloomShardOf } from '../../src/block/trace-bloom.ts';
 import { everyTrace, expectedRows, readRows, type Row, writeBlock } from '../support/block-rows.ts';
-import { compactWritten } from '../support/compacting.ts';
+import { compactWritten, openWritten } from '../support/compacting.ts';
 import { Chance } from '../support/fuzz.ts';
 import { aSpan, aTrace, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { randomSpans } from '../support/random-spans.ts';
@@ -126,4 +127,73 @@ t.test('blocks that are not alike', async (t) => {
   await t.rejects(compactWritten([block, other]), { code: 'invalid_argument' });
   const damaged = { ...block, meta: { ...block.meta, format: 'vParquet3' } };
   await t.rejects(compactWritten([damaged, damaged]), { code: 'unimplemented' });
+});
+
+t.test('a new block is compared with what its inputs had', async (t) => {
+  const [early, late] = everyTrace(12);
+  const inputsOf = (change: (span: TestSpan) => Partial<TestSpan>) => {
+    const changed = (span: TestSpan, i: number): TestSpan => (i === 3 ? { ...span, ...change(span) } : span);
+    return [writeBlock([early!.map(changed)]), writeBlock([late!])];
+  };
+  const limits = { rowGroupSpans: 30, pageRows: 2 };
+  const compacted = await compactWritten(
+    inputsOf(() => ({})),
+    limits,
+  );
+  const { result } = compacted;
+  t.ok(compacted.meta.totalRecords > 1);
+  await checkBlock(await openWritten(compacted), result);
+  const changes: readonly [column: string, change: (span: TestSpan) => Partial<TestSpan>][] = [
+    ['Spans.Name', () => ({ name: 'another' })],
+    ['StatusMessage', ({ status }) => ({ status: { ...status, message: 'other' } })],
+    ['DurationNano', ({ endUnixNano }) => ({ endUnixNano: endUnixNano + 1n })],
+    [
+      'Events.',
+      ({ startUnixNano: timeUnixNano }) => ({
+        events: [{ timeUnixNano, name: 'late', attributes: [], droppedAttributes: 0 }],
+      }),
+    ],
+    ['Attrs.', ({ attributes }) => ({ attributes: [...attributes, ['more', 1.5]] })],
+    ['Spans.DroppedLinksCount', () => ({ droppedLinks: 77 })],
+    ['SpanID', () => ({ spanId: hexId(0xabcdef, 8) })],
+  ];
+  for (const [column, change] of changes) {
+    const other = await compactWritten(inputsOf(change), limits);
+    const err = await checkBlock(await openWritten(other), result).catch((cause: unknown) => cause);
+    t.match(err, { code: 'block_corrupt' }, column);
+    t.match(String(err), /row group 0 has other values in \w/, column);
+  }
+  const parts: readonly [what: RegExp, wanted: Partial<typeof result>][] = [
+    [/spans, not/, { spans: result.spans + 1 }],
+    [/other row groups/, { checksums: { ...result.checksums, values: result.checksums.values.slice(1) } }],
+    [/number of spans/, { checksums: { ...result.checksums, values: result.checksums.values.with(0, 1) } }],
+  ];
+  for (const [message, wanted] of parts) {
+    const block = await openWritten(compacted);
+    await t.rejects(checkBlock(block, { ...result, ...wanted }), { code: 'block_corrupt', message });
+  }
+  const columns = result.checksums.columns.length;
+  for (let i = 0; i < columns; i++) {
+    const values = result.checksums.values.slice();
+    values[i + 1]! ^= 1;
+    const block = await openWritten(compacted);
+    const wanted = { ...result, checksums: { ...result.checksums, values } };
+    await t.rejects(checkBlock(block, wanted), { message: new RegExp(`${result.checksums.columns[i]}$`) });
+  }
+  const withObject = (name: string, bytes: Uint8Array) =>
+    openWritten({ ...compacted, objects: new Map([...compacted.objects, [name, bytes]]) });
+  const bloom = new Uint8Array(compacted.objects.get('bloom-0')!.length);
+  bloom.set(compacted.objects.get('bloom-0')!.subarray(0, 24));
+  await t.rejects(
+    withObject('bloom-0', bloom).then((block) => checkBlock(block, result)),
+    {
+      message: /bloom filter/,
+    },
+  );
+  const data = compacted.objects.get('data.parquet')!.slice();
+  data.fill(0, 300, 310);
+  await t.rejects(
+    withObject('data.parquet', data).then((block) => checkBlock(block, result)),
+    'a page is damaged',
+  );
 });

@@ -134,6 +134,9 @@ class FaultyStore extends LocalStore {
   override async writeFile(key: string, path: string): Promise<void> {
     this.check('writeFile');
     await super.writeFile(key, path);
+    if (this.failing !== 'half' || !key.endsWith('data.parquet')) return;
+    const whole = new Uint8Array(await super.read(key));
+    await super.write(key, whole.subarray(0, whole.length >> 1));
   }
 
   override async copy(from: string, to: string): Promise<void> {
@@ -259,6 +262,12 @@ t.test('a backend that fails', async (t) => {
   t.strictSame((await backend.listFolders(TENANT)).toSorted(), three, 'nothing is left of the new block');
   t.match(await text(), 'tempodb_compaction_errors_total 1');
   t.match(await text(), 'tempodb_compaction_outstanding_blocks{tenant="team"} 3');
+  clock.nowMs += 120_000;
+  backend.failing = 'half';
+  await compactor.pass();
+  t.strictSame(live(), three);
+  t.equal((await polled()).live.size, 3, 'half of a block counts for nothing');
+  t.match(await text(), 'tempodb_compaction_errors_total 2');
   backend.failing = undefined;
   await compactor.pass();
   t.strictSame(live(), three, 'they are left alone for a while');

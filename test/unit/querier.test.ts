@@ -70,6 +70,14 @@ t.test('a block id counts once', (t) => {
     sources.map((s) => (s.kind === 'head' ? `head ${s.blockId}` : `${s.location} ${s.meta.blockId}`)),
     ['local a', 'head b', 'local c', 'backend d'],
   );
+  const isReplaced = (id: string): boolean => id === 'a' || id === 'b';
+  t.same(
+    distinctSources([head('a'), local('a'), head('b'), local('c')], [meta('d')], isReplaced).map(
+      (source) => source.kind === 'block' && source.meta.blockId,
+    ),
+    ['c', 'd'],
+    'what another block stands for is left out',
+  );
   t.end();
 });
 

@@ -2,7 +2,7 @@
 // meanwhile, the bucket errs in every way, and servers end at any of their calls. STORE_SEED=N repeats a
 // program, STORE_PROGRAMS=N runs more of them, STORE_SECONDS=N as many as there is time for.
 import t from 'tap';
-import type { Faults } from '../support/faulty-bucket.ts';
+import { type Faults, NO_FAULTS } from '../support/faulty-bucket.ts';
 import { COMPACTED_RETENTION_MS, TENANTS, World } from '../support/store-world.ts';
 
 t.setTimeout(7_200_000);
@@ -17,7 +17,13 @@ const MINUTE_MS = 60_000;
 function someFaults(world: World): Faults {
   const { chance } = world;
   const rate = (max: number): number => (chance.once(2) ? 0 : chance.below(max));
-  return { errors: rate(80), lostAnswers: rate(60), truncated: rate(60), turnsMax: chance.below(4) };
+  return {
+    errors: rate(80),
+    lostAnswers: rate(60),
+    halves: rate(100),
+    truncated: rate(60),
+    turnsMax: chance.below(4),
+  };
 }
 
 /** Upkeep waits for itself, queries and pushes for nobody. */
@@ -71,7 +77,7 @@ async function step(world: World): Promise<void> {
 }
 
 async function checkAnswers(world: World): Promise<void> {
-  world.faults = { ...world.faults, errors: 0, lostAnswers: 0, truncated: 0 };
+  world.faults = { ...NO_FAULTS, turnsMax: world.faults.turnsMax };
   for (const i of world.seats.keys()) {
     for (const tenant of TENANTS) {
       await world.search(i, tenant, true);
@@ -82,7 +88,7 @@ async function checkAnswers(world: World): Promise<void> {
 
 /** Nothing fails any more: after a while all see the same few blocks, and nothing else is left. */
 async function converge(world: World): Promise<void> {
-  world.faults = { errors: 0, lostAnswers: 0, truncated: 0, turnsMax: 0 };
+  world.faults = NO_FAULTS;
   const { seats } = world;
   for (const { process } of seats) await process.flush(undefined);
   for (let round = 0; round < 8; round++) {

@@ -18,6 +18,7 @@ import { type MergedRows, mergeRows } from './merge-rows.ts';
 import { type PartColumn, PartColumns } from './part-columns.ts';
 import { type CombineResult, combineShared } from './shared-traces.ts';
 import { type PlannedColumn, planColumns, type Structure } from './structure.ts';
+import { digestOfCounts, digestOfRuns } from './value-digest.ts';
 
 export interface CompactRequest {
   /** Of one tenant, format, replication factor and list of dedicated columns; at least one. */
@@ -35,6 +36,16 @@ export interface CompactResult extends CombineResult {
   readonly meta: BlockMeta;
   /** Of the new block. */
   readonly spans: number;
+  /** What the inputs had, for comparing the new block with it. */
+  readonly checksums: Checksums;
+}
+
+/** Checksums of values in the order of the new block, worked out from the inputs. */
+export interface Checksums {
+  /** Names. */
+  readonly columns: readonly string[];
+  /** Of each row group: the spans of its rows, then its columns. */
+  readonly values: Int32Array;
 }
 
 /** Returns when all objects are durable. After an error the block has no meta.json. */
@@ -52,6 +63,7 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
   checkNothingIsLost(inputs, columns);
   const total = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
   let spans = 0;
+  const checksums = new IntList();
   const limits = { rowGroupSpans: options.rowGroupSpans, rowGroupBytes: options.rowGroupWireBytes };
   for await (const rows of mergeRows(inputs, limits, signal)) {
     const combined = await combineShared(rows, {
@@ -63,7 +75,7 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
     });
     for (const key of Object.keys(total) as (keyof CombineResult)[]) total[key] += combined[key];
     objects.rowGroup(rows.ids);
-    spans += await new RowGroupCopy(rows, columns, file, options, signal).write();
+    spans += await new RowGroupCopy(rows, columns, file, options, signal).write(checksums);
   }
   const meta = objects.finish(file.finish(), {
     format: first.format,
@@ -75,7 +87,8 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
     dedicatedColumns: first.dedicatedColumns,
     replicationFactor: first.replicationFactor,
   });
-  return { meta, spans, ...total };
+  const names = columns.map(({ name }) => name);
+  return { meta, spans, checksums: { columns: names, values: checksums.view().slice() }, ...total };
 }
 
 function checkAlike(metas: readonly BlockMeta[]): void {
@@ -142,12 +155,13 @@ class RowGroupCopy {
   }
 
   /** @returns how many spans it has. */
-  async write(): Promise<number> {
+  async write(checksums: IntList): Promise<number> {
     this.file.beginRowGroup(this.runs.pageRows);
+    checksums.push(digestOfCounts(this.rows.spans));
     let spans = 0;
     for (const column of this.columns) {
       this.signal?.throwIfAborted();
-      const values = await this.column(column);
+      const values = await this.column(column, checksums);
       if (column.name === SPAN_ID) spans = values;
     }
     const wanted = this.rows.spans.reduce((sum, count) => sum + count, 0);
@@ -158,10 +172,11 @@ class RowGroupCopy {
   }
 
   /** @returns how many values were written. */
-  private async column(column: PlannedColumn): Promise<number> {
+  private async column(column: PlannedColumn, checksums: IntList): Promise<number> {
     const { leaf, encoding, compressed } = column;
     const parts: PartColumn[] = [];
     for (const part of this.parts) parts.push(await part.column(column));
+    checksums.push(digestOfRuns(parts, this.runs));
     const { entries, definition } = this.levels(column, parts);
     const values = gatherValues(parts, this.runs, leaf, encoding === 'dictionary');
     const written = this.file.column({

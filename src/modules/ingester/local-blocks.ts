@@ -129,13 +129,20 @@ export class LocalBlocks {
     }
   }
 
-  /** Copies the block to the backend, its meta last, and marks it. */
+  /** Copies the block to the backend, its meta last, once its data is there whole, and marks it. */
   async upload({ meta }: LocalBlock): Promise<void> {
     const { store, backend, path, nowMs } = this.options;
     const folder = `${meta.tenantId}/${meta.blockId}`;
     const names = (await store.listObjects(folder)).filter((name) => name !== META_NAME && name !== FLUSHED);
-    for (const name of [...names, META_NAME])
-      await backend.writeFile(`${folder}/${name}`, `${path}/${folder}/${name}`);
+    const copy = (name: string): Promise<void> =>
+      backend.writeFile(`${folder}/${name}`, `${path}/${folder}/${name}`);
+    for (const name of names) await copy(name);
+    const { sizeBytes } = await backend.stat(`${folder}/data.parquet`);
+    if (sizeBytes !== meta.sizeBytes) {
+      const sizes = `${sizeBytes} bytes in place of ${meta.sizeBytes}`;
+      throw new TempoError('block_corrupt', `block ${meta.blockId} has ${sizes} in the backend`);
+    }
+    await copy(META_NAME);
     await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
   }
 
