@@ -45,8 +45,14 @@ async function push(tempo: RunningTempo, from: number, atMs: number): Promise<vo
   if (answer.status !== 200) throw new Error(`push: status ${answer.status}`);
 }
 
-async function checkAll(t: Test, tempo: RunningTempo, from: number, what: string): Promise<void> {
-  const ids = Array.from({ length: TRACES }, (_, i) => hexId(from + i, 16));
+async function checkAll(
+  t: Test,
+  tempo: RunningTempo,
+  from: number,
+  what: string,
+  count = TRACES,
+): Promise<void> {
+  const ids = Array.from({ length: count }, (_, i) => hexId(from + i, 16));
   t.same(await searchIds(tempo, '{ true }'), ids, `${what}: searched`);
   const counts = await Promise.all(ids.map((id) => spansOfTrace(tempo, id)));
   t.same(new Set(counts), new Set([SPANS]), `${what}: whole by id`);
@@ -79,11 +85,46 @@ async function servesFrom(t: Test, server: CloudServer): Promise<void> {
   t.equal(await tempo.stop(), 0);
 }
 
+/** Blocks become one in the bucket, a server that begins then sees that one, and the others are deleted. */
+async function compactsOn(t: Test, server: CloudServer): Promise<void> {
+  const data = t.testdir();
+  const settings = (compaction: string) => ({
+    backend: `${server.yaml.replace('some/where', 'compacted')}    blocklist_poll: 1s\n`,
+    yaml: `${UPLOADED}compactor: { compaction: { ${compaction} } }\n`,
+  });
+  let tempo = await startTempo(data, settings('compaction_cycle: 1h'));
+  t.teardown(() => tempo.kill());
+  const blocks = 3;
+  for (let n = 0; n < blocks; n++) {
+    // every trace lies in two blocks, half of it twice
+    await push(tempo, 1 + (n * TRACES) / 2, Date.now());
+    await flush(tempo);
+  }
+  await until('all blocks are listed', async () => (await metric(tempo, listed)) === blocks);
+  const all = { from: 1, count: (TRACES * (blocks + 1)) / 2 };
+  await checkAll(t, tempo, all.from, 'blocks as they are', all.count);
+  t.equal(await tempo.stop(), 0);
+  tempo = await startTempo(data, settings('compaction_cycle: 100ms, compacted_block_retention: 1ms'));
+  const joined = /^tempodb_compaction_blocks_total\{level="0"\} (\d+)/m;
+  await until('the blocks are joined', async () => (await metric(tempo, joined)) === blocks);
+  const deleted = /^tempodb_retention_deleted_total (\d+)/m;
+  await until('the joined ones are deleted', async () => (await metric(tempo, deleted)) === blocks);
+  t.equal(await metric(tempo, listed), 1);
+  await checkAll(t, tempo, all.from, 'the one block', all.count);
+  t.notMatch(tempo.output(), /level=error/);
+  t.equal(await tempo.stop(), 0);
+  tempo = await startTempo(data, settings('compaction_cycle: 1h'));
+  t.equal(await metric(tempo, listed), 1, 'after a restart');
+  await checkAll(t, tempo, all.from, 'after a restart', all.count);
+  t.equal(await tempo.stop(), 0);
+}
+
 for (const start of [startMinio, startVersitygw, startFakeGcs, startAzurite]) {
   await t.test(start.name, { timeout: 200_000 }, async (t) => {
     const server = await start(path.join(t.testdir(), start.name));
     t.teardown(() => server.stop());
     await t.test('a server on it', (t) => servesFrom(t, server));
+    await t.test('compaction on it', (t) => compactsOn(t, server));
   });
 }
 

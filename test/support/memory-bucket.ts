@@ -44,6 +44,8 @@ export class MemoryBucket implements Bucket {
   hang = false;
   private readonly failing = new Map<Call, { left: number; kind: FailureKind }>();
   private readonly nowMs: () => number;
+  private puts = 0;
+  private sorted: { readonly version: string; readonly keys: readonly string[] } | undefined;
 
   constructor(nowMs: () => number = Date.now) {
     this.nowMs = nowMs;
@@ -57,13 +59,15 @@ export class MemoryBucket implements Bucket {
   list({ prefix, isFlat, after, token, pageLength }: ListRequest): Promise<ListPage> {
     this.called('list');
     const names = new Set<string>();
-    for (const key of this.objects.keys()) {
+    const begin = token ?? after ?? '';
+    for (const key of this.sortedKeys()) {
+      if (names.size > pageLength) break;
       if (!key.startsWith(prefix)) continue;
       const slash = isFlat ? key.indexOf('/', prefix.length) : -1;
-      names.add(slash === -1 ? key : key.slice(0, slash + 1));
+      const name = slash === -1 ? key : key.slice(0, slash + 1);
+      if (name > begin) names.add(name);
     }
-    const begin = token ?? after ?? '';
-    const sorted = [...names].sort().filter((name) => name > begin);
+    const sorted = [...names];
     const page = sorted.slice(0, pageLength);
     return Promise.resolve({
       folders: page.filter((name) => name.endsWith('/')),
@@ -140,7 +144,15 @@ export class MemoryBucket implements Bucket {
     throw new BucketError(failing.kind);
   }
 
+  /** Tests add and delete objects too: their number tells. */
+  private sortedKeys(): readonly string[] {
+    const version = `${this.puts} ${this.objects.size}`;
+    if (this.sorted?.version !== version) this.sorted = { version, keys: [...this.objects.keys()].sort() };
+    return this.sorted.keys;
+  }
+
   private put(key: string, bytes: Uint8Array): void {
+    this.puts++;
     this.objects.set(key, bytes);
     this.modifiedMs.set(key, this.nowMs());
   }

@@ -1,10 +1,12 @@
 // What the backend holds: polling, the blocklist between polls, tenant indexes, retention; and what carries
 // results.
+import { hash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { TempoError } from '../../src/lib/errors.ts';
+import { BucketStore } from '../../src/objectstore/bucket-store.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { firstFound, packedBytes, packFound, unpackFound } from '../../src/store/pack.ts';
@@ -13,6 +15,7 @@ import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
 import { deleteUnfinished, UNFINISHED_MS } from '../../src/store/unfinished.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
+import { MemoryBucket } from '../support/memory-bucket.ts';
 
 const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
 
@@ -220,6 +223,66 @@ t.test('uploads that were never finished count, and go after a day', async (t) =
   await put(aMeta(3));
   await poller.poll();
   t.same([...blocklist.tenant('team').unfinished.keys()], [], 'a meta makes it a block');
+});
+
+t.test('a day of idle polling on 10,000 blocks costs cents', async (t) => {
+  const bucket = new MemoryBucket();
+  const store = new BucketStore({
+    bucket,
+    prefix: 'some/where',
+    retry: { attemptsMax: 1, firstDelayMs: 0, delayMsMax: 0 },
+    hedge: { afterMs: 0, requestsMax: 1 },
+    listConcurrency: 3,
+    isWriter: true,
+    onRetry: () => {},
+    onHedge: () => {},
+  });
+  const blocks = 10_000;
+  for (let n = 0; n < blocks; n++) {
+    const blockId = `${hash('md5', String(n)).slice(0, 8)}-0000-4000-8000-${String(n).padStart(12, '0')}`;
+    const folder = `some/where/team/${blockId}`;
+    for (const name of ['data.parquet', 'bloom-0', 'index'])
+      bucket.objects.set(`${folder}/${name}`, new Uint8Array(1));
+    bucket.objects.set(`${folder}/meta.json`, metaToBytes(aMeta(n, { blockId })));
+  }
+  const { blocklist, clock } = setUp();
+  const nowMs = () => clock.nowMs;
+  const poller = new Poller({
+    store,
+    blocklist,
+    logger: silentLogger,
+    concurrency: 50,
+    tenantConcurrency: 2,
+    nowMs,
+  });
+  const counted = async (work: () => Promise<unknown>) => {
+    const before = { ...bucket.calls };
+    await work();
+    const { list, read, stat, write } = bucket.calls;
+    return {
+      list: list - before.list,
+      get: read + stat - before.read - before.stat,
+      put: write - before.write,
+    };
+  };
+  const poll = () => poller.poll();
+  const first = await counted(poll);
+  t.equal(blocklist.tenant('team').live.size, blocks);
+  t.ok(first.list <= 45, `${first.list} lists`);
+  t.equal(first.get, blocks, 'each meta once');
+  const idle = await counted(async () => {
+    await poll();
+    await deleteUnfinished({ store, blocklist, logger: silentLogger, nowMs });
+  });
+  t.comment(`idle poll: ${idle.list} lists, ${idle.get} reads`);
+  t.ok(idle.list <= 45, `${idle.list} lists`);
+  t.equal(idle.get, 0);
+  t.strictSame(await counted(() => poller.writeIndexes(() => false)), { list: 0, get: 0, put: 2 });
+  t.strictSame(await counted(() => poller.writeIndexes(() => false)), { list: 0, get: 0, put: 0 });
+  const POLLS_A_DAY = 288;
+  const DOLLARS_PER_LIST = 0.005 / 1000;
+  const cents = idle.list * POLLS_A_DAY * DOLLARS_PER_LIST * 100;
+  t.ok(cents < 7, `${cents} cents`);
 });
 
 t.test('an index that cannot be written hides no blocks', async (t) => {
