@@ -144,8 +144,9 @@ t.test('an idle server lists once a poll, however many blocks there are', async 
   const requests = /^tempodb_backend_request_duration_seconds_count\{operation="(?:HEAD)".*\} (\d+)/m;
   const polls = /^tempodb_blocklist_poll_duration_seconds_count (\d+)/m;
   const before = await metric(tempo, polls);
+  const asked = await metric(tempo, requests);
   await until('five polls more', async () => (await metric(tempo, polls)) >= before + 5);
-  t.equal(await metric(tempo, requests), 0, 'no block is asked for by itself');
+  t.equal(await metric(tempo, requests), asked, 'no block is asked for by itself');
 });
 
 t.test('limits that tenants set are kept in a bucket', async (t) => {
