@@ -1,9 +1,9 @@
 // The thread that compacts: blocks of the backend become one in the scratch folder, synced, meta last.
-import * as os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { CompactResult } from '../block/compact/compact.ts';
 import { META_NAME } from '../block/meta.ts';
 import { TempoError } from '../lib/errors.ts';
+import { giveWay } from '../lib/thread-priority.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { PortStore } from '../objectstore/port-store.ts';
 import { SyncedFolder } from '../objectstore/synced-folder.ts';
@@ -20,8 +20,7 @@ const NICENESS = 10;
 
 const port = parentPort;
 if (port === null) throw new Error('compaction-worker runs only as a worker thread');
-// On Linux this is the niceness of the thread alone.
-if (process.platform === 'linux') os.setPriority(NICENESS);
+giveWay(NICENESS);
 
 const { scratchPath, backendPath, bloom } = workerData as CompactionWorkerData;
 

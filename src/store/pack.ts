@@ -11,12 +11,6 @@ const CHUNK_BYTES = 1 << 20;
 const KEPT_BYTES_MIN = 64 << 10;
 const KEPT_SHARE_MIN = 3 / 4;
 
-/** A found trace that came from a scan thread. */
-export interface UnpackedTrace extends AnsweredTrace {
-  /** 16 bytes. */
-  readonly id: Uint8Array;
-}
-
 /** The first `limit` in order. */
 export function firstFound(
   found: readonly FoundTrace[],
@@ -101,16 +95,15 @@ class BodyPacker {
   }
 }
 
-export function unpackFound(packed: PackedTraces): UnpackedTrace[] {
+export function unpackFound(packed: PackedTraces): AnsweredTrace[] {
   const { count, ids, starts, durations, chunks, bodyChunks, bodyStarts, bodyEnds } = packed;
   // All at once, as there may be a hundred thousand.
   const hex = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString('hex');
-  const traces: UnpackedTrace[] = [];
+  const traces: AnsweredTrace[] = [];
   for (let i = 0; i < count; i++) {
-    const id = ids.subarray(16 * i, 16 * i + 16);
     const traceId = withoutZeros(hex.slice(32 * i, 32 * i + 32));
     const body = chunks[bodyChunks[i]!]!.subarray(bodyStarts[i], bodyEnds[i]);
-    traces.push({ id, traceId, startUnixNano: starts[i]!, durationNanos: durations[i]!, body });
+    traces.push({ traceId, startUnixNano: starts[i]!, durationNanos: durations[i]!, body });
   }
   return traces;
 }

@@ -2,14 +2,19 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
 import { collectGarbage, collectLeftovers, collectWhenIdle, noteReleasedBytes } from '../lib/garbage.ts';
+import { giveWay } from '../lib/thread-priority.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { PortStore } from '../objectstore/port-store.ts';
 import { followFlag } from './cancel-flag.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
 
+/** Spans that come in wait for a core several times until they are acknowledged: searches give way. */
+const NICENESS = 5;
+
 const port = parentPort;
 if (port === null) throw new Error('scan-worker runs only as a worker thread');
+giveWay(NICENESS);
 
 const { localBlocksPath, backendPath, cacheBytes, cached } = workerData as ScanWorkerData;
 const remote = backendPath === '' ? new PortStore() : undefined;

@@ -1,9 +1,11 @@
 // Searches while spans come in, against the same searches and the same pushes alone. The corpus is cut in
 // three: what is there before, what is pushed while nothing is asked, and what is pushed while searches run.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Asker } from './asker.ts';
 import { cutCorpus, type Corpus } from './corpus.ts';
 import { type PushOptions, type PushResult, push } from './push.ts';
 import { quantile } from './quantile.ts';
-import { askOnce, type Query, type QueryTarget } from './queries.ts';
+import type { Query, QueryTarget } from './queries.ts';
 import { markdownTable } from './table.ts';
 
 export type LoadPlan = {
@@ -42,38 +44,27 @@ export async function measureUnderLoad(
   await push(before, { ...target, spansPerSec: 0 });
   await settle();
   const calm = await push(calmPart!, { ...target, spansPerSec });
+  const { url, pids, tenant, name: server } = target;
+  const { traceIds, startSec, endSec } = corpus;
+  const { queries, askers } = plan;
+  const asker = new Asker({
+    target: { url, pids, tenant },
+    corpus: { traceIds, startSec, endSec },
+    queries,
+    askers,
+  });
+  await asker.warmUp(); // over spans that have just come in, and then over blocks
   await settle();
-  for (const query of plan.queries) await askOnce(query, target, corpus, 0); // none is the first of its kind
-  const untilMs = performance.now() + seconds * 1000;
-  const alone = await ask(target, corpus, plan, () => performance.now() < untilMs);
-  let isPushing = true;
-  const pushing = push(busyPart!, { ...target, spansPerSec }).finally(() => (isPushing = false));
-  const beside = await ask(target, corpus, plan, () => isPushing);
-  const { name: server } = target;
+  await asker.warmUp();
+  asker.begin();
+  await sleep(seconds * 1000);
+  const alone = await asker.end();
+  asker.begin();
+  const busy = await push(busyPart!, { ...target, spansPerSec });
+  const beside = await asker.end();
+  await asker.close();
   const bad = alone.bad + beside.bad;
-  return { server, calm, busy: await pushing, calmMs: alone.latencies, busyMs: beside.latencies, bad };
-}
-
-/** Asks the queries in turn. */
-async function ask(
-  target: QueryTarget,
-  corpus: Corpus,
-  { queries, askers }: LoadPlan,
-  isOn: () => boolean,
-): Promise<{ readonly latencies: readonly number[]; readonly bad: number }> {
-  const latencies: number[] = [];
-  let bad = 0;
-  let next = 0;
-  const drive = async (): Promise<void> => {
-    while (isOn()) {
-      const run = next++;
-      const { ms, status } = await askOnce(queries[run % queries.length]!, target, corpus, run);
-      latencies.push(ms);
-      if (status !== 200) bad++;
-    }
-  };
-  await Promise.all(Array.from({ length: askers }, drive));
-  return { latencies, bad };
+  return { server, calm, busy, calmMs: alone.latencies, busyMs: beside.latencies, bad };
 }
 
 /** For each server three columns: alone, both together, and what that is in terms of alone. */

@@ -52,7 +52,7 @@ export function readSuite(path: string): Query[] {
 const ID_STRIDE = 7919; // so that runs ask for traces all over the corpus
 const ID_OFFSET = 17;
 
-function urlOf(query: Query, base: string, corpus: Corpus, run: number): string {
+function urlOf(query: Query, base: string, corpus: AskedCorpus, run: number): string {
   const id = corpus.traceIds[(run * ID_STRIDE + ID_OFFSET) % corpus.traceIds.length] ?? '';
   const fill = (text: string): string =>
     text
@@ -93,6 +93,9 @@ async function get(url: string, tenant: string | undefined): Promise<{ status: n
   return { status: response.status, text: await response.text() };
 }
 
+/** What requests name of a corpus. */
+export type AskedCorpus = Pick<Corpus, 'traceIds' | 'startSec' | 'endSec'>;
+
 export type QueryTarget = {
   readonly url: string;
   readonly pids: readonly number[];
@@ -103,7 +106,7 @@ export type QueryTarget = {
 export async function askOnce(
   query: Query,
   { url, tenant }: QueryTarget,
-  corpus: Corpus,
+  corpus: AskedCorpus,
   run: number,
 ): Promise<{ readonly status: number; readonly text: string; readonly ms: number }> {
   const sentMs = performance.now();

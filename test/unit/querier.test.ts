@@ -3,7 +3,7 @@ import t from 'tap';
 import { OuterCache } from '../../src/cache/outer-cache.ts';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
-import type { MetricsQuery } from '../../src/contracts/query.ts';
+import type { AnsweredTrace, MetricsQuery } from '../../src/contracts/query.ts';
 import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import type { MetricsProgress } from '../../src/contracts/query.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
@@ -21,6 +21,7 @@ import {
   planTrace,
 } from '../../src/modules/querier/plan.ts';
 import { ResultBudget } from '../../src/modules/querier/result-budget.ts';
+import { letGo } from '../../src/modules/querier/let-go.ts';
 import { runJobs } from '../../src/modules/querier/run-jobs.ts';
 import { OuterResultCache } from '../../src/modules/querier/outer-result-cache.ts';
 import { decodeSearchResult, encodeSearchResult } from '../../src/modules/querier/result-bytes.ts';
@@ -602,7 +603,7 @@ t.test('of what jobs found only what is of use is held', (t) => {
   t.equal(merge.heldBytes, 4 << 20);
   t.equal(merge.notBeforeUnixNano, 5n);
   add([large('e', 4n)]);
-  t.equal(merge.heldBytes, 2 << 20, 'what is left was copied');
+  t.equal(merge.heldBytes, 2 << 20, 'buffers without a trace are free');
   t.same(
     merge.traces.map(({ traceId, body }) => [traceId, body.buffer.byteLength]),
     [
@@ -610,6 +611,36 @@ t.test('of what jobs found only what is of use is held', (t) => {
       ['c', 1 << 20],
     ],
   );
+  t.end();
+});
+
+t.test('what is left of large buffers is copied in steps, the most wasteful first', (t) => {
+  const MIB = 1 << 20;
+  const inBuffer = (sizeBytes: number, bodies: readonly number[]): AnsweredTrace[] => {
+    const buffer = new Uint8Array(sizeBytes);
+    let at = 0;
+    return bodies.map((length, i) => {
+      const body = buffer.subarray(at, (at += length)).fill(i + 1);
+      return { traceId: `${i}`, startUnixNano: 0n, durationNanos: 0n, body };
+    });
+  };
+  const dense = inBuffer(2 * MIB, [MIB]);
+  const half = inBuffer(8 * MIB, [2 * MIB, MIB]);
+  const sparse = inBuffer(20 * MIB, [MIB, MIB, MIB]);
+  const all = [half[0]!, sparse[0]!, dense[0]!, sparse[1]!, sparse[2]!, half[1]!];
+  const texts = all.map(({ body }) => Buffer.from(body));
+  const first = letGo(all);
+  t.equal(first.heldBytes, 2 * MIB + 8 * MIB + 3 * MIB);
+  t.strictSame(
+    first.traces.map((trace, i) => trace === all[i]),
+    [true, false, true, false, false, true],
+  );
+  const second = letGo(first.traces);
+  t.equal(second.heldBytes, 2 * MIB + 3 * MIB + 3 * MIB);
+  t.ok(second.traces.every(({ body }, i) => texts[i]!.equals(body)));
+  t.equal(letGo(second.traces).traces, second.traces, 'half of a buffer is enough');
+  const huge = letGo(inBuffer(32 * MIB, [6 * MIB]));
+  t.equal(huge.heldBytes, 6 * MIB, 'one that is more than a step is copied at once');
   t.end();
 });
 

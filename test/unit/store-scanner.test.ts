@@ -1,7 +1,8 @@
 // What a scan thread answers, without the thread: a trace whose parts lie in several sources is one, and a
 // source that cannot be read is told while the others are read.
 import { randomBytes } from 'node:crypto';
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import os from 'node:os';
 import t, { type Test } from 'tap';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
@@ -40,6 +41,7 @@ function setUp() {
 const span = (trace: number, id: number, over: Partial<TestSpan> = {}): TestSpan =>
   aSpan({ traceId: hexId(trace, 16), spanId: hexId(id, 8), ...over });
 const idOf = (trace: number): Uint8Array => new Uint8Array(Buffer.from(hexId(trace, 16), 'hex'));
+const textOf = (trace: number): string => hexId(trace, 16).replace(/^0+/, '');
 
 /** Trace 1 in two parts that share a span, trace 2 in the first source only. */
 const ROOT = span(1, 1, { name: 'root' });
@@ -111,13 +113,13 @@ t.test('a trace in several sources is searched as a whole, one in a single sourc
   const whole = (await scanner.run(search(query, [], wholeOf(sources, shared)), signal)) as SearchJobResult;
   const [found] = unpackFound(whole.found);
   t.equal(whole.found.count, 1);
-  t.same([...found!.id], [...idOf(1)]);
+  t.equal(found!.traceId, textOf(1));
   t.match(JSON.parse(Buffer.from(found!.body).toString()), { rootTraceName: 'root', durationMs: Number });
   const inPlace = sources.map((source, i) => ({ ...source, without: shared.without[i]! }));
   const rest = (await scanner.run(search('{ }', inPlace), signal)) as SearchJobResult;
   t.same(
-    unpackFound(rest.found).map(({ id }) => [...id]),
-    [[...idOf(2)]],
+    unpackFound(rest.found).map(({ traceId }) => traceId),
+    [textOf(2)],
   );
 });
 
@@ -218,8 +220,8 @@ t.test('of a head only what was there when shared traces were looked for is sear
   const head = asHead('head', [ROOT, OTHER]);
   const found = (await scanner.run(search('{ }', [{ ...head, traceCount: 1 }]), signal)) as SearchJobResult;
   t.same(
-    unpackFound(found.found).map(({ id }) => [...id]),
-    [[...idOf(1)]],
+    unpackFound(found.found).map(({ traceId }) => traceId),
+    [textOf(1)],
   );
 });
 
@@ -455,6 +457,35 @@ t.test('caches of scan threads give way to answers, and come back', async (t) =>
   await read();
   t.ok((await read()) > during);
 });
+
+t.test('scan threads give way to the main thread', { skip: process.platform !== 'linux' }, async (t) => {
+  const workerData = { localBlocksPath: '', backendPath: '', cacheBytes: 0 };
+  const pool = new ScanPool({
+    batchSizeMax: 1,
+    threads: 2,
+    queueLengthMax: 10,
+    tenantQueueLengthMax: 10,
+    workerData,
+    heapBytesMax: 256 << 20,
+    logger: silentLogger,
+    metrics: new Metrics(),
+  });
+  t.strictSame(nicerThreads(), []);
+  pool.start();
+  t.teardown(() => pool.stop());
+  const job: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part', bytesMax: 0 };
+  await Promise.all([0, 1].map((affinity) => pool.run(job, { tenant: 'one', affinity })));
+  t.strictSame(nicerThreads(), [5, 5]);
+});
+
+/** By how much threads of this process are nicer than this one, those that are. */
+function nicerThreads(): number[] {
+  const stats = readdirSync('/proc/self/task').map((id) =>
+    readFileSync(`/proc/self/task/${id}/stat`, 'latin1'),
+  );
+  const niceness = stats.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
+  return niceness.map((nice) => nice - os.getPriority()).filter((more) => more > 0);
+}
 
 t.test('a scan thread that cannot start is not tried in a loop', async (t) => {
   const metrics = new Metrics();

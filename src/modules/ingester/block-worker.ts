@@ -1,12 +1,12 @@
 // The block writer thread: turns one cut head after another into a block in the ingester's folder, synced,
 // meta last.
-import * as os from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { HeadReader } from '../../block/head/reader.ts';
 import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import { createBlock } from '../../block/vparquet/create.ts';
 import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import { collectWhenIdle, noteReleasedBytes } from '../../lib/garbage.ts';
+import { giveWay } from '../../lib/thread-priority.ts';
 import { SyncedFolder } from '../../objectstore/synced-folder.ts';
 import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';
 
@@ -28,8 +28,7 @@ function write({ blockId, tenant, sab }: WriteJob, odd: OddTraces): BlockMeta {
 
 const port = parentPort;
 if (port === null) throw new Error('block-worker runs only as a worker thread');
-// On Linux this is the niceness of the thread alone.
-if (process.platform === 'linux') os.setPriority(NICENESS);
+giveWay(NICENESS);
 
 port.on('message', ({ id, job }: ToBlockWorker) => {
   let answer: FromBlockWorker;

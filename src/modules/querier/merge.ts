@@ -7,9 +7,10 @@ import type {
   SearchQuery,
 } from '../../contracts/query.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
-import { packedBytes, type UnpackedTrace, unpackFound } from '../../store/pack.ts';
+import { packedBytes, unpackFound } from '../../store/pack.ts';
 import type { QueryInput, SearchJobResult } from '../../store/scan-job.ts';
 import { comparing, isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
+import { letGo } from './let-go.ts';
 import { blockIdOf, type PlannedJob } from './plan.ts';
 import { Settled } from './settled.ts';
 
@@ -20,7 +21,7 @@ const HELD_BYTES_MIN = 1 << 20;
 /** The answer of a search while its jobs finish. */
 export class SearchMerge implements SearchProgress {
   /** The first that were found so far. */
-  traces: readonly UnpackedTrace[] = [];
+  traces: readonly AnsweredTrace[] = [];
   /** More match than these. */
   hasMore = false;
   /** Memory of the bodies. */
@@ -78,12 +79,11 @@ export class SearchMerge implements SearchProgress {
     this.hasMore ||= result.hasMore || (isCut && this.traces.length === limit);
   }
 
-  /** Bodies lie in what their jobs answered: when little of it is of use still, that is copied. */
+  /** Bodies lie in what their jobs answered, of which little may be of use still. */
   private letGo(): void {
     const usedBytes = this.traces.reduce((sum, { body }) => sum + body.length, 0);
     if (this.heldBytes <= HELD_BYTES_MIN || this.heldBytes <= 2 * usedBytes) return;
-    this.traces = this.traces.map((trace) => ({ ...trace, body: trace.body.slice() }));
-    this.heldBytes = usedBytes;
+    ({ traces: this.traces, heldBytes: this.heldBytes } = letGo(this.traces));
   }
 
   /** What older traces cannot be in the answer, once it is known that there are more than it takes. */
@@ -126,11 +126,11 @@ export class SearchMerge implements SearchProgress {
  * they were not combined. `areApart`: each trace is in one part only.
  */
 export function mergeFirst(
-  parts: readonly (readonly UnpackedTrace[])[],
+  parts: readonly (readonly AnsweredTrace[])[],
   limit: number,
   order: TraceOrder = NEWEST_FIRST,
   areApart = false,
-): readonly UnpackedTrace[] {
+): readonly AnsweredTrace[] {
   const compare = comparing(order);
   const merged = parts.reduce((a, b) => mergeTwo(a, b, limit, compare, areApart), []);
   return merged.length > limit ? merged.slice(0, limit) : merged;
@@ -138,15 +138,15 @@ export function mergeFirst(
 
 /** @param areApart each trace is in one of them only: then nothing has to be looked up. */
 function mergeTwo(
-  a: readonly UnpackedTrace[],
-  b: readonly UnpackedTrace[],
+  a: readonly AnsweredTrace[],
+  b: readonly AnsweredTrace[],
   limit: number,
-  compare: (a: UnpackedTrace, b: UnpackedTrace) => number,
+  compare: (a: AnsweredTrace, b: AnsweredTrace) => number,
   areApart: boolean,
-): readonly UnpackedTrace[] {
+): readonly AnsweredTrace[] {
   if (a.length === 0) return b;
   if (b.length === 0 || (a.length >= limit && compare(a.at(-1)!, b[0]!) < 0)) return a;
-  const merged: UnpackedTrace[] = [];
+  const merged: AnsweredTrace[] = [];
   const ids = areApart ? undefined : new Set<string>();
   for (let i = 0, j = 0; merged.length < limit && (i < a.length || j < b.length); ) {
     const isOfA = j === b.length || (i < a.length && compare(a[i]!, b[j]!) <= 0);

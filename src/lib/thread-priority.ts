@@ -1,0 +1,13 @@
+// Threads that give way to others of the process.
+import os from 'node:os';
+
+const NICENESS_MAX = 19;
+
+/**
+ * Makes this thread nicer than the process was started. On Linux niceness is that of the thread alone;
+ * elsewhere it would be that of the process, and nothing is done.
+ */
+export function giveWay(niceness: number): void {
+  if (process.platform !== 'linux') return;
+  os.setPriority(Math.min(NICENESS_MAX, os.getPriority() + niceness));
+}
