@@ -105,6 +105,7 @@ class Visitor {
   metrics(stage: MetricsStage, { stages, second }: Query): void {
     this.hasGroup = true;
     if (stages.some(({ kind }) => kind === 'select')) this.headings.add('Stages behind select');
+    if (stages.some(({ kind }) => kind === 'pipeline')) this.headings.add('Pipelines in parentheses');
     if (this.hasIntrinsicExpression) this.headings.add('Intrinsics in expressions');
     if (stage.kind === 'compare') {
       this.headings.add('Counts of compare()');
