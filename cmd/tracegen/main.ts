@@ -25,6 +25,7 @@ class PlainError extends Error {}
 const READ_BACK_LIMIT_MS = 10_000;
 const READ_BACK_PAUSE_MS = 100;
 const HTTP_OK = 200;
+const QUERY_HINT = 'the traces were sent; -query-url says where that server is read';
 
 function durationArgument(text: string): number {
   try {
@@ -131,14 +132,16 @@ async function readBack(options: Options, trace: GeneratedTrace): Promise<string
     try {
       response = await fetch(url, { headers });
     } catch (err) {
-      throw new PlainError(`cannot reach the query API at ${options.queryUrl}: ${reasonOf(err)}`);
+      throw new PlainError(
+        `cannot reach the query API at ${options.queryUrl}: ${reasonOf(err)} (${QUERY_HINT})`,
+      );
     }
     const found = response.status === HTTP_OK ? spansIn(await response.json()) : 0;
     if (found === trace.spans) return url;
     answer = `status ${response.status}, ${found} of ${trace.spans} spans`;
     await sleep(READ_BACK_PAUSE_MS);
   } while (performance.now() < endsAtMs);
-  throw new PlainError(`${url} did not give the trace back: ${answer}`);
+  throw new PlainError(`${url} did not give the trace back: ${answer} (${QUERY_HINT})`);
 }
 
 async function main(): Promise<void> {

@@ -27,6 +27,7 @@ import { headersOf, receiverTlsSettings } from './transport-config.ts';
 import type { OtlpHttpConfig } from './config.ts';
 import { encodeExportResponse, exportResponseJson } from './otlp-response.ts';
 import type { BoundAddress, Receiver, TraceConsumer } from './receiver.ts';
+import { refuseGrpc } from './wrong-port.ts';
 
 export type OtlpHttpOptions = Pick<
   OtlpHttpConfig,
@@ -94,6 +95,7 @@ export class OtlpHttpReceiver implements Receiver {
     };
     this.app = fastify(options);
     this.#sockets = new OpenSockets(this.app.server);
+    refuseGrpc(this.app.server, logger);
     this.#transport();
     this.#routes();
   }

@@ -56,6 +56,7 @@ const EARLY_PINGS_MAX = 2;
 const QUIET_BYTES = 128;
 /** SETTINGS frames of a peer: one is usual. */
 const SETTINGS_MAX = 100;
+const WARNING_PAUSE_MS = 60_000;
 const TOO_MANY_PINGS = Buffer.from('too_many_pings');
 /** Sessions of one age do not all end at once. */
 const AGE_SPREAD = 0.1;
@@ -77,12 +78,24 @@ export class Http2Sessions {
   readonly #options: SessionOptions;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets: OpenSockets;
+  #nextWarningMs = 0;
 
   constructor(server: Http2Server | Http2SecureServer, options: SessionOptions) {
     this.#options = options;
     this.#sockets = new OpenSockets(server, LINGER_MS);
     server.on('session', (session: ServerHttp2Session) => this.#admit(session));
-    server.on('sessionError', (err: Error) => options.logger.debug('http2 session failed', { err }));
+    server.on('sessionError', (err: Error) => this.#tell(err));
+  }
+
+  /** Another protocol is a mistake of the operator's, and is told; all else is what peers do. */
+  #tell(err: Error): void {
+    const { logger } = this.#options;
+    if (!err.message.includes('bad client magic')) return logger.debug('http2 session failed', { err });
+    if (performance.now() < this.#nextWarningMs) return;
+    this.#nextWarningMs = performance.now() + WARNING_PAUSE_MS;
+    logger.warn('a client does not speak HTTP/2 on a port of gRPC', {
+      hint: 'OTLP over HTTP has a port of its own (4318 by default)',
+    });
   }
 
   /** Tells peers to go away once their open streams are done. */

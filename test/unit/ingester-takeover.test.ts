@@ -232,6 +232,7 @@ t.test('empty folders are removed', async (t) => {
   for (const file of ['0000000001', '0000000002']) fs.truncateSync(`${harness.wal}/${WHOLE}/${file}`);
   await harness.takeOver();
   t.strictSame(fs.readdirSync(harness.wal), []);
+  t.match(harness.lines.join(''), `holds nothing to read and is removed" folder=${WHOLE} tenant=`);
   t.equal(await harness.errors('two'), 0);
 });
 

@@ -1,6 +1,7 @@
 // Receivers below their protocol, configured as the Collector's: TLS, requests of pages, headers, keep-alive.
 import http2 from 'node:http2';
 import https from 'node:https';
+import { connect } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { rootBlock } from '../../src/app/config.ts';
@@ -8,7 +9,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { OtlpGrpcReceiver } from '../../src/receivers/otlp-grpc.ts';
 import { OtlpHttpReceiver } from '../../src/receivers/otlp-http.ts';
 import type { TraceConsumer } from '../../src/receivers/receiver.ts';
-import { silentLogger } from '../../src/telemetry/log.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { AUTHORITY, certFile, identity } from '../support/certs.ts';
 import { aTrace, encodeTraces } from '../support/otlp.ts';
 
@@ -24,12 +25,12 @@ function protocolsOf(yaml: string) {
 }
 
 /** Starts the receiver that the YAML configures. */
-async function start(t: Test, yaml: string): Promise<number> {
+async function start(t: Test, yaml: string, logger = silentLogger): Promise<number> {
   const { overGrpc, overHttp } = protocolsOf(yaml);
   const receiver =
     overGrpc === undefined
-      ? new OtlpHttpReceiver({ ...overHttp!, endpoint: '127.0.0.1:0' }, consumer, silentLogger)
-      : new OtlpGrpcReceiver({ ...overGrpc, endpoint: '127.0.0.1:0' }, consumer, silentLogger);
+      ? new OtlpHttpReceiver({ ...overHttp!, endpoint: '127.0.0.1:0' }, consumer, logger)
+      : new OtlpGrpcReceiver({ ...overGrpc, endpoint: '127.0.0.1:0' }, consumer, logger);
   const { port } = await receiver.start();
   t.teardown(() => receiver.stop(0));
   return port;
@@ -174,4 +175,38 @@ t.test('keep-alive of gRPC connections', async (t) => {
     for (let i = 0; i < 8; i++) flood.ping(() => {});
   });
   t.same(await refused, [http2.constants.NGHTTP2_ENHANCE_YOUR_CALM, 'too_many_pings']);
+});
+
+t.test('the other protocol is told where it is', async (t) => {
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'warn', format: 'logfmt', write: (line) => lines.push(line) });
+  /** What comes back before the connection is closed. */
+  const answerTo = (port: number, sent: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      const socket = connect(port, '127.0.0.1', () => socket.write(sent));
+      socket.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject);
+      socket.on('close', () => resolve(Buffer.concat(chunks).toString('latin1')));
+    });
+  const http = await start(t, '{ http: {} }', logger);
+  const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+  for (let i = 0; i < 2; i++) {
+    t.match(
+      await answerTo(http, preface),
+      /\x07.*OTLP over gRPC has a port of its own \(4317 by default\)$/s,
+    );
+  }
+  t.match(await answerTo(http, 'NONSENSE\r\n\r\n'), /^HTTP\/1\.1 400 /);
+  const session = http2.connect(`http://127.0.0.1:${http}`);
+  const [code, said] = await new Promise<[number, string]>((resolve) => {
+    session.on('error', () => {});
+    session.on('goaway', (code, _last, data) => resolve([code, String(data)]));
+  });
+  t.equal(code, http2.constants.NGHTTP2_HTTP_1_1_REQUIRED, 'as a client sees it');
+  t.match(said, 'this port takes OTLP over HTTP');
+  const overGrpc = await start(t, '{ grpc: {} }', logger);
+  for (let i = 0; i < 2; i++) await answerTo(overGrpc, 'POST /v1/traces HTTP/1.1\r\nhost: x\r\n\r\n');
+  t.equal(lines.length, 2, 'each is said once in a while');
+  t.match(lines[0], /msg="a client of gRPC came to the port of OTLP over HTTP" client=/);
+  t.match(lines[1], /msg="a client does not speak HTTP\/2 on a port of gRPC" hint=/);
 });

@@ -87,7 +87,7 @@ export class WalFolders {
   }
 
   private async folder(name: WalName): Promise<void> {
-    const { store } = this.options;
+    const { logger, store } = this.options;
     const { folder, tenant } = name;
     const before = await this.takenOver(name);
     if (before === undefined) return;
@@ -95,7 +95,9 @@ export class WalFolders {
     const files = await this.files(folder, damaged);
     if (damaged.length > 0) this.leave(tenant, { folder, files: damaged }, 'damaged, was read in part');
     if (files.length === 0) {
-      if (damaged.length === 0) await store.deleteFolder(folder);
+      if (damaged.length > 0) return;
+      await store.deleteFolder(folder);
+      logger.info('wal folder of tempo holds nothing to read and is removed', { folder, tenant });
       return;
     }
     const report = await this.import(name, files);
