@@ -356,7 +356,6 @@ t.test('formats of the log', async (t) => {
   const cases: readonly Case[] = [
     { name: 'the first one is read', format: 1, want: 'no error' },
     { name: 'the second one is read', format: 2, want: 'no error' },
-    { name: 'a later one is refused', format: 1, change: (image) => (image[8] = 3), want: refused },
     {
       name: 'a later one with its checksum is refused',
       format: 2,
@@ -393,12 +392,12 @@ t.test('formats of the log', async (t) => {
       },
       want: refused,
     },
-    {
-      name: 'damage to the format hides no frames',
-      format: 1,
-      change: (image) => (image[8] = 2),
+    ...[0, 2, 3, 129].map((byte) => ({
+      name: `damage to the format hides no frames: ${byte}`,
+      format: 1 as const,
+      change: (image: Buffer) => (image[8] = byte),
       want: 'no error',
-    },
+    })),
     {
       name: 'damage to the name hides no frames',
       format: 2,

@@ -18,9 +18,9 @@ import type { FrameHeader } from './frame.ts';
 const MAGIC = Buffer.from('TEMPOLOG');
 export const SEGMENT_HEAD_BYTES = 16;
 /**
- * The head is `TEMPOLOG`, the format (u8), three bytes of flags, and in format 2 the CRC-32 of these twelve
- * bytes, so that damage to the head is not taken for another format. Which format is written is a setting,
- * by default one that the version before can read.
+ * The head is `TEMPOLOG`, the format (u8), three bytes of flags, and in all formats but 1 the CRC-32 of these
+ * twelve bytes, so that damage to the head is not taken for another format. Which format is written is a
+ * setting, by default one that the version before can read.
  */
 export const LOG_FORMATS = [1, 2] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
@@ -194,12 +194,12 @@ class SegmentReader {
       return;
     }
     const format = head.readUInt8(MAGIC.length);
-    if (!isLogFormat(format)) throw this.notKnown(`has format ${format}`);
     if (format === 1) return;
     if (head.readUInt32LE(CHECKED_BYTES) !== crc32(head.subarray(0, CHECKED_BYTES))) {
       this.corrupt.push({ offset: 0, bytes: SEGMENT_HEAD_BYTES });
       return;
     }
+    if (!isLogFormat(format)) throw this.notKnown(`has format ${format}`);
     const flags = head.readUIntLE(MAGIC.length + 1, CHECKED_BYTES - MAGIC.length - 1);
     if (flags !== 0) throw this.notKnown(`has flags ${flags}`);
   }
