@@ -1,6 +1,7 @@
 // Decodes the spans of OTLP requests into the vectors of a head. A span counts only when all of its bytes
 // are read: until then what it brought can be taken back. What is malformed is counted, and the rest goes
 // on.
+import { SPAN_ID_BYTES, TRACE_ID_BYTES } from '../../model/ids.ts';
 import { Tag } from '../../model/otlp/encode.ts';
 import type { Arena } from './arena.ts';
 import type { Arrivals } from './arrivals.ts';
@@ -17,8 +18,6 @@ import { WireReader, word32 } from './wire.ts';
 
 export type HeadVecWriters = Record<HeadVecName, VecWriter>;
 
-const TRACE_ID_BYTES = 16;
-const SPAN_ID_BYTES = 8;
 const EMPTY = new Uint8Array(0);
 
 export class SpanDecoder {

@@ -3,12 +3,12 @@
 // span.
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import { IntList } from '../../lib/int-list.ts';
+import { SPAN_ID_BYTES } from '../ids.ts';
 import { bytesField, closeField, openField, Tag } from './encode.ts';
 import { WireCursor } from './wire.ts';
 
 const KIND_SERVER = 2;
 const KIND_CLIENT = 3;
-const ID_BYTES = 8;
 const NANOS_BYTES = 8;
 /** Fields that lead to a span: of TracesData, ResourceSpans, ScopeSpans. */
 const PATH = [Tag.tracesData.resourceSpans, Tag.resourceSpans.scopeSpans, Tag.scopeSpans.spans] as const;
@@ -92,7 +92,7 @@ class SpanReader extends SpanWalker {
     const last = this.valueEnd(end);
     const at = this.pos;
     this.pos = last;
-    return last - at === ID_BYTES ? at : -1;
+    return last - at === SPAN_ID_BYTES ? at : -1;
   }
 
   protected other(): void {}
@@ -170,7 +170,7 @@ class Renamer extends SpanWalker {
     let next = 1n;
     for (const server of servers) {
       while (used.has(next)) next++;
-      const id = new Uint8Array(ID_BYTES);
+      const id = new Uint8Array(SPAN_ID_BYTES);
       new DataView(id.buffer).setBigUint64(0, next++);
       this.ids.set(server, id);
       this.servers.add(spans.word(spans.idAt.items[server]!), server);
@@ -204,7 +204,7 @@ class Renamer extends SpanWalker {
     const mark = openField(this.out, Tag.scopeSpans.spans);
     let hasParent = false;
     const writeParent = (): void => {
-      if (!hasParent) bytesField(this.out, Tag.span.parentSpanId, parent, 0, ID_BYTES);
+      if (!hasParent) bytesField(this.out, Tag.span.parentSpanId, parent, 0, SPAN_ID_BYTES);
       hasParent = true;
     };
     while (this.pos < end) {
@@ -213,7 +213,7 @@ class Renamer extends SpanWalker {
       this.skip(tag & 7, end);
       if (tag >= Tag.span.parentSpanId) writeParent();
       if (tag === Tag.span.parentSpanId) continue;
-      if (tag === Tag.span.spanId && id !== undefined) bytesField(this.out, tag, id, 0, ID_BYTES);
+      if (tag === Tag.span.spanId && id !== undefined) bytesField(this.out, tag, id, 0, SPAN_ID_BYTES);
       else this.out.raw(this.bytes.subarray(fieldStart, this.pos));
     }
     writeParent();
@@ -222,7 +222,7 @@ class Renamer extends SpanWalker {
 
   private oldId(span: number): Uint8Array {
     const at = this.spans.idAt.items[span]!;
-    return this.bytes.subarray(at, at + ID_BYTES);
+    return this.bytes.subarray(at, at + SPAN_ID_BYTES);
   }
 
   /** Of a child of a server that has another id now. */
