@@ -10,7 +10,7 @@ import { featuresNotYet } from './check-features.ts';
 import { checkListeners } from './check-listeners.ts';
 import { riskySettings } from './check-risks.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
-import { targetMissing, targetProblem } from './graph.ts';
+import { targetMissing, targetProblem, targetsOf } from './graph.ts';
 
 export interface Findings {
   readonly problems: readonly Problem[];
@@ -29,6 +29,7 @@ export function checkConfig(config: TempoConfig): Findings {
   const miss = (path: string, text: string): void => void missing.push({ at: '', path, text });
   const warn = (path: string, text: string): void => void warnings.push({ at: '', path, text });
   checkTarget(config, fail, miss);
+  checkJobs(config, fail, warn);
   checkStorage(config, fail, miss, warn);
   checkDedicatedColumns(config, fail, warn);
   checkFrontend(config, fail);
@@ -46,6 +47,42 @@ function checkTarget({ target }: TempoConfig, fail: Report, miss: Report): void 
   if (unknown !== undefined) fail('target', unknown);
   const notYet = targetMissing(target);
   if (notYet !== undefined) miss('target', notYet);
+}
+
+function checkJobs(config: TempoConfig, fail: Report, warn: Report): void {
+  const targets = targetsOf(config.target);
+  const { backendScheduler: scheduler, backendWorker: worker } = config;
+  const isScheduler = targets.includes('backend-scheduler');
+  const isWorker = targets.includes('backend-worker');
+  if (isWorker && !isScheduler && worker.backendSchedulerAddr === '') {
+    fail(
+      'backend_worker.backend_scheduler_addr',
+      'is needed by a backend-worker: host:port of the scheduler',
+    );
+  }
+  const { minInputBlocks: least, maxInputBlocks: most } = scheduler.provider.compaction;
+  const path = 'backend_scheduler.provider.compaction';
+  if (isScheduler && least < 2) fail(`${path}.min_input_blocks`, `is ${least}, must be at least 2`);
+  if (isScheduler && most < least) fail(`${path}.max_input_blocks`, `is ${most}, less than min_input_blocks`);
+  const positive: readonly (readonly [string, number])[] = [
+    ['work.prune_age', scheduler.work.pruneAgeMs],
+    ['maintenance_interval', scheduler.maintenanceIntervalMs],
+    ['backend_flush_interval', scheduler.backendFlushIntervalMs],
+    ['job_timeout', scheduler.jobTimeoutMs],
+    ['provider.retention.interval', scheduler.provider.retention.intervalMs],
+  ];
+  for (const [key, value] of isScheduler ? positive : []) {
+    if (value <= 0) fail(`backend_scheduler.${key}`, 'must be more than 0');
+  }
+  if (isWorker && worker.aliveIntervalMs <= 0) fail('backend_worker.alive_interval', 'must be more than 0');
+  const isSharded = worker.ring.kvstore.store !== '' && worker.ring.kvstore.store !== 'inmemory';
+  if (isWorker && isSharded) {
+    warn('backend_worker.ring.kvstore', 'has no effect yet: each worker writes the index of every tenant');
+  }
+  const compacts = targets.some((each) => each === 'all' || each === 'compactor');
+  if (compacts && isWorker && !config.compactor.disabled) {
+    warn('target', 'has a compactor and a backend-worker: blocks may be compacted twice');
+  }
 }
 
 function checkLimits({ overrides }: TempoConfig, fail: Report): void {

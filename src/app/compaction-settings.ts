@@ -8,23 +8,39 @@ import { rootBlock, type TempoConfig } from './config.ts';
 const DEFAULTS = rootBlock.shape.compactor.shape.compaction.shape;
 
 type Compaction = TempoConfig['compactor']['compaction'];
+type NumberKey = { [K in keyof Compaction]: Compaction[K] extends number ? K : never }[keyof Compaction];
 
-/** A value of the backend_worker counts where the compactor has its default. */
-function either(config: TempoConfig, key: keyof Compaction, byDefault: number): number {
-  const ofCompactor = config.compactor.compaction[key];
-  return ofCompactor === byDefault ? config.backendWorker.compaction[key] : ofCompactor;
+/** Who compacts or chooses: its own block counts most, the others where it has the default. */
+type Role = 'compactor' | 'backend-worker' | 'backend-scheduler';
+
+function blocksOf({ compactor, backendWorker, backendScheduler }: TempoConfig, role: Role): Compaction[] {
+  const [ofCompactor, ofWorker] = [compactor.compaction, backendWorker.compaction];
+  if (role === 'compactor') return [ofCompactor, ofWorker];
+  const ofScheduler = backendScheduler.provider.compaction.compaction;
+  return role === 'backend-worker' ? [ofWorker, ofCompactor] : [ofScheduler, ofWorker, ofCompactor];
 }
 
-/** @returns undefined = `compactor.disabled`: nothing is deleted. */
-export function blockRetention(config: TempoConfig, overrides: Overrides): RetentionTimes | undefined {
-  if (config.compactor.disabled) return undefined;
-  const blockMs = either(config, 'blockRetentionMs', DEFAULTS.block_retention.default);
+/** The value of the first block that does not have the default. */
+function valueOf(config: TempoConfig, role: Role, key: NumberKey, byDefault: number): number {
+  const values = blocksOf(config, role).map((each) => each[key]);
+  return values.find((value) => value !== byDefault) ?? byDefault;
+}
+
+/** @returns undefined = `compactor.disabled`: the compactor deletes nothing. */
+export function blockRetention(
+  config: TempoConfig,
+  overrides: Overrides,
+  role: 'compactor' | 'backend-worker' = 'compactor',
+): RetentionTimes | undefined {
+  if (role === 'compactor' && config.compactor.disabled) return undefined;
+  const blockMs = valueOf(config, role, 'blockRetentionMs', DEFAULTS.block_retention.default);
+  const { default: compactedMs } = DEFAULTS.compacted_block_retention;
   return {
     blockMsOf: (tenant) => {
       const own = overrides.of(tenant).compaction.blockRetentionMs;
       return own > 0 ? own : blockMs;
     },
-    compactedMs: either(config, 'compactedBlockRetentionMs', DEFAULTS.compacted_block_retention.default),
+    compactedMs: valueOf(config, role, 'compactedBlockRetentionMs', compactedMs),
   };
 }
 
@@ -39,19 +55,36 @@ export interface CompactionSettings {
 }
 
 export function compactionSettings(config: TempoConfig, overrides: Overrides): CompactionSettings {
-  const windowMs = either(config, 'compactionWindowMs', DEFAULTS.compaction_window.default);
+  const role = 'compactor';
+  return {
+    cycleMs: valueOf(config, role, 'compactionCycleMs', DEFAULTS.compaction_cycle.default),
+    tenantTimeMsMax: valueOf(config, role, 'maxTimePerTenantMs', DEFAULTS.max_time_per_tenant.default),
+    limitsOf: limitsOf(config, overrides, role),
+  };
+}
+
+/** What the scheduler chooses by. */
+export function schedulerLimits(config: TempoConfig, overrides: Overrides): CompactionSettings['limitsOf'] {
+  const { compaction } = config.backendScheduler.provider;
+  const limits = limitsOf(config, overrides, 'backend-scheduler');
+  return (tenant) => {
+    const ofTenant = limits(tenant);
+    if (ofTenant === undefined) return undefined;
+    const { minInputBlocks, maxInputBlocks, maxCompactionLevel: levelMax } = compaction;
+    return { ...ofTenant, inputsMin: minInputBlocks, inputsMax: maxInputBlocks, levelMax };
+  };
+}
+
+function limitsOf(config: TempoConfig, overrides: Overrides, role: Role): CompactionSettings['limitsOf'] {
+  const windowMs = valueOf(config, role, 'compactionWindowMs', DEFAULTS.compaction_window.default);
   const limits = {
-    objectsMax: either(config, 'maxCompactionObjects', DEFAULTS.max_compaction_objects.default),
-    blockBytesMax: either(config, 'maxBlockBytes', DEFAULTS.max_block_bytes.default),
+    objectsMax: valueOf(config, role, 'maxCompactionObjects', DEFAULTS.max_compaction_objects.default),
+    blockBytesMax: valueOf(config, role, 'maxBlockBytes', DEFAULTS.max_block_bytes.default),
     formats: FORMATS,
   };
-  return {
-    cycleMs: either(config, 'compactionCycleMs', DEFAULTS.compaction_cycle.default),
-    tenantTimeMsMax: either(config, 'maxTimePerTenantMs', DEFAULTS.max_time_per_tenant.default),
-    limitsOf: (tenant) => {
-      const { compactionDisabled, compactionWindowMs: own } = overrides.of(tenant).compaction;
-      if (compactionDisabled) return undefined;
-      return { ...limits, windowMs: Math.max(1000, own > 0 ? own : windowMs) };
-    },
+  return (tenant) => {
+    const { compactionDisabled, compactionWindowMs: own } = overrides.of(tenant).compaction;
+    if (compactionDisabled) return undefined;
+    return { ...limits, windowMs: Math.max(1000, own > 0 ? own : windowMs) };
   };
 }

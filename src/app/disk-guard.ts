@@ -96,6 +96,7 @@ export class DiskGuard {
 
   /** False when so much more would leave less than what is kept free. */
   hasRoom(sizeBytes: number): boolean {
+    for (const disk of this.#disks) if (disk.minFreeBytes === Infinity) this.#lookAt(disk);
     return this.#disks.every((disk) => disk.freeBytes - sizeBytes >= disk.minFreeBytes);
   }
 

@@ -12,12 +12,17 @@ const NEEDS = {
   'query-frontend': ['querier'],
   distributor: ['ingester'],
   compactor: ['store'],
+  'backend-scheduler': ['store'],
+  'backend-worker': ['store'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
 export type ModuleName = keyof typeof NEEDS;
 
 const TARGETS: Readonly<Record<string, readonly ModuleName[]>> = {
   all: ['query-frontend', 'distributor', 'compactor'],
+  compactor: ['compactor'],
+  'backend-scheduler': ['backend-scheduler'],
+  'backend-worker': ['backend-worker'],
 };
 
 /** Targets of Tempo that this build does not have yet. */
@@ -28,31 +33,35 @@ const TARGETS_NOT_YET: readonly string[] = [
   'ingester',
   'querier',
   'query-frontend',
-  'compactor',
   'metrics-generator',
   'metrics-generator-no-local-blocks',
   'block-builder',
   'live-store',
-  'backend-scheduler',
-  'backend-worker',
 ];
+
+/** A target may be a list with commas. */
+export function targetsOf(target: string): readonly string[] {
+  return target.split(',').map((each) => each.trim());
+}
 
 /** Why a target of Tempo cannot be started; undefined = it can, or it is none. */
 export function targetMissing(target: string): string | undefined {
-  if (!TARGETS_NOT_YET.includes(target)) return undefined;
-  return `target "${target}" is not available in this build yet, use all`;
+  const missing = targetsOf(target).find((each) => TARGETS_NOT_YET.includes(each));
+  if (missing === undefined) return undefined;
+  return `target "${missing}" is not available in this build yet, use ${Object.keys(TARGETS).join(', ')}`;
 }
 
 /** undefined = Tempo has the target. */
 export function targetProblem(target: string): string | undefined {
-  if (Object.hasOwn(TARGETS, target) || TARGETS_NOT_YET.includes(target)) return undefined;
   const known = [...Object.keys(TARGETS), ...TARGETS_NOT_YET];
-  const near = nearest(target, known);
+  const unknown = targetsOf(target).find((each) => !known.includes(each));
+  if (unknown === undefined) return undefined;
+  const near = nearest(unknown, known);
   const proposal = near === undefined ? '' : `, did you mean ${near}?`;
-  return `unknown target "${target}"${proposal}; known: ${known.join(', ')}`;
+  return `unknown target "${unknown}"${proposal}; known: ${known.join(', ')}`;
 }
 
-/** The modules of a target, each after what it needs. */
+/** The modules of a target, each after what it needs; none twice. */
 export function startOrder(target: string): readonly ModuleName[] {
   const order: ModuleName[] = [];
   const visit = (name: ModuleName): void => {
@@ -60,6 +69,6 @@ export function startOrder(target: string): readonly ModuleName[] {
     NEEDS[name].forEach(visit);
     order.push(name);
   };
-  for (const name of TARGETS[target] ?? []) visit(name);
+  for (const each of targetsOf(target)) for (const name of TARGETS[each] ?? []) visit(name);
   return order;
 }

@@ -22,7 +22,15 @@ interface Shard {
   readonly tokens: readonly number[];
 }
 
-export function registerRingPages(app: FastifyInstance, config: TempoConfig, now = () => new Date()): void {
+/** @param hasRings false = no module of this process is in a ring. */
+export function registerRingPages(
+  app: FastifyInstance,
+  config: TempoConfig,
+  hasRings = true,
+  now = () => new Date(),
+): void {
+  app.all('/memberlist', (_request, reply) => reply.type(TEXT).send("This instance doesn't use memberlist."));
+  if (!hasRings) return;
   const registered = seconds(now());
   const { lifecycler } = config.ingester;
   const self = (): Shard => ({
@@ -39,7 +47,6 @@ export function registerRingPages(app: FastifyInstance, config: TempoConfig, now
   ringPage(app, '/ingester/ring', () => [self()], now);
   ringPage(app, '/metrics-generator/ring', () => [], now);
   ringPage(app, '/live-store/ring', () => [], now);
-  app.all('/memberlist', (_request, reply) => reply.type(TEXT).send("This instance doesn't use memberlist."));
 }
 
 /** JSON, or HTML for who asks for it, which browsers do. */

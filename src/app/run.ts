@@ -5,7 +5,8 @@ import { flagsOf, type FlagSpec } from '../config/flags.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { App, type ServiceState } from './app.ts';
 import { parseCommandLine, UsageError, usageText } from './command-line.ts';
-import { rootBlock } from './config.ts';
+import { rootBlock, type TempoConfig } from './config.ts';
+import { targetsOf } from './graph.ts';
 import { IGNORED_FLAGS } from './ignored-flags.ts';
 import { welcomeText } from './no-arguments.ts';
 import { isOn, startupConfig, type GivenFlags, type StartupConfig } from './startup-config.ts';
@@ -16,7 +17,7 @@ const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
-/** After a signal the process ends within this time. */
+/** After a signal the process ends within this time, and what a worker may take to finish its job. */
 const STOP_MS_MAX = 5000;
 
 /** What of the process the program touches; given by the entry point, so that tests can give another. */
@@ -106,7 +107,7 @@ async function serve(host: Host, loaded: StartupConfig, env: Host['env'] | undef
   };
   if (missing.length > 0) return cannotRun(missing.map(({ path, text }) => `${text} (${path})`).join('; '));
   const app = new App(logger);
-  const { stop, stopped } = stopper(host, app, config.shutdownDelayMs, logger);
+  const { stop, stopped } = stopper(host, app, config, logger);
   host.onSignal(stop);
   try {
     logger.info('Starting Tempo', { version: VERSION, target: config.target, node: process.version });
@@ -130,16 +131,22 @@ interface Stopper {
   readonly stopped: Promise<number>;
 }
 
-function stopper(host: Host, app: App, delayMs: number, logger: Logger): Stopper {
+function stopper(host: Host, app: App, config: TempoConfig, logger: Logger): Stopper {
+  const { shutdownDelayMs: delayMs, backendWorker, target } = config;
+  const isWorker = targetsOf(target).includes('backend-worker');
+  const finishMs = isWorker ? backendWorker.finishOnShutdownTimeoutMs : 0;
   const { promise: stopped, resolve } = Promise.withResolvers<number>();
   let calls = 0;
   const stop = (cause: string): void => {
     if (++calls > 1) return host.exit(EXIT_FAILED);
     logger.info('stopping', { cause });
-    const late = setTimeout(() => {
-      logger.error('modules did not stop in time', { limit_ms: STOP_MS_MAX });
-      host.exit(EXIT_FAILED);
-    }, delayMs + STOP_MS_MAX);
+    const late = setTimeout(
+      () => {
+        logger.error('modules did not stop in time', { limit_ms: STOP_MS_MAX });
+        host.exit(EXIT_FAILED);
+      },
+      delayMs + finishMs + STOP_MS_MAX,
+    );
     late.unref();
     void app.stop(delayMs).then(() => {
       clearTimeout(late);

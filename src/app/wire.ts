@@ -8,7 +8,7 @@ import { collectGarbage, markThreadHeapsLater } from '../lib/garbage.ts';
 import { memoryBudget } from '../lib/memory-budget.ts';
 import type { Service } from '../lib/service.ts';
 import { splitTenants } from '../model/tenant.ts';
-import { createDistributor } from '../modules/distributor/index.ts';
+import { createDistributor, type DistributorService } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester } from '../modules/ingester/index.ts';
 import { ExternalTraces, LocalQuerier } from '../modules/querier/index.ts';
 import { QueryFrontend } from '../modules/query-frontend/index.ts';
@@ -23,9 +23,9 @@ import { Metrics } from '../telemetry/metrics.ts';
 import { observeProcess } from '../telemetry/process-metrics.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { Admission } from './admission.ts';
+import { BlockUpkeep, countDiscarded } from './block-upkeep.ts';
 import type { ServiceState } from './app.ts';
 import { type Caches, createCaches } from './caches.ts';
-import { createCompactor } from './compaction.ts';
 import { blockRetention } from './compaction-settings.ts';
 import type { TempoConfig } from './config.ts';
 import { DiskGuard } from './disk-guard.ts';
@@ -126,17 +126,62 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   registerOverridesRoutes(server.app, overrides);
   const { routes } = server;
   registerStatusPages(server.app, { config, overrides, routes, stateOf: options.stateOf });
-  registerRingPages(server.app, config);
-  registerPageRoutes(server.app, pageFacts(config, isMultitenant(config)));
+  const order = startOrder(config.target);
+  registerRingPages(server.app, config, order.includes('ingester'));
+  if (order.includes('query-frontend')) {
+    registerPageRoutes(server.app, pageFacts(config, isMultitenant(config)));
+  }
   const budgetBytes = budgetOf(config);
   const sharedBytes = budgetBytes - Math.min(BASE_BYTES, budgetBytes * BASE_SHARE_MAX);
   const backendMetrics = createBackendMetrics(metrics);
   const shared = { config, logger, metrics, backendMetrics, server, grpcMethods, overrides };
   const parts: Parts = { ...shared, budgetBytes, sharedBytes };
   const caches = createCaches(config, logger, metrics);
-  const store = createStore(parts, caches);
-  const ingester = addIngester(parts, store, options.requestShutdown);
+  const store = createStore(parts, caches, order);
+  const ingester = order.includes('ingester')
+    ? addIngester(parts, store, options.requestShutdown)
+    : undefined;
   const admission = createAdmission(parts, store, ingester);
+  const distributor =
+    ingester === undefined ? undefined : addTraces(parts, store, ingester, admission, caches);
+  const discarded = distributor?.discarded ?? countDiscarded(metrics);
+  const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded });
+  const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
+  const stopWatching = (): void => {
+    stopSweeping();
+    stopProbe();
+    caches.stop();
+    admission.stop();
+  };
+  // The querier and the query-frontend have nothing to start: their work is done in requests and scan
+  // threads.
+  const services: Readonly<Record<ModuleName, Service | undefined | (() => Service | undefined)>> = {
+    server: { ...serverService, stop: () => serverService.stop().finally(stopWatching) },
+    overrides: createOverrides(parts, options.env),
+    store,
+    ingester,
+    querier: undefined,
+    'query-frontend': undefined,
+    distributor,
+    compactor: () => upkeep.createCompactor(),
+    'backend-scheduler': () => upkeep.addScheduler(),
+    'backend-worker': () => upkeep.createWorker(),
+  };
+  return order
+    .map((name) => services[name])
+    .map((service) => (typeof service === 'function' ? service() : service))
+    .filter((service) => service !== undefined);
+}
+
+/** What takes spans in and answers queries. */
+function addTraces(
+  parts: Parts,
+  store: Store,
+  ingester: Ingester,
+  admission: Admission,
+  caches: Caches,
+): DistributorService {
+  const { config, logger, metrics, overrides, server } = parts;
   const querier = createQuerier(parts, store, ingester, admission, caches);
   addFrontend(parts, querier);
   const distributor = createDistributor({
@@ -151,28 +196,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   if (distributor.usageMetrics !== undefined) {
     registerMetricsRoute(server.app, '/usage_metrics', distributor.usageMetrics);
   }
-  const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
-  const stopWatching = (): void => {
-    stopSweeping();
-    stopProbe();
-    caches.stop();
-    admission.stop();
-  };
-  // The querier and the query-frontend have nothing to start: their work is done in requests and scan
-  // threads.
-  const services: Readonly<Record<ModuleName, Service | undefined>> = {
-    server: { ...serverService, stop: () => serverService.stop().finally(stopWatching) },
-    overrides: createOverrides(parts, options.env),
-    store,
-    ingester,
-    querier: undefined,
-    'query-frontend': undefined,
-    distributor,
-    compactor: createCompactor({ ...parts, store, admission, discarded: distributor.discarded }),
-  };
-  return startOrder(config.target)
-    .map((name) => services[name])
-    .filter((service) => service !== undefined);
+  return distributor;
 }
 
 /** Forgets tenants that are silent for so long. @returns what ends it. */
@@ -266,7 +290,7 @@ function showBodyThreads(metrics: Metrics): void {
   );
 }
 
-function createAdmission(parts: Parts, store: Store, ingester: Ingester): Admission {
+function createAdmission(parts: Parts, store: Store, ingester: Ingester | undefined): Admission {
   const { budgetBytes, sharedBytes, config, logger, metrics } = parts;
   showBodyThreads(metrics);
   const { wal, local } = config.storage.trace;
@@ -274,8 +298,8 @@ function createAdmission(parts: Parts, store: Store, ingester: Ingester): Admiss
   const memory = new MemoryGuard({
     budgetBytes,
     parts: {
-      heads: () => ingester.headBytes,
-      log_ring: () => ingester.ringBytes,
+      heads: () => ingester?.headBytes ?? 0,
+      log_ring: () => ingester?.ringBytes ?? 0,
       request_bodies: () => requestBodies.bytesHeld,
       scan_caches: () => store.pool.cachedBytes,
       backend_cache: () => store.remote?.cachedBytes ?? 0,
@@ -283,7 +307,7 @@ function createAdmission(parts: Parts, store: Store, ingester: Ingester): Admiss
     filling: ['heads', 'log_ring', 'request_bodies'],
     areQueriesRunning: () => store.pool.load > 0,
     tell: (pressure) => {
-      ingester.setPressure(pressure);
+      ingester?.setPressure(pressure);
       store.pool.setPressure(pressure);
       store.remote?.limitCache(pressure === 'calm' ? 1 : TIGHT_CACHE_SHARE);
       if (pressure !== 'calm') collectGarbage();
@@ -304,7 +328,9 @@ function clamp(value: number, least: number, most: number): number {
 function createStore(
   { sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts,
   caches: Caches,
+  order: readonly ModuleName[],
 ): Store {
+  const upkeep = upkeepOf(order);
   const { trace } = config.storage;
   const storeLogger = logger.child({ module: 'store' });
   const cacheBytes = config.cache.inProcess || Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
@@ -318,9 +344,11 @@ function createStore(
     blocklistPollMs: trace.blocklistPollMs,
     blocklistPollConcurrency: Math.max(1, trace.blocklistPollConcurrency),
     blocklistPollTenantConcurrency: Math.max(0, trace.blocklistPollTenantConcurrency),
-    retention: blockRetention(config, overrides),
-    sizeBytesMax: remote === undefined ? trace.local.maxBytes : 0,
-    scanThreads: scanThreads(),
+    retention: upkeep === 'none' ? undefined : blockRetention(config, overrides, upkeep),
+    retainsAtPolls: upkeep === 'compactor',
+    writesIndexes: upkeep !== 'none',
+    sizeBytesMax: remote === undefined && upkeep !== 'none' ? trace.local.maxBytes : 0,
+    scanThreads: order.includes('querier') ? scanThreads() : 0,
     scanQueueLengthMax: trace.pool.queueDepth,
     scanTenantQueueLengthMax: config.queryFrontend.maxOutstandingPerTenant,
     scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, (sharedBytes * SCAN_HEAP_SHARE) / scanThreads()),
@@ -333,6 +361,12 @@ function createStore(
     },
     nowMs: Date.now,
   });
+}
+
+/** Who of this process looks after the blocks of the backend. */
+function upkeepOf(order: readonly ModuleName[]): 'compactor' | 'backend-worker' | 'none' {
+  if (order.includes('compactor')) return 'compactor';
+  return order.includes('backend-worker') ? 'backend-worker' : 'none';
 }
 
 function scanThreads(): number {

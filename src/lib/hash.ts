@@ -6,3 +6,10 @@ export function fnv1of32(bytes: Uint8Array, offset = 0, length = bytes.length - 
   for (let i = offset; i < offset + length; i++) hash = Math.imul(hash, 0x01000193) ^ bytes[i];
   return hash >>> 0;
 }
+
+/** FNV-1a, 32 bits. */
+export function fnv1aOf32(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+}

@@ -1,49 +1,103 @@
 // A gRPC client for serialised messages: grpc-js, which keeps connections, comes back after failures and
 // speaks TLS. Loaded only where something is sent to others.
 import { readFile } from 'node:fs/promises';
+import type { ChannelCredentials, credentials } from '@grpc/grpc-js';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
+
+export interface ClientTls {
+  /** Authorities, PEM; '' = those of the system. */
+  readonly caFile: string;
+  /** Of this client; '' = none. */
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  /** Name that the server's certificate must have; '' = the one of the address. */
+  readonly serverName?: string;
+  readonly acceptsAny?: boolean;
+}
 
 export interface GrpcClientOptions {
   /** `host:port` */
   readonly address: string;
   /** undefined = plain text. */
-  readonly tls?: { readonly certFile: string } | undefined;
+  readonly tls?: ClientTls | undefined;
+  /** Between tries to connect. */
+  readonly reconnectMs?: { readonly min: number; readonly max: number };
+}
+
+interface CallOptions {
+  /** Longest wait for the answer; undefined = ten seconds. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
 }
 
 export interface GrpcClient {
   /** Resolves with the answer's message. Rejects with TempoError. */
-  unary(path: string, message: Uint8Array, headers: Readonly<Record<string, string>>): Promise<Uint8Array>;
+  unary(
+    path: string,
+    message: Uint8Array,
+    headers: Readonly<Record<string, string>>,
+    options?: CallOptions,
+  ): Promise<Uint8Array>;
   close(): void;
 }
 
 const CALL_TIMEOUT_MS = 10_000;
 
-/** Connects with the first call, not before. Throws TempoError when the certificate cannot be read. */
-export async function openGrpcClient({ address, tls }: GrpcClientOptions): Promise<GrpcClient> {
+/** Connects with the first call, not before. Throws TempoError when a certificate cannot be read. */
+export async function openGrpcClient({ address, tls, reconnectMs }: GrpcClientOptions): Promise<GrpcClient> {
   const grpc = await import('@grpc/grpc-js');
   const credentials =
-    tls === undefined
-      ? grpc.credentials.createInsecure()
-      : grpc.credentials.createSsl(await certificateOf(tls.certFile));
-  const client = new grpc.Client(address, credentials);
+    tls === undefined ? grpc.credentials.createInsecure() : await tlsCredentials(grpc.credentials, tls);
+  const serverName = tls?.serverName ?? '';
+  const client = new grpc.Client(address, credentials, {
+    ...(serverName === '' ? {} : { 'grpc.ssl_target_name_override': serverName }),
+    ...(reconnectMs === undefined
+      ? {}
+      : {
+          'grpc.initial_reconnect_backoff_ms': reconnectMs.min,
+          'grpc.max_reconnect_backoff_ms': reconnectMs.max,
+        }),
+  });
   const same = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return {
-    unary: (path, message, headers) => {
+    unary: (path, message, headers, { timeoutMs = CALL_TIMEOUT_MS, signal } = {}) => {
       const metadata = new grpc.Metadata();
       for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
-      const deadline = Date.now() + CALL_TIMEOUT_MS;
+      const deadline = Date.now() + timeoutMs;
       return new Promise((resolve, reject) => {
-        client.makeUnaryRequest(path, same, same, message, metadata, { deadline }, (err, answer) => {
-          if (err === null) resolve(answer ?? new Uint8Array(0));
-          else reject(new TempoError(codeOf(err.code), `${address}: ${err.details}`, err));
-        });
+        const cancel = (): void => call.cancel();
+        const call = client.makeUnaryRequest(
+          path,
+          same,
+          same,
+          message,
+          metadata,
+          { deadline },
+          (err, answer) => {
+            signal?.removeEventListener('abort', cancel);
+            if (err === null) resolve(answer ?? new Uint8Array(0));
+            else reject(new TempoError(codeOf(err.code), `${address}: ${err.details}`, err));
+          },
+        );
+        signal?.addEventListener('abort', cancel);
+        if (signal?.aborted === true) cancel();
       });
     },
     close: () => client.close(),
   };
 }
 
-async function certificateOf(file: string): Promise<Buffer> {
+async function tlsCredentials(
+  { createSsl }: typeof credentials,
+  { caFile, certFile = '', keyFile = '', acceptsAny = false }: ClientTls,
+): Promise<ChannelCredentials> {
+  const [ca, key, cert] = await Promise.all([caFile, keyFile, certFile].map(pemOf));
+  return createSsl(ca, key, cert, acceptsAny ? { rejectUnauthorized: false } : {});
+}
+
+/** null = none, as grpc-js wants it. */
+async function pemOf(file: string): Promise<Buffer | null> {
+  if (file === '') return null;
   try {
     return await readFile(file);
   } catch (err) {
@@ -51,8 +105,10 @@ async function certificateOf(file: string): Promise<Buffer> {
   }
 }
 
-/** Whether trying again makes sense is all that callers want to know. */
+/** Whether trying again makes sense is all that callers want to know, and whether something is not there. */
 function codeOf(status: number): ErrorCode {
+  if (status === 1) return 'cancelled';
   if (status === 4) return 'deadline_exceeded';
+  if (status === 5) return 'not_found';
   return status === 14 ? 'unavailable' : 'internal';
 }

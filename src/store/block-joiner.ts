@@ -43,6 +43,7 @@ export class BlockJoiner {
   /** Inputs that are replaced, but not marked in the backend yet. */
   private readonly unmarked = new Map<string, BlockMeta>();
   private turn: Promise<unknown> = Promise.resolve();
+  private prepared: Promise<void> | undefined;
 
   constructor(options: BlockJoinerOptions) {
     this.options = options;
@@ -50,7 +51,12 @@ export class BlockJoiner {
   }
 
   /** Deletes what a process left that ended in the middle. */
-  async prepare(): Promise<void> {
+  prepare(): Promise<void> {
+    this.prepared ??= this.clear();
+    return this.prepared;
+  }
+
+  private async clear(): Promise<void> {
     const { scratch } = this.options;
     for (const tenant of await scratch.listFolders('')) await scratch.deleteFolder(tenant);
   }
@@ -64,6 +70,19 @@ export class BlockJoiner {
     const turn = this.turn.then(() => this.joinNow(tenant, inputs, beforeMarks));
     this.turn = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** A block holds what the inputs hold, by an earlier attempt; or another does in its place. */
+  async replace(meta: BlockMeta, isLive: boolean, inputs: readonly BlockMeta[]): Promise<void> {
+    const { blocklist, nowMs, onCompacted } = this.options;
+    if (isLive) onCompacted(meta, inputs);
+    else {
+      for (const input of inputs) {
+        blocklist.compacted({ meta: input, compactedMs: nowMs(), isReplaced: true });
+      }
+    }
+    for (const input of inputs) this.unmarked.set(input.blockId, input);
+    await this.mark();
   }
 
   /** No work is near: memory is given back. */

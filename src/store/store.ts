@@ -27,6 +27,10 @@ export interface StoreOptions {
   readonly blocklistPollTenantConcurrency: number;
   /** undefined = no block is deleted for its age. */
   readonly retention: RetentionTimes | undefined;
+  /** Retention is applied at each poll, and not only when it is asked for. */
+  readonly retainsAtPolls: boolean;
+  /** Tenant indexes are written for others. */
+  readonly writesIndexes: boolean;
   /** Most that is kept on disk; 0 = no bound. */
   readonly sizeBytesMax: number;
   readonly scanThreads: number;
@@ -55,6 +59,7 @@ export class Store implements Service {
   private readonly poller: Poller;
   private readonly metrics: StoreMetrics;
   private otherBytes: () => number = () => 0;
+  private polled: () => void = () => undefined;
   private timer: NodeJS.Timeout | undefined;
   private upkeep: Promise<void> = Promise.resolve();
   private stopped = false;
@@ -124,6 +129,25 @@ export class Store implements Service {
     this.otherBytes = bytes;
   }
 
+  /** Calls back after each poll. */
+  onPolled(listener: () => void): void {
+    this.polled = listener;
+  }
+
+  /** Applies retention once. @returns how many blocks failed. */
+  retainNow(): Promise<number> {
+    const retained = this.upkeep.then(async () => {
+      const failed = await this.retain();
+      await this.makeRoom();
+      return failed;
+    });
+    this.upkeep = retained.then(
+      () => undefined,
+      () => undefined, // told to whoever asked for it
+    );
+    return retained;
+  }
+
   private keptBytes(): number {
     return storedBytes(this.blocklist) + this.otherBytes();
   }
@@ -149,10 +173,11 @@ export class Store implements Service {
     }, afterMs);
   }
 
-  private async retain(): Promise<void> {
+  /** @returns how many blocks failed. */
+  private async retain(): Promise<number> {
     const { objectStore: store, blocklist, metrics } = this;
     const { logger, nowMs, retention: times } = this.options;
-    if (times === undefined) return;
+    if (times === undefined) return 0;
     const begin = performance.now();
     const { marked, deleted, failed } = await applyRetention({ store, blocklist, logger, times, nowMs });
     metrics.retentionSeconds.observe((performance.now() - begin) / 1000);
@@ -162,6 +187,7 @@ export class Store implements Service {
     const unfinished = await deleteUnfinished({ store, blocklist, logger, nowMs });
     metrics.unfinishedDeleted.inc(unfinished.deleted);
     metrics.retentionErrors.inc(unfinished.failed);
+    return failed + unfinished.failed;
   }
 
   /** Polls, then applies retention. Never rejects: what failed is tried again at the next tick. */
@@ -172,6 +198,8 @@ export class Store implements Service {
     try {
       for (const tenant of await this.poller.poll()) metrics.pollErrors.inc({ tenant });
       metrics.pollSeconds.observe((performance.now() - begin) / 1000);
+      this.polled();
+      if (!this.options.retainsAtPolls) return;
       await this.retain();
       await this.makeRoom();
     } catch (err) {
@@ -182,6 +210,7 @@ export class Store implements Service {
 
   /** Never rejects. */
   private async writeIndexes(): Promise<void> {
+    if (!this.options.writesIndexes) return;
     const failed = await this.poller.writeIndexes(() => this.stopped);
     for (const tenant of failed) this.metrics.indexErrors.inc({ tenant });
   }

@@ -31,6 +31,8 @@ function configText(folder: string): string {
   const overrides = join(folder, 'overrides.yaml');
   writeFileSync(overrides, 'overrides: {}\n');
   return `
+target: all,backend-scheduler,backend-worker
+backend_scheduler: { local_work_path: '${folder}/work' }
 server:
   http_listen_address: 127.0.0.1
   http_listen_port: 0

@@ -27,7 +27,7 @@ function pagesOf(config: TempoConfig) {
   const overrides = new Overrides({ defaults, inline: inlineTenants, metrics });
   const stateOf = (name: string) => (name === 'store' ? 'Starting' : 'Running');
   registerStatusPages(app, { config, overrides, routes, stateOf });
-  registerRingPages(app, config, () => new Date(1_500));
+  registerRingPages(app, config, true, () => new Date(1_500));
   app.all('/api/traces/:traceID', () => '');
   app.all('/api/search/tag/*', () => '');
   return app;

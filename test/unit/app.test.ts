@@ -73,6 +73,13 @@ t.test('the module graph', (t) => {
   const read = ['querier', 'query-frontend'];
   t.same(order, ['server', 'overrides', 'store', 'ingester', ...read, 'distributor', 'compactor']);
   t.equal(targetProblem('all'), undefined);
+  t.same(startOrder('backend-scheduler'), ['server', 'overrides', 'store', 'backend-scheduler']);
+  const both = startOrder('backend-worker, compactor');
+  t.same(both, ['server', 'overrides', 'store', 'backend-worker', 'compactor']);
+  t.equal(targetProblem('backend-scheduler,backend-worker'), undefined);
+  t.equal(targetMissing('backend-scheduler,backend-worker'), undefined);
+  t.match(targetMissing('backend-worker,ingester'), 'target "ingester" is not available in this build yet');
+  t.match(targetProblem('compactor,al'), 'unknown target "al", did you mean all?');
   t.match(targetMissing('querier'), 'target "querier" is not available in this build yet');
   t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');
   t.end();

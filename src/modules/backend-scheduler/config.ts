@@ -6,6 +6,10 @@ export const backendSchedulerFields = {
   work: block({
     prune_age: duration('1h', 'drop finished jobs', { flag: 'backend-scheduler.workprune-age' }),
     dead_job_timeout: duration('24h', 'fail stuck jobs', { flag: 'backend-scheduler.workdead-job-timeout' }),
+    silent_job_timeout: duration('5m', 'fail jobs whose worker reported and then was silent for so long', {
+      hidden: true,
+      ours: true,
+    }),
   }),
   maintenance_interval: duration('1m', 'time between rounds of upkeep', {
     flag: 'backend-schedulerbackend-scheduler.maintenance-interval',

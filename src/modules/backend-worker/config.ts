@@ -25,6 +25,10 @@ export const backendWorkerFields = {
     enable_inet6: bool(false, 'allow IPv6 address'),
     wait_active_instance_timeout: duration('10m', 'give up joining after'),
   }),
+  alive_interval: duration('15s', 'time between reports that a job is under way', {
+    hidden: true,
+    ours: true,
+  }),
   finish_on_shutdown_timeout: duration('30s', 'finish job at stop', {
     flag: 'backend-worker.finish-on-shutdown-timeout',
   }),

@@ -5,7 +5,7 @@ import type { BlockMeta } from '../../block/meta.ts';
 import type { Service } from '../../lib/service.ts';
 import { blamedInputs, type BlockJoiner } from '../../store/block-joiner.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
-import { type CompactionLimits, compactionJobs } from '../../store/compaction-select.ts';
+import { allCompactionJobs, type CompactionLimits } from '../../store/compaction-select.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
 export interface CompactorOptions {
@@ -75,7 +75,7 @@ export class Compactor implements Service {
       this.isRefusalTold = false;
       for (const tenant of tenants) {
         await this.compactTenant(tenant);
-        await nextTurn(); // choosing takes a while where a tenant has many blocks
+        await nextTurn(); // there may be many tenants
       }
       await joiner.rest();
     } catch (err) {
@@ -97,7 +97,7 @@ export class Compactor implements Service {
     const { nowMs, tenantTimeMsMax, refusal, logger } = this.options;
     const endMs = nowMs() + tenantTimeMsMax;
     while (!this.isStopped && nowMs() < endMs) {
-      const inputs = this.nextJob(tenant);
+      const inputs = await this.nextJob(tenant);
       if (inputs === undefined) return;
       const reason = refusal(inputs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
       if (reason !== undefined) {
@@ -109,14 +109,14 @@ export class Compactor implements Service {
     }
   }
 
-  private nextJob(tenant: string): readonly BlockMeta[] | undefined {
+  private async nextJob(tenant: string): Promise<readonly BlockMeta[] | undefined> {
     const { blocklist, limitsOf, nowMs, outstanding } = this.options;
     const limits = limitsOf(tenant);
     const now = nowMs();
     const isResting = ({ blockId }: BlockMeta): boolean => (this.failed.get(blockId)?.untilMs ?? 0) > now;
     const live = [...blocklist.tenant(tenant).live.values()];
     const awake = live.filter((meta) => !isResting(meta));
-    const jobs = limits === undefined ? [] : [...compactionJobs(awake, limits, now)];
+    const jobs = limits === undefined ? [] : await allCompactionJobs(awake, limits, now);
     const resting = limits === undefined ? 0 : live.length - awake.length;
     outstanding.set(
       tenant,

@@ -86,7 +86,7 @@ export class Forwarders {
   async start(): Promise<void> {
     const { settings, open = openGrpcClient } = this.#options;
     for (const { name, otlpgrpc } of settings) {
-      const tls = otlpgrpc.tls.insecure ? undefined : { certFile: otlpgrpc.tls.certFile };
+      const tls = otlpgrpc.tls.insecure ? undefined : { caFile: otlpgrpc.tls.certFile };
       const opening = otlpgrpc.endpoints.map((address) => open({ address, tls }));
       this.#targets.set(name, new Target(name, await Promise.all(opening), this.#filters.get(name)));
     }

@@ -1,0 +1,185 @@
+// What a scheduler hands out and a worker does: jobs over the blocks of the backend, as
+// tempopb.BackendScheduler speaks of them. Here are the messages; nothing is sent.
+import { ByteWriter } from '../lib/byte-writer.ts';
+import { TempoError } from '../lib/errors.ts';
+import { bytesField, textField, varintField } from '../lib/protobuf.ts';
+import { BYTES, VARINT, WireCursor } from '../model/otlp/wire.ts';
+
+const SERVICE = '/tempopb.BackendScheduler/';
+export const NEXT_PATH = `${SERVICE}Next`;
+export const UPDATE_PATH = `${SERVICE}UpdateJob`;
+
+export const JOB_TYPES = { compaction: 1, retention: 2 } as const;
+export const JOB_STATUSES = { unspecified: 0, succeeded: 1, failed: 2, running: 3 } as const;
+
+export type JobStatus = keyof typeof JOB_STATUSES;
+
+export type JobDetail =
+  | {
+      readonly kind: 'compaction';
+      readonly tenant: string;
+      /** Block ids. */
+      readonly inputs: readonly string[];
+      /** Of blocks that hold what the inputs hold. */
+      readonly outputs: readonly string[];
+    }
+  /** Of all tenants. */
+  | { readonly kind: 'retention' }
+  /** Something that this version does not know. */
+  | { readonly kind: 'unknown'; readonly type: number };
+
+export interface OfferedJob {
+  readonly jobId: string;
+  readonly detail: JobDetail;
+}
+
+export interface JobReport {
+  readonly jobId: string;
+  readonly status: JobStatus;
+  /** Of a job that failed. */
+  readonly error: string;
+  /** Of a compaction, once there are any. */
+  readonly outputs: readonly string[];
+}
+
+/** What a worker asks its scheduler. Rejects with TempoError. */
+export interface JobSource {
+  /** undefined = there is no job at the moment. Waits for one as long as the scheduler does. */
+  next(workerId: string, signal: AbortSignal): Promise<OfferedJob | undefined>;
+  /** `not_found` when the scheduler does not know the job. */
+  report(report: JobReport): Promise<void>;
+}
+
+export function nextRequest(workerId: string): Uint8Array {
+  const out = new ByteWriter();
+  textField(out, 1, workerId);
+  return out.copy();
+}
+
+export function workerIdOf(message: Uint8Array): string {
+  return readFields(message).text(1);
+}
+
+export function nextResponse({ jobId, detail }: OfferedJob): Uint8Array {
+  const out = new ByteWriter();
+  textField(out, 1, jobId);
+  varintField(out, 2, typeOf(detail));
+  bytesField(out, 3, detailMessage(detail));
+  return out.copy();
+}
+
+export function offeredJob(message: Uint8Array): OfferedJob {
+  const fields = readFields(message);
+  const detail = readFields(fields.message(3));
+  return { jobId: fields.text(1), detail: detailOf(fields.number(2), detail) };
+}
+
+export function updateRequest({ jobId, status, error, outputs }: JobReport): Uint8Array {
+  const out = new ByteWriter();
+  textField(out, 1, jobId);
+  varintField(out, 2, JOB_STATUSES[status]);
+  textField(out, 3, error);
+  if (outputs.length > 0) bytesField(out, 4, compactionMessage([], outputs));
+  return out.copy();
+}
+
+export function jobReport(message: Uint8Array): JobReport {
+  const fields = readFields(message);
+  return {
+    jobId: fields.text(1),
+    status: statusOf(fields.number(2)),
+    error: fields.text(3),
+    outputs: readFields(fields.message(4)).texts(2),
+  };
+}
+
+export function updateResponse(): Uint8Array {
+  const out = new ByteWriter();
+  varintField(out, 1, 1);
+  return out.copy();
+}
+
+/** Numbers that have no name are no status. */
+export function statusOf(number: number): JobStatus {
+  const found = Object.entries(JOB_STATUSES).find(([, value]) => value === number);
+  return found === undefined ? 'unspecified' : (found[0] as JobStatus);
+}
+
+function typeOf(detail: JobDetail): number {
+  return detail.kind === 'unknown' ? detail.type : JOB_TYPES[detail.kind];
+}
+
+function detailMessage(detail: JobDetail): Uint8Array {
+  const out = new ByteWriter();
+  if (detail.kind === 'compaction') {
+    textField(out, 1, detail.tenant);
+    bytesField(out, 2, compactionMessage(detail.inputs, detail.outputs));
+  } else if (detail.kind === 'retention') bytesField(out, 3, new Uint8Array(0));
+  return out.copy();
+}
+
+function compactionMessage(inputs: readonly string[], outputs: readonly string[]): Uint8Array {
+  const out = new ByteWriter();
+  for (const id of inputs) textField(out, 1, id);
+  for (const id of outputs) textField(out, 2, id);
+  return out.copy();
+}
+
+function detailOf(type: number, fields: Fields): JobDetail {
+  if (type === JOB_TYPES.retention) return { kind: 'retention' };
+  if (type !== JOB_TYPES.compaction) return { kind: 'unknown', type };
+  const compaction = readFields(fields.message(2));
+  const inputs = compaction.texts(1);
+  return { kind: 'compaction', tenant: fields.text(1), inputs, outputs: compaction.texts(2) };
+}
+
+/** The fields of a small message; of one that may be there once, the last counts. */
+class Fields {
+  private readonly numbers = new Map<number, number>();
+  private readonly values = new Map<number, Uint8Array[]>();
+
+  constructor(message: Uint8Array) {
+    const cursor = new WireCursor(message);
+    while (cursor.pos < message.length) {
+      const tag = cursor.tag(message.length);
+      const field = tag >>> 3;
+      if ((tag & 7) === VARINT) this.numbers.set(field, cursor.varint(message.length));
+      else if ((tag & 7) === BYTES) {
+        const end = cursor.valueEnd(message.length);
+        const value = message.subarray(cursor.pos, end);
+        cursor.pos = end;
+        const earlier = this.values.get(field);
+        if (earlier === undefined) this.values.set(field, [value]);
+        else earlier.push(value);
+      } else cursor.skip(tag & 7, message.length);
+    }
+  }
+
+  number(field: number): number {
+    return this.numbers.get(field) ?? 0;
+  }
+
+  message(field: number): Uint8Array {
+    return this.values.get(field)?.at(-1) ?? new Uint8Array(0);
+  }
+
+  text(field: number): string {
+    return textOf(this.message(field));
+  }
+
+  texts(field: number): string[] {
+    return (this.values.get(field) ?? []).map(textOf);
+  }
+}
+
+function readFields(message: Uint8Array): Fields {
+  return new Fields(message);
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (err) {
+    throw new TempoError('invalid_argument', 'malformed protobuf: a text is not UTF-8', err);
+  }
+}
