@@ -1,8 +1,10 @@
 // What a configuration that could be read still has wrong: values that cannot work (problems), what this
 // build does not have (missing), and what will hurt (warnings).
+import { DEDICATED_MAX, WRITTEN_FORMATS } from '../block/vparquet/schema.ts';
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
 import { dimensionsProblem } from '../overrides/cost-attribution.ts';
+import { dedicatedColumnsProblems } from '../overrides/dedicated-columns.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { backendProblems } from './backend-settings.ts';
 import { cacheProblems } from './cache-settings.ts';
@@ -87,7 +89,10 @@ function checkJobs(config: TempoConfig, fail: Report, warn: Report): void {
 
 function checkLimits({ overrides }: TempoConfig, fail: Report): void {
   const all = Object.entries({ defaults: overrides.defaults, ...overrides.inlineTenants });
-  for (const [name, { costAttribution }] of all) {
+  for (const [name, { costAttribution, storage }] of all) {
+    for (const column of dedicatedColumnsProblems(storage.parquetDedicatedColumns ?? [])) {
+      fail(`overrides.${name}.storage.parquet_dedicated_columns`, column);
+    }
     const wrong = dimensionsProblem(costAttribution.dimensions);
     if (wrong !== undefined) fail(`overrides.${name}.cost_attribution.dimensions`, wrong);
   }
@@ -115,7 +120,7 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
   if (!isLogFormat(wal.logFormat)) {
     fail('storage.trace.wal.log_format', `is ${wal.logFormat}, must be one of ${LOG_FORMATS.join(', ')}`);
   }
-  if (block.version !== '' && block.version !== 'vParquet4') {
+  if (block.version !== '' && !WRITTEN_FORMATS.some((format) => format === block.version)) {
     warn('storage.trace.block.version', `is ${block.version}, new blocks are vParquet4`);
   }
   const { bloomFilterFalsePositive: share, bloomFilterShardSizeBytes: shardBytes } = block;
@@ -127,23 +132,21 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
   }
 }
 
-/** As many as a vParquet4 block has columns for, of a type and scope. */
-const DEDICATED_COLUMNS_MAX = { string: 10, int: 5 };
-
 function checkDedicatedColumns({ storage }: TempoConfig, fail: Report, warn: Report): void {
   const path = 'storage.trace.block.parquet_dedicated_columns';
+  const { block } = storage.trace;
+  // vParquet4 leaves all ints out, which the default configuration has
+  const max = {
+    ...DEDICATED_MAX[block.version === 'vParquet5' ? 'vParquet5' : 'vParquet4'],
+    int: DEDICATED_MAX.vParquet5.int,
+  };
   const counts = new Map<string, number>();
-  const seen = new Set<string>();
-  for (const { scope, name, type, options } of storage.trace.block.parquetDedicatedColumns) {
-    if (name === '') fail(path, 'a column has no name');
-    if (seen.has(`${scope}.${name}`)) fail(path, `${scope}.${name} is there twice`);
-    seen.add(`${scope}.${name}`);
-    const unknown = options.find((option) => option !== 'array' && option !== 'blob');
-    if (unknown !== undefined) fail(path, `${scope}.${name} has the unknown option ${unknown}`);
+  for (const wrong of dedicatedColumnsProblems(block.parquetDedicatedColumns)) fail(path, wrong);
+  for (const { scope, type } of block.parquetDedicatedColumns) {
     const kind = `${scope} ${type}`;
     const count = (counts.get(kind) ?? 0) + 1;
     counts.set(kind, count);
-    if (count === DEDICATED_COLUMNS_MAX[type] + 1) {
+    if (count === max[type] + 1) {
       warn(path, `has more than ${count - 1} ${kind} columns, the others are stored as generic attributes`);
     }
   }

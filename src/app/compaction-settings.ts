@@ -1,5 +1,6 @@
 // How blocks are compacted and how long they are kept: as the compactor says, and in files of 3.x, which have
 // no compactor, as the backend_worker says; a tenant may have values of its own.
+import { WRITTEN_FORMATS } from '../block/vparquet/schema.ts';
 import type { Overrides } from '../overrides/overrides.ts';
 import type { CompactionLimits } from '../store/compaction-select.ts';
 import type { RetentionTimes } from '../store/retention.ts';
@@ -44,8 +45,7 @@ export function blockRetention(
   };
 }
 
-/** Formats of blocks that can be written. */
-const FORMATS: ReadonlySet<string> = new Set(['vParquet4']);
+const FORMATS: ReadonlySet<string> = new Set(WRITTEN_FORMATS);
 
 export interface CompactionSettings {
   readonly cycleMs: number;

@@ -485,6 +485,7 @@ function addIngester(parts: Parts, store: Store, requestShutdown: () => void): I
     attributeLimits: attributeLimitsOf(overrides, config.distributor.maxAttributeBytes),
     wal: { ...wal, path: path.resolve(wal.path) },
     block,
+    dedicatedColumnsOf: (tenant) => overrides.of(tenant).storage.parquetDedicatedColumns,
     backend: store.objectStore,
     headBytesMax: Math.floor(sharedBytes * HEADS_SHARE),
     logger,

@@ -5,8 +5,6 @@ export const META_NAME = 'meta.json';
 /** What it is called once the block is of no use and waits for its deletion. */
 export const COMPACTED_META_NAME = 'meta.compacted.json';
 
-export type BlockFormat = 'vParquet3' | 'vParquet4' | 'vParquet5';
-
 export interface DedicatedColumn {
   readonly scope: 'span' | 'resource' | 'event';
   readonly name: string;

@@ -15,8 +15,10 @@ export class NestedSets {
   right = new Int32Array(0);
   /** `left` of the parent; -1 for roots. */
   parent = new Int32Array(0);
+  /** Spans right below each, whether a root leads to it or not. */
+  childCount = new Int32Array(0);
   /** Index of the parent, -1 = none. */
-  parentSpan = new Int32Array(0);
+  private parentSpan = new Int32Array(0);
   private firstChild = new Int32Array(0);
   private lastChild = new Int32Array(0);
   private nextSibling = new Int32Array(0);
@@ -46,6 +48,7 @@ export class NestedSets {
       this.left = new Int32Array(size);
       this.right = new Int32Array(size);
       this.parent = new Int32Array(size);
+      this.childCount = new Int32Array(size);
       this.parentSpan = new Int32Array(size);
       this.firstChild = new Int32Array(size);
       this.lastChild = new Int32Array(size);
@@ -56,6 +59,7 @@ export class NestedSets {
     this.left.fill(0, 0, count);
     this.right.fill(0, 0, count);
     this.parent.fill(0, 0, count);
+    this.childCount.fill(0, 0, count);
     this.parentSpan.fill(NONE, 0, count);
     this.firstChild.fill(NONE, 0, count);
     this.lastChild.fill(NONE, 0, count);
@@ -101,6 +105,7 @@ export class NestedSets {
       if (parent === NONE) return;
     }
     this.parentSpan[i] = parent;
+    this.childCount[parent]!++;
     if (this.firstChild[parent] === NONE) this.firstChild[parent] = i;
     else this.nextSibling[this.lastChild[parent]!] = i;
     this.lastChild[parent] = i;

@@ -209,3 +209,11 @@ export const emptyKafkaFields = withDefaults(kafkaFields, {
 export function interfaceNames(...names: string[]) {
   return list(text('', 'name'), names, 'interfaces to take the address from');
 }
+
+/** An attribute with a column of its own. */
+export const dedicatedColumn = block({
+  scope: oneOf(['resource', 'span', 'event'], 'span', 'where the attribute is'),
+  name: text('', 'name of the attribute'),
+  type: oneOf(['string', 'int'], 'string', 'its type'),
+  options: list(text('', 'array or blob'), [], 'how its column is written'),
+});

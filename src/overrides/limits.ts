@@ -1,4 +1,5 @@
 // The limits of a tenant: what `overrides.defaults` and each tenant of the overrides file may set.
+import { dedicatedColumn } from '../config/shared-blocks.ts';
 import {
   block,
   bool,
@@ -26,6 +27,7 @@ function unset(flag?: string): FieldOptions {
 const strings = (doc: string) => optional(list(text('', 'value'), [], doc), doc, unset());
 const flag = (doc: string) => optional(bool(false, doc), doc, unset());
 const numbers = (doc: string) => optional(list(float(0, 'bound'), [], doc), doc, unset());
+const DEDICATED = 'attributes with a column of their own, in place of those of storage.trace.block';
 const raws = (doc: string) => optional(list(raw(null, doc), [], doc), doc, unset());
 const span = (doc: string) => duration('0s', doc, unset());
 const spanOfDays = (doc: string) => days('0s', doc, unset());
@@ -173,7 +175,9 @@ export const limitsFields = {
     max_bytes_per_trace: int(5_000_000, 'size of a trace, 0 = off', { flag: 'ingester.max-bytes-per-trace' }),
   }),
   storage: block(
-    { parquet_dedicated_columns: raws('attributes with a column of their own') },
+    {
+      parquet_dedicated_columns: optional(list(dedicatedColumn, [], DEDICATED), DEDICATED, unset()),
+    },
     'storage',
     unset(),
   ),

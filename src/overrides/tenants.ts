@@ -8,6 +8,7 @@ import { block } from '../config/field.ts';
 import { parseYaml, type YamlMap, type YamlNode } from '../config/yaml.ts';
 import { nearest } from '../lib/nearest.ts';
 import { dimensionsProblem } from './cost-attribution.ts';
+import { dedicatedColumnsProblems } from './dedicated-columns.ts';
 import { LEGACY_LIMIT_KEYS, type Limits, LIMIT_ALIASES, limitsFields, tenantLimitsFields } from './limits.ts';
 
 /** Holds for tenants that the file does not name. */
@@ -44,6 +45,9 @@ export function loadTenants({ name, text, env }: TenantsFile): LoadedTenants {
     const wrong = dimensionsProblem(limits.costAttribution.dimensions);
     if (wrong !== undefined) {
       problems.push({ at: value.at, path: `${path}.cost_attribution.dimensions`, text: wrong });
+    }
+    for (const text of dedicatedColumnsProblems(limits.storage.parquetDedicatedColumns ?? [])) {
+      problems.push({ at: value.at, path: `${path}.storage.parquet_dedicated_columns`, text });
     }
     const { rateLimitBytes, burstSizeBytes } = limits.ingestion;
     if (rateLimitBytes > 0 && burstSizeBytes > 0) continue;

@@ -9,6 +9,7 @@ import {
   s3Fields,
   s3Options,
 } from '../objectstore/config.ts';
+import { dedicatedColumn } from '../config/shared-blocks.ts';
 import {
   block,
   bool,
@@ -24,12 +25,8 @@ import {
 
 /** Attributes with a column of their own. */
 const dedicatedColumns = list(
-  block({
-    scope: oneOf(['resource', 'span', 'event'], 'span', 'where the attribute is'),
-    name: text('', 'name of the attribute'),
-    type: oneOf(['string', 'int'], 'string', 'its type'),
-    options: list(text('', 'array or blob'), [], 'how its column is written'),
-  }),
+  dedicatedColumn,
+
   [
     { scope: 'resource', name: 'k8s.cluster.name', type: 'string', options: [] },
     { scope: 'resource', name: 'k8s.namespace.name', type: 'string', options: [] },

@@ -15,7 +15,7 @@ def plain(value, key=""):
         return value.hex()
     if isinstance(value, dict):
         return {k: plain(v, k) for k, v in value.items()}
-    if key == "ServiceStats":  # a map comes as a list of pairs
+    if key == "ServiceStats" and isinstance(value[0], tuple):  # a map comes as a list of pairs
         return {k: plain(v) for k, v in value}
     return [plain(v) for v in value]
 

@@ -2,11 +2,14 @@
 // finds in each what the format's rules say.
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
-import { everyAttribute, everyColumn, expectedRows, type Row, writeBlock } from '../support/block-rows.ts';
+import { expectedRows, type Row, writeBlock, sameRows } from '../support/block-rows.ts';
+import { EVERY_DEDICATED, everyAttribute, everyColumn } from '../support/every-value.ts';
 import { aResource, aScope, aTrace, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { runComponent } from './component.ts';
 
 const TRACES = 50;
+
+t.setTimeout(180_000);
 
 function spansOf(id: number): TestSpan[] {
   return aTrace(id, (id % 12) + 1, (i) => ({
@@ -39,5 +42,16 @@ t.test('pyarrow finds in every column what belongs there', async (t) => {
   const path = `${t.testdir()}/data.parquet`;
   writeFileSync(path, objects.get('data.parquet')!);
   const output = await runComponent('PYARROW_PYTHON', ['test/components/dump_parquet.py', path]);
-  t.strictSame(JSON.parse(output) as Row[], expectedRows(spans));
+  sameRows(t, JSON.parse(output) as Row[], expectedRows(spans), 'vParquet4');
+});
+
+t.test('and in every column of vParquet5', async (t) => {
+  const spans = Array.from({ length: TRACES }, (_, id) => spansOf(id + 1)).flat();
+  const layout = { format: 'vParquet5', dedicatedColumns: EVERY_DEDICATED } as const;
+  const { objects } = writeBlock([spans], { rowGroupSpans: 100, pageRows: 5, ...layout });
+  const path = `${t.testdir()}/data.parquet`;
+  writeFileSync(path, objects.get('data.parquet')!);
+  const output = await runComponent('PYARROW_PYTHON', ['test/components/dump_parquet.py', path]);
+  const want = expectedRows(spans, EVERY_DEDICATED, 'vParquet5');
+  sameRows(t, JSON.parse(output) as Row[], want, 'vParquet5');
 });

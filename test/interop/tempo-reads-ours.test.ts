@@ -65,7 +65,9 @@ await t.test('on a copy of our data folder', { timeout: TIMEOUT_MS }, async (t) 
   t.strictSame(differences(searches, found), [], 'searches');
   const foundOtherwise = await askSearches(onWhole, corpus, deviating);
   const alike = deviating.filter((query) => otherwise.get(query) === foundOtherwise.get(query));
-  if (corpus.isMade) t.strictSame(alike, [], 'deviations that are none any more');
+  // what vParquet5 has a column for is found by Tempo too
+  const known = process.env['BLOCK_VERSION'] === 'vParquet5' ? DEVIATIONS['Child count']! : [];
+  if (corpus.isMade) t.strictSame(alike, known, 'deviations that are none any more');
   t.strictSame(errorLines(onWhole), []);
 });
 

@@ -2,6 +2,7 @@
 // that the format's rules say there must be, worked out from the spans the slow and plain way.
 import { zstdDecompressSync } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
+import type { Test } from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import type { BlockMeta, DedicatedColumn } from '../../src/block/meta.ts';
@@ -10,17 +11,8 @@ import {
   createBlock,
   DEFAULT_DEDICATED_COLUMNS,
 } from '../../src/block/vparquet/create.ts';
-import {
-  aResource,
-  aScope,
-  aTrace,
-  type Attribute,
-  encodeTraces,
-  hexId,
-  START_NANO,
-  type TestSpan,
-  type Value,
-} from './otlp.ts';
+import type { WrittenFormat } from '../../src/block/vparquet/schema.ts';
+import { type Attribute, encodeTraces, type TestSpan, type Value } from './otlp.ts';
 
 export interface WrittenBlock {
   readonly meta: BlockMeta;
@@ -29,6 +21,7 @@ export interface WrittenBlock {
 }
 
 export interface WriteOptions extends Partial<CreateOptions> {
+  readonly format?: WrittenFormat;
   readonly dedicatedColumns?: readonly DedicatedColumn[];
   readonly blockId?: string;
   readonly tenant?: string;
@@ -54,6 +47,7 @@ export function writeBlock(
     dedicatedColumns = DEFAULT_DEDICATED_COLUMNS,
     blockId = TEST_BLOCK_ID,
     tenant = 'acme',
+    format = 'vParquet4',
     ...options
   } = write;
   const objects = new Map<string, Uint8Array>();
@@ -61,6 +55,7 @@ export function writeBlock(
     head: headOf(requests),
     blockId,
     tenant,
+    format,
     dedicatedColumns,
     options,
     sink: {
@@ -79,6 +74,17 @@ export function writeBlock(
 /** A row with ids as hex and whole numbers as decimal text, so that every reader's rows compare. */
 export type Row = Readonly<Record<string, unknown>>;
 
+/** What hyparquet calls null where a list of vParquet5 is empty. */
+const LISTS = /^(Value|ValueInt|ValueDouble|ValueBool|Attrs|Events|Links|(String|Int)\d\d)$/;
+
+function withLists(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withLists);
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([k, v]) => [k, LISTS.test(k) ? withLists(v ?? []) : withLists(v)]),
+  );
+}
+
 function normal(value: unknown, key: string): unknown {
   if (typeof value === 'bigint') return String(value);
   if (typeof value === 'number') return key === 'ValueDouble' ? value : String(value);
@@ -95,7 +101,15 @@ export async function readRows(block: WrittenBlock): Promise<Row[]> {
     compressors: { ZSTD: (input) => zstdDecompressSync(input) },
     utf8: false,
   });
-  return rows.map((row) => normal(row, '') as Row);
+  const is5 = block.meta.format === 'vParquet5';
+  return rows.map((row) => normal(is5 ? withLists(row) : row, '') as Row);
+}
+
+/** Comparing rows as trees takes long: only those that differ are. */
+export function sameRows(t: Test, got: readonly Row[], want: readonly Row[], name: string): void {
+  const other = want.findIndex((row, i) => JSON.stringify(row) !== JSON.stringify(got[i]));
+  if (other >= 0) t.strictSame(got[other], want[other], `${name}: row ${other}`);
+  t.equal(got.length, want.length, name);
 }
 
 // What must be there
@@ -145,18 +159,27 @@ function attributeRow([key, value]: Attribute): Row {
   return row;
 }
 
+/** What a block is written with, as far as its rows tell. */
+interface Layout {
+  readonly is5: boolean;
+  readonly dedicated: readonly DedicatedColumn[];
+}
+
+/** Column and type by key. */
+type Columns = Map<string, readonly [column: string, type: string]>;
+
 /** Splits attributes into those with a column of their own (by its name) and the rest. */
-function promoted(
-  attributes: readonly Attribute[],
-  columns: ReadonlyMap<string, [string, string]>,
-): [Row, Row[]] {
+function promoted(attributes: readonly Attribute[], columns: Columns, { is5 }: Layout): [Row, Row[]] {
   const own: Record<string, unknown> = {};
   const rest: Row[] = [];
   for (const attribute of attributes) {
     const [key, value] = attribute;
     const [name, type] = columns.get(key) ?? [];
     // oxlint-disable-next-line valid-typeof
-    if (name !== undefined && typeof value === type && !(name in own)) own[name] = value;
+    const isOfType = (v: unknown): boolean => typeof v === type;
+    const isList = is5 && Array.isArray(value) && value.length > 1 && value.every(isOfType);
+    const isTaken = name !== undefined && (isList || isOfType(value)) && !(name in own);
+    if (isTaken) own[name] = is5 ? [value].flat() : value;
     else rest.push(attributeRow(attribute));
   }
   return [own, rest];
@@ -166,39 +189,64 @@ function stringColumns(names: Readonly<Record<string, string>>): [string, [strin
   return Object.entries(names).map(([key, column]) => [key, [column, 'string']]);
 }
 
-function columnsOf(
-  scope: 'span' | 'resource',
-  dedicated: readonly DedicatedColumn[],
-): Map<string, [string, string]> {
-  const fixed =
-    scope === 'span'
-      ? stringColumns({ 'http.method': 'HttpMethod', 'http.url': 'HttpUrl' })
-      : stringColumns({
-          'service.name': 'ServiceName',
-          cluster: 'Cluster',
-          namespace: 'Namespace',
-          pod: 'Pod',
-          container: 'Container',
-          'k8s.cluster.name': 'K8sClusterName',
-          'k8s.namespace.name': 'K8sNamespaceName',
-          'k8s.pod.name': 'K8sPodName',
-          'k8s.container.name': 'K8sContainerName',
-        });
-  if (scope === 'span') fixed.push(['http.status_code', ['HttpStatusCode', 'bigint']]);
-  const own = dedicated
-    .filter((column) => column.scope === scope)
-    .map(({ name }, i): [string, [string, string]] => [name, [dedicatedName(i), 'string']]);
-  return new Map([...fixed, ...own]);
+const STATIC_COLUMNS = {
+  span: stringColumns({ 'http.method': 'HttpMethod', 'http.url': 'HttpUrl' }),
+  resource: stringColumns({
+    cluster: 'Cluster',
+    namespace: 'Namespace',
+    pod: 'Pod',
+    container: 'Container',
+    'k8s.cluster.name': 'K8sClusterName',
+    'k8s.namespace.name': 'K8sNamespaceName',
+    'k8s.pod.name': 'K8sPodName',
+    'k8s.container.name': 'K8sContainerName',
+  }),
+};
+
+function dedicatedOf(scope: DedicatedColumn['scope'], { dedicated }: Layout): Columns {
+  const counts = { string: 0, int: 0 };
+  const columns: Columns = new Map();
+  for (const { name, type } of dedicated.filter((column) => column.scope === scope)) {
+    const column = dedicatedName(type, counts[type]++);
+    columns.set(name, [column, type === 'int' ? 'bigint' : 'string']);
+  }
+  return columns;
 }
 
-function dedicatedName(i: number): string {
-  return `String${String(i + 1).padStart(2, '0')}`;
+function columnsOf(scope: 'span' | 'resource', layout: Layout): Columns {
+  const own = dedicatedOf(scope, layout);
+  if (layout.is5) return own;
+  const columns: Columns = new Map(STATIC_COLUMNS[scope]);
+  if (scope === 'span') columns.set('http.status_code', ['HttpStatusCode', 'bigint']);
+  for (const [key, column] of own) columns.set(key, column);
+  return columns;
 }
 
-function ownColumns(own: Row, names: readonly string[]): Row {
-  const dedicatedNames = Array.from({ length: 10 }, (_, i) => dedicatedName(i));
-  const pick = (list: readonly string[]): Row => Object.fromEntries(list.map((n) => [n, own[n] ?? null]));
-  return { ...pick(names), DedicatedAttributes: pick(dedicatedNames) };
+function dedicatedName(type: DedicatedColumn['type'], i: number): string {
+  return `${type === 'int' ? 'Int' : 'String'}${String(i + 1).padStart(2, '0')}`;
+}
+
+function stringsFirst(a: string, b: string): number {
+  const [ofA, ofB] = [a.startsWith('String'), b.startsWith('String')];
+  return ofA === ofB ? a.localeCompare(b) : Number(ofB) - Number(ofA);
+}
+
+/** Of vParquet4 all columns there are, of vParquet5 those that are configured. */
+function dedicatedRow(own: Row, scope: DedicatedColumn['scope'], layout: Layout): Row {
+  const names = layout.is5
+    ? [...dedicatedOf(scope, layout).values()].map(([column]) => column).toSorted(stringsFirst)
+    : Array.from({ length: 10 }, (_, i) => dedicatedName('string', i));
+  if (names.length === 0) return {};
+  const none = layout.is5 ? [] : null;
+  return { DedicatedAttributes: Object.fromEntries(names.map((name) => [name, own[name] ?? none])) };
+}
+
+function ownColumns(own: Row, scope: 'span' | 'resource', layout: Layout): Row {
+  const fixed = [...columnsOf(scope, layout).values()]
+    .map(([name]) => name)
+    .filter((name) => !/^(String|Int)/.test(name));
+  const rows = Object.fromEntries(fixed.map((name) => [name, own[name] ?? null]));
+  return { ...rows, ...dedicatedRow(own, scope, layout) };
 }
 
 function byStart(a: TestSpan, b: TestSpan): number {
@@ -227,16 +275,22 @@ interface Numbers {
   left: number;
   right: number;
   parent: number;
+  children: number;
 }
 
 function nestedSets(spans: readonly TestSpan[]): Map<TestSpan, Numbers> {
-  const numbers = new Map(spans.map((span) => [span, { left: 0, right: 0, parent: 0 }]));
+  const numbers = new Map(spans.map((span) => [span, { left: 0, right: 0, parent: 0, children: 0 }]));
   const byId = Map.groupBy(spans, (span) => span.spanId);
   if ([...byId.values()].some((same) => same.length > 2)) return numbers;
   const parentOf = (span: TestSpan): TestSpan | undefined => {
     const same = byId.get(span.parentSpanId) ?? [];
     return same.length < 2 ? same[0] : same.find(({ kind }) => kind === (span.kind === 2 ? 3 : 2));
   };
+  if (spans.every((span) => span.parentSpanId !== '')) return numbers;
+  for (const span of spans) {
+    const parent = span.parentSpanId === '' ? undefined : parentOf(span);
+    if (parent !== undefined) numbers.get(parent)!.children++;
+  }
   let next = 1;
   const visit = (span: TestSpan, parent: number): void => {
     const own = numbers.get(span)!;
@@ -250,18 +304,39 @@ function nestedSets(spans: readonly TestSpan[]): Map<TestSpan, Numbers> {
   return numbers;
 }
 
-function spanRow(
-  span: TestSpan,
-  { left, right, parent }: Numbers,
-  dedicated: readonly DedicatedColumn[],
-): Row {
-  const [own, rest] = promoted(span.attributes, columnsOf('span', dedicated));
+/** The number of the interval, closed at its end, that a time is in. */
+function interval(nano: bigint, seconds: bigint): bigint {
+  return nano === 0n ? 0n : (nano - 1n) / (seconds * 1_000_000_000n);
+}
+
+function roundedStarts({ startUnixNano }: TestSpan): Row {
+  const lengths = [15, 60, 300, 3600];
+  return Object.fromEntries(
+    lengths.map((seconds) => [`StartTimeRounded${seconds}`, interval(startUnixNano, BigInt(seconds))]),
+  );
+}
+
+function eventRow(event: TestSpan['events'][number], span: TestSpan, layout: Layout): Row {
+  const columns: Columns = layout.is5 ? dedicatedOf('event', layout) : new Map();
+  const [own, rest] = promoted(event.attributes, columns, layout);
+  return {
+    TimeSinceStartNano: BigInt.asUintN(64, event.timeUnixNano - span.startUnixNano),
+    Name: event.name,
+    Attrs: rest,
+    DroppedAttributesCount: event.droppedAttributes,
+    ...(layout.is5 ? dedicatedRow(own, 'event', layout) : {}),
+  };
+}
+
+function spanRow(span: TestSpan, { left, right, parent, children }: Numbers, layout: Layout): Row {
+  const [own, rest] = promoted(span.attributes, columnsOf('span', layout), layout);
   return {
     SpanID: span.spanId,
     ParentSpanID: span.parentSpanId,
     ParentID: parent,
     NestedSetLeft: left,
     NestedSetRight: right,
+    ...(layout.is5 ? { ChildCount: children } : {}),
     Name: span.name,
     Kind: span.kind,
     TraceState: span.traceState,
@@ -271,12 +346,7 @@ function spanRow(
     StatusMessage: span.status.message,
     Attrs: rest,
     DroppedAttributesCount: span.droppedAttributes,
-    Events: span.events.map((event) => ({
-      TimeSinceStartNano: BigInt.asUintN(64, event.timeUnixNano - span.startUnixNano),
-      Name: event.name,
-      Attrs: event.attributes.map(attributeRow),
-      DroppedAttributesCount: event.droppedAttributes,
-    })),
+    Events: span.events.map((event) => eventRow(event, span, layout)),
     DroppedEventsCount: span.droppedEvents,
     Links: span.links.map((link) => ({
       TraceID: link.traceId,
@@ -286,29 +356,24 @@ function spanRow(
       DroppedAttributesCount: link.droppedAttributes,
     })),
     DroppedLinksCount: span.droppedLinks,
-    ...ownColumns(own, ['HttpMethod', 'HttpUrl', 'HttpStatusCode']),
+    ...ownColumns(own, 'span', layout),
+    ...(layout.is5 ? roundedStarts(span) : {}),
   };
 }
 
-function resourceRow(resource: TestSpan['resource'], dedicated: readonly DedicatedColumn[]): Row {
-  const columns = columnsOf('resource', dedicated);
+function resourceRow(resource: TestSpan['resource'], layout: Layout): Row {
+  const columns = columnsOf('resource', layout);
+  columns.delete('service.name');
   // Of several service names the last counts.
   const service = resource.attributes.findLastIndex(
     ([key, v]) => key === 'service.name' && typeof v === 'string',
   );
   const ServiceName = resource.attributes[service]?.[1] ?? '';
-  columns.delete('service.name');
-  const [own, rest] = promoted(
-    resource.attributes.filter((_, i) => i !== service),
-    columns,
-  );
-  const fixed = [...columns.values()].map(([name]) => name).slice(0, 8);
-  return {
-    Attrs: rest,
-    DroppedAttributesCount: resource.droppedAttributes,
-    ServiceName,
-    ...ownColumns(own, fixed),
-  };
+  const others = resource.attributes.filter((_, i) => i !== service);
+  const [own, rest] = promoted(others, columns, layout);
+  const generic = { Attrs: rest, DroppedAttributesCount: resource.droppedAttributes };
+  const inOrder = layout.is5 ? { ServiceName, ...generic } : { ...generic, ServiceName };
+  return { ...inOrder, ...ownColumns(own, 'resource', layout) };
 }
 
 function serviceOf({ resource }: TestSpan): string {
@@ -318,7 +383,16 @@ function serviceOf({ resource }: TestSpan): string {
   return typeof value === 'string' ? value : '';
 }
 
-function traceRow(arrived: readonly TestSpan[], dedicated: readonly DedicatedColumn[]): Row {
+function serviceStats(spans: readonly TestSpan[], { is5 }: Layout): unknown {
+  const stats = groupBy(spans, serviceOf).map((list) => ({
+    ServiceName: serviceOf(list[0]!),
+    SpanCount: list.length,
+    ErrorCount: list.filter(({ status }) => status.code === 2).length,
+  }));
+  return is5 ? stats : Object.fromEntries(stats.map(({ ServiceName, ...counts }) => [ServiceName, counts]));
+}
+
+function traceRow(arrived: readonly TestSpan[], layout: Layout): Row {
   const unique = [
     ...new Map([...arrived].reverse().map((s) => [`${s.spanId}/${s.kind}`, s])).values(),
   ].reverse();
@@ -332,10 +406,6 @@ function traceRow(arrived: readonly TestSpan[], dedicated: readonly DedicatedCol
   const ends = spans.map((span) => span.endUnixNano);
   const start = starts.reduce((a, b) => (b < a ? b : a));
   const end = ends.reduce((a, b) => (b > a ? b : a));
-  const stats = groupBy(spans, serviceOf).map((list) => [
-    serviceOf(list[0]!),
-    { SpanCount: list.length, ErrorCount: list.filter(({ status }) => status.code === 2).length },
-  ]);
   return {
     TraceID: arrived[0]!.traceId,
     TraceIDText: arrived[0]!.traceId.replace(/^0+/, ''),
@@ -344,9 +414,9 @@ function traceRow(arrived: readonly TestSpan[], dedicated: readonly DedicatedCol
     DurationNano: BigInt.asUintN(64, end - start),
     RootServiceName: root === undefined ? '' : serviceOf(root),
     RootSpanName: root?.name ?? '',
-    ServiceStats: Object.fromEntries(stats),
+    ServiceStats: serviceStats(spans, layout),
     rs: grouped.map((scopes) => ({
-      Resource: resourceRow(scopes[0]![0]!.resource, dedicated),
+      Resource: resourceRow(scopes[0]![0]!.resource, layout),
       ss: scopes.map((list) => {
         const { scope } = list[0]!;
         return {
@@ -356,7 +426,8 @@ function traceRow(arrived: readonly TestSpan[], dedicated: readonly DedicatedCol
             Attrs: scope.attributes.map(attributeRow),
             DroppedAttributesCount: scope.droppedAttributes,
           },
-          Spans: list.map((span) => spanRow(span, numbers.get(span)!, dedicated)),
+          Spans: list.map((span) => spanRow(span, numbers.get(span)!, layout)),
+          ...(layout.is5 ? { SpanCount: list.length } : {}),
         };
       }),
     })),
@@ -367,97 +438,10 @@ function traceRow(arrived: readonly TestSpan[], dedicated: readonly DedicatedCol
 export function expectedRows(
   spans: readonly TestSpan[],
   dedicated: readonly DedicatedColumn[] = DEFAULT_DEDICATED_COLUMNS,
+  format: WrittenFormat = 'vParquet4',
 ): Row[] {
+  const layout = { is5: format === 'vParquet5', dedicated };
   return groupBy(spans, (span) => span.traceId)
     .toSorted((a, b) => (a[0]!.traceId < b[0]!.traceId ? -1 : 1))
-    .map((trace) => normal(traceRow(trace, dedicated), '') as Row);
-}
-
-/** A value of every kind. */
-export function everyAttribute(n: number): Attribute[] {
-  return [
-    ['text', 'ä'.repeat(n % 50)],
-    ['bool', n % 2 === 0],
-    ['small', BigInt(n)],
-    ['int', -(2n ** 62n) - BigInt(n)],
-    ['double', n / 3],
-    ['bytes', new Uint8Array([0, n, 255])],
-    ['strings', ['a', `b${n}`, 'a']],
-    ['ints', [1n, 2n ** 40n + BigInt(n)]],
-    ['bools', [true, n % 2 === 0]],
-    ['doubles', [0.5, n]],
-    ['one', ['only']],
-    ['mixed', ['a', 1n, true, 1.5, new Uint8Array([1]), undefined]],
-    ['nested', [['a'], []]],
-    ['empty', []],
-    [
-      'map',
-      {
-        kv: [
-          ['k', 'v'],
-          ['', { kv: [] }],
-          ['none', undefined],
-        ],
-      },
-    ],
-    ['nothing', undefined],
-    ['', 'no key'],
-    ['text', 'again'],
-  ];
-}
-
-/** Attributes that have columns of their own, of the right and of wrong types, and repeated. */
-export function everyColumn(n: number): Attribute[] {
-  return [
-    ['http.method', 'GET'],
-    ['http.method', 'POST'],
-    ['http.url', n % 3 === 0 ? 7n : `http://h/${n}`],
-    ['http.status_code', n % 3 === 1 ? '200' : BigInt(200 + n)],
-    ['http.request.method', 'PUT'],
-    ['url.path', ['a', 'b']],
-    ['url.route', true],
-    ['server.address', ''],
-    ['http.route', `/r/${n}`],
-  ];
-}
-
-/** Traces that use every column, some of whose spans come late: in the second request. */
-export function everyTrace(count: number): TestSpan[][] {
-  const resources = [
-    aResource('shop', [['cluster', 'c1'], ['pod', 5n], ['k8s.pod.name', 'p'], ...everyAttribute(1)]),
-    aResource('cart', [
-      ['namespace', 'n'],
-      ['service.name', 'second'],
-    ]),
-    { attributes: [['service.name', 7n]] as [string, bigint][], droppedAttributes: 4 },
-  ];
-  const scopes = [aScope(), { name: '', version: '', attributes: everyAttribute(2), droppedAttributes: 3 }];
-  const traces = Array.from({ length: count }, (_, id) =>
-    aTrace(id * 7919 + 1, (id % 9) + 1, (i) => ({
-      kind: i % 6,
-      status: { code: i % 3, message: i % 3 === 2 ? `broken ${i}` : '' },
-      traceState: i % 4 === 0 ? 'a=b' : '',
-      attributes: i % 5 === 4 ? [] : [...everyAttribute(i + id), ...everyColumn(i)],
-      droppedAttributes: i % 7 === 3 ? i : 0,
-      droppedEvents: i % 7 === 4 ? 2 : 0,
-      droppedLinks: i % 7 === 5 ? 3 : 0,
-      events: Array.from({ length: i % 3 }, (_, e) => ({
-        timeUnixNano: START_NANO + BigInt(e) * 1500n, // the first is before the span's start
-        name: `event ${e}`,
-        attributes: e === 0 ? [] : everyAttribute(e),
-        droppedAttributes: e,
-      })),
-      links: Array.from({ length: i % 4 === 1 ? 2 : 0 }, (_, l) => ({
-        traceId: 'ff'.repeat(16),
-        spanId: hexId(l + 1, 8),
-        traceState: l === 0 ? '' : 'c=d',
-        attributes: l === 0 ? everyAttribute(l) : [],
-        droppedAttributes: l,
-      })),
-      resource: resources[i % 3]!,
-      scope: scopes[i % 2]!,
-    })),
-  );
-  const spans = traces.flat();
-  return [spans.filter((_, i) => i % 3 !== 0), spans.filter((_, i) => i % 3 === 0)];
+    .map((trace) => normal(traceRow(trace, layout), '') as Row);
 }

@@ -5,6 +5,7 @@ import { blockDecompressors } from '../../src/block/compression.ts';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import { type Block, openBlock } from '../../src/block/vparquet/open.ts';
 import { ByteLru } from '../../src/lib/lru.ts';
+import type { WrittenBlock } from './block-rows.ts';
 
 export interface Golden {
   readonly name: string;
@@ -23,9 +24,20 @@ export function goldenAnswers(file: string): Golden[] {
 }
 
 /** @param name below test/golden. */
+export function goldenObjects(name: string): WrittenBlock {
+  const objects = new Map(
+    ['data.parquet', 'bloom-0', 'meta.json'].map((object) => [object, readGolden(name, object)]),
+  );
+  return { meta: metaFromJson(objects.get('meta.json')!), objects };
+}
+
+function readGolden(name: string, object: string): Uint8Array {
+  return Uint8Array.from(readFileSync(new URL(`../golden/${name}/${object}`, import.meta.url)));
+}
+
+/** @param name below test/golden. */
 export async function openGoldenBlock(name: string): Promise<Block> {
-  const read = (object: string): Uint8Array =>
-    new Uint8Array(readFileSync(new URL(`../golden/${name}/${object}`, import.meta.url)));
+  const read = (object: string): Uint8Array => readGolden(name, object);
   const data = read('data.parquet');
   return openBlock({
     meta: metaFromJson(read('meta.json')),

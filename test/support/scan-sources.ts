@@ -5,6 +5,7 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import { type CreateOptions, createBlock } from '../../src/block/vparquet/create.ts';
 import type { MemoryStore } from '../../src/objectstore/memory.ts';
 import type { ScanSource } from '../../src/store/scan-job.ts';
+import type { WriteOptions } from './block-rows.ts';
 import { encodeTraces, type TestSpan } from './otlp.ts';
 
 function headOf(spans: readonly TestSpan[]): SharedArrayBuffer {
@@ -26,13 +27,15 @@ export async function asBlock(
   blockId: string,
   spans: readonly TestSpan[],
   options: Partial<CreateOptions> = {},
+  layout: Pick<WriteOptions, 'format' | 'dedicatedColumns'> = {},
 ): Promise<ScanSource & { readonly meta: BlockMeta }> {
   const objects = new Map<string, Uint8Array[]>();
   const meta = createBlock({
     head: new HeadReader(headOf(spans)),
     blockId,
     tenant: 'team',
-    dedicatedColumns: [],
+    format: layout.format ?? 'vParquet4',
+    dedicatedColumns: layout.dedicatedColumns ?? [],
     options,
     sink: {
       create: (name) => {

@@ -28,7 +28,7 @@ import { validate } from '../../src/traceql/validate.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { ArraySource } from './array-source.ts';
-import { writeBlock } from './block-rows.ts';
+import { writeBlock, type WriteOptions } from './block-rows.ts';
 import { compactWritten } from './compacting.ts';
 import { encodeTraces, type TestSpan } from './otlp.ts';
 import { asBlock, asHead } from './scan-sources.ts';
@@ -38,6 +38,27 @@ const HEAD_BYTES = 1 << 24;
 const LIMIT = 1000;
 /** Some of everything, however few spans there are. */
 const SMALL_PAGES = { pageRows: 2, rowGroupSpans: 20 };
+const SCRIPT_COLUMNS = [
+  ['resource', 's', 'string'],
+  ['resource', 'i', 'int'],
+  ['span', 's', 'string'],
+  ['span', 'i', 'int'],
+  ['span', 'ls', 'string'],
+  ['span', 'li', 'int'],
+  ['span', 'is', 'int'],
+  ['span', 'ss', 'string'],
+  ['span', 'any', 'string'],
+  ['span', 'http.status_code', 'int'],
+  ['span', 'http.method', 'string'],
+  ['event', 's', 'string'],
+  ['event', 'ls', 'string'],
+  ['event', 'i', 'int'],
+] as const;
+/** With columns of their own for attributes that scripts and random spans have. */
+const VPARQUET5: WriteOptions = {
+  format: 'vParquet5',
+  dedicatedColumns: SCRIPT_COLUMNS.map(([scope, name, type]) => ({ scope, name, type, options: [] })),
+};
 const SAMPLES_MAX = 100_000;
 
 type Open = (spans: readonly TestSpan[]) => Answering | Promise<Answering>;
@@ -52,20 +73,17 @@ export const SCRIPT_SOURCES: Readonly<Record<string, Open>> = {
     const { backend, over } = scanning();
     return over([await asBlock(backend, 'block', spans, SMALL_PAGES)]);
   },
-  'a compacted block': async (spans) => {
+  'a block of vParquet5': async (spans) => {
     const { backend, over } = scanning();
-    const parts = [0, 1, 2].map((n) => spans.filter((_, i) => i % 4 === n || i % 4 === 3));
-    const inputs = parts.filter((part) => part.length > 0).map((part) => writeBlock([part], SMALL_PAGES));
-    const { meta, objects } = await compactWritten(inputs, SMALL_PAGES);
-    for (const [name, bytes] of objects)
-      await backend.write(`${meta.tenantId}/${meta.blockId}/${name}`, bytes);
-    return over([{ kind: 'block', meta, location: 'backend' }]);
+    return over([await asBlock(backend, 'block', spans, SMALL_PAGES, VPARQUET5)]);
   },
+  'a compacted block': (spans) => overCompacted(spans, {}),
+  'a compacted block of vParquet5': (spans) => overCompacted(spans, VPARQUET5),
   'two blocks and a head': async (spans) => {
     const { backend, over } = scanning();
     const part = (n: number): TestSpan[] => spans.filter((_, i) => i % 3 === n);
     const sources: ScanSource[] = [await asBlock(backend, 'one', part(0)), asHead('head', part(1))];
-    if (spans.length > 2) sources.push(await asBlock(backend, 'two', part(2)));
+    if (spans.length > 2) sources.push(await asBlock(backend, 'two', part(2), {}, VPARQUET5));
     return over(sources);
   },
   'a block for each span': async (spans) => {
@@ -81,6 +99,17 @@ export const SCRIPT_SOURCES: Readonly<Record<string, Open>> = {
     ]);
   },
 };
+
+/** A block that was made of three. */
+async function overCompacted(spans: readonly TestSpan[], layout: WriteOptions): Promise<Answering> {
+  const { backend, over } = scanning();
+  const parts = [0, 1, 2].map((n) => spans.filter((_, i) => i % 4 === n || i % 4 === 3));
+  const options = { ...SMALL_PAGES, ...layout };
+  const inputs = parts.filter((part) => part.length > 0).map((part) => writeBlock([part], options));
+  const { meta, objects } = await compactWritten(inputs, SMALL_PAGES);
+  for (const [name, bytes] of objects) await backend.write(`${meta.tenantId}/${meta.blockId}/${name}`, bytes);
+  return over([{ kind: 'block', meta, location: 'backend' }]);
+}
 
 function headOf(requests: readonly Uint8Array[]): HeadSource {
   const builder = new HeadBuilder({ maxBytes: HEAD_BYTES });

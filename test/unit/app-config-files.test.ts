@@ -95,7 +95,6 @@ const FILES: readonly UserFile[] = [
   {
     file: 'users/benchmark-3.0.yaml',
     warnings: [
-      'storage.trace.block.version: is vParquet5, new blocks are vParquet4',
       'live_store: has no effect in a single process: ' +
         'how recent spans are kept is said by the ingester block',
     ],

@@ -1,9 +1,10 @@
 // Compaction: the block that comes out of several has the rows of a block made of all their spans at once.
 import { checkBlock } from '../../src/store/check-block.ts';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { bloomMayHave, bloomShardOf } from '../../src/block/trace-bloom.ts';
-import { everyTrace, expectedRows, readRows, type Row, writeBlock } from '../support/block-rows.ts';
+import { expectedRows, readRows, type Row, sameRows, writeBlock } from '../support/block-rows.ts';
 import { compactWritten, openWritten } from '../support/compacting.ts';
+import { everyTrace } from '../support/every-value.ts';
 import { Chance } from '../support/fuzz.ts';
 import { aSpan, aTrace, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { randomSpans } from '../support/random-spans.ts';
@@ -12,13 +13,6 @@ t.setTimeout(240_000);
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20251125);
 const ROUNDS = 10;
-
-/** Comparing rows as trees takes long: only those that differ are. */
-function sameRows(t: Test, got: readonly Row[], want: readonly Row[], name: string): void {
-  const other = want.findIndex((row, i) => JSON.stringify(row) !== JSON.stringify(got[i]));
-  if (other >= 0) t.strictSame(got[other], want[other], `${name}: row ${other}`);
-  t.equal(got.length, want.length, name);
-}
 
 function ids(rows: readonly Row[]): unknown[] {
   return rows.map((row) => row['TraceID']);

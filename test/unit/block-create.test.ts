@@ -8,17 +8,19 @@ import { metaFromJson, metaToBytes } from '../../src/block/meta-json.ts';
 import type { DedicatedColumn } from '../../src/block/meta.ts';
 import { BLOOM_DEFAULTS, bloomMayHave, bloomShardOf, TraceBloom } from '../../src/block/trace-bloom.ts';
 import { blockTimes } from '../../src/block/vparquet/block-times.ts';
-import { createBlock } from '../../src/block/vparquet/create.ts';
-import { blockSchema } from '../../src/block/vparquet/schema.ts';
+import { createBlock, DEFAULT_DEDICATED_COLUMNS, ENCODINGS } from '../../src/block/vparquet/create.ts';
+import { blockSchema, writtenFormat } from '../../src/block/vparquet/schema.ts';
+import type { SchemaNode } from '../../src/parquet/types.ts';
 import {
-  everyAttribute,
-  everyTrace,
   expectedRows,
   headOf,
   readRows,
+  sameRows,
   TEST_BLOCK_ID,
   writeBlock,
 } from '../support/block-rows.ts';
+import { EVERY_DEDICATED, everyAttribute, everyTrace } from '../support/every-value.ts';
+import { openGoldenBlock } from '../support/golden-blocks.ts';
 import {
   aResource,
   aScope,
@@ -29,6 +31,8 @@ import {
   START_NANO,
   type TestSpan,
 } from '../support/otlp.ts';
+
+t.setTimeout(120_000);
 
 function unhex(hex: string): Uint8Array {
   return Uint8Array.from(Buffer.from(hex, 'hex'));
@@ -53,6 +57,20 @@ t.test('every column of every row', async (t) => {
       Buffer.from(index.rowGroups[groups - 1]!, 'base64').toString('hex'),
       want[want.length - 1]!['TraceID'],
     );
+  }
+});
+
+t.test('every column of every row in vParquet5', async (t) => {
+  const requests = everyTrace(30);
+  const format = 'vParquet5';
+  const layouts = { usual: DEFAULT_DEDICATED_COLUMNS, every: EVERY_DEDICATED, none: [] };
+  for (const [name, dedicatedColumns] of Object.entries(layouts)) {
+    const want = expectedRows(requests.flat(), dedicatedColumns, format);
+    for (const limits of [{}, { rowGroupSpans: 40, pageRows: 3, pageSpans: 7 }]) {
+      const block = writeBlock(requests, { format, dedicatedColumns, ...limits });
+      t.match(block.meta, { format, dedicatedColumns });
+      sameRows(t, await readRows(block), want, name);
+    }
   }
 });
 
@@ -93,6 +111,9 @@ t.test('any spans', async (t) => {
         );
         const block = writeBlock([spans.slice(0, cut), spans.slice(cut)], { pageRows: 2, rowGroupSpans: 20 });
         t.strictSame(await readRows(block), expectedRows(spans));
+        const layout = { format: 'vParquet5', dedicatedColumns: EVERY_DEDICATED } as const;
+        const block5 = writeBlock([spans.slice(0, cut), spans.slice(cut)], { pageRows: 2, ...layout });
+        sameRows(t, await readRows(block5), expectedRows(spans, EVERY_DEDICATED, 'vParquet5'), 'vParquet5');
       },
     ),
     { numRuns: 80 },
@@ -350,10 +371,28 @@ t.test('a sink that fails leaves no meta.json', async (t) => {
   t.throws(() => writeBlock([]), { message: 'a block has at least one trace' });
 });
 
-t.test('the schema', async (t) => {
-  const { columns } = blockSchema('vParquet4');
-  t.equal(columns.length, 103);
-  t.throws(() => blockSchema('vParquet3'), { code: 'unimplemented' });
+/** What the trees of two schemas are compared by. */
+function shape({ name, repetition, type, logical, children }: SchemaNode): unknown {
+  return { name, repetition, type, logical, children: children?.map(shape) };
+}
+
+t.test('the schemas are those of the blocks that Tempo wrote', async (t) => {
+  const blocks = ['vparquet4', 'vparquet4-odd', 'vparquet5', 'vparquet5-2.10', 'vparquet5-3.0'];
+  for (const name of [...blocks, 'vparquet5-columns-2.10', 'vparquet5-columns-3.0']) {
+    const { meta, metadata } = await openGoldenBlock(name);
+    const { root, columns } = blockSchema(writtenFormat(meta.format), meta.dedicatedColumns);
+    t.strictSame(root.children!.map(shape), metadata.schema.children!.map(shape), name);
+    const encodings = metadata.rowGroups[0]!.columns.map((chunk) => chunk.encodings);
+    const lacking = columns
+      .filter(({ encoding }, i) => !encodings[i]!.includes(ENCODINGS[encoding]))
+      .map(({ leaf }) => leaf.path.join('.'));
+    t.same(
+      lacking.filter((path) => path !== 'ServiceStats.key_value.key'), // ours has a dictionary
+      [],
+      `${name}: encodings`,
+    );
+  }
+  t.throws(() => writtenFormat('vParquet3'), { code: 'unimplemented' });
 });
 
 // The bloom filter, once more with big integers, from the description of its parts.

@@ -52,6 +52,7 @@ function aHarness(wal: string, folders: readonly string[], over: Partial<ImportS
   const settings: ImportSettings = {
     walPath: wal,
     blocksPath: `${wal}/blocks`,
+    format: 'vParquet4',
     dedicatedColumns: [],
     bloom: BLOOM_DEFAULTS,
     maxBlockBytes: 500_000_000,

@@ -55,6 +55,7 @@ function anIngester(data: string, over: Overrides = {}): Harness {
     wal: { path: `${data}/wal`, sync: 'always', ingestionTimeRangeSlackMs: 120_000 },
     attributeLimits: () => NO_ATTRIBUTE_LIMITS,
     block: {
+      version: 'vParquet4',
       bloomFilterFalsePositive: 0.01,
       bloomFilterShardSizeBytes: 102_400,
       parquetDedicatedColumns: [],
@@ -291,6 +292,28 @@ t.test('a block that was finished before its record was written counts', async (
   await third.ingester.stop();
 });
 
+t.test('the format of blocks, and columns of a tenant', async (t) => {
+  const column = (name: string) => ({ scope: 'span', name, type: 'int', options: [] }) as const;
+  const block = {
+    version: 'vParquet5',
+    bloomFilterFalsePositive: 0.01,
+    bloomFilterShardSizeBytes: 102_400,
+    parquetDedicatedColumns: [column('usual')],
+  } as const;
+  const harness = await started(aFolder(), {
+    block,
+    dedicatedColumnsOf: (tenant) => (tenant === 'two' ? [column('own')] : undefined),
+  });
+  for (const tenant of ['one', 'two']) await push(harness, 0, 5, tenant);
+  await harness.ingester.flush();
+  const metas = harness.uploaded.toSorted((a, b) => (a.tenantId < b.tenantId ? -1 : 1));
+  t.match(metas, [
+    { tenantId: 'one', format: 'vParquet5', dedicatedColumns: [column('usual')] },
+    { tenantId: 'two', format: 'vParquet5', dedicatedColumns: [column('own')] },
+  ]);
+  await harness.ingester.stop();
+});
+
 function realWriter(data: string): BlockWriter {
   const bloom = { falsePositive: 0.01, shardSizeBytes: 102_400 };
   return new BlockWriterThread({
@@ -360,7 +383,7 @@ t.test('a head that ends the block writer takes no other with it', async (t) => 
     ended: () => ends++,
   });
   const write = async (blockId: string): Promise<string> => {
-    const job = { tenant: 'one', blockId, sab: new SharedArrayBuffer(8) };
+    const job = { tenant: 'one', blockId, sab: new SharedArrayBuffer(8), dedicatedColumns: undefined };
     return writer.write(job).then(
       (meta) => meta.blockId,
       (err: Error) => err.message,

@@ -11,6 +11,7 @@ import { type CreateOptions, createBlock } from '../vparquet/create.ts';
 import { openBlock } from '../vparquet/open.ts';
 import { orderRows } from '../vparquet/row-order.ts';
 import type { RowGroupSource } from '../vparquet/row-group.ts';
+import { writtenFormat } from '../vparquet/schema.ts';
 import { loadSpanTree } from '../vparquet/span-tree.ts';
 import { blaming } from './blamed.ts';
 import type { MergedRows } from './merge-rows.ts';
@@ -142,6 +143,7 @@ class Combination {
       head,
       blockId: 'combined',
       tenant: like.tenantId,
+      format: writtenFormat(like.format),
       dedicatedColumns: like.dedicatedColumns,
       options: { ...create, rowGroupSpans: Infinity, rowGroupWireBytes: Infinity },
       sink: {

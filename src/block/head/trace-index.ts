@@ -120,14 +120,10 @@ export class TraceIndex {
       sets.compute(length, ordered.ids, ordered.parents, ordered.kinds);
       for (let i = 0; i < length; i++) {
         const at = selected === undefined ? spans[i]! : find(selected, spans[i]!);
-        spans[i] = at;
         out.left[at] = sets.left[i]!;
         out.right[at] = sets.right[i]!;
         out.parent[at] = sets.parent[i]!;
-      }
-      for (let i = 0; i < length; i++) {
-        const parent = sets.parentSpan[i]!;
-        if (parent >= 0 && sets.left[i] !== 0) out.childCount[spans[parent]!]!++;
+        out.childCount[at] = sets.childCount[i]!;
       }
     }
     return out;

@@ -77,7 +77,7 @@ export class AttributeColumns {
       attributes: 0,
       types: 0,
     };
-    const count = collect(context.head, store, owners, starts, ends, promotion, out);
+    const count = collect(context, store, owners, starts, ends, promotion, out);
     this.entries = new Entries(count, out.repetition, out.pageStarts);
     this.definition = out.definition;
     this.keyWords = out.keyWords;
@@ -348,7 +348,7 @@ interface Collected {
 
 /** Fills `out` and returns the number of entries. The hot loop of a block: it runs for every attribute. */
 function collect(
-  head: HeadReader,
+  context: HeadContext,
   store: AttributeStore,
   owners: Owners,
   starts: Int32Array,
@@ -377,7 +377,7 @@ function collect(
       const word = keyChunks[k][at];
       const value = valueChunks[k][at];
       const code = codes[word >>> 4];
-      if (code > 0 && promote(head, promotion!.columns[code - 1], owner, word & 15, value)) continue;
+      if (code > 0 && promote(context, promotion!.columns[code - 1], owner, word & 15, value)) continue;
       keyWords[n] = word;
       values[n] = value;
       definition[n] = level + 1;
@@ -398,12 +398,32 @@ function collect(
 }
 
 function promote(
-  head: HeadReader,
+  context: HeadContext,
   column: PromotedValues,
   owner: number,
   type: number,
   value: number,
 ): boolean {
-  if (type !== AttrType.int64) return column.take(owner, type, value, value >> 31);
-  return column.take(owner, type, head.vecs.wide.get(value, 0), head.vecs.wide.get(value, 1));
+  const { wide } = context.head.vecs;
+  if (type === AttrType.int64) return column.take(owner, type, wide.get(value, 0), wide.get(value, 1));
+  if (type !== (column.isInt ? AttrType.intArray : AttrType.stringArray)) {
+    return column.take(owner, type, value, value >> 31);
+  }
+  return column.takesArrays && column.takeArray(owner, elementsOf(context, column.isInt, value));
+}
+
+/** String ids, or word pairs of ints. */
+function elementsOf({ head, strings }: HeadContext, areInts: boolean, str: number): Int32Array {
+  const { bytes } = head;
+  const elements: number[] = [];
+  const start = strings.offset(str);
+  const tag = areInts ? Tag.anyValue.int : Tag.anyValue.string;
+  arrayElements(bytes, start, start + strings.length(str), tag, (_tag, from, to) => {
+    if (!areInts) elements.push(strings.idOfRange(from, to - from));
+    else {
+      const { low, high } = varintWords(bytes, from);
+      elements.push(low, high);
+    }
+  });
+  return Int32Array.from(elements);
 }

@@ -159,7 +159,7 @@ function ownColumns(
     const kind = `${scope} ${type}`;
     const n = (counts.get(kind) ?? 0) + 1;
     counts.set(kind, n);
-    const leaf = dedicatedColumnName(n).replace('String', type === 'int' ? 'Int' : 'String');
+    const leaf = dedicatedColumnName(type, n);
     own[scope]?.push({ name, column: `${SCOPE_PREFIX[scope]}DedicatedAttributes.${leaf}`, type });
   }
   return own;

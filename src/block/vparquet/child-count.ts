@@ -1,9 +1,15 @@
-// How many children each span has, from nested sets: for blocks without a column of its own (before
-// vParquet5).
+// How many children each span has, from the ids of spans and their parents: for blocks without a column of
+// its own (before vParquet5).
 import { ValueType, type Field, type Vector } from '../../traceql/source.ts';
+import { NestedSets } from '../nested-set.ts';
 import { INTRINSICS } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
+import { readKinds, readSpanIds } from './span-ids.ts';
+import { loadSpanTree } from './span-tree.ts';
 import { vectorOf } from './vector-parts.ts';
+
+/** Greater ones have no name, as 0 has none. */
+const KIND_MAX = 5;
 
 /** True of `span:childCount` where the block does not hold it. */
 export function isChildCountMissing(group: GroupColumns, field: Field): boolean {
@@ -11,40 +17,36 @@ export function isChildCountMissing(group: GroupColumns, field: Field): boolean 
   return group.chunk(INTRINSICS['span:childCount'].column) === undefined;
 }
 
-/**
- * @param left `span:nestedSetLeft` of all spans.
- * @param parent `span:nestedSetParent` of all spans.
- * @param spanTrace spans of a trace are neighbours.
- */
-export function childCounts(left: Vector, parent: Vector, spanTrace: Int32Array): Vector {
-  const count = spanTrace.length;
-  const lefts = wholeNumbers(left, count);
-  const parents = wholeNumbers(parent, count);
-  if (lefts === undefined || parents === undefined) return vectorOf('span', []);
-  const num = new Float64Array(count);
-  const spanOf = new Int32Array(2 * count + 2); // by left number, of the trace at hand
-  for (let from = 0; from < count; ) {
-    let to = from + 1;
-    while (to < count && spanTrace[to] === spanTrace[from]) to++;
-    for (let i = from; i < to; i++) spanOf[lefts[i]] = i;
-    for (let i = from; i < to; i++) {
-      const wanted: number = parents[i];
-      const span: number = spanOf[wanted];
-      // numbers of a damaged block may point anywhere
-      if (wanted > 0 && span >= from && span < to && lefts[span] === wanted) num[span]++;
-    }
-    from = to;
+/** Of all spans of the row group. */
+export async function childCounts(group: GroupColumns, signal?: AbortSignal): Promise<Vector> {
+  const { cache } = group.file;
+  const key = group.cacheKey('children');
+  let num = cache.get<Float64Array>(key);
+  if (num === undefined) {
+    num = await count(group, signal);
+    cache.set(key, num, num.byteLength);
   }
   const numbers = { num, base: 0n, exact: undefined };
-  const type = ValueType.int;
-  return vectorOf('span', [
-    { count, owners: undefined, type, ids: undefined, table: undefined, numbers, isElement: undefined },
-  ]);
+  const none = { owners: undefined, ids: undefined, table: undefined, isElement: undefined };
+  return vectorOf('span', [{ ...none, count: num.length, type: ValueType.int, numbers }]);
 }
 
-/** Undefined unless there is a number for each span. */
-function wholeNumbers({ num, base, count }: Vector, spans: number): Float64Array | undefined {
-  if (num === undefined || count !== spans) return undefined;
-  const offset = Number(base);
-  return offset === 0 ? num : num.map((value) => value + offset);
+async function count(group: GroupColumns, signal?: AbortSignal): Promise<Float64Array> {
+  const { rowSpan } = await loadSpanTree(group, signal);
+  const spans = rowSpan[rowSpan.length - 1];
+  const ids = await readSpanIds(group, INTRINSICS['span:id'].column, spans, signal);
+  const parents = await readSpanIds(group, INTRINSICS['span:parentID'].column, spans, signal);
+  const numbers = await readKinds(group, INTRINSICS['span:kind'].column, spans, signal);
+  const kinds = Uint8Array.from(numbers, (kind) => (kind >>> 0 > KIND_MAX ? 0 : kind));
+  const counts = new Float64Array(spans);
+  const sets = new NestedSets();
+  for (let row = 0; row + 1 < rowSpan.length; row++) {
+    const from = rowSpan[row];
+    const to = rowSpan[row + 1];
+    if (from === to) continue;
+    const idsOfRow = ids.subarray(2 * from, 2 * to);
+    sets.compute(to - from, idsOfRow, parents.subarray(2 * from, 2 * to), kinds.subarray(from, to));
+    counts.set(sets.childCount.subarray(0, to - from), from);
+  }
+  return counts;
 }

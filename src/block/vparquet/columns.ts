@@ -1,5 +1,6 @@
-// Where the values of each column of a row group come from: a producer by column path, called when the
-// column is written, so that no more than one column's values exist at a time.
+// Where the values of each column of a row group come from: a producer by the column's name (free of what
+// differs between formats), called when the column is written, so that no more than one column's values exist
+// at a time.
 import { Entries, type ColumnValues } from '../../parquet/values.ts';
 import { inFull, KIND, type KindOrStatus, STATUS, unpack } from '../head/kind-status.ts';
 import type { HeadReader } from '../head/reader.ts';
@@ -11,32 +12,31 @@ import {
   type HeadContext,
   type Promotion,
 } from './attribute-columns.ts';
+import { EVENT, LINK, RESOURCE, SCOPE, SPAN } from './block-columns.ts';
 import { gather32, gather64, gather8, gatherNext32 } from './gather.ts';
-import { type PromotedKey, PromotedValues, SERVICE_NAME } from './promoted.ts';
+import { type PromotedColumns, SERVICE_NAME } from './promoted.ts';
+import { promotedSource, promotionOf } from './promoted-source.ts';
+import { quarterMinutes, roundedStarts } from './rounded-starts.ts';
+import { ROUNDED_STARTS_SEC, roundedStartName } from './schema.ts';
 import type { Owners, TraceRows } from './trace-rows.ts';
 
 export interface ColumnsContext extends HeadContext {
-  readonly resourceKeys: readonly PromotedKey[];
-  readonly spanKeys: readonly PromotedKey[];
-  readonly resourceCodes: Uint8Array;
-  readonly spanCodes: Uint8Array;
+  readonly promoted: Readonly<Record<'resource' | 'span' | 'event', PromotedColumns>>;
   /** Index + 1 into `spanDropped` by span; undefined when no span dropped anything. */
   readonly droppedOf: Int32Array | undefined;
 }
 
+/** Above the columns of a scope. */
+const SCOPE_SPANS = 'rs.ss.';
+
 export type Producers = Map<string, () => ColumnSource>;
 
-const RESOURCE = 'rs.list.element.Resource.';
-const SCOPE = 'rs.list.element.ss.list.element.Scope.';
-const SPAN = 'rs.list.element.ss.list.element.Spans.list.element.';
-const EVENT = `${SPAN}Events.list.element.`;
-const LINK = `${SPAN}Links.list.element.`;
-
+/** Of all formats: a schema has some of these. */
 export function columnProducers(context: ColumnsContext, rows: TraceRows): Producers {
   const out: Producers = new Map();
   traceColumns(out, context, rows);
   resourceColumns(out, context, rows.resources);
-  scopeColumns(out, context, rows.scopes);
+  scopeColumns(out, context, rows);
   spanColumns(out, context, rows);
   eventColumns(out, context, rows.spans);
   linkColumns(out, context, rows.spans);
@@ -77,11 +77,12 @@ function traceColumns(out: Producers, context: ColumnsContext, rows: TraceRows):
   column('RootServiceName', () => strings(context, trace.rootService));
   column('RootSpanName', () => strings(context, trace.rootName));
   const stat = (name: string, values: ColumnValues): void => {
-    out.set(`ServiceStats.key_value.${name}`, () => ({ entries: stats.entries, definition: 1, values }));
+    out.set(`ServiceStats.${name}`, () => ({ entries: stats.entries, definition: 1, values }));
   };
   stat('key', strings(context, stats.service));
-  stat('value.SpanCount', { kind: 'int32', values: stats.spanCount });
-  stat('value.ErrorCount', { kind: 'int32', values: stats.errorCount });
+  stat('ServiceName', strings(context, stats.service));
+  stat('SpanCount', { kind: 'int32', values: stats.spanCount });
+  stat('ErrorCount', { kind: 'int32', values: stats.errorCount });
 }
 
 /** Hex of 16-byte ids without leading zeros. */
@@ -129,106 +130,62 @@ function once<T>(make: () => T): () => T {
   return () => (made ??= make());
 }
 
+/** The columns of attributes, generic ones and those with a column of their own. */
 function attributeColumns(
   out: Producers,
   prefix: string,
   context: HeadContext,
   store: AttributeStore,
-  owners: Owners,
-  promotion?: Promotion,
-): () => AttributeColumns {
-  const attributes = once(() => new AttributeColumns(context, store, owners, promotion));
-  const element = `${prefix}Attrs.list.element.`;
+  owners: () => Owners,
+  promoted?: PromotedOwners,
+): void {
+  const promotion = once(() => promoted && promotionOf(promoted.columns, owners(), promoted.services));
+  const attributes = once(() => new AttributeColumns(context, store, owners(), promotion()));
+  if (promoted !== undefined)
+    promotedColumns(out, prefix, context, promoted, owners, () => {
+      attributes(); // fills the promoted values
+      return promotion();
+    });
+  const element = `${prefix}Attrs.`;
   out.set(`${element}Key`, () => attributes().key());
   out.set(`${element}IsArray`, () => attributes().isArray());
-  out.set(`${element}Value.list.element`, () => attributes().strings());
-  out.set(`${element}ValueInt.list.element`, () => attributes().ints());
-  out.set(`${element}ValueDouble.list.element`, () => attributes().doubles());
-  out.set(`${element}ValueBool.list.element`, () => attributes().bools());
+  out.set(`${element}Value`, () => attributes().strings());
+  out.set(`${element}ValueInt`, () => attributes().ints());
+  out.set(`${element}ValueDouble`, () => attributes().doubles());
+  out.set(`${element}ValueBool`, () => attributes().bools());
   out.set(`${element}ValueUnsupported`, () => attributes().unsupported());
-  return attributes;
 }
 
-/**
- * Columns of promoted attributes; those of keys that the schema has a column for but nobody configured
- * are null.
- */
+interface PromotedOwners {
+  readonly columns: PromotedColumns;
+  /** Name of the service by owner, where that is decided already. */
+  readonly services?: Int32Array;
+}
+
+/** One column for each promoted key, and nulls for the columns that no attribute goes to. */
 function promotedColumns(
   out: Producers,
   prefix: string,
   context: HeadContext,
-  owners: Owners,
-  columns: readonly string[],
-  keys: readonly PromotedKey[],
-  promotion: Promotion,
-  attributes: () => AttributeColumns,
+  { columns }: PromotedOwners,
+  owners: () => Owners,
+  filled: () => Promotion | undefined,
 ): void {
-  for (const name of columns) {
-    const index = keys.findIndex((key) => key.column === name);
-    out.set(prefix + name, () => {
-      attributes(); // fills the promoted values
-      return promotedSource(context, owners, index < 0 ? undefined : promotion.columns[index]);
-    });
+  columns.keys.forEach(({ column, key }, i) => {
+    if (key === SERVICE_NAME && column === 'ServiceName') return; // every resource has one
+    out.set(prefix + column, () => promotedSource(context, owners(), filled()?.columns[i]));
+  });
+  for (const column of columns.unused) {
+    out.set(prefix + column, () => promotedSource(context, owners(), undefined));
   }
-}
-
-function promotedSource(
-  context: HeadContext,
-  owners: Owners,
-  column: PromotedValues | undefined,
-): ColumnSource {
-  const { entries, level } = owners;
-  if (column?.present === undefined) {
-    const values: ColumnValues =
-      column?.isInt === true
-        ? { kind: 'int64', words: new Int32Array(0) }
-        : strings(context, new Int32Array(0));
-    return { entries, definition: level, values };
-  }
-  const definition = column.present.map((has) => level + has);
-  const values: ColumnValues = column.isInt
-    ? { kind: 'int64', words: column.values }
-    : strings(context, column.values);
-  return { entries, definition, values };
-}
-
-const DEDICATED = Array.from(
-  { length: 10 },
-  (_, i) => `DedicatedAttributes.String${String(i + 1).padStart(2, '0')}`,
-);
-const RESOURCE_STATIC = [
-  'Cluster',
-  'Namespace',
-  'Pod',
-  'Container',
-  'K8sClusterName',
-  'K8sNamespaceName',
-  'K8sPodName',
-  'K8sContainerName',
-];
-const SPAN_STATIC = ['HttpMethod', 'HttpUrl', 'HttpStatusCode'];
-
-function promotionOf(
-  keys: readonly PromotedKey[],
-  codes: Uint8Array,
-  owners: Owners,
-  services?: Int32Array,
-): Promotion {
-  const columns = keys.map(
-    ({ key, type }) =>
-      new PromotedValues(type === 'int', owners.entries.count, key === SERVICE_NAME ? services : undefined),
-  );
-  return { codes, columns };
 }
 
 function resourceColumns(out: Producers, context: ColumnsContext, owners: Owners): void {
   const { vecs } = context.head;
   const store = { start: vecs.resourceAttrStart, keys: vecs.resourceAttrKey, values: vecs.resourceAttrValue };
   const services = gather32(vecs.resourceService, owners.source);
-  const promotion = promotionOf(context.resourceKeys, context.resourceCodes, owners, services);
-  const attributes = attributeColumns(out, RESOURCE, context, store, owners, promotion);
-  const columns = [...RESOURCE_STATIC, ...DEDICATED];
-  promotedColumns(out, RESOURCE, context, owners, columns, context.resourceKeys, promotion, attributes);
+  const promoted = { columns: context.promoted.resource, services };
+  attributeColumns(out, RESOURCE, context, store, () => owners, promoted);
   const add = ownerColumns(out, RESOURCE, owners);
   add('ServiceName', () => strings(context, services));
   add('DroppedAttributesCount', () => ({
@@ -237,10 +194,12 @@ function resourceColumns(out: Producers, context: ColumnsContext, owners: Owners
   }));
 }
 
-function scopeColumns(out: Producers, context: ColumnsContext, owners: Owners): void {
+function scopeColumns(out: Producers, context: ColumnsContext, rows: TraceRows): void {
   const { vecs } = context.head;
+  const owners = rows.scopes;
   const store = { start: vecs.scopeAttrStart, keys: vecs.scopeAttrKey, values: vecs.scopeAttrValue };
-  attributeColumns(out, SCOPE, context, store, owners);
+  attributeColumns(out, SCOPE, context, store, () => owners);
+  ownerColumns(out, SCOPE_SPANS, owners)('SpanCount', () => spanCounts(rows));
   const add = ownerColumns(out, SCOPE, owners);
   add('Name', () => strings(context, gather32(vecs.scopeName, owners.source)));
   add('Version', () => strings(context, gather32(vecs.scopeVersion, owners.source)));
@@ -248,6 +207,18 @@ function scopeColumns(out: Producers, context: ColumnsContext, owners: Owners): 
     kind: 'int32',
     values: gather32(vecs.scopeDropped, owners.source),
   }));
+}
+
+/** How many spans each scope has. */
+function spanCounts({ scopes, spans }: TraceRows): ColumnValues {
+  const values = new Int32Array(scopes.entries.count);
+  const repetition = spans.entries.repetition!;
+  let scope = -1;
+  for (let i = 0; i < spans.entries.count; i++) {
+    if (repetition[i] < spans.level) scope++;
+    values[scope]++;
+  }
+  return { kind: 'int32', values };
 }
 
 function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): void {
@@ -260,6 +231,7 @@ function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): 
   add('ParentID', () => ({ kind: 'int32', values: rows.parent }));
   add('NestedSetLeft', () => ({ kind: 'int32', values: rows.left }));
   add('NestedSetRight', () => ({ kind: 'int32', values: rows.right }));
+  add('ChildCount', () => ({ kind: 'int32', values: rows.childCount }));
   add('Name', () => strings(context, gather32(vecs.spanName, source)));
   add('Kind', () => kindsOrStatuses(context.head, source, KIND));
   add('StatusCode', () => kindsOrStatuses(context.head, source, STATUS));
@@ -270,11 +242,12 @@ function spanColumns(out: Producers, context: ColumnsContext, rows: TraceRows): 
   add('DroppedAttributesCount', () => dropped(context, source, 1));
   add('DroppedEventsCount', () => dropped(context, source, 2));
   add('DroppedLinksCount', () => dropped(context, source, 3));
+  const quarters = once(() => quarterMinutes(gather64(vecs.spanStart, source)));
+  for (const sec of ROUNDED_STARTS_SEC) {
+    add(roundedStartName(sec), () => ({ kind: 'int32', values: roundedStarts(quarters(), sec) }));
+  }
   const store = { start: vecs.spanAttrStart, keys: vecs.spanAttrKey, values: vecs.spanAttrValue };
-  const promotion = promotionOf(context.spanKeys, context.spanCodes, owners);
-  const attributes = attributeColumns(out, SPAN, context, store, owners, promotion);
-  const columns = [...SPAN_STATIC, ...DEDICATED];
-  promotedColumns(out, SPAN, context, owners, columns, context.spanKeys, promotion, attributes);
+  attributeColumns(out, SPAN, context, store, () => owners, { columns: context.promoted.span });
 }
 
 function kindsOrStatuses(head: HeadReader, spans: Int32Array, which: KindOrStatus): ColumnValues {
@@ -362,7 +335,7 @@ function eventColumns(out: Producers, context: ColumnsContext, spans: Owners): v
       values: gather32(vecs.eventDropped, present(owners)),
     }));
   });
-  lazyAttributes(out, EVENT, context, store, events);
+  attributeColumns(out, EVENT, context, store, events, { columns: context.promoted.event });
 }
 
 function linkColumns(out: Producers, context: ColumnsContext, spans: Owners): void {
@@ -378,7 +351,7 @@ function linkColumns(out: Producers, context: ColumnsContext, spans: Owners): vo
       values: gather32(vecs.linkDropped, present(owners)),
     }));
   });
-  lazyAttributes(out, LINK, context, store, links);
+  attributeColumns(out, LINK, context, store, links);
 }
 
 type AddLazy = (name: string, values: (owners: Owners) => ColumnValues) => void;
@@ -395,31 +368,4 @@ function lazyColumns(
       return { entries, definition, values: values(owners()) };
     });
   });
-}
-
-function lazyAttributes(
-  out: Producers,
-  prefix: string,
-  context: HeadContext,
-  store: AttributeStore,
-  owners: () => Owners,
-): void {
-  const attributes = once(() => {
-    const columns: Producers = new Map();
-    attributeColumns(columns, prefix, context, store, owners());
-    return columns;
-  });
-  const names = [
-    'Key',
-    'IsArray',
-    'Value.list.element',
-    'ValueInt.list.element',
-    'ValueDouble.list.element',
-    'ValueBool.list.element',
-    'ValueUnsupported',
-  ];
-  for (const name of names) {
-    const path = `${prefix}Attrs.list.element.${name}`;
-    out.set(path, () => attributes().get(path)!());
-  }
 }

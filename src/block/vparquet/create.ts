@@ -10,11 +10,12 @@ import type { HeadReader } from '../head/reader.ts';
 import type { BlockMeta, DedicatedColumn } from '../meta.ts';
 import { BLOOM_DEFAULTS, type BloomOptions } from '../trace-bloom.ts';
 import { type BlockSink, BlockObjects } from './block-objects.ts';
+import { columnName } from './block-columns.ts';
 import { blockTimes } from './block-times.ts';
 import { canonicalResources, canonicalScopes } from './canonical.ts';
 import { type ColumnsContext, columnProducers, traceIdBytes } from './columns.ts';
 import { headKeys, headStrings } from './head-strings.ts';
-import { codesByKey, resourceKeys, spanKeys, usableDedicatedColumns } from './promoted.ts';
+import { promotedColumns, usableDedicatedColumns } from './promoted.ts';
 import {
   cutPages,
   cutRowGroups,
@@ -23,7 +24,7 @@ import {
   type RowGroupLimits,
   type RowOrder,
 } from './row-order.ts';
-import { blockSchema, type BlockSchema, type ColumnEncoding } from './schema.ts';
+import { blockSchema, type BlockSchema, type ColumnEncoding, type WrittenFormat } from './schema.ts';
 import { buildTraceRows, type OddTraces } from './trace-rows.ts';
 
 export interface CreateOptions extends RowGroupLimits, PageLimits {
@@ -35,6 +36,8 @@ export interface CreateRequest {
   readonly head: HeadReader;
   readonly blockId: string;
   readonly tenant: string;
+  /** vParquet4 when it is not given. */
+  readonly format?: WrittenFormat;
   /** As configured; those that the format cannot hold are left out. */
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly options?: Partial<CreateOptions>;
@@ -65,7 +68,6 @@ export const DEFAULT_DEDICATED_COLUMNS: readonly DedicatedColumn[] = [
   'http.route',
 ].map((name) => ({ scope: 'span', name, type: 'string', options: [] }));
 
-const FORMAT = 'vParquet4';
 export const CREATED_BY = 'tempo (typescript)';
 /** The format's word for each. */
 export const ENCODINGS: Readonly<Record<ColumnEncoding, Encoding>> = {
@@ -87,11 +89,12 @@ export function createBlock(request: CreateRequest): BlockMeta {
   const { head, sink } = request;
   if (head.traceCount === 0) throw new Error('a block has at least one trace');
   const options = { ...defaultCreateOptions(), ...request.options };
-  const dedicatedColumns = usableDedicatedColumns(request.dedicatedColumns);
+  const { format = 'vParquet4' } = request;
+  const dedicatedColumns = usableDedicatedColumns(format, request.dedicatedColumns);
   const order = orderRows(head);
   const groups = cutRowGroups(head, order, options);
   const objects = new BlockObjects(sink, head.traceCount, options.bloom);
-  const writer = new RowGroupWriter(head, dedicatedColumns, options, objects.write);
+  const writer = new RowGroupWriter(head, { format, dedicatedColumns }, options, objects.write);
   for (let g = 0; g + 1 < groups.length; g++) {
     objects.rowGroup(traceIdBytes(head, order.traces.subarray(groups[g], groups[g + 1])));
     const { disconnected, rootless } = writer.write(order, groups[g], groups[g + 1]);
@@ -100,7 +103,7 @@ export function createBlock(request: CreateRequest): BlockMeta {
     request.odd.rootless += rootless;
   }
   const meta = objects.finish(writer.file.finish(), {
-    format: FORMAT,
+    format,
     blockId: request.blockId,
     tenantId: request.tenant,
     ...blockTimes(head, request.nowMs ?? Date.now()),
@@ -112,6 +115,11 @@ export function createBlock(request: CreateRequest): BlockMeta {
   return meta;
 }
 
+interface Layout {
+  readonly format: WrittenFormat;
+  readonly dedicatedColumns: readonly DedicatedColumn[];
+}
+
 class RowGroupWriter {
   readonly file: ParquetFileWriter;
   private readonly schema: BlockSchema;
@@ -119,26 +127,21 @@ class RowGroupWriter {
   private readonly canonical: { readonly resources: Int32Array; readonly scopes: Int32Array };
   private readonly options: CreateOptions;
 
-  constructor(
-    head: HeadReader,
-    dedicated: readonly DedicatedColumn[],
-    options: CreateOptions,
-    write: (bytes: Uint8Array) => void,
-  ) {
-    this.schema = blockSchema(FORMAT);
+  constructor(head: HeadReader, layout: Layout, options: CreateOptions, write: (bytes: Uint8Array) => void) {
+    const { format, dedicatedColumns } = layout;
+    this.schema = blockSchema(format, dedicatedColumns);
     this.file = new ParquetFileWriter(this.schema.root, CREATED_BY, write, crc32);
     this.options = options;
     const keys = headKeys(head);
-    const ofResource = resourceKeys(dedicated);
-    const ofSpan = spanKeys(dedicated);
     this.context = {
       head,
       strings: headStrings(head),
       keys,
-      resourceKeys: ofResource,
-      spanKeys: ofSpan,
-      resourceCodes: codesByKey(ofResource, keys),
-      spanCodes: codesByKey(ofSpan, keys),
+      promoted: {
+        resource: promotedColumns(format, 'resource', dedicatedColumns, keys),
+        span: promotedColumns(format, 'span', dedicatedColumns, keys),
+        event: promotedColumns(format, 'event', dedicatedColumns, keys),
+      },
       droppedOf: droppedIndex(head),
     };
     this.canonical = { resources: canonicalResources(head), scopes: canonicalScopes(head) };
@@ -156,9 +159,9 @@ class RowGroupWriter {
     const producers = columnProducers(this.context, rows);
     this.file.beginRowGroup(rows.pageRows);
     for (const spec of this.schema.columns) {
-      const path = spec.leaf.path.join('.');
-      const produce = producers.get(path);
-      if (produce === undefined) throw new Error(`no values for column ${path}`);
+      const name = columnName(spec.leaf);
+      const produce = producers.get(name);
+      if (produce === undefined) throw new Error(`no values for column ${name}`);
       this.file.column({
         leaf: spec.leaf,
         encoding: ENCODINGS[spec.encoding],

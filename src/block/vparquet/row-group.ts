@@ -139,10 +139,7 @@ export class RowGroupSource implements StoredSpans {
 
   private async storedOrCounted(request: FieldRequest, options: LoadOptions): Promise<Vector> {
     if (!isChildCountMissing(this.group, request.field)) return (await this.load([request], options))[0];
-    const { signal } = options;
-    const left = await this.vector({ field: { kind: 'intrinsic', name: 'span:nestedSetLeft' } }, signal);
-    const parent = await this.vector({ field: { kind: 'intrinsic', name: 'span:nestedSetParent' } }, signal);
-    return childCounts(left, parent, (await loadSpanTree(this.group, signal)).spanTrace);
+    return childCounts(this.group, options.signal);
   }
 
   private async areFew(

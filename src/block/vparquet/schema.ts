@@ -4,7 +4,7 @@
 import { TempoError } from '../../lib/errors.ts';
 import { schemaLeaves } from '../../parquet/schema-levels.ts';
 import type { Leaf, LogicalType, PhysicalType, Repetition, SchemaNode } from '../../parquet/types.ts';
-import type { BlockFormat } from '../meta.ts';
+import type { DedicatedColumn } from '../meta.ts';
 
 /**
  * How the values of a column are encoded; `bytes` is DELTA_LENGTH_BYTE_ARRAY, `delta` is
@@ -24,8 +24,24 @@ export interface BlockSchema {
   readonly columns: readonly ColumnSpec[];
 }
 
-/** Dedicated string columns a scope has in vParquet4. */
-export const DEDICATED_STRINGS = 10;
+/** Formats that blocks are written in. */
+export const WRITTEN_FORMATS = ['vParquet4', 'vParquet5'] as const;
+export type WrittenFormat = (typeof WRITTEN_FORMATS)[number];
+
+/** Throws `unimplemented` for formats that are only read. */
+export function writtenFormat(format: string): WrittenFormat {
+  const written = WRITTEN_FORMATS.find((name) => name === format);
+  if (written === undefined) throw new TempoError('unimplemented', `cannot write blocks of format ${format}`);
+  return written;
+}
+
+/** Most dedicated columns of a type that a scope has. Those of vParquet5 are 10 before Tempo 3.0. */
+export const DEDICATED_MAX: Readonly<
+  Record<WrittenFormat, Readonly<Record<DedicatedColumn['type'], number>>>
+> = {
+  vParquet4: { string: 10, int: 0 },
+  vParquet5: { string: 20, int: 5 },
+};
 
 /** Static columns of string resource attributes in vParquet4: column name by attribute key. */
 export const RESOURCE_COLUMNS: Readonly<Record<string, string>> = {
@@ -94,126 +110,176 @@ const group = (name: string, children: readonly SchemaNode[]): SchemaNode => ({
   children,
 });
 
-/**
- * vParquet4 wraps lists in two groups, both without an optional level: an empty list ends at its
- * parent's level.
- */
-function list(name: string, element: SchemaNode): SchemaNode {
-  const repeated: SchemaNode = {
-    name: 'list',
-    repetition: 'REPEATED',
-    children: [{ ...element, name: 'element', repetition: 'REQUIRED' }],
-  };
-  return { name, repetition: 'REQUIRED', logical: 'LIST', children: [repeated] };
+/** Name of the dedicated column `n` of a type, counted from 1. */
+export function dedicatedColumnName(type: DedicatedColumn['type'], n: number): string {
+  return `${type === 'int' ? 'Int' : 'String'}${String(n).padStart(2, '0')}`;
 }
 
-function map(name: string, key: SchemaNode, value: SchemaNode): SchemaNode {
-  const pair: SchemaNode = { name: 'key_value', repetition: 'REPEATED', children: [key, value] };
-  return { name, repetition: 'REQUIRED', logical: 'MAP', children: [pair] };
+/** Lengths of the intervals whose numbers vParquet5 has of each span's start. */
+export const ROUNDED_STARTS_SEC = [15, 60, 300, 3600] as const;
+
+export function roundedStartName(sec: number): string {
+  return `StartTimeRounded${sec}`;
 }
 
-function attributes(): SchemaNode {
-  return list(
-    'Attrs',
-    group('element', [
-      text('Key'),
-      leaf('IsArray', 'BOOLEAN', undefined, 'plain'),
-      list('Value', text('element')),
-      list('ValueInt', plainInt64('element')),
-      list('ValueDouble', leaf('element', 'DOUBLE', undefined, 'plain')),
-      list('ValueBool', leaf('element', 'BOOLEAN', undefined, 'plain')),
-      longText('ValueUnsupported', OPTIONAL),
-    ]),
-  );
-}
+/** The tree of one format, from the leaves of attributes up to the row of a trace. */
+class SchemaTree {
+  private readonly is5: boolean;
+  private readonly dedicatedColumns: readonly DedicatedColumn[];
 
-/** Name of dedicated string column `n`, counted from 1. */
-export function dedicatedColumnName(n: number): string {
-  return `String${String(n).padStart(2, '0')}`;
-}
+  constructor(format: WrittenFormat, dedicatedColumns: readonly DedicatedColumn[]) {
+    this.is5 = format === 'vParquet5';
+    this.dedicatedColumns = dedicatedColumns;
+  }
 
-function dedicated(): SchemaNode {
-  const columns = Array.from({ length: DEDICATED_STRINGS }, (_, i) =>
-    text(dedicatedColumnName(i + 1), OPTIONAL),
-  );
-  return group('DedicatedAttributes', columns);
-}
+  trace(): SchemaNode {
+    return group('Trace', [
+      id('TraceID', RAW),
+      longText('TraceIDText'),
+      nanos('StartTimeUnixNano', RAW),
+      nanos('EndTimeUnixNano', RAW),
+      nanos('DurationNano', RAW),
+      text('RootServiceName'),
+      text('RootSpanName'),
+      this.serviceStats(),
+      this.list('rs', group('element', [this.resource(), this.list('ss', this.scopeSpans())])),
+    ]);
+  }
 
-function resource(): SchemaNode {
-  return group('Resource', [
-    attributes(),
-    int32('DroppedAttributesCount'),
-    text('ServiceName'),
-    ...Object.values(RESOURCE_COLUMNS).map((name) => text(name, OPTIONAL)),
-    dedicated(),
-  ]);
-}
+  /**
+   * vParquet5 repeats the element itself; vParquet4 wraps it in two groups, both without an optional level.
+   * In both an empty list ends at its parent's level.
+   */
+  private list(name: string, element: SchemaNode): SchemaNode {
+    if (this.is5) return { ...element, name, repetition: 'REPEATED' };
+    const repeated: SchemaNode = {
+      name: 'list',
+      repetition: 'REPEATED',
+      children: [{ ...element, name: 'element', repetition: 'REQUIRED' }],
+    };
+    return { name, repetition: 'REQUIRED', logical: 'LIST', children: [repeated] };
+  }
 
-function scope(): SchemaNode {
-  return group('Scope', [text('Name'), text('Version'), attributes(), int32('DroppedAttributesCount')]);
-}
+  private serviceStats(): SchemaNode {
+    const counts = [uint32('SpanCount'), uint32('ErrorCount')];
+    if (this.is5) return this.list('ServiceStats', group('element', [text('ServiceName'), ...counts]));
+    const pair: SchemaNode = {
+      name: 'key_value',
+      repetition: 'REPEATED',
+      children: [text('key'), group('value', counts)],
+    };
+    return { name: 'ServiceStats', repetition: 'REQUIRED', logical: 'MAP', children: [pair] };
+  }
 
-function event(): SchemaNode {
-  return group('element', [
-    nanos('TimeSinceStartNano'),
-    text('Name'),
-    attributes(),
-    int32('DroppedAttributesCount'),
-  ]);
-}
+  private attributes(): SchemaNode {
+    return this.list(
+      'Attrs',
+      group('element', [
+        text('Key'),
+        leaf('IsArray', 'BOOLEAN', undefined, 'plain'),
+        this.list('Value', text('element')),
+        this.list('ValueInt', plainInt64('element')),
+        this.list('ValueDouble', leaf('element', 'DOUBLE', undefined, 'plain')),
+        this.list('ValueBool', leaf('element', 'BOOLEAN', undefined, 'plain')),
+        longText('ValueUnsupported', OPTIONAL),
+      ]),
+    );
+  }
 
-function link(): SchemaNode {
-  return group('element', [
-    id('TraceID'),
-    id('SpanID'),
-    longText('TraceState'),
-    attributes(),
-    int32('DroppedAttributesCount'),
-  ]);
-}
+  /** vParquet4 has all its columns always, vParquet5 those that are in use. */
+  private dedicated(scope: DedicatedColumn['scope']): SchemaNode[] {
+    if (!this.is5) {
+      if (scope === 'event') return [];
+      const count = DEDICATED_MAX.vParquet4.string;
+      const columns = Array.from({ length: count }, (_, i) => dedicatedColumnName('string', i + 1));
+      return [
+        group(
+          'DedicatedAttributes',
+          columns.map((name) => text(name, OPTIONAL)),
+        ),
+      ];
+    }
+    const own = this.dedicatedColumns.filter((column) => column.scope === scope);
+    const columns = (['string', 'int'] as const).flatMap((type) =>
+      own
+        .filter((column) => column.type === type)
+        .slice(0, DEDICATED_MAX.vParquet5[type])
+        .map(({ options }, i) => {
+          const name = dedicatedColumnName(type, i + 1);
+          if (type === 'int') return this.list(name, plainInt64('element'));
+          return this.list(name, options.includes('blob') ? longText('element') : text('element'));
+        }),
+    );
+    return columns.length === 0 ? [] : [group('DedicatedAttributes', columns)];
+  }
 
-function span(): SchemaNode {
-  return group('element', [
-    id('SpanID', RAW),
-    id('ParentSpanID', RAW),
-    int32('ParentID'),
-    int32('NestedSetLeft'),
-    int32('NestedSetRight'),
-    text('Name'),
-    int64('Kind'),
-    longText('TraceState'),
-    nanos('StartTimeUnixNano', RAW),
-    nanos('DurationNano', RAW),
-    int64('StatusCode'),
-    longText('StatusMessage'),
-    attributes(),
-    int32('DroppedAttributesCount'),
-    list('Events', event()),
-    plainInt32('DroppedEventsCount'),
-    list('Links', link()),
-    plainInt32('DroppedLinksCount'),
-    text('HttpMethod', OPTIONAL),
-    text('HttpUrl', OPTIONAL),
-    plainInt64('HttpStatusCode', OPTIONAL),
-    dedicated(),
-  ]);
-}
+  private resource(): SchemaNode {
+    const name = text('ServiceName');
+    const generic = [this.attributes(), int32('DroppedAttributesCount')];
+    const own = this.is5
+      ? [name, ...generic]
+      : [...generic, name, ...Object.values(RESOURCE_COLUMNS).map((column) => text(column, OPTIONAL))];
+    return group('Resource', [...own, ...this.dedicated('resource')]);
+  }
 
-function traceRow(): SchemaNode {
-  return group('Trace', [
-    id('TraceID', RAW),
-    longText('TraceIDText'),
-    nanos('StartTimeUnixNano', RAW),
-    nanos('EndTimeUnixNano', RAW),
-    nanos('DurationNano', RAW),
-    text('RootServiceName'),
-    text('RootSpanName'),
-    map('ServiceStats', text('key'), group('value', [uint32('SpanCount'), uint32('ErrorCount')])),
-    list(
-      'rs',
-      group('element', [resource(), list('ss', group('element', [scope(), list('Spans', span())]))]),
-    ),
-  ]);
+  private scopeSpans(): SchemaNode {
+    const scope = group('Scope', [
+      text('Name'),
+      text('Version'),
+      this.attributes(),
+      int32('DroppedAttributesCount'),
+    ]);
+    const spans = this.list('Spans', this.span());
+    return group('element', this.is5 ? [scope, spans, int32('SpanCount')] : [scope, spans]);
+  }
+
+  private event(): SchemaNode {
+    return group('element', [
+      nanos('TimeSinceStartNano'),
+      text('Name'),
+      this.attributes(),
+      int32('DroppedAttributesCount'),
+      ...this.dedicated('event'),
+    ]);
+  }
+
+  private link(): SchemaNode {
+    return group('element', [
+      id('TraceID'),
+      id('SpanID'),
+      longText('TraceState'),
+      this.attributes(),
+      int32('DroppedAttributesCount'),
+    ]);
+  }
+
+  private span(): SchemaNode {
+    return group('element', [
+      id('SpanID', RAW),
+      id('ParentSpanID', RAW),
+      int32('ParentID'),
+      int32('NestedSetLeft'),
+      int32('NestedSetRight'),
+      ...(this.is5 ? [int32('ChildCount')] : []),
+      text('Name'),
+      int64('Kind'),
+      longText('TraceState'),
+      nanos('StartTimeUnixNano', RAW),
+      nanos('DurationNano', RAW),
+      int64('StatusCode'),
+      longText('StatusMessage'),
+      this.attributes(),
+      int32('DroppedAttributesCount'),
+      this.list('Events', this.event()),
+      plainInt32('DroppedEventsCount'),
+      this.list('Links', this.link()),
+      plainInt32('DroppedLinksCount'),
+      ...(this.is5 ? [] : [text('HttpMethod', OPTIONAL), text('HttpUrl', OPTIONAL)]),
+      ...(this.is5 ? [] : [plainInt64('HttpStatusCode', OPTIONAL)]),
+      ...this.dedicated('span'),
+      ...(this.is5 ? ROUNDED_STARTS_SEC.map((sec) => uint32(roundedStartName(sec))) : []),
+    ]);
+  }
 }
 
 function storedLeaves(node: SchemaNode, out: StoredLeaf[]): void {
@@ -222,13 +288,11 @@ function storedLeaves(node: SchemaNode, out: StoredLeaf[]): void {
 }
 
 /**
- * The schema that blocks of this format are written with. Throws `unimplemented` for formats that are
- * only read.
+ * The schema that blocks of this format are written with.
+ * @param dedicated as the meta of the block has them.
  */
-export function blockSchema(format: BlockFormat): BlockSchema {
-  if (format !== 'vParquet4')
-    throw new TempoError('unimplemented', `cannot write blocks of format ${format}`);
-  const root = traceRow();
+export function blockSchema(format: WrittenFormat, dedicated: readonly DedicatedColumn[]): BlockSchema {
+  const root = new SchemaTree(format, dedicated).trace();
   const stored: StoredLeaf[] = [];
   storedLeaves(root, stored);
   const columns = schemaLeaves(root).map((described, i) => {

@@ -55,6 +55,7 @@ export interface TraceRows {
   readonly left: Int32Array;
   readonly right: Int32Array;
   readonly parent: Int32Array;
+  readonly childCount: Int32Array;
   readonly odd: OddTraces;
 }
 
@@ -123,7 +124,7 @@ class TraceRowsBuilder {
   private readonly statsService: Int32Array;
   private readonly statsSpans: Int32Array;
   private readonly statsErrors: Int32Array;
-  private readonly nested: { left: Int32Array; right: Int32Array; parent: Int32Array };
+  private readonly nested: Readonly<Pick<TraceRows, 'left' | 'right' | 'parent' | 'childCount'>>;
   private readonly trace: TraceColumns;
   private readonly odd: OddTraces = { disconnected: 0, rootless: 0 };
 
@@ -166,6 +167,7 @@ class TraceRowsBuilder {
       left: new Int32Array(count),
       right: new Int32Array(count),
       parent: new Int32Array(count),
+      childCount: new Int32Array(count),
     };
     this.trace = {
       start: new Int32Array(rows * 2),
@@ -221,9 +223,7 @@ class TraceRowsBuilder {
       resources: owners(this.resourceSource, this.resourceRep, counts.resources, starts.resources, RS),
       scopes: owners(this.scopeSource, this.scopeRep, counts.scopes, starts.scopes, SS),
       spans: owners(this.spanSource, this.spanRep, counts.spans, starts.spans, SPAN),
-      left: nested.left,
-      right: nested.right,
-      parent: nested.parent,
+      ...nested,
       odd: this.odd,
     };
   }
@@ -290,6 +290,7 @@ class TraceRowsBuilder {
       nested.left[counts.spans] = sets.left[place];
       nested.right[counts.spans] = sets.right[place];
       nested.parent[counts.spans] = sets.parent[place];
+      nested.childCount[counts.spans] = sets.childCount[place];
       this.spanRep[counts.spans] = rep;
       this.spanSource[counts.spans++] = slice.spans[span];
       this.statsSpans[stats]++;

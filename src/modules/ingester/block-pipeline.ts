@@ -5,7 +5,7 @@ import { FrameType, type RangeRecord } from '../../store/log/frame.ts';
 import type { OpenedLog } from '../../store/log/open.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { BlockTask, type Step } from './block-task.ts';
-import type { BlockWriter } from './block-writer.ts';
+import type { BlockWriter, DedicatedColumnsOf } from './block-writer.ts';
 import type { Head, Heads } from './heads.ts';
 import type { LocalBlock, LocalBlocks } from './local-blocks.ts';
 import type { IngesterMetrics } from './metrics.ts';
@@ -20,6 +20,8 @@ export interface BlockPipelineOptions {
   readonly nowMs: () => number;
   /** Blocks go to the backend. */
   readonly uploads: boolean;
+  /** Attributes that have a column in the blocks of a tenant; undefined = the usual ones. */
+  readonly dedicatedColumnsOf: DedicatedColumnsOf;
   readonly onUploaded: (meta: BlockMeta) => void;
   /** The memory of a head is free. */
   readonly onReleased: (bytes: number) => void;
@@ -98,11 +100,11 @@ export class BlockPipeline {
   }
 
   private async write(head: Head): Promise<LocalBlock> {
-    const { writer, blocks, logger, onReleased, nowMs, uploads } = this.options;
+    const { writer, blocks, logger, onReleased, nowMs, uploads, dedicatedColumnsOf } = this.options;
     const { tenant, blockId, sab } = head;
     const started = nowMs();
     try {
-      const meta = await writer.write({ tenant, blockId, sab });
+      const meta = await writer.write({ tenant, blockId, sab, dedicatedColumns: dedicatedColumnsOf(tenant) });
       // From here on the block answers instead of the head.
       head.state = 'complete';
       onReleased(head.usedBytes);

@@ -13,12 +13,14 @@ import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from '
 /** Blocks are written when nothing more urgent is to be done. */
 const NICENESS = 10;
 
-function write({ blockId, tenant, sab }: WriteJob, odd: OddTraces): BlockMeta {
-  const { path, dedicatedColumns, bloom } = workerData as BlockWorkerData;
+function write({ blockId, tenant, sab, ...own }: WriteJob, odd: OddTraces): BlockMeta {
+  const { path, format, bloom, ...usual } = workerData as BlockWorkerData;
+  const dedicatedColumns = own.dedicatedColumns ?? usual.dedicatedColumns;
   const sink = new SyncedFolder(path, `${tenant}/${blockId}`, META_NAME);
   try {
     const head = new HeadReader(sab);
-    const meta = createBlock({ head, blockId, tenant, dedicatedColumns, options: { bloom }, sink, odd });
+    const options = { bloom };
+    const meta = createBlock({ head, blockId, tenant, format, dedicatedColumns, options, sink, odd });
     sink.finish();
     return meta;
   } finally {

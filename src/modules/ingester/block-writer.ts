@@ -1,6 +1,6 @@
 // The main thread's end of the block writer thread: one head after another becomes a block.
 import { Worker } from 'node:worker_threads';
-import type { BlockMeta } from '../../block/meta.ts';
+import type { BlockMeta, DedicatedColumn } from '../../block/meta.ts';
 import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
@@ -10,8 +10,10 @@ import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from '
 /** The keys of `storage.trace.block` that say how blocks are written. */
 export type NewBlockConfig = Pick<
   BlockConfig,
-  'bloomFilterFalsePositive' | 'bloomFilterShardSizeBytes' | 'parquetDedicatedColumns'
+  'version' | 'bloomFilterFalsePositive' | 'bloomFilterShardSizeBytes' | 'parquetDedicatedColumns'
 >;
+
+export type DedicatedColumnsOf = (tenant: string) => readonly DedicatedColumn[] | undefined;
 
 export interface BlockWriter {
   /** Resolves when the block is complete and synced in the local folder. */
@@ -111,8 +113,9 @@ export class BlockWriterThread implements BlockWriter {
 
 /** What of the configuration the thread is told. */
 export function blockSettings(block: NewBlockConfig): Omit<BlockWorkerData, 'path'> {
-  const { bloomFilterFalsePositive, bloomFilterShardSizeBytes, parquetDedicatedColumns } = block;
+  const { version, bloomFilterFalsePositive, bloomFilterShardSizeBytes, parquetDedicatedColumns } = block;
   return {
+    format: version === 'vParquet5' ? version : 'vParquet4',
     dedicatedColumns: parquetDedicatedColumns,
     bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
   };

@@ -7,6 +7,7 @@ import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { ReplayPlan } from '../../store/log/open.ts';
 import type { RingMemory } from '../../store/log/ring.ts';
 import type { SegmentReport } from '../../store/log/segment.ts';
+import type { WrittenFormat } from '../../block/vparquet/schema.ts';
 import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import type { ImportReport } from './wal-import.ts';
 
@@ -123,6 +124,7 @@ export type ToBuilder =
 export interface BlockWorkerData {
   /** `<wal.path>/blocks` */
   readonly path: string;
+  readonly format: WrittenFormat;
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly bloom: BloomOptions;
 }
@@ -131,6 +133,8 @@ export interface WriteJob {
   readonly blockId: string;
   readonly tenant: string;
   readonly sab: SharedArrayBuffer;
+  /** The tenant's own; undefined = those that the thread has. */
+  readonly dedicatedColumns: readonly DedicatedColumn[] | undefined;
 }
 
 export type ToBlockWorker = { readonly id: number; readonly job: WriteJob };

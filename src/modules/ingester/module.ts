@@ -26,7 +26,13 @@ import { logFormatOf } from '../../store/log/segment.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { BlockPipeline } from './block-pipeline.ts';
-import { blockSettings, type BlockWriter, BlockWriterThread, type NewBlockConfig } from './block-writer.ts';
+import {
+  blockSettings,
+  type BlockWriter,
+  BlockWriterThread,
+  type NewBlockConfig,
+  type DedicatedColumnsOf,
+} from './block-writer.ts';
 import { BuilderMessages } from './builder-messages.ts';
 import { BuilderThread } from './builder-thread.ts';
 import type { IngesterConfig } from './config.ts';
@@ -62,6 +68,8 @@ export interface IngesterOptions {
   };
   /** `storage.trace.block`. */
   readonly block: NewBlockConfig;
+  /** Of a tenant in place of those of `block`. */
+  readonly dedicatedColumnsOf?: DedicatedColumnsOf;
   readonly backend: ObjectStore;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -127,6 +135,7 @@ interface Running {
 class LocalIngester implements Ingester {
   readonly name = 'ingester';
   private readonly options: IngesterOptions;
+  private readonly dedicatedColumnsOf: DedicatedColumnsOf;
   private readonly tuning: typeof LOG_DEFAULTS & Pick<LogTuning, 'files' | 'builderWorker'>;
   private readonly logger: Logger;
   private readonly metrics: IngesterMetrics;
@@ -189,9 +198,11 @@ class LocalIngester implements Ingester {
       logger: this.logger,
       nowMs: this.nowMs,
     });
+    this.dedicatedColumnsOf = options.dedicatedColumnsOf ?? (() => undefined);
     this.takeover = new Takeover({
       walPath: options.wal.path,
       block: blockSettings(options.block),
+      dedicatedColumnsOf: this.dedicatedColumnsOf,
       maxBlockBytes: options.config.maxBlockBytes,
       headBytesMax: options.headBytesMax,
       logger: this.logger,
@@ -271,6 +282,7 @@ class LocalIngester implements Ingester {
       metrics,
       nowMs,
       uploads: flushObjectStorage,
+      dedicatedColumnsOf: this.dedicatedColumnsOf,
       onUploaded: options.onUploaded,
       onReleased: (bytes) => {
         builder.send({ kind: 'released', bytes });

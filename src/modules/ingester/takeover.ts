@@ -4,6 +4,7 @@ import { LocalStore } from '../../objectstore/local.ts';
 import { filesOpenElsewhere } from '../../store/log/foreign-users.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Counter } from '../../telemetry/metrics.ts';
+import type { DedicatedColumnsOf } from './block-writer.ts';
 import type { BlockWorkerData } from './messages.ts';
 import { WalFolders } from './wal-folders.ts';
 import { WalImportThread } from './wal-import-thread.ts';
@@ -11,6 +12,7 @@ import { WalImportThread } from './wal-import-thread.ts';
 export interface TakeoverOptions {
   readonly walPath: string;
   readonly block: Omit<BlockWorkerData, 'path'>;
+  readonly dedicatedColumnsOf: DedicatedColumnsOf;
   readonly maxBlockBytes: number;
   /** Memory of all heads; there are none yet. */
   readonly headBytesMax: number;
@@ -41,11 +43,11 @@ export class Takeover {
 
   /** Only while the data folder is locked. */
   async run(): Promise<void> {
-    const { walPath, logger, replayErrors, nowMs } = this.options;
+    const { walPath, logger, replayErrors, nowMs, dedicatedColumnsOf } = this.options;
     const store = new LocalStore(walPath);
     const folders = new WalFolders({
       store,
-      run: (job) => this.thread.run(job),
+      run: (job) => this.thread.run({ ...job, dedicatedColumns: dedicatedColumnsOf(job.meta.tenantId) }),
       openElsewhere: () => filesOpenElsewhere(walPath),
       logger,
       replayErrors,

@@ -11,6 +11,7 @@ import type { BloomOptions } from '../../block/trace-bloom.ts';
 import { createBlock } from '../../block/vparquet/create.ts';
 import { openBlock } from '../../block/vparquet/open.ts';
 import type { RowGroupSource } from '../../block/vparquet/row-group.ts';
+import type { WrittenFormat } from '../../block/vparquet/schema.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { noteReleasedBytes } from '../../lib/garbage.ts';
 import { ByteLru } from '../../lib/lru.ts';
@@ -22,6 +23,7 @@ export interface ImportSettings {
   readonly walPath: string;
   /** Where complete blocks go. */
   readonly blocksPath: string;
+  readonly format: WrittenFormat;
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly bloom: BloomOptions;
   /** Estimated bytes at which a block is written. */
@@ -36,6 +38,8 @@ export interface ImportJob {
   /** What its meta.json says. */
   readonly meta: BlockMeta;
   readonly files: readonly string[];
+  /** The tenant's own; undefined = the usual ones. */
+  readonly dedicatedColumns?: readonly DedicatedColumn[] | undefined;
 }
 
 export interface ImportReport {
@@ -170,14 +174,15 @@ export class WalImport {
     const { head } = this;
     this.head = undefined;
     if (head === undefined || head.builder.traceCount === 0) return;
-    const { blocksPath, dedicatedColumns, bloom } = this.settings;
+    const { blocksPath, format, bloom } = this.settings;
+    const dedicatedColumns = this.job.dedicatedColumns ?? this.settings.dedicatedColumns;
     const { blockId, builder } = head;
     const tenant = this.job.meta.tenantId;
     let sink: SyncedFolder | undefined;
     try {
       sink = new SyncedFolder(blocksPath, `${tenant}/${blockId}`, META_NAME);
       const reader = new HeadReader(builder.sab);
-      createBlock({ head: reader, blockId, tenant, dedicatedColumns, options: { bloom }, sink });
+      createBlock({ head: reader, blockId, tenant, format, dedicatedColumns, options: { bloom }, sink });
       sink.finish();
     } catch (err) {
       throw new BlockNotWritten(blockId, err);

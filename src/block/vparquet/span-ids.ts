@@ -1,0 +1,39 @@
+// Ids and kinds of all spans of a row group as numbers, for work that compares them.
+import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
+import type { GroupColumns } from './group-columns.ts';
+
+const SPAN_ID_BYTES = 8;
+
+/** Two words a span, the first with the lower bytes; 0,0 where there is no id. */
+export async function readSpanIds(
+  group: GroupColumns,
+  name: string,
+  spanCount: number,
+  signal?: AbortSignal,
+): Promise<Int32Array> {
+  const pages = await group.pages(name, false, signal);
+  const { ids, table } = readStrings(pages, await group.dictionary(name, signal));
+  if (ids.length !== spanCount) throw group.damaged(name, 'has not one id a span');
+  const words = new Int32Array(2 * spanCount);
+  for (let i = 0; i < spanCount; i++) {
+    const bytes = table.bufferOf(ids[i]);
+    const start = table.offset(ids[i]);
+    const length = Math.min(table.length(ids[i]), SPAN_ID_BYTES);
+    for (let k = 0; k < length; k++) words[2 * i + (k >> 2)] |= bytes[start + k] << (8 * (k & 3));
+  }
+  return words;
+}
+
+/** OTLP numbers. */
+export async function readKinds(
+  group: GroupColumns,
+  name: string,
+  spanCount: number,
+  signal?: AbortSignal,
+): Promise<Int32Array> {
+  const pages = await group.pages(name, false, signal);
+  const { num, base } = readNumbers(pages, await group.dictionary(name, signal));
+  if (num.length !== spanCount) throw group.damaged(name, 'has not one kind a span');
+  const offset = Number(base);
+  return Int32Array.from(num, (kind) => kind + offset);
+}
