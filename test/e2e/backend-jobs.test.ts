@@ -215,13 +215,16 @@ t.test(
     const worker = await cluster.start('one');
     t.ok(
       await until(
-        async () => (await jobStates(scheduler)).includes('JOB_STATUS_RUNNING') || isCompacted(cluster),
+        async () => (await metric(worker, 'tempo_backend_worker_jobs_total')) > 0 || isCompacted(cluster),
         LIMIT_MS,
       ),
     );
     t.equal(await worker.stop(), 0);
     cluster.running.delete('one');
-    t.notOk((await jobStates(scheduler)).includes('JOB_STATUS_RUNNING'), 'nothing is left running');
+    t.ok(
+      await until(async () => !(await jobStates(scheduler)).includes('JOB_STATUS_RUNNING'), LIMIT_MS),
+      'nothing is left running',
+    );
     t.equal(await scheduler.stop(), 0);
     cluster.running.delete('scheduler');
     const { shards } = JSON.parse(readFileSync(`${cluster.blocks}/work.json`, 'utf8')) as {
