@@ -27,6 +27,23 @@ function valueOf(config: TempoConfig, role: Role, key: NumberKey, byDefault: num
   return values.find((value) => value !== byDefault) ?? byDefault;
 }
 
+/** As the worker's block says; by default as the compactor's if that is longer. 0 = for ever. */
+function retentionOfWorker(config: TempoConfig, role: Role, key: NumberKey, byDefault: number): number {
+  const [own, ofCompactor] = blocksOf(config, role).map((each) => each[key]) as [number, number];
+  if (own !== byDefault) return own;
+  return own === 0 || ofCompactor === 0 ? 0 : Math.max(own, ofCompactor);
+}
+
+/** Who looks after the store in a process of these modules, and by whose settings. */
+export function upkeepOf(
+  order: readonly string[],
+  isDisabled: boolean,
+): 'compactor' | 'backend-worker' | 'none' {
+  const isWorker = order.includes('backend-worker');
+  if (order.includes('compactor') && !(isDisabled && isWorker)) return 'compactor';
+  return isWorker ? 'backend-worker' : 'none';
+}
+
 /** @returns undefined = `compactor.disabled`: the compactor deletes nothing. */
 export function blockRetention(
   config: TempoConfig,
@@ -34,14 +51,15 @@ export function blockRetention(
   role: 'compactor' | 'backend-worker' = 'compactor',
 ): RetentionTimes | undefined {
   if (role === 'compactor' && config.compactor.disabled) return undefined;
-  const blockMs = valueOf(config, role, 'blockRetentionMs', DEFAULTS.block_retention.default);
+  const timeOf = role === 'backend-worker' ? retentionOfWorker : valueOf;
+  const blockMs = timeOf(config, role, 'blockRetentionMs', DEFAULTS.block_retention.default);
   const { default: compactedMs } = DEFAULTS.compacted_block_retention;
   return {
     blockMsOf: (tenant) => {
       const own = overrides.of(tenant).compaction.blockRetentionMs;
       return own > 0 ? own : blockMs;
     },
-    compactedMs: valueOf(config, role, 'compactedBlockRetentionMs', compactedMs),
+    compactedMs: timeOf(config, role, 'compactedBlockRetentionMs', compactedMs),
   };
 }
 

@@ -26,7 +26,7 @@ import { Admission } from './admission.ts';
 import { BlockUpkeep, countDiscarded } from './block-upkeep.ts';
 import type { ServiceState } from './app.ts';
 import { type Caches, createCaches } from './caches.ts';
-import { blockRetention } from './compaction-settings.ts';
+import { blockRetention, upkeepOf } from './compaction-settings.ts';
 import type { TempoConfig } from './config.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { startOrder, type ModuleName } from './graph.ts';
@@ -330,7 +330,7 @@ function createStore(
   caches: Caches,
   order: readonly ModuleName[],
 ): Store {
-  const upkeep = upkeepOf(order);
+  const upkeep = upkeepOf(order, config.compactor.disabled);
   const { trace } = config.storage;
   const storeLogger = logger.child({ module: 'store' });
   const cacheBytes = config.cache.inProcess || Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
@@ -364,11 +364,6 @@ function createStore(
 }
 
 /** Who of this process looks after the blocks of the backend. */
-function upkeepOf(order: readonly ModuleName[]): 'compactor' | 'backend-worker' | 'none' {
-  if (order.includes('compactor')) return 'compactor';
-  return order.includes('backend-worker') ? 'backend-worker' : 'none';
-}
-
 function scanThreads(): number {
   return Math.max(SCAN_THREADS_MIN, availableParallelism());
 }

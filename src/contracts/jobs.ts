@@ -12,6 +12,9 @@ export const UPDATE_PATH = `${SERVICE}UpdateJob`;
 export const JOB_TYPES = { compaction: 1, retention: 2 } as const;
 export const JOB_STATUSES = { unspecified: 0, succeeded: 1, failed: 2, running: 3 } as const;
 
+/** How the error of a worker begins that could not do the job, whatever the blocks are like. */
+export const GIVEN_BACK = 'given back: ';
+
 export type JobStatus = keyof typeof JOB_STATUSES;
 
 export type JobDetail =

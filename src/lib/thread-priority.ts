@@ -9,5 +9,10 @@ const NICENESS_MAX = 19;
  */
 export function giveWay(niceness: number): void {
   if (process.platform !== 'linux') return;
-  os.setPriority(Math.min(NICENESS_MAX, os.getPriority() + niceness));
+  try {
+    os.setPriority(Math.min(NICENESS_MAX, os.getPriority() + niceness));
+  } catch (err) {
+    // a sandbox may forbid it; the thread then works as others do
+    if (!['EPERM', 'EACCES', 'ENOSYS'].includes((err as NodeJS.ErrnoException).code ?? '')) throw err;
+  }
 }

@@ -103,16 +103,20 @@ export class Poller {
 
   /**
    * A block that lost its meta while blocks were listed may be replaced by one that was not there when its
-   * turn came: then the list is made again, until nothing changes under it.
+   * turn came: then the list is made again, until nothing changes under it. Where something always does,
+   * blocks that were replaced meanwhile are still read, together with what replaces them.
    */
   private async pollTenant(tenant: string, known: TenantBlocks): Promise<TenantBlocks> {
     const beganMs = this.options.nowMs();
-    for (let before = known, pass = 0; pass < LISTINGS_MAX; pass++) {
+    const first = await this.listTenant(tenant, known, beganMs);
+    if (isSteady(known, first)) return first;
+    let before = first;
+    for (let pass = 1; pass < LISTINGS_MAX; pass++) {
       const found = await this.listTenant(tenant, before, beganMs);
       if (isSteady(before, found)) return found;
       before = found;
     }
-    throw new TempoError('unavailable', 'blocks are compacted faster than they can be listed');
+    return stillRead(first, before);
   }
 
   private async listTenant(tenant: string, known: TenantBlocks, beganMs: number): Promise<TenantBlocks> {
@@ -171,9 +175,14 @@ export class Poller {
     listed: MetaName | undefined,
   ): Promise<Found> {
     const compacted = known.compacted.get(blockId);
-    if (compacted !== undefined) return { kind: 'compacted', block: compacted };
-    if (listed === '') return { kind: 'unfinished' };
     const key = `${tenant}/${blockId}/${META_NAME}`;
+    if (compacted !== undefined) {
+      // Somebody may have given it its meta back; whoever has replaced it here is about to take that away.
+      const isLive = listed === undefined ? await this.exists(key) : listed === META_NAME;
+      if (!isLive || compacted.isReplaced === true) return { kind: 'compacted', block: compacted };
+      return { kind: 'live', meta: compacted.meta };
+    }
+    if (listed === '') return { kind: 'unfinished' };
     const meta = known.live.get(blockId);
     // A known live block may have been compacted by another process meanwhile.
     const isThere =
@@ -231,6 +240,20 @@ function isSteady(before: TenantBlocks, { live, compacted, unfinished }: TenantB
   for (const blockId of unfinished.keys()) if (!before.unfinished.has(blockId)) return false;
   for (const blockId of before.live.keys()) if (!live.has(blockId) && !compacted.has(blockId)) return false;
   return true;
+}
+
+/** The last list, with the blocks that have lost their meta since the first one. */
+function stillRead(first: TenantBlocks, last: TenantBlocks): TenantBlocks {
+  const live = new Map(last.live);
+  const compacted = new Map(last.compacted);
+  const unfinished = new Map(last.unfinished);
+  for (const [blockId, { meta }] of last.compacted) {
+    if (first.compacted.has(blockId)) continue;
+    compacted.delete(blockId);
+    live.set(blockId, meta);
+  }
+  for (const [blockId, meta] of first.live) if (unfinished.delete(blockId)) live.set(blockId, meta);
+  return tenantBlocks({ ...last, live, compacted, unfinished });
 }
 
 function messageOf(err: unknown): string {

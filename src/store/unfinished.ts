@@ -29,13 +29,15 @@ const NOT_OURS: Left = { sizeBytes: 0, modifiedMs: Infinity };
 
 export async function measureUnfinished(store: ObjectStore, folder: string): Promise<Left> {
   const names = await store.listObjects(folder);
-  if (!names.every((name) => OF_A_BLOCK.test(name))) return NOT_OURS;
+  if (names.length === 0 || !names.every((name) => OF_A_BLOCK.test(name))) return NOT_OURS;
+  if ((await store.listFolders(folder)).length > 0) return NOT_OURS;
   let sizeBytes = 0;
   let modifiedMs = -Infinity;
   for (const name of names) {
     const info = await store.stat(`${folder}/${name}`);
     sizeBytes += info.sizeBytes;
-    modifiedMs = Math.max(modifiedMs, info.modifiedMs);
+    // a store that does not tell says 0 or nothing
+    modifiedMs = Math.max(modifiedMs, info.modifiedMs > 0 ? info.modifiedMs : Infinity);
   }
   return { sizeBytes, modifiedMs };
 }
@@ -55,8 +57,9 @@ export async function deleteUnfinished(
   const result = { deleted: 0, failed: 0 };
   const limitMs = nowMs() - UNFINISHED_MS;
   for (const tenant of blocklist.tenants()) {
-    for (const [block, { left }] of blocklist.tenant(tenant).unfinished) {
-      if (left === undefined || left.modifiedMs > limitMs) continue;
+    for (const [block, { left, sinceMs }] of blocklist.tenant(tenant).unfinished) {
+      // files that are being copied are not seen, and linked ones are as old as their source
+      if (left === undefined || Math.max(left.modifiedMs, sinceMs) > limitMs) continue;
       try {
         const { modifiedMs, sizeBytes: size_bytes } = await measureUnfinished(store, `${tenant}/${block}`);
         if (modifiedMs > limitMs) continue;

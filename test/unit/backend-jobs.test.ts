@@ -577,6 +577,20 @@ async function withWorker(
 
 const spans = [1, 2, 3, 4].flatMap((id) => aTrace(id, 6));
 
+t.test('a worker without room gives its job back, and the blocks do not rest', async (t) => {
+  let hasRoom = false;
+  const refusal = (sizeBytes: number): string | undefined =>
+    sizeBytes === 0 || hasRoom ? undefined : 'the disk has no room for another block';
+  const { newWorker, put, scheduler, jobs, polled } = await withWorker(t, { refusal }, {});
+  for (const n of [0, 1]) await put(n, spans);
+  scheduler.polled();
+  await newWorker().start();
+  t.ok(await until(async () => jobs().includes('failed'), 20_000));
+  hasRoom = true;
+  t.ok(await until(async () => jobs().includes('succeeded'), 20_000), 'without a pause of the blocks');
+  t.equal((await polled()).compacted.size, 2);
+});
+
 t.test('a worker does what it is given', async (t) => {
   let retained = 0;
   const retain = async (): Promise<number> => (++retained === 1 ? 2 : 0);

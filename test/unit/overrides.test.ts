@@ -184,6 +184,17 @@ backend_worker: { compaction: { block_retention: 720h } }`,
     { text: 'compactor: { disabled: true }', file, want: undefined },
   ];
   for (const { text, want, ...rest } of table) t.same(kept(text, rest.file), want, text);
+  const ofWorker = (text: string): number => {
+    const times = blockRetention(configOf(text).config, overridesOf('', '').overrides, 'backend-worker');
+    return times!.blockMsOf('team') / 3_600_000;
+  };
+  const both = (compactor: string, worker: string): string =>
+    `compactor: { compaction: { block_retention: ${compactor} } }
+backend_worker: { compaction: { block_retention: ${worker} } }`;
+  t.equal(ofWorker(both('48h', '336h')), 336, 'a worker deletes no earlier than its own block says');
+  t.equal(ofWorker(both('720h', '336h')), 720);
+  t.equal(ofWorker(both('720h', '24h')), 24);
+  t.equal(ofWorker(both('0s', '336h')), 0);
   const { overrides } = overridesOf('', file);
   t.equal(blockRetention(configOf('').config, overrides)?.blockMsOf('other'), 336 * 3_600_000, 'others');
   t.end();

@@ -1,12 +1,15 @@
 // What the backend holds: polling, the blocklist between polls, tenant indexes, retention; and what carries
 // results.
 import { hash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { dirname } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { BucketStore } from '../../src/objectstore/bucket-store.ts';
+import { LocalStore } from '../../src/objectstore/local.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { firstFound, packedBytes, packFound, unpackFound } from '../../src/store/pack.ts';
@@ -181,11 +184,51 @@ t.test('blocks that are compacted while they are listed hide no spans', async (t
   await poller.poll();
   t.equal(lists, 3, 'once where nothing changes');
   changesLeft = 100;
-  t.same(await poller.poll(), ['team'], 'a list that never holds still counts for nothing');
-  t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
+  t.same(await poller.poll(), [], 'also a list that never holds still is one');
+  t.ok(blocklist.tenant('team').live.has(ID(next - 2)), 'what was replaced last is still read');
+  t.notOk(blocklist.tenant('team').live.has(ID(2)), 'what was replaced before that is not');
   changesLeft = 0;
   await poller.poll();
   t.same([...blocklist.tenant('team').live.keys()], [ID(next - 1)]);
+});
+
+t.test('a block that somebody gave its meta back is one again', async (t) => {
+  const { blocklist, poller, put } = setUp();
+  await put(aMeta(1), 'meta.compacted.json');
+  await poller.poll();
+  t.same([...blocklist.tenant('team').compacted.keys()], [ID(1)]);
+  await put(aMeta(1));
+  await poller.poll();
+  t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
+  t.equal(blocklist.tenant('team').compacted.size, 0, 'retention leaves it alone');
+});
+
+t.test('folders that may be those of others, or are written right now, stay', async (t) => {
+  const folder = t.testdir();
+  const store = new LocalStore(folder);
+  const blocklist = new Blocklist();
+  const clock = { nowMs: Date.now() };
+  const nowMs = (): number => clock.nowMs;
+  const options = { store, blocklist, logger: silentLogger, concurrency: 1, tenantConcurrency: 1, nowMs };
+  const poller = new Poller(options);
+  const old = new Date(clock.nowMs - 3 * UNFINISHED_MS);
+  const put = (path: string): void => {
+    fs.mkdirSync(dirname(`${folder}/team/${path}`), { recursive: true });
+    fs.writeFileSync(`${folder}/team/${path}`, 'x');
+    fs.utimesSync(`${folder}/team/${path}`, old, old);
+  };
+  put(`${ID(1)}/.tmp-data.parquet`);
+  put(`${ID(2)}/photos/a.jpg`);
+  put(`${ID(3)}/data.parquet`);
+  const upkeep = async (afterMs: number) => {
+    clock.nowMs += afterMs;
+    await poller.poll();
+    return deleteUnfinished({ store, blocklist, logger: silentLogger, nowMs });
+  };
+  t.same(await upkeep(0), { deleted: 0, failed: 0 });
+  t.same(await upkeep(1000), { deleted: 0, failed: 0 }, 'an old file may just have been put back');
+  t.same(await upkeep(UNFINISHED_MS), { deleted: 1, failed: 0 });
+  t.same((await store.listFolders('team')).toSorted(), [ID(1), ID(2)]);
 });
 
 t.test('uploads that were never finished count, and go after a day', async (t) => {

@@ -82,6 +82,7 @@ export class BackendScheduler implements Service {
   private hasNews = true;
   private retainedMs = 0;
   private isStopped = false;
+  private isLoaded = false;
 
   constructor(options: BackendSchedulerOptions) {
     this.options = options;
@@ -109,6 +110,7 @@ export class BackendScheduler implements Service {
   async start(): Promise<void> {
     const { lookMsMin, maintenanceMs, flushMs, logger, nowMs } = this.options;
     await this.files.load();
+    this.isLoaded = true;
     const reporting = this.work.reportingWorkers();
     for (const job of this.work.list()) {
       // While there was no scheduler, nobody could tell it anything.
@@ -148,18 +150,20 @@ export class BackendScheduler implements Service {
     if (workerId.length > WORKER_ID_LENGTH_MAX) {
       throw new TempoError('invalid_argument', `worker_id is longer than ${WORKER_ID_LENGTH_MAX} characters`);
     }
+    this.requireLoaded();
     const job = this.assign(workerId) ?? (await this.waitForJob(workerId, signal));
     if (job === undefined) {
       this.metrics.notFound.inc({ worker_id: this.workerLabel(workerId) });
       throw new TempoError('not_found', 'no jobs found');
     }
     await this.save(job);
-    if (signal.aborted && isNew(job)) await this.takeBack(job);
+    if (signal.aborted && this.isUntouched(job)) await this.takeBack(job);
     return job;
   }
 
   async update(report: JobReport): Promise<void> {
     const { nowMs, logger } = this.options;
+    this.requireLoaded();
     const before = this.work.get(report.jobId);
     if (before === undefined) throw new TempoError('not_found', `job ${report.jobId} is not known`);
     if (report.status === 'unspecified') throw new TempoError('invalid_argument', 'invalid job status');
@@ -180,6 +184,11 @@ export class BackendScheduler implements Service {
     } else if (before.reportedMs > 0 && report.outputs.length === 0) return;
     this.hasNews = true;
     await this.save(job);
+  }
+
+  /** The server answers before the work of earlier processes is read. */
+  private requireLoaded(): void {
+    if (!this.isLoaded) throw new TempoError('unavailable', 'the scheduler starts');
   }
 
   /** What the worker has already, or else something new. */
@@ -257,17 +266,26 @@ export class BackendScheduler implements Service {
     try {
       await this.files.save([job.jobId]);
     } catch (err) {
-      if (isNew(job)) this.work.remove(job.jobId);
+      if (this.isUntouched(job)) this.forget(job);
       throw new TempoError('internal', `job ${job.jobId} cannot be written to the local disk`, err);
     }
   }
 
   /** The worker has left before it got the job. */
   private async takeBack(job: Job): Promise<void> {
+    this.forget(job);
+    await this.save(job);
+  }
+
+  private forget(job: Job): void {
     this.work.remove(job.jobId);
     this.hasNews = true;
     if (job.detail.kind === 'retention') this.retainedMs = 0;
-    await this.save(job);
+  }
+
+  /** Whether nobody has heard of the job, also not by a later call. */
+  private isUntouched(job: Job): boolean {
+    return isNew(job) && this.work.get(job.jobId) === job;
   }
 
   private tick(): void {

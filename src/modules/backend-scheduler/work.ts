@@ -1,6 +1,6 @@
 // The jobs that the scheduler knows: which worker has which, which blocks they take, and which blocks are
 // left alone for a while. No I/O here.
-import type { JobReport } from '../../contracts/jobs.ts';
+import { GIVEN_BACK, type JobReport } from '../../contracts/jobs.ts';
 import { type Job, type ScheduledDetail, tenantOf } from './job.ts';
 
 /** For so long at most the blocks of a job that failed are left alone; each time for twice as long. */
@@ -95,7 +95,9 @@ export class Work {
     if (job.status === 'succeeded') return job;
     const detail = withOutputs(job.detail, outputs);
     const told = { ...job, detail, reportedMs: nowMs };
-    if (status === 'failed') return this.fail(told, error, nowMs);
+    if (status === 'failed') {
+      return error.startsWith(GIVEN_BACK) ? this.giveUp(told, nowMs) : this.fail(told, error, nowMs);
+    }
     // One that was given up may have gone on.
     const next: Job = status === 'succeeded' ? { ...told, status, endMs: nowMs } : told;
     this.put(next);
@@ -142,7 +144,7 @@ export class Work {
     return reporting;
   }
 
-  /** Its worker is gone: the blocks are not to blame. */
+  /** Its worker is gone or had no room: the blocks are not to blame. */
   private giveUp(job: Job, nowMs: number): Job {
     const failed: Job = { ...job, status: 'failed', endMs: nowMs };
     this.put(failed);

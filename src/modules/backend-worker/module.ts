@@ -3,8 +3,14 @@
 import type { BlockMeta } from '../../block/meta.ts';
 import { metaFromJson } from '../../block/meta-json.ts';
 import { COMPACTED_META_NAME, META_NAME } from '../../block/meta.ts';
-import type { JobDetail, JobReport, JobSource, OfferedJob } from '../../contracts/jobs.ts';
-import { TempoError } from '../../lib/errors.ts';
+import {
+  GIVEN_BACK,
+  type JobDetail,
+  type JobReport,
+  type JobSource,
+  type OfferedJob,
+} from '../../contracts/jobs.ts';
+import { type ErrorCode, TempoError } from '../../lib/errors.ts';
 import type { Service } from '../../lib/service.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { BlockJoiner } from '../../store/block-joiner.ts';
@@ -12,6 +18,9 @@ import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Backoff, type BackoffTimes } from './backoff.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
+
+/** Errors that say nothing about the blocks: no room here, or this process stops. */
+const OF_THE_WORKER: ReadonlySet<ErrorCode> = new Set(['resource_exhausted', 'cancelled']);
 
 export interface BackendWorkerOptions {
   /** Tells workers apart: the scheduler gives the job of a worker that died to the next one of that name. */
@@ -92,10 +101,8 @@ export class BackendWorker implements Service {
         if (offered !== undefined) {
           idle.reset();
           this.metrics.jobs.inc();
-          await this.attempt(offered);
-          continue;
-        }
-        await joiner.rest();
+          if (await this.attempt(offered)) continue;
+        } else await joiner.rest();
       } catch (err) {
         if (signal.aborted) return;
         this.metrics.retries.inc();
@@ -106,25 +113,28 @@ export class BackendWorker implements Service {
     }
   }
 
-  /** Never rejects. */
-  private async attempt(offered: OfferedJob): Promise<void> {
+  /** Never rejects. @returns whether the next may be begun at once. */
+  private async attempt(offered: OfferedJob): Promise<boolean> {
     const { aliveMs, logger } = this.options;
     const { jobId } = offered;
     const alive = setInterval(() => void this.tellRunning(jobId, []), aliveMs);
     this.isBusy = true;
     await this.tellRunning(jobId, []);
     let report: JobReport;
+    let isGivenBack = false;
     try {
       report = { jobId, status: 'succeeded', error: '', outputs: await this.done(offered) };
     } catch (err) {
-      const error = err instanceof Error ? err.message : String(err);
-      logger.error('job failed', { job_id: jobId, err });
+      isGivenBack = err instanceof TempoError && OF_THE_WORKER.has(err.code);
+      const error = (isGivenBack ? GIVEN_BACK : '') + (err instanceof Error ? err.message : String(err));
+      logger.error(isGivenBack ? 'job is given back' : 'job failed', { job_id: jobId, err });
       report = { jobId, status: 'failed', error, outputs: [] };
     } finally {
       clearInterval(alive);
     }
     await this.tell(report);
     this.isBusy = false;
+    return !isGivenBack;
   }
 
   /** @returns ids of the blocks that came out. */
