@@ -1,0 +1,60 @@
+// Constructs the store: the backend, its blocklist, and the threads that scan heads and blocks.
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { Store } from '../store/store.ts';
+import type { Caches } from './caches.ts';
+import { blockRetention, upkeepOf } from './compaction-settings.ts';
+import type { ModuleName } from './graph.ts';
+import { configuredStore } from './object-stores.ts';
+import type { Parts } from './wire-parts.ts';
+
+/** Share of the memory in which scan threads together keep decoded parts of blocks. */
+const SCAN_CACHE_SHARE = 0.1;
+/** And for parts of blocks of an object store, as they are stored there. */
+const BACKEND_CACHE_SHARE = 0.08;
+/** Share of the memory that the heaps of scan threads may take together, and the least of one. */
+const SCAN_HEAP_SHARE = 0.3;
+const SCAN_HEAP_BYTES_MIN = 256 * 1024 * 1024;
+const SCAN_THREADS_MIN = 2;
+
+export function createStore(
+  { sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts,
+  caches: Caches,
+  order: readonly ModuleName[],
+): Store {
+  const upkeep = upkeepOf(order, config.compactor.disabled);
+  const { trace } = config.storage;
+  const storeLogger = logger.child({ module: 'store' });
+  const cacheBytes = config.cache.inProcess || Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
+  const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes, caches: caches.forBlocks };
+  const { store: objectStore, remote, path: backendPath } = configuredStore(trace, parts);
+  return new Store({
+    objectStore,
+    remote,
+    logger: storeLogger,
+    metrics,
+    blocklistPollMs: trace.blocklistPollMs,
+    blocklistPollConcurrency: Math.max(1, trace.blocklistPollConcurrency),
+    blocklistPollTenantConcurrency: Math.max(0, trace.blocklistPollTenantConcurrency),
+    retention: upkeep === 'none' ? undefined : blockRetention(config, overrides, upkeep),
+    retainsAtPolls: upkeep === 'compactor',
+    writesIndexes: upkeep !== 'none',
+    sizeBytesMax: remote === undefined && upkeep !== 'none' ? trace.local.maxBytes : 0,
+    scanThreads: order.includes('querier') ? scanThreads() : 0,
+    scanQueueLengthMax: trace.pool.queueDepth,
+    scanTenantQueueLengthMax: config.queryFrontend.maxOutstandingPerTenant,
+    scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, (sharedBytes * SCAN_HEAP_SHARE) / scanThreads()),
+    scanBatchSizeMax: config.queryFrontend.maxBatchSize,
+    scanWorkerData: {
+      localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
+      backendPath,
+      cacheBytes: Math.floor((sharedBytes * SCAN_CACHE_SHARE) / scanThreads()),
+      cached: caches.cachedParts,
+    },
+    nowMs: Date.now,
+  });
+}
+
+export function scanThreads(): number {
+  return Math.max(SCAN_THREADS_MIN, availableParallelism());
+}
