@@ -7,6 +7,7 @@ import {
   docViolations,
   type Source,
   sourceViolations,
+  threadViolations,
 } from './support/tidy.ts';
 
 // Node warns once that stripping types by call is experimental; the offsets it keeps are what is needed here.
@@ -86,6 +87,16 @@ t.test('cycles are found, cycles of types are not', (t) => {
   const typesOnly = { path: 'src/lib/b.ts', text: `${HEADER}import type { a } from './a.ts';\n` };
   t.match(cycleViolations([a, b]), [{ message: 'src/lib/a.ts -> src/lib/b.ts -> src/lib/a.ts' }]);
   t.same(cycleViolations([a, typesOnly]), []);
+  t.end();
+});
+
+t.test('threads do not load packages of the main thread', (t) => {
+  const worker = { path: 'src/store/a-worker.ts', text: `${HEADER}import { b } from '../lib/b.ts';\n` };
+  const loads = { path: 'src/lib/b.ts', text: `${HEADER}import { Counter } from 'prom-client';\n` };
+  const typesOnly = { path: 'src/lib/b.ts', text: `${HEADER}import type { Counter } from 'prom-client';\n` };
+  t.match(threadViolations([worker, loads]), [{ path: 'src/lib/b.ts', line: 2, rule: 'thread' }]);
+  t.same(threadViolations([worker, typesOnly]), []);
+  t.same(threadViolations([loads]), []);
   t.end();
 });
 

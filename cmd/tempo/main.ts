@@ -14,13 +14,12 @@ const ALLOCATOR = {
   MALLOC_TRIM_THRESHOLD_: '4194304',
 };
 const isSet = Object.keys(ALLOCATOR).some((name) => process.env[name] !== undefined);
+// By the environment, because threads look there, and for this file, which is read before the cache is on.
+process.env['NODE_COMPILE_CACHE'] ??= path.join(import.meta.dirname, '../../node_modules/.cache/tempo');
 if (process.platform === 'linux' && !isSet) {
   const args = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   process.execve?.(process.execPath, args, { ...process.env, ...ALLOCATOR });
 }
-
-// By the environment, because the threads look there.
-process.env['NODE_COMPILE_CACHE'] ??= path.join(import.meta.dirname, '../../node_modules/.cache/tempo');
 module.enableCompileCache(process.env['NODE_COMPILE_CACHE']);
 const { run, EXIT_FAILED } = await import('../../src/app/run.ts');
 

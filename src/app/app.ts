@@ -46,7 +46,9 @@ export class App {
       const duration_ms = Math.round(performance.now() - begin);
       this.#logger.debug('module started', { module: service.name, duration_ms });
     }
-    if (this.#stopping === undefined) this.#state = 'running';
+    if (this.#stopping !== undefined) return;
+    this.#state = 'running';
+    for (const service of services) service.allStarted?.();
   }
 
   /** Stops what was started, last first. @param delayMs not ready for that long before. */

@@ -1,9 +1,10 @@
 // What the servers tell of their requests, HTTP and gRPC, in Tempo's names.
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import { exponentialBuckets } from '../lib/exponential-buckets.ts';
 import type { CallObserver } from '../rpc/grpc-call.ts';
 import { GRPC_CANCELLED, GRPC_OK } from '../rpc/grpc-status.ts';
-import { exponentialBuckets, type Gauge, type Histogram, type Metrics } from '../telemetry/metrics.ts';
+import type { Gauge, Histogram, Metrics } from '../telemetry/metrics.ts';
 import { templateOf } from './routes.ts';
 import type { ServerConfig } from './server-config.ts';
 

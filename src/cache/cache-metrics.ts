@@ -1,6 +1,7 @@
 // Metrics and log lines of caches outside the process, from what they report: Tempo's names, then our own.
+import { exponentialBuckets } from '../lib/exponential-buckets.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { exponentialBuckets, type Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { CacheReport } from './outer-cache.ts';
 
 export interface CacheReports {

@@ -1,5 +1,6 @@
 // Metrics of object stores over HTTP: Tempo's names, then our own.
-import { exponentialBuckets, type Metrics } from '../telemetry/metrics.ts';
+import { exponentialBuckets } from '../lib/exponential-buckets.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { StoreReport } from './store-messages.ts';
 
 export interface BackendMetrics {

@@ -1,7 +1,7 @@
 // Metrics of the store: Tempo's names for polling, retention and the queue of jobs, then our own.
+import { exponentialBuckets } from '../lib/exponential-buckets.ts';
 import {
   type Counter,
-  exponentialBuckets,
   type Gauge,
   type Histogram,
   type Metrics,

@@ -94,7 +94,9 @@ export class ScanPool {
     );
   }
 
+  /** The first job does it too. */
   start(): void {
+    if (this.stopped || this.threads.length > 0) return;
     const { threads, workerData, heapBytesMax, connect, worker } = this.options;
     for (let i = 0; i < threads; i++) {
       const thread = new ScanThread({
@@ -144,6 +146,7 @@ export class ScanPool {
     const { tenant, turn = new QueryTurn(), affinity, signal, limitMs = 0 } = options;
     if (this.stopped) return Promise.reject(stopping());
     if (signal?.aborted) return Promise.reject(cancelled());
+    this.start();
     const { queueLengthMax, tenantQueueLengthMax } = this.options;
     if (this.load >= queueLengthMax || this.queue.lengthOf(tenant) >= tenantQueueLengthMax) {
       this.metrics.discarded.inc({ user: tenant });

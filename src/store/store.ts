@@ -98,10 +98,14 @@ export class Store implements Service {
 
   async start(): Promise<void> {
     await this.options.objectStore.prepare();
-    this.pool.start();
     await this.tick();
     this.upkeep = this.writeIndexes();
     this.schedule();
+  }
+
+  /** Scan threads come last: loading their code would hold up the other threads. */
+  allStarted(): void {
+    this.pool.start();
   }
 
   async stop(): Promise<void> {

@@ -12,10 +12,6 @@ export type { ComputedSeries, Counter, CountedHistogram, Gauge, Histogram };
 /** Buckets of Prometheus' clients where nobody names others: seconds. */
 export const SECONDS_BUCKETS: readonly number[] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-export function exponentialBuckets(start: number, factor: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => start * factor ** i);
-}
-
 /** Tenants with time series of their own. */
 const TENANTS_MAX = 20_000;
 /** Labels whose values are tenants. */

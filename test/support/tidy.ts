@@ -53,6 +53,8 @@ const SIDEWAYS = new Set([
 ]);
 
 const FORBIDDEN_FOLDERS = new Set(['utils', 'util', 'helpers', 'common', 'misc', 'shared']);
+/** Packages that are for the main thread only. */
+const MAIN_THREAD_PACKAGES = new Set(['prom-client', 'fastify', 'commander', '@grpc/grpc-js']);
 const PURE_FOLDERS = ['src/traceql/', 'src/parquet/'];
 const IO_FOLDERS = [
   'src/cache/',
@@ -142,6 +144,25 @@ function layerViolations(source: Source): Violation[] {
       add(line, 'pure', `${target} in a folder that knows no platform`);
     } else if (IO_MODULES.test(target) && !mayTouchIo) {
       add(line, 'io', `${target} outside the folders that touch files and sockets`);
+    }
+  }
+  return found;
+}
+
+/** Finds what threads load without a use for it: each of these takes tens of milliseconds. */
+export function threadViolations(sources: readonly Source[]): Violation[] {
+  const known = new Map(sources.map((source) => [source.path, source]));
+  const found: Violation[] = [];
+  for (const { path: entry } of sources.filter(({ path }) => /^src\/.*-worker\.ts$/.test(path))) {
+    const from = new Map([[entry, entry]]);
+    for (const path of from.keys()) {
+      const source = known.get(path);
+      for (const { target, typeOnly, line } of source === undefined ? [] : importsOf(source)) {
+        if (typeOnly || from.has(target)) continue;
+        from.set(target, path);
+        if (!MAIN_THREAD_PACKAGES.has(target)) continue;
+        found.push({ path, line, rule: 'thread', message: `${target} is loaded by the thread of ${entry}` });
+      }
     }
   }
   return found;
@@ -257,7 +278,7 @@ export function sourceViolations(sources: readonly Source[]): Violation[] {
     ...layerViolations(source),
     ...functionViolations(source),
   ]);
-  return [...each, ...cycleViolations(sources)];
+  return [...each, ...cycleViolations(sources), ...threadViolations(sources)];
 }
 
 const DOC_LINK = /\]\(([^)#\s]+)(?:#[^)]*)?\)/g;

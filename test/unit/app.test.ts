@@ -96,7 +96,8 @@ t.test('services start in order, stop backwards, and tell whether they are ready
   });
   const app = new App(silentLogger);
   t.match(app.readiness(), /^Some services are not Running:/);
-  await app.start([service('a'), service('b', { readiness: () => busy })]);
+  const allStarted = (): void => void events.push('all started');
+  await app.start([service('a', { allStarted }), service('b', { readiness: () => busy })]);
   t.equal(app.readiness(), 'replaying');
   busy = undefined;
   t.equal(app.readiness(), undefined);
@@ -104,7 +105,7 @@ t.test('services start in order, stop backwards, and tell whether they are ready
   t.equal(app.readiness(), 'Application is stopping');
   await stopping;
   await app.stop();
-  t.same(events, ['start a', 'start b', 'stop b', 'stop a']);
+  t.same(events, ['start a', 'start b', 'all started', 'stop b', 'stop a']);
 
   events.length = 0;
   const failing = new App(silentLogger);
@@ -480,6 +481,7 @@ t.test('compiled code is kept beside the dependencies', (t) => {
   });
   t.match(stderr, /node_modules\/\.cache\/tempo\//);
   t.match(stderr, /cache for .*src\/app\/run\.ts/);
+  t.match(stderr, /cache for .*cmd\/tempo\/main\.ts/, 'also of what is read before the cache is on');
   t.end();
 });
 

@@ -4,8 +4,9 @@ import { gunzipSync } from 'node:zlib';
 import fastify from 'fastify';
 import t from 'tap';
 import { registerMetricsRoute } from '../../src/app/metrics-route.ts';
+import { exponentialBuckets } from '../../src/lib/exponential-buckets.ts';
 import { LiveTraces } from '../../src/block/head/live-traces.ts';
-import { exponentialBuckets, Metrics } from '../../src/telemetry/metrics.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 
 function aRegistry(): Metrics {
   const metrics = new Metrics();

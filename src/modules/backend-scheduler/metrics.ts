@@ -1,11 +1,6 @@
 // Metrics of the scheduler, by Tempo's names.
-import {
-  type Counter,
-  exponentialBuckets,
-  type Histogram,
-  type Metrics,
-  SECONDS_BUCKETS,
-} from '../../telemetry/metrics.ts';
+import { exponentialBuckets } from '../../lib/exponential-buckets.ts';
+import { type Counter, type Histogram, type Metrics, SECONDS_BUCKETS } from '../../telemetry/metrics.ts';
 import { JOB_TYPE_NAMES } from './job.ts';
 import { runningByTenant, type Work } from './work.ts';
 

@@ -7,7 +7,7 @@ import { HeadBuilder } from '../../block/head/builder.ts';
 import { LiveTraces } from '../../block/head/live-traces.ts';
 import type { Pressure } from '../../lib/pressure.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
-import { TRACES_PER_BATCH_BOUNDS } from './metrics.ts';
+import { TRACES_PER_BATCH_BOUNDS } from './batch-bounds.ts';
 import type { BuilderData, BuilderSettings, CutReason, FromBuilder, TenantStats } from './messages.ts';
 
 export type BuilderStart = Pick<BuilderData, 'settings' | 'attributeLimits' | 'pendingBytes'>;

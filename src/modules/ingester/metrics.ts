@@ -2,17 +2,16 @@
 import { DISTANCE_BOUNDS_SECONDS } from '../../block/head/arrivals.ts';
 import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import type { TenantActivity } from '../../telemetry/tenant-activity.ts';
+import { exponentialBuckets } from '../../lib/exponential-buckets.ts';
+import { TRACES_PER_BATCH_BOUNDS } from './batch-bounds.ts';
 import type { TenantStats } from './messages.ts';
 import {
   type CountedHistogram,
   type Counter,
-  exponentialBuckets,
   type Gauge,
   type Histogram,
   type Metrics,
 } from '../../telemetry/metrics.ts';
-
-export const TRACES_PER_BATCH_BOUNDS: readonly number[] = exponentialBuckets(2, 2, 10);
 
 export interface IngesterMetrics {
   readonly tenants: TenantActivity;

@@ -19,8 +19,8 @@ import type {
   TraceQuery,
 } from '../../contracts/query.ts';
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
-
 import { TempoError } from '../../lib/errors.ts';
+import { exponentialBuckets } from '../../lib/exponential-buckets.ts';
 import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import { QueryTurn } from '../../store/job-queue.ts';
@@ -35,7 +35,7 @@ import type {
 } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import { type Counter, exponentialBuckets, type Histogram, type Metrics } from '../../telemetry/metrics.ts';
+import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
 import type { ExternalTraces } from './external-traces.ts';
 import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
