@@ -8,8 +8,8 @@ const NEEDS = {
   overrides: ['server'],
   store: ['overrides'],
   ingester: ['store'],
-  querier: ['store', 'ingester'],
-  'query-frontend': ['querier'],
+  querier: ['store'],
+  'query-frontend': ['store'],
   distributor: ['ingester'],
   compactor: ['store'],
   'backend-scheduler': ['store'],
@@ -19,7 +19,9 @@ const NEEDS = {
 export type ModuleName = keyof typeof NEEDS;
 
 const TARGETS: Readonly<Record<string, readonly ModuleName[]>> = {
-  all: ['query-frontend', 'distributor', 'compactor'],
+  all: ['ingester', 'querier', 'query-frontend', 'distributor', 'compactor'],
+  querier: ['querier'],
+  'query-frontend': ['query-frontend'],
   compactor: ['compactor'],
   'backend-scheduler': ['backend-scheduler'],
   'backend-worker': ['backend-worker'],
@@ -31,8 +33,6 @@ const TARGETS_NOT_YET: readonly string[] = [
   'scalable-single-binary',
   'distributor',
   'ingester',
-  'querier',
-  'query-frontend',
   'metrics-generator',
   'metrics-generator-no-local-blocks',
   'block-builder',
@@ -46,9 +46,15 @@ export function targetsOf(target: string): readonly string[] {
 
 /** Why a target of Tempo cannot be started; undefined = it can, or it is none. */
 export function targetMissing(target: string): string | undefined {
-  const missing = targetsOf(target).find((each) => TARGETS_NOT_YET.includes(each));
+  const missing = targetsOf(target).find((each) => TARGETS_NOT_YET.includes(each)) ?? halfOfReads(target);
   if (missing === undefined) return undefined;
   return `target "${missing}" is not available in this build yet, use ${Object.keys(TARGETS).join(', ')}`;
+}
+
+/** The querier and the query-frontend run in one process. */
+function halfOfReads(target: string): string | undefined {
+  const reads = startOrder(target).filter((name) => name === 'querier' || name === 'query-frontend');
+  return reads.length === 1 ? `${reads[0]} alone` : undefined;
 }
 
 /** undefined = Tempo has the target. */

@@ -21,17 +21,19 @@ export interface StoreParts {
   /** For parts of blocks. */
   readonly cacheBytes: number;
   readonly caches?: OuterCacheOptions | undefined;
+  /** false = only listing and reading are needed, and thus checked at start. */
+  readonly isWriter?: boolean;
 }
 
 export function configuredStore(
   config: BackendConfig & { readonly local: { readonly path: string } },
-  { logger, metrics, cacheBytes, caches }: StoreParts,
+  { logger, metrics, cacheBytes, caches, isWriter = true }: StoreParts,
 ): ConfiguredStore {
   if (config.backend === 'local') {
     const folder = path.resolve(config.local.path);
-    return { store: new LocalStore(folder), remote: undefined, path: folder };
+    return { store: new LocalStore(folder, isWriter), remote: undefined, path: folder };
   }
-  const settings = backendSettings(config, true, cacheBytes);
+  const settings = backendSettings(config, isWriter, cacheBytes);
   const remote = new RemoteStore({ settings, logger, metrics, caches });
   return { store: remote, remote, path: '' };
 }

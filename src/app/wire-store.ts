@@ -16,6 +16,13 @@ const BACKEND_CACHE_SHARE = 0.08;
 const SCAN_HEAP_SHARE = 0.3;
 const SCAN_HEAP_BYTES_MIN = 256 * 1024 * 1024;
 const SCAN_THREADS_MIN = 2;
+/** Modules that write into the backend. */
+const WRITERS: ReadonlySet<ModuleName> = new Set([
+  'ingester',
+  'compactor',
+  'backend-scheduler',
+  'backend-worker',
+]);
 
 export function createStore(
   { sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts,
@@ -26,7 +33,9 @@ export function createStore(
   const { trace } = config.storage;
   const storeLogger = logger.child({ module: 'store' });
   const cacheBytes = config.cache.inProcess || Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
-  const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes, caches: caches.forBlocks };
+  const isWriter = order.some((name) => WRITERS.has(name));
+  const outer = { caches: caches.forBlocks, isWriter };
+  const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes, ...outer };
   const { store: objectStore, remote, path: backendPath } = configuredStore(trace, parts);
   return new Store({
     objectStore,

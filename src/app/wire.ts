@@ -24,7 +24,7 @@ import { REVISION, VERSION } from './version.ts';
 import { createAdmission, shareMemory } from './wire-admission.ts';
 import { createOverrides } from './wire-overrides.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
-import { addFrontend, createQuerier } from './wire-read.ts';
+import { addFrontend, createQuerier, NOTHING_RECENT } from './wire-read.ts';
 import { createStore } from './wire-store.ts';
 import { addDistributor, addIngester } from './wire-write.ts';
 
@@ -84,10 +84,10 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     : undefined;
   const admission = createAdmission(parts, store, ingester);
   let distributor: DistributorService | undefined;
-  if (ingester !== undefined) {
-    addFrontend(parts, createQuerier(parts, store, ingester, admission, caches));
-    distributor = addDistributor(parts, ingester, admission);
+  if (order.includes('query-frontend')) {
+    addFrontend(parts, createQuerier(parts, store, ingester ?? NOTHING_RECENT, admission, caches));
   }
+  if (ingester !== undefined) distributor = addDistributor(parts, ingester, admission);
   const discarded = distributor?.discarded ?? countDiscarded(metrics);
   const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);

@@ -12,12 +12,16 @@ const FILE_MODE = 0o600;
 
 export class LocalStore implements ObjectStore {
   private readonly root: string;
+  private readonly isWriter: boolean;
 
-  constructor(root: string) {
+  /** @param isWriter false = nothing will be written there, and a folder that is not there is empty. */
+  constructor(root: string, isWriter = true) {
     this.root = root;
+    this.isWriter = isWriter;
   }
 
   async prepare(): Promise<void> {
+    if (!this.isWriter) return void (await this.entries(''));
     try {
       makeFolder(this.root);
       await fs.access(this.root, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);

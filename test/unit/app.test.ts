@@ -80,7 +80,9 @@ t.test('the module graph', (t) => {
   t.equal(targetMissing('backend-scheduler,backend-worker'), undefined);
   t.match(targetMissing('backend-worker,ingester'), 'target "ingester" is not available in this build yet');
   t.match(targetProblem('compactor,al'), 'unknown target "al", did you mean all?');
-  t.match(targetMissing('querier'), 'target "querier" is not available in this build yet');
+  t.same(startOrder('querier,query-frontend'), ['server', 'overrides', 'store', ...read]);
+  t.equal(targetMissing('query-frontend,querier'), undefined);
+  t.match(targetMissing('querier'), 'target "querier alone" is not available in this build yet');
   t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');
   t.end();
 });
