@@ -53,9 +53,14 @@ export function metaToJson(meta: BlockMeta): BlockMetaJson {
   };
 }
 
-/** The bytes of meta.json. */
-export function metaToBytes(meta: BlockMeta): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(metaToJson(meta)));
+/**
+ * The bytes of meta.json.
+ *
+ * @param compactedFrom ids of the blocks that it was made of. Tempo does not know the key, and ignores it.
+ */
+export function metaToBytes(meta: BlockMeta, compactedFrom: readonly string[] = []): Uint8Array {
+  const json = { ...metaToJson(meta), ...(compactedFrom.length === 0 ? {} : { compactedFrom }) };
+  return new TextEncoder().encode(JSON.stringify(json));
 }
 
 function rfc3339(unixSec: number): string {
@@ -71,15 +76,30 @@ function columnToJson(column: DedicatedColumn): DedicatedColumnJson {
   };
 }
 
+export interface StoredMeta {
+  readonly meta: BlockMeta;
+  /** Ids of the blocks that it was made of, as far as it says so. */
+  readonly compactedFrom: readonly string[];
+}
+
 /** Reads the bytes of meta.json. Unknown keys are ignored. Throws `block_corrupt`. */
 export function metaFromJson(bytes: Uint8Array): BlockMeta {
+  return storedMeta(bytes).meta;
+}
+
+/** As `metaFromJson`, with what a list of blocks has no use for. */
+export function storedMeta(bytes: Uint8Array): StoredMeta {
   let parsed: unknown;
   try {
     parsed = JSON.parse(new TextDecoder().decode(bytes));
   } catch (err) {
     throw new TempoError('block_corrupt', 'block meta is not JSON', err);
   }
-  return metaFromObject(parsed);
+  const { compactedFrom } = fields(parsed, 'block meta');
+  return {
+    meta: metaFromObject(parsed),
+    compactedFrom: Array.isArray(compactedFrom) ? compactedFrom.map(String) : [],
+  };
 }
 
 /** Takes the already parsed object, e.g. an entry of a tenant index. Throws `block_corrupt`. */

@@ -5,6 +5,12 @@ export const META_NAME = 'meta.json';
 /** What it is called once the block is of no use and waits for its deletion. */
 export const COMPACTED_META_NAME = 'meta.compacted.json';
 
+const BLOCK_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+export function isBlockId(text: string): boolean {
+  return BLOCK_ID.test(text);
+}
+
 export interface DedicatedColumn {
   readonly scope: 'span' | 'resource' | 'event';
   readonly name: string;

@@ -8,6 +8,8 @@ import { BYTES, VARINT, WireCursor } from '../model/otlp/wire.ts';
 const SERVICE = '/tempopb.BackendScheduler/';
 export const NEXT_PATH = `${SERVICE}Next`;
 export const UPDATE_PATH = `${SERVICE}UpdateJob`;
+/** Of our own: its message is that of `Next`, its answer is empty. */
+export const LEAVE_PATH = '/tempots.BackendScheduler/Leave';
 
 export const JOB_TYPES = { compaction: 1, retention: 2 } as const;
 export const JOB_STATUSES = { unspecified: 0, succeeded: 1, failed: 2, running: 3 } as const;
@@ -51,6 +53,8 @@ export interface JobSource {
   next(workerId: string, signal: AbortSignal): Promise<OfferedJob | undefined>;
   /** `not_found` when the scheduler does not know the job. */
   report(report: JobReport): Promise<void>;
+  /** The worker asks for no more, and does nothing: jobs that it has are those of others. */
+  leave(workerId: string): Promise<void>;
 }
 
 export function nextRequest(workerId: string): Uint8Array {

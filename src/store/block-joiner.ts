@@ -2,7 +2,7 @@
 // Which blocks, and when, is for others to say.
 import { randomUUID } from 'node:crypto';
 import type { CompactResult } from '../block/compact/compact.ts';
-import { type BlockMeta, META_NAME } from '../block/meta.ts';
+import type { BlockMeta } from '../block/meta.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -11,6 +11,7 @@ import type { Blocklist } from './blocklist.ts';
 import type { CompactionJob } from './compaction-messages.ts';
 import { type CompactionMetrics, createCompactionMetrics } from './compaction-metrics.ts';
 import { writeCompactedMark } from './retention.ts';
+import { uploadBlock } from './upload-block.ts';
 
 export interface BlockJoinerOptions {
   readonly blocklist: Blocklist;
@@ -165,23 +166,12 @@ export class BlockJoiner {
     return result;
   }
 
-  /** The meta comes last, once the rest is there as it should be. */
-  private async upload({ tenantId, blockId, sizeBytes }: BlockMeta): Promise<void> {
+  private async upload(meta: BlockMeta): Promise<void> {
     const { backend, scratch, scratchPath } = this.options;
-    const folder = `${tenantId}/${blockId}`;
     try {
-      for (const name of await scratch.listObjects(folder)) {
-        if (name !== META_NAME)
-          await backend.writeFile(`${folder}/${name}`, `${scratchPath}/${folder}/${name}`);
-      }
-      const stored = await backend.stat(`${folder}/data.parquet`);
-      if (stored.sizeBytes !== sizeBytes) {
-        const sizes = `${stored.sizeBytes} bytes in place of ${sizeBytes}`;
-        throw new TempoError('block_corrupt', `block ${blockId} has ${sizes} in the backend`);
-      }
-      await backend.write(`${folder}/${META_NAME}`, await scratch.read(`${folder}/${META_NAME}`));
+      await uploadBlock(meta, { local: scratch, localPath: scratchPath, backend });
     } catch (err) {
-      await backend.deleteFolder(folder);
+      await backend.deleteFolder(`${meta.tenantId}/${meta.blockId}`);
       throw err;
     }
   }
@@ -198,11 +188,4 @@ export class BlockJoiner {
     metrics.spansCombined.inc({ replication_factor }, result.duplicateSpans);
     metrics.spansDeduped.inc({ replication_factor }, result.duplicateSpans);
   }
-}
-
-/** Those that an error names; the others may be compacted without them. */
-export function blamedInputs(inputs: readonly BlockMeta[], err: unknown): readonly BlockMeta[] {
-  const message = err instanceof Error ? err.message : '';
-  const named = inputs.filter(({ blockId }) => message.includes(blockId));
-  return named.length > 0 ? named : inputs;
 }

@@ -1,17 +1,15 @@
 // Finds out which blocks the backend holds: lists each tenant, reads the metas it has not seen. Writes the
 // tenant indexes.
 import { hash } from 'node:crypto';
-import { metaFromJson } from '../block/meta-json.ts';
-import { type BlockMeta, COMPACTED_META_NAME, META_NAME } from '../block/meta.ts';
+import { type BlockMeta, COMPACTED_META_NAME, isBlockId, META_NAME } from '../block/meta.ts';
 import { eachConcurrently } from '../lib/concurrent.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Blocklist, type CompactedBlock, NONE, type TenantBlocks, tenantBlocks } from './blocklist.ts';
+import { absentAsUndefined, readMeta } from './read-meta.ts';
 import { INDEX_JSON, INDEX_PROTO, tenantIndexJson, tenantIndexProto } from './tenant-index.ts';
 import { measureUnfinished, type UnfinishedBlock } from './unfinished.ts';
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export interface PollerOptions {
   readonly store: ObjectStore;
@@ -123,7 +121,7 @@ export class Poller {
     const { store } = this.options;
     const metas = await this.listMetas(tenant);
     const names = metas === undefined ? await store.listFolders(tenant) : [...metas.keys()];
-    const ids = names.filter((name) => UUID.test(name));
+    const ids = names.filter(isBlockId);
     const live = new Map<string, BlockMeta>();
     const compacted = new Map<string, CompactedBlock>();
     const unreadable = new Map<string, string>();
@@ -188,10 +186,11 @@ export class Poller {
     const isThere =
       listed === undefined ? meta !== undefined && (await this.exists(key)) : listed === META_NAME;
     if (meta !== undefined && isThere) return { kind: 'live', meta };
-    const live = meta === undefined && listed !== COMPACTED_META_NAME ? await this.readMeta(key) : undefined;
+    const live =
+      meta === undefined && listed !== COMPACTED_META_NAME ? await this.metaOf(tenant, blockId) : undefined;
     if (live !== undefined) return typeof live === 'string' ? unreadable(live) : { kind: 'live', meta: live };
     const oldKey = `${tenant}/${blockId}/${COMPACTED_META_NAME}`;
-    const old = await this.readMeta(oldKey);
+    const old = await this.metaOf(tenant, blockId, COMPACTED_META_NAME);
     if (old === undefined) return { kind: 'unfinished' };
     if (typeof old === 'string') return undefined;
     const { modifiedMs } = await this.options.store.stat(oldKey);
@@ -203,12 +202,16 @@ export class Poller {
   }
 
   /** undefined when there is none, the reason when there is one that cannot be read. */
-  private async readMeta(key: string): Promise<BlockMeta | string | undefined> {
-    const bytes = await absentAsUndefined(this.options.store.read(key));
-    if (bytes === undefined) return undefined;
+  private async metaOf(
+    tenant: string,
+    blockId: string,
+    name: string = META_NAME,
+  ): Promise<BlockMeta | string | undefined> {
+    const key = `${tenant}/${blockId}/${name}`;
     try {
-      return metaFromJson(bytes);
+      return (await readMeta(this.options.store, tenant, blockId, name))?.meta;
     } catch (err) {
+      if (!(err instanceof TempoError) || err.code !== 'block_corrupt') throw err;
       this.options.logger.error('block meta cannot be read', { key, err });
       return `${key}: ${messageOf(err)}`;
     }
@@ -262,13 +265,4 @@ function messageOf(err: unknown): string {
 
 function unreadable(reason: string): Found {
   return { kind: 'unreadable', reason };
-}
-
-async function absentAsUndefined<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (err) {
-    if (err instanceof TempoError && err.code === 'not_found') return undefined;
-    throw err;
-  }
 }

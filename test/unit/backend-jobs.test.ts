@@ -315,6 +315,9 @@ t.test('what is handed out', async (t) => {
     code: 'invalid_argument',
   });
   await t.rejects(scheduler.next('x'.repeat(257), never), { code: 'invalid_argument' });
+  await t.rejects(scheduler.update(told({ jobId: given[1]!.jobId, outputs: [`../other/${ID(1)}`] })), {
+    code: 'invalid_argument',
+  });
   await scheduler.update(
     told({ jobId: given[1]!.jobId, status: 'failed', error: `block ${ID(1)} is damaged` }),
   );
@@ -420,6 +423,110 @@ t.test('a job that cannot be written is not handed out', async (t) => {
   t.ok(await until(async () => blocksOf(await next(scheduler, 'b')) === 'team 1,2', 5000));
 });
 
+/** With a job over two blocks that is handed out as soon as somebody asks. */
+async function withJob(t: Test, over: Partial<BackendSchedulerOptions> = {}): Promise<SchedulerSetUp> {
+  const blocklist = new Blocklist();
+  for (const n of [1, 2]) blocklist.added(aMeta(n));
+  return aScheduler(t, { blocklist }, { retentionMs: 1e15, ...over });
+}
+
+t.test('a job whose worker has left before it got it is free at once', async (t) => {
+  await t.test('while the job was written to the disk', async (t) => {
+    const gone = new AbortController();
+    class SlowStore extends LocalStore {
+      override async write(key: string, bytes: Uint8Array): Promise<void> {
+        await super.write(key, bytes);
+        gone.abort();
+      }
+    }
+    const { scheduler } = await withJob(t, { local: new SlowStore(`${t.testdir()}/work`) });
+    t.ok(
+      await until(
+        async () => (await scheduler.next('a', gone.signal).catch(() => undefined)) !== undefined,
+        5000,
+      ),
+    );
+    t.strictSame(scheduler.jobs(), []);
+    scheduler.polled();
+    t.ok(await until(async () => blocksOf(await next(scheduler, 'b')) === 'team 1,2', 5000));
+  });
+  for (const isReported of [false, true]) {
+    await t.test(isReported ? 'after it told that it begins' : 'on its way', async (t) => {
+      const { scheduler } = await withJob(t);
+      t.ok(await until(async () => blocksOf(await next(scheduler, 'a')) === 'team 1,2', 5000));
+      const [job] = scheduler.jobs();
+      if (isReported) await scheduler.update(told({ jobId: job!.jobId }));
+      await scheduler.leave('nobody');
+      t.equal(scheduler.jobs()[0]?.status, 'running');
+      await scheduler.leave('a');
+      t.strictSame(
+        scheduler.jobs().filter(({ status }) => status === 'running'),
+        [],
+      );
+      scheduler.polled();
+      t.ok(await until(async () => blocksOf(await next(scheduler, 'b')) === 'team 1,2', 5000));
+    });
+  }
+  await t.test('nobody gets one who waits and leaves', async (t) => {
+    const { scheduler, blocklist } = await aScheduler(t, {}, { waitMs: 60_000, retentionMs: 1e15 });
+    const left = t.rejects(scheduler.next('a', never), { code: 'not_found' });
+    await scheduler.leave('a');
+    await left;
+    for (const n of [1, 2]) blocklist.added(aMeta(n));
+    scheduler.polled();
+    t.equal(blocksOf(await next(scheduler, 'b')), 'team 1,2');
+  });
+});
+
+t.test('of two states of a job the one that is further counts, whichever is read first', (t) => {
+  const running = aJob({ reportedMs: 5 });
+  const later = aJob({
+    reportedMs: 6,
+    detail: { kind: 'compaction', tenant: TENANT, inputs: ['block-a'], outputs: ['c'] },
+  });
+  const done = aJob({ status: 'succeeded', endMs: 7 });
+  for (const [less, more] of [
+    [aJob(), running],
+    [aJob(), aJob({ retries: 1 })],
+    [running, later],
+    [later, done],
+  ] as const) {
+    for (const order of [
+      [less, more],
+      [more, less],
+    ]) {
+      const work = new Work(TIMES);
+      for (const job of order) work.merge(job);
+      t.equal(work.get('job'), more);
+    }
+  }
+  t.end();
+});
+
+t.test('a worker is not silent while there is no scheduler', async (t) => {
+  const first = await withJob(t);
+  t.ok(await until(async () => blocksOf(await next(first.scheduler, 'foreign')) === 'team 1,2', 5000));
+  first.clock.nowMs += 1000;
+  for (const n of [3, 4]) first.blocklist.added(aMeta(n));
+  first.scheduler.polled();
+  t.ok(await until(async () => blocksOf(await next(first.scheduler, 'tells')) === 'team 3,4', 5000));
+  await first.scheduler.update(told({ jobId: first.scheduler.jobs()[0]!.jobId }));
+  await first.scheduler.stop();
+  const clock = { nowMs: NOW_MS + TIMES.deadMs };
+  // No block is left, so that nothing new is begun.
+  const second = await aScheduler(
+    t,
+    { folder: first.folder, clock },
+    { maintenanceMs: 5, retentionMs: 1e15 },
+  );
+  const workers = (status: string): string[] =>
+    second.scheduler.jobs().flatMap((job) => (job.status === status ? [job.workerId] : []));
+  clock.nowMs += 1;
+  // One job is given up in the first look at all of them.
+  t.ok(await until(() => workers('failed').length > 0, 5000));
+  t.strictSame([workers('failed'), workers('running')], [['foreign'], ['tells']]);
+});
+
 t.test('no block is in two jobs, whatever workers do and however often the scheduler ends', async (t) => {
   const seed = Date.now() % 1_000_000;
   t.comment(`seed ${seed}`);
@@ -464,6 +571,7 @@ function sourceOf(
     close: async () => undefined,
     next: (worker) => next(scheduler, worker),
     report: (report) => scheduler.update(report),
+    leave: (worker) => scheduler.leave(worker),
   };
 }
 
@@ -653,6 +761,41 @@ t.test('what a worker finds that another left', async (t) => {
     t.strictSame(await rows(made!), expectedRows(spans));
     t.match(scheduler.jobs()[0]?.detail, { outputs: [made!.blockId] });
   });
+  await t.test('a block that it is told to be the result, and is not', async (t) => {
+    const others = [11, 12, 13, 14].flatMap((id) => aTrace(id, 6));
+    for (const made of [undefined, [], [ID(0)], [ID(5), ID(6)]]) {
+      const { backend, newWorker, put, polled, rows, scheduler, jobs } = await withWorker(t);
+      for (const n of [0, 1])
+        await put(
+          n,
+          spans.filter((_, i) => i % 2 === n),
+        );
+      scheduler.polled();
+      t.ok(await until(async () => (await next(scheduler, 'w')) !== undefined, 20_000));
+      // As many traces, of the same time, of a level above: but others.
+      await put(9, others);
+      const meta: BlockMeta = { ...(await polled()).live.get(ID(9))!, compactionLevel: 1 };
+      await backend.write(`${TENANT}/${ID(9)}/meta.json`, metaToBytes(meta, made));
+      await scheduler.update(told({ jobId: scheduler.jobs()[0]!.jobId, outputs: [ID(9)] }));
+      await newWorker().start();
+      t.ok(await until(async () => jobs()[0] === 'succeeded', 20_000));
+      const after = [...(await polled()).live.values()].filter(({ blockId }) => blockId !== ID(9));
+      t.equal(after.length, 1);
+      t.strictSame(await rows(after[0]!), expectedRows(spans), `said to be made of ${String(made)}`);
+    }
+  });
+  await t.test('a block that is that of another tenant', async (t) => {
+    const { backend, newWorker, put, polled, scheduler, jobs } = await withWorker(t);
+    for (const n of [0, 1]) await put(n, spans);
+    scheduler.polled();
+    t.ok(await until(async () => (await next(scheduler, 'w')) !== undefined, 20_000));
+    const foreign = aMeta(9, { tenantId: 'other', compactionLevel: 1 });
+    await backend.write(`${TENANT}/${ID(9)}/meta.json`, metaToBytes(foreign, [ID(0), ID(1)]));
+    await scheduler.update(told({ jobId: scheduler.jobs()[0]!.jobId, outputs: [ID(9)] }));
+    await newWorker().start();
+    t.ok(await until(async () => jobs()[0] === 'failed', 20_000));
+    t.equal((await polled()).compacted.size, 0);
+  });
   await t.test('nothing to do', async (t) => {
     const { newWorker, blocklist, scheduler, jobs } = await withWorker(t);
     for (const n of [0, 1]) blocklist.added(aMeta(n));
@@ -747,6 +890,30 @@ t.test('a worker that is to stop', async (t) => {
   }
 });
 
+t.test('a job that is on its way to a worker that stops', async (t) => {
+  const given = Promise.withResolvers<void>();
+  const has: { scheduler?: BackendScheduler } = {};
+  const source: ReturnType<typeof sourceOf> = {
+    ...sourceOf({} as BackendScheduler),
+    next: async (worker, signal) => {
+      if ((await next(has.scheduler!, worker)) === undefined) return undefined;
+      given.resolve();
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      throw new TempoError('cancelled', 'the answer has come too late');
+    },
+    leave: (worker) => has.scheduler!.leave(worker),
+  };
+  const { scheduler, put, newWorker } = await withWorker(t, { source });
+  has.scheduler = scheduler;
+  for (const n of [0, 1]) await put(n, spans);
+  scheduler.polled();
+  const worker = newWorker();
+  await worker.start();
+  await given.promise;
+  await worker.stop();
+  t.strictSame(scheduler.jobs(), []);
+});
+
 t.test('over gRPC, with certificates of both sides', async (t) => {
   const { scheduler, blocklist } = await aScheduler(t, {}, { retentionMs: 1e15 });
   const methods = new GrpcMethods();
@@ -791,8 +958,13 @@ t.test('over gRPC, with certificates of both sides', async (t) => {
   await client.report(told({ jobId, status: 'succeeded', outputs: [] }));
   t.equal(scheduler.jobs()[0]?.status, 'succeeded');
   await t.rejects(client.report(told({ jobId: 'nobody', status: 'failed' })), { code: 'not_found' });
+  for (const n of [3, 4]) blocklist.added(aMeta(n));
+  scheduler.polled();
+  t.ok(await until(async () => blocksOf(await client.next('w', never)) === 'team 3,4', 5000));
+  await client.leave('w');
+  t.notOk(scheduler.jobs().some(({ status }) => status === 'running'));
   const leaving = new AbortController();
-  const left = client.next('w', leaving.signal);
+  const left = client.next('x', leaving.signal);
   leaving.abort();
   await t.rejects(left, { code: 'cancelled' });
   const stranger = new SchedulerClient({ address: `127.0.0.1:${port}`, tls: files, waitMs: 1000 });

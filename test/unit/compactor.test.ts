@@ -284,6 +284,30 @@ t.test('a backend that fails', async (t) => {
   t.equal(blocklist.tenant(TENANT).compacted.size, 3);
 });
 
+t.test('what happens to inputs before they are marked', async (t) => {
+  const { compactor, backend, blocklist, live, polled, put } = await setUp(t);
+  const spans = await putThree(put);
+  backend.failing = 'copy';
+  await compactor.pass();
+  const [made] = live();
+  for (const n of [0, 1]) {
+    await backend.deleteFolder(`${TENANT}/${ID(n)}`);
+    blocklist.deleted(TENANT, ID(n));
+  }
+  await put(ID(1), spans);
+  backend.failing = undefined;
+  await compactor.pass();
+  const left = (await backend.listFolders(TENANT)).toSorted();
+  t.strictSame(left, [ID(1), ID(2), made!].toSorted(), 'one that retention has deleted does not come back');
+  const { live: found, compacted } = await polled();
+  t.strictSame(
+    [...found.keys()].toSorted(),
+    [ID(1), made!].toSorted(),
+    'one that was put back by hand counts',
+  );
+  t.strictSame([...compacted.keys()], [ID(2)]);
+});
+
 t.test('a block that is damaged', async (t) => {
   const { compactor, backend, live, put } = await setUp(t);
   await putThree(put);

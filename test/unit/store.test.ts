@@ -192,6 +192,25 @@ t.test('blocks that are compacted while they are listed hide no spans', async (t
   t.same([...blocklist.tenant('team').live.keys()], [ID(next - 1)]);
 });
 
+t.test('a block that is deleted while it is listed hides nothing of the one in its place', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  await put(aMeta(1), 'meta.compacted.json');
+  await store.write(`team/${ID(1)}/data.parquet`, new Uint8Array(10));
+  const listFolders = store.listFolders.bind(store);
+  store.listFolders = async (prefix) => {
+    const names = await listFolders(prefix);
+    if (prefix !== 'team') return names;
+    store.listFolders = listFolders;
+    // What took its place came after the list was made; the deletion of its objects has begun.
+    await put(aMeta(2));
+    await store.delete(`team/${ID(1)}/meta.compacted.json`);
+    return names;
+  };
+  await poller.poll();
+  t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
+  t.same([...blocklist.tenant('team').unfinished.keys()], [ID(1)]);
+});
+
 t.test('a block that somebody gave its meta back is one again', async (t) => {
   const { blocklist, poller, put } = setUp();
   await put(aMeta(1), 'meta.compacted.json');

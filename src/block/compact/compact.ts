@@ -77,7 +77,7 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
     objects.rowGroup(rows.ids);
     spans += await new RowGroupCopy(rows, columns, file, options, signal).write(checksums);
   }
-  const meta = objects.finish(file.finish(), {
+  const fields = {
     format: first.format,
     blockId: request.blockId,
     tenantId: first.tenantId,
@@ -86,7 +86,9 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
     compactionLevel: Math.max(...metas.map(({ compactionLevel }) => compactionLevel)) + 1,
     dedicatedColumns: first.dedicatedColumns,
     replicationFactor: first.replicationFactor,
-  });
+  };
+  const from = metas.map(({ blockId }) => blockId);
+  const meta = objects.finish(file.finish(), fields, from);
   const names = columns.map(({ name }) => name);
   return { meta, spans, checksums: { columns: names, values: checksums.view().slice() }, ...total };
 }

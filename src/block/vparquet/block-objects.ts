@@ -1,6 +1,7 @@
 // The objects of a block while it is written: data.parquet, and what is made from the trace ids of its rows
 // (bloom shards and index). The meta comes last.
 import type { FinishedFile } from '../../parquet/file-writer.ts';
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import { metaToBytes } from '../meta-json.ts';
 import { type BlockMeta, META_NAME } from '../meta.ts';
 import { bloomObjectName, type BloomOptions, TraceBloom } from '../trace-bloom.ts';
@@ -24,8 +25,6 @@ type MetaFields = Omit<
   'totalObjects' | 'sizeBytes' | 'totalRecords' | 'bloomShards' | 'footerSizeBytes'
 >;
 
-const ID_BYTES = 16;
-
 export class BlockObjects {
   private readonly sink: BlockSink;
   private readonly data: BlockObject;
@@ -46,13 +45,21 @@ export class BlockObjects {
 
   /** @param ids 16 bytes a row, of the next row group. */
   rowGroup(ids: Uint8Array): void {
-    for (let at = 0; at < ids.length; at += ID_BYTES) this.bloom.add(ids, at);
-    this.traceCount += ids.length / ID_BYTES;
-    this.lastIds.push(Buffer.from(ids.subarray(ids.length - ID_BYTES)).toString('base64'));
+    for (let at = 0; at < ids.length; at += TRACE_ID_BYTES) this.bloom.add(ids, at);
+    this.traceCount += ids.length / TRACE_ID_BYTES;
+    this.lastIds.push(Buffer.from(ids.subarray(ids.length - TRACE_ID_BYTES)).toString('base64'));
   }
 
-  /** Returns when all objects are durable. */
-  finish({ sizeBytes, footerBytes }: FinishedFile, fields: MetaFields): BlockMeta {
+  /**
+   * Returns when all objects are durable.
+   *
+   * @param compactedFrom ids of the blocks whose spans these are.
+   */
+  finish(
+    { sizeBytes, footerBytes }: FinishedFile,
+    fields: MetaFields,
+    compactedFrom: readonly string[] = [],
+  ): BlockMeta {
     this.data.close();
     const { bloom } = this;
     for (let n = 0; n < bloom.shardCount; n++) this.put(bloomObjectName(n), bloom.shardBytes(n));
@@ -65,7 +72,7 @@ export class BlockObjects {
       bloomShards: bloom.shardCount,
       footerSizeBytes: footerBytes,
     };
-    this.put(META_NAME, metaToBytes(meta));
+    this.put(META_NAME, metaToBytes(meta, compactedFrom));
     return meta;
   }
 

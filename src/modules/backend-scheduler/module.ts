@@ -2,11 +2,11 @@
 // ask, and remembers who has what, over a restart too. Does none of it itself. Two of them at once have
 // work done twice, and lose nothing.
 import { randomUUID } from 'node:crypto';
-import { metaFromJson } from '../../block/meta-json.ts';
-import { type BlockMeta, META_NAME } from '../../block/meta.ts';
+import { type BlockMeta, isBlockId } from '../../block/meta.ts';
 import {
   jobReport,
   type JobReport,
+  LEAVE_PATH,
   NEXT_PATH,
   nextResponse,
   type OfferedJob,
@@ -20,6 +20,7 @@ import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import type { CompactionLimits } from '../../store/compaction-select.ts';
+import { readMeta } from '../../store/read-meta.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { type Job, JOB_TYPE_NAMES, type ScheduledDetail, tenantOf } from './job.ts';
@@ -105,6 +106,10 @@ export class BackendScheduler implements Service {
       await this.update(jobReport(message));
       return updateResponse();
     });
+    methods.unary(LEAVE_PATH, async ({ message }) => {
+      await this.leave(workerIdOf(message));
+      return new Uint8Array(0);
+    });
   }
 
   async start(): Promise<void> {
@@ -167,6 +172,8 @@ export class BackendScheduler implements Service {
     const before = this.work.get(report.jobId);
     if (before === undefined) throw new TempoError('not_found', `job ${report.jobId} is not known`);
     if (report.status === 'unspecified') throw new TempoError('invalid_argument', 'invalid job status');
+    const stranger = report.outputs.find((blockId) => !isBlockId(blockId));
+    if (stranger !== undefined) throw new TempoError('invalid_argument', `${stranger} is no id of a block`);
     const job = this.work.report(before, report, nowMs());
     const labels = labelsOf(job);
     if (before.status === 'running' && job.status !== 'running') {
@@ -184,6 +191,21 @@ export class BackendScheduler implements Service {
     } else if (before.reportedMs > 0 && report.outputs.length === 0) return;
     this.hasNews = true;
     await this.save(job);
+  }
+
+  /** What the worker has is free at once: it may never have heard of it. */
+  async leave(workerId: string): Promise<void> {
+    this.requireLoaded();
+    for (const waiter of this.waiters) if (waiter.workerId === workerId) waiter.offered.resolve(undefined);
+    for (let job = this.work.runningOf(workerId); job; job = this.work.runningOf(workerId)) {
+      this.options.logger.info('worker leaves, its job is free', { job_id: job.jobId, worker: workerId });
+      this.hasNews = true;
+      if (isNew(job)) await this.takeBack(job);
+      else {
+        this.metrics.failed.inc(labelsOf(job));
+        await this.save(this.work.giveUp(job, this.options.nowMs()));
+      }
+    }
   }
 
   /** The server answers before the work of earlier processes is read. */
@@ -359,7 +381,7 @@ export class BackendScheduler implements Service {
   /** undefined = the next poll will tell. */
   private async metaOf(tenant: string, blockId: string): Promise<BlockMeta | undefined> {
     try {
-      return metaFromJson(await this.options.backend.read(`${tenant}/${blockId}/${META_NAME}`));
+      return (await readMeta(this.options.backend, tenant, blockId))?.meta;
     } catch (err) {
       this.options.logger.debug('new block cannot be read yet', { tenant, block: blockId, err });
       return undefined;

@@ -1,15 +1,8 @@
 // The jobs that the scheduler knows: which worker has which, which blocks they take, and which blocks are
 // left alone for a while. No I/O here.
 import { GIVEN_BACK, type JobReport } from '../../contracts/jobs.ts';
+import { RestingBlocks } from '../../store/resting-blocks.ts';
 import { type Job, type ScheduledDetail, tenantOf } from './job.ts';
-
-/** For so long at most the blocks of a job that failed are left alone; each time for twice as long. */
-const REST_MS_MAX = 60 * 60 * 1000;
-
-interface Resting {
-  readonly failures: number;
-  readonly untilMs: number;
-}
 
 export interface WorkTimes {
   /** How long a job that ended is remembered. */
@@ -28,11 +21,12 @@ export class Work {
   private readonly running = new Map<string, Set<string>>();
   /** How many jobs take a block: those that run, and those that succeeded. */
   private readonly taken = new Map<string, number>();
-  private readonly resting = new Map<string, Resting>();
+  private readonly resting: RestingBlocks;
   private readonly times: WorkTimes;
 
   constructor(times: WorkTimes) {
     this.times = times;
+    this.resting = new RestingBlocks(times.restMs);
   }
 
   /** Newest first. */
@@ -62,12 +56,12 @@ export class Work {
 
   /** Whether a block should not be in another job now. */
   isTaken(blockId: string, nowMs: number): boolean {
-    return this.taken.has(blockId) || (this.resting.get(blockId)?.untilMs ?? 0) > nowMs;
+    return this.taken.has(blockId) || this.resting.has(blockId, nowMs);
   }
 
   /** Blocks that are left alone after failures. */
   restingBlocks(nowMs: number): number {
-    return [...this.resting.values()].filter(({ untilMs }) => untilMs > nowMs).length;
+    return this.resting.count(nowMs);
   }
 
   /** Adds a job, or puts it in the place of the one with its id. */
@@ -101,18 +95,14 @@ export class Work {
     // One that was given up may have gone on.
     const next: Job = status === 'succeeded' ? { ...told, status, endMs: nowMs } : told;
     this.put(next);
-    if (status === 'succeeded') for (const blockId of inputsOf(next)) this.resting.delete(blockId);
+    if (status === 'succeeded') this.resting.succeeded(inputsOf(next));
     return next;
   }
 
   private fail(job: Job, error: string, nowMs: number): Job {
     const failed: Job = { ...job, status: 'failed', endMs: nowMs };
     this.put(failed);
-    for (const blockId of blamed(inputsOf(job), error)) {
-      const failures = (this.resting.get(blockId)?.failures ?? 0) + 1;
-      const restMs = Math.min(REST_MS_MAX, this.times.restMs * 2 ** (failures - 1));
-      this.resting.set(blockId, { failures, untilMs: nowMs + restMs });
-    }
+    this.resting.failed(inputsOf(job), error, nowMs);
     return failed;
   }
 
@@ -131,9 +121,7 @@ export class Work {
         forgotten.push(job);
       } else if (isSilent || nowMs - job.createdMs > deadMs) givenUp.push(this.giveUp(job, nowMs));
     }
-    for (const [blockId, { untilMs }] of this.resting) {
-      if (untilMs < nowMs - REST_MS_MAX) this.resting.delete(blockId);
-    }
+    this.resting.forget(nowMs);
     return { forgotten, givenUp };
   }
 
@@ -145,7 +133,7 @@ export class Work {
   }
 
   /** Its worker is gone or had no room: the blocks are not to blame. */
-  private giveUp(job: Job, nowMs: number): Job {
+  giveUp(job: Job, nowMs: number): Job {
     const failed: Job = { ...job, status: 'failed', endMs: nowMs };
     this.put(failed);
     return failed;
@@ -177,12 +165,6 @@ function withOutputs(detail: ScheduledDetail, outputs: readonly string[]): Sched
 /** Of two states of a job: how far it is. */
 function rank({ status, retries, reportedMs }: Job): number {
   return (status === 'running' ? 0 : 1e18) + reportedMs + retries;
-}
-
-/** Those that an error names; the others may be compacted without them. */
-function blamed(inputs: readonly string[], error: string): readonly string[] {
-  const named = inputs.filter((blockId) => error.includes(blockId));
-  return named.length > 0 ? named : inputs;
 }
 
 /** Tenants and types of all jobs that are known, with how many of them run. */

@@ -1,7 +1,6 @@
 // The worker: asks the scheduler for a job, does it, tells how it went, and asks again. One job at a
 // time; none is begun while memory or disk is short.
 import type { BlockMeta } from '../../block/meta.ts';
-import { metaFromJson } from '../../block/meta-json.ts';
 import { COMPACTED_META_NAME, META_NAME } from '../../block/meta.ts';
 import {
   GIVEN_BACK,
@@ -13,7 +12,9 @@ import {
 import { type ErrorCode, TempoError } from '../../lib/errors.ts';
 import type { Service } from '../../lib/service.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
+import type { StoredMeta } from '../../block/meta-json.ts';
 import type { BlockJoiner } from '../../store/block-joiner.ts';
+import { readMeta } from '../../store/read-meta.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Backoff, type BackoffTimes } from './backoff.ts';
@@ -82,12 +83,13 @@ export class BackendWorker implements Service {
     }, finishMs);
     await Promise.race([this.working, tooLate.promise]);
     clearTimeout(timer);
+    await this.leave();
     await joiner.stop();
     await source.close();
   }
 
   private async work(): Promise<void> {
-    const { source, workerId, joiner, refusal, backoff, logger } = this.options;
+    const { source, joiner, refusal, backoff, workerId, logger } = this.options;
     const { signal } = this.stopping;
     const idle = new Backoff(backoff);
     let isTold = false;
@@ -153,9 +155,9 @@ export class BackendWorker implements Service {
   private async compact(jobId: string, detail: Compaction): Promise<readonly string[]> {
     const { joiner, refusal } = this.options;
     const found = await Promise.all(detail.inputs.map((id) => this.metaOf(detail.tenant, id, META_NAME)));
-    const inputs = found.filter((meta) => meta !== undefined);
+    const inputs = found.flatMap((stored) => stored?.meta ?? []);
     if (inputs.length === 0) return detail.outputs; // an attempt before this one came to its end
-    const finished = await this.finishedBlock(detail, inputs);
+    const finished = await this.finishedBlock(detail);
     if (finished !== undefined) await joiner.replace(finished.meta, finished.isLive, inputs);
     else if (inputs.length < detail.inputs.length) {
       const gone = detail.inputs.filter((_, i) => found[i] === undefined);
@@ -171,32 +173,33 @@ export class BackendWorker implements Service {
     return [made.meta.blockId];
   }
 
-  /** What an earlier attempt at the job made, if it is complete. */
-  private async finishedBlock(
-    { tenant, outputs }: Compaction,
-    inputs: readonly BlockMeta[],
-  ): Promise<{ readonly meta: BlockMeta; readonly isLive: boolean } | undefined> {
-    const covers = (meta: BlockMeta): boolean =>
-      inputs.every(
-        (input) =>
-          meta.startSec <= input.startSec &&
-          meta.endSec >= input.endSec &&
-          meta.totalObjects >= input.totalObjects &&
-          meta.compactionLevel > input.compactionLevel,
-      );
+  /**
+   * What an earlier attempt at the job made, if it is complete. Whoever can speak to the scheduler may have
+   * told it of any block: only what is stored with the block tells what was made of it.
+   */
+  private async finishedBlock({
+    tenant,
+    inputs,
+    outputs,
+  }: Compaction): Promise<{ readonly meta: BlockMeta; readonly isLive: boolean } | undefined> {
     for (const id of outputs) {
       const live = await this.metaOf(tenant, id, META_NAME);
-      const meta = live ?? (await this.metaOf(tenant, id, COMPACTED_META_NAME));
-      if (meta !== undefined && covers(meta)) return { meta, isLive: live !== undefined };
+      const { meta, compactedFrom = [] } = live ?? (await this.metaOf(tenant, id, COMPACTED_META_NAME)) ?? {};
+      const isMadeOfThem = inputs.every((input) => compactedFrom.includes(input));
+      if (meta !== undefined && isMadeOfThem) return { meta, isLive: live !== undefined };
     }
     return undefined;
   }
 
-  private async metaOf(tenant: string, blockId: string, name: string): Promise<BlockMeta | undefined> {
+  private async metaOf(tenant: string, blockId: string, name: string): Promise<StoredMeta | undefined> {
     try {
-      return metaFromJson(await this.options.backend.read(`${tenant}/${blockId}/${name}`));
+      const stored = await readMeta(this.options.backend, tenant, blockId, name);
+      if (stored === undefined) return undefined;
+      const { meta } = stored;
+      if (meta.blockId === blockId && meta.tenantId === tenant) return stored;
+      const whose = `${meta.tenantId}/${meta.blockId}`;
+      throw new TempoError('block_corrupt', `what is stored as ${tenant}/${blockId} is the meta of ${whose}`);
     } catch (err) {
-      if (err instanceof TempoError && err.code === 'not_found') return undefined;
       throw new TempoError('unavailable', `meta of block ${blockId} cannot be read`, err);
     }
   }
@@ -214,6 +217,17 @@ export class BackendWorker implements Service {
   private badJob(status: string, message: string): TempoError {
     this.metrics.badJobs.inc({ status });
     return new TempoError('invalid_argument', message);
+  }
+
+  /** A job may be on its way here that this process does not get any more. */
+  private async leave(): Promise<void> {
+    const { source, workerId, logger } = this.options;
+    try {
+      await source.leave(workerId);
+    } catch (err) {
+      // Grafana Tempo's scheduler does not know the call.
+      logger.debug('scheduler cannot be told that the worker leaves', { worker: workerId, err });
+    }
   }
 
   /** Nothing depends on it: a scheduler that cannot be asked now is told the end later. */

@@ -2,6 +2,7 @@
 import {
   type JobReport,
   type JobSource,
+  LEAVE_PATH,
   NEXT_PATH,
   nextRequest,
   type OfferedJob,
@@ -19,6 +20,8 @@ export interface SchedulerClientOptions extends GrpcClientOptions {
 
 /** For the way there and back. */
 const WAY_MS = 15_000;
+/** Whoever stops does not wait for long. */
+const LEAVE_MS = 1000;
 
 export class SchedulerClient implements JobSource {
   private readonly options: SchedulerClientOptions;
@@ -52,6 +55,10 @@ export class SchedulerClient implements JobSource {
 
   async report(report: JobReport): Promise<void> {
     await this.call(UPDATE_PATH, updateRequest(report), {});
+  }
+
+  async leave(workerId: string): Promise<void> {
+    await this.call(LEAVE_PATH, nextRequest(workerId), { timeoutMs: LEAVE_MS });
   }
 
   private async call(

@@ -3,9 +3,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BlockMeta } from '../../block/meta.ts';
 import type { Service } from '../../lib/service.ts';
-import { blamedInputs, type BlockJoiner } from '../../store/block-joiner.ts';
+import type { BlockJoiner } from '../../store/block-joiner.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import { allCompactionJobs, type CompactionLimits } from '../../store/compaction-select.ts';
+import { RestingBlocks } from '../../store/resting-blocks.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
 export interface CompactorOptions {
@@ -23,19 +24,13 @@ export interface CompactorOptions {
   readonly nowMs: () => number;
 }
 
-/** A block of a job that failed is left alone for a cycle, then for twice as long each time. */
-const REST_MS_MAX = 60 * 60 * 1000;
-
-interface Failed {
-  readonly failures: number;
-  readonly untilMs: number;
-}
+/** So many cycles pass without the blocks of a job that failed. */
+const REST_CYCLES = 2;
 
 export class Compactor implements Service {
   readonly name = 'compactor';
   private readonly options: CompactorOptions;
-  /** By block id. */
-  private readonly failed = new Map<string, Failed>();
+  private readonly resting: RestingBlocks;
   private timer: NodeJS.Timeout | undefined;
   private working: Promise<void> = Promise.resolve();
   private isStopped = false;
@@ -44,6 +39,7 @@ export class Compactor implements Service {
 
   constructor(options: CompactorOptions) {
     this.options = options;
+    this.resting = new RestingBlocks(REST_CYCLES * options.cycleMs);
   }
 
   async start(): Promise<void> {
@@ -86,11 +82,9 @@ export class Compactor implements Service {
 
   /** What is kept of tenants that have no blocks, and of blocks that were left alone long ago. */
   private forget(tenants: ReadonlySet<string>): void {
-    const { failed } = this;
-    const { outstanding } = this.options;
+    const { outstanding, nowMs } = this.options;
     for (const tenant of outstanding.keys()) if (!tenants.has(tenant)) outstanding.delete(tenant);
-    const limitMs = this.options.nowMs() - REST_MS_MAX;
-    for (const [blockId, { untilMs }] of failed) if (untilMs < limitMs) failed.delete(blockId);
+    this.resting.forget(nowMs());
   }
 
   private async compactTenant(tenant: string): Promise<void> {
@@ -113,9 +107,8 @@ export class Compactor implements Service {
     const { blocklist, limitsOf, nowMs, outstanding } = this.options;
     const limits = limitsOf(tenant);
     const now = nowMs();
-    const isResting = ({ blockId }: BlockMeta): boolean => (this.failed.get(blockId)?.untilMs ?? 0) > now;
     const live = [...blocklist.tenant(tenant).live.values()];
-    const awake = live.filter((meta) => !isResting(meta));
+    const awake = live.filter(({ blockId }) => !this.resting.has(blockId, now));
     const jobs = limits === undefined ? [] : await allCompactionJobs(awake, limits, now);
     const resting = limits === undefined ? 0 : live.length - awake.length;
     outstanding.set(
@@ -126,25 +119,16 @@ export class Compactor implements Service {
   }
 
   private async attempt(tenant: string, inputs: readonly BlockMeta[]): Promise<void> {
-    const { joiner, logger } = this.options;
+    const { joiner, logger, nowMs } = this.options;
+    const ids = inputs.map(({ blockId }) => blockId);
     try {
       await joiner.join(tenant, inputs);
-      for (const meta of inputs) this.failed.delete(meta.blockId);
+      this.resting.succeeded(ids);
     } catch (err) {
       if (this.isStopped) return;
       joiner.metrics.errors.inc();
-      for (const meta of blamedInputs(inputs, err)) this.failed.set(meta.blockId, this.failedAgain(meta));
-      logger.error('blocks cannot be compacted', {
-        tenant,
-        inputs: inputs.map((meta) => meta.blockId).join(),
-        err,
-      });
+      this.resting.failed(ids, err instanceof Error ? err.message : String(err), nowMs());
+      logger.error('blocks cannot be compacted', { tenant, inputs: ids.join(), err });
     }
-  }
-
-  private failedAgain({ blockId }: BlockMeta): Failed {
-    const { cycleMs, nowMs } = this.options;
-    const failures = (this.failed.get(blockId)?.failures ?? 0) + 1;
-    return { failures, untilMs: nowMs() + Math.min(REST_MS_MAX, cycleMs * 2 ** failures) };
   }
 }

@@ -6,6 +6,7 @@ import type { TimeRange } from '../../contracts/recent-traces.ts';
 import { eachConcurrently } from '../../lib/concurrent.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
+import { uploadBlock } from '../../store/upload-block.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
 export interface LocalBlock {
@@ -133,16 +134,7 @@ export class LocalBlocks {
   async upload({ meta }: LocalBlock): Promise<void> {
     const { store, backend, path, nowMs } = this.options;
     const folder = `${meta.tenantId}/${meta.blockId}`;
-    const names = (await store.listObjects(folder)).filter((name) => name !== META_NAME && name !== FLUSHED);
-    const copy = (name: string): Promise<void> =>
-      backend.writeFile(`${folder}/${name}`, `${path}/${folder}/${name}`);
-    for (const name of names) await copy(name);
-    const { sizeBytes } = await backend.stat(`${folder}/data.parquet`);
-    if (sizeBytes !== meta.sizeBytes) {
-      const sizes = `${sizeBytes} bytes in place of ${meta.sizeBytes}`;
-      throw new TempoError('block_corrupt', `block ${meta.blockId} has ${sizes} in the backend`);
-    }
-    await copy(META_NAME);
+    await uploadBlock(meta, { local: store, localPath: path, backend }, [FLUSHED]);
     await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
   }
 
