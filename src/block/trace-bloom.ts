@@ -15,6 +15,7 @@ export const BLOOM_DEFAULTS: BloomOptions = { falsePositive: 0.01, shardSizeByte
 const LEGACY_SHARDS = 10;
 const SHARDS_MAX = 1000;
 const HEADER_BYTES = 24;
+const WORD_BITS = 64;
 
 const hashes = new Uint32Array(8);
 
@@ -45,10 +46,13 @@ export class TraceBloom {
   constructor(traceCount: number, options: BloomOptions = BLOOM_DEFAULTS) {
     const count = Math.max(1, traceCount);
     const total = Math.ceil((-count * Math.log(options.falsePositive)) / Math.LN2 ** 2);
-    this.bits = options.shardSizeBytes * 8;
+    const bitsMax = options.shardSizeBytes * 8;
     this.hashCount = Math.ceil((Math.LN2 * total) / count);
-    this.shardCount = Math.min(SHARDS_MAX, Math.max(1, Math.ceil(total / this.bits)));
-    for (let i = 0; i < this.shardCount; i++) this.shards.push(new Uint8Array(Math.ceil(this.bits / 64) * 8));
+    this.shardCount = Math.min(SHARDS_MAX, Math.max(1, Math.ceil(total / bitsMax)));
+    // Each shard says how large it is: of a small block it is read whole for every trace that is looked for.
+    this.bits = this.shardCount === 1 ? Math.min(bitsMax, Math.ceil(total / WORD_BITS) * WORD_BITS) : bitsMax;
+    const bytes = Math.ceil(this.bits / WORD_BITS) * 8;
+    for (let i = 0; i < this.shardCount; i++) this.shards.push(new Uint8Array(bytes));
   }
 
   /** Adds the 16 bytes at `offset`. */

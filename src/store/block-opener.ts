@@ -2,7 +2,13 @@
 // cache.
 import { blockDecompressors } from '../block/compression.ts';
 import type { BlockMeta } from '../block/meta.ts';
-import { type Block, openBlock } from '../block/vparquet/open.ts';
+import {
+  askBloom,
+  type Block,
+  type FoundInBlock,
+  openBlock,
+  type OpenBlockOptions,
+} from '../block/vparquet/open.ts';
 import type { CacheRole } from '../cache/settings.ts';
 import { TempoError } from '../lib/errors.ts';
 import { ByteLru } from '../lib/lru.ts';
@@ -29,6 +35,8 @@ export interface CachedParts {
 /** The data of a remote block of at most so many bytes is read at once: requests are dearer than bytes. */
 const WHOLE_BYTES_MAX = 1024 * 1024;
 
+type BlockLocation = 'local' | 'backend';
+
 export class BlockOpener {
   private readonly options: BlockOpenerOptions;
   /** Of the thread. */
@@ -51,29 +59,53 @@ export class BlockOpener {
   }
 
   /** A block that has left the ingester's folder meanwhile is opened from the backend. */
-  async open(meta: BlockMeta, location: 'local' | 'backend', signal: AbortSignal): Promise<Block> {
-    const { backend, isRemote = false } = this.options;
-    const inBackend = (): Promise<Block> => this.openIn(backend, meta, signal, isRemote);
-    if (location === 'backend') return inBackend();
+  open(meta: BlockMeta, location: BlockLocation, signal: AbortSignal): Promise<Block> {
+    return this.where(location, (store, isRemote) => openBlock(this.parts(store, meta, isRemote, signal)));
+  }
+
+  /** The bloom filter is asked first: of a block without the trace nothing else is read. */
+  findTrace(
+    meta: BlockMeta,
+    location: BlockLocation,
+    id: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<FoundInBlock> {
+    return this.where(location, async (store, isRemote) => {
+      const parts = this.parts(store, meta, isRemote, signal);
+      const bloom = await askBloom(parts, id, signal);
+      if (!bloom.isPossible) return { part: undefined, bytesRead: bloom.bytesRead };
+      const block = await openBlock(parts);
+      const opened = bloom.bytesRead + block.bytesRead;
+      const { part, bytesRead } = await block.findTrace(id, signal);
+      return { part, bytesRead: opened + bytesRead };
+    });
+  }
+
+  private async where<T>(
+    location: BlockLocation,
+    work: (store: ObjectStore, isRemote: boolean) => Promise<T>,
+  ): Promise<T> {
+    const { local, backend, isRemote = false } = this.options;
+    if (location === 'backend') return work(backend, isRemote);
     try {
-      return await this.openIn(this.options.local, meta, signal, false);
+      return await work(local, false);
     } catch (err) {
       if (!(err instanceof TempoError) || err.code !== 'not_found') throw err;
-      return inBackend();
+      return work(backend, isRemote);
     }
   }
 
-  private openIn(
+  private parts(
     store: ObjectStore,
     meta: BlockMeta,
-    signal: AbortSignal,
     isRemote: boolean,
-  ): Promise<Block> {
+    signal: AbortSignal,
+  ): OpenBlockOptions {
     const folder = `${meta.tenantId}/${meta.blockId}`;
     const data = `${folder}/data.parquet`;
     const isReadWhole = isRemote && meta.sizeBytes <= WHOLE_BYTES_MAX;
     const isCached = isRemote && this.options.cached !== undefined;
-    return openBlock({
+    return {
       meta,
       readRange: isReadWhole
         ? fromWhole(() => store.read(data, signal, isCached ? 'parquet-page' : undefined))
@@ -84,7 +116,7 @@ export class BlockOpener {
       scratch: this.scratch,
       cache: this.cache,
       signal,
-    });
+    };
   }
 
   /** Bloom filters are all that is read of a block beside its data. */

@@ -50,7 +50,7 @@ export interface ScannerOptions {
 }
 
 /** Remote blocks in which a trace is looked for at a time. */
-const REMOTE_BLOCKS_AT_ONCE = 16;
+const REMOTE_BLOCKS_AT_ONCE = 32;
 
 export class Scanner {
   private readonly blocksAtOnce: number;
@@ -148,8 +148,7 @@ export class Scanner {
       const part = await openHead(ref.sab, ref.blockId).trace(id);
       return { part, bytesRead: part?.length ?? 0 };
     }
-    const block = await this.blocks.open(ref.meta, ref.location, signal);
-    return block.findTrace(id, signal);
+    return this.blocks.findTrace(ref.meta, ref.location, id, signal);
   }
 
   private walker(job: QueryInput, signal: AbortSignal): WalkSources {

@@ -34,9 +34,14 @@ export function s3Client(address: string): S3Client {
   });
 }
 
-async function s3Server(name: string, address: string, stop: () => Promise<void>): Promise<CloudServer> {
+async function s3Server(
+  name: string,
+  address: string,
+  stop: () => Promise<void>,
+  isNew = true,
+): Promise<CloudServer> {
   const client = s3Client(address);
-  await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+  if (isNew) await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
   client.destroy();
   const keys = `access_key: ${S3_USER}, secret_key: ${S3_PASSWORD}`;
   const yaml = `    backend: s3
@@ -45,8 +50,17 @@ async function s3Server(name: string, address: string, stop: () => Promise<void>
   return { name, address, stop, yaml };
 }
 
-/** @param certs a folder with the certificate and key of a server on HTTPS. */
-export async function startMinio(folder: string, certs = ''): Promise<CloudServer> {
+export interface MinioOptions {
+  /** A folder with the certificate and key of a server on HTTPS. */
+  readonly certs?: string;
+  /** The folder has no bucket yet. */
+  readonly isNew?: boolean;
+}
+
+export async function startMinio(
+  folder: string,
+  { certs = '', isNew = true }: MinioOptions = {},
+): Promise<CloudServer> {
   const address = `127.0.0.1:${await freePort()}`;
   const args = ['server', '--address', address, ...(certs === '' ? [] : ['--certs-dir', certs]), folder];
   const { stop } = await startComponent('MINIO', args, {
@@ -59,7 +73,7 @@ export async function startMinio(folder: string, certs = ''): Promise<CloudServe
     url: `http://${address}/minio/health/live`,
   });
   if (certs !== '') return { name: 'minio', address, stop, yaml: '' };
-  return s3Server('minio', address, stop);
+  return s3Server('minio', address, stop, isNew);
 }
 
 export async function startVersitygw(folder: string): Promise<CloudServer> {

@@ -75,7 +75,7 @@ t.test('minio: over TLS, with an authority of its own, and a key of the customer
   fs.mkdirSync(certs);
   fs.copyFileSync('test/certs/server.pem', path.join(certs, 'public.crt'));
   fs.copyFileSync('test/certs/server.key', path.join(certs, 'private.key'));
-  const secured = await startMinio(path.join(scratch, 'secured'), certs);
+  const secured = await startMinio(path.join(scratch, 'secured'), { certs });
   t.teardown(() => secured.stop());
   fs.mkdirSync(path.join(scratch, 'secured', BUCKET));
   const caPath = 'test/certs/authority.pem';

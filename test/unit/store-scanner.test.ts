@@ -144,12 +144,12 @@ t.test('what is read of remote blocks has a role for caches, where these are wan
   );
   const large = await asBlock(backend, 'large', spans);
   const small = await asBlock(backend, 'small', [span(1, 1)]);
-  const rolesOf = async (source: ScanSource, changes: Partial<ScannerOptions>): Promise<string[]> => {
+  const rolesOf = async (source: ScanSource, changes: Partial<ScannerOptions>, id = 1): Promise<string[]> => {
     const local = new MemoryStore(() => 0);
     const scanner = new Scanner({ local, backend, cacheBytes: 1 << 20, isRemote: true, ...changes });
     backend.roles.length = 0;
     const sources = [source];
-    await scanner.run({ kind: 'trace', id: idOf(1), sources, format: 'json', bytesMax: 0 }, signal);
+    await scanner.run({ kind: 'trace', id: idOf(id), sources, format: 'json', bytesMax: 0 }, signal);
     return [...new Set(backend.roles)].toSorted();
   };
   const cached = { bloomLevelMax: 0, bloomAgeMsMax: 0 };
@@ -158,6 +158,7 @@ t.test('what is read of remote blocks has a role for caches, where these are wan
   t.same(await rolesOf(small, { cached }), ['bloom-0 bloom', 'data.parquet parquet-page']);
   t.same(await rolesOf(large, {}), ['bloom-0 undefined', 'range undefined']);
   t.same(await rolesOf(large, { cached, isRemote: false }), ['bloom-0 undefined', 'range undefined']);
+  t.same(await rolesOf(large, { cached }, 5000), ['bloom-0 bloom'], 'nothing else where the trace is not');
   const bounds = [
     { bloomLevelMax: 0, bloomAgeMsMax: 60_000 },
     { bloomLevelMax: 1, bloomAgeMsMax: 0 },

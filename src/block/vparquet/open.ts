@@ -36,6 +36,27 @@ export interface FoundInBlock {
 /** Parsed footers take about this many times their stored size. */
 const FOOTER_GROWTH = 12;
 
+export interface BloomAnswer {
+  readonly isPossible: boolean;
+  readonly bytesRead: number;
+}
+
+/** Whether a block may have a trace (16 bytes). Nothing else of the block is read for it. */
+export async function askBloom(
+  { readObject, cache, meta }: Pick<OpenBlockOptions, 'readObject' | 'cache' | 'meta'>,
+  id: Uint8Array,
+  signal?: AbortSignal,
+): Promise<BloomAnswer> {
+  if (readObject === undefined) return { isPossible: true, bytesRead: 0 };
+  const name = bloomObjectName(bloomShardOf(id, meta.bloomShards));
+  const key = `${meta.blockId}/${name}`;
+  const kept = cache.get<Uint8Array>(key);
+  if (kept !== undefined) return { isPossible: bloomMayHave(kept, id), bytesRead: 0 };
+  const shard = asBytes(await readObject(name, signal));
+  cache.set(key, shard, shard.length);
+  return { isPossible: bloomMayHave(shard, id), bytesRead: shard.length };
+}
+
 export async function openBlock(options: OpenBlockOptions): Promise<Block> {
   const { meta, cache, readRange, decompressors, signal } = options;
   const key = `${meta.blockId}/footer`;
@@ -113,27 +134,18 @@ export class Block {
 
   /** False when the bloom filter says that the trace (16 bytes) is not here. */
   async mightContain(id: Uint8Array, signal?: AbortSignal): Promise<boolean> {
-    const { readObject, cache, meta } = this.options;
-    if (readObject === undefined) return true;
-    const name = bloomObjectName(bloomShardOf(id, meta.bloomShards));
-    const key = `${meta.blockId}/${name}`;
-    let shard = cache.get<Uint8Array>(key);
-    if (shard === undefined) {
-      shard = asBytes(await readObject(name, signal));
-      this.ownBytesRead += shard.length;
-      cache.set(key, shard, shard.length);
-    }
-    return bloomMayHave(shard, id);
+    const { isPossible, bytesRead } = await askBloom(this.options, id, signal);
+    this.ownBytesRead += bytesRead;
+    return isPossible;
   }
 
+  /** Whoever calls it has asked the bloom filter, which is much cheaper. */
   async findTrace(id: Uint8Array, signal?: AbortSignal): Promise<FoundInBlock> {
     const before = this.bytesRead;
     let part: Uint8Array | undefined;
-    if (await this.mightContain(id, signal)) {
-      for (const group of this.rowGroups) {
-        part = await group.trace(id, signal);
-        if (part !== undefined) break;
-      }
+    for (const group of this.rowGroups) {
+      part = await group.trace(id, signal);
+      if (part !== undefined) break;
     }
     return { part, bytesRead: this.bytesRead - before };
   }
