@@ -1,7 +1,7 @@
 // Constructs what takes spans in: the distributor and the ingester.
 import path from 'node:path';
 import { createDistributor, type DistributorService } from '../modules/distributor/index.ts';
-import { createIngester, type Ingester } from '../modules/ingester/index.ts';
+import { createIngester, type Ingester, registerPushMethods } from '../modules/ingester/index.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import type { Store } from '../store/store.ts';
 import type { Admission } from './admission.ts';
@@ -50,4 +50,15 @@ export function addIngester(parts: Parts, store: Store, requestShutdown: () => v
   ingester.registerRoutes(server.app);
   store.countAlso(() => ingester.diskBytes());
   return ingester;
+}
+
+/** What distributors of other processes push. */
+export function addPushMethods(parts: Parts, ingester: Ingester, admission: Admission): void {
+  const { config, grpcMethods, overrides } = parts;
+  registerPushMethods(grpcMethods, {
+    pusher: ingester,
+    multitenancyEnabled: isMultitenant(config),
+    admit: (sizeBytes) => admission.admitPush(sizeBytes),
+    limitsTraces: (tenant) => overrides.ingestionOf(tenant).limitsTraces,
+  });
 }

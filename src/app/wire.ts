@@ -26,7 +26,7 @@ import { createOverrides } from './wire-overrides.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import { addFrontend, createQuerier, NOTHING_RECENT } from './wire-read.ts';
 import { createStore } from './wire-store.ts';
-import { addDistributor, addIngester } from './wire-write.ts';
+import { addDistributor, addIngester, addPushMethods } from './wire-write.ts';
 
 export interface WireOptions {
   /** Expands `${NAME}` in further files; undefined = no expansion. */
@@ -87,7 +87,10 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   if (order.includes('query-frontend')) {
     addFrontend(parts, createQuerier(parts, store, ingester ?? NOTHING_RECENT, admission, caches));
   }
-  if (ingester !== undefined) distributor = addDistributor(parts, ingester, admission);
+  if (ingester !== undefined) {
+    addPushMethods(parts, ingester, admission);
+    distributor = addDistributor(parts, ingester, admission);
+  }
   const discarded = distributor?.discarded ?? countDiscarded(metrics);
   const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
@@ -97,8 +100,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     caches.stop();
     admission.stop();
   };
-  // The querier and the query-frontend have nothing to start: their work is done in requests and scan
-  // threads.
+  // Those that have nothing to start do their work in requests and scan threads.
   const services: Readonly<Record<ModuleName, Service | undefined | (() => Service | undefined)>> = {
     server: { ...serverService, stop: () => serverService.stop().finally(stopWatching) },
     overrides: createOverrides(parts, options.env),

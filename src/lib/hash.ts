@@ -1,15 +1,25 @@
 // Small non-cryptographic hashes that stored formats prescribe.
 
-/** FNV-1 (not 1a), 32 bits, of `length` bytes from `offset`. */
-export function fnv1of32(bytes: Uint8Array, offset = 0, length = bytes.length - offset): number {
-  let hash = 0x811c9dc5;
+const FNV_BASIS = 0x811c9dc5;
+
+/**
+ * FNV-1 (not 1a), 32 bits, of `length` bytes from `offset`.
+ * @param basis hash of what comes before them.
+ */
+export function fnv1of32(
+  bytes: Uint8Array,
+  offset = 0,
+  length = bytes.length - offset,
+  basis = FNV_BASIS,
+): number {
+  let hash = basis;
   for (let i = offset; i < offset + length; i++) hash = Math.imul(hash, 0x01000193) ^ bytes[i];
   return hash >>> 0;
 }
 
 /** FNV-1a, 32 bits. */
 export function fnv1aOf32(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
+  let hash = FNV_BASIS;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash >>> 0;
 }

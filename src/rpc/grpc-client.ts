@@ -2,7 +2,8 @@
 // speaks TLS. Loaded only where something is sent to others.
 import { readFile } from 'node:fs/promises';
 import type { ChannelCredentials, credentials } from '@grpc/grpc-js';
-import { type ErrorCode, TempoError } from '../lib/errors.ts';
+import { TempoError } from '../lib/errors.ts';
+import { codeOfStatus } from './grpc-status.ts';
 
 export interface ClientTls {
   /** Authorities, PEM; '' = those of the system. */
@@ -24,7 +25,7 @@ export interface GrpcClientOptions {
   readonly reconnectMs?: { readonly min: number; readonly max: number };
 }
 
-interface CallOptions {
+export interface CallOptions {
   /** Longest wait for the answer; undefined = ten seconds. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
@@ -76,7 +77,7 @@ export async function openGrpcClient({ address, tls, reconnectMs }: GrpcClientOp
           (err, answer) => {
             signal?.removeEventListener('abort', cancel);
             if (err === null) resolve(answer ?? new Uint8Array(0));
-            else reject(new TempoError(codeOf(err.code), `${address}: ${err.details}`, err));
+            else reject(new TempoError(codeOfStatus(err.code), `${address}: ${err.details}`, err));
           },
         );
         signal?.addEventListener('abort', cancel);
@@ -96,19 +97,11 @@ async function tlsCredentials(
 }
 
 /** null = none, as grpc-js wants it. */
-async function pemOf(file: string): Promise<Buffer | null> {
+export async function pemOf(file: string): Promise<Buffer | null> {
   if (file === '') return null;
   try {
     return await readFile(file);
   } catch (err) {
     throw new TempoError('invalid_argument', `certificate ${file} cannot be read`, err);
   }
-}
-
-/** Whether trying again makes sense is all that callers want to know, and whether something is not there. */
-function codeOf(status: number): ErrorCode {
-  if (status === 1) return 'cancelled';
-  if (status === 4) return 'deadline_exceeded';
-  if (status === 5) return 'not_found';
-  return status === 14 ? 'unavailable' : 'internal';
 }

@@ -32,6 +32,13 @@ const STATUS_OF_CODE: Readonly<Record<ErrorCode, number>> = {
   internal: GRPC_INTERNAL,
 };
 
+/** The first of those that share a number. */
+const CODE_OF_STATUS = new Map(
+  (Object.entries(STATUS_OF_CODE) as [ErrorCode, number][])
+    .filter(([code]) => code !== 'too_large')
+    .map(([code, status]) => [status, code]),
+);
+
 const RETRY_INFO_TYPE = 'type.googleapis.com/google.rpc.RetryInfo';
 const encoder = new TextEncoder();
 
@@ -55,6 +62,11 @@ export function statusOfError(err: unknown): GrpcStatus {
   return { code: STATUS_OF_CODE[err.code], message: err.message, retryAfterMs };
 }
 
+/** What a status of a peer is to us. */
+export function codeOfStatus(status: number): ErrorCode {
+  return CODE_OF_STATUS.get(status) ?? 'internal';
+}
+
 /** Serialises a google.rpc.Status, with a RetryInfo detail where the caller may try again. */
 export function encodeStatus(status: GrpcStatus): Uint8Array {
   const out = new ByteWriter(64 + status.message.length);
@@ -74,6 +86,14 @@ export function percentEncode(message: string): string {
     text += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }
   return text;
+}
+
+/** Undoes `percentEncode`; a percent sign that begins no code stays. */
+export function percentDecode(text: string): string {
+  const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, code: string) => {
+    return String.fromCharCode(Number.parseInt(code, 16));
+  });
+  return Buffer.from(bytes, 'latin1').toString();
 }
 
 /** google.protobuf.Any of RetryInfo { retry_delay }. */

@@ -300,7 +300,7 @@ interface RawField {
 }
 
 /** The fields of one message. Throws on anything malformed. */
-function readFields(bytes: Uint8Array): RawField[] {
+export function readFields(bytes: Uint8Array): RawField[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const fields: RawField[] = [];
   let p = 0;

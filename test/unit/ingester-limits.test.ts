@@ -1,16 +1,22 @@
 // Limits of traces: what a scan tells of the traces of a request, live traces, bytes of a trace, and what is
 // left of a request in which spans are refused.
 import t from 'tap';
+import { pushReasons, PushReason } from '../../src/contracts/push-bytes.ts';
+import type { PushRequest, PushResult } from '../../src/contracts/push.ts';
+import { TempoError } from '../../src/lib/errors.ts';
 import { cutRuns, scanRequest } from '../../src/model/otlp/scan.ts';
 import { RUN_WORDS, RunWord, TraceRuns } from '../../src/model/otlp/trace-runs.ts';
 import { TenantTraces } from '../../src/modules/ingester/tenant-traces.ts';
+import { registerPushMethods } from '../../src/modules/ingester/push-methods.ts';
 import { TraceLimiter, type TraceLimits } from '../../src/modules/ingester/trace-limiter.ts';
+import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import {
   aResource,
   aScope,
   aSpan,
   decodeTraces,
   encodeTraces,
+  field,
   hexId,
   type TestResource,
   type TestSpan,
@@ -224,4 +230,61 @@ t.test('the table against a map', (t) => {
     }
   }
   t.end();
+});
+
+t.test('what distributors of other processes push', async (t) => {
+  const pushed: { tenant: string; spans: TestSpan[]; spanCount: number }[] = [];
+  let result: PushResult = { rejected: [] };
+  const disk: { refusal?: TempoError } = {};
+  const methods = new GrpcMethods();
+  const { limiter } = start({ maxTracesPerUser: 3, maxBytesPerTrace: 900 });
+  registerPushMethods(methods, {
+    pusher: {
+      async push({ tenant, body, spanCount, traces, namesRejected }: PushRequest) {
+        if (traces === undefined) pushed.push({ tenant, spans: decodeTraces(body), spanCount });
+        else result = limiter.admit(tenant, body, traces, namesRejected) ?? { rejected: [] };
+        return result;
+      },
+    },
+    multitenancyEnabled: true,
+    admit: () => {
+      if (disk.refusal !== undefined) throw disk.refusal;
+    },
+    limitsTraces: (tenant) => tenant === 'limited',
+  });
+  const segment = (spans: TestSpan[]): Uint8Array =>
+    Buffer.concat([
+      field(2, Buffer.concat([Buffer.alloc(8), encodeTraces(spans)])),
+      field(3, Buffer.from(spans[0]!.traceId, 'hex')),
+    ]);
+  const call = async (tenant: string | undefined, ...traces: TestSpan[][]): Promise<number[] | undefined> => {
+    const method = methods.find('/tempopb.Pusher/PushBytesV2');
+    if (method?.kind !== 'unary') throw new Error('no such method');
+    const message = Buffer.concat(traces.map(segment));
+    const metadata = tenant === undefined ? {} : { 'x-scope-orgid': tenant };
+    const signal = new AbortController().signal;
+    const answer = await method.handle({ message, metadata, signal, trailers: {} });
+    const reasons = pushReasons(answer);
+    return reasons === undefined ? undefined : [...reasons];
+  };
+  const [one, two] = [spansOf(1, 2), spansOf(2)];
+  t.equal(await call('free', one, two), undefined);
+  t.same(pushed, [{ tenant: 'free', spans: [...one, ...two], spanCount: 3 }]);
+
+  t.equal(await call('limited', one, two), undefined);
+  t.same(
+    await call('limited', spansOf(1), spansOf(3, 1, 2000), spansOf(4), spansOf(2)),
+    [PushReason.none, PushReason.traceTooLarge, PushReason.maxLiveTraces, PushReason.none],
+    'reasons come by trace',
+  );
+  const bad = spansOf(9).map((span) => ({ ...span, spanId: '00' }));
+  t.same(await call('free', bad, two, bad), [PushReason.unknown, PushReason.none, PushReason.unknown]);
+  t.same(pushed.at(-1), { tenant: 'free', spans: two, spanCount: 1 }, 'spans with bad ids are cut out');
+  t.same(await call('free', bad), [PushReason.unknown], 'none is left to push');
+  t.equal(pushed.length, 2);
+
+  await t.rejects(call(undefined, two), { code: 'unauthenticated' });
+  disk.refusal = new TempoError('unavailable', 'disk is full');
+  await t.rejects(call('free', two), disk.refusal, 'before anything is read');
+  t.equal(pushed.length, 2);
 });

@@ -4,9 +4,18 @@ import fc from 'fast-check';
 import t from 'tap';
 import { TempoError } from '../../src/lib/errors.ts';
 import { bytesOfHex, hexOfBytes } from '../../src/model/ids.ts';
+import {
+  bufferBytes,
+  measureEntries,
+  pushReasons,
+  pushResponse,
+  readPushRequest,
+  writeEntries,
+} from '../../src/contracts/push-bytes.ts';
 import { requestOfJson } from '../../src/model/otlp/json.ts';
 import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
 import { cutTrace } from '../../src/model/otlp/cut-trace.ts';
+import { TraceLayout } from '../../src/model/otlp/trace-layout.ts';
 import { separateSharedIds } from '../../src/model/otlp/shared-span-ids.ts';
 import { SINGLE_TENANT, tenantOfHeader, tenantsOfHeader } from '../../src/model/tenant.ts';
 import {
@@ -20,6 +29,7 @@ import {
   encodeTraces,
   field,
   hexId,
+  readFields,
   START_NANO,
   type TestSpan,
 } from '../support/otlp.ts';
@@ -626,5 +636,116 @@ t.test('a trace cut to a size: whole spans, nothing around none', (t) => {
     t.notOk(ids.includes(hexId(7, 8)), 'one that is too large is passed over');
     if (kept.length === 0) t.equal(cut.length, 0);
   }
+  t.end();
+});
+
+/** The PushBytesRequest of all traces of a request, and the bytes of each entry. */
+const apart = (layout: TraceLayout, body: Uint8Array): { message: Uint8Array; entries: number[] } => {
+  scanRequest(body, layout);
+  const entryBytes = new Int32Array(layout.count);
+  const sum = measureEntries(layout, entryBytes);
+  const buffer = new Uint8Array(bufferBytes(sum));
+  writeEntries(layout, body, buffer);
+  return { message: buffer.subarray(0, sum), entries: [...entryBytes] };
+};
+
+t.test('a request is taken apart by trace, and put together again', (t) => {
+  const layout = new TraceLayout();
+  const secondsOf = (nanos: bigint): number => Number(nanos / 1_000_000_000n);
+  const check = (spans: TestSpan[], body: Uint8Array): void => {
+    const { message, entries } = apart(layout, body);
+    const ids = [...new Set(spans.map(({ traceId }) => traceId))];
+    assert.equal(layout.count, ids.length);
+    const fields = readFields(message);
+    assert.deepEqual(
+      fields.map(({ number }) => number),
+      ids.flatMap(() => [2, 3]),
+    );
+    let at = 0;
+    ids.forEach((id, trace) => {
+      const own = spans.filter(({ traceId }) => traceId === id);
+      const segment = Buffer.from(fields[trace * 2]!.payload);
+      assert.equal(hexOfBytes(fields[trace * 2 + 1]!.payload), id);
+      assert.deepEqual(decodeTraces(segment.subarray(8)), own);
+      assert.equal(segment.readUInt32LE(0), Math.min(...own.map((span) => secondsOf(span.startUnixNano))));
+      assert.equal(segment.readUInt32LE(4), Math.max(...own.map((span) => secondsOf(span.endUnixNano))));
+      assert.equal(layout.spansOf(trace), own.length);
+      const entry = message.subarray(at, (at += entries[trace]!));
+      assert.equal(readFields(entry).length, 2);
+    });
+    assert.equal(at, message.length);
+    const pushed = readPushRequest(message.slice());
+    const joined = decodeTraces(pushed.body);
+    assert.deepEqual(
+      ids.flatMap((id) => spans.filter(({ traceId }) => traceId === id)),
+      joined,
+    );
+    assert.equal(pushed.ends.length, ids.length);
+    assert.equal(pushed.ends.at(-1) ?? 0, pushed.body.length);
+  };
+  const choice = fc.tuple(fc.nat(7), fc.nat(5), fc.nat(3), fc.nat(300));
+  fc.assert(
+    fc.property(fc.array(choice, { maxLength: 300 }), (choices) => {
+      const spans = choices.map(([trace, scope, seconds, size], i) =>
+        aSpan({
+          traceId: hexId(trace + 1, 16),
+          spanId: hexId(i + 1, 8),
+          name: 'n'.repeat(size),
+          startUnixNano: START_NANO + BigInt(seconds) * 999_999_999n,
+          endUnixNano: START_NANO + BigInt(seconds) * 1_999_999_999n,
+          scope: aScope(`scope-${scope}`),
+          resource: aResource(`service-${scope & 1}`),
+        }),
+      );
+      check(spans, encodeTraces(spans));
+    }),
+    { numRuns: 200 },
+  );
+  const many = Array.from({ length: 1000 }, (_, i) =>
+    aSpan({ traceId: hexId(i + 1, 16), spanId: hexId(i + 1, 8) }),
+  );
+  check(many, encodeTraces(many));
+
+  t.comment('fields in any order, also between spans; schema urls stay');
+  const span = (trace: number, id: number): Uint8Array =>
+    field(2, encodeSpan(aSpan({ traceId: hexId(trace, 16), spanId: hexId(id, 8) })));
+  const schema = field(3, Buffer.from('https://schema'));
+  const resource = field(1, field(1, bytes(field(1, Buffer.from('k')), field(2, field(1, [])))));
+  const body = field(
+    1,
+    bytes(field(2, bytes(span(1, 1), schema, span(1, 2), span(2, 3), field(1, []))), resource, schema),
+  );
+  const { message } = apart(layout, body);
+  const [first, second] = [0, 2].map((at) => Buffer.from(readFields(message)[at]!.payload).subarray(8));
+  const wanted = (...spans: Uint8Array[]): Uint8Array =>
+    bytes(field(1, bytes(resource, schema, field(2, bytes(schema, field(1, []), ...spans)))));
+  t.same(first, wanted(span(1, 1), span(1, 2)));
+  t.same(second, wanted(span(2, 3)));
+
+  t.comment('a span without times');
+  const timeless = field(1, field(2, field(2, encodeSpan(aSpan()).subarray(0, 28))));
+  t.same(readFields(apart(layout, timeless).message)[0]!.payload.subarray(0, 8), new Uint8Array(8));
+  t.end();
+});
+
+t.test('messages between distributors and ingesters', (t) => {
+  const trace = encodeTraces([aSpan()]);
+  const id = field(3, bytesOfHex(hexId(1, 16))!);
+  const segment = field(2, bytes([1, 0, 0, 0, 2, 0, 0, 0], trace));
+  t.comment('ids may come last, unknown fields and the flag for generators are passed over');
+  const message = bytes(segment, field(9, [1]), segment, [0x28, 1], id, id);
+  const { body, ends } = readPushRequest(message);
+  t.same(body, bytes(trace, trace));
+  t.same(ends, [trace.length, trace.length * 2]);
+  t.same(readPushRequest(bytes(field(2, trace), id), 0).body, bytes(trace));
+  t.throws(() => readPushRequest(bytes(segment, id, id)), { message: /mismatched traces\/ids length: 1, 2/ });
+  t.throws(() => readPushRequest(bytes(field(2, [1, 2]), id)), { message: /a trace has no times/ });
+  t.throws(() => readPushRequest(segment.subarray(0, 20)), { message: /beyond the end/ });
+
+  t.same(pushResponse(undefined), new Uint8Array(0));
+  t.equal(pushReasons(new Uint8Array(0)), undefined);
+  t.same(pushReasons(pushResponse(Uint8Array.of(0, 2, 1))), Uint8Array.of(0, 2, 1));
+  t.comment('not packed, as old encoders write it; a reason that is not known is the unknown one');
+  t.same(pushReasons(Uint8Array.of(0x08, 0, 0x08, 9)), Uint8Array.of(0, 3));
   t.end();
 });

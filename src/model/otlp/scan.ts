@@ -16,6 +16,24 @@ export interface ScanResult {
   readonly message: string;
 }
 
+/** Is told what the walk over a request comes by, in its order. */
+export interface SpanSink {
+  clear(): void;
+  /** Scopes and fields of another resource follow. */
+  beginResource(): void;
+  /** A field of the resource that is no scope: `start` to `end` of the body. */
+  resourceField(start: number, end: number): void;
+  /** Spans and fields of another scope of the resource follow. */
+  beginScope(): void;
+  scopeField(start: number, end: number): void;
+  /**
+   * A span with good ids, with its tag and length.
+   * @param idAt where its trace id is.
+   * @param startAt where its start time is; 0 = it has none. `endAt` likewise.
+   */
+  addSpan(body: Uint8Array, start: number, end: number, idAt: number, startAt: number, endAt: number): void;
+}
+
 const LENGTH_DELIMITED_FIELD_1 = 0x0a;
 const LENGTH_DELIMITED_FIELD_2 = 0x12;
 
@@ -57,13 +75,14 @@ class SpanScanner extends WireCursor {
   badIdLength = 0;
   /** Where the trace id of the last span is. */
   traceAt = 0;
-  readonly runs: TraceRuns | undefined;
-  /** What the resource that is walked says of itself, in bytes. */
-  private resourceBytes = 0;
+  /** And its times; 0 = it has none. */
+  startAt = 0;
+  endAt = 0;
+  readonly sink: SpanSink | undefined;
 
-  constructor(bytes: Uint8Array, runs?: TraceRuns) {
+  constructor(bytes: Uint8Array, sink?: SpanSink) {
     super(bytes);
-    this.runs = runs;
+    this.sink = sink;
   }
 
   /** Walks the request, or what `cut` leaves of it. */
@@ -77,7 +96,8 @@ class SpanScanner extends WireCursor {
   }
 
   resourceSpans(end: number): void {
-    this.resourceBytes = 0;
+    const { sink } = this;
+    sink?.beginResource();
     while (this.pos < end) {
       const start = this.pos;
       const tag = this.containerTag(end, LENGTH_DELIMITED_FIELD_2);
@@ -85,14 +105,14 @@ class SpanScanner extends WireCursor {
         this.scopeSpans(this.valueEnd(end));
       } else {
         this.other(tag, end, 3);
-        this.resourceBytes += this.pos - start;
+        sink?.resourceField(start, this.pos);
       }
     }
   }
 
   scopeSpans(end: number): void {
-    const { runs } = this;
-    runs?.beginGroup(this.resourceBytes);
+    const { sink } = this;
+    sink?.beginScope();
     while (this.pos < end) {
       const start = this.pos;
       const tag = this.containerTag(end, LENGTH_DELIMITED_FIELD_2);
@@ -100,10 +120,10 @@ class SpanScanner extends WireCursor {
         const fault = this.span(this.valueEnd(end));
         this.spanCount++;
         if (fault !== SPAN_OK) this.countFault(fault);
-        else if (runs !== undefined) runs.addSpan(this.bytes, this.traceAt, this.pos - start);
+        else sink?.addSpan(this.bytes, start, this.pos, this.traceAt, this.startAt, this.endAt);
       } else {
         this.other(tag, end, 3);
-        runs?.addToGroup(this.pos - start);
+        sink?.scopeField(start, this.pos);
       }
     }
   }
@@ -132,6 +152,8 @@ class SpanScanner extends WireCursor {
     let traceLength = 0;
     let idAt = 0;
     let idLength = 0;
+    let startAt = 0;
+    let endAt = 0;
     while (p < end) {
       const tag = bytes[p++];
       if (tag > 127 || SPAN_TAGS[tag] === 0 || p === end) {
@@ -160,6 +182,8 @@ class SpanScanner extends WireCursor {
         p += length;
       } else if (wire === FIXED64) {
         if (end - p < 8) throw malformed('truncated fixed-size value', p);
+        if (tag === 0x39) startAt = p;
+        else endAt = p;
         p += 8;
       } else if (bytes[p++] > 127) {
         this.pos = p - 1;
@@ -169,6 +193,8 @@ class SpanScanner extends WireCursor {
     }
     this.pos = end;
     this.traceAt = traceAt;
+    this.startAt = startAt;
+    this.endAt = endAt;
     if (traceLength !== 16 || isZero(bytes, traceAt, 16)) {
       this.badIdLength = traceLength;
       return BAD_TRACE_ID;
@@ -205,11 +231,11 @@ class SpanScanner extends WireCursor {
 
 /**
  * Scans a request. Throws TempoError invalid_argument when it is malformed.
- * @param runs filled with the traces of the good spans.
+ * @param sink cleared, then told of the good spans.
  */
-export function scanRequest(body: Uint8Array, runs?: TraceRuns): ScanResult {
-  runs?.clear();
-  const scanner = new SpanScanner(body, runs);
+export function scanRequest(body: Uint8Array, sink?: SpanSink): ScanResult {
+  sink?.clear();
+  const scanner = new SpanScanner(body, sink);
   scanner.request();
   const { spanCount, badTraceIds, badSpanIds, message } = scanner;
   return { spanCount, badTraceIds, badSpanIds, message };

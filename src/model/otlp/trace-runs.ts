@@ -1,5 +1,6 @@
 // What a scan tells of the traces of a request, for whoever limits them: runs of neighbouring spans of one
 // trace, with their bytes. No ids are copied: a run names the place of its id in the request.
+import type { SpanSink } from './scan.ts';
 
 /** Words of a run. */
 export const RunWord = {
@@ -18,11 +19,12 @@ export const RUN_WORDS = 5;
 const RUNS_MIN = 256;
 
 /** Used again for request after request: valid until the next scan. */
-export class TraceRuns {
+export class TraceRuns implements SpanSink {
   count = 0;
   groups = 0;
   words = new Int32Array(RUNS_MIN * RUN_WORDS);
   private lastAt = -1;
+  private resourceBytes = 0;
   private groupBytes = 0;
 
   clear(): void {
@@ -31,19 +33,27 @@ export class TraceRuns {
     this.lastAt = -1;
   }
 
-  /** Spans of another scope follow. */
-  beginGroup(bytes: number): void {
+  beginResource(): void {
+    this.resourceBytes = 0;
+  }
+
+  resourceField(start: number, end: number): void {
+    this.resourceBytes += end - start;
+  }
+
+  beginScope(): void {
     this.groups++;
-    this.groupBytes = bytes;
+    this.groupBytes = this.resourceBytes;
     this.lastAt = -1;
   }
 
-  /** The scope itself, which comes before its spans. */
-  addToGroup(bytes: number): void {
-    this.groupBytes += bytes;
+  /** Of the scope itself, which comes before its spans. */
+  scopeField(start: number, end: number): void {
+    this.groupBytes += end - start;
   }
 
-  addSpan(body: Uint8Array, idAt: number, bytes: number): void {
+  addSpan(body: Uint8Array, start: number, end: number, idAt: number): void {
+    const bytes = end - start;
     const last = this.lastAt;
     if (last >= 0 && isSameId(body, last, idAt)) {
       const at = (this.count - 1) * RUN_WORDS;
@@ -69,8 +79,8 @@ export class TraceRuns {
   }
 }
 
-/** Backwards: ids made of a counter differ at their end. */
-function isSameId(bytes: Uint8Array, a: number, b: number): boolean {
+/** Whether the trace ids at `a` and `b` are one. Backwards: ids made of a counter differ at their end. */
+export function isSameId(bytes: Uint8Array, a: number, b: number): boolean {
   for (let i = 15; i >= 0; i--) if (bytes[a + i] !== bytes[b + i]) return false;
   return true;
 }

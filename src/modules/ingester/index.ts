@@ -1,2 +1,3 @@
 // The ingester's door.
 export { createIngester, type Ingester, type IngesterOptions } from './module.ts';
+export { registerPushMethods } from './push-methods.ts';
