@@ -1,5 +1,10 @@
-// Decoder of the raw Snappy block format (github.com/google/snappy, format_description.txt): blocks and
-// remote-write payloads of other systems arrive in it. There is no encoder: what we write is zstd.
+// The raw Snappy block format (github.com/google/snappy, format_description.txt): blocks, rings and
+// remote-write payloads of other systems arrive in it. What we write in it is not compressed: where size
+// counts we write zstd.
+import { ByteWriter } from './byte-writer.ts';
+
+/** Tag of a literal whose length has four bytes of its own. */
+const LITERAL_OF_4 = 63 << 2;
 
 /** Also for what is larger than allowed, then with `isTooLarge`. */
 export class SnappyError extends Error {
@@ -67,4 +72,21 @@ function littleEndian(input: Uint8Array, pos: number, bytes: number): number {
   let value = 0;
   for (let i = bytes - 1; i >= 0; i--) value = value * 256 + input[pos + i];
   return value;
+}
+
+/** A block that holds the input as it is, for readers who insist on the format. */
+export function snappyStore(input: Uint8Array): Uint8Array {
+  const out = new ByteWriter(input.length + 16);
+  out.varint(input.length);
+  if (input.length > 0) {
+    const last = input.length - 1;
+    if (last < 60) {
+      out.u8(last << 2);
+    } else {
+      out.u8(LITERAL_OF_4);
+      out.u32(last);
+    }
+    out.raw(input);
+  }
+  return out.copy();
 }

@@ -59,6 +59,7 @@ const PURE_FOLDERS = ['src/traceql/', 'src/parquet/'];
 const IO_FOLDERS = [
   'src/cache/',
   'src/objectstore/',
+  'src/ring/',
   'src/rpc/',
   'src/receivers/',
   'src/app/',

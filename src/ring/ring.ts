@@ -1,0 +1,257 @@
+// A ring as it is at one moment, for lookups. Never changed: news make another snapshot, which shares the
+// tokens with the one before as long as only heartbeats and states are new.
+//
+// The folder's shape:
+//   instance.ts    what an instance and a stored ring are; desc-codec.ts, their bytes (ring.Desc in snappy)
+//   kv.ts          where a ring is kept, as a contract; memory-kv.ts in this process, etcd-kv.ts, gossip/
+//   lifecycler.ts  keeps this process's instance in a ring: join, heartbeats, leave
+//   watched-ring.ts  follows a ring in a store: `ring.current` is always the newest RingSnapshot
+//   ring.ts        snapshot.replicas(token, WRITE, nowMs): to whom a key goes, and how many may fail;
+//                  snapshot.everyone(READ, nowMs): whom a read asks; snapshot.shard(tenant, size): a part of
+//                  the ring, itself a snapshot
+//   quorum.ts      calls such a set and ends when enough answered, or too many failed; KeyBatch the same for
+//                  many keys at once
+//   rings.ts       builds the above from configuration; the rest of the program begins there
+import { TempoError } from '../lib/errors.ts';
+import { hasHeartbeat, type Instance, type InstanceState, type RingDesc } from './instance.ts';
+import { firstAbove, holds, type RingTokens, ringTokens } from './ring-tokens.ts';
+import { shardMembers } from './shuffle-shard.ts';
+
+export interface RingSettings {
+  readonly replicationFactor: number;
+  /** An instance without heartbeat for longer is not asked; 0 = for ever. */
+  readonly heartbeatTimeoutMs: number;
+  readonly zoneAwarenessEnabled: boolean;
+  readonly excludedZones: readonly string[];
+}
+
+/** What instances are looked for. */
+export interface Operation {
+  readonly name: string;
+  /** States in which an instance takes part. */
+  readonly takesPart: readonly InstanceState[];
+  /** States in which an instance in the way is passed over for one more. */
+  readonly extendsOn: readonly InstanceState[];
+}
+
+export const WRITE: Operation = {
+  name: 'write',
+  takesPart: ['ACTIVE'],
+  extendsOn: ['PENDING', 'JOINING', 'LEAVING', 'LEFT'],
+};
+/** Without another replica for an instance that does not take writes. */
+export const WRITE_NO_EXTEND: Operation = { name: 'write', takesPart: ['ACTIVE'], extendsOn: [] };
+export const READ: Operation = {
+  name: 'read',
+  takesPart: ['ACTIVE', 'PENDING', 'LEAVING'],
+  extendsOn: ['PENDING', 'JOINING', 'LEFT'],
+};
+
+/** Whom to ask, and how many of them may fail. */
+export interface ReplicationSet {
+  readonly instances: readonly Instance[];
+  /** Instances that may fail; 0 where zones count. */
+  readonly maxErrors: number;
+  /** undefined = instances count, else how many zones may have failures. */
+  readonly maxUnavailableZones?: number;
+}
+
+/** Shards that are kept for a ring whose tokens do not change. */
+const SHARDS_MAX = 10_000;
+
+export class RingSnapshot {
+  readonly desc: RingDesc;
+  readonly settings: RingSettings;
+  /** In the order of their ids. */
+  readonly instances: readonly Instance[];
+  readonly #tokens: RingTokens;
+  /** What was found since the second began, by operation and place of the token. */
+  #found = new Map<Operation, (ReplicationSet | undefined)[]>();
+  #foundSec = Number.NaN;
+  readonly #shards = new Map<string, RingSnapshot>();
+
+  /** @param previous of the same settings; its tokens are used again where they are the same. */
+  constructor(desc: RingDesc, settings: RingSettings, previous?: RingSnapshot) {
+    this.desc = desc;
+    this.settings = settings;
+    this.instances = [...desc.values()]
+      .filter(({ state, zone }) => state !== 'LEFT' && !settings.excludedZones.includes(zone))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+    const known = previous === undefined ? undefined : previous.#tokens;
+    this.#tokens = known !== undefined && holds(known, this.instances) ? known : ringTokens(this.instances);
+  }
+
+  get instancesCount(): number {
+    return this.instances.length;
+  }
+
+  get tokensCount(): number {
+    return this.#tokens.tokens.length;
+  }
+
+  get zones(): readonly string[] {
+    return this.#tokens.zones;
+  }
+
+  instance(id: string): Instance | undefined {
+    return this.instances.find((each) => each.id === id);
+  }
+
+  /** Whether it may be asked for this. */
+  isHealthy(instance: Instance, operation: Operation, nowMs: number): boolean {
+    const takesPart = operation.takesPart.includes(instance.state);
+    return takesPart && hasHeartbeat(instance, this.settings.heartbeatTimeoutMs, nowMs);
+  }
+
+  /** Share of all keys, by id; the sum is 1. */
+  ownership(): ReadonlyMap<string, number> {
+    const { tokens, owners } = this.#tokens;
+    const keys = new Float64Array(this.instances.length);
+    for (let i = 0; i < tokens.length; i++) {
+      const before = i === 0 ? tokens[tokens.length - 1] - 2 ** 32 : tokens[i - 1];
+      keys[owners[i]] += tokens[i] - before;
+    }
+    return new Map(this.instances.map(({ id }, i) => [id, keys[i] / 2 ** 32]));
+  }
+
+  /**
+   * Finds the instances of a key: those of the next tokens above it, each once, and each zone once.
+   * Throws TempoError unavailable when fewer are well than a quorum needs.
+   */
+  replicas(key: number, operation: Operation, nowMs: number): ReplicationSet {
+    const slot = this.#slotOf(key);
+    const sec = Math.floor(nowMs / 1000);
+    if (sec !== this.#foundSec) {
+      this.#found = new Map();
+      this.#foundSec = sec;
+    }
+    let found = this.#found.get(operation);
+    if (found === undefined) {
+      found = [];
+      this.#found.set(operation, found);
+    }
+    found[slot] ??= this.#quorumOf(this.#walk(slot, operation), operation, nowMs);
+    return found[slot];
+  }
+
+  /**
+   * Finds whom a read of all keys asks: every instance that is well, as long as of each key enough replicas
+   * are among them. Throws TempoError unavailable else.
+   */
+  everyone(operation: Operation, nowMs: number): ReplicationSet {
+    const { replicationFactor, zoneAwarenessEnabled } = this.settings;
+    if (this.tokensCount === 0) throw emptyRing();
+    const healthy = this.instances.filter((each) => this.isHealthy(each, operation, nowMs));
+    if (!zoneAwarenessEnabled) {
+      const needed = Math.max(this.instancesCount, replicationFactor) - Math.floor(replicationFactor / 2);
+      if (healthy.length < needed) throw tooMany(this.instances, healthy);
+      return { instances: healthy, maxErrors: healthy.length - needed };
+    }
+    const failing = new Set(this.instances.filter((each) => !healthy.includes(each)).map(({ zone }) => zone));
+    const unavailableMax = Math.floor(Math.min(this.zones.length, replicationFactor) / 2);
+    if (failing.size > unavailableMax) throw tooMany(this.instances, healthy);
+    return {
+      instances: healthy.filter(({ zone }) => !failing.has(zone)),
+      maxErrors: 0,
+      maxUnavailableZones: unavailableMax - failing.size,
+    };
+  }
+
+  /**
+   * The part of the ring that a tenant uses: always the same instances as long as the ring is the same, and
+   * few others when it changes. Instances that are read-only are not in it.
+   * @param size instances; 0 = all.
+   * @param lookback also those that took the tenant's writes since then, for reads.
+   */
+  shard(tenant: string, size: number, lookback?: { readonly sinceSec: number }): RingSnapshot {
+    const isWhole = size <= 0 || (size >= this.instancesCount && !this.settings.zoneAwarenessEnabled);
+    if (isWhole && !this.instances.some(({ readOnly }) => readOnly)) return this;
+    if (lookback !== undefined) return this.#makeShard(tenant, size, lookback.sinceSec);
+    const key = `${size}/${isWhole ? '' : tenant}`;
+    const known = this.#shards.get(key);
+    if (known !== undefined) return known;
+    if (this.#shards.size >= SHARDS_MAX) this.#shards.clear();
+    const made = this.#makeShard(tenant, size, Number.POSITIVE_INFINITY);
+    this.#shards.set(key, made);
+    return made;
+  }
+
+  #makeShard(tenant: string, size: number, sinceSec: number): RingSnapshot {
+    const { zoneAwarenessEnabled } = this.settings;
+    const members = shardMembers(this.instances, this.#tokens, {
+      tenant,
+      size,
+      sinceSec,
+      zoneAwarenessEnabled,
+    });
+    return new RingSnapshot(new Map(members.map((each) => [each.id, each])), this.settings);
+  }
+
+  /** The place of the first token above the key. */
+  #slotOf(key: number): number {
+    const { tokens } = this.#tokens;
+    if (tokens.length === 0) throw emptyRing();
+    return firstAbove(tokens, key);
+  }
+
+  #walk(start: number, { extendsOn }: Operation): Instance[] {
+    const { tokens, owners, zones, zoneOf, membersOf } = this.#tokens;
+    const { replicationFactor, zoneAwarenessEnabled } = this.settings;
+    const seen = new Uint8Array(this.instances.length);
+    const done = new Uint8Array(zones.length);
+    const examined = new Uint32Array(zones.length);
+    const found: Instance[] = [];
+    let wanted = replicationFactor;
+    let openZones = zones.length;
+    for (let i = 0; i < tokens.length && found.length < wanted; i++) {
+      if (zoneAwarenessEnabled && openZones === 0) break;
+      const at = owners[(start + i) % tokens.length];
+      if (seen[at] === 1) continue;
+      const zone = zoneOf[at];
+      const countsZone = zoneAwarenessEnabled && zones[zone] !== '';
+      if (countsZone && done[zone] === 1) continue;
+      seen[at] = 1;
+      found.push(this.instances[at]);
+      const isExtended = extendsOn.includes(this.instances[at].state);
+      if (isExtended) wanted++;
+      if (!zoneAwarenessEnabled) continue;
+      examined[zone]++;
+      if ((countsZone && !isExtended) || examined[zone] >= membersOf[zone]) {
+        done[zone] = 1;
+        openZones--;
+      }
+    }
+    return found;
+  }
+
+  #quorumOf(found: readonly Instance[], operation: Operation, nowMs: number): ReplicationSet {
+    const { replicationFactor, zoneAwarenessEnabled } = this.settings;
+    const healthy = found.filter((each) => this.isHealthy(each, operation, nowMs));
+    // With two replicas one is enough, as in Tempo: nothing else would survive the loss of one.
+    const majority = Math.floor(Math.max(found.length, replicationFactor) / 2) + 1;
+    const needed = replicationFactor === 2 ? 1 : majority;
+    if (healthy.length >= needed) return { instances: healthy, maxErrors: healthy.length - needed };
+    const across = zoneAwarenessEnabled ? ' across different availability zones' : '';
+    throw new TempoError(
+      'unavailable',
+      `at least ${needed} live replicas required${across}, could only find ${healthy.length}` +
+        unhealthyText(found, healthy),
+    );
+  }
+}
+
+function emptyRing(): TempoError {
+  return new TempoError('unavailable', 'empty ring: no instance has joined it');
+}
+
+function tooMany(all: readonly Instance[], healthy: readonly Instance[]): TempoError {
+  return new TempoError(
+    'unavailable',
+    `too many unhealthy instances in the ring${unhealthyText(all, healthy)}`,
+  );
+}
+
+function unhealthyText(all: readonly Instance[], healthy: readonly Instance[]): string {
+  const ill = all.filter((each) => !healthy.includes(each)).map(({ addr }) => addr);
+  return ill.length === 0 ? '' : ` - unhealthy instances: ${ill.join(',')}`;
+}

@@ -1,0 +1,647 @@
+// Rings: lookups, shards, quorum, merging, their bytes, and what a member does in one.
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { every } from '../../src/lib/clock.ts';
+import { decodeRing, encodeRing, RING_CODEC } from '../../src/ring/desc-codec.ts';
+import {
+  INSTANCE_STATES,
+  type Instance,
+  instanceOf,
+  type InstanceState,
+  type RingDesc,
+  sortedTokens,
+} from '../../src/ring/instance.ts';
+import { MemoryStore } from '../../src/ring/memory-kv.ts';
+import { mergeRings, withoutLeft } from '../../src/ring/merge.ts';
+import { callQuorum, KeyBatch } from '../../src/ring/quorum.ts';
+import {
+  type Operation,
+  READ,
+  type RingSettings,
+  RingSnapshot,
+  WRITE,
+  WRITE_NO_EXTEND,
+} from '../../src/ring/ring.ts';
+import { interfaceAddress, type MemberConfig, type RingConfig, Rings } from '../../src/ring/rings.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+
+const NOW_MS = 1_800_000_000_000;
+const NOW_SEC = NOW_MS / 1000;
+const SETTINGS: RingSettings = {
+  replicationFactor: 3,
+  heartbeatTimeoutMs: 60_000,
+  zoneAwarenessEnabled: false,
+  excludedZones: [],
+};
+
+function anInstance(id: string, over: Partial<Instance> & { at?: readonly number[] } = {}): Instance {
+  const { at, ...rest } = over;
+  const tokens = at === undefined ? {} : { tokens: sortedTokens(at) };
+  return instanceOf({ id, addr: `${id}:9095`, state: 'ACTIVE', timestampSec: NOW_SEC, ...tokens, ...rest });
+}
+
+function aRing(...instances: readonly Instance[]): RingDesc {
+  return new Map(instances.map((each) => [each.id, each]));
+}
+
+/** Numbers that follow from a seed (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+function randomRing(count: number, zones = 1, tokensEach = 128, seed = 1): RingDesc {
+  const random = seeded(seed);
+  return aRing(
+    ...Array.from({ length: count }, (_, i) =>
+      anInstance(`i${String(i).padStart(3, '0')}`, {
+        zone: zones === 1 ? '' : `z${i % zones}`,
+        at: Array.from({ length: tokensEach }, () => Math.floor(random() * 2 ** 32)),
+      }),
+    ),
+  );
+}
+
+const idsOf = (instances: readonly Instance[]): string[] => instances.map(({ id }) => id);
+
+t.test('a key belongs to the instances of the tokens that follow it', (t) => {
+  const a = { at: [100, 400] };
+  const b = { at: [200, 500] };
+  const c = { at: [300] };
+  const d = { at: [600] };
+  const four = (over: Partial<Record<'a' | 'b' | 'c' | 'd', Partial<Instance>>> = {}): RingDesc =>
+    aRing(
+      anInstance('a', { ...a, ...over.a }),
+      anInstance('b', { ...b, ...over.b }),
+      anInstance('c', { ...c, ...over.c }),
+      anInstance('d', { ...d, ...over.d }),
+    );
+  const zoned: RingDesc = aRing(
+    anInstance('a', { at: [100], zone: '1' }),
+    anInstance('b', { at: [200], zone: '1' }),
+    anInstance('c', { at: [300], zone: '2' }),
+    anInstance('d', { at: [400], zone: '3' }),
+  );
+  const old = NOW_SEC - 61;
+  const zones = { zoneAwarenessEnabled: true };
+  const cases: readonly {
+    readonly name: string;
+    readonly ring: RingDesc;
+    readonly key: number;
+    readonly operation?: Operation;
+    readonly settings?: Partial<RingSettings>;
+    readonly want: readonly string[] | string;
+    readonly maxErrors?: number;
+  }[] = [
+    { name: 'the first token above the key', ring: four(), key: 150, want: ['b', 'c', 'a'], maxErrors: 1 },
+    { name: 'a token equal to the key is not above it', ring: four(), key: 200, want: ['c', 'a', 'b'] },
+    { name: 'after the last comes the first', ring: four(), key: 600, want: ['a', 'b', 'c'] },
+    { name: 'the largest key', ring: four(), key: 0xffffffff, want: ['a', 'b', 'c'] },
+    {
+      name: 'one replica',
+      ring: four(),
+      key: 0,
+      settings: { replicationFactor: 1 },
+      want: ['a'],
+      maxErrors: 0,
+    },
+    {
+      name: 'of two replicas one may fail',
+      ring: four(),
+      key: 0,
+      settings: { replicationFactor: 2 },
+      want: ['a', 'b'],
+      maxErrors: 1,
+    },
+    {
+      name: 'an instance that leaves gets another beside it',
+      ring: four({ b: { state: 'LEAVING' } }),
+      key: 0,
+      want: ['a', 'c', 'd'],
+      maxErrors: 0,
+    },
+    {
+      name: 'and none without extension',
+      ring: four({ b: { state: 'LEAVING' } }),
+      key: 0,
+      operation: WRITE_NO_EXTEND,
+      want: ['a', 'c'],
+      maxErrors: 0,
+    },
+    {
+      name: 'reads ask the one that leaves',
+      ring: four({ b: { state: 'LEAVING' } }),
+      key: 0,
+      operation: READ,
+      want: ['a', 'b', 'c'],
+      maxErrors: 1,
+    },
+    {
+      name: 'reads ask the one that waits, and another',
+      ring: four({ b: { state: 'PENDING' } }),
+      key: 0,
+      operation: READ,
+      want: ['a', 'b', 'c', 'd'],
+      maxErrors: 1,
+    },
+    {
+      name: 'a silent one counts as failed',
+      ring: four({ b: { timestampSec: old } }),
+      key: 0,
+      want: ['a', 'c'],
+      maxErrors: 0,
+    },
+    {
+      name: 'two silent ones are too many',
+      ring: four({ b: { timestampSec: old }, c: { timestampSec: old } }),
+      key: 0,
+      want: 'at least 2 live replicas required, could only find 1 - unhealthy instances: b:9095,c:9095',
+    },
+    {
+      name: 'for ever healthy',
+      ring: four({ b: { timestampSec: 1 } }),
+      key: 0,
+      settings: { heartbeatTimeoutMs: 0 },
+      want: ['a', 'b', 'c'],
+    },
+    { name: 'no instance', ring: aRing(), key: 0, want: 'empty ring: no instance has joined it' },
+    {
+      name: 'more replicas than instances',
+      ring: aRing(anInstance('a', a)),
+      key: 0,
+      want: 'at least 2 live replicas required, could only find 1',
+    },
+    { name: 'zones once each', ring: zoned, key: 0, settings: zones, want: ['a', 'c', 'd'], maxErrors: 1 },
+    {
+      name: 'another of the same zone for one that leaves',
+      ring: new Map(zoned).set('a', anInstance('a', { at: [100], zone: '1', state: 'LEAVING' })),
+      key: 0,
+      settings: zones,
+      want: ['b', 'c', 'd'],
+    },
+    {
+      name: 'excluded zones',
+      ring: zoned,
+      key: 0,
+      settings: { ...zones, excludedZones: ['3'] },
+      want: ['a', 'c'],
+      maxErrors: 0,
+    },
+    {
+      name: 'one zone is not enough',
+      ring: zoned,
+      key: 0,
+      settings: { ...zones, excludedZones: ['2', '3'] },
+      want: 'at least 2 live replicas required across different availability zones, could only find 1',
+    },
+    { name: 'who left is not there', ring: four({ a: { state: 'LEFT' } }), key: 0, want: ['b', 'c', 'd'] },
+  ];
+  for (const { name, ring, key, operation = WRITE, settings, want, maxErrors } of cases) {
+    const snapshot = new RingSnapshot(ring, { ...SETTINGS, ...settings });
+    const look = () => snapshot.replicas(key, operation, NOW_MS);
+    if (typeof want === 'string') {
+      t.throws(look, { code: 'unavailable', message: want }, name);
+      continue;
+    }
+    t.same(idsOf(look().instances), want, name);
+    if (maxErrors !== undefined) t.equal(look().maxErrors, maxErrors, `${name}: how many may fail`);
+  }
+  t.end();
+});
+
+t.test('lookups agree with a plain walk, and heartbeats alone keep the tokens', (t) => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 12 }),
+      fc.integer(),
+      fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+      (n, seed, key) => {
+        const ring = randomRing(n, 1, 8, seed);
+        const snapshot = new RingSnapshot(ring, { ...SETTINGS, replicationFactor: 1 });
+        const all = [...ring.values()].flatMap(({ id, tokens }) =>
+          [...tokens].map((token) => ({ id, token })),
+        );
+        all.sort((a, b) => a.token - b.token);
+        const owner = all.find(({ token }) => token > key) ?? all[0];
+        return snapshot.replicas(key, WRITE, NOW_MS).instances[0]?.id === owner?.id;
+      },
+    ),
+  );
+  const first = new RingSnapshot(randomRing(3), SETTINGS);
+  const later = new Map([...first.desc].map(([id, each]) => [id, { ...each, timestampSec: NOW_SEC + 5 }]));
+  const second = new RingSnapshot(later, SETTINGS, first);
+  t.equal(second.replicas(7, WRITE, NOW_MS + 5000).instances[0]?.timestampSec, NOW_SEC + 5);
+  t.same(
+    idsOf(second.replicas(7, WRITE, NOW_MS).instances),
+    idsOf(first.replicas(7, WRITE, NOW_MS).instances),
+  );
+  t.throws(() => first.replicas(7, WRITE, NOW_MS + 62_000), /unhealthy/, 'a minute later all are silent');
+  t.end();
+});
+
+t.test('a read of all keys', (t) => {
+  const silent = { timestampSec: NOW_SEC - 100 };
+  const five = (...ill: readonly number[]): RingSnapshot => {
+    const ring = new Map(randomRing(5));
+    for (const i of ill) ring.set(`i00${i}`, { ...(ring.get(`i00${i}`) as Instance), ...silent });
+    return new RingSnapshot(ring, SETTINGS);
+  };
+  t.match(five().everyone(READ, NOW_MS), { maxErrors: 1 });
+  t.equal(five(1).everyone(READ, NOW_MS).maxErrors, 0);
+  t.equal(five(1).everyone(READ, NOW_MS).instances.length, 4);
+  t.throws(() => five(1, 2).everyone(READ, NOW_MS), /too many unhealthy instances/);
+  t.throws(() => new RingSnapshot(aRing(), SETTINGS).everyone(READ, NOW_MS), /empty ring/);
+  const zoned = new Map(randomRing(6, 3));
+  const settings = { ...SETTINGS, zoneAwarenessEnabled: true };
+  t.match(new RingSnapshot(zoned, settings).everyone(READ, NOW_MS), { maxUnavailableZones: 1 });
+  zoned.set('i000', { ...(zoned.get('i000') as Instance), ...silent });
+  const partial = new RingSnapshot(zoned, settings).everyone(READ, NOW_MS);
+  t.equal(partial.maxUnavailableZones, 0);
+  t.same(
+    new Set(partial.instances.map(({ zone }) => zone)),
+    new Set(['z1', 'z2']),
+    'the ill zone is left out',
+  );
+  zoned.set('i001', { ...(zoned.get('i001') as Instance), ...silent });
+  t.throws(() => new RingSnapshot(zoned, settings).everyone(READ, NOW_MS), /too many/);
+  t.end();
+});
+
+t.test('load is spread', (t) => {
+  const ring = new RingSnapshot(randomRing(10), SETTINGS);
+  const shares = [...ring.ownership().values()];
+  t.equal(Math.round(shares.reduce((sum, share) => sum + share, 0) * 1e6), 1e6);
+  t.ok(
+    Math.max(...shares) < 0.15 && Math.min(...shares) > 0.05,
+    `of 10 each has about a tenth: ${shares.join(' ')}`,
+  );
+  t.end();
+});
+
+t.test('shards of tenants', (t) => {
+  const ring = new RingSnapshot(randomRing(20), SETTINGS);
+  const idsIn = (snapshot: RingSnapshot): Set<string> => new Set(idsOf(snapshot.instances));
+  const shard = idsIn(ring.shard('team', 5));
+  t.equal(shard.size, 5);
+  t.same(idsIn(ring.shard('team', 5)), shard, 'always the same');
+  t.equal(ring.shard('team', 0), ring, 'size 0 is the whole ring');
+  t.equal(ring.shard('team', 20), ring);
+  t.ok(
+    [...idsIn(ring.shard('team', 6))].filter((id) => shard.has(id)).length === 5,
+    'a larger one has it all',
+  );
+  const others = Array.from({ length: 200 }, (_, i) => idsIn(ring.shard(`tenant-${i}`, 5)));
+  const uses = [...ring.instances].map(({ id }) => others.filter((each) => each.has(id)).length);
+  t.ok(Math.min(...uses) > 15 && Math.max(...uses) < 110, `all are used: ${uses.join(' ')}`);
+  const grown = new RingSnapshot(
+    new Map(
+      [...ring.desc, ...randomRing(1, 1, 128, 99)].map(([, each], i) => [
+        i === 20 ? 'new' : each.id,
+        i === 20 ? { ...each, id: 'new' } : each,
+      ]),
+    ),
+    SETTINGS,
+  );
+  const changed = Array.from(
+    { length: 200 },
+    (_, i) => [...idsIn(grown.shard(`tenant-${i}`, 5))].filter((id) => !others[i]?.has(id)).length,
+  );
+  t.ok(Math.max(...changed) <= 1, 'one more instance changes at most one');
+  const readOnly = new Map(ring.desc);
+  const [gone = ''] = shard;
+  readOnly.set(gone, {
+    ...(readOnly.get(gone) as Instance),
+    readOnly: true,
+    readOnlyUpdatedSec: NOW_SEC - 60,
+  });
+  const closed = new RingSnapshot(readOnly, SETTINGS);
+  t.notOk(idsIn(closed.shard('team', 5)).has(gone), 'writes leave out what is read-only');
+  t.notOk(idsIn(closed.shard('team', 0)).has(gone), 'without shards too');
+  const reads = idsIn(closed.shard('team', 5, { sinceSec: NOW_SEC - 3600 }));
+  t.ok(reads.has(gone) && reads.size === 6, 'reads ask it, and who took its place');
+  const zoned = new RingSnapshot(randomRing(12, 3), { ...SETTINGS, zoneAwarenessEnabled: true });
+  const zones = zoned
+    .shard('team', 6)
+    .instances.map(({ zone }) => zone)
+    .sort();
+  t.same(zones, ['z0', 'z0', 'z1', 'z1', 'z2', 'z2'], 'as many of each zone');
+  t.end();
+});
+
+t.test('quorum', async (t) => {
+  const instances = ['a', 'b', 'c'].map((id) => anInstance(id, { zone: id === 'c' ? '2' : '1' }));
+  const call =
+    (failing: readonly string[]) =>
+    async ({ id }: Instance) => {
+      if (failing.includes(id)) throw new Error(`${id} failed`);
+      return id;
+    };
+  t.same(await callQuorum({ instances, maxErrors: 1 }, call(['b'])), ['a', 'c']);
+  await t.rejects(callQuorum({ instances, maxErrors: 1 }, call(['a', 'c'])), { message: 'c failed' });
+  t.same(await callQuorum({ instances: [], maxErrors: 0 }, call([])), []);
+  const zones = { instances, maxErrors: 0, maxUnavailableZones: 1 };
+  t.same(await callQuorum(zones, call(['a', 'b'])), ['c'], 'two of one zone');
+  await t.rejects(callQuorum(zones, call(['b', 'c'])), { message: 'c failed' });
+  let aborted = 0;
+  const slow = ({ id }: Instance, signal: AbortSignal) =>
+    id !== 'c'
+      ? Promise.resolve(id)
+      : new Promise<string>((_, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted++;
+            reject(new Error('aborted'));
+          });
+        });
+  t.same(await callQuorum({ instances, maxErrors: 1 }, slow), ['a', 'b'], 'does not wait for the third');
+  t.equal(aborted, 1);
+
+  const [a, b, c] = instances as [Instance, Instance, Instance];
+  const sets = [
+    { instances: [a, b, c], maxErrors: 1 },
+    { instances: [b, c], maxErrors: 0 },
+  ];
+  const batch = new KeyBatch(sets);
+  t.same(
+    batch.shares.map(({ instance, keys }) => [instance.id, keys]),
+    [
+      ['a', [0]],
+      ['b', [0, 1]],
+      ['c', [0, 1]],
+    ],
+  );
+  batch.failed([0], new Error('a'));
+  batch.succeeded([0, 1]);
+  batch.succeeded([0, 1]);
+  await batch.done;
+  const lost = new KeyBatch(sets);
+  lost.succeeded([0]);
+  lost.succeeded([0, 1]);
+  lost.failed([0, 1], new Error('c is away'));
+  await t.rejects(lost.done, { message: 'c is away' }, 'one key without quorum fails the batch');
+  await new KeyBatch([]).done;
+});
+
+const someInstance = fc.record({
+  id: fc.constantFrom('a', 'b', 'c', 'd'),
+  addr: fc.string(),
+  state: fc.constantFrom<InstanceState>(...INSTANCE_STATES),
+  zone: fc.string(),
+  timestampSec: fc.integer({ min: 0, max: 4 }),
+  tokens: fc.array(fc.integer({ min: 0, max: 2 ** 32 - 1 })).map(sortedTokens),
+  registeredSec: fc.nat(),
+  readOnly: fc.boolean(),
+  readOnlyUpdatedSec: fc.nat(),
+  versions: fc.array(fc.tuple(fc.nat(9), fc.nat())).map((pairs) => new Map(pairs)),
+});
+const someRing = fc.array(someInstance, { maxLength: 4 }).map((instances) => aRing(...instances));
+
+t.test('bytes of a ring', (t) => {
+  t.equal(RING_CODEC, 'ringDesc');
+  fc.assert(
+    fc.property(someRing, (ring) => {
+      t.same(decodeRing(encodeRing(ring), 1e6), ring);
+    }),
+  );
+  const bytes = encodeRing(randomRing(3));
+  t.throws(() => decodeRing(bytes, 100), /larger than allowed/);
+  t.throws(() => decodeRing(bytes.subarray(0, 50), 1e6), /Snappy|literal|truncated/);
+  for (let i = 0; i < 2000; i++) {
+    const bad = encodeRing(randomRing(1, 1, 4)).slice();
+    bad[i % bad.length] = (i * 31) & 255;
+    try {
+      decodeRing(bad, 1e6);
+    } catch (err) {
+      if (!(err instanceof Error) || !/malformed|Snappy|block|literal|truncated|length/.test(err.message))
+        throw err;
+    }
+  }
+  t.end();
+});
+
+t.test('merging', (t) => {
+  const at = (timestampSec: number, over: Partial<Instance> = {}): Instance =>
+    anInstance('a', { timestampSec, ...over });
+  const stateAfter = (ours: Instance, theirs: Instance): string => {
+    const { desc, news } = mergeRings(aRing(ours), aRing(theirs));
+    return `${desc.get('a')?.state} ${desc.get('a')?.timestampSec} ${news === undefined ? 'known' : 'news'}`;
+  };
+  t.equal(stateAfter(at(1), at(2, { state: 'LEAVING' })), 'LEAVING 2 news');
+  t.equal(stateAfter(at(2), at(1, { state: 'LEAVING' })), 'ACTIVE 2 known');
+  t.equal(stateAfter(at(2), at(2, { state: 'LEAVING' })), 'ACTIVE 2 known');
+  t.equal(stateAfter(at(2), at(2, { state: 'LEFT' })), 'LEFT 2 news');
+  t.equal(stateAfter(at(2, { state: 'LEFT' }), at(1)), 'LEFT 2 known');
+  const clash = mergeRings(
+    aRing(anInstance('b', { at: [1, 2] })),
+    aRing(anInstance('a', { at: [2, 3] })),
+  ).desc;
+  t.same(
+    [...clash.values()].map(({ id, tokens }) => [id, [...tokens]]),
+    [
+      ['b', [1]],
+      ['a', [2, 3]],
+    ],
+  );
+  const leaving = mergeRings(
+    aRing(anInstance('b', { at: [1, 2] })),
+    aRing(anInstance('a', { at: [2, 3], state: 'LEAVING' })),
+  ).desc;
+  t.same([...(leaving.get('a')?.tokens ?? [])], [3], 'who leaves loses');
+  const removed = mergeRings(aRing(at(5), anInstance('b')), aRing(anInstance('b')), 3).desc;
+  t.match(removed.get('a'), { state: 'LEFT', timestampSec: 5 });
+  t.equal(withoutLeft(removed).has('a'), false);
+  t.equal(withoutLeft(removed, 5).has('a'), true, 'remembered for a while');
+  const facts = (ring: RingDesc): unknown =>
+    [...ring.values()]
+      .map(({ id, state, timestampSec }) => [id, state === 'LEFT', timestampSec].join())
+      .toSorted();
+  fc.assert(
+    fc.property(someRing, someRing, someRing, (x, y, z) => {
+      const merge = (...rings: readonly RingDesc[]): RingDesc =>
+        rings.reduce((sum, each) => mergeRings(sum, each).desc, aRing());
+      t.same(facts(merge(x, y, z)), facts(merge(z, x, y)), 'in any order');
+      t.same(facts(merge(x, x)), facts(merge(x)), 'twice is once');
+    }),
+    { numRuns: 300 },
+  );
+  t.end();
+});
+
+const RING: RingConfig = {
+  name: 'ingester',
+  key: 'ring',
+  kvstore: { store: 'memberlist', prefix: 'collectors/' },
+  settings: SETTINGS,
+};
+const MEMBER: MemberConfig = {
+  id: 'one',
+  addr: '10.0.0.1',
+  interfaceNames: [],
+  enableInet6: false,
+  port: 9095,
+  zone: 'z',
+  tokensCount: 16,
+  heartbeatPeriodMs: 5000,
+};
+
+function aProcess(clock = new ManualClock()) {
+  const metrics = new Metrics();
+  const random = seeded(5);
+  const rings = new Rings({ isSingleProcess: true, logger: silentLogger, metrics, clock, random });
+  const { ring } = rings.createRing(RING);
+  return { clock, metrics, rings, ring };
+}
+
+t.test('a member joins, beats and leaves', async (t) => {
+  const { clock, metrics, rings, ring } = aProcess();
+  t.equal(rings.createRing(RING).ring, ring, 'one ring of a name');
+  await rings.createRing(RING).start();
+  const member = rings.createMember(RING, {
+    ...MEMBER,
+    joinAfterMs: 2000,
+    observePeriodMs: 3000,
+    minReadyMs: 15_000,
+    checksRingHealth: true,
+  });
+  const state = (): string | undefined => ring.current.instance('one')?.state;
+  await member.start();
+  t.equal(state(), 'PENDING');
+  t.equal(member.readiness(), 'this instance owns no tokens');
+  await clock.pass(2000);
+  t.equal(state(), 'JOINING');
+  t.equal(member.readiness(), 'instance one in state JOINING');
+  await clock.pass(3000);
+  t.equal(state(), 'ACTIVE');
+  t.match(member.readiness(), /waiting for 15s/);
+  await clock.pass(15_000);
+  t.equal(member.readiness(), undefined);
+  t.match(ring.current.instance('one'), {
+    addr: '10.0.0.1:9095',
+    zone: 'z',
+    timestampSec: clock.nowMs() / 1000,
+  });
+  t.equal(ring.current.tokensCount, 16);
+  const shown = await metrics.text();
+  t.match(shown, 'tempo_ring_members{name="ingester",state="ACTIVE"} 1');
+  t.match(shown, 'tempo_ring_members{name="ingester",state="Unhealthy"} 0');
+  t.match(shown, 'tempo_ring_member_tokens_owned{name="ingester"} 16');
+  t.match(shown, 'tempo_ring_member_tokens_to_own{name="ingester"} 16');
+  t.match(shown, 'tempo_ring_member_heartbeats_total{name="ingester"} 4');
+  t.match(shown, 'tempo_ring_tokens_total{name="ingester"} 16');
+  t.match(
+    shown,
+    `tempo_ring_oldest_member_timestamp{name="ingester",state="ACTIVE"} ${clock.nowMs() / 1000}`,
+  );
+  await member.setReadOnly(true);
+  t.equal(ring.current.instance('one')?.readOnly, true);
+  await member.leave();
+  t.equal(state(), 'LEAVING');
+  await member.stop();
+  t.equal(ring.current.instancesCount, 0);
+  await clock.pass(20_000);
+  t.equal(ring.current.instancesCount, 0, 'no heartbeat after the end');
+});
+
+t.test('a member that comes back', async (t) => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'ring-'));
+  const tokensFilePath = path.join(folder, 'tokens');
+  const { clock, rings, ring } = aProcess();
+  await rings.createRing(RING).start();
+  const tokens = (): number[] => [...(ring.current.instance('one')?.tokens ?? [])];
+  const first = rings.createMember(RING, { ...MEMBER, tokensFilePath });
+  await first.start();
+  const before = tokens();
+  t.same(JSON.parse(readFileSync(tokensFilePath, 'utf8')), { tokens: before });
+  await first.stop();
+  const second = rings.createMember(RING, { ...MEMBER, tokensFilePath, unregistersOnShutdown: false });
+  await second.start();
+  t.same(tokens(), before, 'with the tokens of the file');
+  await second.stop();
+  t.equal(ring.current.instance('one')?.state, 'LEAVING', 'it stays in the ring');
+  const third = rings.createMember(RING, { ...MEMBER, tokensCount: 20 });
+  await third.start();
+  t.equal(ring.current.instance('one')?.state, 'ACTIVE');
+  t.ok(before.every((token) => tokens().includes(token)) && tokens().length === 20, 'with more tokens');
+  t.ok(await ring.forget('one'));
+  t.equal(await ring.forget('nobody'), false);
+  t.equal(ring.current.instancesCount, 0);
+  await clock.pass(5000);
+  t.equal(ring.current.instance('one')?.state, 'ACTIVE', 'forgotten, and back at the next heartbeat');
+  third.onShutdown({ unregister: false });
+  await third.stop();
+  const fourth = rings.createMember(RING, { ...MEMBER, tokensCount: 4, tokensFilePath });
+  await fourth.start();
+  t.equal(tokens().length, 4, 'with fewer tokens');
+  fourth.onShutdown({ removeTokensFile: true });
+  await fourth.stop();
+  t.throws(() => readFileSync(tokensFilePath));
+  writeFileSync(tokensFilePath, '{"tokens":["x"]}');
+  const fifth = rings.createMember(RING, { ...MEMBER, tokensFilePath });
+  await fifth.start();
+  t.equal(tokens().length, 16, 'a file that cannot be read is no reason not to start');
+  await fifth.stop();
+});
+
+t.test('members forget those that are silent, and warn of twins', async (t) => {
+  const clock = new ManualClock();
+  const store = new MemoryStore();
+  await store.change('k', () => aRing(anInstance('dead', { timestampSec: clock.nowMs() / 1000 })));
+  const seen: number[] = [];
+  const unwatch = store.watch('k', (desc) => seen.push(desc.size));
+  t.same(seen, [1]);
+  await store.change('k', () => undefined);
+  t.same(seen, [1], 'nothing changed, nobody is told');
+  unwatch();
+  const lines: string[] = [];
+  const logger = { ...silentLogger, warn: (msg: string) => void lines.push(msg), child: () => logger };
+  const rings = new Rings({
+    isSingleProcess: true,
+    logger,
+    metrics: new Metrics(),
+    clock,
+    random: seeded(1),
+  });
+  const service = rings.createRing(RING);
+  await service.start();
+  const member = rings.createMember(RING, { ...MEMBER, forgetAfterMs: 120_000 });
+  const other = rings.createMember(RING, { ...MEMBER, id: 'two', heartbeatPeriodMs: 0 });
+  const twin = rings.createMember(RING, { ...MEMBER, addr: '10.0.0.9' });
+  await member.start();
+  await other.start();
+  await clock.pass(1000);
+  t.same(idsOf(service.ring.current.instances), ['one', 'two']);
+  t.throws(() => service.ring.current.replicas(1, { ...WRITE, takesPart: [] }, clock.nowMs()), /unhealthy/);
+  await clock.pass(130_000);
+  t.same(idsOf(service.ring.current.instances), ['one'], 'forgotten after two minutes');
+  t.same(new Set(lines), new Set(['forgot an instance without heartbeat']));
+  await twin.start();
+  await clock.pass(10_000);
+  t.ok(lines.includes('another process uses the id of this instance'));
+  await member.stop();
+  await twin.stop();
+  await service.stop();
+  t.same(
+    rings.all.map(({ name }) => name),
+    ['ingester'],
+  );
+  t.throws(
+    () => new Rings({ isSingleProcess: false, logger, metrics: new Metrics() }).createRing(RING),
+    /not available/,
+  );
+  t.match(interfaceAddress(['none'], false), /^\d+\./);
+  let ticks = 0;
+  const end = every(clock, 10, () => ++ticks);
+  await clock.pass(35);
+  end();
+  await clock.pass(35);
+  t.equal(ticks, 3);
+});
