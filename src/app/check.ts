@@ -12,7 +12,7 @@ import { featuresNotYet } from './check-features.ts';
 import { checkListeners } from './check-listeners.ts';
 import { riskySettings } from './check-risks.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
-import { targetMissing, targetProblem, targetsOf } from './graph.ts';
+import { startOrder, targetMissing, targetProblem, targetsOf } from './graph.ts';
 
 export interface Findings {
   readonly problems: readonly Problem[];
@@ -152,8 +152,14 @@ function checkDedicatedColumns({ storage }: TempoConfig, fail: Report, warn: Rep
   }
 }
 
-function checkFrontend({ querier, queryFrontend }: TempoConfig, fail: Report): void {
+function checkFrontend({ querier, queryFrontend, target }: TempoConfig, fail: Report): void {
   const { search, metrics } = queryFrontend;
+  const modules = startOrder(target);
+  const isAlone = modules.includes('querier') && !modules.includes('query-frontend');
+  if (isAlone && querier.frontendWorker.frontendAddress === '') {
+    const text = 'frontend worker address not specified: host:port of the query-frontend';
+    fail('querier.frontend_worker.frontend_address', text);
+  }
   if (querier.metrics.maxSamples <= 0) fail('querier.metrics.max_samples', 'must be more than 0');
   const positive: readonly (readonly [string, number])[] = [
     ['search.concurrent_jobs', search.concurrentJobs],

@@ -9,7 +9,7 @@ const NEEDS = {
   store: ['overrides'],
   ingester: ['store'],
   querier: ['store'],
-  'query-frontend': ['store'],
+  'query-frontend': ['overrides'],
   distributor: ['ingester'],
   compactor: ['store'],
   'backend-scheduler': ['store'],
@@ -46,15 +46,9 @@ export function targetsOf(target: string): readonly string[] {
 
 /** Why a target of Tempo cannot be started; undefined = it can, or it is none. */
 export function targetMissing(target: string): string | undefined {
-  const missing = targetsOf(target).find((each) => TARGETS_NOT_YET.includes(each)) ?? halfOfReads(target);
+  const missing = targetsOf(target).find((each) => TARGETS_NOT_YET.includes(each));
   if (missing === undefined) return undefined;
   return `target "${missing}" is not available in this build yet, use ${Object.keys(TARGETS).join(', ')}`;
-}
-
-/** The querier and the query-frontend run in one process. */
-function halfOfReads(target: string): string | undefined {
-  const reads = startOrder(target).filter((name) => name === 'querier' || name === 'query-frontend');
-  return reads.length === 1 ? `${reads[0]} alone` : undefined;
 }
 
 /** undefined = Tempo has the target. */

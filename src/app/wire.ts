@@ -24,7 +24,7 @@ import { REVISION, VERSION } from './version.ts';
 import { createAdmission, shareMemory } from './wire-admission.ts';
 import { createOverrides } from './wire-overrides.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
-import { addFrontend, createQuerier, NOTHING_RECENT } from './wire-read.ts';
+import { addReads, createQuerier, NOTHING_RECENT } from './wire-read.ts';
 import { createStore } from './wire-store.ts';
 import { addDistributor, addIngester, addPushMethods } from './wire-write.ts';
 
@@ -84,9 +84,9 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     : undefined;
   const admission = createAdmission(parts, store, ingester);
   let distributor: DistributorService | undefined;
-  if (order.includes('query-frontend')) {
-    addFrontend(parts, createQuerier(parts, store, ingester ?? NOTHING_RECENT, admission, caches));
-  }
+  const reads = addReads(parts, order, () =>
+    createQuerier(parts, store, ingester ?? NOTHING_RECENT, admission, caches),
+  );
   if (ingester !== undefined) {
     addPushMethods(parts, ingester, admission);
     distributor = addDistributor(parts, ingester, admission);
@@ -106,8 +106,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     overrides: createOverrides(parts, options.env),
     store,
     ingester,
-    querier: undefined,
-    'query-frontend': undefined,
+    ...reads,
     distributor,
     compactor: () => upkeep.createCompactor(),
     'backend-scheduler': () => upkeep.addScheduler(),

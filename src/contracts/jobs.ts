@@ -1,9 +1,8 @@
 // What a scheduler hands out and a worker does: jobs over the blocks of the backend, as
 // tempopb.BackendScheduler speaks of them. Here are the messages; nothing is sent.
 import { ByteWriter } from '../lib/byte-writer.ts';
-import { TempoError } from '../lib/errors.ts';
 import { bytesField, textField, varintField } from '../lib/protobuf.ts';
-import { BYTES, VARINT, WireCursor } from '../model/otlp/wire.ts';
+import { MessageFields } from '../model/otlp/message-fields.ts';
 
 const SERVICE = '/tempopb.BackendScheduler/';
 export const NEXT_PATH = `${SERVICE}Next`;
@@ -64,7 +63,7 @@ export function nextRequest(workerId: string): Uint8Array {
 }
 
 export function workerIdOf(message: Uint8Array): string {
-  return readFields(message).text(1);
+  return new MessageFields(message).text(1);
 }
 
 export function nextResponse({ jobId, detail }: OfferedJob): Uint8Array {
@@ -76,8 +75,8 @@ export function nextResponse({ jobId, detail }: OfferedJob): Uint8Array {
 }
 
 export function offeredJob(message: Uint8Array): OfferedJob {
-  const fields = readFields(message);
-  const detail = readFields(fields.message(3));
+  const fields = new MessageFields(message);
+  const detail = new MessageFields(fields.message(3));
   return { jobId: fields.text(1), detail: detailOf(fields.number(2), detail) };
 }
 
@@ -91,12 +90,12 @@ export function updateRequest({ jobId, status, error, outputs }: JobReport): Uin
 }
 
 export function jobReport(message: Uint8Array): JobReport {
-  const fields = readFields(message);
+  const fields = new MessageFields(message);
   return {
     jobId: fields.text(1),
     status: statusOf(fields.number(2)),
     error: fields.text(3),
-    outputs: readFields(fields.message(4)).texts(2),
+    outputs: new MessageFields(fields.message(4)).texts(2),
   };
 }
 
@@ -132,61 +131,10 @@ function compactionMessage(inputs: readonly string[], outputs: readonly string[]
   return out.copy();
 }
 
-function detailOf(type: number, fields: Fields): JobDetail {
+function detailOf(type: number, fields: MessageFields): JobDetail {
   if (type === JOB_TYPES.retention) return { kind: 'retention' };
   if (type !== JOB_TYPES.compaction) return { kind: 'unknown', type };
-  const compaction = readFields(fields.message(2));
+  const compaction = new MessageFields(fields.message(2));
   const inputs = compaction.texts(1);
   return { kind: 'compaction', tenant: fields.text(1), inputs, outputs: compaction.texts(2) };
-}
-
-/** The fields of a small message; of one that may be there once, the last counts. */
-class Fields {
-  private readonly numbers = new Map<number, number>();
-  private readonly values = new Map<number, Uint8Array[]>();
-
-  constructor(message: Uint8Array) {
-    const cursor = new WireCursor(message);
-    while (cursor.pos < message.length) {
-      const tag = cursor.tag(message.length);
-      const field = tag >>> 3;
-      if ((tag & 7) === VARINT) this.numbers.set(field, cursor.varint(message.length));
-      else if ((tag & 7) === BYTES) {
-        const end = cursor.valueEnd(message.length);
-        const value = message.subarray(cursor.pos, end);
-        cursor.pos = end;
-        const earlier = this.values.get(field);
-        if (earlier === undefined) this.values.set(field, [value]);
-        else earlier.push(value);
-      } else cursor.skip(tag & 7, message.length);
-    }
-  }
-
-  number(field: number): number {
-    return this.numbers.get(field) ?? 0;
-  }
-
-  message(field: number): Uint8Array {
-    return this.values.get(field)?.at(-1) ?? new Uint8Array(0);
-  }
-
-  text(field: number): string {
-    return textOf(this.message(field));
-  }
-
-  texts(field: number): string[] {
-    return (this.values.get(field) ?? []).map(textOf);
-  }
-}
-
-function readFields(message: Uint8Array): Fields {
-  return new Fields(message);
-}
-
-function textOf(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (err) {
-    throw new TempoError('invalid_argument', 'malformed protobuf: a text is not UTF-8', err);
-  }
 }

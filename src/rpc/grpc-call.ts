@@ -53,7 +53,7 @@ export class Call implements GrpcCall {
   readonly #options: CallOptions;
   readonly #path: string;
   readonly #stream: ServerHttp2Stream;
-  readonly #method: GrpcMethod;
+  readonly #method: Exclude<GrpcMethod, { kind: 'duplex' }>;
   readonly #assembler: MessageAssembler;
   readonly #onClose: () => void;
   readonly #startMs: number;
@@ -71,7 +71,7 @@ export class Call implements GrpcCall {
     options: CallOptions,
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    method: GrpcMethod,
+    method: Exclude<GrpcMethod, { kind: 'duplex' }>,
     onClose: () => void,
   ) {
     this.#options = options;

@@ -3,7 +3,7 @@
 // about half the CPU of grpc-js; wire format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 import http2, { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import { TempoError } from '../lib/errors.ts';
-import { type CallOptions, type GrpcClient, pemOf } from './grpc-client.ts';
+import { type CallOptions, pemOf, type UnaryClient } from './grpc-client.ts';
 import { PREFIX_BYTES } from './grpc-message.ts';
 import { GrpcReply } from './grpc-reply.ts';
 
@@ -39,7 +39,7 @@ const SESSION_MEMORY_MIB = 256;
 const BACKOFF_FACTOR = 1.6;
 const CALL_TIMEOUT_MS = 10_000;
 
-export class GrpcChannel implements GrpcClient {
+export class GrpcChannel implements UnaryClient {
   readonly #options: ChannelOptions;
   #session: Promise<ClientHttp2Session> | undefined;
   #open: ClientHttp2Session | undefined;

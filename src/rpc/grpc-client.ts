@@ -1,7 +1,7 @@
 // A gRPC client for serialised messages: grpc-js, which keeps connections, comes back after failures and
 // speaks TLS. Loaded only where something is sent to others.
 import { readFile } from 'node:fs/promises';
-import type { ChannelCredentials, credentials } from '@grpc/grpc-js';
+import type { ChannelCredentials, ClientDuplexStream, credentials, ServiceError } from '@grpc/grpc-js';
 import { TempoError } from '../lib/errors.ts';
 import { codeOfStatus } from './grpc-status.ts';
 
@@ -23,6 +23,10 @@ export interface GrpcClientOptions {
   readonly tls?: ClientTls | undefined;
   /** Between tries to connect. */
   readonly reconnectMs?: { readonly min: number; readonly max: number };
+  /** Largest message that is received; undefined = 4 MiB. */
+  readonly recvMessageBytesMax?: number;
+  /** Asks the server that often whether it is there while there are calls, waits so long for an answer. */
+  readonly keepaliveMs?: { readonly time: number; readonly timeout: number };
 }
 
 export interface CallOptions {
@@ -31,7 +35,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface GrpcClient {
+export interface UnaryClient {
   /** Resolves with the answer's message. Rejects with TempoError. */
   unary(
     path: string,
@@ -42,15 +46,35 @@ export interface GrpcClient {
   close(): void;
 }
 
+export interface GrpcClient extends UnaryClient {
+  /** Opens a call with any number of messages each way; it has no deadline. */
+  duplex(path: string, headers: Readonly<Record<string, string>>): DuplexClientCall;
+}
+
+export interface DuplexClientCall {
+  /** Ends when the server has said all; throws TempoError when the call failed. */
+  readonly messages: AsyncIterable<Uint8Array>;
+  /** Resolves when there is room for the next one, also when nobody reads it any more. */
+  send(message: Uint8Array): Promise<void>;
+  /** Nothing more is sent. */
+  end(): void;
+  cancel(): void;
+}
+
 const CALL_TIMEOUT_MS = 10_000;
 
 /** Connects with the first call, not before. Throws TempoError when a certificate cannot be read. */
-export async function openGrpcClient({ address, tls, reconnectMs }: GrpcClientOptions): Promise<GrpcClient> {
+export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcClient> {
+  const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs } = options;
   const grpc = await import('@grpc/grpc-js');
   const credentials =
     tls === undefined ? grpc.credentials.createInsecure() : await tlsCredentials(grpc.credentials, tls);
   const serverName = tls?.serverName ?? '';
   const client = new grpc.Client(address, credentials, {
+    ...(keepaliveMs === undefined
+      ? {}
+      : { 'grpc.keepalive_time_ms': keepaliveMs.time, 'grpc.keepalive_timeout_ms': keepaliveMs.timeout }),
+    ...(recvMessageBytesMax === undefined ? {} : { 'grpc.max_receive_message_length': recvMessageBytesMax }),
     ...(serverName === '' ? {} : { 'grpc.ssl_target_name_override': serverName }),
     ...(reconnectMs === undefined
       ? {}
@@ -84,8 +108,47 @@ export async function openGrpcClient({ address, tls, reconnectMs }: GrpcClientOp
         if (signal?.aborted === true) cancel();
       });
     },
+    duplex: (path, headers) => {
+      const metadata = new grpc.Metadata();
+      for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+      return duplexCall(client.makeBidiStreamRequest(path, same, same, metadata), address);
+    },
     close: () => client.close(),
   };
+}
+
+function duplexCall(call: ClientDuplexStream<Uint8Array, Buffer>, address: string): DuplexClientCall {
+  let isOver = false;
+  call.once('close', () => (isOver = true));
+  // What failed is thrown by the iteration below.
+  call.on('error', () => (isOver = true));
+  return {
+    messages: readAll(call, address),
+    send: (message) =>
+      isOver || call.write(message)
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            const go = (): void => {
+              call.off('drain', go).off('close', go).off('error', go);
+              resolve();
+            };
+            call.on('drain', go).on('close', go).on('error', go);
+          }),
+    end: () => void (isOver || call.end()),
+    cancel: () => call.cancel(),
+  };
+}
+
+async function* readAll(
+  call: ClientDuplexStream<Uint8Array, Buffer>,
+  address: string,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const message of call) yield message as Uint8Array;
+  } catch (err) {
+    const { code = 2, details = String(err) } = err as Partial<ServiceError>;
+    throw new TempoError(codeOfStatus(code), `${address}: ${details}`, err);
+  }
 }
 
 async function tlsCredentials(

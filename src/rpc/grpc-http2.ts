@@ -7,6 +7,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { ENCODINGS, refuse, refuseHttp } from './grpc-answer.ts';
 import { Call, type CallObserver, type CallOptions } from './grpc-call.ts';
+import { DuplexCall } from './grpc-duplex.ts';
 import type { GrpcMethods } from './grpc-methods.ts';
 import { statusOfError } from './grpc-status.ts';
 
@@ -74,6 +75,9 @@ export class GrpcRouter {
       return refuse(stream, statusOfError(new TempoError('unimplemented', message)));
     }
     this.callsOpen++;
+    if (method.kind === 'duplex') {
+      return new DuplexCall(this.#callOptions, stream, headers, this.#callClosed).run(method.handle);
+    }
     new Call(this.#callOptions, stream, headers, method, this.#callClosed).open();
   }
 

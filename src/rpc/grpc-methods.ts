@@ -23,8 +23,24 @@ export type UnaryHandler = (call: GrpcCall) => Promise<Uint8Array>;
  */
 export type StreamHandler = (call: GrpcCall) => AsyncIterable<Uint8Array>;
 
+/** Who is at the other end of a call with any number of messages each way. */
+export interface DuplexPeer {
+  /** As of a GrpcCall. */
+  readonly metadata: IncomingHttpHeaders;
+  /** Aborted when the call is over. */
+  readonly signal: AbortSignal;
+  /** What it sends, uncompressed; ends when it has said all, and when it has left. To be asked for once. */
+  messages(): AsyncGenerator<Uint8Array>;
+  /** Resolves when there is room for the next one; rejects when nobody would read it. */
+  send(message: Uint8Array): Promise<void>;
+}
+
+/** The call is over when it resolves; what it throws becomes the call's status. */
+export type DuplexHandler = (peer: DuplexPeer) => Promise<void>;
+
 export type GrpcMethod =
   | { readonly kind: 'unary'; readonly handle: UnaryHandler }
+  | { readonly kind: 'duplex'; readonly handle: DuplexHandler }
   | { readonly kind: 'stream'; readonly handle: StreamHandler };
 
 /** Handlers by full path: `/package.Service/Method`. */
@@ -39,6 +55,11 @@ export class GrpcMethods {
   /** Adds a method with one request message and any number of response messages. */
   serverStream(path: string, handle: StreamHandler): this {
     return this.#add(path, { kind: 'stream', handle });
+  }
+
+  /** Adds a method with any number of messages each way. */
+  duplex(path: string, handle: DuplexHandler): this {
+    return this.#add(path, { kind: 'duplex', handle });
   }
 
   find(path: string): GrpcMethod | undefined {

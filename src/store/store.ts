@@ -5,7 +5,7 @@ import type { Service } from '../lib/service.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { RemoteStore } from '../objectstore/remote-store.ts';
 import type { Logger } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import { Metrics } from '../telemetry/metrics.ts';
 import { Blocklist } from './blocklist.ts';
 import { createStoreMetrics, type StoreMetrics } from './metrics.ts';
 import { Poller } from './poller.ts';
@@ -78,7 +78,8 @@ export class Store implements Service {
       workerData: options.scanWorkerData,
       connect: remote === undefined ? undefined : () => remote.connect(),
       logger,
-      metrics,
+      // Who scans nothing has nothing to tell of it: others may have metrics of these names.
+      metrics: options.scanThreads > 0 ? metrics : new Metrics(),
     });
     remote?.onRestart(() => this.pool.reconnect());
     this.poller = new Poller({

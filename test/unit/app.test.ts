@@ -82,7 +82,7 @@ t.test('the module graph', (t) => {
   t.match(targetProblem('compactor,al'), 'unknown target "al", did you mean all?');
   t.same(startOrder('querier,query-frontend'), ['server', 'overrides', 'store', ...read]);
   t.equal(targetMissing('query-frontend,querier'), undefined);
-  t.match(targetMissing('querier'), 'target "querier alone" is not available in this build yet');
+  t.same(startOrder('query-frontend'), ['server', 'overrides', 'query-frontend']);
   t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');
   t.end();
 });
@@ -204,7 +204,9 @@ t.test('what a readable configuration can have wrong', (t) => {
   t.same(problems('storage: {trace: {backend: s3}}'), ['storage.trace.s3.bucket']);
   t.same(problems('storage: {trace: {backend: gcs}}'), ['storage.trace.gcs.bucket_name']);
   t.same(problems('storage: {trace: {backend: azure}}'), ['storage.trace.azure.container_name']);
-  t.same(missing(`${LOCAL}target: querier`), ['target']);
+  t.same(missing(`${LOCAL}target: live-store`), ['target']);
+  t.same(problems(`${LOCAL}target: querier`), ['querier.frontend_worker.frontend_address']);
+  t.same(problems(`${LOCAL}target: 'querier,query-frontend'`), []);
   t.same(problems(`${LOCAL}query_frontend: {trace_by_id: {query_shards: 1}, max_batch_size: 0}`), [
     'query_frontend.max_batch_size',
     'query_frontend.trace_by_id.query_shards',
@@ -455,7 +457,7 @@ t.test('ends without starting', async (t) => {
     },
     { args: [`-config.file=${good}`, '-server.http-listen-port=x'], code: 2, want: /needs a whole number/ },
     {
-      args: [`-config.file=${good}`, '-target=querier'],
+      args: [`-config.file=${good}`, '-target=live-store'],
       code: 1,
       want: / msg="error running Tempo" err="target .* is not available in this build yet/,
       lines: undefined,

@@ -5,7 +5,7 @@ import { ForwarderMetrics } from '../../src/modules/distributor/forwarder-metric
 import { Forwarders, type ForwarderSettings } from '../../src/modules/distributor/forwarders.ts';
 import { OtlpGrpcReceiver } from '../../src/receivers/otlp-grpc.ts';
 import type { Consumed, IncomingTraces } from '../../src/receivers/receiver.ts';
-import type { GrpcClient } from '../../src/rpc/grpc-client.ts';
+import type { UnaryClient } from '../../src/rpc/grpc-client.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aTrace, decodeTraces, encodeTraces } from '../support/otlp.ts';
@@ -26,7 +26,7 @@ function settings(
   };
 }
 
-async function started(t: Test, list: readonly ForwarderSettings[], open?: () => Promise<GrpcClient>) {
+async function started(t: Test, list: readonly ForwarderSettings[], open?: () => Promise<UnaryClient>) {
   const lines: string[] = [];
   const metrics = new Metrics();
   const logger = createLogger({ level: 'warn', format: 'logfmt', write: (line) => lines.push(line) });
@@ -102,7 +102,7 @@ t.test('an endpoint that answers nothing', async (t) => {
   let calls = 0;
   let answer = (): void => {};
   const answered = new Promise<Uint8Array>((resolve) => (answer = () => resolve(new Uint8Array(0))));
-  const open = async (): Promise<GrpcClient> => ({
+  const open = async (): Promise<UnaryClient> => ({
     unary: () => {
       calls++;
       return answered;
@@ -134,7 +134,7 @@ t.test('an endpoint that answers nothing', async (t) => {
 t.test('tenants that are silent are forgotten, unless something of theirs is on its way', async (t) => {
   let calls = 0;
   const answer = Promise.withResolvers<Uint8Array>();
-  const open = async (): Promise<GrpcClient> => ({
+  const open = async (): Promise<UnaryClient> => ({
     unary: () => {
       calls++;
       return answer.promise;

@@ -119,6 +119,7 @@ function setUp(multitenancyEnabled = false, { search, querier, ...over }: Over =
   frontend.registerRoutes(app);
   const methods = new GrpcMethods();
   frontend.registerMethods(methods);
+  frontend.registerQuerierMethods(methods);
   const get = (url: string, headers: Record<string, string> = {}) => app.inject({ url, headers });
   return { app, asked, answers, metrics, methods, get };
 }

@@ -3,7 +3,7 @@
 // counted.
 import { TempoError } from '../../lib/errors.ts';
 import { TENANT_HEADER } from '../../model/tenant.ts';
-import { type GrpcClient, openGrpcClient } from '../../rpc/grpc-client.ts';
+import { type GrpcClientOptions, openGrpcClient, type UnaryClient } from '../../rpc/grpc-client.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { ForwarderMetrics } from './forwarder-metrics.ts';
 import { type FilterSettings, SpanFilter } from './ottl/filter.ts';
@@ -27,7 +27,7 @@ export interface ForwardersOptions {
   /** Gets a line for each request that could not be sent. */
   readonly failures: Logger;
   /** Instead of gRPC, for tests. */
-  readonly open?: typeof openGrpcClient;
+  readonly open?: (options: GrpcClientOptions) => Promise<UnaryClient>;
 }
 
 const EXPORT_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
@@ -40,12 +40,12 @@ const QUEUED_BYTES_MAX = 128 << 20;
 /** Where one forwarder sends to. */
 class Target {
   readonly name: string;
-  readonly clients: readonly GrpcClient[];
+  readonly clients: readonly UnaryClient[];
   /** Undefined: all spans are sent. */
   readonly filter: SpanFilter | undefined;
   queuedBytes = 0;
 
-  constructor(name: string, clients: readonly GrpcClient[], filter: SpanFilter | undefined) {
+  constructor(name: string, clients: readonly UnaryClient[], filter: SpanFilter | undefined) {
     this.name = name;
     this.clients = clients;
     this.filter = filter;
@@ -167,7 +167,7 @@ export class Forwarders {
     if (this.#isStopping && this.#isEmpty()) this.#drained.resolve();
   }
 
-  async #send(client: GrpcClient, { target, tenant }: Queue, body: Uint8Array): Promise<void> {
+  async #send(client: UnaryClient, { target, tenant }: Queue, body: Uint8Array): Promise<void> {
     const { metrics, failures } = this.#options;
     try {
       await client.unary(EXPORT_PATH, body, { [TENANT_HEADER]: tenant });

@@ -22,7 +22,7 @@ import { type Op, Reads, type ReadsOptions } from './reads.ts';
 import { type Handler, paramsOf, type Route, searchNotes, send } from './request.ts';
 import { searchJson, searchProtoParts } from './search-response.ts';
 import { endWhenStalled } from './stalled.ts';
-import { addStreamingMethods } from './streaming.ts';
+import { addStreamingMethods, type StreamingOptions } from './streaming.ts';
 import { addTagRoutes } from './tags.ts';
 import { addTraceRoutes } from './traces.ts';
 
@@ -77,41 +77,58 @@ export class QueryFrontend {
     });
   }
 
+  /** What clients ask, and what is asked of queriers. */
   registerRoutes(app: FastifyInstance): void {
+    this.addRoutes(this.routeAt(app, ''));
+    addExplainRoutes(this.routeAt(app, ''), this.reads);
+    this.registerQuerierRoutes(app);
+  }
+
+  /** Requests of the query-frontends of other processes, for parts of the data. */
+  registerQuerierRoutes(app: FastifyInstance): void {
+    this.addRoutes(this.routeAt(app, QUERIER_ROOT));
+  }
+
+  private addRoutes(route: Route): void {
+    const { reads } = this;
+    addTraceRoutes(route, reads);
+    addSearchRoute(route, reads);
+    addTagRoutes(route, reads);
+    addMetricsRoutes(route, reads);
+  }
+
+  private routeAt(app: FastifyInstance, root: string): Route {
     const prefix = this.options.httpApiPrefix;
     const onResponse = async (request: FastifyRequest, reply: FastifyReply): Promise<void> =>
       this.answered(request, reply);
     const onSend = async (request: FastifyRequest, reply: FastifyReply, body: unknown): Promise<unknown> =>
       this.measured(request, reply, body);
-    const routeAt =
-      (root: string): Route =>
-      (path, op, handler) => {
-        const answer = (request: FastifyRequest, reply: FastifyReply) =>
-          this.handle(op, handler, request, reply, root !== '');
-        app.all(root + prefix + path, { onSend: [onSend, compressAnswer], onResponse }, answer);
-      };
-    const { reads } = this;
-    const route = routeAt('');
-    addExplainRoutes(route, reads);
-    for (const one of [route, routeAt(QUERIER_ROOT)]) {
-      addTraceRoutes(one, reads);
-      addSearchRoute(one, reads);
-      addTagRoutes(one, reads);
-      addMetricsRoutes(one, reads);
-    }
+    return (path, op, handler) => {
+      const answer = (request: FastifyRequest, reply: FastifyReply) =>
+        this.handle(op, handler, request, reply, root !== '');
+      app.all(root + prefix + path, { onSend: [onSend, compressAnswer], onResponse }, answer);
+    };
   }
 
+  /** The same over gRPC, as streams. */
   registerMethods(methods: GrpcMethods): void {
+    addStreamingMethods(methods, this.streaming());
+  }
+
+  /** Requests of the queriers of other processes for what is recent. */
+  registerQuerierMethods(methods: GrpcMethods): void {
+    addQuerierMethods(methods, this.streaming());
+  }
+
+  private streaming(): StreamingOptions {
     const { packetBytesMax } = this.options;
-    const options = {
+    return {
       reads: this.reads,
       watch: this.watch,
       tenantOf: (header: TenantHeader) => this.tenant(header),
       packetBytesMax: packetBytesMax > 0 ? Math.min(packetBytesMax, PACKET_BYTES_MAX) : PACKET_BYTES_MAX,
       earlySeriesMs: this.options.earlySeriesMs ?? EARLY_SERIES_MS,
     };
-    addStreamingMethods(methods, options);
-    addQuerierMethods(methods, options);
   }
 
   private async handle(

@@ -1,0 +1,21 @@
+// What a gRPC client block says about the connection.
+import type { GrpcClientOptions } from '../rpc/grpc-client.ts';
+import type { TempoConfig } from './config.ts';
+
+type ClientConfig = TempoConfig['backendSchedulerClient']['grpcClientConfig'];
+
+export function grpcClientOptions(
+  config: ClientConfig,
+): Pick<GrpcClientOptions, 'tls' | 'recvMessageBytesMax'> {
+  const tls = {
+    caFile: config.tlsCaPath,
+    certFile: config.tlsCertPath,
+    keyFile: config.tlsKeyPath,
+    serverName: config.tlsServerName,
+    acceptsAny: config.tlsInsecureSkipVerify,
+  };
+  return {
+    tls: config.tlsEnabled ? tls : undefined,
+    recvMessageBytesMax: config.maxRecvMsgSize,
+  };
+}

@@ -1,0 +1,163 @@
+// Whole queries of a query-frontend: what is asked is done by this process's querier, which tells how far it
+// is and what it found, then the answer.
+import {
+  ALIVE_MS,
+  type AnswerFrame,
+  failureOf,
+  type RemoteProgress,
+  type RemoteRequest,
+} from '../../contracts/remote-query.ts';
+import type { MetricsProgress, Querier } from '../../contracts/query.ts';
+import { TempoError } from '../../lib/errors.ts';
+import { decodeStructured } from '../../rpc/structured.ts';
+
+/** What was found is told at most that often; the first of it at once. */
+const PROGRESS_MS = 250;
+/** Series so far cost work: they are made that often at most. */
+const SERIES_MS = 1000;
+
+type Say = (frame: AnswerFrame) => Promise<void>;
+
+/** Answers with the last frame. @param say sends one; rejects when nobody reads it. */
+export async function answerWholeQuery(
+  querier: Querier,
+  body: Uint8Array,
+  signal: AbortSignal,
+  say: Say,
+): Promise<void> {
+  const told = new Teller(say);
+  try {
+    const answer = await run(querier, readRequest(body), signal, told);
+    await told.last({ kind: 'answer', answer });
+  } catch (err) {
+    await told.last({ kind: 'failure', failure: failureOf(err) });
+  }
+}
+
+function readRequest(body: Uint8Array): RemoteRequest {
+  const request = decodeStructured(body) as Partial<RemoteRequest> | null;
+  if (typeof request?.asked?.query?.tenant !== 'string') {
+    throw new TempoError('invalid_argument', 'a query-frontend asked for something that is no query');
+  }
+  return request as RemoteRequest;
+}
+
+async function run(
+  querier: Querier,
+  { asked, wantsProgress }: RemoteRequest,
+  signal: AbortSignal,
+  told: Teller,
+): Promise<Extract<AnswerFrame, { kind: 'answer' }>['answer']> {
+  const tell = <Found>(
+    progressOf: (found: Found) => RemoteProgress[keyof RemoteProgress] | undefined,
+  ): ((found: Found) => void) | undefined =>
+    wantsProgress ? (found) => told.progress(() => progressOf(found)) : undefined;
+  switch (asked.kind) {
+    case 'search':
+      return querier.search(
+        asked.query,
+        signal,
+        tell((found) => ({ stats: { ...found.stats }, settled: found.takeSettled() })),
+      );
+    case 'metrics':
+      return querier.metrics(asked.query, signal, wantsProgress ? metricsTeller(told) : undefined);
+    case 'tagNames':
+      return querier.tagNames(
+        asked.query,
+        signal,
+        tell((found) => ({ inspectedBytes: found.inspectedBytes, names: found.takeNames() })),
+      );
+    case 'tagValues':
+      return querier.tagValues(
+        asked.query,
+        signal,
+        tell((found) => ({ inspectedBytes: found.inspectedBytes, types: found.takeTypes() })),
+      );
+    case 'trace':
+      return querier.findTrace(asked.query, signal);
+    default:
+      throw new TempoError('unimplemented', 'this querier does not know such queries');
+  }
+}
+
+/** With the series so far, as often as they may be made. */
+function metricsTeller(told: Teller): (found: MetricsProgress) => void {
+  let notBeforeMs = performance.now() + SERIES_MS;
+  let isMaking = false;
+  return (found) => {
+    const { stats } = found;
+    if (isMaking || performance.now() < notBeforeMs) {
+      return told.progress(() => ({ stats: { ...stats }, series: undefined }));
+    }
+    isMaking = true;
+    found.seriesSoFar().then(
+      (series) => {
+        isMaking = false;
+        notBeforeMs = performance.now() + SERIES_MS;
+        told.progress(() => ({ stats: { ...stats }, series }), true);
+      },
+      // The query itself fails of the same, and tells it.
+      () => (isMaking = false),
+    );
+  };
+}
+
+/** Says that the query is alive, now and then what was found, and in the end the answer. */
+class Teller {
+  readonly #say: Say;
+  readonly #alive: NodeJS.Timeout;
+  #sending: Promise<void> = Promise.resolve();
+  #isBusy = false;
+  #isOver = false;
+  #lastMs = -Infinity;
+  #late: NodeJS.Timeout | undefined;
+  #waiting: (() => RemoteProgress[keyof RemoteProgress] | undefined) | undefined;
+
+  constructor(say: Say) {
+    this.#say = say;
+    this.#alive = setInterval(() => {
+      if (!this.#isBusy) this.#send({ kind: 'alive' });
+    }, ALIVE_MS);
+  }
+
+  /** @param take what was found since it was called the last time; is called when it can be sent. */
+  progress(take: () => RemoteProgress[keyof RemoteProgress] | undefined, isUrgent = false): void {
+    if (this.#isOver) return;
+    this.#waiting = take;
+    if (this.#isBusy) return;
+    const restMs = this.#lastMs + PROGRESS_MS - performance.now();
+    if (restMs <= 0 || isUrgent) return this.#flush();
+    this.#late ??= setTimeout(() => this.#flush(), restMs);
+  }
+
+  /** Nothing is said after it. */
+  async last(frame: AnswerFrame): Promise<void> {
+    this.#isOver = true;
+    clearInterval(this.#alive);
+    clearTimeout(this.#late);
+    await this.#sending;
+    await this.#say(frame);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#late);
+    this.#late = undefined;
+    const take = this.#waiting;
+    if (this.#isOver || this.#isBusy || take === undefined) return;
+    this.#waiting = undefined;
+    const progress = take();
+    if (progress === undefined) return;
+    this.#lastMs = performance.now();
+    this.#send({ kind: 'progress', progress });
+  }
+
+  #send(frame: AnswerFrame): void {
+    this.#isBusy = true;
+    this.#sending = this.#say(frame)
+      // Whoever does not read it has left, which ends the query by its signal.
+      .catch(() => undefined)
+      .then(() => {
+        this.#isBusy = false;
+      });
+  }
+}

@@ -1,0 +1,190 @@
+// A querier that stands for those of other processes: each query goes as a whole to one of them, and what
+// that one tells while it works, and its answer, come back.
+import type { HttpGrpcRequest } from '../../contracts/httpgrpc.ts';
+import type {
+  AnsweredTrace,
+  MetricsAnswer,
+  MetricsProgress,
+  MetricsQuery,
+  Querier,
+  SearchAnswer,
+  SearchProgress,
+  SearchQuery,
+  TagNamesAnswer,
+  TagNamesProgress,
+  TagNamesQuery,
+  TagValuesAnswer,
+  TagValuesProgress,
+  TagValuesQuery,
+  TraceAnswer,
+  TraceQuery,
+} from '../../contracts/query.ts';
+import {
+  type AnswerFrame,
+  errorOf,
+  FrameReader,
+  type RemoteAnswers,
+  type RemoteProgress,
+  type RemoteQuery,
+  WHOLE_QUERY_URL,
+} from '../../contracts/remote-query.ts';
+import { ByteLedger } from '../../lib/byte-ledger.ts';
+import { TENANT_HEADER } from '../../model/tenant.ts';
+import { encodeStructured } from '../../rpc/structured.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import type { QueryQueue } from './query-queue.ts';
+
+export interface RemoteQuerierOptions {
+  readonly queue: QueryQueue;
+  /** Of answers that come in or are sent on; more are refused. */
+  readonly answerBytesMax: number;
+  readonly metrics: Metrics;
+}
+
+type Asked<Kind extends RemoteQuery['kind']> = Extract<RemoteQuery, { kind: Kind }>;
+
+export class RemoteQuerier implements Querier {
+  private readonly queue: QueryQueue;
+  private readonly held: ByteLedger;
+
+  constructor({ queue, answerBytesMax, metrics }: RemoteQuerierOptions) {
+    this.queue = queue;
+    this.held = new ByteLedger('answers of queriers', answerBytesMax);
+    metrics.gauge(
+      'tempo_query_frontend_answer_bytes',
+      'Bytes of answers that come from queriers or are sent on.',
+      [],
+      (gauge) => gauge.set(this.held.bytesHeld),
+    );
+  }
+
+  async search(
+    query: SearchQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: SearchProgress) => void,
+  ): Promise<SearchAnswer> {
+    const given = new Set<string>();
+    let settled: AnsweredTrace[] = [];
+    return this.ask({ kind: 'search', query }, signal, onProgress, (found) => {
+      // Another querier may have told of them before.
+      for (const trace of found.settled) if (!given.has(trace.traceId)) settled.push(trace);
+      for (const { traceId } of found.settled) given.add(traceId);
+      return {
+        stats: found.stats,
+        takeSettled: () => {
+          const taken = settled;
+          settled = [];
+          return taken;
+        },
+      };
+    });
+  }
+
+  async metrics(
+    query: MetricsQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: MetricsProgress) => void,
+  ): Promise<MetricsAnswer> {
+    return this.ask({ kind: 'metrics', query }, signal, onProgress, ({ stats, series }) => ({
+      stats,
+      seriesSoFar: () => Promise.resolve(series),
+    }));
+  }
+
+  async tagNames(
+    query: TagNamesQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: TagNamesProgress) => void,
+  ): Promise<TagNamesAnswer> {
+    let names = query.scopes.map((): readonly string[] => []);
+    return this.ask({ kind: 'tagNames', query }, signal, onProgress, (found) => {
+      names = names.map((some, i) => [...some, ...(found.names[i] ?? [])]);
+      return {
+        inspectedBytes: found.inspectedBytes,
+        takeNames: () => {
+          const taken = names;
+          names = query.scopes.map(() => []);
+          return taken.map((some) => [...new Set(some)].sort());
+        },
+      };
+    });
+  }
+
+  async tagValues(
+    query: TagValuesQuery,
+    signal?: AbortSignal,
+    onProgress?: (progress: TagValuesProgress) => void,
+  ): Promise<TagValuesAnswer> {
+    let types: RemoteProgress['tagValues']['types'] = [];
+    return this.ask({ kind: 'tagValues', query }, signal, onProgress, (found) => {
+      types = [...types, ...found.types];
+      return {
+        inspectedBytes: found.inspectedBytes,
+        takeTypes: () => {
+          const taken = types;
+          types = [];
+          return taken;
+        },
+      };
+    });
+  }
+
+  async findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
+    return this.ask({ kind: 'trace', query }, signal);
+  }
+
+  /** @param progressOf makes what the caller is told of what a querier tells. */
+  private async ask<Kind extends RemoteQuery['kind'], Progress>(
+    asked: Asked<Kind>,
+    signal?: AbortSignal,
+    onProgress?: (progress: Progress) => void,
+    progressOf?: (found: RemoteProgress[Kind]) => Progress,
+  ): Promise<RemoteAnswers[Kind]> {
+    const { tenant } = asked.query;
+    const wantsProgress = onProgress !== undefined;
+    let answer: RemoteAnswers[Kind] | undefined;
+    let failure: Error | undefined;
+    let bytes = 0;
+    const hold = (length: number): void => {
+      this.held.hold(length);
+      bytes += length;
+    };
+    let frames = new FrameReader(hold);
+    const take = (frame: AnswerFrame<Kind>): boolean => {
+      if (frame.kind === 'progress' && progressOf !== undefined) onProgress?.(progressOf(frame.progress));
+      if (frame.kind === 'answer') ({ answer } = frame);
+      if (frame.kind === 'failure') failure = errorOf(frame.failure);
+      return frame.kind === 'answer' || frame.kind === 'failure';
+    };
+    try {
+      await this.queue.run({
+        tenant,
+        request: requestOf(tenant, encodeStructured({ asked, wantsProgress })),
+        isWhole: true,
+        signal,
+        received: (response) => {
+          const frame = frames.take(response);
+          return frame !== undefined && take(frame as AnswerFrame<Kind>);
+        },
+        restarted: () => {
+          frames = new FrameReader(hold);
+        },
+      });
+      if (failure !== undefined) throw failure;
+      if (answer === undefined) throw new Error('a querier said all and gave no answer');
+      return answer;
+    } finally {
+      this.letGo(bytes, signal);
+    }
+  }
+
+  /** The signal of a query is raised when its answer has been sent, if not before. */
+  private letGo(bytes: number, signal: AbortSignal | undefined): void {
+    if (signal === undefined || signal.aborted) return this.held.drop(bytes);
+    signal.addEventListener('abort', () => this.held.drop(bytes), { once: true });
+  }
+}
+
+function requestOf(tenant: string, body: Uint8Array): HttpGrpcRequest {
+  return { method: 'POST', url: WHOLE_QUERY_URL, headers: [[TENANT_HEADER, tenant]], body };
+}

@@ -1,0 +1,204 @@
+// The queue of a query-frontend without queriers of its own, and what query-frontends and queriers say to
+// each other, byte by byte where Tempo speaks it too.
+import t, { type Test } from 'tap';
+import {
+  FEATURES,
+  frontendMessage,
+  type HttpGrpcRequest,
+  querierMessage,
+  readFrontendMessage,
+  readQuerierMessage,
+} from '../../src/contracts/httpgrpc.ts';
+import { errorOf, failureOf, FrameReader, frameResponses } from '../../src/contracts/remote-query.ts';
+import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
+import {
+  type PendingRequest,
+  type QuerierSlot,
+  QueryQueue,
+  type QueryQueueOptions,
+} from '../../src/modules/query-frontend/query-queue.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+
+const request: HttpGrpcRequest = { method: 'GET', url: '/querier/x', headers: [], body: new Uint8Array(0) };
+
+function aQueue(over: Partial<QueryQueueOptions> = {}) {
+  const metrics = new Metrics();
+  const queue = new QueryQueue({ tenantLengthMax: 3, triesMax: 2, queriersWaitMs: 60_000, metrics, ...over });
+  const begun: string[] = [];
+  const running = new Map<string, PendingRequest>();
+  const slot = (clientId: string, knowsWhole = true): QuerierSlot => ({
+    clientId,
+    knowsWhole,
+    start: (pending) => {
+      begun.push(`${clientId} ${pending.asked.request.url}`);
+      running.set(pending.asked.request.url, pending);
+    },
+  });
+  const ask = (tenant: string, url: string, more: { signal?: AbortSignal; isWhole?: boolean } = {}) => {
+    const ended = queue.run({
+      tenant,
+      request: { ...request, url },
+      isWhole: true,
+      signal: undefined,
+      received: () => true,
+      restarted: () => undefined,
+      ...more,
+    });
+    return ended.then(
+      () => 'done',
+      (err: Error) => err.message,
+    );
+  };
+  return { queue, slot, ask, begun, running, metrics };
+}
+
+async function metricOf(t: Test, metrics: Metrics, name: string): Promise<number | undefined> {
+  const found = await metrics.registry.getSingleMetric(name)?.get();
+  t.ok(found, name);
+  return found?.values[0]?.value;
+}
+
+t.test('tenants take turns, and a full queue refuses', async (t) => {
+  const { queue, slot, ask, begun, running, metrics } = aQueue();
+  const asked = ['a1', 'a2', 'a3', 'b1', 'c1', 'c2'].map((url) => ask(url[0]!, url));
+  t.equal(await ask('a', 'a4'), 'too many outstanding requests');
+  t.equal(await metricOf(t, metrics, 'tempo_query_frontend_queue_length'), 3);
+  t.equal(await metricOf(t, metrics, 'tempo_query_frontend_discarded_requests_total'), 1);
+  const one = slot('one');
+  queue.join(one);
+  for (let i = 0; i < asked.length; i++) {
+    running.get(begun.at(-1)!.slice(4))!.finished();
+    queue.free(one);
+  }
+  t.same(
+    await Promise.all(asked),
+    asked.map(() => 'done'),
+  );
+  t.same(
+    begun.map((line) => line.slice(4)),
+    ['a1', 'b1', 'c1', 'a2', 'c2', 'a3'],
+  );
+});
+
+t.test('the querier with the least to do gets the next one', (t) => {
+  const { queue, slot, ask, begun } = aQueue();
+  for (let i = 0; i < 3; i++) queue.join(slot('one'));
+  for (let i = 0; i < 3; i++) queue.join(slot('two'));
+  for (const url of ['1', '2', '3', '4']) void ask('a', url);
+  t.equal(begun.filter((line) => line.startsWith('one')).length, 2);
+  t.equal(begun.filter((line) => line.startsWith('two')).length, 2);
+  t.end();
+});
+
+t.test('what a querier lost is done by another, or in the end refused', async (t) => {
+  const { queue, slot, ask, begun, running } = aQueue();
+  const [one, again, two] = [slot('one'), slot('one'), slot('two')];
+  queue.join(one);
+  queue.join(again);
+  const ended = ask('a', 'x');
+  t.same(begun, ['one x']);
+  queue.join(two);
+  queue.leave(one);
+  running.get('x')!.lost('it has left');
+  t.same(begun, ['one x', 'two x'], 'not by the one that lost it');
+  queue.leave(two);
+  running.get('x')!.lost('it has left');
+  t.equal(await ended, 'no querier finished the query: it has left');
+  const alone = ask('a', 'y');
+  t.same(begun.slice(2), ['one y']);
+  running.get('y')!.lost('it has left');
+  t.equal(begun.length, 3, 'a stream that is busy gets nothing');
+  queue.free(again);
+  t.same(begun.slice(3), ['one y'], 'the same again where there is no other');
+  running.get('y')!.finished();
+  t.equal(await alone, 'done');
+});
+
+t.test('whole queries are for queriers that know them', async (t) => {
+  const { queue, slot, ask, begun, running } = aQueue();
+  queue.join(slot('tempo', false));
+  const whole = ask('a', 'whole');
+  const part = ask('a', 'part', { isWhole: false });
+  t.same(begun, ['tempo part']);
+  queue.join(slot('ours'));
+  t.same(begun, ['tempo part', 'ours whole']);
+  running.get('part')!.finished();
+  running.get('whole')!.finished();
+  t.same(await Promise.all([whole, part]), ['done', 'done']);
+});
+
+t.test('who leaves takes its query along, and without queriers none waits for ever', async (t) => {
+  const { queue, slot, ask, begun } = aQueue({ queriersWaitMs: 20 });
+  const leaving = new AbortController();
+  const left = ask('a', 'left', { signal: leaving.signal });
+  const stays = ask('a', 'stays');
+  leaving.abort(new TempoError('cancelled', 'gone'));
+  t.equal(await left, 'gone');
+  t.equal(await stays, 'no querier is connected to this query-frontend');
+  t.equal(await ask('a', 'late', { signal: leaving.signal }), 'gone');
+  const one = slot('one');
+  queue.join(one);
+  const running = ask('a', 'running');
+  const waiting = ask('a', 'waiting');
+  t.same(begun, ['one running']);
+  await queue.close(10);
+  t.equal(await waiting, 'the query-frontend is stopping');
+  t.equal(await ask('a', 'new'), 'the query-frontend is stopping');
+  t.equal(await Promise.race([running, Promise.resolve('runs on')]), 'runs on');
+});
+
+t.test('messages', (t) => {
+  const getId = Buffer.from(frontendMessage({ kind: 'getId' })).toString('latin1');
+  t.equal(getId, '\n(\n\x03GET\x12!/invalid_request_sent_by_frontend\x10\x01');
+  t.same(readFrontendMessage(Buffer.from(getId, 'latin1')), { kind: 'getId' });
+  const full: HttpGrpcRequest = {
+    method: 'GET',
+    url: '/querier/api/search?q=%7B%7D',
+    headers: [
+      ['X-Scope-OrgID', 'a'],
+      ['Accept', 'application/protobuf'],
+      ['Empty', ''],
+    ],
+    body: Buffer.from('body'),
+  };
+  const requests = [full, request];
+  t.same(readFrontendMessage(frontendMessage({ kind: 'request', request: full })), {
+    kind: 'request',
+    request: full,
+  });
+  t.same(readFrontendMessage(frontendMessage({ kind: 'batch', requests })), { kind: 'batch', requests });
+  const response = { code: 413, headers: full.headers, body: Buffer.from('too large') };
+  t.same(readQuerierMessage(querierMessage({ response })), {
+    clientId: '',
+    features: 0,
+    response,
+    responses: [],
+  });
+  const features = FEATURES.batches | FEATURES.wholeQueries;
+  const said = { clientId: 'me', features, response: undefined, responses: [response, response] };
+  t.same(readQuerierMessage(querierMessage(said)), said);
+  t.throws(() => readQuerierMessage(Buffer.from('\n\xff\xff', 'latin1')), { code: 'invalid_argument' });
+  t.end();
+});
+
+t.test('frames are cut and put together', (t) => {
+  const held: number[] = [];
+  const reader = new FrameReader((bytes) => void held.push(bytes));
+  const trace = new Uint8Array(2_500_000).fill(7);
+  const answer = { trace, isCut: false, inspectedBytes: 5, partial: ['why'] };
+  const frames = [...frameResponses({ kind: 'answer', answer })].map((response) => reader.take(response));
+  t.equal(frames.length, 3);
+  t.same(frames.slice(0, 2), [undefined, undefined]);
+  t.match(frames[2], { kind: 'answer', answer: { isCut: false, partial: ['why'] } });
+  t.ok(held.reduce((a, b) => a + b) > 2_500_000);
+  t.throws(() => reader.take({ code: 404, headers: [], body: Buffer.from('404 page') }), {
+    message: 'a querier answered 404: 404 page',
+  });
+  t.throws(() => reader.take({ code: 200, headers: [], body: Buffer.from('{}') }), {
+    code: 'invalid_argument',
+  });
+  const refusal = errorOf(failureOf(new RetryLaterError('resource_exhausted', 'later', 5)));
+  t.match(refusal, { code: 'resource_exhausted', message: 'later', retryAfterMs: 5 });
+  t.match(errorOf(failureOf(new Error('odd'))), { code: 'internal', message: 'odd' });
+  t.end();
+});
