@@ -28,7 +28,7 @@ RUN set -e; install -D /bin/busybox /image/usr/bin/wget; \
     mkdir -p /image/app /state/tempo; \
     mv dist node_modules package.json /image/app/; \
     for name in tempo tempo-vulture; do \
-      printf '#!/usr/local/bin/node\nimport("/app/dist/cmd/%s/main.js");\n' "$name" > "/image/$name"; \
+      printf '#!/usr/local/bin/node --initial-old-space-size=128\nimport("/app/dist/cmd/%s/main.js");\n' "$name" > "/image/$name"; \
       chmod 755 "/image/$name"; \
     done
 

