@@ -152,7 +152,10 @@ export function countDiscarded(metrics: Metrics): UpkeepParts['discarded'] {
   const labels = ['reason', 'tenant'];
   const help = 'Spans that were dropped, by reason.';
   const discarded = metrics.counter('tempo_discarded_spans_total', help, labels);
-  return (tenant, reason, spans) => discarded.inc({ reason, tenant }, spans);
+  return (tenant, reason, spans) => {
+    metrics.tenants.seen(tenant);
+    discarded.inc({ reason, tenant }, spans);
+  };
 }
 
 function schedulerClient(config: TempoConfig): SchedulerClient {

@@ -1,15 +1,15 @@
 // What a configuration that could be read still has wrong: values that cannot work (problems), what this
 // build does not have (missing), and what will hurt (warnings).
-import { DEDICATED_MAX, WRITTEN_FORMATS } from '../block/vparquet/schema.ts';
+import { WRITTEN_FORMATS } from '../block/vparquet/schema.ts';
 import type { Problem } from '../config/errors.ts';
 import type { TempoConfig } from './config.ts';
 import { dimensionsProblem } from '../overrides/cost-attribution.ts';
-import { dedicatedColumnsProblems } from '../overrides/dedicated-columns.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { backendProblems } from './backend-settings.ts';
 import { cacheProblems } from './cache-settings.ts';
 import { featuresNotYet } from './check-features.ts';
 import { checkListeners } from './check-listeners.ts';
+import { checkDedicatedColumns } from './check-dedicated.ts';
 import { riskySettings } from './check-risks.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
 import { startOrder, targetMissing, targetProblem, targetsOf } from './graph.ts';
@@ -89,10 +89,7 @@ function checkJobs(config: TempoConfig, fail: Report, warn: Report): void {
 
 function checkLimits({ overrides }: TempoConfig, fail: Report): void {
   const all = Object.entries({ defaults: overrides.defaults, ...overrides.inlineTenants });
-  for (const [name, { costAttribution, storage }] of all) {
-    for (const column of dedicatedColumnsProblems(storage.parquetDedicatedColumns ?? [])) {
-      fail(`overrides.${name}.storage.parquet_dedicated_columns`, column);
-    }
+  for (const [name, { costAttribution }] of all) {
     const wrong = dimensionsProblem(costAttribution.dimensions);
     if (wrong !== undefined) fail(`overrides.${name}.cost_attribution.dimensions`, wrong);
   }
@@ -129,26 +126,6 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
   }
   if (shardBytes <= 0) {
     fail('storage.trace.block.bloom_filter_shard_size_bytes', `is ${shardBytes}, must be more than 0`);
-  }
-}
-
-function checkDedicatedColumns({ storage }: TempoConfig, fail: Report, warn: Report): void {
-  const path = 'storage.trace.block.parquet_dedicated_columns';
-  const { block } = storage.trace;
-  // vParquet4 leaves all ints out, which the default configuration has
-  const max = {
-    ...DEDICATED_MAX[block.version === 'vParquet5' ? 'vParquet5' : 'vParquet4'],
-    int: DEDICATED_MAX.vParquet5.int,
-  };
-  const counts = new Map<string, number>();
-  for (const wrong of dedicatedColumnsProblems(block.parquetDedicatedColumns)) fail(path, wrong);
-  for (const { scope, type } of block.parquetDedicatedColumns) {
-    const kind = `${scope} ${type}`;
-    const count = (counts.get(kind) ?? 0) + 1;
-    counts.set(kind, count);
-    if (count === max[type] + 1) {
-      warn(path, `has more than ${count - 1} ${kind} columns, the others are stored as generic attributes`);
-    }
   }
 }
 

@@ -84,7 +84,11 @@ export function bloomMayHave(shard: Uint8Array, id: Uint8Array): boolean {
   const view = new DataView(shard.buffer, shard.byteOffset, shard.byteLength);
   const bits = Number(view.getBigUint64(0));
   const hashCount = Number(view.getBigUint64(8));
-  if (bits < 1 || HEADER_BYTES + Math.ceil(bits / 64) * 8 > shard.length || hashCount < 1 || hashCount > 64) {
+  const isWhole =
+    bits >= 1 &&
+    bits === Number(view.getBigUint64(16)) &&
+    shard.length === HEADER_BYTES + Math.ceil(bits / 64) * 8;
+  if (!isWhole || hashCount < 1 || hashCount > 64) {
     throw new TempoError('block_corrupt', 'bloom shard has a wrong size');
   }
   murmur3OfId(id, 0, hashes);

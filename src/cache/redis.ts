@@ -35,7 +35,24 @@ export async function openRedis(options: RedisClientOptions): Promise<CacheClien
       })
     : new ioredis.Redis({ ...common, ...target(nodes, settings), db: settings.db });
   redis.on('error', (err: Error) => onFailure(err));
+  watchReadiness(redis, options);
   return new RedisClient(redis, options);
+}
+
+/** No call is sent before the server is ready: one that never answers would be in no line of the log. */
+function watchReadiness(redis: Redis | Cluster, { settings, onFailure }: RedisClientOptions): void {
+  const limitMs = Math.max(settings.timeoutMs, CONNECT_MS_MIN);
+  let timer: NodeJS.Timeout | undefined;
+  const over = (): void => clearTimeout(timer);
+  redis.on('connect', () => {
+    over();
+    timer = setTimeout(() => {
+      onFailure(new Error(`redis: connected, and no answer within ${limitMs} ms`));
+      redis.disconnect(true);
+    }, limitMs).unref();
+  });
+  redis.on('ready', over);
+  redis.on('close', over);
 }
 
 function nodeOf(endpoint: string): { readonly host: string; readonly port: number } {

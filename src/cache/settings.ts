@@ -1,6 +1,8 @@
 // What a cache in front of stored data needs, as plain data that can be handed to a thread: the configuration
 // with its defaults worked out.
 
+import type { TlsClientSettings } from './tls-options.ts';
+
 /** Tempo's names for what is cached. */
 export const CACHE_ROLES = [
   'bloom',
@@ -14,19 +16,8 @@ export const CACHE_ROLES = [
 
 export type CacheRole = (typeof CACHE_ROLES)[number];
 
-export interface CacheTlsSettings {
-  /** Files, '' = none. */
-  readonly certPath: string;
-  readonly keyPath: string;
-  /** '' = the authorities of the system. */
-  readonly caPath: string;
-  /** '' = the host that is asked. */
-  readonly serverName: string;
-  readonly skipVerify: boolean;
-  /** OpenSSL's names, '' = the usual ones. */
-  readonly ciphers: string;
-  readonly minVersion: '' | 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
-}
+/** What bytes of a store are read for. `uncached`: they are not looked for in caches, and not kept. */
+export type ReadUse = CacheRole | 'uncached';
 
 export interface PauseSettings {
   /** After more failures in a row a server is left alone for `longMs`; 0 = pauses only grow. */
@@ -52,7 +43,7 @@ export interface MemcachedSettings {
   readonly isConsistent: boolean;
   readonly pauses: PauseSettings;
   /** undefined = in the clear. */
-  readonly tls: CacheTlsSettings | undefined;
+  readonly tls: TlsClientSettings | undefined;
   /** 0 = as long as the server likes. */
   readonly ttlMs: number;
 }

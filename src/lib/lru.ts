@@ -95,6 +95,11 @@ export class ByteLru {
     this.entries.delete(key);
   }
 
+  /** Looks at every key. */
+  deletePrefix(prefix: string): void {
+    for (const key of this.entries.keys()) if (key.startsWith(prefix)) this.delete(key);
+  }
+
   clear(): void {
     this.entries.clear();
     this.usedBytes = 0;

@@ -24,6 +24,10 @@ export function createBackendMetrics(metrics: Metrics): BackendMetrics {
   const retries = metrics.counter('tempodb_backend_retries_total', 'Requests that were tried again.');
   const hits = metrics.counter('tempodb_backend_cache_hits_total', 'Reads of blocks answered from memory.');
   const misses = metrics.counter('tempodb_backend_cache_misses_total', 'Reads of blocks that went out.');
+  const distrusted = metrics.counter(
+    'tempodb_backend_cache_distrusted_total',
+    'Times that parts of a block could not be decoded, and all of it was read past the caches.',
+  );
   metrics.gauge('tempodb_backend_cache_bytes', 'Parts of blocks in memory, as stored.', [], (gauge) =>
     gauge.set(caches.reduce((sum, bytes) => sum + bytes(), 0)),
   );
@@ -37,6 +41,7 @@ export function createBackendMetrics(metrics: Metrics): BackendMetrics {
       retries.inc(report.retries);
       hits.inc(report.cacheHits);
       misses.inc(report.cacheMisses);
+      distrusted.inc(report.distrusted.length);
     },
   };
 }

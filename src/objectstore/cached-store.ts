@@ -2,7 +2,7 @@
 // filters, which never change once a block is there. What is not in memory may be in a cache outside the
 // process. Equal reads at the same time become one.
 import type { CachesByRole, OuterCache } from '../cache/outer-cache.ts';
-import type { CacheRole } from '../cache/settings.ts';
+import type { CacheRole, ReadUse } from '../cache/settings.ts';
 import { ByteLru } from '../lib/lru.ts';
 import type { ObjectInfo, TreeStore } from './objectstore.ts';
 
@@ -10,19 +10,30 @@ import type { ObjectInfo, TreeStore } from './objectstore.ts';
 const SHARE_MAX = 1 / 8;
 /** What an entry takes beside its bytes. */
 const ENTRY_BYTES = 200;
+/** So many blocks are read past the caches outside the process: of more those that were noticed last. */
+const DISTRUSTED_MAX = 1000;
 const IMMUTABLE = /\/(data\.parquet|bloom-\d+|index)$/;
 
 export class CachedStore implements TreeStore {
   private readonly inner: TreeStore;
   private readonly cacheBytes: number;
   private readonly outer: CachesByRole;
+  private readonly onDistrust: (folder: string) => void;
   readonly cache: ByteLru;
   private readonly reading = new Map<string, Promise<Uint8Array>>();
+  /** Folders. */
+  private readonly distrusted = new Set<string>();
 
-  constructor(inner: TreeStore, cacheBytes: number, outer: CachesByRole = new Map()) {
+  constructor(
+    inner: TreeStore,
+    cacheBytes: number,
+    outer: CachesByRole = new Map(),
+    onDistrust: (folder: string) => void = () => undefined,
+  ) {
     this.inner = inner;
     this.cacheBytes = cacheBytes;
     this.outer = outer;
+    this.onDistrust = onDistrust;
     this.cache = new ByteLru(cacheBytes);
   }
 
@@ -51,12 +62,12 @@ export class CachedStore implements TreeStore {
     return this.inner.stat(key, signal);
   }
 
-  read(key: string, signal?: AbortSignal, role?: CacheRole): Promise<Uint8Array> {
-    if (!IMMUTABLE.test(key)) return this.inner.read(key, signal);
+  read(key: string, signal?: AbortSignal, use?: ReadUse): Promise<Uint8Array> {
+    if (use === 'uncached' || !IMMUTABLE.test(key)) return this.inner.read(key, signal);
     return this.cached(key, async () => {
-      const outer = this.outerOf(role);
+      const outer = this.outerOf(use);
       const name = outerName(key);
-      const kept = await outer?.cache.get(outer.role, name);
+      const kept = this.isDistrusted(key) ? undefined : await outer?.cache.get(outer.role, name);
       if (kept !== undefined) return kept;
       const bytes = await this.inner.read(key, signal);
       outer?.cache.set(name, bytes);
@@ -69,18 +80,38 @@ export class CachedStore implements TreeStore {
     offset: number,
     lengthBytes: number,
     signal?: AbortSignal,
-    role?: CacheRole,
+    use?: ReadUse,
   ): Promise<Uint8Array> {
-    if (!IMMUTABLE.test(key)) return this.inner.readRange(key, offset, lengthBytes, signal);
+    if (use === 'uncached' || !IMMUTABLE.test(key))
+      return this.inner.readRange(key, offset, lengthBytes, signal);
     return this.cached(`${key}:${offset}:${lengthBytes}`, async () => {
-      const outer = this.outerOf(role);
+      const outer = this.outerOf(use);
       const name = outerName(key);
-      const kept = await outer?.cache.getRange(outer.role, name, offset, lengthBytes);
+      const kept = this.isDistrusted(key)
+        ? undefined
+        : await outer?.cache.getRange(outer.role, name, offset, lengthBytes);
       if (kept !== undefined) return kept;
       const bytes = await this.inner.readRange(key, offset, lengthBytes, signal);
       outer?.cache.setRange(name, offset, bytes);
       return bytes;
     });
+  }
+
+  /** Bytes of the right length may still be wrong ones: only who decodes them finds out. */
+  async distrust(folder: string): Promise<void> {
+    this.distrusted.delete(folder);
+    this.distrusted.add(folder);
+    for (const oldest of this.distrusted) {
+      if (this.distrusted.size <= DISTRUSTED_MAX) break;
+      this.distrusted.delete(oldest);
+    }
+    this.cache.deletePrefix(`${folder}/`);
+    for (const key of this.reading.keys()) if (key.startsWith(`${folder}/`)) this.reading.delete(key);
+    this.onDistrust(folder);
+  }
+
+  private isDistrusted(key: string): boolean {
+    return this.distrusted.has(key.slice(0, key.lastIndexOf('/')));
   }
 
   write(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
@@ -111,9 +142,10 @@ export class CachedStore implements TreeStore {
     this.cache.delete(key);
   }
 
-  private outerOf(role: CacheRole | undefined): OuterOfRole | undefined {
-    const cache = role === undefined ? undefined : this.outer.get(role);
-    return cache === undefined || role === undefined ? undefined : { cache, role };
+  private outerOf(use: ReadUse | undefined): OuterOfRole | undefined {
+    if (use === undefined || use === 'uncached') return undefined;
+    const cache = this.outer.get(use);
+    return cache && { cache, role: use };
   }
 
   /** @returns bytes of the caller's own. */
@@ -130,12 +162,13 @@ export class CachedStore implements TreeStore {
     this.reading.set(key, begun);
     try {
       const bytes = await begun;
-      const isKept = bytes.length <= this.cache.maxBytes * SHARE_MAX;
+      const isCurrent = this.reading.get(key) === begun;
+      const isKept = isCurrent && bytes.length <= this.cache.maxBytes * SHARE_MAX;
       if (isKept) this.cache.set(key, bytes, bytes.length + ENTRY_BYTES);
       // The slice of a Buffer would be no copy.
       return new Uint8Array(bytes);
     } finally {
-      this.reading.delete(key);
+      if (this.reading.get(key) === begun) this.reading.delete(key);
     }
   }
 }

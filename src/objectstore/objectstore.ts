@@ -1,6 +1,6 @@
 // The contract of an object store: flat keys with `/`, whole objects, ranges, no rename. Blocks, indexes and
 // everything else that outlives a process goes through here.
-import type { CacheRole } from '../cache/settings.ts';
+import type { ReadUse } from '../cache/settings.ts';
 
 export interface ObjectInfo {
   readonly sizeBytes: number;
@@ -28,16 +28,21 @@ export interface ObjectStore {
    */
   listTree?(prefix: string, signal?: AbortSignal): Promise<string[]>;
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo>;
-  /** @param role what it is for caches outside the process; without it they are not asked. */
-  read(key: string, signal?: AbortSignal, role?: CacheRole): Promise<Uint8Array>;
+  /** @param use without it caches outside the process are not asked. */
+  read(key: string, signal?: AbortSignal, use?: ReadUse): Promise<Uint8Array>;
   /** Exactly `lengthBytes` bytes from `offset`; `block_corrupt` when the object is shorter. */
   readRange(
     key: string,
     offset: number,
     lengthBytes: number,
     signal?: AbortSignal,
-    role?: CacheRole,
+    use?: ReadUse,
   ): Promise<Uint8Array>;
+  /**
+   * What was read of objects in a folder turned out to be damaged: from now on it is read from where it is
+   * stored, whatever caches hold.
+   */
+  distrust?(folder: string): Promise<void>;
   /** Durable when it resolves; readers see the old object or the new one, never a part. */
   write(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
   /**

@@ -1,6 +1,6 @@
 // The object store as seen from a thread that does not have it: calls go over a port to the one that has.
 import type { MessagePort } from 'node:worker_threads';
-import type { CacheRole } from '../cache/settings.ts';
+import type { ReadUse } from '../cache/settings.ts';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import type { ObjectInfo, TreeStore } from './objectstore.ts';
 import type { FromStoreThread, StoreCall, ToStoreThread } from './store-messages.ts';
@@ -56,8 +56,8 @@ export class PortStore implements TreeStore {
     return this.call({ op: 'stat', key }, signal) as Promise<ObjectInfo>;
   }
 
-  read(key: string, signal?: AbortSignal, role?: CacheRole): Promise<Uint8Array> {
-    return this.call({ op: 'read', key, role }, signal) as Promise<Uint8Array>;
+  read(key: string, signal?: AbortSignal, use?: ReadUse): Promise<Uint8Array> {
+    return this.call({ op: 'read', key, use }, signal) as Promise<Uint8Array>;
   }
 
   readRange(
@@ -65,9 +65,13 @@ export class PortStore implements TreeStore {
     offset: number,
     lengthBytes: number,
     signal?: AbortSignal,
-    role?: CacheRole,
+    use?: ReadUse,
   ): Promise<Uint8Array> {
-    return this.call({ op: 'readRange', key, offset, lengthBytes, role }, signal) as Promise<Uint8Array>;
+    return this.call({ op: 'readRange', key, offset, lengthBytes, use }, signal) as Promise<Uint8Array>;
+  }
+
+  async distrust(folder: string): Promise<void> {
+    await this.call({ op: 'distrust', key: folder });
   }
 
   async write(key: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {

@@ -112,7 +112,10 @@ export class RemoteStore extends PortStore {
   private reported(report: StoreReport): void {
     this.failures = 0;
     this.cachedBytes = report.cacheBytes;
-    const { metrics, caches } = this.options;
+    const { metrics, caches, logger } = this.options;
+    for (const folder of report.distrusted) {
+      logger.warn('parts of a block are damaged, it is read past the caches', { block: folder });
+    }
     metrics.add(report);
     for (const each of report.caches) caches?.reports.add(each);
   }

@@ -1,7 +1,6 @@
 // A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file imports. Off
 // AWS it asks for nothing that compatible stores lack: no checksums but those that are required, no chunked
 // bodies, one object a delete.
-import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import {
@@ -19,6 +18,7 @@ import {
   S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
+import { tlsOptions } from '../cache/tls-options.ts';
 import { TempoError } from '../lib/errors.ts';
 import type {
   Action,
@@ -36,7 +36,7 @@ import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
 import type { ObjectInfo } from './objectstore.ts';
 import { s3Credentials } from './s3-credentials.ts';
 import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
-import type { S3Settings, TlsClientSettings } from './settings.ts';
+import type { S3Settings } from './settings.ts';
 
 const SOCKETS_MAX = 100;
 const CONNECT_MS_MAX = 5000;
@@ -109,20 +109,6 @@ async function clientConfig(settings: S3Settings, endpoint: EndpointShape): Prom
       throwOnRequestTimeout: true,
     },
   };
-}
-
-function tlsOptions(tls: TlsClientSettings): object {
-  const file = (path: string): string | undefined => (path === '' ? undefined : readFileSync(path, 'utf8'));
-  const options = {
-    cert: file(tls.certPath),
-    key: file(tls.keyPath),
-    ca: file(tls.caPath),
-    servername: tls.serverName || undefined,
-    ciphers: tls.ciphers || undefined,
-    minVersion: tls.minVersion || undefined,
-    rejectUnauthorized: !tls.skipVerify,
-  };
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 class S3Bucket implements Bucket {

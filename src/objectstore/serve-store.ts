@@ -39,9 +39,11 @@ function perform(store: TreeStore, call: StoreCall, signal: AbortSignal): Promis
     case 'prepare':
       return store.prepare();
     case 'read':
-      return store.read(call.key, signal, call.role);
+      return store.read(call.key, signal, call.use);
     case 'readRange':
-      return store.readRange(call.key, call.offset, call.lengthBytes, signal, call.role);
+      return store.readRange(call.key, call.offset, call.lengthBytes, signal, call.use);
+    case 'distrust':
+      return store.distrust?.(call.key) ?? Promise.resolve();
     case 'write':
       return store.write(call.key, call.bytes, signal);
     case 'writeFile':

@@ -1,21 +1,8 @@
 // What a bucket needs to be opened, as plain data that can be handed to a thread: the configuration with its
 // defaults worked out.
 import type { HedgeOptions } from './hedge.ts';
+import type { TlsClientSettings } from '../cache/tls-options.ts';
 import type { RetryOptions } from './retry.ts';
-
-export interface TlsClientSettings {
-  /** Files, '' = none. */
-  readonly certPath: string;
-  readonly keyPath: string;
-  /** '' = the authorities of the system. */
-  readonly caPath: string;
-  /** '' = the host that is asked. */
-  readonly serverName: string;
-  readonly skipVerify: boolean;
-  /** OpenSSL's names, '' = the usual ones. */
-  readonly ciphers: string;
-  readonly minVersion: '' | 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
-}
 
 export type S3Encryption =
   | { readonly type: '' }

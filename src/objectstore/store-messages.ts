@@ -1,7 +1,7 @@
 // What is said between the thread of the object store and those that use it. Each user has a port of its own.
 import type { MessagePort } from 'node:worker_threads';
 import type { CacheReport } from '../cache/outer-cache.ts';
-import type { CacheRole, CacheSettings } from '../cache/settings.ts';
+import type { CacheSettings, ReadUse } from '../cache/settings.ts';
 import type { BackendSettings } from './settings.ts';
 
 /** The calls that take a key and answer with something else than bytes go by their names. */
@@ -11,14 +11,15 @@ export type StoreCall =
       readonly op: 'listFolders' | 'listObjects' | 'listTree' | 'stat' | 'delete' | 'deleteFolder';
       readonly key: string;
     }
-  | { readonly op: 'read'; readonly key: string; readonly role: CacheRole | undefined }
+  | { readonly op: 'read'; readonly key: string; readonly use: ReadUse | undefined }
   | {
       readonly op: 'readRange';
       readonly key: string;
       readonly offset: number;
       readonly lengthBytes: number;
-      readonly role: CacheRole | undefined;
+      readonly use: ReadUse | undefined;
     }
+  | { readonly op: 'distrust'; readonly key: string }
   | { readonly op: 'write'; readonly key: string; readonly bytes: Uint8Array }
   | { readonly op: 'writeFile'; readonly key: string; readonly path: string }
   | { readonly op: 'copy'; readonly key: string; readonly to: string };
@@ -44,6 +45,8 @@ export interface StoreReport {
   readonly cacheHits: number;
   readonly cacheMisses: number;
   readonly cacheBytes: number;
+  /** Folders of blocks that are read past the caches from now on. */
+  readonly distrusted: readonly string[];
   /** Of caches outside the process. */
   readonly caches: readonly CacheReport[];
 }

@@ -17,6 +17,7 @@ const { settings, caches } = workerData as StoreWorkerData;
 let requests: [string, number, number][] = [];
 let hedged = 0;
 let retries = 0;
+let distrusted: string[] = [];
 observeHttp((method, status, seconds) => void requests.push([method, status, seconds]));
 const outer = caches.map((cache) => openOuterCache(cache));
 const store = new CachedStore(
@@ -26,6 +27,7 @@ const store = new CachedStore(
   }),
   settings.cacheBytes,
   byRole(outer),
+  (folder) => void distrusted.push(folder),
 );
 
 port.on('message', (message: ToStoreWorker) => {
@@ -37,7 +39,8 @@ let told = { hits: 0, misses: 0, sizeBytes: 0 };
 setInterval(() => {
   const { hits, misses, sizeBytes } = store.cache;
   const isNew = hits !== told.hits || misses !== told.misses || sizeBytes !== told.sizeBytes;
-  if (!isNew && requests.length + hedged + retries + outer.length === 0) return;
+  const counted = requests.length + distrusted.length + hedged + retries + outer.length;
+  if (!isNew && counted === 0) return;
   const report: StoreReport = {
     requests,
     hedged,
@@ -45,11 +48,13 @@ setInterval(() => {
     cacheHits: hits - told.hits,
     cacheMisses: misses - told.misses,
     cacheBytes: sizeBytes,
+    distrusted,
     caches: outer.map((cache) => cache.report()),
   };
   port.postMessage(report);
   told = { hits, misses, sizeBytes };
   requests = [];
+  distrusted = [];
   hedged = 0;
   retries = 0;
 }, REPORT_MS);

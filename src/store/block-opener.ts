@@ -22,6 +22,9 @@ export interface BlockOpenerOptions {
   /** Is each read of the backend a request over the network? */
   readonly isRemote?: boolean;
   readonly cacheBytes: number;
+  /** Reads of the backend go past all caches. */
+  readonly isUncached?: boolean;
+  readonly nowMs?: () => number;
   /** undefined = caches outside the process are not asked. */
   readonly cached?: CachedParts | undefined;
 }
@@ -37,8 +40,15 @@ const WHOLE_BYTES_MAX = 1024 * 1024;
 
 type BlockLocation = 'local' | 'backend';
 
+/** A block is not read past the caches again so soon: then the block itself is damaged. */
+const REREAD_PAUSE_MS = 10 * 60 * 1000;
+/** So many such blocks are known. */
+const REREAD_MAX = 1000;
+
 export class BlockOpener {
   private readonly options: BlockOpenerOptions;
+  /** When blocks were last found to be damaged, by id. */
+  private readonly reread = new Map<string, number>();
   /** Of the thread. */
   readonly cache: ByteLru;
   private readonly decompressors = blockDecompressors();
@@ -95,6 +105,27 @@ export class BlockOpener {
     }
   }
 
+  /**
+   * Blocks could not be decoded: perhaps only what caches have of them is damaged.
+   *
+   * @returns whether it is worth trying once more.
+   */
+  async distrust(metas: readonly BlockMeta[]): Promise<boolean> {
+    const { backend, isRemote = false, nowMs = () => performance.now() } = this.options;
+    const now = nowMs();
+    const isDue = ({ blockId }: BlockMeta): boolean =>
+      now - (this.reread.get(blockId) ?? -Infinity) >= REREAD_PAUSE_MS;
+    const due = isRemote ? metas.filter(isDue) : [];
+    for (const { tenantId, blockId } of due) {
+      this.reread.delete(blockId);
+      this.reread.set(blockId, now);
+      if (this.reread.size > REREAD_MAX) this.reread.delete(this.reread.keys().next().value!);
+      this.cache.deletePrefix(`${blockId}/`);
+      await backend.distrust?.(`${tenantId}/${blockId}`);
+    }
+    return due.length > 0;
+  }
+
   private parts(
     store: ObjectStore,
     meta: BlockMeta,
@@ -105,13 +136,15 @@ export class BlockOpener {
     const data = `${folder}/data.parquet`;
     const isReadWhole = isRemote && meta.sizeBytes <= WHOLE_BYTES_MAX;
     const isCached = isRemote && this.options.cached !== undefined;
+    const otherwise = this.options.isUncached === true ? 'uncached' : undefined;
     return {
       meta,
       readRange: isReadWhole
-        ? fromWhole(() => store.read(data, signal, isCached ? 'parquet-page' : undefined))
+        ? fromWhole(() => store.read(data, signal, isCached ? 'parquet-page' : otherwise))
         : (offset, length, abort, part) =>
-            store.readRange(data, offset, length, abort, isCached ? roleOf(part) : undefined),
-      readObject: (name, abort) => store.read(`${folder}/${name}`, abort, this.bloomRole(meta, isCached)),
+            store.readRange(data, offset, length, abort, isCached ? roleOf(part) : otherwise),
+      readObject: (name, abort) =>
+        store.read(`${folder}/${name}`, abort, isCached ? this.bloomRole(meta) : otherwise),
       decompressors: this.decompressors,
       scratch: this.scratch,
       cache: this.cache,
@@ -120,9 +153,9 @@ export class BlockOpener {
   }
 
   /** Bloom filters are all that is read of a block beside its data. */
-  private bloomRole(meta: BlockMeta, isCached: boolean): CacheRole | undefined {
+  private bloomRole(meta: BlockMeta): CacheRole | undefined {
     const { cached } = this.options;
-    if (!isCached || cached === undefined) return undefined;
+    if (cached === undefined) return undefined;
     const { bloomLevelMax, bloomAgeMsMax } = cached;
     const isTooHigh = bloomLevelMax > 0 && meta.compactionLevel > bloomLevelMax;
     const isTooOld = bloomAgeMsMax > 0 && Date.now() - meta.startSec * 1000 > bloomAgeMsMax;

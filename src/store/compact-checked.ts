@@ -31,7 +31,7 @@ export async function compactChecked(
   { inputs, blockId, traceBytesMax }: CompactionJob,
   { backend, scratch, sink, bloom }: CompactionPlaces,
 ): Promise<CompactResult> {
-  const blocks = new BlockOpener({ local: backend, backend, cacheBytes: CACHE_BYTES });
+  const blocks = new BlockOpener({ local: backend, backend, cacheBytes: CACHE_BYTES, isUncached: true });
   const opened = await Promise.all(inputs.map((meta) => blocks.open(meta, 'backend', never)));
   const options = { bloom };
   const result = await compactBlocks({

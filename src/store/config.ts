@@ -23,28 +23,25 @@ import {
   type ConfigOf,
 } from '../config/field.ts';
 
-/** Attributes with a column of their own. */
-const dedicatedColumns = list(
-  dedicatedColumn,
+/** Attributes that have a column of their own where nothing else is said. */
+export const DEDICATED_COLUMNS = [
+  { scope: 'resource', name: 'k8s.cluster.name', type: 'string', options: [] },
+  { scope: 'resource', name: 'k8s.namespace.name', type: 'string', options: [] },
+  { scope: 'resource', name: 'k8s.pod.name', type: 'string', options: [] },
+  { scope: 'resource', name: 'k8s.container.name', type: 'string', options: [] },
+  { scope: 'span', name: 'http.request.method', type: 'string', options: [] },
+  { scope: 'span', name: 'http.response.status_code', type: 'int', options: [] },
+  { scope: 'span', name: 'url.path', type: 'string', options: [] },
+  { scope: 'span', name: 'url.route', type: 'string', options: [] },
+  { scope: 'span', name: 'server.address', type: 'string', options: [] },
+  { scope: 'span', name: 'server.port', type: 'int', options: [] },
+  { scope: 'span', name: 'http.method', type: 'string', options: [] },
+  { scope: 'span', name: 'http.url', type: 'string', options: [] },
+  { scope: 'span', name: 'http.route', type: 'string', options: [] },
+  { scope: 'span', name: 'http.status_code', type: 'int', options: [] },
+] as const;
 
-  [
-    { scope: 'resource', name: 'k8s.cluster.name', type: 'string', options: [] },
-    { scope: 'resource', name: 'k8s.namespace.name', type: 'string', options: [] },
-    { scope: 'resource', name: 'k8s.pod.name', type: 'string', options: [] },
-    { scope: 'resource', name: 'k8s.container.name', type: 'string', options: [] },
-    { scope: 'span', name: 'http.request.method', type: 'string', options: [] },
-    { scope: 'span', name: 'http.response.status_code', type: 'int', options: [] },
-    { scope: 'span', name: 'url.path', type: 'string', options: [] },
-    { scope: 'span', name: 'url.route', type: 'string', options: [] },
-    { scope: 'span', name: 'server.address', type: 'string', options: [] },
-    { scope: 'span', name: 'server.port', type: 'int', options: [] },
-    { scope: 'span', name: 'http.method', type: 'string', options: [] },
-    { scope: 'span', name: 'http.url', type: 'string', options: [] },
-    { scope: 'span', name: 'http.route', type: 'string', options: [] },
-    { scope: 'span', name: 'http.status_code', type: 'int', options: [] },
-  ],
-  'attributes with a column of their own',
-);
+const dedicatedColumns = list(dedicatedColumn, DEDICATED_COLUMNS, 'attributes with a column of their own');
 
 const BLOCK_VERSIONS = ['', 'v2', 'vParquet', 'vParquet2', 'vParquet3', 'vParquet4', 'vParquet5'] as const;
 

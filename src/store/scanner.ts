@@ -47,6 +47,7 @@ export interface ScannerOptions {
   readonly isRemote?: boolean;
   readonly cacheBytes: number;
   readonly cached?: CachedParts | undefined;
+  readonly nowMs?: () => number;
 }
 
 /** Remote blocks in which a trace is looked for at a time. */
@@ -61,7 +62,15 @@ export class Scanner {
     this.blocksAtOnce = options.isRemote === true ? REMOTE_BLOCKS_AT_ONCE : 1;
   }
 
+  /** A job over blocks that cannot be decoded is done once more, past the caches. */
   async run(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
+    const result = await this.attempt(job, signal);
+    const damaged = damagedBlocks(job, result);
+    const isOfUse = damaged.length > 0 && (await this.blocks.distrust(damaged));
+    return isOfUse ? this.attempt(job, signal) : result;
+  }
+
+  private async attempt(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
     if (job.kind === 'trace') return this.trace(job, signal);
     if (job.kind === 'tagNames') return scanTagNames(job, this.walker(job, signal), signal);
     if (job.kind === 'tagValues') return scanTagValues(job, this.walker(job, signal), signal);
@@ -154,6 +163,17 @@ export class Scanner {
   private walker(job: QueryInput, signal: AbortSignal): WalkSources {
     return (visit) => walkSources(this.blocks, job, visit, signal);
   }
+}
+
+/** Blocks of the backend that the job could not decode. */
+function damagedBlocks(job: ScanJob, result: ScanResult): readonly BlockMeta[] {
+  if (!('failures' in result) || result.failures.length === 0) return [];
+  const corrupt = result.failures.filter(({ code }) => code === 'block_corrupt').map(({ source }) => source);
+  const whole = 'whole' in job ? (job.whole?.sources ?? []) : [];
+  const metas = [...job.sources, ...whole].flatMap((ref) =>
+    ref.kind === 'block' && ref.location === 'backend' && corrupt.includes(ref.meta.blockId) ? ref.meta : [],
+  );
+  return [...new Map(metas.map((meta) => [meta.blockId, meta])).values()];
 }
 
 /** The parts come together in a head, where a span counts once. */

@@ -5,7 +5,7 @@ import type { Service } from '../lib/service.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { RemoteStore } from '../objectstore/remote-store.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { Metrics } from '../telemetry/metrics.ts';
+import { type Counter, Metrics } from '../telemetry/metrics.ts';
 import { Blocklist } from './blocklist.ts';
 import { createStoreMetrics, type StoreMetrics } from './metrics.ts';
 import { Poller } from './poller.ts';
@@ -201,7 +201,7 @@ export class Store implements Service {
     const { metrics } = this;
     const begin = performance.now();
     try {
-      for (const tenant of await this.poller.poll()) metrics.pollErrors.inc({ tenant });
+      for (const tenant of await this.poller.poll()) this.countError(metrics.pollErrors, tenant);
       metrics.pollSeconds.observe((performance.now() - begin) / 1000);
       this.polled();
       if (!this.options.retainsAtPolls) return;
@@ -213,10 +213,15 @@ export class Store implements Service {
     }
   }
 
+  private countError(errors: Counter, tenant: string): void {
+    this.options.metrics.tenants.seen(tenant);
+    errors.inc({ tenant });
+  }
+
   /** Never rejects. */
   private async writeIndexes(): Promise<void> {
     if (!this.options.writesIndexes) return;
     const failed = await this.poller.writeIndexes(() => this.stopped);
-    for (const tenant of failed) this.metrics.indexErrors.inc({ tenant });
+    for (const tenant of failed) this.countError(this.metrics.indexErrors, tenant);
   }
 }

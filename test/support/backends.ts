@@ -7,8 +7,8 @@ import type {
   BucketSettings,
   GcsSettings,
   S3Settings,
-  TlsClientSettings,
 } from '../../src/objectstore/settings.ts';
+import type { TlsClientSettings } from '../../src/cache/tls-options.ts';
 
 type Common = Omit<BackendSettings, 'bucket'> & { readonly pageLength?: number };
 export type S3Overrides = Partial<S3Settings> & Partial<Common>;

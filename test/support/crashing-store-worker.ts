@@ -30,6 +30,7 @@ const report: StoreReport = {
   cacheHits: 3,
   cacheMisses: 4,
   cacheBytes: 5,
+  distrusted: ['team/block'],
   caches: [],
 };
 parentPort?.on('message', (message: ToStoreWorker) => {

@@ -3,7 +3,7 @@ import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { type CreateOptions, createBlock } from '../../src/block/vparquet/create.ts';
-import type { MemoryStore } from '../../src/objectstore/memory.ts';
+import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
 import type { ScanSource } from '../../src/store/scan-job.ts';
 import type { WriteOptions } from './block-rows.ts';
 import { encodeTraces, type TestSpan } from './otlp.ts';
@@ -23,7 +23,7 @@ export const asHead = (blockId: string, spans: readonly TestSpan[]): ScanSource 
 
 /** A block of the spans, put into the store. */
 export async function asBlock(
-  store: MemoryStore,
+  store: Pick<ObjectStore, 'write'>,
   blockId: string,
   spans: readonly TestSpan[],
   options: Partial<CreateOptions> = {},

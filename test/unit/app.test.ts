@@ -248,6 +248,32 @@ t.test('what a readable configuration can have wrong', (t) => {
     [path],
     'one for both that are too many',
   );
+  const listOf = (format: string, list: string) =>
+    block(`version: ${format}, parquet_dedicated_columns: [${list}]`);
+  const strings = (count: number, scope: string) =>
+    Array.from({ length: count }, (_, i) => `{scope: ${scope}, name: a${i}}`).join();
+  const int = '{scope: span, name: n, type: int}';
+  const event = '{scope: event, name: e}';
+  const blob = '{scope: span, name: b, options: [blob]}';
+  const usual = '{scope: span, name: http.status_code, type: int}';
+  const invisible = /more than 10 span string columns: .*tenth are invisible to Tempo 2.10/;
+  const cases: readonly (readonly [string, string, readonly RegExp[]])[] = [
+    ['vParquet5', strings(10, 'span'), []],
+    ['vParquet5', strings(11, 'span'), [invisible]],
+    ['vParquet5', `${strings(10, 'span')},${strings(10, 'event')}`, []],
+    ['vParquet5', strings(21, 'span'), [invisible, /more than 20 span string columns/]],
+    ['vParquet5', [int, event, blob].join(), []],
+    ['vParquet4', [usual, '{scope: span, name: x}'].join(), []],
+    ['vParquet4', int, [/need block.version: vParquet5 \(span.n\)/]],
+    ['vParquet4', [usual, event, blob].join(), [/vParquet5 \(event.e, span.b\)/]],
+  ];
+  for (const [format, list, want] of cases) {
+    const { warnings: found } = checkConfig(configOf(listOf(format, list)));
+    t.equal(found.length, want.length, `${format} ${list}`);
+    want.forEach((text, i) => t.match(found[i]?.text, text));
+  }
+  const ofTenant = `${LOCAL}overrides: {defaults: {storage: {parquet_dedicated_columns: [${event}]}}}`;
+  t.same(warnings(ofTenant), ['overrides.defaults.storage.parquet_dedicated_columns']);
   t.end();
 });
 

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { countDiscarded } from '../../src/app/block-upkeep.ts';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import {
@@ -353,6 +354,21 @@ t.test('a worker waits until there is a job', async (t) => {
   const late = t.rejects(scheduler.next('c', never), { code: 'not_found' }, 'nobody waits at the end');
   await scheduler.stop();
   await late;
+});
+
+t.test('series of tenants without jobs are forgotten', async (t) => {
+  const blocklist = new Blocklist();
+  for (const n of [1, 2]) blocklist.added(aMeta(n));
+  const { scheduler, metrics } = await aScheduler(t, { blocklist }, { retentionMs: 1e15 });
+  t.ok(await until(async () => blocksOf(await next(scheduler, 'a')) === 'team 1,2', 5000));
+  await scheduler.update(told({ jobId: scheduler.jobs()[0]!.jobId, status: 'succeeded' }));
+  countDiscarded(metrics)('other', 'trace_too_large_to_compact', 3);
+  const series = async (): Promise<string[]> =>
+    (await metrics.text()).split('\n').filter((line) => /^[^#].*_total\{.*tenant="(team|other)"/.test(line));
+  t.ok((await series()).length >= 4);
+  metrics.tenants.sweep(-1);
+  await metrics.forgotten;
+  t.strictSame(await series(), []);
 });
 
 t.test('a restart goes on', async (t) => {

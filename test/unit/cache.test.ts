@@ -1,6 +1,7 @@
 // Caches outside the process: servers are found and chosen as by Tempo, whatever goes wrong is a miss in
 // time, values come back byte for byte, and all of it is counted.
 import { randomBytes } from 'node:crypto';
+import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { createCacheReports } from '../../src/cache/cache-metrics.ts';
@@ -332,6 +333,34 @@ t.test('redis that is not there is a miss', async (t) => {
   t.equal(await cache.get('bloom', 'key'), undefined);
   cache.set('key', Buffer.from('x'));
   await until(() => cache.report().failures > 0);
+});
+
+t.test('redis that takes connections and never answers is told, and tried again', async (t) => {
+  let connections = 0;
+  const silent = createServer((socket) => {
+    connections++;
+    socket.on('error', () => undefined).resume();
+  });
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const cache = await opened({ ...REDIS, endpoints: [`127.0.0.1:${port}`] });
+  const told = new Set<string>();
+  await until(() => {
+    const { failures, lastFailure } = cache.report();
+    if (failures > 0) told.add(lastFailure);
+    return connections > 1 && told.size > 0;
+  });
+  t.match([...told].join(), /redis: connected, and no answer within 1000 ms/);
+  t.equal(await cache.get('bloom', 'key'), undefined);
+});
+
+t.test('memcached that takes connections and never answers is told', async (t) => {
+  const { doubles, addresses } = await started(1);
+  doubles[0]!.isSilent = true;
+  const cache = await opened({ ...MEMCACHED, addresses, timeoutMs: 20 });
+  t.equal(await cache.get('bloom', 'key'), undefined);
+  t.match(cache.report(), { failures: 1, lastFailure: /no answer within 20 ms/ });
 });
 
 t.test('what is counted: under the names of Tempo, and a line of log for many failures', async (t) => {

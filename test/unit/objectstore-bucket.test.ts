@@ -19,7 +19,7 @@ import { endpointShape } from '../../src/objectstore/s3-endpoint.ts';
 import { serveStore } from '../../src/objectstore/serve-store.ts';
 import type { S3Settings } from '../../src/objectstore/settings.ts';
 import { uuidBounds } from '../../src/objectstore/uuid-ranges.ts';
-import { silentLogger } from '../../src/telemetry/log.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { NO_TLS, s3Backend } from '../support/backends.ts';
 import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
@@ -218,6 +218,12 @@ t.test('reads of blocks are kept, and equal ones at the same time are one', asyn
   await cached.read('t/b/meta.json');
   await cached.read('t/b/meta.json');
   t.equal(bucket.calls.read, 5, 'what may change is not kept');
+  await cached.readRange('t/b/data.parquet', 10, 100, undefined, 'uncached');
+  const { sizeBytes } = cached.cache;
+  await cached.readRange('t/b/data.parquet', 0, 7, undefined, 'uncached');
+  await cached.read('t/b/data.parquet', undefined, 'uncached');
+  t.equal(bucket.calls.read, 8, 'who reads past the cache does so');
+  t.equal(cached.cache.sizeBytes, sizeBytes, 'and drives out nothing');
   cached.limitCache(0);
   t.equal(cached.cache.sizeBytes, 0);
 });
@@ -294,9 +300,10 @@ t.test('calls over a port: cancelled, and over when the other side is gone', asy
 
 t.test('the thread of the store: what it counts, and another one when it ends', async (t) => {
   const metrics = new Metrics();
+  const lines: string[] = [];
   const remote = new RemoteStore({
     settings: s3Backend({}),
-    logger: silentLogger,
+    logger: createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) }),
     metrics: createBackendMetrics(metrics),
     worker: new URL('../support/crashing-store-worker.ts', import.meta.url),
   });
@@ -314,6 +321,8 @@ t.test('the thread of the store: what it counts, and another one when it ends', 
   t.match(text, 'tempodb_backend_hedged_roundtrips_total 1');
   t.match(text, 'tempodb_backend_retries_total 2');
   t.match(text, 'tempodb_backend_cache_bytes 5');
+  t.match(text, 'tempodb_backend_cache_distrusted_total 1');
+  t.match(lines.join(''), /level=warn .*past the caches.* block=team\/block/);
   const restarted = new Promise<void>((resolve) => remote.onRestart(resolve));
   remote.limitCache(0);
   t.equal(await codeOf(remote.read('crash')), 'unavailable', 'what is under way fails');

@@ -4,8 +4,12 @@ import { randomBytes } from 'node:crypto';
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import t, { type Test } from 'tap';
+import { byRole, OuterCache } from '../../src/cache/outer-cache.ts';
+import { CACHE_ROLES } from '../../src/cache/settings.ts';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
+import { BucketStore } from '../../src/objectstore/bucket-store.ts';
+import { CachedStore } from '../../src/objectstore/cached-store.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
 import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
@@ -26,6 +30,9 @@ import type { Pending } from '../../src/store/scan-thread.ts';
 import { Scanner, type ScannerOptions } from '../../src/store/scanner.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { until } from '../support/hostile.ts';
+import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
+import { MemoryBucket } from '../support/memory-bucket.ts';
 import { aSpan, decodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { asBlock, asHead } from '../support/scan-sources.ts';
 
@@ -487,6 +494,124 @@ function nicerThreads(): number[] {
   const niceness = stats.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
   return niceness.map((nice) => nice - os.getPriority()).filter((more) => more > 0);
 }
+
+interface CachedScans {
+  readonly bucket: MemoryBucket;
+  readonly items: MemcachedDouble['items'];
+  readonly clock: { nowMs: number };
+  /** As of a process that has just begun. */
+  readonly begin: () => { readonly scanner: Scanner; readonly store: CachedStore; readonly told: string[] };
+  readonly put: (blockId: string, spans: readonly TestSpan[]) => Promise<ScanSource & { meta: BlockMeta }>;
+}
+
+/** Scans of a bucket with a memcached in front of it. */
+async function cachedScans(t: Test): Promise<CachedScans> {
+  const double = new MemcachedDouble();
+  const cache = new OuterCache({
+    name: 'all',
+    roles: CACHE_ROLES,
+    client: { ...MEMCACHED, addresses: [await double.start()] },
+    writersMax: 1,
+    queueLengthMax: 1000,
+  });
+  await cache.open();
+  t.teardown(async () => {
+    cache.stop();
+    await double.stop();
+  });
+  const bucket = new MemoryBucket();
+  const clock = { nowMs: 0 };
+  const inner = new BucketStore({
+    bucket,
+    prefix: '',
+    retry: { attemptsMax: 1, firstDelayMs: 1, delayMsMax: 1 },
+    hedge: { afterMs: 0, requestsMax: 1 },
+    listConcurrency: 1,
+    isWriter: true,
+    onRetry: () => undefined,
+    onHedge: () => undefined,
+  });
+  const begin = () => {
+    const told: string[] = [];
+    const store = new CachedStore(inner, 8 << 20, byRole([cache]), (folder) => void told.push(folder));
+    const cached = { bloomLevelMax: 0, bloomAgeMsMax: 0 };
+    const options = { local: new MemoryStore(() => 0), backend: store, isRemote: true, cacheBytes: 8 << 20 };
+    return { scanner: new Scanner({ ...options, cached, nowMs: () => clock.nowMs }), store, told };
+  };
+  return { bucket, items: double.items, clock, begin, put: (id, spans) => asBlock(inner, id, spans) };
+}
+
+/** More than is read at once. */
+const LARGE = Array.from({ length: 4000 }, (_, i) =>
+  span(1 + (i >> 2), i + 1, { name: 'large', attributes: [['id', randomBytes(300).toString('hex')]] }),
+);
+
+/** Everything that is read of a block: rows, and a trace that is in it. */
+async function readBlock(scanner: Scanner, source: ScanSource) {
+  const found = (await scanner.run(
+    search('{ .id =~ "a.*" || name != "x" }', [source]),
+    signal,
+  )) as SearchJobResult;
+  const job = { kind: 'trace', id: idOf(1), sources: [source], format: 'part', bytesMax: 0 } as const;
+  const trace = (await scanner.run(job, signal)) as TraceJobResult;
+  return {
+    count: found.found.count,
+    hasTrace: trace.trace !== undefined,
+    failures: [...found.failures, ...trace.failures].map(({ code }) => code),
+  };
+}
+
+t.test('a cache that holds wrong bytes of a block', async (t) => {
+  const damages: readonly { readonly name: string; readonly done: (value: Buffer) => Buffer }[] = [
+    { name: 'of the right length', done: (value) => Buffer.from(value.map((byte) => byte ^ 0x5a)) },
+    { name: 'too few', done: (value) => value.subarray(0, value.length >> 1) },
+    { name: 'too many', done: (value) => Buffer.concat([value.subarray(0, 9), value]) },
+    { name: 'none', done: () => Buffer.alloc(0) },
+  ];
+  const blocks = { small: [ROOT, SHARED, LEAF], large: LARGE };
+  for (const [size, spans] of Object.entries(blocks)) {
+    for (const { name, done } of damages) {
+      const { bucket, items, begin, put } = await cachedScans(t);
+      const source = await put('block', spans);
+      const want = await readBlock(begin().scanner, source);
+      t.match(want, { hasTrace: true, failures: [] });
+      await until(() => items.size > 1, 5000);
+      await until(() => [...items.keys()].some((key) => key.includes('bloom-0')), 5000);
+      const sound = new Map(items);
+      for (const [key, item] of sound) items.set(key, { ...item, value: done(item.value) });
+      const second = begin();
+      t.strictSame(await readBlock(second.scanner, source), want, `${size} block: ${name}`);
+      t.ok(second.told.length <= 1, 'its parts are read again once');
+      const isReplaced = (): boolean =>
+        [...items].every(
+          ([key, { value }]) => sound.get(key) === undefined || value.equals(sound.get(key)!.value),
+        );
+      t.ok(await until(isReplaced, 5000), 'and the cache has the right ones');
+      const before = bucket.calls.read;
+      t.strictSame(await readBlock(begin().scanner, source), want);
+      t.equal(bucket.calls.read, before, 'so that whoever comes later reads nothing');
+    }
+  }
+});
+
+t.test('a block that is damaged itself is read past the cache once in a while', async (t) => {
+  const { bucket, clock, begin, put } = await cachedScans(t);
+  const source = await put('block', LARGE);
+  const key = 'team/block/data.parquet';
+  bucket.objects.set(
+    key,
+    bucket.objects.get(key)!.map((byte, i) => (i < source.meta.sizeBytes / 2 ? byte ^ 1 : byte)),
+  );
+  const { scanner, told } = begin();
+  const { failures } = await readBlock(scanner, source);
+  t.ok(failures.length > 0 && failures.every((code) => code === 'block_corrupt'));
+  t.strictSame(told, ['team/block']);
+  await readBlock(scanner, source);
+  t.equal(told.length, 1);
+  clock.nowMs += 3_600_000;
+  await readBlock(scanner, source);
+  t.equal(told.length, 2);
+});
 
 t.test('a scan thread that cannot start is not tried in a loop', async (t) => {
   const metrics = new Metrics();

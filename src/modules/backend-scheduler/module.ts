@@ -175,7 +175,7 @@ export class BackendScheduler implements Service {
     const stranger = report.outputs.find((blockId) => !isBlockId(blockId));
     if (stranger !== undefined) throw new TempoError('invalid_argument', `${stranger} is no id of a block`);
     const job = this.work.report(before, report, nowMs());
-    const labels = labelsOf(job);
+    const labels = this.labelsOf(job);
     if (before.status === 'running' && job.status !== 'running') {
       const { job_type } = labels;
       this.metrics.durationSeconds.observe({ job_type }, (nowMs() - job.createdMs) / 1000);
@@ -202,7 +202,7 @@ export class BackendScheduler implements Service {
       this.hasNews = true;
       if (isNew(job)) await this.takeBack(job);
       else {
-        this.metrics.failed.inc(labelsOf(job));
+        this.metrics.failed.inc(this.labelsOf(job));
         await this.save(this.work.giveUp(job, this.options.nowMs()));
       }
     }
@@ -221,7 +221,7 @@ export class BackendScheduler implements Service {
     if (mine !== undefined) {
       const again = { ...mine, retries: mine.retries + 1 };
       this.work.put(again);
-      this.metrics.retried.inc({ ...labelsOf(mine), worker_id: this.workerLabel(workerId) });
+      this.metrics.retried.inc({ ...this.labelsOf(mine), worker_id: this.workerLabel(workerId) });
       logger.info('worker gets its job again', { job_id: mine.jobId, worker: workerId });
       return again;
     }
@@ -231,7 +231,7 @@ export class BackendScheduler implements Service {
     const since = { createdMs, endMs: 0, reportedMs: 0, retries: 0 };
     const job: Job = { jobId: randomUUID(), detail, status: 'running', workerId, ...since };
     this.work.put(job);
-    this.metrics.created.inc(labelsOf(job));
+    this.metrics.created.inc(this.labelsOf(job));
     logger.info('worker gets a job', { job_id: job.jobId, tenant: tenantOf(job), worker: workerId });
     return job;
   }
@@ -337,7 +337,7 @@ export class BackendScheduler implements Service {
     const { logger, nowMs } = this.options;
     const { forgotten, givenUp } = this.work.prune(nowMs());
     for (const job of givenUp) {
-      this.metrics.failed.inc(labelsOf(job));
+      this.metrics.failed.inc(this.labelsOf(job));
       this.hasNews = true;
       logger.warn('job is given up: its worker is gone', { job_id: job.jobId, worker: job.workerId });
     }
@@ -399,6 +399,13 @@ export class BackendScheduler implements Service {
     this.upkeep.add(kept);
   }
 
+  /** Series of tenants that have had no job for long are forgotten. */
+  private labelsOf(job: Job): { readonly tenant: string; readonly job_type: string } {
+    const tenant = tenantOf(job);
+    if (tenant !== '') this.options.metrics.tenants.seen(tenant);
+    return { tenant, job_type: JOB_TYPE_NAMES[job.detail.kind] };
+  }
+
   private workerLabel(workerId: string): string {
     if (this.workerLabels.size < WORKER_LABELS_MAX) this.workerLabels.add(workerId);
     return this.workerLabels.has(workerId) ? workerId : 'other';
@@ -408,8 +415,4 @@ export class BackendScheduler implements Service {
 /** Nobody has worked on it. */
 function isNew({ status, retries, reportedMs }: Job): boolean {
   return status === 'running' && retries === 0 && reportedMs === 0;
-}
-
-function labelsOf(job: Job): { readonly tenant: string; readonly job_type: string } {
-  return { tenant: tenantOf(job), job_type: JOB_TYPE_NAMES[job.detail.kind] };
 }
