@@ -57,6 +57,11 @@ export class App {
     return this.#stopping;
   }
 
+  /** How much longer than usual the stop may take. */
+  stopTakesMs(): number {
+    return Math.max(0, ...this.#services.map((service) => service.stopTakesMs?.() ?? 0));
+  }
+
   async #stopAll(delayMs: number): Promise<void> {
     this.#state = 'stopping';
     if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));

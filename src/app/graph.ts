@@ -6,11 +6,12 @@ import { nearest } from '../lib/nearest.ts';
 const NEEDS = {
   server: [],
   overrides: ['server'],
+  ring: ['server'],
   store: ['overrides'],
   ingester: ['store'],
   querier: ['store'],
   'query-frontend': ['overrides'],
-  distributor: ['ingester'],
+  distributor: ['overrides'],
   compactor: ['store'],
   'backend-scheduler': ['store'],
   'backend-worker': ['store'],
@@ -18,21 +19,27 @@ const NEEDS = {
 
 export type ModuleName = keyof typeof NEEDS;
 
+/** The rings of a single process have one member each, which nobody need look up. */
+const SINGLE_PROCESS = 'all';
+
 const TARGETS: Readonly<Record<string, readonly ModuleName[]>> = {
-  all: ['ingester', 'querier', 'query-frontend', 'distributor', 'compactor'],
+  [SINGLE_PROCESS]: ['ingester', 'querier', 'query-frontend', 'distributor', 'compactor'],
+  'scalable-single-binary': ['ring', 'ingester', 'querier', 'query-frontend', 'distributor', 'compactor'],
+  distributor: ['ring', 'distributor'],
+  ingester: ['ring', 'ingester'],
   querier: ['querier'],
   'query-frontend': ['query-frontend'],
   compactor: ['compactor'],
   'backend-scheduler': ['backend-scheduler'],
   'backend-worker': ['backend-worker'],
+  read: ['querier', 'query-frontend'],
+  write: ['ring', 'ingester', 'distributor'],
+  backend: ['compactor'],
 };
 
 /** Targets of Tempo that this build does not have yet. */
 const TARGETS_NOT_YET: readonly string[] = [
   'all-3.0',
-  'scalable-single-binary',
-  'distributor',
-  'ingester',
   'metrics-generator',
   'metrics-generator-no-local-blocks',
   'block-builder',
@@ -42,6 +49,11 @@ const TARGETS_NOT_YET: readonly string[] = [
 /** A target may be a list with commas. */
 export function targetsOf(target: string): readonly string[] {
   return target.split(',').map((each) => each.trim());
+}
+
+/** Whether spans stay in the process that takes them. */
+export function isSingleProcess(target: string): boolean {
+  return targetsOf(target).includes(SINGLE_PROCESS);
 }
 
 /** Why a target of Tempo cannot be started; undefined = it can, or it is none. */
@@ -70,5 +82,5 @@ export function startOrder(target: string): readonly ModuleName[] {
     order.push(name);
   };
   for (const each of targetsOf(target)) for (const name of TARGETS[each] ?? []) visit(name);
-  return order;
+  return isSingleProcess(target) ? order.filter((name) => name !== 'ring') : order;
 }

@@ -145,7 +145,7 @@ function stopper(host: Host, app: App, config: TempoConfig, logger: Logger): Sto
         logger.error('modules did not stop in time', { limit_ms: STOP_MS_MAX });
         host.exit(EXIT_FAILED);
       },
-      delayMs + finishMs + STOP_MS_MAX,
+      delayMs + Math.max(finishMs, app.stopTakesMs()) + STOP_MS_MAX,
     );
     late.unref();
     void app.stop(delayMs).then(() => {

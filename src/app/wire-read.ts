@@ -88,6 +88,10 @@ export function addReads(
   openQuerier: () => Querier,
 ): { readonly querier: Service | undefined; readonly 'query-frontend': Service | undefined } {
   const hasFrontend = order.includes('query-frontend');
+  if (order.includes('ingester') && !order.includes('querier')) {
+    // Queriers of other processes ask it for what is recent.
+    createFrontend(parts, openQuerier()).registerQuerierMethods(parts.grpcMethods);
+  }
   if (!order.includes('querier')) {
     return { querier: undefined, 'query-frontend': hasFrontend ? addLoneFrontend(parts) : undefined };
   }

@@ -24,6 +24,14 @@ const WRITERS: ReadonlySet<ModuleName> = new Set([
   'backend-worker',
 ]);
 
+/** And those that need to know what is in it. */
+const READERS: ReadonlySet<ModuleName> = new Set([
+  'querier',
+  'compactor',
+  'backend-scheduler',
+  'backend-worker',
+]);
+
 export function createStore(
   { sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts,
   caches: Caches,
@@ -49,7 +57,8 @@ export function createStore(
     retainsAtPolls: upkeep === 'compactor',
     writesIndexes: upkeep !== 'none',
     sizeBytesMax: remote === undefined && upkeep !== 'none' ? trace.local.maxBytes : 0,
-    scanThreads: order.includes('querier') ? scanThreads() : 0,
+    polls: order.some((name) => READERS.has(name)),
+    scanThreads: order.includes('querier') || order.includes('ingester') ? scanThreads() : 0,
     scanQueueLengthMax: trace.pool.queueDepth,
     scanTenantQueueLengthMax: config.queryFrontend.maxOutstandingPerTenant,
     scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, (sharedBytes * SCAN_HEAP_SHARE) / scanThreads()),

@@ -1,25 +1,37 @@
 // Constructs what takes spans in: the distributor and the ingester.
+import assert from 'node:assert/strict';
 import path from 'node:path';
-import { createDistributor, type DistributorService } from '../modules/distributor/index.ts';
+import type { Service } from '../lib/service.ts';
+import { createDistributor, type DistributorService, type Ingesters } from '../modules/distributor/index.ts';
 import { createIngester, type Ingester, registerPushMethods } from '../modules/ingester/index.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
+import type { Lifecycler } from '../ring/lifecycler.ts';
+import type { RingSnapshot } from '../ring/ring.ts';
 import type { Store } from '../store/store.ts';
 import type { Admission } from './admission.ts';
 import { registerMetricsRoute } from './metrics-route.ts';
+import { channelOptions, messageCompression } from './channel-options.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
+import type { WiredRings } from './wire-rings.ts';
 
 /** Share of the memory for heads, live and being written. */
 const HEADS_SHARE = 0.45;
+/** For messages to ingesters of other processes. */
+const MESSAGES_SHARE = 0.2;
 
 /** Its routes are on the server before that listens. */
-export function addDistributor(parts: Parts, ingester: Ingester, admission: Admission): DistributorService {
+export function addDistributor(
+  parts: Parts,
+  admission: Admission,
+  to: { readonly ingester: Ingester | undefined; readonly rings: WiredRings | undefined },
+): DistributorService {
   const { config, logger, metrics, overrides, server } = parts;
   const distributor = createDistributor({
     config: config.distributor,
     limits: (tenant) => overrides.ingestionOf(tenant),
     multitenancyEnabled: isMultitenant(config),
     admit: (sizeBytes) => admission.admitPush(sizeBytes),
-    pusher: ingester,
+    ingesters: ingestersOf(parts, to),
     logger: logger.child({ module: 'distributor' }),
     metrics,
   });
@@ -29,9 +41,43 @@ export function addDistributor(parts: Parts, ingester: Ingester, admission: Admi
   return distributor;
 }
 
-export function addIngester(parts: Parts, store: Store, requestShutdown: () => void): Ingester {
+/** With rings even the ingester of this process is one among others. */
+function ingestersOf(
+  { config, overrides, sharedBytes }: Parts,
+  { ingester, rings }: { readonly ingester: Ingester | undefined; readonly rings: WiredRings | undefined },
+): Ingesters {
+  if (rings === undefined) {
+    assert(ingester !== undefined, 'a distributor without rings has its ingester beside it');
+    return { kind: 'here', pusher: ingester };
+  }
+  const { grpcClientConfig, ...client } = config.ingesterClient;
+  return {
+    kind: 'ring',
+    ring: rings.ingesters.ring,
+    client: {
+      ...client,
+      channel: channelOptions(grpcClientConfig),
+      compression: messageCompression(grpcClientConfig.grpcCompression),
+    },
+    extendWrites: config.distributor.extendWrites,
+    shardSize: (tenant) => overrides.of(tenant).ingestion.tenantShardSize,
+    bufferBytesMax: Math.floor(sharedBytes * MESSAGES_SHARE),
+  };
+}
+
+interface IngesterParts {
+  readonly store: Store;
+  readonly rings: WiredRings | undefined;
+  readonly requestShutdown: () => void;
+}
+
+export function addIngester(
+  parts: Parts,
+  { store, rings, requestShutdown }: IngesterParts,
+): { readonly ingester: Ingester; readonly service: Service } {
   const { sharedBytes, config, logger, metrics, overrides, server } = parts;
   const { wal, block } = config.storage.trace;
+  const member = rings?.createIngesterMember();
   const ingester = createIngester({
     config: config.ingester,
     limits: (tenant) => overrides.ingestionOf(tenant),
@@ -46,10 +92,36 @@ export function addIngester(parts: Parts, store: Store, requestShutdown: () => v
     onUploaded: (meta) => store.blockUploaded(meta),
     onHeadReleased: (bytes) => store.pool.headReleased(bytes),
     requestShutdown,
+    ring: member,
+    unregistersOnShutdown: config.ingester.lifecycler.unregisterOnShutdown,
+    ...(rings === undefined ? {} : { globalShare: () => replicasPerIngester(rings.ingesters.ring.current) }),
   });
   ingester.registerRoutes(server.app);
   store.countAlso(() => ingester.diskBytes());
-  return ingester;
+  return { ingester, service: member === undefined ? ingester : inRing(ingester, member) };
+}
+
+/** Which part of all traces an ingester has; 0 = nobody is in the ring yet. */
+function replicasPerIngester({ instancesCount, settings }: RingSnapshot): number {
+  return instancesCount === 0 ? 0 : settings.replicationFactor / instancesCount;
+}
+
+/** In the ring it is as long as it takes pushes. */
+function inRing(ingester: Ingester, member: Lifecycler): Service {
+  return {
+    name: ingester.name,
+    start: async () => {
+      await ingester.start();
+      await member.start();
+    },
+    stop: async () => {
+      await member.leave();
+      await ingester.stop();
+      await member.stop();
+    },
+    stopTakesMs: () => ingester.stopTakesMs(),
+    readiness: () => ingester.readiness?.() ?? member.readiness(),
+  };
 }
 
 /** What distributors of other processes push. */

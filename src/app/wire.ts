@@ -16,6 +16,7 @@ import { createCaches } from './caches.ts';
 import type { TempoConfig } from './config.ts';
 import { type ModuleName, startOrder } from './graph.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
+import type { HttpServer } from './http-server.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
 import { registerRingPages } from './ring-pages.ts';
 import { createServers } from './servers.ts';
@@ -25,6 +26,7 @@ import { createAdmission, shareMemory } from './wire-admission.ts';
 import { createOverrides } from './wire-overrides.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import { addReads, createQuerier, NOTHING_RECENT } from './wire-read.ts';
+import { createRings } from './wire-rings.ts';
 import { createStore } from './wire-store.ts';
 import { addDistributor, addIngester, addPushMethods } from './wire-write.ts';
 
@@ -70,27 +72,24 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const { routes } = server;
   registerStatusPages(server.app, { config, overrides, routes, stateOf: options.stateOf });
   const order = startOrder(config.target);
-  registerRingPages(server.app, config, order.includes('ingester'));
-  if (order.includes('query-frontend')) {
-    registerPageRoutes(server.app, pageFacts(config, isMultitenant(config)));
-  }
+  registerPages(server, config, order);
   const backendMetrics = createBackendMetrics(metrics);
   const shared = { config, logger, metrics, backendMetrics, server, grpcMethods, overrides };
   const parts: Parts = { ...shared, ...shareMemory(config) };
   const caches = createCaches(config, logger, metrics);
   const store = createStore(parts, caches, order);
-  const ingester = order.includes('ingester')
-    ? addIngester(parts, store, options.requestShutdown)
-    : undefined;
+  const rings = order.includes('ring') ? createRings(parts) : undefined;
+  const writes = { store, rings, requestShutdown: options.requestShutdown };
+  const { ingester, service: ingesterService } = order.includes('ingester')
+    ? addIngester(parts, writes)
+    : { ingester: undefined, service: undefined };
   const admission = createAdmission(parts, store, ingester);
   let distributor: DistributorService | undefined;
   const reads = addReads(parts, order, () =>
     createQuerier(parts, store, ingester ?? NOTHING_RECENT, admission, caches),
   );
-  if (ingester !== undefined) {
-    addPushMethods(parts, ingester, admission);
-    distributor = addDistributor(parts, ingester, admission);
-  }
+  if (ingester !== undefined) addPushMethods(parts, ingester, admission);
+  if (order.includes('distributor')) distributor = addDistributor(parts, admission, { ingester, rings });
   const discarded = distributor?.discarded ?? countDiscarded(metrics);
   const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
@@ -104,8 +103,9 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const services: Readonly<Record<ModuleName, Service | undefined | (() => Service | undefined)>> = {
     server: { ...serverService, stop: () => serverService.stop().finally(stopWatching) },
     overrides: createOverrides(parts, options.env),
+    ring: rings?.service,
     store,
-    ingester,
+    ingester: ingesterService,
     ...reads,
     distributor,
     compactor: () => upkeep.createCompactor(),
@@ -116,6 +116,12 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     .map((name) => services[name])
     .map((service) => (typeof service === 'function' ? service() : service))
     .filter((service) => service !== undefined);
+}
+
+function registerPages({ app }: HttpServer, config: TempoConfig, order: readonly ModuleName[]): void {
+  registerRingPages(app, config, order.includes('ingester'));
+  if (!order.includes('query-frontend')) return;
+  registerPageRoutes(app, pageFacts(config, isMultitenant(config)));
 }
 
 /** Forgets tenants that are silent for so long. @returns what ends it. */

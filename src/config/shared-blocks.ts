@@ -97,6 +97,10 @@ export const poolClientFields = {
     maxconcurrenthealthchecks: int(0, 'parallel checks, 0 = 16'),
   }),
   remote_timeout: duration('5s', 'limit of one call'),
+  max_unanswered_bytes: size('64MiB', 'what one instance may have unanswered; more fails at once', {
+    hidden: true,
+    ours: true,
+  }),
   grpc_client_config: grpcClient(),
 };
 

@@ -1,4 +1,5 @@
 // The seam between whoever takes spans in (distributor) and whoever keeps them (ingester).
+import type { SpanSink } from '../model/otlp/scan.ts';
 import type { TraceRuns } from '../model/otlp/trace-runs.ts';
 
 export interface PushRequest {
@@ -31,8 +32,14 @@ export interface PushResult {
 
 export interface Pusher {
   /**
-   * Resolves when the spans are durable (in the synced log). Rejects with TempoError:
-   * `unavailable` (disk full or failing, shutting down), `resource_exhausted` (memory budget).
+   * Is to be told of the body by the scan before `push`, which reads it before it returns its promise;
+   * undefined = it wants `traces` where the tenant's are limited.
+   */
+  readonly layout?: SpanSink;
+  /**
+   * Resolves when the spans are durable: in the synced log, or in those of a quorum of ingesters. Rejects
+   * with TempoError: `unavailable` (disk full or failing, shutting down, too few ingesters),
+   * `resource_exhausted` (memory budget).
    */
   push(request: PushRequest): Promise<PushResult>;
 }

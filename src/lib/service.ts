@@ -8,6 +8,8 @@ export interface Service {
   allStarted?(): void;
   /** Resolves when it has stopped; never rejects for work that was cut short. */
   stop(): Promise<void>;
+  /** How much longer than usual its stop may take. */
+  stopTakesMs?(): number;
   /** undefined = ready, else why not (a line of /ready). */
   readiness?(): string | undefined;
 }

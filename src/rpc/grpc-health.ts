@@ -8,9 +8,16 @@ const SERVING = Uint8Array.of(0x08, 1);
 const NOT_SERVING = Uint8Array.of(0x08, 2);
 const WATCH_PAUSE_MS = 1000;
 
+export const HEALTH_CHECK_PATH = '/grpc.health.v1.Health/Check';
+
+/** Whether a HealthCheckResponse says that the peer is serving. */
+export function isServing(response: Uint8Array): boolean {
+  return Buffer.compare(response, SERVING) === 0;
+}
+
 export function addHealth(methods: GrpcMethods, isReady: () => boolean): void {
   const status = (): Uint8Array => (isReady() ? SERVING : NOT_SERVING);
-  methods.unary('/grpc.health.v1.Health/Check', async () => status());
+  methods.unary(HEALTH_CHECK_PATH, async () => status());
   methods.serverStream('/grpc.health.v1.Health/Watch', async function* ({ signal }) {
     let told: Uint8Array | undefined;
     while (!signal.aborted) {

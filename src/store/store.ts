@@ -21,6 +21,8 @@ export interface StoreOptions {
   readonly remote?: RemoteStore | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** False = nobody of this process asks for the blocks of the backend. */
+  readonly polls: boolean;
   readonly blocklistPollMs: number;
   readonly blocklistPollConcurrency: number;
   /** 0 = a few. */
@@ -99,6 +101,7 @@ export class Store implements Service {
 
   async start(): Promise<void> {
     await this.options.objectStore.prepare();
+    if (!this.options.polls) return;
     await this.tick();
     this.upkeep = this.writeIndexes();
     this.schedule();
@@ -119,6 +122,7 @@ export class Store implements Service {
 
   /** A block is complete in the backend: queries see it at once. */
   blockUploaded(meta: BlockMeta): void {
+    if (!this.options.polls) return;
     this.blocklist.added(meta);
     if (this.options.sizeBytesMax > 0) this.upkeep = this.upkeep.then(() => this.makeRoom());
   }

@@ -78,7 +78,11 @@ t.test('the module graph', (t) => {
   t.same(both, ['server', 'overrides', 'store', 'backend-worker', 'compactor']);
   t.equal(targetProblem('backend-scheduler,backend-worker'), undefined);
   t.equal(targetMissing('backend-scheduler,backend-worker'), undefined);
-  t.match(targetMissing('backend-worker,ingester'), 'target "ingester" is not available in this build yet');
+  t.match(targetMissing('backend-worker,live-store'), 'target "live-store" is not available in this build');
+  t.same(startOrder('distributor'), ['server', 'ring', 'overrides', 'distributor']);
+  t.same(startOrder('ingester'), ['server', 'ring', 'overrides', 'store', 'ingester']);
+  t.same(startOrder('write'), ['server', 'ring', 'overrides', 'store', 'ingester', 'distributor']);
+  t.notOk(startOrder('all,distributor').includes('ring'), 'a single process has no rings');
   t.match(targetProblem('compactor,al'), 'unknown target "al", did you mean all?');
   t.same(startOrder('querier,query-frontend'), ['server', 'overrides', 'store', ...read]);
   t.equal(targetMissing('query-frontend,querier'), undefined);

@@ -490,7 +490,7 @@ t.test('the module', async (t) => {
       limits: () => ({ ...NO_LIMITS, ingestionRateLimitBytes: 1e9, ingestionBurstSizeBytes: 1e9 }),
       admit: () => {},
       multitenancyEnabled: true,
-      pusher,
+      ingesters: { kind: 'here', pusher },
       logger: silentLogger,
       metrics: new Metrics(),
     });

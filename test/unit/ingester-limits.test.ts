@@ -91,11 +91,12 @@ t.test('more runs than fit at first', (t) => {
 
 function start(over: Partial<TraceLimits> = {}) {
   const limits = { maxTracesPerUser: 0, maxGlobalTracesPerUser: 0, maxBytesPerTrace: 0, ...over };
-  const clock = { nowMs: 0 };
+  const clock = { nowMs: 0, share: 1 };
   const limiter = new TraceLimiter({
     limits: () => limits,
     traceIdlePeriodMs: 5000,
     traceLivePeriodMs: 30_000,
+    globalShare: () => clock.share,
     nowMs: () => clock.nowMs,
   });
   const runs = new TraceRuns();
@@ -134,6 +135,14 @@ t.test('live traces', (t) => {
       ?.spanCount,
     1,
   );
+  const many = start({ maxGlobalTracesPerUser: 4 });
+  many.clock.share = 0.6;
+  t.match(many.admit([...spansOf(1), ...spansOf(2), ...spansOf(3)]), {
+    spanCount: 2,
+    rejected: [{ message: /\(local: 0 global: 4 actual local: 2\)/ }],
+  });
+  many.clock.share = 0;
+  t.equal(many.admit([...spansOf(4)]), undefined, 'nobody knows how many ingesters there are');
   t.equal(start({ maxGlobalTracesPerUser: 1 }).admit([...spansOf(1), ...spansOf(2)])?.spanCount, 1);
   t.equal(start().admit([...spansOf(1), ...spansOf(2)]), undefined, 'no limit');
   t.end();

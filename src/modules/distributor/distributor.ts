@@ -114,7 +114,8 @@ export class Distributor implements TraceConsumer {
     const limits = limitsOf(tenant);
     this.#limit(tenant, limits, body);
     const runs = limits.limitsTraces ? this.#runs : undefined;
-    const { spanCount, badTraceIds, badSpanIds, message } = scanRequest(body, runs);
+    const sink = this.#options.pusher.layout ?? runs;
+    const { spanCount, badTraceIds, badSpanIds, message } = scanRequest(body, sink);
     if (spanCount === 0) return ALL_KEPT;
     spanLog.received(tenant, body);
     metrics.discard(tenant, 'invalid_trace_id', badTraceIds);
@@ -124,7 +125,7 @@ export class Distributor implements TraceConsumer {
     if (badCount === spanCount) throw new TempoError('invalid_argument', message);
     const goodBody = badCount === 0 ? body : cutBadSpans(body);
     const goodCount = spanCount - badCount;
-    if (badCount > 0 && runs !== undefined) scanRequest(goodBody, runs);
+    if (badCount > 0 && sink !== undefined) scanRequest(goodBody, sink);
     counters.bytesReceived.inc(goodBody.length);
     counters.spansReceived.inc(goodCount);
     const startMs = nowMs();
@@ -143,12 +144,9 @@ export class Distributor implements TraceConsumer {
   }
 
   async #push(request: PushRequest): Promise<PushResult> {
-    const { appends, appendFailures } = this.#options.metrics;
-    appends.inc(1);
     try {
       return await this.#options.pusher.push(request);
     } catch (err) {
-      appendFailures.inc(1);
       const isBusy = err instanceof TempoError && err.code === 'resource_exhausted';
       if (!isBusy || err instanceof RetryLaterError) throw err;
       throw new RetryLaterError(err.code, err.message, MEMORY_RETRY_MS, err);

@@ -11,7 +11,8 @@ import { limitLines, type Logger } from '../../telemetry/log.ts';
 import type { ExpositionFormat } from '../../telemetry/exposition.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { Distributor, type TenantLimits } from './distributor.ts';
-import { DistributorMetrics } from './metrics.ts';
+import { type AppendCounters, DistributorMetrics } from './metrics.ts';
+import { RingIngesters, type RingIngestersSettings } from './ring-ingesters.ts';
 import { type LogSpansSettings, type MetricSpansSettings, SpanLog } from './span-log.ts';
 import { UsageTracker } from './usage-tracker.ts';
 
@@ -48,10 +49,15 @@ export interface DistributorModuleOptions {
   readonly multitenancyEnabled: boolean;
   /** Throws when a push of that size may not come in now. */
   readonly admit: (sizeBytes: number) => void;
-  readonly pusher: Pusher;
+  readonly ingesters: Ingesters;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
+
+/** Where spans go: to the ingester of this process, or to those of a ring. */
+export type Ingesters =
+  | { readonly kind: 'here'; readonly pusher: Pusher }
+  | ({ readonly kind: 'ring' } & RingIngestersSettings);
 
 export interface DistributorService extends Service {
   /** Bound addresses by receiver name, while running. */
@@ -70,6 +76,8 @@ const STOP_GRACE_MS = 1500;
 /** Then for what waits for forwarders. */
 const FORWARD_GRACE_MS = 1000;
 
+/** What metrics call the ingester of this process. */
+const IN_PROCESS = 'in-process';
 /** How often stale usage is looked for. */
 const PURGE_MS = 60_000;
 
@@ -101,11 +109,12 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     spanLog.forget(tenants);
   });
   const usage = createUsageTracker(config, metrics);
+  const ingesters = openIngesters(options, metrics);
   const consumer = new Distributor({
     limits: options.limits,
     multitenancyEnabled: options.multitenancyEnabled,
     admit: options.admit,
-    pusher: options.pusher,
+    pusher: ingesters.pusher,
     forward: (tenant, names, body) => forwarders.forward(tenant, names, body),
     metrics,
     spanLog,
@@ -123,6 +132,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     addresses.clear();
     await Promise.all(receivers.map((receiver) => receiver.stop(STOP_GRACE_MS)));
     await forwarders.stop(FORWARD_GRACE_MS);
+    ingesters.stop();
   };
   return {
     name: 'distributor',
@@ -132,18 +142,40 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     stop,
     async start() {
       try {
+        ingesters.start();
         await forwarders.start();
         for (const receiver of receivers) {
-          const address = await receiver.start();
-          addresses.set(receiver.name, address);
-          logger.info('receiver listens', {
-            receiver: receiver.name,
-            address: address.address,
-            port: address.port,
-          });
+          const bound = await receiver.start();
+          addresses.set(receiver.name, bound);
+          const { address, port } = bound;
+          logger.info('receiver listens', { receiver: receiver.name, address, port });
         }
       } catch (err) {
         await stop();
+        throw err;
+      }
+    },
+  };
+}
+
+function openIngesters(
+  { ingesters, logger, metrics }: DistributorModuleOptions,
+  own: DistributorMetrics,
+): { readonly pusher: Pusher; start(): void; stop(): void } {
+  if (ingesters.kind === 'ring') return new RingIngesters(ingesters, own, { logger, metrics });
+  metrics.gauge('tempo_distributor_ingester_clients', 'Ingesters that batches are sent to.').set(1);
+  const pusher = countedPusher(ingesters.pusher, own.appendsTo(IN_PROCESS));
+  return { pusher, start: () => undefined, stop: () => undefined };
+}
+
+function countedPusher(pusher: Pusher, { sent, failed }: AppendCounters): Pusher {
+  return {
+    async push(request) {
+      sent.inc(1);
+      try {
+        return await pusher.push(request);
+      } catch (err) {
+        failed.inc(1);
         throw err;
       }
     },

@@ -4,8 +4,6 @@ import type { TenantActivity } from '../../telemetry/tenant-activity.ts';
 
 /** As Tempo names its one OTLP receiver. */
 const RECEIVER = 'otlp/otlp_receiver';
-/** The ingester is in this process. */
-const INGESTER = 'in-process';
 /** Reasons that a tenant has from its first request on, so that the first increase is seen. */
 const USUAL_REASONS = ['live_traces_exceeded', 'trace_too_large', 'unknown_error'];
 
@@ -18,6 +16,11 @@ export interface TenantCounters {
   readonly ingressBytes: Child;
   readonly bytesReceived: Child;
   readonly spansReceived: Child;
+}
+
+export interface AppendCounters {
+  readonly sent: Child;
+  readonly failed: Child;
 }
 
 export interface ReceiverCounters {
@@ -33,8 +36,8 @@ export class DistributorMetrics {
   readonly usageErrors: Counter;
   readonly pushes: Counter;
   readonly pushErrors: Counter;
-  readonly appends: Child;
-  readonly appendFailures: Child;
+  readonly #appends: Counter;
+  readonly #appendFailures: Counter;
   readonly receivers: Readonly<Record<'grpc' | 'http', ReceiverCounters>>;
   readonly #ingressBytes: Counter;
   readonly #bytesReceived: Counter;
@@ -98,18 +101,30 @@ export class DistributorMetrics {
       'tempo_distributor_push_errors_total',
       'Pushes that were refused whole',
     );
-    this.appends = appendCounter(
-      metrics,
+    const ingester = ['ingester'];
+    this.#appends = metrics.counter(
       'tempo_distributor_ingester_appends_total',
       'Batches that were sent to ingesters.',
+      ingester,
     );
-    this.appendFailures = appendCounter(
-      metrics,
+    this.#appendFailures = metrics.counter(
       'tempo_distributor_ingester_append_failures_total',
       'Batches that ingesters refused.',
+      ingester,
     );
-    metrics.gauge('tempo_distributor_ingester_clients', 'Ingesters that batches are sent to.').set(1);
     this.receivers = receiverCounters(metrics);
+  }
+
+  /** The counters of an ingester, shown from now on. */
+  appendsTo(ingester: string): AppendCounters {
+    const sent = started(this.#appends.labels(ingester));
+    return { sent, failed: started(this.#appendFailures.labels(ingester)) };
+  }
+
+  /** What an ingester that has gone leaves behind. */
+  forgetIngester(ingester: string): void {
+    this.#appends.remove(ingester);
+    this.#appendFailures.remove(ingester);
   }
 
   /** Calls back with tenants of which nothing should be kept. */
@@ -150,10 +165,6 @@ function receiverCounters(metrics: Metrics): DistributorMetrics['receivers'] {
     refused: started(refused.labels(RECEIVER, transport)),
   });
   return { grpc: of('grpc'), http: of('http') };
-}
-
-function appendCounter(metrics: Metrics, name: string, help: string): Child {
-  return started(metrics.counter(name, help, ['ingester']).labels(INGESTER));
 }
 
 /** Shown from the start. */

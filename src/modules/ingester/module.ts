@@ -79,6 +79,12 @@ export interface IngesterOptions {
   readonly onHeadReleased: (bytes: number) => void;
   /** Ends the process (for /shutdown). */
   readonly requestShutdown: () => void;
+  /** Its place in a ring; undefined = it is the only ingester there is. */
+  readonly ring?: RingPlace | undefined;
+  /** Whether it leaves the ring at every stop. */
+  readonly unregistersOnShutdown?: boolean;
+  /** Its share of limits that are meant for all ingesters together; 0 = unknown. */
+  readonly globalShare?: () => number;
   /** Memory of all heads. */
   readonly headBytesMax: number;
   readonly log?: LogTuning;
@@ -100,12 +106,21 @@ interface LogTuning {
   readonly builderWorker?: URL;
 }
 
+/** What the ingester does about its place in a ring. */
+interface RingPlace {
+  /** Tells that nothing more is to be written to it. */
+  leave(): Promise<void>;
+  /** For the stop that follows. */
+  onShutdown(what: { readonly unregister?: boolean; readonly removeTokensFile?: boolean }): void;
+}
+
 export interface Ingester extends Service, Pusher, RecentTraces, Flusher {
   /** Memory of all heads. */
   readonly headBytes: number;
   /** Bytes of the log ring in use. */
   readonly ringBytes: number;
   setPressure(pressure: Pressure): void;
+  stopTakesMs(): number;
   registerRoutes(app: FastifyInstance): void;
   /** What only this process has on disk: the log, and blocks that wait for their upload. */
   diskBytes(): number;
@@ -120,6 +135,8 @@ const LOG_DEFAULTS = {
   sizeBytesMax: 4096 * MIB,
 };
 const FRESHNESS_WAIT_MS = 1000;
+/** For the uploads of a process that does not come back. */
+const FLUSH_AT_STOP_MS_MAX = 300_000;
 
 export function createIngester(options: IngesterOptions): Ingester {
   return new LocalIngester(options);
@@ -149,6 +166,7 @@ class LocalIngester implements Ingester {
   private readonly takeover: Takeover;
   private running: Running | undefined;
   private state: IngesterState = 'new';
+  private isPreparedToGo = false;
 
   constructor(options: IngesterOptions) {
     this.options = options;
@@ -161,6 +179,7 @@ class LocalIngester implements Ingester {
       limits: options.limits,
       traceIdlePeriodMs,
       traceLivePeriodMs,
+      globalShare: options.globalShare ?? (() => 1),
       nowMs: options.nowMs ?? (() => performance.now()),
     });
     this.messages = new BuilderMessages({
@@ -215,7 +234,7 @@ class LocalIngester implements Ingester {
       [],
       (gauge) => gauge.set(this.running?.pipeline.length ?? 0),
     );
-    showRing(options.metrics, () => RING_STATES[this.state]);
+    if (options.ring === undefined) showRing(options.metrics, () => RING_STATES[this.state]);
   }
 
   async start(): Promise<void> {
@@ -301,7 +320,7 @@ class LocalIngester implements Ingester {
     this.state = 'stopping';
     const { opened, builder, pipeline, timer } = running;
     await opened.log.refusePushes();
-    if (wasRunning && this.options.config.flushAllOnShutdown) {
+    if (wasRunning && this.flushesAtStop) {
       await this.flushAll(undefined).catch((err: unknown) =>
         this.logger.error('flush at shutdown failed, the log keeps the spans', { err }),
       );
@@ -311,6 +330,30 @@ class LocalIngester implements Ingester {
     pipeline.stop();
     await Promise.all([builder.stop(), this.writer.stop()]);
     await opened.close();
+  }
+
+  stopTakesMs(): number {
+    return this.flushesAtStop ? FLUSH_AT_STOP_MS_MAX : 0;
+  }
+
+  private get flushesAtStop(): boolean {
+    return this.options.config.flushAllOnShutdown || this.isPreparedToGo;
+  }
+
+  /** It is not to come back: the stop that follows leaves nothing behind. */
+  prepareToGo(isGoing: boolean): void {
+    this.isPreparedToGo = isGoing;
+    const { ring, unregistersOnShutdown = true } = this.options;
+    ring?.onShutdown({ unregister: isGoing || unregistersOnShutdown, removeTokensFile: isGoing });
+  }
+
+  /** Takes no more pushes and flushes all. */
+  async drain(): Promise<void> {
+    const { ring } = this.options;
+    ring?.onShutdown({ unregister: true });
+    await ring?.leave();
+    if (ring !== undefined) await this.running?.opened.log.refusePushes();
+    await this.flush();
   }
 
   readiness(): string | undefined {
@@ -398,7 +441,7 @@ class LocalIngester implements Ingester {
 
   registerRoutes(app: FastifyInstance): void {
     const { requestShutdown } = this.options;
-    registerIngesterRoutes(app, { flusher: this, requestShutdown, logger: this.logger });
+    registerIngesterRoutes(app, { ingester: this, requestShutdown, logger: this.logger });
   }
 
   /** Waits until what was acknowledged before the call is in heads that are known here. */

@@ -1,22 +1,28 @@
-// The ingester's HTTP endpoints: /flush and /shutdown.
+// The ingester's HTTP endpoints: /flush, /shutdown, and what orchestrators call before they take an instance
+// away.
 import type { FastifyInstance } from 'fastify';
 import type { Flusher } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
 export interface RouteOptions {
-  readonly flusher: Flusher;
+  readonly ingester: Flusher & {
+    /** Takes no more pushes and flushes all. */
+    drain(): Promise<void>;
+    /** Whether the next stop is the last. */
+    prepareToGo(isGoing: boolean): void;
+  };
   /** Ends the process. */
   readonly requestShutdown: () => void;
   readonly logger: Logger;
 }
 
 export function registerIngesterRoutes(app: FastifyInstance, options: RouteOptions): void {
-  const { flusher, requestShutdown, logger } = options;
+  const { ingester, requestShutdown, logger } = options;
   app.all('/flush', async (request, reply) => {
     const { tenant } = request.query as { readonly tenant?: string };
     try {
-      await flusher.flush(tenant === '' ? undefined : tenant);
+      await ingester.flush(tenant === '' ? undefined : tenant);
     } catch (err) {
       if (err instanceof TempoError && err.code === 'not_found') return reply.code(404).send();
       logger.error('flush failed', { tenant, err });
@@ -26,13 +32,22 @@ export function registerIngesterRoutes(app: FastifyInstance, options: RouteOptio
   });
   for (const path of ['/shutdown', '/ingester/shutdown']) {
     app.all(path, async (_request, reply) => {
-      flusher
-        .flush()
+      ingester
+        .drain()
         .catch((err: unknown) => logger.error('flush at shutdown failed, the log keeps the spans', { err }))
         .finally(requestShutdown);
       return reply.type('text/plain').send('shutdown job acknowledged');
     });
   }
+  let isGoing = false;
+  app.all('/ingester/prepare-downscale', async (request, reply) => {
+    if (request.method === 'GET') return reply.type('text/plain').send(isGoing ? 'set\n' : 'unset\n');
+    if (request.method !== 'POST' && request.method !== 'DELETE') return reply.code(405).send();
+    isGoing = request.method === 'POST';
+    ingester.prepareToGo(isGoing);
+    logger.info('ingester is told whether its next stop is the last', { last: isGoing });
+    return reply.code(204).send();
+  });
 }
 
 function reason(err: unknown): string {

@@ -16,6 +16,8 @@ export interface TraceLimiterOptions {
   readonly limits: (tenant: string) => TraceLimits;
   readonly traceIdlePeriodMs: number;
   readonly traceLivePeriodMs: number;
+  /** Of limits that are meant for all ingesters together; 0 = unknown, they wait. */
+  readonly globalShare: () => number;
   readonly nowMs: () => number;
 }
 
@@ -62,7 +64,7 @@ export class TraceLimiter {
    */
   admit(tenant: string, body: Uint8Array, runs: TraceRuns, namesRejected = false): Remainder | undefined {
     const limits = this.#options.limits(tenant);
-    const liveMax = liveLimit(limits);
+    const liveMax = liveLimit(limits, this.#options.globalShare());
     const bytesMax = limits.maxBytesPerTrace;
     if (liveMax === 0 && bytesMax === 0) return undefined;
     const traces = this.#tracesOf(tenant);
@@ -161,7 +163,7 @@ export class TraceLimiter {
       namesRejected ? traceIdsOf(body, runs, verdicts, verdict) : undefined;
     const rejected = [];
     if (spans[TOO_MANY]! > 0) {
-      const message = tooManyText(tenant, limits);
+      const message = tooManyText(tenant, limits, this.#options.globalShare());
       const traceIds = idsOf(TOO_MANY);
       rejected.push({ reason: 'live_traces_exceeded', spanCount: spans[TOO_MANY]!, message, traceIds });
     }
@@ -204,16 +206,17 @@ function traceIdsOf(
   return ids;
 }
 
-/** One process has the cluster's share too. */
-function liveLimit({ maxTracesPerUser: local, maxGlobalTracesPerUser: global }: TraceLimits): number {
+function liveLimit(limits: TraceLimits, globalShare: number): number {
+  const { maxTracesPerUser: local, maxGlobalTracesPerUser } = limits;
+  const global = Math.floor(maxGlobalTracesPerUser * globalShare);
   if (local === 0 || global === 0) return Math.max(local, global);
   return Math.min(local, global);
 }
 
-function tooManyText(tenant: string, limits: TraceLimits): string {
+function tooManyText(tenant: string, limits: TraceLimits, globalShare: number): string {
   const { maxTracesPerUser: local, maxGlobalTracesPerUser: global } = limits;
   return (
     `LIVE_TRACES_EXCEEDED: max live traces exceeded for tenant ${tenant}: per-user traces limit ` +
-    `(local: ${local} global: ${global} actual local: ${liveLimit(limits)}) exceeded`
+    `(local: ${local} global: ${global} actual local: ${liveLimit(limits, globalShare)}) exceeded`
   );
 }

@@ -1,0 +1,38 @@
+// The keys of a `grpc_client_config` as the options of channels.
+import { promisify } from 'node:util';
+import { constants, gzip } from 'node:zlib';
+import type { ChannelOptions } from '../rpc/grpc-channel.ts';
+import type { TempoConfig } from './config.ts';
+
+type ClientConfig = TempoConfig['ingesterClient']['grpcClientConfig'];
+
+const gzipped = promisify(gzip);
+
+export function channelOptions(client: ClientConfig): Omit<ChannelOptions, 'address'> {
+  const tls = {
+    caFile: client.tlsCaPath,
+    certFile: client.tlsCertPath,
+    keyFile: client.tlsKeyPath,
+    serverName: client.tlsServerName,
+    acceptsAny: client.tlsInsecureSkipVerify,
+  };
+  return {
+    tls: client.tlsEnabled ? tls : undefined,
+    recvMessageBytesMax: client.maxRecvMsgSize,
+    sendMessageBytesMax: client.maxSendMsgSize,
+    connectTimeoutMs: client.connectTimeoutMs,
+    reconnectMs: { min: client.connectBackoffBaseDelayMs, max: client.connectBackoffMaxDelayMs },
+  };
+}
+
+interface MessageCompression {
+  /** Its name in `grpc-encoding`. */
+  readonly encoding: string;
+  readonly run: (bytes: Uint8Array) => Promise<Uint8Array>;
+}
+
+/** undefined = messages go as they are. */
+export function messageCompression(name: ClientConfig['grpcCompression']): MessageCompression | undefined {
+  if (name !== 'gzip') return undefined;
+  return { encoding: name, run: (bytes) => gzipped(bytes, { level: constants.Z_BEST_SPEED }) };
+}
