@@ -12,6 +12,19 @@ import type { ColumnChunk, Decompressors } from './types.ts';
 /** The dictionary of a column chunk: strings, or numbers. */
 export type Dictionary = { readonly strings: ByteTable } | { readonly numbers: Numbers };
 
+/** Says where strings stand in a dictionary. */
+export interface StringFinder {
+  /** Strings in the dictionary. */
+  readonly size: number;
+  /** Ids of the strings that equal `wanted`. */
+  find(wanted: Uint8Array): readonly number[];
+}
+
+/** None when it is of numbers, or not there. */
+export function stringsOf(dictionary: Dictionary | undefined): ByteTable {
+  return dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : EMPTY_TABLE;
+}
+
 /** Values of a byte array column: value i is string `ids[i]` of the table. */
 export interface StringValues {
   readonly ids: Int32Array;
@@ -153,10 +166,9 @@ class IndexFinder {
 /** Positions (ascending), among the values of a string column, of those that are one of `wanted`. */
 export function findStrings(
   column: ColumnPages,
-  dictionary: Dictionary | undefined,
+  strings: StringFinder,
   wanted: readonly Uint8Array[],
 ): Int32Array {
-  const strings = dictionary !== undefined && 'strings' in dictionary ? dictionary.strings : new ByteTable(0);
   const ids = new Set(wanted.flatMap((value) => strings.find(value)));
   const finder = new IndexFinder([...ids], strings.size);
   const hits = new IntList();
@@ -217,20 +229,31 @@ export class ValueCursor {
  */
 export function pickKnown(
   column: ColumnPages,
-  dictionary: Dictionary | undefined,
+  strings: StringFinder,
   positions: Int32Array,
   known: readonly Uint8Array[],
 ): StringValues {
   const table = new ByteTable(known.length);
   for (const value of known) table.addOne(value, 0, value.length);
   const ids = new Int32Array(positions.length);
-  if (known.length > 1) {
-    const picked = pickStrings(column, dictionary, positions);
+  if (known.length < 2) return { ids, table };
+  if (column.pages.every(isDictionaryPage)) {
     const order = new Map<number, number>();
-    known.forEach((value, k) => picked.table.find(value).forEach((id) => order.set(id, k)));
-    for (let i = 0; i < ids.length; i++) ids[i] = order.get(picked.ids[i]) ?? 0;
+    known.forEach((value, k) => strings.find(value).forEach((id) => order.set(id, k)));
+    const picked = pickIds(column, strings.size, positions);
+    for (let i = 0; i < ids.length; i++) ids[i] = order.get(picked[i]) ?? 0;
+  } else {
+    const order = new Map<number, number>();
+    known.forEach((value, k) => findStrings(column, strings, [value]).forEach((at) => order.set(at, k)));
+    for (let i = 0; i < ids.length; i++) ids[i] = order.get(positions[i]) ?? 0;
   }
   return { ids, table };
+}
+
+/** Ids of the values at the given positions (ascending), all of which are in the dictionary. */
+function pickIds(column: ColumnPages, dictionarySize: number, positions: Int32Array): Int32Array {
+  const cursor = new ValueCursor(column, dictionarySize);
+  return positions.map((position) => cursor.idAt(position));
 }
 
 /** The strings at the given positions (ascending) among the values. */
@@ -242,9 +265,7 @@ export function pickStrings(
   if (positions.length === 0) return { ids: positions, table: EMPTY_TABLE };
   if (dictionary !== undefined && 'strings' in dictionary && column.pages.every(isDictionaryPage)) {
     const table = dictionary.strings;
-    const cursor = new ValueCursor(column, table.size);
-    const ids = new Int32Array(positions.length);
-    for (let i = 0; i < positions.length; i++) ids[i] = cursor.idAt(positions[i]);
+    const ids = pickIds(column, table.size, positions);
     return pickFew(ids, table) ?? { ids, table };
   }
   const all = readStrings(column, dictionary);

@@ -133,11 +133,12 @@ const SETTLE_PAUSE_MS = 100;
 export async function until(
   isTrue: () => boolean | Promise<boolean>,
   limitMs = SETTLE_LIMIT_MS,
+  pauseMs = SETTLE_PAUSE_MS,
 ): Promise<boolean> {
   const endsAtMs = performance.now() + limitMs;
   while (!(await isTrue())) {
     if (performance.now() > endsAtMs) return false;
-    await pause(SETTLE_PAUSE_MS);
+    await pause(pauseMs);
   }
   return true;
 }

@@ -25,6 +25,7 @@ import { searchSource } from '../../src/traceql/engine/search.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import {
   type Field,
+  type FieldRequest,
   type Intrinsic,
   type SpanSource,
   fieldKey,
@@ -691,6 +692,46 @@ await t.test('many row groups and pages', async (t) => {
     bytesRead - bloomBytes < objects.meta.sizeBytes / 4,
     `${bytesRead - bloomBytes} bytes of ${objects.meta.sizeBytes}`,
   );
+});
+
+await t.test('a large dictionary is read once for a value', async (t) => {
+  const aValue = (n: number, name: string): string => `value-${n}-${'long'.repeat(10)}-${name}`;
+  const names = ['x', 'y'];
+  const spans = Array.from({ length: 60 }, (_, n) =>
+    aTrace(n + 1, 20, (i) => ({
+      attributes: names.map((name): [string, string] => [name, aValue((n * 20 + i) % 100, name)]),
+    })),
+  ).flat();
+  const { objects } = ownBlock(spans, 600);
+  const [all] = await (await opened(objects)).block.rowGroups[0]!.load([{ field: attribute('span', 'y') }]);
+  const wanted = (name: string, ...values: string[]): FieldRequest => ({
+    field: attribute('span', name),
+    equals: values.map((value) => utf8.encode(value)),
+  });
+  const [x, y] = [aValue(7, 'x'), aValue(8, 'y')];
+  const lists = [[x], [x, y, 'none'], [y, x]];
+  const data = objects.read('data.parquet');
+  const footer = data.subarray(data.length - 8 - objects.meta.footerSizeBytes, data.length - 8);
+  const columns = parseFooter(footer, data.length).rowGroups[0]!.columns;
+  const { dictionaryPageOffset = 0, dataPageOffset } = columns.find(({ leaf }) =>
+    /Spans\..*\.Attrs\..*\.Value\./.test(leaf.path.join('.')),
+  )!;
+  const dictionary = `${dictionaryPageOffset}+${dataPageOffset - dictionaryPageOffset}`;
+  for (const values of lists) {
+    const { block, reads } = await opened(objects, new ByteLru(100_000));
+    const [first, second] = block.rowGroups;
+    await first!.load([wanted('x', ...values)]);
+    t.ok(reads.includes(dictionary), 'the first time');
+    await second!.load([wanted('x', ...values)]);
+    reads.length = 0;
+    const [vector] = await first!.load([wanted('y', ...values)]);
+    t.notOk(reads.includes(dictionary), 'another attribute, the same values');
+    t.ok(reads.length > 0, 'its pages are');
+    const texts = new Set(values);
+    const isWanted = (entry: string): boolean => texts.has(JSON.parse(entry.split(' ')[2]!) as string);
+    t.same(entriesOf(vector!).filter(isWanted), entriesOf(all!).filter(isWanted));
+    t.equal(entriesOf(vector!).filter(isWanted).length, texts.has(y) ? 6 : 0);
+  }
 });
 
 await t.test('keys that the first pages do not have', async (t) => {

@@ -7,7 +7,8 @@ import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import type { AttributeScope, Owner } from '../../traceql/source.ts';
 import { SCOPE_OWNER, SCOPE_PREFIX } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
-import { ownerBegins, ownersOfValues, surelyDictionary } from './stored-vector.ts';
+import { surelyDictionary } from './found-strings.ts';
+import { ownerBegins, ownersOfValues } from './stored-vector.ts';
 
 const utf8 = new TextDecoder();
 

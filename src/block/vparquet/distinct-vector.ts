@@ -6,7 +6,8 @@ import type { StoredColumn } from './block-columns.ts';
 import { genericParts } from './generic-vector.ts';
 import type { GroupColumns } from './group-columns.ts';
 import { fieldColumns } from './row-vectors.ts';
-import { storedPart, surelyDictionary } from './stored-vector.ts';
+import { surelyDictionary } from './found-strings.ts';
+import { storedPart } from './stored-vector.ts';
 import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
 
 export async function distinctVector(

@@ -9,6 +9,7 @@ import { corrupt } from '../../parquet/corrupt.ts';
 import {
   compactStrings,
   type Dictionary,
+  stringsOf,
   findStrings,
   findValues,
   isDictionaryPage,
@@ -22,7 +23,8 @@ import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import { type AttributeScope, ValueType } from '../../traceql/source.ts';
 import { SCOPE_OWNER, SCOPE_PREFIX } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
-import { dictionaryLacks, elements, ownerBegins } from './stored-vector.ts';
+import { dictionaryLacks, foundStrings } from './found-strings.ts';
+import { elements, ownerBegins } from './stored-vector.ts';
 import type { VectorPart } from './vector-parts.ts';
 
 /** Value columns beside Key, and the type of what they hold. */
@@ -64,7 +66,8 @@ export async function genericParts(
   if (!group.hasValues(keyName)) return [];
   const keyDictionary = await group.dictionary(keyName, signal);
   const key = utf8.encode(name);
-  if (dictionaryLacks(group, keyName, keyDictionary, [key])) return [];
+  const keyStrings = stringsOf(keyDictionary);
+  if (dictionaryLacks(group, keyName, keyStrings, [key])) return [];
   if (equals !== undefined) {
     const keys =
       keyDictionary !== undefined && 'strings' in keyDictionary ? keyDictionary.strings : undefined;
@@ -302,13 +305,13 @@ async function equalPart(
   const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
   const name = `${prefix}Value`;
   if (!group.hasValues(name)) return undefined;
-  const dictionary = await group.dictionary(name, signal);
-  if (dictionaryLacks(group, name, dictionary, equals)) return undefined;
+  const strings = await foundStrings(group, name, equals, signal);
+  if (dictionaryLacks(group, name, strings, equals)) return undefined;
   const pages = await group.pages(name, true, signal);
   const attributes = await loadKeys(group, scope, signal);
   if (keys === undefined || !isIndexed(attributes.pages)) return 'unknown';
   const keyIds = keys.find(key);
-  const positions = keyIds.length === 0 ? NOTHING : findStrings(pages, dictionary, equals);
+  const positions = keyIds.length === 0 ? NOTHING : findStrings(pages, strings, equals);
   const lines = new ValueEntries(attributes.pages, pages);
   const values = pages.valueBits();
   const keyCursor = new ValueCursor(attributes.pages, keys.size);
@@ -327,7 +330,7 @@ async function equalPart(
   }
   group.recount([name, `${prefix}Key`]);
   if (count === 0) return undefined;
-  const { ids, table } = pickKnown(pages, dictionary, found.subarray(0, count), equals);
+  const { ids, table } = pickKnown(pages, strings, found.subarray(0, count), equals);
   const isElement = flags.includes(1) ? flags.subarray(0, count) : undefined;
   const type = ValueType.string;
   return { count, owners: owners.subarray(0, count), type, ids, table, numbers: undefined, isElement };

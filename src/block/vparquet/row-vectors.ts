@@ -13,7 +13,8 @@ import {
 import { INTRINSICS, OWNER_DEPTH, SCOPE_OWNER, SCOPE_PREFIX, type StoredColumn } from './block-columns.ts';
 import { TYPED_COLUMNS } from './generic-vector.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
-import { dictionaryLacks, elements } from './stored-vector.ts';
+import { dictionaryLacks, foundStrings } from './found-strings.ts';
+import { elements } from './stored-vector.ts';
 import { type VectorPart, vectorOf } from './vector-parts.ts';
 
 const utf8 = new TextEncoder();
@@ -81,7 +82,9 @@ async function genericColumns(
   const prefix = `${SCOPE_PREFIX[scope]}Attrs.`;
   const key = `${prefix}Key`;
   if (!group.hasValues(key)) return [];
-  if (dictionaryLacks(group, key, await group.dictionary(key, signal), [utf8.encode(name)])) return [];
+  const wanted = [utf8.encode(name)];
+  const strings = await foundStrings(group, key, wanted, signal);
+  if (dictionaryLacks(group, key, strings, wanted)) return [];
   const typed = TYPED_COLUMNS.filter(([, type]) => types === undefined || types.includes(type));
   return [key, ...typed.map(([suffix]) => prefix + suffix).filter((column) => group.hasValues(column))];
 }

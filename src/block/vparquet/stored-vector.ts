@@ -8,9 +8,11 @@ import {
   pickKnown,
   readNumbers,
   readStrings,
+  type StringFinder,
 } from '../../parquet/column-reader.ts';
 import type { Owner, ValueType } from '../../traceql/source.ts';
 import { COUNTING_COLUMN, OWNER_DEPTH, type StoredColumn } from './block-columns.ts';
+import { dictionaryLacks, foundStrings } from './found-strings.ts';
 import type { GroupColumns } from './group-columns.ts';
 import type { VectorPart } from './vector-parts.ts';
 
@@ -23,36 +25,17 @@ export async function storedPart(
 ): Promise<VectorPart | undefined> {
   const { column: name, owner, type } = stored;
   if (!group.hasValues(name)) return undefined;
-  const dictionary = await group.dictionary(name, signal);
   if (equals === undefined || group.chunk(name)?.leaf.type !== 'BYTE_ARRAY') {
+    const dictionary = await group.dictionary(name, signal);
     const pages = await group.pages(name, false, signal);
     return wholePart(group, owner, type, pages, dictionary);
   }
-  if (dictionaryLacks(group, name, dictionary, equals)) return undefined;
+  const strings = await foundStrings(group, name, equals, signal);
+  if (dictionaryLacks(group, name, strings, equals)) return undefined;
   const pages = await group.pages(name, true, signal);
-  const part = equalPart(group, stored, pages, dictionary, equals);
+  const part = equalPart(group, stored, pages, strings, equals);
   group.recount([name]);
   return part;
-}
-
-/** True when the dictionary alone tells that the column has none of the strings. */
-export function dictionaryLacks(
-  group: GroupColumns,
-  name: string,
-  dictionary: Dictionary | undefined,
-  wanted: readonly Uint8Array[],
-): boolean {
-  if (dictionary === undefined || !('strings' in dictionary) || !surelyDictionary(group, name)) return false;
-  const { strings } = dictionary;
-  return wanted.every((value) => strings.find(value).length === 0);
-}
-
-/** Every value is in the dictionary. */
-export function surelyDictionary(group: GroupColumns, name: string): boolean {
-  const encodings = group.chunk(name)?.pageEncodings;
-  return (
-    encodings !== undefined && encodings.every((e) => e === 'RLE_DICTIONARY' || e === 'PLAIN_DICTIONARY')
-  );
 }
 
 function wholePart(
@@ -76,13 +59,13 @@ function equalPart(
   group: GroupColumns,
   { owner, type }: StoredColumn,
   pages: ColumnPages,
-  dictionary: Dictionary | undefined,
+  strings: StringFinder,
   equals: readonly Uint8Array[],
 ): VectorPart | undefined {
-  const positions = findStrings(pages, dictionary, equals);
+  const positions = findStrings(pages, strings, equals);
   const count = positions.length;
   if (count === 0) return undefined;
-  const { ids, table } = pickKnown(pages, dictionary, positions, equals);
+  const { ids, table } = pickKnown(pages, strings, positions, equals);
   const { leaf, entryCount, valueCount } = pages;
   const values = valueCount === entryCount ? undefined : pages.valueBits();
   const begins = ownerBegins(group, pages, owner);
