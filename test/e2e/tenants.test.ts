@@ -1,6 +1,6 @@
 // Tenants from outside: who may write and read, what limits answer, and an overrides file that changes while
 // the server runs.
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
@@ -29,7 +29,12 @@ t.test('tenants', async (t) => {
   const limits = (burst: number): string =>
     `overrides: {few: {ingestion: {rate_limit_bytes: 1_000_000, burst_size_bytes: ${burst}, ` +
     'max_traces_per_user: 1}}}';
-  writeFileSync(file, limits(1_000_000));
+  // At once: an empty file is a good one.
+  const write = (content: string): void => {
+    writeFileSync(`${file}.new`, content);
+    renameSync(`${file}.new`, file);
+  };
+  write(limits(1_000_000));
   const tempo = await startTempo(folder, {
     yaml: `multitenancy_enabled: true
 overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 20ms}
@@ -80,7 +85,7 @@ overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 2
     const discarded = 'tempo_discarded_spans_total{reason="live_traces_exceeded",tenant="few"} 1';
     t.match(await read('/metrics'), discarded);
     t.equal((await read('/api/traces/1', 'few')).split('"spanId"').length - 1, 2);
-    writeFileSync(file, limits(10));
+    write(limits(10));
     let page = '';
     for (const endMs = performance.now() + 10_000; performance.now() < endMs; await pause(20)) {
       page = await read('/status/overrides/few');
@@ -89,7 +94,7 @@ overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 2
     t.match(page, 'burst_size_bytes: 10\n', 'the file is read again');
     t.match(await send('few', span(1, 9)), /^gRPC status 8: RATE_LIMITED: batch size .* for user few/);
     t.equal(await send('other', span(1, 9)), 'ok');
-    writeFileSync(file, 'overrides: [');
+    write('overrides: [');
     const failed = 'tempo_runtime_config_last_reload_successful{config="overrides"} 0';
     let metrics = '';
     for (const endMs = performance.now() + 10_000; performance.now() < endMs; await pause(20)) {

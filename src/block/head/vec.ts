@@ -139,20 +139,13 @@ export class VecReader {
   pick(ordinals: Int32Array): Int32Array {
     const { width } = this;
     const out = new Int32Array(ordinals.length * width);
-    let k = -1;
-    let chunk: Words = NOTHING;
-    let first = 0;
-    let end = 0;
-    for (let i = 0, o = 0; i < ordinals.length; i++) {
-      const ordinal = ordinals[i]!;
-      while (ordinal >= end) {
-        k++;
-        chunk = this.chunks[k]!;
-        first = (FIRST << k) - FIRST;
-        end = first + (FIRST << k);
-      }
-      const at = (ordinal - first) * width;
-      for (let word = 0; word < width; word++) out[o++] = chunk[at + word]!;
+    for (let k = 0, from = 0; from < ordinals.length; k++) {
+      const first = (FIRST << k) - FIRST;
+      const to = lowerBound(ordinals, first + (FIRST << k), from);
+      const words = this.chunks[k]!;
+      if (width === 1) pickSingle(words, first, ordinals, from, to, out);
+      else pickSeveral(words, width, first, ordinals, from, to, out);
+      from = to;
     }
     return out;
   }
@@ -162,5 +155,48 @@ export class VecReader {
     const out = new Int32Array(this.count * this.width);
     this.forEachChunk((words, first, n) => out.set(words.subarray(0, n * this.width), first * this.width));
     return out;
+  }
+}
+
+/** The first place from `from` on in `items` (ascending) that holds `value` or more. */
+function lowerBound(items: Int32Array, value: number, from: number): number {
+  let low = from;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (items[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+// Loops of their own: within the loop over chunks V8 leaves their optimised code once for each element.
+
+function pickSingle(
+  words: Words,
+  first: number,
+  ordinals: Int32Array,
+  from: number,
+  to: number,
+  out: Int32Array,
+): void {
+  for (let i = from; i < to; i++) out[i] = words[ordinals[i]! - first]!;
+}
+
+function pickSeveral(
+  words: Words,
+  width: number,
+  first: number,
+  ordinals: Int32Array,
+  from: number,
+  to: number,
+  out: Int32Array,
+): void {
+  const end = to * width;
+  for (let o = from * width, i = from, word = 0; o < end; o++) {
+    out[o] = words[(ordinals[i]! - first) * width + word]!;
+    if (++word < width) continue;
+    word = 0;
+    i++;
   }
 }

@@ -1,5 +1,5 @@
-// Where wanted strings stand in the dictionary of a column. That is kept: a dictionary of megabytes, which does
-// not stay in the cache, need not be decompressed again for a value that was asked for before.
+// Where wanted strings stand in the dictionary of a column. That is kept: a dictionary of megabytes, which
+// does not stay in the cache, need not be decompressed again for a value that was asked for before.
 import type { StringFinder } from '../../parquet/column-reader.ts';
 import { EMPTY_TABLE } from '../../parquet/decode/byte-table.ts';
 import type { GroupColumns } from './group-columns.ts';
