@@ -1,6 +1,8 @@
 // The memberlist block.
 import { tlsFields } from '../config/shared-blocks.ts';
-import { block, bool, duration, int, list, text } from '../config/field.ts';
+import { block, bool, type ConfigOf, duration, int, list, text } from '../config/field.ts';
+
+const ours = { hidden: true, ours: true };
 
 export const memberlistFields = {
   node_name: text('', 'memberlist name'),
@@ -44,6 +46,9 @@ export const memberlistFields = {
   acquire_writer_timeout: duration('250ms', 'wait for a writer'),
   tls_enabled: bool(false, 'use TLS'),
   ...tlsFields,
+  max_message_bytes: int(16_777_216, 'largest message that is taken or sent', ours),
+  max_connections: int(256, 'connections that others may open at once', ours),
+  max_members: int(5_000, 'members that are remembered', ours),
   zone_aware_routing: block({
     enabled: bool(false, 'not read'),
     instance_availability_zone: text('', 'value'),
@@ -56,3 +61,5 @@ export const memberlistFields = {
     log_beacons_latency_longer_than: duration('0s', ''),
   }),
 };
+
+export type MemberlistConfig = ConfigOf<typeof memberlistFields>;

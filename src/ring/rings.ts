@@ -1,11 +1,14 @@
 // Builds rings and this process's instances in them from configuration. One Rings a process: where several
-// rings are kept in one kind of store, they share it.
+// rings are kept in one kind of store, they share it. What a store needs is loaded when it is opened.
 import { networkInterfaces } from 'node:os';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { Service } from '../lib/service.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { MemberlistConfig } from './config.ts';
+import { DeferredStore } from './deferred-store.ts';
+import type { GossipService } from './gossip/gossip-service.ts';
 import type { RingStore } from './kv.ts';
 import { Lifecycler } from './lifecycler.ts';
 import { MemoryStore } from './memory-kv.ts';
@@ -60,6 +63,7 @@ export interface MemberConfig {
 export interface RingsOptions {
   /** A single process: every ring is in its memory, whatever the configuration says. */
   readonly isSingleProcess: boolean;
+  readonly memberlist: MemberlistConfig;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly clock?: Clock;
@@ -71,17 +75,37 @@ export interface RingService extends Service {
   readonly ring: WatchedRing;
 }
 
-export class Rings {
+export class Rings implements Service {
+  /** As Tempo calls what keeps rings. */
+  readonly name = 'memberlist-kv';
   readonly #options: RingsOptions;
   readonly #metrics: RingMetrics;
   readonly #clock: Clock;
   readonly #stores = new Map<string, RingStore>();
+  /** What opens the stores that are in use. */
+  readonly #openers: (() => Promise<void>)[] = [];
+  readonly #closers: (() => Promise<void>)[] = [];
+  #gossip: GossipService | undefined;
   readonly #rings = new Map<RingName, RingService & { readonly config: RingConfig }>();
 
   constructor(options: RingsOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#metrics = new RingMetrics(options.metrics, () => this.#clock.nowMs());
+  }
+
+  /** undefined = no ring is kept by gossip, or it has not started. */
+  get gossip(): GossipService | undefined {
+    return this.#gossip;
+  }
+
+  /** Opens the stores: started before the rings, stopped after them. */
+  async start(): Promise<void> {
+    for (const open of this.#openers) await open();
+  }
+
+  async stop(): Promise<void> {
+    for (const close of this.#closers.reverse()) await close();
   }
 
   /** Rings that this process follows, for the pages. */
@@ -137,13 +161,38 @@ export class Rings {
 
   #storeOf({ store: configured }: StoreConfig): RingStore {
     const kind = this.#options.isSingleProcess ? 'inmemory' : configured;
-    let store = this.#stores.get(kind);
-    if (store !== undefined) return store;
-    if (kind !== 'inmemory')
-      throw new TempoError('unimplemented', `ring store "${kind}" is not available yet`);
-    store = new MemoryStore();
+    const known = this.#stores.get(kind);
+    if (known !== undefined) return known;
+    const store = this.#createStore(kind);
     this.#stores.set(kind, store);
     return store;
+  }
+
+  #createStore(kind: string): RingStore {
+    switch (kind) {
+      case 'inmemory':
+        return new MemoryStore();
+      case 'memberlist': {
+        const store = new DeferredStore();
+        this.#openers.push(() => this.#openGossip(store));
+        return store;
+      }
+      default:
+        throw new TempoError(
+          'unimplemented',
+          `a ring cannot be kept in "${kind}": use memberlist, etcd or inmemory`,
+        );
+    }
+  }
+
+  async #openGossip(store: DeferredStore): Promise<void> {
+    const { GossipService: Service } = await import('./gossip/gossip-service.ts');
+    const { memberlist: config, logger, metrics, random = Math.random } = this.#options;
+    const gossip = new Service({ config, clock: this.#clock, random, logger, metrics });
+    this.#closers.push(() => gossip.stop());
+    await gossip.start();
+    this.#gossip = gossip;
+    store.open(gossip.store);
   }
 }
 

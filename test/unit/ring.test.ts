@@ -29,6 +29,8 @@ import { interfaceAddress, type MemberConfig, type RingConfig, Rings } from '../
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { ManualClock } from '../support/manual-clock.ts';
+import { memberlistConfig } from '../support/memberlist.ts';
+import { seeded } from '../support/seeded.ts';
 
 const NOW_MS = 1_800_000_000_000;
 const NOW_SEC = NOW_MS / 1000;
@@ -47,17 +49,6 @@ function anInstance(id: string, over: Partial<Instance> & { at?: readonly number
 
 function aRing(...instances: readonly Instance[]): RingDesc {
   return new Map(instances.map((each) => [each.id, each]));
-}
-
-/** Numbers that follow from a seed (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function randomRing(count: number, zones = 1, tokensEach = 128, seed = 1): RingDesc {
@@ -496,7 +487,9 @@ const MEMBER: MemberConfig = {
 function aProcess(clock = new ManualClock()) {
   const metrics = new Metrics();
   const random = seeded(5);
-  const rings = new Rings({ isSingleProcess: true, logger: silentLogger, metrics, clock, random });
+  const logger = silentLogger;
+  const memberlist = memberlistConfig();
+  const rings = new Rings({ isSingleProcess: true, memberlist, logger, metrics, clock, random });
   const { ring } = rings.createRing(RING);
   return { clock, metrics, rings, ring };
 }
@@ -603,13 +596,9 @@ t.test('members forget those that are silent, and warn of twins', async (t) => {
   unwatch();
   const lines: string[] = [];
   const logger = { ...silentLogger, warn: (msg: string) => void lines.push(msg), child: () => logger };
-  const rings = new Rings({
-    isSingleProcess: true,
-    logger,
-    metrics: new Metrics(),
-    clock,
-    random: seeded(1),
-  });
+  const options = { memberlist: memberlistConfig(), logger, clock, random: seeded(1) };
+  const rings = new Rings({ ...options, isSingleProcess: true, metrics: new Metrics() });
+  await rings.start();
   const service = rings.createRing(RING);
   await service.start();
   const member = rings.createMember(RING, { ...MEMBER, forgetAfterMs: 120_000 });
@@ -633,10 +622,10 @@ t.test('members forget those that are silent, and warn of twins', async (t) => {
     rings.all.map(({ name }) => name),
     ['ingester'],
   );
-  t.throws(
-    () => new Rings({ isSingleProcess: false, logger, metrics: new Metrics() }).createRing(RING),
-    /not available/,
-  );
+  const apart = new Rings({ ...options, isSingleProcess: false, metrics: new Metrics() });
+  const elsewhere = { ...RING, kvstore: { store: 'consul', prefix: '' } };
+  t.throws(() => apart.createRing(elsewhere), /cannot be kept in "consul"/);
+  await rings.stop();
   t.match(interfaceAddress(['none'], false), /^\d+\./);
   let ticks = 0;
   const end = every(clock, 10, () => ++ticks);

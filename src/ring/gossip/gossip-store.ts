@@ -1,0 +1,225 @@
+// Rings that are kept by gossip: each member has all of them, changes its own and tells the change, and
+// merges what others tell. Who hears everything in whatever order has the same.
+import { type Clock, sleep } from '../../lib/clock.ts';
+import { TempoError } from '../../lib/errors.ts';
+import type { Logger } from '../../telemetry/log.ts';
+import { decodeRing, encodeRing, RING_CODEC } from '../desc-codec.ts';
+import { EMPTY_RING, type RingDesc } from '../instance.ts';
+import type { RingChange, RingStore } from '../kv.ts';
+import { mergeRings, withoutLeft } from '../merge.ts';
+import type { GossipMetrics } from './gossip-metrics.ts';
+import { decodePair, encodePair, joinPairs, type Pair, splitPairs } from './pairs.ts';
+
+/** A change must be younger than what was written before, and times count seconds. */
+const CHANGE_TRIES = 10;
+const CHANGE_PAUSE_MS = 1000;
+/** Values that were merged lately and need not be decoded again. */
+const SEEN_MAX = 4096;
+
+export interface GossipStoreOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: GossipMetrics;
+  /** How long it is remembered that an instance has left. */
+  readonly leftTimeoutMs: number;
+  /** Listeners are told at most that often; 0 = at once. */
+  readonly notifyIntervalMs: number;
+  readonly valueBytesMax: number;
+  readonly keysMax: number;
+  /** Puts news in the queue. @param names instances that it is about. */
+  readonly broadcast: (key: string, names: ReadonlySet<string>, pair: Uint8Array, isRare: boolean) => void;
+}
+
+interface Entry {
+  desc: RingDesc;
+  readonly listeners: Set<(desc: RingDesc) => void>;
+  isTelling: boolean;
+}
+
+export class GossipStore implements RingStore {
+  readonly #options: GossipStoreOptions;
+  readonly #entries = new Map<string, Entry>();
+  /** Digests of values that brought nothing new, or nothing any more. */
+  #seen = new Set<string>();
+
+  constructor(options: GossipStoreOptions) {
+    this.#options = options;
+  }
+
+  /** All that is known, also instances that have left. */
+  get values(): readonly (readonly [key: string, desc: RingDesc])[] {
+    return [...this.#entries]
+      .filter(([, { desc }]) => desc !== EMPTY_RING)
+      .map(([key, { desc }]) => [key, desc]);
+  }
+
+  async get(key: string): Promise<RingDesc | undefined> {
+    const desc = this.#entries.get(key)?.desc;
+    return desc === undefined || desc === EMPTY_RING ? undefined : withoutLeft(desc);
+  }
+
+  async change(key: string, change: RingChange): Promise<void> {
+    const { clock, metrics } = this.#options;
+    for (let tries = 0; tries < CHANGE_TRIES; tries++) {
+      const entry = this.#entry(key);
+      if (entry === undefined)
+        throw new TempoError('resource_exhausted', `too many rings, ${key} is not kept`);
+      const known = withoutLeft(entry.desc);
+      metrics.changes.inc();
+      const wanted = change(known.size === 0 && entry.desc === EMPTY_RING ? undefined : known);
+      if (wanted === undefined) return;
+      const { desc, news } = mergeRings(entry.desc, wanted, Math.floor(clock.nowMs() / 1000));
+      if (news !== undefined) {
+        metrics.changesDone.inc();
+        const isRare = isMoreThanHeartbeat(entry.desc, news);
+        this.#take(key, entry, desc);
+        this.#tell(key, news, isRare);
+        this.#notify(entry);
+        return;
+      }
+      if (isSame(known, wanted)) return;
+      await sleep(clock, CHANGE_PAUSE_MS);
+    }
+    metrics.changesFailed.inc();
+    throw new TempoError('unavailable', `ring ${key} could not be changed: others wrote it all the time`);
+  }
+
+  watch(key: string, listener: (desc: RingDesc) => void): () => void {
+    const entry = this.#entry(key);
+    if (entry === undefined) throw new TempoError('resource_exhausted', `too many rings, ${key} is not kept`);
+    entry.listeners.add(listener);
+    listener(withoutLeft(entry.desc));
+    return () => entry.listeners.delete(listener);
+  }
+
+  /** News of another member. */
+  receive(bytes: Uint8Array): void {
+    const { metrics } = this.#options;
+    metrics.received.inc();
+    metrics.receivedBytes.inc(bytes.length);
+    this.#merge(bytes);
+  }
+
+  /** All of it, for another member. */
+  state(): Uint8Array {
+    return joinPairs(this.values.map(([key, desc]) => this.#pair(key, desc)));
+  }
+
+  /** All that another member has. */
+  mergeState(bytes: Uint8Array): void {
+    for (const pair of splitPairs(bytes)) this.#merge(pair);
+  }
+
+  /** Forgets who left long ago. */
+  forgetLeft(): void {
+    for (const [key, entry] of this.#entries) this.#take(key, entry, entry.desc);
+  }
+
+  #merge(bytes: Uint8Array): void {
+    const { logger, metrics, valueBytesMax } = this.#options;
+    let pair: Pair;
+    let theirs: RingDesc;
+    try {
+      pair = decodePair(bytes);
+      const digest = digestOf(pair);
+      if (this.#seen.has(digest)) return;
+      if (this.#seen.size >= SEEN_MAX) this.#seen = new Set();
+      this.#seen.add(digest);
+      if (pair.codec !== RING_CODEC || pair.isDeleted) {
+        // Rings of partitions and tokens of reports, which this build has no use for.
+        metrics.unknown.inc();
+        return logger.debug('gossip of another kind is passed over', { key: pair.key, codec: pair.codec });
+      }
+      theirs = pair.value.length === 0 ? EMPTY_RING : decodeRing(pair.value, valueBytesMax);
+    } catch (err) {
+      metrics.invalid.inc();
+      return logger.warn('gossip value cannot be read and is dropped', { err });
+    }
+    const entry = this.#entry(pair.key);
+    if (entry === undefined) return;
+    const { desc, news } = mergeRings(entry.desc, theirs);
+    if (news === undefined) return;
+    const isRare = isMoreThanHeartbeat(entry.desc, news);
+    this.#take(pair.key, entry, desc);
+    // What left long ago is not told again.
+    const young = withoutLeft(news, this.#leftBeforeSec());
+    if (young.size > 0) this.#tell(pair.key, young, isRare);
+    this.#notify(entry);
+  }
+
+  #entry(key: string): Entry | undefined {
+    let entry = this.#entries.get(key);
+    if (entry !== undefined) return entry;
+    const { keysMax, logger, metrics } = this.#options;
+    if (this.#entries.size >= keysMax) {
+      metrics.invalid.inc();
+      logger.warn('gossip of one ring too many is dropped', { key, limit: keysMax });
+      return undefined;
+    }
+    entry = { desc: EMPTY_RING, listeners: new Set(), isTelling: false };
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #leftBeforeSec(): number {
+    const { clock, leftTimeoutMs } = this.#options;
+    return leftTimeoutMs > 0 ? (clock.nowMs() - leftTimeoutMs) / 1000 : 0;
+  }
+
+  #take(key: string, entry: Entry, desc: RingDesc): void {
+    entry.desc = withoutLeft(desc, this.#leftBeforeSec());
+    const left = entry.desc.size - withoutLeft(entry.desc).size;
+    this.#options.metrics.setValue(key, entry.desc, left);
+  }
+
+  #tell(key: string, news: RingDesc, isRare: boolean): void {
+    this.#options.broadcast(key, new Set(news.keys()), this.#pair(key, news), isRare);
+  }
+
+  #pair(key: string, desc: RingDesc): Uint8Array {
+    return encodePair({ key, value: encodeRing(desc), codec: RING_CODEC, isDeleted: false, updatedMs: 0 });
+  }
+
+  #notify(entry: Entry): void {
+    const { clock, notifyIntervalMs } = this.#options;
+    const tell = (): void => {
+      entry.isTelling = false;
+      const desc = withoutLeft(entry.desc);
+      for (const listener of entry.listeners) listener(desc);
+    };
+    if (notifyIntervalMs <= 0) return tell();
+    if (entry.isTelling) return;
+    entry.isTelling = true;
+    clock.after(notifyIntervalMs, tell);
+  }
+}
+
+/** Whether it is not said again a few seconds later. */
+function isMoreThanHeartbeat(desc: RingDesc, news: RingDesc): boolean {
+  return [...news].some(([id, { state, readOnly }]) => {
+    const known = desc.get(id);
+    return known?.state !== state || known.readOnly !== readOnly;
+  });
+}
+
+/** Of what the same message is: key, and the value's length and two hashes. */
+function digestOf({ key, value }: Pair): string {
+  let a = 0x811c9dc5;
+  let b = 0x9e3779b9;
+  for (const byte of value) {
+    a = Math.imul(a ^ byte, 0x01000193);
+    b = Math.imul(b ^ byte, 0x85ebca6b) ^ (b >>> 13);
+  }
+  return `${key}/${value.length}/${a}/${b}`;
+}
+
+function isSame(a: RingDesc, b: RingDesc): boolean {
+  if (a.size !== b.size) return false;
+  return [...a].every(([id, instance]) => {
+    const other = b.get(id);
+    return (
+      other === instance ||
+      (other !== undefined && other.timestampSec === instance.timestampSec && other.state === instance.state)
+    );
+  });
+}

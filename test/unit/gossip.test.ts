@@ -1,0 +1,636 @@
+// Gossip: its bytes, members over real sockets, and a hundred of them in a simulation. GOSSIP_SEED repeats a
+// simulation, GOSSIP_SCHEDULES makes it longer.
+import { createHash } from 'node:crypto';
+import { connect } from 'node:net';
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import { systemClock } from '../../src/lib/clock.ts';
+import { addressText, ipBytes, splitHostPort } from '../../src/ring/gossip/address.ts';
+import { BroadcastQueue } from '../../src/ring/gossip/broadcast-queue.ts';
+import { discover } from '../../src/ring/gossip/discovery.ts';
+import { GossipMetrics } from '../../src/ring/gossip/gossip-metrics.ts';
+import { GossipNode } from '../../src/ring/gossip/gossip-node.ts';
+import { GossipService } from '../../src/ring/gossip/gossip-service.ts';
+import { lzwDecompress } from '../../src/ring/gossip/lzw.ts';
+import {
+  decodePacket,
+  decodePushPull,
+  encodeMessage,
+  encodePushPull,
+  encodeRefusal,
+  type Message,
+  packetsOf,
+  splitLabel,
+  withChecksum,
+  withLabel,
+} from '../../src/ring/gossip/messages.ts';
+import { encodePair } from '../../src/ring/gossip/pairs.ts';
+import { encodeRing, RING_CODEC } from '../../src/ring/desc-codec.ts';
+import { instanceOf } from '../../src/ring/instance.ts';
+import { Lifecycler } from '../../src/ring/lifecycler.ts';
+import { type RingSettings, WRITE } from '../../src/ring/ring.ts';
+import { RingMetrics } from '../../src/ring/ring-metrics.ts';
+import { WatchedRing } from '../../src/ring/watched-ring.ts';
+import type { MemberlistConfig } from '../../src/ring/config.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { certFile } from '../support/certs.ts';
+import { LossyNetwork } from '../support/lossy-network.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { memberlistConfig } from '../support/memberlist.ts';
+import { seeded } from '../support/seeded.ts';
+
+t.setTimeout(240_000);
+
+const KEY = 'collectors/ring';
+const SETTINGS: RingSettings = {
+  replicationFactor: 3,
+  heartbeatTimeoutMs: 60_000,
+  zoneAwarenessEnabled: false,
+  excludedZones: [],
+};
+const hex = (text: string): Uint8Array => Buffer.from(text.replaceAll(' ', ''), 'hex');
+
+const MESSAGES: readonly Message[] = [
+  {
+    kind: 'ping',
+    seq: 7,
+    node: 'a',
+    source: { address: { ip: ipBytes('10.0.0.1'), port: 7946 }, node: 'b' },
+  },
+  { kind: 'ping', seq: 2 ** 32 - 1, node: '', source: { address: undefined, node: '' } },
+  {
+    kind: 'indirect-ping',
+    seq: 300,
+    target: { ip: ipBytes('fe80::1'), port: 1 },
+    node: 'c',
+    wantsNack: true,
+    source: { address: { ip: ipBytes('10.0.0.1'), port: 65_535 }, node: 'x'.repeat(300) },
+  },
+  { kind: 'ack', seq: 9 },
+  { kind: 'nack', seq: 70_000 },
+  {
+    kind: 'alive',
+    incarnation: 3,
+    node: 'a',
+    ip: ipBytes('10.0.0.1'),
+    port: 7946,
+    meta: new Uint8Array(0),
+    versions: [1, 5, 2, 0, 0, 0],
+  },
+  { kind: 'suspect', incarnation: 1, node: 'a', from: 'b' },
+  { kind: 'dead', incarnation: 1, node: 'a', from: 'a' },
+  { kind: 'user', payload: Uint8Array.of(1, 2, 3) },
+];
+
+t.test('messages', (t) => {
+  for (const message of MESSAGES) t.same(decodePacket(encodeMessage(message), 1e6), [message], message.kind);
+  const all = MESSAGES.map(encodeMessage);
+  const packets = packetsOf([...all, new Uint8Array(70_000).fill(8)], 1e6);
+  t.equal(packets.length, 2, 'what is too large for a compound goes alone');
+  t.same(packets.flatMap((packet) => decodePacket(packet, 1e6)).slice(1), MESSAGES);
+  t.equal(
+    packetsOf(
+      Array.from({ length: 600 }, () => all[3] as Uint8Array),
+      1e6,
+    ).length,
+    3,
+  );
+  t.equal(packetsOf([], 1e6).length, 0);
+  const checked = withChecksum(all[0] as Uint8Array);
+  t.same(decodePacket(checked, 1e6), [MESSAGES[0]]);
+  checked[20] ^= 1;
+  t.throws(() => decodePacket(checked, 1e6), /checksum is wrong/);
+  const { label, rest } = splitLabel(withLabel('prod', all[3] as Uint8Array));
+  t.same([label, decodePacket(rest, 1e6)], ['prod', [MESSAGES[3]]]);
+  t.same(splitLabel(withLabel('', Uint8Array.of(1))), { label: '', rest: Uint8Array.of(1) });
+  const state = {
+    isJoin: true,
+    members: [{ ...(MESSAGES[5] as Extract<Message, { kind: 'alive' }>), state: 'left' as const }],
+    userState: Uint8Array.of(9, 9),
+  };
+  const bytes = encodePushPull(state);
+  t.match(decodePushPull(bytes, 1e6), { isJoin: true, members: [{ node: 'a', state: 'left' }] });
+  for (let end = 0; end < bytes.length; end++) {
+    t.throws(() => decodePushPull(bytes.subarray(0, end), 1e6), /cut off/, `state up to byte ${end}`);
+  }
+  t.throws(() => decodePushPull(encodeRefusal('no room'), 1e6), /refuses: no room/);
+  t.end();
+});
+
+t.test('messages of Go', (t) => {
+  t.same(Buffer.from(lzwDecompress(goLzw('abababab'), 100)).toString(), 'abababab');
+  t.throws(() => lzwDecompress(goLzw('abababab'), 4), /more than 4 bytes/);
+  t.throws(() => lzwDecompress(goLzw('abababab').subarray(0, 3), 100), /too early/);
+  const wrapped = compressed(encodeMessage({ kind: 'ack', seq: 5 }));
+  t.same(decodePacket(wrapped, 1000), [{ kind: 'ack', seq: 5 }]);
+  const long = encodeMessage({ kind: 'user', payload: Buffer.from('gossip '.repeat(20_000)) });
+  t.same(
+    decodePacket(compressed(long), 1e6),
+    [{ kind: 'user', payload: long.subarray(1) }],
+    'tables that are full',
+  );
+  // A suspicion as msgpack of Go has it: raw text, a number of two bytes.
+  const suspect = hex('03 83 ab 496e6361726e6174696f6e cd 0102 a4 4e6f6465 a1 61 a4 46726f6d a1 62');
+  t.same(decodePacket(suspect, 100), [{ kind: 'suspect', incarnation: 258, node: 'a', from: 'b' }]);
+  t.end();
+});
+
+/** LZW as Go writes it, without ever beginning a new table before it is full. */
+function goLzw(text: string | Uint8Array): Uint8Array {
+  const input = typeof text === 'string' ? Buffer.from(text) : text;
+  const out: number[] = [];
+  let [bits, count, width] = [0, 0, 9];
+  const emit = (code: number): void => {
+    bits += code * 2 ** count;
+    count += width;
+    for (; count >= 8; count -= 8) {
+      out.push(bits & 255);
+      bits = Math.floor(bits / 256);
+    }
+  };
+  let [table, next] = [new Map<string, number>(), 257];
+  let code = input[0] ?? 0;
+  const step = (): boolean => {
+    next++;
+    if (next === 1 << width && width < 12) width++;
+    if (next < 4095) return true;
+    emit(256);
+    [table, next, width] = [new Map(), 257, 9];
+    return false;
+  };
+  for (const byte of input.subarray(1)) {
+    const key = `${code}/${byte}`;
+    const known = table.get(key);
+    if (known !== undefined) {
+      code = known;
+      continue;
+    }
+    emit(code);
+    if (step()) table.set(key, next);
+    code = byte;
+  }
+  emit(code);
+  step();
+  emit(257);
+  if (count > 0) out.push(bits & 255);
+  return Uint8Array.from(out);
+}
+
+function compressed(message: Uint8Array): Uint8Array {
+  const body = goLzw(message);
+  const head = hex('09 82 a4 416c676f 00 a3 427566 db');
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(body.length);
+  return Buffer.concat([head, length, body]);
+}
+
+/** A compound in a compound, as hex. */
+function nested(depth: number): string {
+  if (depth === 0) return '02 80';
+  const inner = hex(nested(depth - 1));
+  return Buffer.concat([Uint8Array.of(7, 1, 0, inner.length), inner]).toString('hex');
+}
+
+t.test('bad packets are told, and nothing else happens', (t) => {
+  const bad: readonly (readonly [string, string, RegExp])[] = [
+    ['nothing', '', /cut off/],
+    ['an unknown type', '63', /message type 99 is unknown/],
+    ['an encrypted one', '0a00', /message type 10 is unknown/],
+    ['no map', '0001', /no map/],
+    ['a map without end', '0083a0', /cut off/],
+    ['a compound that is short', '07020010', /cut off/],
+    ['nested compounds', nested(6), /nested/],
+    ['an address of five bytes', '04 82 a4 4e6f6465 a1 61 a4 41646472 a5 0102030405', /address has 5 bytes/],
+    ['a member without name', '03 80', /no name/],
+    ['an unknown compression', '09 82 a4 416c676f 07 a3 427566 a0', /compression 7/],
+    ['floats', '00 81 a1 61 cb 0000000000000000', /unknown type 0xcb/],
+  ];
+  for (const [name, bytes, error] of bad) t.throws(() => decodePacket(hex(bytes), 1000), error, name);
+  const valid = MESSAGES.map(encodeMessage);
+  fc.assert(
+    fc.property(fc.nat(valid.length - 1), fc.nat(), fc.nat(255), (which, at, byte) => {
+      const bytes = (valid[which] as Uint8Array).slice();
+      bytes[at % bytes.length] = byte;
+      try {
+        decodePacket(bytes, 1000);
+      } catch (err) {
+        t.match(err, { name: 'TempoError' });
+      }
+    }),
+    { numRuns: 2000 },
+  );
+  t.end();
+});
+
+t.test('addresses', async (t) => {
+  for (const [text, want] of [
+    ['10.1.2.3', '10.1.2.3:1'],
+    ['::1', '[0:0:0:0:0:0:0:1]:1'],
+    ['fe80::1:2', '[fe80:0:0:0:0:0:1:2]:1'],
+    ['::ffff:10.1.2.3', '10.1.2.3:1'],
+  ] as const) {
+    t.equal(addressText({ ip: ipBytes(text), port: 1 }), want);
+  }
+  t.throws(() => ipBytes('tempo'), /no IP address/);
+  t.same(splitHostPort('[::1]:80', 7), { host: '::1', port: 80 });
+  t.same(splitHostPort('name', 7), { host: 'name', port: 7 });
+  const resolver = {
+    addresses: async (name: string) => {
+      if (name === 'gone') throw new Error('ENOTFOUND');
+      return name === 'six' ? ['fe80::1'] : [`10.0.0.${name.length}`, '10.0.0.9'];
+    },
+    services: async () => [{ name: 'abc', port: 5000 }],
+  };
+  const members = ['10.0.0.9:7946', 'plain', 'dns+ab:1234', 'dnssrv+s', 'dnssrvnoa+s', 'dns+gone', 'dns+six'];
+  const { addresses, failures } = await discover(members, 7946, resolver);
+  t.same(
+    new Set(addresses),
+    new Set([
+      '10.0.0.9:7946',
+      'plain:7946',
+      '10.0.0.2:1234',
+      '10.0.0.9:1234',
+      '10.0.0.3:5000',
+      '10.0.0.9:5000',
+      'abc:5000',
+      '[fe80::1]:7946',
+    ]),
+  );
+  t.same(
+    failures.map(({ member }) => member),
+    ['dns+gone'],
+  );
+});
+
+t.test('news', (t) => {
+  let dropped = 0;
+  const queue = new BroadcastQueue(3, () => dropped++);
+  const text = (messages: readonly Uint8Array[]): string =>
+    messages.map((each) => Buffer.from(each)).join(' ');
+  queue.add('ring', new Set(['a']), Buffer.from('a1'));
+  queue.add('ring', new Set(['b']), Buffer.from('b1'));
+  queue.add('ring', new Set(['a']), Buffer.from('a2'));
+  t.equal(text(queue.take(100, 3)), 'a2 b1', 'newest first, older ones of the same are gone');
+  queue.add('ring', new Set(['c']), Buffer.from('c1'));
+  t.equal(text(queue.take(4, 3)), 'c1 a2', 'those least told first');
+  queue.add('other', new Set(['a']), Buffer.from('o1'));
+  t.equal(dropped, 1);
+  t.equal(queue.length, 3);
+  t.equal(queue.bytes, 6);
+  for (let i = 0; i < 3; i++) queue.take(100, 3);
+  t.equal(queue.length, 0, 'told often enough');
+  t.end();
+});
+
+function aService(
+  over: Partial<MemberlistConfig>,
+  lines: string[] = [],
+): { service: GossipService; metrics: Metrics } {
+  const metrics = new Metrics();
+  const config = memberlistConfig({
+    bindAddr: ['127.0.0.1'],
+    bindPort: 0,
+    gossipIntervalMs: 20,
+    streamTimeoutMs: 5000,
+    minJoinBackoffMs: 20,
+    ...over,
+  });
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => lines.push(line) });
+  const service = new GossipService({ config, clock: systemClock, random: Math.random, logger, metrics });
+  return { service, metrics };
+}
+
+const portOf = ({ service }: { service: GossipService }): string => {
+  const own = service.members.find(({ name }) => name === service.nodeName);
+  return `127.0.0.1:${own?.address.port}`;
+};
+
+async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!(await isSo())) {
+    if (performance.now() > end) throw new Error(`${what}: not in 20 s`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+const present = ({ service }: { service: GossipService }): number =>
+  service.members.filter(({ state }) => state === 'alive').length;
+
+t.test('members over sockets', async (t) => {
+  const tls = {
+    tlsEnabled: true,
+    tlsCertPath: certFile('server'),
+    tlsKeyPath: certFile('server', 'key'),
+    tlsCaPath: certFile('authority'),
+    tlsServerName: 'localhost',
+  };
+  for (const [name, over] of [
+    ['plain', {}],
+    ['TLS and a label', { ...tls, clusterLabel: 'prod' }],
+  ] as const) {
+    const first = aService(over);
+    await first.service.start();
+    const rest = [0, 1].map(() => aService({ ...over, joinMembers: [portOf(first)] }));
+    for (const { service } of rest) await service.start();
+    const all = [first, ...rest];
+    await until('all know each other', () => all.every((each) => present(each) === 3));
+    const instance = instanceOf({ id: 'i', state: 'ACTIVE', timestampSec: Math.floor(Date.now() / 1000) });
+    await first.service.store.change(KEY, () => new Map([['i', instance]]));
+    const hears = async ({ service }: { service: GossipService }): Promise<boolean> =>
+      (await service.store.get(KEY))?.get('i')?.state === 'ACTIVE';
+    await until('all know the instance', async () => (await Promise.all(all.map(hears))).every(Boolean));
+    await first.service.store.change(KEY, () => new Map());
+    const forgot = async ({ service }: { service: GossipService }): Promise<boolean> =>
+      (await service.store.get(KEY))?.size === 0;
+    await until('and that it left', async () => (await Promise.all(all.map(forgot))).every(Boolean));
+    await first.service.stop();
+    await until('and that a member left', () => rest.every((each) => present(each) === 2));
+    t.match(await rest[0]?.metrics.text(), 'tempo_memberlist_client_cluster_members_count 2', name);
+    for (const { service } of rest) await service.stop();
+  }
+});
+
+t.test('strangers are counted and told', async (t) => {
+  const lines: string[] = [];
+  const one = aService(
+    { clusterLabel: 'prod', maxMessageBytes: 10_000, streamTimeoutMs: 300, packetWriteTimeoutMs: 300 },
+    lines,
+  );
+  await one.service.start();
+  const port = Number(portOf(one).split(':')[1]);
+  const send = (bytes: Uint8Array): Promise<void> =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => socket.end(bytes));
+      socket
+        .resume()
+        .on('error', () => resolve())
+        .on('close', () => resolve());
+    });
+  const packet = (payload: Uint8Array, digest = createHash('md5').update(payload).digest()): Uint8Array =>
+    Buffer.concat([Uint8Array.of(1, 4), Buffer.from('x:12'), payload, digest]);
+  const user = (pair: Uint8Array) => withLabel('prod', encodeMessage({ kind: 'user', payload: pair }));
+  const value = encodeRing(new Map());
+  const aPair = { key: KEY, value, codec: RING_CODEC, isDeleted: false, updatedMs: 0 };
+  await send(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+  await send(packet(Uint8Array.of(1), Buffer.alloc(16)));
+  await send(Uint8Array.of(1, 200));
+  await send(packet(withLabel('prod', Uint8Array.of(99))));
+  await send(packet(encodeMessage({ kind: 'ack', seq: 1 })));
+  await send(packet(user(Uint8Array.of(255, 255))));
+  await send(packet(user(encodePair({ ...aPair, value: Uint8Array.of(5, 5, 5) }))));
+  await send(packet(user(encodePair({ ...aPair, key: 'p', codec: 'partitionRingDesc' }))));
+  await send(Uint8Array.of(2, 6, 0x80));
+  await send(Buffer.concat([Uint8Array.of(2), withLabel('dev', Uint8Array.of(6))]));
+  await send(Buffer.concat([Uint8Array.of(1, 4), Buffer.alloc(20_000)]));
+  for (let i = 0; i < 80; i++) {
+    const name = `k${i}`;
+    const desc = new Map([['i', instanceOf({ id: 'i', timestampSec: 1 })]]);
+    await send(packet(user(encodePair({ ...aPair, key: name, value: encodeRing(desc) }))));
+  }
+  await until('the last is there', () => one.service.store.values.length >= 60);
+  const text = lines.join('');
+  for (const want of [
+    'gossip connection begins with something unknown',
+    'gossip packet is damaged and is dropped',
+    'message type 99 is unknown',
+    'of cluster \\"\\" came to a member of \\"prod\\"',
+    'of cluster \\"dev\\" came to a member of \\"prod\\"',
+    'gossip value cannot be read and is dropped',
+    'gossip stream is refused',
+    'gossip message is larger than allowed and is dropped',
+    'gossip of one ring too many is dropped',
+  ]) {
+    t.ok(text.includes(want), want);
+  }
+  const shown = await one.metrics.text();
+  t.match(shown, /tcp_transport_packets_received_errors_total 2/);
+  t.match(shown, /tcp_transport_connections_refused_total 4/);
+  t.match(shown, /client_received_broadcasts_unknown_total 1/);
+  t.match(shown, /client_received_broadcasts_invalid_total [1-9]/);
+  t.equal(present(one), 1);
+  const twin = aService({ bindPort: port });
+  await t.rejects(
+    twin.service.start(),
+    /cannot listen on 127.0.0.1:\d+ for memberlist: address already in use/,
+  );
+  const strict = aService({ joinMembers: ['127.0.0.1:1'], abortIfClusterJoinFails: true, maxJoinRetries: 2 });
+  await t.rejects(strict.service.start(), /no member of memberlist.join_members could be joined/);
+  const fast = aService({ joinMembers: ['127.0.0.1:1'], abortIfClusterFastJoinFails: true });
+  await t.rejects(fast.service.start(), /joined 0 members/);
+  const lost = aService({ joinMembers: ['127.0.0.1:1', 'dns+nobody.invalid'] }, lines);
+  await lost.service.start();
+  t.ok(lines.join('').includes('tried again while running'), 'goes on alone');
+  for (const { service } of [one, strict, fast, lost, twin]) await service.stop();
+});
+
+interface SimulatedMember {
+  readonly name: string;
+  readonly address: string;
+  readonly node: GossipNode;
+  readonly ring: WatchedRing;
+  readonly member: Lifecycler;
+}
+
+class World {
+  readonly clock = new ManualClock();
+  readonly random: () => number;
+  readonly network: LossyNetwork;
+  readonly members: SimulatedMember[] = [];
+  #count = 0;
+
+  constructor(seed: number, loss: number) {
+    this.random = seeded(seed);
+    const { clock, random } = this;
+    this.network = new LossyNetwork({ clock, random, loss, delayMsMax: 50 });
+  }
+
+  create(): SimulatedMember {
+    const { clock, random } = this;
+    const at = this.#count++;
+    const name = `m${String(at).padStart(3, '0')}`;
+    const ip = Uint8Array.of(10, 0, at >> 8, at & 255);
+    const address = addressText({ ip, port: 7946 });
+    const metrics = new Metrics();
+    const node = new GossipNode({
+      name,
+      address: { ip, port: 7946 },
+      transport: this.network.transportOf(address),
+      clock,
+      random,
+      logger: silentLogger,
+      metrics: new GossipMetrics(metrics),
+      retransmitFactor: 2,
+      gossipIntervalMs: 1000,
+      gossipNodes: 2,
+      gossipToDeadMs: 30_000,
+      pushPullIntervalMs: 30_000,
+      deadNodeReclaimMs: 0,
+      leftTimeoutMs: 300_000,
+      obsoleteEntriesMs: 30_000,
+      notifyIntervalMs: 100,
+      label: '',
+      acceptsAnyLabel: false,
+      messageBytesMax: 1e7,
+      membersMax: 1000,
+    });
+    this.network.attach(address, node);
+    const ring = new WatchedRing({ name: 'ingester', store: node.store, key: KEY, settings: SETTINGS });
+    const member = new Lifecycler({
+      ring,
+      store: node.store,
+      key: KEY,
+      id: name,
+      addr: `${name}:9095`,
+      zone: '',
+      tokensCount: 128,
+      heartbeatPeriodMs: 5000,
+      joinAfterMs: 0,
+      observePeriodMs: 0,
+      minReadyMs: 0,
+      checksRingHealth: false,
+      finalSleepMs: 0,
+      unregistersOnShutdown: true,
+      tokensFilePath: '',
+      forgetAfterMs: 0,
+      clock,
+      random,
+      logger: silentLogger,
+      metrics: new RingMetrics(metrics, () => clock.nowMs()),
+    });
+    return { name, address, node, ring, member };
+  }
+
+  /** Starts a member, which joins one of those that are there. */
+  async add(): Promise<SimulatedMember> {
+    const added = this.create();
+    const seed = this.members[Math.floor(this.random() * Math.min(3, this.members.length))];
+    added.node.start();
+    if (seed !== undefined) {
+      const joined = added.node.join(seed.address);
+      await this.clock.pass(120);
+      await joined;
+    }
+    await added.ring.start();
+    await added.member.start();
+    this.members.push(added);
+    return added;
+  }
+
+  /** Dies without a word. */
+  kill(member: SimulatedMember): void {
+    member.node.stop();
+    this.network.detach(member.address);
+    this.members.splice(this.members.indexOf(member), 1);
+  }
+
+  /** Simulated seconds until all members see the same ring and it is as wanted. */
+  async settles(wanted: (member: SimulatedMember) => boolean, limitSec: number): Promise<number> {
+    const begin = this.clock.nowMs();
+    while (!this.members.every(wanted)) {
+      if (this.clock.nowMs() - begin > limitSec * 1000) return Number.POSITIVE_INFINITY;
+      await this.clock.pass(100);
+    }
+    return (this.clock.nowMs() - begin) / 1000;
+  }
+
+  activeOf({ ring }: SimulatedMember): number {
+    return ring.current.instances.filter(({ state }) => state === 'ACTIVE').length;
+  }
+}
+
+const SEED = Number(process.env['GOSSIP_SEED'] ?? Math.floor(Math.random() * 1e9));
+const SCHEDULES = Number(process.env['GOSSIP_SCHEDULES'] ?? 1);
+
+async function join(world: World, count: number): Promise<number> {
+  while (world.members.length < count) await world.add();
+  return world.settles((each) => world.activeOf(each) === count, 60);
+}
+
+async function simulate(t: Test, seed: number): Promise<void> {
+  const random = seeded(seed);
+  const count = [45, 3, 10, 20, 60][seed % 5] as number;
+  const world = new World(seed, random() * 0.1);
+  const joined = await join(world, count);
+  t.ok(joined <= 10, `${count} members: all see all ${joined} s after the last came`);
+
+  const shares = [...(world.members[0] as SimulatedMember).ring.current.ownership().values()];
+  const most = Math.max(...shares) * count;
+  t.ok(most < 1.6, `the largest share is ${most.toFixed(2)} of the mean`);
+
+  // One leaves in order, one dies without a word.
+  const leaving = world.members[1] as SimulatedMember;
+  await leaving.member.stop();
+  const gone = await world.settles((each) => each.ring.current.instance(leaving.name) === undefined, 60);
+  t.ok(gone <= 10, `all know after ${gone} s that one left`);
+  const dead = world.members[2] as SimulatedMember;
+  world.kill(dead);
+  const isKnown = ({ node }: SimulatedMember): boolean => node.membership.member(dead.name)?.state === 'dead';
+  const buried = await world.settles(isKnown, 300);
+  t.ok(buried < 300, `all know after ${buried} s that one is dead`);
+  const alive = world.members.filter(({ node }) => node !== leaving.node);
+  const wrong = alive.filter(({ name, node }) =>
+    alive.some((other) => other.node.membership.member(name)?.state === 'dead' && node !== other.node),
+  );
+  t.same(
+    wrong.map(({ name }) => name),
+    [],
+    'nobody who lives is thought dead',
+  );
+
+  // A cut through the middle: both sides bury nobody for good.
+  world.network.split((address) => Number(address.split('.')[3]?.split(':')[0]) % 2);
+  await world.clock.pass(15_000);
+  world.network.heal();
+  const healedSec = world.clock.nowMs() / 1000;
+  const seesAll = ({ ring }: SimulatedMember): boolean =>
+    ring.current.instances.filter(({ timestampSec }) => timestampSec >= healedSec).length ===
+    world.members.length - 1;
+  const healed = await world.settles(seesAll, 120);
+  t.ok(healed <= 60, `${healed} s after the cut all have heard of all`);
+  const keys = Array.from({ length: 50 }, () => Math.floor(random() * 2 ** 32));
+  const now = world.clock.nowMs();
+  const chosen = alive.map(({ ring }) =>
+    keys
+      .map((key) =>
+        ring.current
+          .replicas(key, WRITE, now)
+          .instances.map(({ id }) => id)
+          .join(),
+      )
+      .join(' '),
+  );
+  t.equal(count >= 5 ? new Set(chosen).size : 1, 1, 'all send a trace to the same replicas');
+  for (const { node, ring } of world.members) {
+    node.stop();
+    ring.stop();
+  }
+}
+
+t.test(`simulations from seed ${SEED}`, async (t) => {
+  for (let i = 0; i < SCHEDULES; i++) {
+    await t.test(`seed ${SEED + i}`, (t) => simulate(t, SEED + i));
+  }
+});
+
+const MEASURED_SEC = 8;
+
+t.test('a hundred members', async (t) => {
+  const world = new World(7, 0.02);
+  const joined = await join(world, 100);
+  t.ok(joined <= 10, `all see all ${joined} s after the last came`);
+  const before = process.cpuUsage();
+  const sent = world.network.sentBytes;
+  await world.clock.pass(MEASURED_SEC * 1000);
+  const { user, system } = process.cpuUsage(before);
+  const share = (user + system) / 1e6 / MEASURED_SEC / 100;
+  const bytes = (world.network.sentBytes - sent) / MEASURED_SEC / 100;
+  t.comment(
+    `an idle member of 100: ${(share * 100).toFixed(2)} % of a core, sends ${Math.round(bytes)} bytes/s`,
+  );
+  t.ok(share < 0.02, `an idle member takes ${(share * 100).toFixed(2)} % of a core`);
+  for (const { node, ring } of world.members) {
+    node.stop();
+    ring.stop();
+  }
+});
