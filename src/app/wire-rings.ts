@@ -9,6 +9,8 @@ import type { Parts } from './wire-parts.ts';
 export interface WiredRings {
   /** Of the ingesters. */
   readonly ingesters: RingService;
+  /** All of them, and what they are kept by, for the pages. */
+  readonly rings: Rings;
   /** This process's own ingester in it. */
   createIngesterMember(): Lifecycler;
   /** Follows the rings; started before and stopped after their members. */
@@ -16,13 +18,25 @@ export interface WiredRings {
 }
 
 export function createRings({ config, logger, metrics }: Parts): WiredRings {
-  const rings = new Rings({ isSingleProcess: isSingleProcess(config.target), logger, metrics });
+  const { memberlist } = config;
+  const rings = new Rings({ isSingleProcess: isSingleProcess(config.target), memberlist, logger, metrics });
   const ingesters = ingesterRing(config);
   const followed = rings.createRing(ingesters);
   return {
     ingesters: followed,
     createIngesterMember: () => rings.createMember(ingesters, ingesterMember(config)),
-    service: { ...followed, name: 'ring' },
+    rings,
+    service: {
+      name: 'ring',
+      start: async () => {
+        await rings.start();
+        await followed.start();
+      },
+      stop: async () => {
+        await followed.stop();
+        await rings.stop();
+      },
+    },
   };
 }
 
