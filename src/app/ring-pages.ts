@@ -1,91 +1,77 @@
-// The pages of rings and of gossip, when all modules run in one process: a ring holds this instance, or
+// The pages of rings and of gossip. When all modules run in one process, a ring holds this instance, or
 // nobody.
 import type { FastifyInstance } from 'fastify';
-import { escapeHtml } from '../lib/html.ts';
+import { hasHeartbeat } from '../ring/instance.ts';
+import type { Rings } from '../ring/rings.ts';
+import type { WatchedRing } from '../ring/watched-ring.ts';
 import type { TempoConfig } from './config.ts';
-import { TEXT } from './http-listener.ts';
+import { registerMemberlistPage } from './memberlist-page.ts';
+import { registerRingPage, type Shard, timeText } from './ring-page.ts';
 
-const HTML = 'text/html; charset=utf-8';
-const POLICY = "default-src 'none'";
-/** How Go prints a time that was never set. */
-const NEVER = '0001-01-01T00:00:00Z';
+/** Rings of other processes that are shown empty where nobody is in them. */
+const OTHERS = ['/metrics-generator/ring', '/live-store/ring'];
 
-interface Shard {
-  readonly id: string;
-  readonly state: string;
-  readonly address: string;
-  readonly timestamp: string;
-  readonly registered_timestamp: string;
-  readonly read_only: boolean;
-  readonly read_only_updated_timestamp: string;
-  readonly zone: string;
-  readonly tokens: readonly number[];
+export interface RingPagesOptions {
+  /** Some module of this process is in a ring, or follows one. */
+  readonly hasRings: boolean;
+  /** undefined = a single process, whose rings nobody keeps. */
+  readonly rings?: Rings | undefined;
+  readonly now?: () => Date;
 }
 
-/** @param hasRings false = no module of this process is in a ring. */
 export function registerRingPages(
   app: FastifyInstance,
   config: TempoConfig,
-  hasRings = true,
-  now = () => new Date(),
+  { hasRings, rings, now = () => new Date() }: RingPagesOptions,
 ): void {
-  app.all('/memberlist', (_request, reply) => reply.type(TEXT).send("This instance doesn't use memberlist."));
+  registerMemberlistPage(app, () => rings?.gossip, now);
   if (!hasRings) return;
-  const registered = seconds(now());
-  const { lifecycler } = config.ingester;
-  const self = (): Shard => ({
+  if (rings === undefined) {
+    const self = selfShard(config, now);
+    registerRingPage(app, { url: '/ingester/ring', shards: () => [self()], now });
+  } else {
+    for (const ring of rings.all) registerSharedRing(app, ring, now);
+  }
+  for (const url of OTHERS) registerRingPage(app, { url, shards: () => [], now });
+}
+
+function selfShard({ ingester: { lifecycler }, server }: TempoConfig, now: () => Date): () => Shard {
+  const nowSec = (): number => Math.floor(now().getTime() / 1000);
+  const registered = timeText(nowSec());
+  return () => ({
     id: lifecycler.id,
     state: 'ACTIVE',
-    address: `${lifecycler.address || '127.0.0.1'}:${lifecycler.port || config.server.grpcListenPort}`,
-    timestamp: seconds(now()),
+    address: `${lifecycler.address || '127.0.0.1'}:${lifecycler.port || server.grpcListenPort}`,
+    timestamp: timeText(nowSec()),
     registered_timestamp: registered,
     read_only: false,
-    read_only_updated_timestamp: NEVER,
+    read_only_updated_timestamp: timeText(0),
     zone: lifecycler.availabilityZone,
     tokens: [],
   });
-  ringPage(app, '/ingester/ring', () => [self()], now);
-  ringPage(app, '/metrics-generator/ring', () => [], now);
-  ringPage(app, '/live-store/ring', () => [], now);
 }
 
-/** JSON, or HTML for who asks for it, which browsers do. */
-function ringPage(app: FastifyInstance, url: string, shards: () => readonly Shard[], now: () => Date): void {
-  app.all(url, (request, reply) => {
-    // Forgetting an instance: this one would be back at its next heartbeat.
-    if (request.method === 'POST') return reply.code(302).header('location', '#').send();
-    const accept = request.headers.accept ?? '';
-    if (!accept.includes('text/html') || accept.includes('application/json')) {
-      return reply.type('application/json').send({ shards: shards(), now: now().toISOString() });
-    }
-    return reply.header('content-security-policy', POLICY).type(HTML).send(ringHtml(shards(), now()));
+function registerSharedRing(app: FastifyInstance, ring: WatchedRing, now: () => Date): void {
+  registerRingPage(app, {
+    url: `/${ring.name}/ring`,
+    shards: () => shardsOf(ring, now().getTime()),
+    ownership: () => ring.current.ownership(),
+    forget: (id) => ring.forget(id),
+    now,
   });
 }
 
-function ringHtml(shards: readonly Shard[], now: Date): string {
-  const heads = ['Instance ID', 'Availability Zone', 'State', 'Address', 'Registered At', 'Last Heartbeat'];
-  const rows = shards.map(({ id, zone, state, address, registered_timestamp, timestamp }) =>
-    row('td', [id, zone, state, address, registered_timestamp, timestamp]),
-  );
-  return `<!DOCTYPE html>
-<html>
-<head><meta charset="UTF-8"><title>Ring Status</title></head>
-<body>
-<h1>Ring Status</h1>
-<p>Current time: ${now.toISOString()}</p>
-<table border="1"><thead>${row('th', heads)}</thead>
-<tbody>
-${rows.join('')}</tbody></table>
-</body>
-</html>
-`;
-}
-
-function row(tag: 'td' | 'th', cells: readonly string[]): string {
-  return `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>\n`;
-}
-
-/** RFC 3339 in whole seconds. */
-function seconds(date: Date): string {
-  return `${date.toISOString().slice(0, 19)}Z`;
+function shardsOf({ current }: WatchedRing, nowMs: number): Shard[] {
+  const { heartbeatTimeoutMs } = current.settings;
+  return current.instances.map((instance) => ({
+    id: instance.id,
+    state: hasHeartbeat(instance, heartbeatTimeoutMs, nowMs) ? instance.state : 'UNHEALTHY',
+    address: instance.addr,
+    timestamp: timeText(instance.timestampSec),
+    registered_timestamp: timeText(instance.registeredSec),
+    read_only: instance.readOnly,
+    read_only_updated_timestamp: timeText(instance.readOnlyUpdatedSec),
+    zone: instance.zone,
+    tokens: [...instance.tokens],
+  }));
 }

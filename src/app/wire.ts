@@ -18,6 +18,7 @@ import { type ModuleName, startOrder } from './graph.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import type { HttpServer } from './http-server.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
+import type { Rings } from '../ring/rings.ts';
 import { registerRingPages } from './ring-pages.ts';
 import { createServers } from './servers.ts';
 import { registerStatusPages } from './status-pages.ts';
@@ -72,13 +73,13 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const { routes } = server;
   registerStatusPages(server.app, { config, overrides, routes, stateOf: options.stateOf });
   const order = startOrder(config.target);
-  registerPages(server, config, order);
   const backendMetrics = createBackendMetrics(metrics);
   const shared = { config, logger, metrics, backendMetrics, server, grpcMethods, overrides };
   const parts: Parts = { ...shared, ...shareMemory(config) };
   const caches = createCaches(config, logger, metrics);
   const store = createStore(parts, caches, order);
   const rings = order.includes('ring') ? createRings(parts) : undefined;
+  registerPages(server, config, order, rings?.rings);
   const writes = { store, rings, requestShutdown: options.requestShutdown };
   const { ingester, service: ingesterService } = order.includes('ingester')
     ? addIngester(parts, writes)
@@ -118,8 +119,13 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     .filter((service) => service !== undefined);
 }
 
-function registerPages({ app }: HttpServer, config: TempoConfig, order: readonly ModuleName[]): void {
-  registerRingPages(app, config, order.includes('ingester'));
+function registerPages(
+  { app }: HttpServer,
+  config: TempoConfig,
+  order: readonly ModuleName[],
+  rings: Rings | undefined,
+): void {
+  registerRingPages(app, config, { hasRings: rings !== undefined || order.includes('ingester'), rings });
   if (!order.includes('query-frontend')) return;
   registerPageRoutes(app, pageFacts(config, isMultitenant(config)));
 }

@@ -7,13 +7,15 @@ import { registerRingPages } from '../../src/app/ring-pages.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { registerStatusPages } from '../../src/app/status-pages.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { type MemberConfig, type RingConfig, Rings } from '../../src/ring/rings.ts';
 import { Overrides } from '../../src/overrides/overrides.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 
 const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } }).config;
 
-function pagesOf(config: TempoConfig) {
+function pagesOf(config: TempoConfig, rings?: Rings, nowMs = 1_500) {
   const metrics = new Metrics();
   const { app, routes } = createHttpServer({
     config: config.server,
@@ -27,7 +29,7 @@ function pagesOf(config: TempoConfig) {
   const overrides = new Overrides({ defaults, inline: inlineTenants, metrics });
   const stateOf = (name: string) => (name === 'store' ? 'Starting' : 'Running');
   registerStatusPages(app, { config, overrides, routes, stateOf });
-  registerRingPages(app, config, true, () => new Date(1_500));
+  registerRingPages(app, config, { hasRings: true, rings, now: () => new Date(nowMs) });
   app.all('/api/traces/:traceID', () => '');
   app.all('/api/search/tag/*', () => '');
   return app;
@@ -198,4 +200,60 @@ t.test('rings of one process', async (t) => {
   for (const url of ['/distributor/ring', '/compactor/ring', '/partition/ring']) {
     t.equal((await app.inject(url)).statusCode, 404, url);
   }
+});
+
+t.test('rings of several processes', async (t) => {
+  const clock = new ManualClock(1_800_000_000_000);
+  const config = configOf(LOCAL);
+  const { memberlist } = config;
+  const logger = silentLogger;
+  const rings = new Rings({ isSingleProcess: true, memberlist, logger, metrics: new Metrics(), clock });
+  const ring: RingConfig = {
+    name: 'ingester',
+    key: 'ring',
+    kvstore: { store: 'inmemory', prefix: '' },
+    settings: {
+      replicationFactor: 1,
+      heartbeatTimeoutMs: 60_000,
+      zoneAwarenessEnabled: false,
+      excludedZones: [],
+    },
+  };
+  const member: MemberConfig = {
+    id: 'one',
+    addr: '10.0.0.1',
+    interfaceNames: [],
+    enableInet6: false,
+    port: 9095,
+    zone: 'z',
+    tokensCount: 4,
+    heartbeatPeriodMs: 0,
+  };
+  const followed = rings.createRing(ring);
+  await rings.start();
+  await followed.start();
+  await rings.createMember(ring, member).start();
+  await rings.createMember(ring, { ...member, id: '<two>', tokensCount: 12 }).start();
+  const json = async (nowMs: number): Promise<readonly (readonly unknown[])[]> => {
+    const { shards } = (await pagesOf(config, rings, nowMs).inject('/ingester/ring')).json();
+    return shards.map(({ id, state, tokens }: Record<string, unknown[]>) => [id, state, tokens?.length]);
+  };
+  t.same(await json(clock.nowMs()), [
+    ['<two>', 'ACTIVE', 12],
+    ['one', 'ACTIVE', 4],
+  ]);
+  t.same((await json(clock.nowMs() + 100_000))[1], ['one', 'UNHEALTHY', 4]);
+  const app = pagesOf(config, rings, clock.nowMs());
+  const page = await app.inject({ url: '/ingester/ring', headers: { accept: 'text/html' } });
+  t.match(page.body, '<td>false</td><td>12</td>');
+  t.match(page.body, 'value="&#60;two&#62;"');
+  const forget = await app.inject({
+    method: 'POST',
+    url: '/ingester/ring',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    payload: 'forget=%3Ctwo%3E',
+  });
+  t.equal(forget.statusCode, 302);
+  t.same(await json(clock.nowMs()), [['one', 'ACTIVE', 4]]);
+  t.equal((await app.inject('/memberlist')).body, "This instance doesn't use memberlist.");
 });

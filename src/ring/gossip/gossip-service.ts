@@ -70,8 +70,9 @@ export class GossipService implements Service {
     return this.#started().store;
   }
 
-  get members(): readonly Member[] {
-    return this.#started().membership.all;
+  get members(): readonly (Member & { readonly addressText: string })[] {
+    const { all } = this.#started().membership;
+    return all.map((member) => ({ ...member, addressText: addressText(member.address) }));
   }
 
   get health(): number {
