@@ -15,7 +15,12 @@ export async function injectRequest(
     signal,
   });
   const said = Object.entries(answer.headers).flatMap(([name, value]) =>
-    value === undefined ? [] : [[name, String(value)] as const],
+    value === undefined ? [] : [[canonical(name), String(value)] as const],
   );
   return { code: answer.statusCode, headers: said, body: answer.rawPayload };
+}
+
+/** As programs in Go write header names, which look for them so: `Content-Type`. */
+function canonical(name: string): string {
+  return name.replaceAll(/(?:^|-)[a-z]/g, (start) => start.toUpperCase());
 }

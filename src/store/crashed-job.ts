@@ -1,6 +1,7 @@
 // What is answered for a job that no scan thread survives.
 import { packFound } from './pack.ts';
 import type { ScanJob, ScanResult } from './scan-job.ts';
+import { sourceName } from './source-walk.ts';
 
 /** None of its sources could be read; undefined when the job has none, so that nothing can be partial. */
 export function crashedResult(job: ScanJob): ScanResult | undefined {
@@ -8,7 +9,7 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
   if (sources.length === 0) return undefined;
   const message = 'the scan thread that read it ended';
   const failures = sources.map((source) => ({
-    source: source.kind === 'head' ? source.blockId : source.meta.blockId,
+    source: sourceName(source),
     code: 'internal',
     message,
   }));
@@ -31,6 +32,8 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
       return { kind: 'metrics', part: undefined, inspectedTraces: 0, inspectedSpans: 0, ...base };
     case 'joinMetrics':
     case 'finishMetrics':
+    case 'traceTable':
+    case 'traceParts':
       return undefined;
     case 'trace':
       return { kind: 'trace', trace: undefined, isCut: false, ...base };

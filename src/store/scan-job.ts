@@ -1,7 +1,7 @@
 // What the main thread asks of scan threads and what they answer: plain data that survives a message.
 import type { MessagePort } from 'node:worker_threads';
 import type { JobReport, TraceFormat } from '../contracts/query.ts';
-import type { SourceRef, TimeRange } from '../contracts/recent-traces.ts';
+import type { SourceRef, TimeRange, TraceParts, TraceTable } from '../contracts/recent-traces.ts';
 import type { Pressure } from '../lib/pressure.ts';
 import type { MetricsPart } from '../traceql/engine/metrics/part.ts';
 import type { MetricsRange } from '../traceql/engine/metrics/range.ts';
@@ -59,6 +59,20 @@ export interface SharedTracesJob {
   readonly sources: readonly ScanSource[];
   /** Only of ids whose first 32 bits are in [from, to). */
   readonly range: readonly [from: number, to: number];
+}
+
+/** What another process must know of the traces of a source before it plans a query. */
+export interface TraceTableJob {
+  readonly kind: 'traceTable';
+  readonly sources: readonly [ScanSource];
+}
+
+/** Some traces of a source as bytes. */
+export interface TracePartsJob {
+  readonly kind: 'traceParts';
+  readonly sources: readonly [ScanSource];
+  /** Ordinals of a head, rows of a block, ascending. */
+  readonly rows: Int32Array;
 }
 
 export interface SearchJob extends QueryInput {
@@ -143,6 +157,8 @@ export type ScanJob =
   | TagNamesJob
   | TagValuesJob
   | SharedTracesJob
+  | TraceTableJob
+  | TracePartsJob
   | MetricsJob
   | JoinMetricsJob
   | FinishMetricsJob;
@@ -228,6 +244,18 @@ export interface SharedTracesJobResult {
   readonly failures: readonly ScanFailure[];
 }
 
+export interface TraceTableJobResult {
+  readonly kind: 'traceTable';
+  readonly table: TraceTable;
+  readonly failures: readonly ScanFailure[];
+}
+
+export interface TracePartsJobResult {
+  readonly kind: 'traceParts';
+  readonly parts: TraceParts;
+  readonly failures: readonly ScanFailure[];
+}
+
 export interface MetricsJobResult {
   readonly kind: 'metrics';
   /** undefined = nothing could be read. */
@@ -263,6 +291,8 @@ export type ScanResult =
   | TagNamesJobResult
   | TagValuesJobResult
   | SharedTracesJobResult
+  | TraceTableJobResult
+  | TracePartsJobResult
   | MetricsJobResult
   | JoinMetricsJobResult
   | FinishMetricsJobResult;

@@ -28,6 +28,7 @@ import type {
   TraceJobResult,
 } from './scan-job.ts';
 import { findSharedTraces } from './shared-traces.ts';
+import { readTraceParts, readTraceTable } from './trace-table.ts';
 import {
   type ApartTraces,
   guarded,
@@ -75,6 +76,8 @@ export class Scanner {
     if (job.kind === 'tagNames') return scanTagNames(job, this.walker(job, signal), signal);
     if (job.kind === 'tagValues') return scanTagValues(job, this.walker(job, signal), signal);
     if (job.kind === 'sharedTraces') return findSharedTraces(this.blocks, job, signal);
+    if (job.kind === 'traceTable') return readTraceTable(this.blocks, job, signal);
+    if (job.kind === 'traceParts') return readTraceParts(this.blocks, job, signal);
     if (job.kind === 'metrics') return scanMetrics(job, this.walker(job, signal), signal);
     if (job.kind === 'joinMetrics') return joinMetrics(job, signal);
     if (job.kind === 'finishMetrics') return finishMetrics(job, signal);
@@ -157,6 +160,7 @@ export class Scanner {
       const part = await openHead(ref.sab, ref.blockId).trace(id);
       return { part, bytesRead: part?.length ?? 0 };
     }
+    if (ref.kind === 'remote') throw new Error(`source ${ref.blockId} is asked where it is`);
     return this.blocks.findTrace(ref.meta, ref.location, id, signal);
   }
 

@@ -1,18 +1,17 @@
 // Finds the traces that lie in several sources of a query, so that each is evaluated once: where all copies
 // hold the same spans one of them is, in place; where they differ the parts are brought together.
-import type { StoredSpans } from '../block/stored-spans.ts';
 import { DIGEST_WORDS } from '../block/stored-spans.ts';
 import { IntList } from '../lib/int-list.ts';
 import type { BlockOpener } from './block-opener.ts';
 import type { ScanFailure, ScanSource, SharedTracesJob, SharedTracesJobResult } from './scan-job.ts';
 import { findSharedIds, type IdPlaces } from './shared-ids.ts';
-import { guarded, openSource } from './source-walk.ts';
+import { guarded, type OpenTraces, openTraces } from './source-walk.ts';
 
 /** Ids of a head or row group. */
 interface Part {
   readonly source: number;
   readonly ref: ScanSource;
-  readonly spans: StoredSpans;
+  readonly spans: OpenTraces;
   /** Row of the first trace of `spans` in its block. */
   readonly firstRow: number;
   readonly ids: Uint8Array;
@@ -35,7 +34,7 @@ export async function findSharedTraces(
   for (const [source, ref] of sources.entries()) {
     await guarded(ref, failures, async () => {
       let newest = -Infinity;
-      for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
+      for (const { spans, firstRow } of await openTraces(blocks, ref, signal)) {
         signal.throwIfAborted();
         const count = Math.min(spans.traceCount, ref.traceCount ?? Infinity);
         traceCounts[source]! += count;

@@ -5,9 +5,11 @@ import { HeadReader } from '../block/head/reader.ts';
 import { HeadSource } from '../block/head/source.ts';
 import type { StoredSpans } from '../block/stored-spans.ts';
 import { Bitset } from '../lib/bitset.ts';
+import { lowerBound } from '../lib/lower-bound.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { SpanSource } from '../traceql/source.ts';
 import type { BlockOpener } from './block-opener.ts';
+import { RemoteTraces } from './remote-traces.ts';
 import type { QueryInput, ScanFailure, ScanSource, WholeTraces } from './scan-job.ts';
 
 /** Of what a visitor is to leave out, the parts of traces that have more elsewhere. */
@@ -28,9 +30,22 @@ export type VisitSource = (
 /** Goes over the input of a job. @returns what could not be read. */
 export type WalkSources = (visit: VisitSource) => Promise<ScanFailure[]>;
 
+/** What is needed of a source whose traces are compared with those of others, or brought together. */
+export type OpenTraces = Pick<
+  StoredSpans,
+  | 'traceCount'
+  | 'bytesRead'
+  | 'traceIds'
+  | 'traceTimes'
+  | 'traces'
+  | 'newestStart'
+  | 'mayHaveIds'
+  | 'spanDigests'
+>;
+
 /** An open head or row group. */
-export interface OpenSource {
-  readonly spans: StoredSpans;
+export interface OpenSource<Spans = StoredSpans> {
+  readonly spans: Spans;
   /** Row of its first trace in the block. */
   readonly firstRow: number;
 }
@@ -67,11 +82,23 @@ export async function walkSources(
   return failures;
 }
 
+/** As `openSource`, of a source in another process as far as it is known here. */
+export async function openTraces(
+  blocks: BlockOpener,
+  ref: ScanSource,
+  signal: AbortSignal,
+): Promise<readonly OpenSource<OpenTraces>[]> {
+  return ref.kind === 'remote'
+    ? [{ spans: new RemoteTraces(ref), firstRow: 0 }]
+    : openSource(blocks, ref, signal);
+}
+
 export async function openSource(
   blocks: BlockOpener,
   ref: ScanSource,
   signal: AbortSignal,
 ): Promise<readonly OpenSource[]> {
+  if (ref.kind === 'remote') throw new Error(`source ${ref.blockId} is evaluated where it is`);
   if (ref.kind === 'head') return [{ spans: openHead(ref.sab, ref.blockId), firstRow: 0 }];
   const block = await blocks.open(ref.meta, ref.location, signal);
   let firstRow = 0;
@@ -101,9 +128,13 @@ export async function guarded(
     await work();
   } catch (err) {
     if (!(err instanceof TempoError) || (err.code !== 'block_corrupt' && err.code !== 'not_found')) throw err;
-    const source = ref.kind === 'head' ? ref.blockId : ref.meta.blockId;
+    const source = sourceName(ref);
     failures.push({ source, code: err.code, message: err.message });
   }
+}
+
+export function sourceName(ref: ScanSource): string {
+  return ref.kind === 'block' ? ref.meta.blockId : ref.blockId;
 }
 
 /** Of the traces of a head or row group that begins at `firstRow` those that are not evaluated there. */
@@ -140,7 +171,7 @@ class WholeWalk {
   private readonly whole: WholeTraces;
   private readonly failures: ScanFailure[];
   private readonly signal: AbortSignal;
-  private readonly opened = new Map<number, readonly OpenSource[]>();
+  private readonly opened = new Map<number, readonly OpenSource<OpenTraces>[]>();
 
   constructor(blocks: BlockOpener, whole: WholeTraces, failures: ScanFailure[], signal: AbortSignal) {
     this.blocks = blocks;
@@ -228,10 +259,10 @@ class WholeWalk {
     return [...rows].sort(([a], [b]) => a - b).map(([k, list]) => [k, Int32Array.from(list).sort()] as const);
   }
 
-  private async open(source: number): Promise<readonly OpenSource[]> {
+  private async open(source: number): Promise<readonly OpenSource<OpenTraces>[]> {
     let open = this.opened.get(source);
     if (open === undefined) {
-      open = await openSource(this.blocks, this.whole.sources[source]!, this.signal);
+      open = await openTraces(this.blocks, this.whole.sources[source]!, this.signal);
       this.opened.set(source, open);
     }
     return open;
@@ -240,16 +271,4 @@ class WholeWalk {
 
 function nextBatch(bytesPerTrace: number): number {
   return Math.max(1, Math.min(BATCH_TRACES_MAX, Math.floor(BATCH_BYTES / Math.max(1, bytesPerTrace))));
-}
-
-/** The first index whose value is not below `value`. */
-function lowerBound(ascending: Int32Array, value: number): number {
-  let low = 0;
-  let high = ascending.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (ascending[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

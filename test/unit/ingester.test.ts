@@ -131,7 +131,7 @@ async function found({ ingester }: Harness, tenant = 'one', range = ALL): Promis
     if (source.kind === 'head') {
       count.headSpans += new HeadReader(source.sab).spanCount;
       count.heads++;
-    } else {
+    } else if (source.kind === 'block') {
       count.blockTraces += source.meta.totalObjects;
       count.blocks++;
     }

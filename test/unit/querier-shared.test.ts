@@ -1,20 +1,32 @@
 // However spans are cut into heads and blocks, a query answers as over one head with all of them.
 import t from 'tap';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
-import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
+import {
+  addRecentMethods,
+  LocalQuerier,
+  LocalResultCache,
+  RemoteRecents,
+} from '../../src/modules/querier/index.ts';
+import { openGrpcClient } from '../../src/rpc/grpc-client.ts';
+import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
+import { GrpcServer } from '../../src/rpc/grpc-server.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import type { ScanJob, ScanSource } from '../../src/store/scan-job.ts';
 import { Scanner } from '../../src/store/scanner.ts';
 import { findSharedIds } from '../../src/store/shared-ids.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
-import { aResource, aSpan, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
+import { aResource, aSpan, decodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { asBlock, asHead } from '../support/scan-sources.ts';
 
 const { signal } = new AbortController();
 const SEED = Number(process.env['SHARED_SEED'] ?? Date.now() % 1_000_000);
 const ROUNDS = Number(process.env['SHARED_ROUNDS'] ?? 8);
+/** Over ingesters each job is a message: of so many rounds one. */
+const REMOTE_EVERY = 4;
 const SECOND = 1_000_000_000n;
+t.setTimeout(120_000);
+
 const MILLI = 1_000_000n;
 
 /** Numbers from 0 to below 1 that depend on the seed only. */
@@ -93,6 +105,7 @@ function querierOver(
   backend: MemoryStore,
   resultCache?: LocalResultCache,
   samplesMax = 1_000_000,
+  recents?: RemoteRecents,
 ) {
   const metrics = new Metrics();
   const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
@@ -106,7 +119,14 @@ function querierOver(
         return scanner.run(job, signal);
       },
     },
-    recent: { recentSources: () => Promise.resolve({ sources, complete: true, release: () => {} }) },
+    recent: {
+      recentSources: async (...asked) => {
+        const there = await recents?.recentSources(...asked);
+        if (there === undefined) return { sources, complete: true, release: () => {} };
+        return { ...there, sources: [...sources, ...there.sources] };
+      },
+    },
+    poolOver: (pool) => recents?.poolOver(pool) ?? pool,
     logger: silentLogger,
     metrics,
     targetBytesPerJob: 1000,
@@ -124,6 +144,48 @@ function querierOver(
     nowMs: () => 0,
   });
   return { querier, jobs, metrics };
+}
+
+/** Each source is with one of three ingesters, or here. */
+async function remoteQuerierOver(next: Next, sources: readonly ScanSource[], backend: MemoryStore) {
+  const here: ScanSource[] = [];
+  const held = [0, 0, 0];
+  const there = Array.from({ length: 3 }, (): ScanSource[] => []);
+  for (const source of sources) (there[below(next, 4)] ?? here).push(source);
+  const servers = there.map((own, i) => {
+    const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 20 });
+    const methods = new GrpcMethods();
+    addRecentMethods(methods, {
+      recent: {
+        recentSources: () => {
+          held[i]!++;
+          return Promise.resolve({ sources: own, complete: true, release: () => held[i]!-- });
+        },
+      },
+      pool: { run: (job) => scanner.run(job, signal) },
+      jobLimitMs: () => 0,
+      admit: async () => {},
+    });
+    const address = { host: '127.0.0.1', port: 0 };
+    return new GrpcServer({ address, methods, recvMessageBytesMax: 16 << 20, logger: silentLogger });
+  });
+  const asked = await Promise.all(
+    servers.map(async (server, i) => ({ id: `${i}`, addr: `127.0.0.1:${(await server.start()).port}` })),
+  );
+  const metrics = new Metrics();
+  const recents = new RemoteRecents({
+    ingesters: () => ({ asked, awayCount: 0, missingMax: 0 }),
+    open: (address) => openGrpcClient({ address }),
+    timeoutMs: 10_000,
+    tableBytesMax: 1 << 20,
+    logger: silentLogger,
+    metrics,
+  });
+  const stop = async (): Promise<void> => {
+    await recents.close();
+    await Promise.all(servers.map((server) => server.stop(1000)));
+  };
+  return { ...querierOver(here, backend, undefined, 1_000_000, recents), stop, held };
 }
 
 const QUERIES = [
@@ -176,6 +238,17 @@ async function answers(querier: LocalQuerier): Promise<readonly string[]> {
     }
   }
   return texts;
+}
+
+/** Its spans, in any order. */
+async function traceOf(querier: LocalQuerier, traceId: string): Promise<readonly string[]> {
+  const id = Buffer.from(traceId, 'hex');
+  const query = { tenant: 'team', id, range: ANY, from: 'all', blocks: undefined, bytesMax: 0 } as const;
+  const { trace, partial } = await querier.findTrace({ ...query, format: 'proto' });
+  t.same(partial, []);
+  return decodeTraces(trace!)
+    .map(({ spanId, name }) => `${spanId} ${name}`)
+    .sort();
 }
 
 async function tags(querier: LocalQuerier): Promise<unknown> {
@@ -251,6 +324,23 @@ t.test(`sources cut at random answer as one head (SHARED_SEED=${SEED})`, async (
     const handed = parts.jobs.flatMap((job) => (job.kind === 'finishMetrics' ? job.parts : []));
     const isShared = handed.every(({ cells }) => cells.buffer instanceof SharedArrayBuffer);
     t.ok(handed.length > 0 && isShared, 'parts of metrics queries are not copied from thread to thread');
+    if (round % REMOTE_EVERY !== 0) continue;
+    const remote = await remoteQuerierOver(next, await cut(next, spans, backend), backend);
+    try {
+      t.same(await answers(remote.querier), want, `round ${round}: searches over ingesters`);
+      t.same(await series(remote.querier), wantSeries, `round ${round}: metrics over ingesters`);
+      t.same(await tags(remote.querier), await tags(whole.querier), `round ${round}: tags over ingesters`);
+      const ids = [...new Set(spans.map(({ traceId }) => traceId))].slice(0, 5);
+      const found = (querier: LocalQuerier) => Promise.all(ids.map((id) => traceOf(querier, id)));
+      t.same(
+        await found(remote.querier),
+        await found(whole.querier),
+        `round ${round}: traces over ingesters`,
+      );
+    } finally {
+      await remote.stop();
+    }
+    t.same(remote.held, [0, 0, 0], 'nothing is held when all is answered');
   }
 });
 

@@ -68,7 +68,7 @@ const local = (blockId: string): SourceRef => ({ kind: 'block', meta: meta(block
 t.test('a block id counts once', (t) => {
   const sources = distinctSources([head('a'), local('a'), head('b'), local('c')], [meta('c'), meta('d')]);
   t.same(
-    sources.map((s) => (s.kind === 'head' ? `head ${s.blockId}` : `${s.location} ${s.meta.blockId}`)),
+    sources.map((s) => (s.kind === 'block' ? `${s.location} ${s.meta.blockId}` : `${s.kind} ${s.blockId}`)),
     ['local a', 'head b', 'local c', 'backend d'],
   );
   const isReplaced = (id: string): boolean => id === 'a' || id === 'b';
@@ -400,7 +400,7 @@ t.test('sources whose traces are all older than what was found are not searched'
       return { ...(sharedOf(job, [], []) as SharedTracesJobResult), newestStarts: [900, 100, 500] };
     }
     const [source] = job.sources;
-    const name = source?.kind === 'head' ? source.blockId : source!.meta.blockId;
+    const name = source?.kind === 'block' ? source.meta.blockId : source!.blockId;
     asked.push(name);
     const found = { head: [['a', 800_000n]], two: [['b', 400_000n]], one: [] } as const;
     return { kind: 'search', found: packed(found[name as 'head']), hasMore: false, ...stats };

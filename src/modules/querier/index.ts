@@ -2,5 +2,8 @@
 export { ExternalTraces } from './external-traces.ts';
 export { FrontendLinks } from './frontend-links.ts';
 export { LocalQuerier } from './module.ts';
+export { addRecentMethods } from './recent-server.ts';
+export { PatientQuerier } from './patient-querier.ts';
+export { RemoteRecents } from './remote-recents.ts';
 export { OuterResultCache } from './outer-result-cache.ts';
 export { LocalResultCache, type ResultCache } from './result-cache.ts';

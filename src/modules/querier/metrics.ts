@@ -148,6 +148,7 @@ function metricsResult(result: ScanResult): MetricsJobResult {
 function spansOf({ whole, sources }: QueryInput): number {
   if (whole !== undefined) return Infinity;
   return sources.reduce((sum, source) => {
+    if (source.kind === 'remote') return sum + source.spanCount;
     if (source.kind === 'head') return sum + headCounts(source.sab).spans;
     const { sizeBytes, totalRecords } = source.meta;
     const [from, to] = source.rowGroups ?? [0, totalRecords];

@@ -1,11 +1,9 @@
 // The querier: gathers the sources of a query, has scan threads read them, and brings the answers together.
 import type {
-  BlockRange,
   MetricsAnswer,
   MetricsProgress,
   MetricsQuery,
   Querier,
-  QueryPart,
   SearchAnswer,
   SearchProgress,
   SearchQuery,
@@ -27,7 +25,6 @@ import { QueryTurn } from '../../store/job-queue.ts';
 import type {
   ScanFailure,
   ScanJob,
-  ScanSource,
   SearchJob,
   SearchJobResult,
   TraceJob,
@@ -47,6 +44,7 @@ import { CachedJobs, type ResultCache } from './result-cache.ts';
 import { runJobs } from './run-jobs.ts';
 import { MatchedParts } from './matched-parts.ts';
 import { findMetrics, secondsOf } from './metrics.ts';
+import { type Choice, choiceOf, EVERYWHERE, isInRange, rowGroupsOf } from './source-choice.ts';
 import { findTagNames, findTagValues } from './tags.ts';
 
 export interface QuerierOptions {
@@ -82,6 +80,8 @@ export interface QuerierOptions {
   readonly nowMs: () => number;
   /** Is asked for traces by id too. */
   readonly external?: Pick<ExternalTraces, 'find'> | undefined;
+  /** Has jobs over sources of other processes done there. */
+  readonly poolOver?: ((pool: Pick<ScanPool, 'run'>) => Pick<ScanPool, 'run'>) | undefined;
 }
 
 /** Without start and end a search means the last hour of the backend, and whatever is recent. */
@@ -93,13 +93,6 @@ const RESULT_WAIT_JOBS = 4;
 /** Of one query at a time: those that run, those that are next, and some to choose from. */
 const JOBS_PER_THREAD = 4;
 
-/** Which sources a query reads. */
-interface Choice extends Pick<TraceQuery, 'from' | 'blocks'> {
-  /** Of the one block that is chosen. */
-  readonly rowGroups?: readonly [number, number];
-}
-
-const EVERYWHERE: Choice = { from: 'all', blocks: undefined };
 const NOT_FOUND: TraceAnswer = { trace: undefined, isCut: false, inspectedBytes: 0, partial: [] };
 const ANY_TIME: TimeRange = { startSec: undefined, endSec: undefined };
 
@@ -122,7 +115,8 @@ export class LocalQuerier implements Querier {
 
   constructor(options: QuerierOptions) {
     this.options = options;
-    const { pool, jobLimitMs } = options;
+    const { jobLimitMs, poolOver = (pool) => pool } = options;
+    const pool = poolOver(options.pool);
     this.pool = { run: (job, how) => pool.run(job, { ...how, limitMs: jobLimitMs(job.kind) }) };
     this.results = new ResultBudget({
       bytesMax: options.resultBytesMax,
@@ -277,7 +271,8 @@ export class LocalQuerier implements Querier {
     bytesMax: number,
     signal?: AbortSignal,
   ): Promise<TraceAnswer> {
-    const gathered = await this.gather(query.tenant, query.range, query.range, signal, query);
+    const choice = { from: query.from, blocks: query.blocks, needsTables: false };
+    const gathered = await this.gather(query.tenant, query.range, query.range, signal, choice);
     try {
       const { tenant, id } = query;
       const jobs = planTrace(gathered.sources, this.options.scanThreads);
@@ -400,7 +395,11 @@ export class LocalQuerier implements Querier {
     const { recent, blocklist } = this.options;
     const tenants = splitTenants(tenant);
     const asked = await Promise.allSettled(
-      choice.from === 'blocks' ? [] : tenants.map((one) => recent.recentSources(one, recentRange, signal)),
+      choice.from === 'blocks'
+        ? []
+        : tenants.map((one) =>
+            recent.recentSources(one, recentRange, signal, { tables: choice.needsTables ?? true }),
+          ),
     );
     const parts = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     const release = (): void => parts.forEach((part) => part.release());
@@ -411,6 +410,7 @@ export class LocalQuerier implements Querier {
     }
     const isComplete = parts.every((part) => part.complete);
     const partial = isComplete ? [] : ['recently acknowledged spans are not searchable yet'];
+    partial.push(...new Set(parts.flatMap((part) => part.partial ?? [])));
     const sources = parts.flatMap((part) => part.sources);
     if (choice.from === 'ingesters') return { sources: distinctSources(sources, []), partial, release };
     for (const { code, reason } of tenants.flatMap((one) => blocklist.gaps(one))) {
@@ -476,25 +476,4 @@ function keepUntilSent(lease: ResultLease, bytes: number, signal: AbortSignal | 
   if (signal === undefined || signal.aborted) return lease.drop();
   lease.holds(bytes);
   signal.addEventListener('abort', () => lease.drop(), { once: true });
-}
-
-function choiceOf(part: QueryPart | undefined): Choice {
-  if (part === undefined) return EVERYWHERE;
-  if (part.kind === 'recent') return { from: 'ingesters', blocks: undefined };
-  const { blockId, rowGroups } = part;
-  return { from: 'all', blocks: { first: blockId, last: blockId }, rowGroups };
-}
-
-/** The chosen row groups, as far as the block has them. */
-function rowGroupsOf(sources: readonly SourceRef[], { blocks, rowGroups = [0, 0] }: Choice): ScanSource[] {
-  return sources.flatMap((source) => {
-    if (source.kind === 'head' || !isInRange(source.meta.blockId, blocks)) return [];
-    const to = Math.min(rowGroups[1], source.meta.totalRecords);
-    return rowGroups[0] < to ? [{ ...source, rowGroups: [rowGroups[0], to] as const }] : [];
-  });
-}
-
-/** Ids are compared as text: lower-case hex digits and dashes at fixed places. */
-function isInRange(blockId: string, range: BlockRange | undefined): boolean {
-  return range === undefined || (blockId >= range.first && blockId <= range.last);
 }

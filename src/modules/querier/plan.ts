@@ -45,7 +45,7 @@ export function distinctSources(
 }
 
 export function blockIdOf(source: SourceRef): string {
-  return source.kind === 'head' ? source.blockId : source.meta.blockId;
+  return source.kind === 'block' ? source.meta.blockId : source.blockId;
 }
 
 /** A job answers with about so much at most, where a row group does not have more. */
@@ -66,7 +66,7 @@ export function planSearch(
   const jobs: PlannedJob[] = [];
   for (const { newestStart = Infinity, ...source } of sources) {
     const affinity = hashText(blockIdOf(source));
-    if (source.kind === 'head') {
+    if (source.kind !== 'block') {
       jobs.push({ input: { sources: [source] }, affinity, newestStart });
       continue;
     }
@@ -140,7 +140,7 @@ export function answerSize(
   let traces = 0;
   let spans = 0;
   for (const source of sources) {
-    const counts = source.kind === 'head' ? headCounts(source.sab) : blockCounts(source.meta);
+    const counts = countsOf(source);
     traces += counts.traces;
     spans += counts.spans;
   }
@@ -148,6 +148,12 @@ export function answerSize(
   const shown = spansPerSpanSet > 0 ? Math.min(spansPerSpanSet, spans / traces) : spans / traces;
   const bytes = Math.ceil(Math.min(limit, traces) * (ANSWER_BYTES_PER_TRACE + shown * ANSWER_BYTES_PER_SPAN));
   return { bytes, bytesPerTrace: bytes / traces };
+}
+
+function countsOf(source: SourceRef): { readonly traces: number; readonly spans: number } {
+  if (source.kind === 'head') return headCounts(source.sab);
+  if (source.kind === 'block') return blockCounts(source.meta);
+  return { traces: source.table.traceCount, spans: source.spanCount };
 }
 
 function blockCounts({ totalObjects, sizeBytes }: BlockMeta): {
@@ -162,8 +168,15 @@ export function planTrace(sources: readonly SourceRef[], jobsMax: number): Plann
   const SOURCES_PER_JOB_MIN = 8;
   const jobs = Math.max(1, Math.min(jobsMax, Math.ceil(sources.length / SOURCES_PER_JOB_MIN)));
   const parts: ScanSource[][] = Array.from({ length: jobs }, () => []);
-  for (const source of sources) parts[hashText(blockIdOf(source)) % jobs]!.push(source);
-  return parts
+  const elsewhere = Map.groupBy(
+    sources.filter((source) => source.kind === 'remote'),
+    ({ session }) => session,
+  );
+  for (const source of sources) {
+    if (source.kind !== 'remote') parts[hashText(blockIdOf(source)) % jobs]!.push(source);
+  }
+  // Whoever has sources looks into all of them.
+  return [...parts, ...elsewhere.values()]
     .map((part, affinity) => ({ input: { sources: part }, affinity, newestStart: Infinity }))
     .filter(({ input }) => input.sources.length > 0);
 }

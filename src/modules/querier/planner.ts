@@ -147,7 +147,7 @@ function byNewest({ newestStart: a }: PlannedJob, { newestStart: b }: PlannedJob
 function idRanges(sources: readonly ScanSource[], idsPerJob: number): (readonly [number, number])[] {
   let count = 0;
   for (const source of sources) {
-    count += source.kind === 'head' ? (source.traceCount ?? 0) : source.meta.totalObjects;
+    count += source.kind === 'block' ? source.meta.totalObjects : (source.traceCount ?? 0);
   }
   const parts = Math.max(1, Math.ceil(count / idsPerJob));
   const bound = (i: number): number => Math.floor((ID_PREFIXES * i) / parts);
@@ -160,7 +160,8 @@ function digestOf(names: readonly string[]): string {
 
 /** Whatever reads the head from now on, it is about the traces that are there. */
 function asOfNow(source: SourceRef): ScanSource {
-  return source.kind === 'head' ? { ...source, traceCount: headCounts(source.sab).traces } : source;
+  if (source.kind === 'head') return { ...source, traceCount: headCounts(source.sab).traces };
+  return source.kind === 'remote' ? { ...source, traceCount: source.table.traceCount } : source;
 }
 
 /**
@@ -168,6 +169,7 @@ function asOfNow(source: SourceRef): ScanSource {
  * before its version is read: what is kept for fewer traces must not answer for more.
  */
 function versionOf(source: ScanSource): string {
+  if (source.kind === 'remote') return source.version;
   return source.kind === 'head' ? `${headVersion(source.sab)}/${source.traceCount}` : '';
 }
 
@@ -178,7 +180,7 @@ function sourceInPlace(source: SourceRef, i: number, found: SharedTracesJobResul
   const traceCount = found.traceCounts[i]!;
   if (without.length > 0 && without.length === traceCount && parts.length === 0) return [];
   const newestStart = found.newestStarts[i]!;
-  if (source.kind === 'head') return [{ ...source, without, apart: parts, traceCount, newestStart }];
+  if (source.kind !== 'block') return [{ ...source, without, apart: parts, traceCount, newestStart }];
   if (without.length === 0) return [{ ...source, newestStart }];
   return [{ ...source, without, apart: parts, newestStart }];
 }

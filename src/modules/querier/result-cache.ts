@@ -76,7 +76,7 @@ function resultKey(job: SearchJob): string | undefined {
   if (notBeforeUnixNano !== undefined) return undefined;
   const [source, ...others] = sources;
   if (whole !== undefined || source === undefined || others.length > 0 || isExplained) return undefined;
-  if (source.kind === 'head' || source.without !== undefined) return undefined;
+  if (source.kind !== 'block' || source.without !== undefined) return undefined;
   const { meta, rowGroups } = source;
   if (!coversBlock(range, meta)) return undefined;
   const { query, limit, spansPerSpanSet, format, order, after } = job;

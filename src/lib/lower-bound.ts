@@ -1,0 +1,13 @@
+// Looks a value up in ascending numbers.
+
+/** The first index whose value is not below `value`. */
+export function lowerBound(ascending: Int32Array, value: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ascending[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

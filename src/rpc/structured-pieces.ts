@@ -1,0 +1,44 @@
+// Plain data of any size as messages that are small enough for every peer: a byte that says whether more
+// follows, and a piece.
+import { TempoError } from '../lib/errors.ts';
+import { decodeStructured, encodeStructured } from './structured.ts';
+
+const PIECE_BYTES = 1 << 20;
+const LAST = 0;
+const MORE = 1;
+
+export function* structuredPieces(value: unknown): Generator<Uint8Array> {
+  const bytes = encodeStructured(value);
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+    const piece = bytes.subarray(at, at + PIECE_BYTES);
+    const message = new Uint8Array(1 + piece.length);
+    message[0] = at + PIECE_BYTES < bytes.length ? MORE : LAST;
+    message.set(piece, 1);
+    yield message;
+  }
+}
+
+export class PieceReader {
+  readonly #bytesMax: number;
+  #pieces: Uint8Array[] = [];
+  #held = 0;
+
+  /** @param bytesMax of one value. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** undefined = more pieces follow. Throws TempoError for what is no such data, or too much of it. */
+  take(message: Uint8Array): unknown {
+    this.#held += message.length - 1;
+    if (message.length < 1 || this.#held > this.#bytesMax) {
+      throw new TempoError('too_large', `a message of another process has more than ${this.#bytesMax} bytes`);
+    }
+    this.#pieces.push(message.subarray(1));
+    if (message[0] === MORE) return undefined;
+    const bytes = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces);
+    this.#pieces = [];
+    this.#held = 0;
+    return decodeStructured(bytes);
+  }
+}
