@@ -17,6 +17,13 @@ const NEEDS = {
   'backend-worker': ['store'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
+interface RingConfig {
+  readonly ingester: {
+    readonly lifecycler: { readonly ring: { readonly kvstore: { readonly store: string } } };
+  };
+  readonly memberlist: { readonly joinMembers: readonly string[] };
+}
+
 export type ModuleName = keyof typeof NEEDS;
 
 /** The rings of a single process have one member each, which nobody need look up. */
@@ -27,12 +34,12 @@ const TARGETS: Readonly<Record<string, readonly ModuleName[]>> = {
   'scalable-single-binary': ['ring', 'ingester', 'querier', 'query-frontend', 'distributor', 'compactor'],
   distributor: ['ring', 'distributor'],
   ingester: ['ring', 'ingester'],
-  querier: ['querier'],
+  querier: ['ring', 'querier'],
   'query-frontend': ['query-frontend'],
   compactor: ['compactor'],
   'backend-scheduler': ['backend-scheduler'],
   'backend-worker': ['backend-worker'],
-  read: ['querier', 'query-frontend'],
+  read: ['ring', 'querier', 'query-frontend'],
   write: ['ring', 'ingester', 'distributor'],
   backend: ['compactor'],
 };
@@ -54,6 +61,17 @@ export function targetsOf(target: string): readonly string[] {
 /** Whether spans stay in the process that takes them. */
 export function isSingleProcess(target: string): boolean {
   return targetsOf(target).includes(SINGLE_PROCESS);
+}
+
+/**
+ * Whether the process follows rings: always where spans come in, and where queries are answered if somebody
+ * says where the members of the ring are.
+ */
+export function isInRing(order: readonly ModuleName[], { ingester, memberlist }: RingConfig): boolean {
+  if (!order.includes('ring')) return false;
+  if (order.includes('distributor') || order.includes('ingester')) return true;
+  const { store } = ingester.lifecycler.ring.kvstore;
+  return store === 'memberlist' ? memberlist.joinMembers.length > 0 : store !== 'inmemory';
 }
 
 /** Why a target of Tempo cannot be started; undefined = it can, or it is none. */

@@ -4,16 +4,27 @@ import { splitTenants } from '../model/tenant.ts';
 import { HOSTNAME } from '../config/shared-blocks.ts';
 import type { Querier } from '../contracts/query.ts';
 import type { Service } from '../lib/service.ts';
-import { ExternalTraces, FrontendLinks, LocalQuerier } from '../modules/querier/index.ts';
+import {
+  addRecentMethods,
+  ExternalTraces,
+  FrontendLinks,
+  LocalQuerier,
+  PatientQuerier,
+  type QuerierOptions,
+  RemoteRecents,
+} from '../modules/querier/index.ts';
 import { QuerierStreams, QueryFrontend, QueryQueue, RemoteQuerier } from '../modules/query-frontend/index.ts';
 import type { Store } from '../store/store.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import { READ } from '../ring/ring.ts';
+import { openGrpcClient } from '../rpc/grpc-client.ts';
+import { Metrics } from '../telemetry/metrics.ts';
 import type { Admission } from './admission.ts';
 import type { Caches } from './caches.ts';
 import type { TempoConfig } from './config.ts';
 import { grpcClientOptions } from './grpc-client-options.ts';
 import type { ModuleName } from './graph.ts';
 import { injectRequest } from './inject-request.ts';
+import type { WiredRings } from './wire-rings.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import { scanThreads } from './wire-store.ts';
 
@@ -26,6 +37,9 @@ const METRICS_PARTS_SHARE = 0.06;
 /** For what is known about traces that lie in several blocks: four bytes for each copy. */
 const SHARED_TRACES_SHARE = 0.02;
 
+/** For what is known about the traces of ingesters: 44 bytes for each copy. */
+const TRACE_TABLES_SHARE = 0.05;
+
 /** Queries wait so long while no querier is connected. */
 const QUERIERS_WAIT_MS = 15_000;
 /** For what is under way when a process stops. */
@@ -36,23 +50,34 @@ const KEEPALIVE_MS = 20_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 /** Where no ingester can be asked: blocks of the backend are all that there is. */
-export const NOTHING_RECENT: RecentTraces = {
+const NOTHING_RECENT: RecentTraces = {
   recentSources: () => Promise.resolve({ sources: [], complete: true, release: () => undefined }),
 };
 
-export function createQuerier(
+/** What queries are answered from. */
+export interface ReadParts {
+  readonly store: Store;
+  /** Of this process. */
+  readonly ingester: RecentTraces | undefined;
+  /** Whose ingesters are asked; undefined = that of this process is all there is. */
+  readonly rings: WiredRings | undefined;
+  readonly admission: Admission;
+  readonly caches: Caches;
+}
+
+function createQuerier(
   { config, logger, metrics, sharedBytes }: Parts,
-  store: Store,
+  { store, admission, caches }: ReadParts,
   recent: RecentTraces,
-  admission: Admission,
-  caches: Caches,
+  poolOver?: QuerierOptions['poolOver'],
 ): LocalQuerier {
-  const { search, traceById, metrics: ofMetrics } = config.querier;
+  const { metrics: ofMetrics } = config.querier;
   return new LocalQuerier({
     blocklist: store.blocklist,
     admit: (tenant, signal) => admission.admitQuery(tenant, signal),
     pool: store.pool,
     recent,
+    poolOver,
     logger: logger.child({ module: 'querier' }),
     metrics,
     targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
@@ -66,10 +91,14 @@ export function createQuerier(
     idsPerJob: IDS_PER_JOB,
     sharedCacheBytes: Math.floor(sharedBytes * SHARED_TRACES_SHARE),
     resultCache: caches.results,
-    jobLimitMs: (kind) => (kind === 'trace' ? traceById : search).queryTimeoutMs,
+    jobLimitMs: jobLimits(config),
     nowMs: Date.now,
     external: externalTraces(config, metrics),
   });
+}
+
+function jobLimits({ querier }: TempoConfig): QuerierOptions['jobLimitMs'] {
+  return (kind) => (kind === 'trace' ? querier.traceById : querier.search).queryTimeoutMs;
 }
 
 function externalTraces(
@@ -81,24 +110,87 @@ function externalTraces(
   return new ExternalTraces({ endpoint, timeoutMs, metrics });
 }
 
-/** The services of both; in one process they have nothing to start: their work is done in requests. */
+/** The services of both; what has nothing to start does its work in requests. */
 export function addReads(
   parts: Parts,
   order: readonly ModuleName[],
-  openQuerier: () => Querier,
+  read: ReadParts,
 ): { readonly querier: Service | undefined; readonly 'query-frontend': Service | undefined } {
+  const { ingester, rings } = read;
   const hasFrontend = order.includes('query-frontend');
-  if (order.includes('ingester') && !order.includes('querier')) {
-    // Queriers of other processes ask it for what is recent.
-    createFrontend(parts, openQuerier()).registerQuerierMethods(parts.grpcMethods);
-  }
+  if (ingester !== undefined) addOwnRecent(parts, order, read, ingester);
   if (!order.includes('querier')) {
     return { querier: undefined, 'query-frontend': hasFrontend ? addLoneFrontend(parts) : undefined };
   }
-  const querier = openQuerier();
-  if (!hasFrontend) return { querier: addLoneQuerier(parts, querier), 'query-frontend': undefined };
-  addFrontend(parts, querier).registerQuerierMethods(parts.grpcMethods);
-  return { querier: undefined, 'query-frontend': undefined };
+  const recents = rings === undefined ? undefined : createRecents(parts, rings);
+  const querier =
+    recents === undefined
+      ? createQuerier(parts, read, ingester ?? NOTHING_RECENT)
+      : new PatientQuerier(createQuerier(parts, read, recents, (pool) => recents.poolOver(pool)));
+  const links = hasFrontend ? undefined : addLoneQuerier(parts, querier);
+  if (hasFrontend) addFrontend(parts, querier);
+  return { querier: querierService(links, recents), 'query-frontend': undefined };
+}
+
+/** What queriers of other processes ask of this one's ingester: ours by sessions, Tempo's by its methods. */
+function addOwnRecent(
+  parts: Parts,
+  order: readonly ModuleName[],
+  read: ReadParts,
+  ingester: RecentTraces,
+): void {
+  const { store, admission } = read;
+  addRecentMethods(parts.grpcMethods, {
+    recent: ingester,
+    pool: store.pool,
+    jobLimitMs: jobLimits(parts.config),
+    admit: (tenant, signal) => admission.admitQuery(tenant, signal),
+  });
+  // The process's own querier, if it has one, has the metrics of these names.
+  const own = order.includes('querier') ? { ...parts, metrics: new Metrics() } : parts;
+  createFrontend(own, createQuerier(own, read, ingester)).registerQuerierMethods(parts.grpcMethods);
+}
+
+/** Of the ingesters that the ring names. */
+function createRecents({ config, logger, metrics, sharedBytes }: Parts, rings: WiredRings): RemoteRecents {
+  const { ring } = rings.ingesters;
+  const { remoteTimeoutMs, grpcClientConfig: client } = config.ingesterClient;
+  return new RemoteRecents({
+    ingesters: () => {
+      const { current } = ring;
+      const asked = current.instances.filter((each) => current.isHealthy(each, READ, Date.now()));
+      // Who joins has nothing yet.
+      const away = current.instances.filter((each) => !asked.includes(each) && each.state !== 'JOINING');
+      const missingMax = Math.floor(current.settings.replicationFactor / 2);
+      return { asked, awayCount: away.length, missingMax };
+    },
+    open: (address) =>
+      openGrpcClient({
+        ...grpcClientOptions(client),
+        address,
+        reconnectMs: { min: client.connectBackoffBaseDelayMs, max: client.connectBackoffMaxDelayMs },
+        keepaliveMs: { time: KEEPALIVE_MS, timeout: KEEPALIVE_TIMEOUT_MS },
+      }),
+    timeoutMs: remoteTimeoutMs,
+    tableBytesMax: Math.floor(sharedBytes * TRACE_TABLES_SHARE),
+    logger: logger.child({ module: 'querier' }),
+    metrics,
+  });
+}
+
+function querierService(
+  links: FrontendLinks | undefined,
+  recents: RemoteRecents | undefined,
+): Service | undefined {
+  if (links === undefined && recents === undefined) return undefined;
+  return {
+    name: 'querier',
+    start: async () => links?.start(),
+    stop: async () => {
+      await links?.stop();
+      await recents?.close();
+    },
+  };
 }
 
 /** What clients may ask; its routes are on the server before that listens. */

@@ -14,7 +14,7 @@ import type { ServiceState } from './app.ts';
 import { BlockUpkeep, countDiscarded } from './block-upkeep.ts';
 import { createCaches } from './caches.ts';
 import type { TempoConfig } from './config.ts';
-import { type ModuleName, startOrder } from './graph.ts';
+import { isInRing, type ModuleName, startOrder } from './graph.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import type { HttpServer } from './http-server.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
@@ -26,7 +26,7 @@ import { REVISION, VERSION } from './version.ts';
 import { createAdmission, shareMemory } from './wire-admission.ts';
 import { createOverrides } from './wire-overrides.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
-import { addReads, createQuerier, NOTHING_RECENT } from './wire-read.ts';
+import { addReads } from './wire-read.ts';
 import { createRings } from './wire-rings.ts';
 import { createStore } from './wire-store.ts';
 import { addDistributor, addIngester, addPushMethods } from './wire-write.ts';
@@ -78,7 +78,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const parts: Parts = { ...shared, ...shareMemory(config) };
   const caches = createCaches(config, logger, metrics);
   const store = createStore(parts, caches, order);
-  const rings = order.includes('ring') ? createRings(parts) : undefined;
+  const rings = isInRing(order, config) ? createRings(parts) : undefined;
   registerPages(server, config, order, rings?.rings);
   const writes = { store, rings, requestShutdown: options.requestShutdown };
   const { ingester, service: ingesterService } = order.includes('ingester')
@@ -86,9 +86,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     : { ingester: undefined, service: undefined };
   const admission = createAdmission(parts, store, ingester);
   let distributor: DistributorService | undefined;
-  const reads = addReads(parts, order, () =>
-    createQuerier(parts, store, ingester ?? NOTHING_RECENT, admission, caches),
-  );
+  const reads = addReads(parts, order, { store, ingester, rings, admission, caches });
   if (ingester !== undefined) addPushMethods(parts, ingester, admission);
   if (order.includes('distributor')) distributor = addDistributor(parts, admission, { ingester, rings });
   const discarded = distributor?.discarded ?? countDiscarded(metrics);

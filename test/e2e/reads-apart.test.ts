@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { canonical, canonicalTrace } from '../support/canonical.ts';
 import { goldenAnswers } from '../support/golden-blocks.ts';
-import { metric, until } from '../support/hostile.ts';
+import { httpExport, metric, until } from '../support/hostile.ts';
+import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { freePorts, type Ports, type RunningTempo, startTempo } from '../support/server.ts';
 import { StreamingClient } from '../support/streaming-client.ts';
 
@@ -228,4 +229,39 @@ await t.test('a query-frontend without queriers', async (t) => {
   cluster.queriers[0] = await cluster.querier('one');
   cluster.frontend = await alone;
   t.equal((await frontend().get('/ready')).status, 200);
+});
+
+await t.test('recent spans of the ingesters of a ring', async (t) => {
+  const ring = '{ replication_factor: 1, kvstore: { store: inmemory } }';
+  const lifecycler = `{ address: 127.0.0.1, min_ready_duration: 0s, ring: ${ring} }`;
+  const start = (name: string, target: string): Promise<RunningTempo> =>
+    startTempo(`${cluster.folder}/${name}`, {
+      yaml: `ingester: { lifecycler: ${lifecycler} }\n`,
+      args: [`-target=${target}`],
+    });
+  const [one, ringed] = await Promise.all([
+    start('one-process', 'all'),
+    start('ringed', 'scalable-single-binary'),
+  ]);
+  t.teardown(() => Promise.all([one.kill(), ringed.kill()]));
+  const startUnixNano = BigInt(Math.floor(Date.now() / 1000) - 60) * 1_000_000_000n;
+  const spans = Array.from({ length: 50 }, (_, i) =>
+    aTrace(1 + i, 4, () => ({ startUnixNano, endUnixNano: startUnixNano + 1000n })),
+  );
+  for (const tempo of [one, ringed]) {
+    t.equal((await httpExport(tempo, encodeTraces(spans.flat()))).status, 200);
+  }
+  const sec = Number(startUnixNano / 1_000_000_000n);
+  const range = `start=${sec - 60}&end=${sec + 120}`;
+  const requests = [
+    `/api/search?q=%7B%7D&limit=30&${range}`,
+    `/api/search?q=%7B%7D%20%3E%20%7B%7D&limit=100&${range}`,
+    `/api/traces/${hexId(7, 16)}`,
+    `/api/v2/search/tags?${range}`,
+    `/api/metrics/query_range?q=%7B%7D%20%7C%20count_over_time()&step=60&${range}`,
+  ];
+  for (const request of requests) t.equal(await ask(ringed, request), await ask(one, request), request);
+  const name = 'tempo_querier_ingester_sessions';
+  t.ok(await until(async () => (await metric(ringed, name)) === 0), 'nothing is held when all is answered');
+  t.equal(await ringed.stop(), 0);
 });

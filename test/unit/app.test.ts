@@ -10,7 +10,7 @@ import { App } from '../../src/app/app.ts';
 import { checkConfig } from '../../src/app/check.ts';
 import { parseCommandLine, UsageError } from '../../src/app/command-line.ts';
 import { rootBlock } from '../../src/app/config.ts';
-import { startOrder, targetMissing, targetProblem } from '../../src/app/graph.ts';
+import { isInRing, startOrder, targetMissing, targetProblem } from '../../src/app/graph.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { createHttpServer } from '../../src/app/http-server.ts';
 import {
@@ -82,9 +82,19 @@ t.test('the module graph', (t) => {
   t.same(startOrder('distributor'), ['server', 'ring', 'overrides', 'distributor']);
   t.same(startOrder('ingester'), ['server', 'ring', 'overrides', 'store', 'ingester']);
   t.same(startOrder('write'), ['server', 'ring', 'overrides', 'store', 'ingester', 'distributor']);
+  const follows = (text: string): boolean => {
+    const config = configOf(text);
+    return isInRing(startOrder(config.target), config);
+  };
+  t.equal(follows('target: distributor'), true);
+  t.equal(follows('target: query-frontend'), false);
+  t.equal(follows("target: 'querier,query-frontend'"), false, 'nobody says where the ring is');
+  t.equal(follows('target: querier\nmemberlist: { join_members: [gossip] }'), true);
+  const store = 'ingester: { lifecycler: { ring: { kvstore: { store: etcd } } } }';
+  t.equal(follows(`target: querier\n${store}`), true);
   t.notOk(startOrder('all,distributor').includes('ring'), 'a single process has no rings');
   t.match(targetProblem('compactor,al'), 'unknown target "al", did you mean all?');
-  t.same(startOrder('querier,query-frontend'), ['server', 'overrides', 'store', ...read]);
+  t.same(startOrder('querier,query-frontend'), ['server', 'ring', 'overrides', 'store', ...read]);
   t.equal(targetMissing('query-frontend,querier'), undefined);
   t.same(startOrder('query-frontend'), ['server', 'overrides', 'query-frontend']);
   t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');

@@ -1,7 +1,7 @@
 // The querier module's door.
 export { ExternalTraces } from './external-traces.ts';
 export { FrontendLinks } from './frontend-links.ts';
-export { LocalQuerier } from './module.ts';
+export { LocalQuerier, type QuerierOptions } from './module.ts';
 export { addRecentMethods } from './recent-server.ts';
 export { PatientQuerier } from './patient-querier.ts';
 export { RemoteRecents } from './remote-recents.ts';

@@ -138,7 +138,7 @@ export class RemoteRecents implements RecentTraces {
     };
   }
 
-  /** Has jobs over sources of ingesters done there, and gives those that bring traces together their parts. */
+  /** Has jobs over sources of ingesters done there; those that bring traces together get their parts. */
   poolOver(pool: Pick<ScanPool, 'run'>): Pick<ScanPool, 'run'> {
     return {
       run: async (job, options) => {
