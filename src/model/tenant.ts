@@ -13,6 +13,7 @@ const TENANT_LENGTH_MAX = 150;
 const SEPARATOR = '|';
 /** How Node joins the values of a header that came several times. */
 const REPEATED = ', ';
+/** Tempo's text, to the letter: gateways and clients match it, so that it does not name the header. */
 const NO_TENANT = 'no org id';
 const SEVERAL_TENANTS = 'multiple org IDs present';
 const UNSUPPORTED = /[^A-Za-z0-9!_.*'()-]/;
