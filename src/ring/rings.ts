@@ -29,6 +29,19 @@ export type RingName =
 export interface StoreConfig {
   readonly store: string;
   readonly prefix: string;
+  readonly etcd?: {
+    readonly endpoints: readonly string[];
+    readonly dialTimeoutMs: number;
+    readonly maxRetries: number;
+    readonly username: string;
+    readonly password: string;
+    readonly tlsEnabled: boolean;
+    readonly tlsCertPath: string;
+    readonly tlsKeyPath: string;
+    readonly tlsCaPath: string;
+    readonly tlsServerName: string;
+    readonly tlsInsecureSkipVerify: boolean;
+  };
 }
 
 export interface RingConfig {
@@ -159,16 +172,17 @@ export class Rings implements Service {
     });
   }
 
-  #storeOf({ store: configured }: StoreConfig): RingStore {
+  #storeOf({ store: configured, etcd }: StoreConfig): RingStore {
     const kind = this.#options.isSingleProcess ? 'inmemory' : configured;
-    const known = this.#stores.get(kind);
+    const name = kind === 'etcd' ? `etcd ${etcd?.endpoints.join()}` : kind;
+    const known = this.#stores.get(name);
     if (known !== undefined) return known;
-    const store = this.#createStore(kind);
-    this.#stores.set(kind, store);
+    const store = this.#createStore(kind, etcd);
+    this.#stores.set(name, store);
     return store;
   }
 
-  #createStore(kind: string): RingStore {
+  #createStore(kind: string, etcd: StoreConfig['etcd']): RingStore {
     switch (kind) {
       case 'inmemory':
         return new MemoryStore();
@@ -177,12 +191,39 @@ export class Rings implements Service {
         this.#openers.push(() => this.#openGossip(store));
         return store;
       }
+      case 'etcd': {
+        const store = new DeferredStore();
+        this.#openers.push(() => this.#openEtcd(store, etcd));
+        return store;
+      }
       default:
         throw new TempoError(
           'unimplemented',
           `a ring cannot be kept in "${kind}": use memberlist, etcd or inmemory`,
         );
     }
+  }
+
+  async #openEtcd(store: DeferredStore, etcd: StoreConfig['etcd']): Promise<void> {
+    if (etcd === undefined) throw new TempoError('invalid_argument', 'a ring in etcd needs kvstore.etcd');
+    const { EtcdStore } = await import('./etcd-store.ts');
+    const { logger } = this.#options;
+    const tls = {
+      caFile: etcd.tlsCaPath,
+      certFile: etcd.tlsCertPath,
+      keyFile: etcd.tlsKeyPath,
+      serverName: etcd.tlsServerName,
+      acceptsAny: etcd.tlsInsecureSkipVerify,
+    };
+    const opened = new EtcdStore({
+      ...etcd,
+      tls: etcd.tlsEnabled ? tls : undefined,
+      clock: this.#clock,
+      logger: logger.child({ module: 'etcd' }),
+    });
+    this.#closers.push(() => opened.close());
+    await opened.open();
+    store.open(opened);
   }
 
   async #openGossip(store: DeferredStore): Promise<void> {

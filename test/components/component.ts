@@ -18,7 +18,8 @@ export type Component =
   | 'FAKE_GCS'
   | 'AZURITE'
   | 'MEMCACHED'
-  | 'REDIS';
+  | 'REDIS'
+  | 'ETCD';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 export function componentPath(name: Component): string {

@@ -50,6 +50,7 @@ const SIDEWAYS = new Set([
   'src/telemetry > src/lib',
   'src/config > src/telemetry',
   'src/contracts > src/block',
+  'src/ring > src/rpc',
 ]);
 
 const FORBIDDEN_FOLDERS = new Set(['utils', 'util', 'helpers', 'common', 'misc', 'shared']);
