@@ -17,8 +17,9 @@ function startEtcd(port: number, peerPort: number): Promise<RunningComponent> {
   const peer = `http://127.0.0.1:${peerPort}`;
   const own = `--name one --data-dir ${scratch}/etcd`;
   const clients = `--listen-client-urls ${url} --advertise-client-urls ${url}`;
-  const peers = `--listen-peer-urls ${peer} --initial-advertise-peer-urls ${peer} --initial-cluster one=${peer}`;
-  const args = `${own} ${clients} ${peers}`.split(' ');
+  const peers = `--listen-peer-urls ${peer} --initial-advertise-peer-urls ${peer}`;
+  const cluster = `--initial-cluster one=${peer}`;
+  const args = `${own} ${clients} ${peers} ${cluster}`.split(' ');
   return startComponent('ETCD', args, { env: { ETCD_UNSUPPORTED_ARCH: process.arch }, url: `${url}/health` });
 }
 
