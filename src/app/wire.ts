@@ -27,7 +27,7 @@ import { createAdmission, shareMemory } from './wire-admission.ts';
 import { createOverrides } from './wire-overrides.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import { addReads } from './wire-read.ts';
-import { createRings } from './wire-rings.ts';
+import { createRings, createWorkerRing } from './wire-rings.ts';
 import { createStore } from './wire-store.ts';
 import { addDistributor, addIngester, addPushMethods } from './wire-write.ts';
 
@@ -79,7 +79,8 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const caches = createCaches(config, logger, metrics);
   const store = createStore(parts, caches, order);
   const rings = isInRing(order, config) ? createRings(parts) : undefined;
-  registerPages(server, config, order, rings?.rings);
+  const workers = order.includes('backend-worker') ? createWorkerRing(parts, rings?.rings) : undefined;
+  registerPages(server, config, order, rings?.rings ?? workers?.rings);
   const writes = { store, rings, requestShutdown: options.requestShutdown };
   const { ingester, service: ingesterService } = order.includes('ingester')
     ? addIngester(parts, writes)
@@ -109,7 +110,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     distributor,
     compactor: () => upkeep.createCompactor(),
     'backend-scheduler': () => upkeep.addScheduler(),
-    'backend-worker': () => upkeep.createWorker(),
+    'backend-worker': () => workers?.join(upkeep.createWorker()) ?? upkeep.createWorker(),
   };
   return order
     .map((name) => services[name])

@@ -6,6 +6,8 @@ import { createHttpServer } from '../../src/app/http-server.ts';
 import { registerRingPages } from '../../src/app/ring-pages.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { registerStatusPages } from '../../src/app/status-pages.ts';
+import type { Parts } from '../../src/app/wire-parts.ts';
+import { createWorkerRing } from '../../src/app/wire-rings.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { type MemberConfig, type RingConfig, Rings } from '../../src/ring/rings.ts';
 import { Overrides } from '../../src/overrides/overrides.ts';
@@ -256,4 +258,28 @@ t.test('rings of several processes', async (t) => {
   t.equal(forget.statusCode, 302);
   t.same(await json(clock.nowMs()), [['one', 'ACTIVE', 4]]);
   t.equal((await app.inject('/memberlist')).body, "This instance doesn't use memberlist.");
+});
+
+t.test('the ring of workers', async (t) => {
+  const ring = '{instance_id: w, instance_addr: 10.0.0.7, kvstore: {store: inmemory}}';
+  const config = configOf(`target: backend-worker\n${LOCAL}backend_worker: {ring: ${ring}}\n`);
+  const parts = { config, logger: silentLogger, metrics: new Metrics() } as unknown as Parts;
+  t.equal(createWorkerRing({ ...parts, config: configOf(LOCAL) }, undefined), undefined, 'none by default');
+  const workers = createWorkerRing(parts, undefined);
+  const states: string[] = [];
+  const app = pagesOf(config, workers?.rings);
+  const seen = async (): Promise<unknown> => (await app.inject('/backend-worker/ring')).json().shards;
+  const service = workers?.join({
+    name: 'backend-worker',
+    start: async () => void states.push(JSON.stringify(await seen())),
+    stop: async () => void states.push(JSON.stringify(await seen())),
+    readiness: () => 'busy',
+  });
+  await service?.start();
+  t.match(states[0], /"id":"w","state":"(ACTIVE|UNHEALTHY)","address":"10.0.0.7:9095"/, 'before it works');
+  t.equal(service?.readiness?.(), 'busy');
+  await service?.stop();
+  t.match(states[1], '"id":"w"', 'until it has stopped');
+  t.same(await seen(), []);
+  t.equal((await app.inject('/ingester/ring')).statusCode, 404);
 });
