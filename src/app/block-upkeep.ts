@@ -135,7 +135,10 @@ export class BlockUpkeep {
       backend: store.objectStore,
       scratch: new LocalStore(scratchPath),
       scratchPath,
-      thread: new CompactionThread({ scratchPath, backendPath, bloom }, () => store.remote?.connect()),
+      thread: new CompactionThread(
+        { scratchPath, backendPath, bloom, valueFilterBytesMax: block.valueFilterMaxBytes },
+        () => store.remote?.connect(),
+      ),
       traceBytesMaxOf: (tenant) => overrides.of(tenant).global.maxBytesPerTrace,
       onCompacted: (meta, inputs) => store.blockCompacted(meta, inputs),
       discarded,

@@ -127,6 +127,9 @@ function checkStorage({ storage: { trace } }: TempoConfig, fail: Report, miss: R
   if (shardBytes <= 0) {
     fail('storage.trace.block.bloom_filter_shard_size_bytes', `is ${shardBytes}, must be more than 0`);
   }
+  if (block.valueFilterMaxBytes < 0) {
+    fail('storage.trace.block.value_filter_max_bytes', `is ${block.valueFilterMaxBytes}, must be 0 or more`);
+  }
 }
 
 function checkFrontend({ querier, queryFrontend, target }: TempoConfig, fail: Report): void {

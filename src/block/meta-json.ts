@@ -28,6 +28,8 @@ export interface BlockMetaJson {
   readonly footerSize: number;
   readonly dedicatedColumns?: readonly DedicatedColumnJson[];
   readonly replicationFactor?: number;
+  /** Ours; others pass over it. */
+  readonly valueFilterBytes?: number;
 }
 
 export function metaToJson(meta: BlockMeta): BlockMetaJson {
@@ -50,6 +52,7 @@ export function metaToJson(meta: BlockMeta): BlockMetaJson {
       ? {}
       : { dedicatedColumns: meta.dedicatedColumns.map(columnToJson) }),
     ...(meta.replicationFactor === 0 ? {} : { replicationFactor: meta.replicationFactor }),
+    ...(meta.valueFilterBytes === undefined ? {} : { valueFilterBytes: meta.valueFilterBytes }),
   };
 }
 
@@ -119,6 +122,7 @@ function metaFromObject(parsed: unknown): BlockMeta {
     footerSizeBytes: count(json, 'footerSize'),
     dedicatedColumns: columnList(json['dedicatedColumns']),
     replicationFactor: count(json, 'replicationFactor'),
+    ...valueFilter(json['valueFilterBytes']),
   };
 }
 
@@ -140,6 +144,13 @@ function count(json: Fields, key: string): number {
   const value = json[key] ?? 0;
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
   throw new TempoError('block_corrupt', `block meta has a bad ${key}`);
+}
+
+/** What is no size says that there is none: a block is read without it. */
+function valueFilter(bytes: unknown): Pick<BlockMeta, 'valueFilterBytes'> {
+  return typeof bytes === 'number' && Number.isSafeInteger(bytes) && bytes > 0
+    ? { valueFilterBytes: bytes }
+    : {};
 }
 
 /** Unix seconds. */

@@ -11,6 +11,9 @@ export function isBlockId(text: string): boolean {
   return BLOCK_ID.test(text);
 }
 
+/** The object with the filter over attribute values. */
+export const VALUE_FILTER_NAME = 'value-filter';
+
 export interface DedicatedColumn {
   readonly scope: 'span' | 'resource' | 'event';
   readonly name: string;
@@ -36,4 +39,6 @@ export interface BlockMeta {
   readonly footerSizeBytes: number;
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly replicationFactor: number;
+  /** Of the object with the filter over its attribute values, which only we write; absent = there is none. */
+  readonly valueFilterBytes?: number;
 }

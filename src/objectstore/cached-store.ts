@@ -12,7 +12,7 @@ const SHARE_MAX = 1 / 8;
 const ENTRY_BYTES = 200;
 /** So many blocks are read past the caches outside the process: of more those that were noticed last. */
 const DISTRUSTED_MAX = 1000;
-const IMMUTABLE = /\/(data\.parquet|bloom-\d+|index)$/;
+const IMMUTABLE = /\/(data\.parquet|bloom-\d+|index|value-filter)$/;
 
 export class CachedStore implements TreeStore {
   private readonly inner: TreeStore;

@@ -1,7 +1,7 @@
 // Opens blocks for a scan thread, from the ingester's folder or from the backend, with the thread's one
 // cache.
 import { blockDecompressors } from '../block/compression.ts';
-import type { BlockMeta } from '../block/meta.ts';
+import { type BlockMeta, VALUE_FILTER_NAME } from '../block/meta.ts';
 import {
   askBloom,
   type Block,
@@ -15,6 +15,8 @@ import { ByteLru } from '../lib/lru.ts';
 import { Scratch } from '../lib/scratch.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { FilePart, ReadRange } from '../parquet/plan.ts';
+import type { NeededValues } from '../traceql/engine/needed-values.ts';
+import { type ReadFilter, ValueFilters } from './value-filters.ts';
 
 export interface BlockOpenerOptions {
   readonly local: ObjectStore;
@@ -38,6 +40,9 @@ export interface CachedParts {
 /** The data of a remote block of at most so many bytes is read at once: requests are dearer than bytes. */
 const WHOLE_BYTES_MAX = 1024 * 1024;
 
+/** Of the caches, for value filters. */
+const FILTERS_SHARE = 1 / 8;
+
 type BlockLocation = 'local' | 'backend';
 
 /** A block is not read past the caches again so soon: then the block itself is damaged. */
@@ -51,26 +56,53 @@ export class BlockOpener {
   private readonly reread = new Map<string, number>();
   /** Of the thread. */
   readonly cache: ByteLru;
+  readonly filters: ValueFilters;
+  /** Bytes read of blocks beside their row groups: footers and value filters. */
+  ownBytesRead = 0;
   private readonly decompressors = blockDecompressors();
   private readonly scratch = new Scratch();
 
   constructor(options: BlockOpenerOptions) {
     this.options = options;
-    this.cache = new ByteLru(options.cacheBytes);
+    this.cache = new ByteLru(options.cacheBytes * (1 - FILTERS_SHARE));
+    this.filters = new ValueFilters(options.cacheBytes * FILTERS_SHARE);
   }
 
   get cachedBytes(): number {
-    return this.cache.sizeBytes;
+    return this.cache.sizeBytes + this.filters.cache.sizeBytes;
   }
 
-  /** The cache takes that share of its bytes from now on. */
+  /** The caches take that share of their bytes from now on. */
   limitCache(share: number): void {
-    this.cache.limit(this.options.cacheBytes * share);
+    const { cacheBytes } = this.options;
+    this.cache.limit(cacheBytes * share * (1 - FILTERS_SHARE));
+    this.filters.cache.limit(cacheBytes * share * FILTERS_SHARE);
+  }
+
+  /** False when the block surely lacks a value that is needed. */
+  async mayMatch(
+    meta: BlockMeta,
+    location: BlockLocation,
+    needed: NeededValues,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const key = `${meta.tenantId}/${meta.blockId}/${VALUE_FILTER_NAME}`;
+    const { cached, isRemote = false } = this.options;
+    const role = isRemote && cached !== undefined ? this.bloomRole(meta) : undefined;
+    const read: ReadFilter = (offset, length) =>
+      this.where(location, (store) => store.readRange(key, offset, length, signal, role));
+    const { isPossible, bytesRead } = await this.filters.mayMatch(meta, needed, read, signal);
+    this.ownBytesRead += bytesRead;
+    return isPossible;
   }
 
   /** A block that has left the ingester's folder meanwhile is opened from the backend. */
-  open(meta: BlockMeta, location: BlockLocation, signal: AbortSignal): Promise<Block> {
-    return this.where(location, (store, isRemote) => openBlock(this.parts(store, meta, isRemote, signal)));
+  async open(meta: BlockMeta, location: BlockLocation, signal: AbortSignal): Promise<Block> {
+    const block = await this.where(location, (store, isRemote) =>
+      openBlock(this.parts(store, meta, isRemote, signal)),
+    );
+    this.ownBytesRead += block.bytesRead;
+    return block;
   }
 
   /** The bloom filter is asked first: of a block without the trace nothing else is read. */

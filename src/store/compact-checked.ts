@@ -18,6 +18,7 @@ export interface CompactionPlaces {
     finish(): void;
   };
   readonly bloom: BloomOptions;
+  readonly valueFilterBytesMax: number;
 }
 
 /** Of ids and trees of the row groups in work. */
@@ -29,11 +30,11 @@ const never = new AbortController().signal;
 /** Resolves when the new block is complete and was read again. */
 export async function compactChecked(
   { inputs, blockId, traceBytesMax }: CompactionJob,
-  { backend, scratch, sink, bloom }: CompactionPlaces,
+  { backend, scratch, sink, bloom, valueFilterBytesMax }: CompactionPlaces,
 ): Promise<CompactResult> {
   const blocks = new BlockOpener({ local: backend, backend, cacheBytes: CACHE_BYTES, isUncached: true });
   const opened = await Promise.all(inputs.map((meta) => blocks.open(meta, 'backend', never)));
-  const options = { bloom };
+  const options = { bloom, valueFilterBytesMax };
   const result = await compactBlocks({
     inputs: opened,
     blockId,

@@ -11,6 +11,7 @@ export interface CompactionWorkerData {
   /** The folder that is the backend; '' = calls go over the job's port. */
   readonly backendPath: string;
   readonly bloom: BloomOptions;
+  readonly valueFilterBytesMax: number;
 }
 
 export interface CompactionJob {

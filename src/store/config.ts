@@ -52,6 +52,11 @@ export const blockFields = {
   bloom_filter_shard_size_bytes: int(102_400, 'size of one shard of that filter', {
     flag: '+v2-bloom-filter-shard-size-bytes',
   }),
+  value_filter_max_bytes: size(
+    '4MiB',
+    'most that the filter over attribute values takes beside a new block; 0 = none is written',
+    { hidden: true, ours: true },
+  ),
   version: oneOf(BLOCK_VERSIONS, 'vParquet4', 'format of new blocks'),
   search_encoding: text('snappy', 'not read'),
   search_page_size_bytes: int(1_048_576, 'not read'),

@@ -9,6 +9,7 @@ import {
 } from '../telemetry/metrics.ts';
 import type { BlockMeta } from '../block/meta.ts';
 import type { Blocklist } from './blocklist.ts';
+import type { FilterCounts } from './scan-job.ts';
 
 export interface StoreMetrics {
   readonly pollSeconds: Histogram;
@@ -111,6 +112,9 @@ export class ScanMetrics {
   readonly discarded: Counter;
   readonly batchSize: Histogram;
   readonly retries: Histogram;
+  private readonly filterBlocks: Counter;
+  private readonly filterUnusable: Counter;
+  private readonly filterBytes: Counter;
 
   /** @param batchSizeMax as configured. */
   constructor(metrics: Metrics, batchSizeMax: number) {
@@ -122,6 +126,19 @@ export class ScanMetrics {
       'Jobs that scan threads have done.',
     );
     this.restarts = metrics.counter('tempo_scan_thread_restarts_total', 'Scan threads that ended unasked.');
+    this.filterBlocks = metrics.counter(
+      'tempo_value_filter_blocks_total',
+      'Blocks, or parts of them, whose value filter a query asked: skipped, or read.',
+      ['result'],
+    );
+    this.filterUnusable = metrics.counter(
+      'tempo_value_filter_unusable_total',
+      'Value filters that were missing, damaged or of another block or version; blocks were read.',
+    );
+    this.filterBytes = metrics.counter(
+      'tempo_value_filter_read_bytes_total',
+      'Bytes of value filters that were read for queries.',
+    );
     this.queueLength = metrics.gauge(
       'tempo_query_frontend_queue_length',
       'Jobs of a tenant that wait for a scan thread.',
@@ -147,5 +164,12 @@ export class ScanMetrics {
       'How often a job was tried again.',
       [0, 1, 2, 3, 4, 5],
     );
+  }
+
+  filtered({ skipped, passed, unusable, bytesRead }: FilterCounts): void {
+    if (skipped > 0) this.filterBlocks.inc({ result: 'skipped' }, skipped);
+    if (passed > 0) this.filterBlocks.inc({ result: 'read' }, passed);
+    if (unusable > 0) this.filterUnusable.inc(unusable);
+    if (bytesRead > 0) this.filterBytes.inc(bytesRead);
   }
 }

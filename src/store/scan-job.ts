@@ -297,6 +297,17 @@ export type ScanResult =
   | JoinMetricsJobResult
   | FinishMetricsJobResult;
 
+/** How often value filters were asked, and what for. */
+export interface FilterCounts {
+  /** Blocks that were not read because of it. */
+  skipped: number;
+  /** Blocks that were. */
+  passed: number;
+  /** Questions without an answer: no filter where there should be one, or one that cannot be trusted. */
+  unusable: number;
+  bytesRead: number;
+}
+
 /** What a scan thread is told when it begins. */
 export interface ScanWorkerData {
   /** Folder of the ingester's complete blocks. */
@@ -326,8 +337,11 @@ export type FromScanWorker =
       readonly id: number;
       readonly result: ScanResult;
       readonly cpuMicros: number;
-      /** Of the thread's cache. */
+      /** Of the thread's caches, and of these the one for value filters. */
       readonly cachedBytes: number;
+      readonly filterBytes: number;
+      /** Since the last message. */
+      readonly filters: FilterCounts;
     }
   | {
       readonly kind: 'failed';

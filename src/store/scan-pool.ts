@@ -79,6 +79,9 @@ export class ScanPool {
     metrics.gauge('tempo_scan_queue_length', 'Jobs waiting for or running in scan threads.', [], (gauge) =>
       gauge.set(this.load),
     );
+    metrics.gauge('tempo_value_filter_held_bytes', 'Value filters in memory of scan threads.', [], (gauge) =>
+      gauge.set(this.threads.reduce((sum, { filterBytes }) => sum + filterBytes, 0)),
+    );
     metrics.gauge('tempodb_work_queue_length', 'Jobs waiting for scan threads.', [], (gauge) =>
       gauge.set(this.queue.length),
     );
@@ -310,6 +313,8 @@ export class ScanPool {
     thread.inFlight.delete(message.id);
     if (message.kind === 'done') {
       thread.cachedBytes = message.cachedBytes;
+      thread.filterBytes = message.filterBytes;
+      this.metrics.filtered(message.filters);
       pending?.turn.cost(message.cpuMicros / 1000);
     }
     this.feedAfter(thread);

@@ -50,6 +50,8 @@ export class ScanThread {
   readonly inFlight = new Map<number, Pending>();
   /** Of its cache, as it said last. */
   cachedBytes = 0;
+  /** Of these in value filters. */
+  filterBytes = 0;
   private readonly options: ScanThreadOptions;
   private worker: Worker | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -110,6 +112,7 @@ export class ScanThread {
   private exited(cause: unknown): void {
     this.worker = undefined;
     this.cachedBytes = 0;
+    this.filterBytes = 0;
     if (this.stopped) return;
     const delayMs = Math.min(RESTART_FIRST_MS * 2 ** this.failures, RESTART_MAX_MS);
     this.failures++;

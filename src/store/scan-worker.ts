@@ -71,8 +71,9 @@ port.on('message', (message: ToScanWorker) => {
       const result = await scanner.run(job, signal);
       const used = process.threadCpuUsage(before);
       const cpuMicros = used.user + used.system;
-      const { cachedBytes } = scanner.blocks;
-      send({ kind: 'done', id, result, cpuMicros, cachedBytes }, buffersOf(result));
+      const { cachedBytes, filters } = scanner.blocks;
+      const filtered = { filterBytes: filters.cache.sizeBytes, filters: filters.takeCounts() };
+      send({ kind: 'done', id, result, cpuMicros, cachedBytes, ...filtered }, buffersOf(result));
     } catch (err) {
       const code = err instanceof TempoError ? err.code : 'internal';
       send({ kind: 'failed', id, code, message: err instanceof Error ? err.message : String(err) }, []);

@@ -8,6 +8,7 @@ import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
 import { eachConcurrently } from '../lib/concurrent.ts';
 import { IntList } from '../lib/int-list.ts';
 import { parse } from '../traceql/parser.ts';
+import { neededValues } from '../traceql/engine/needed-values.ts';
 import { looksAtSpansOnly } from '../traceql/engine/span-queries.ts';
 import { isNewestFirst } from '../traceql/engine/order.ts';
 import { type FoundTrace, type SearchOptions, searchSource } from '../traceql/engine/search.ts';
@@ -65,10 +66,18 @@ export class Scanner {
 
   /** A job over blocks that cannot be decoded is done once more, past the caches. */
   async run(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
-    const result = await this.attempt(job, signal);
+    const result = await this.counted(job, signal);
     const damaged = damagedBlocks(job, result);
     const isOfUse = damaged.length > 0 && (await this.blocks.distrust(damaged));
-    return isOfUse ? this.attempt(job, signal) : result;
+    return isOfUse ? this.counted(job, signal) : result;
+  }
+
+  /** With what opening blocks has read. */
+  private async counted(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
+    const before = this.blocks.ownBytesRead;
+    const result = await this.attempt(job, signal);
+    if (!('inspectedBytes' in result)) return result;
+    return { ...result, inspectedBytes: result.inspectedBytes + this.blocks.ownBytesRead - before };
   }
 
   private async attempt(job: ScanJob, signal: AbortSignal): Promise<ScanResult> {
@@ -164,8 +173,9 @@ export class Scanner {
     return this.blocks.findTrace(ref.meta, ref.location, id, signal);
   }
 
-  private walker(job: QueryInput, signal: AbortSignal): WalkSources {
-    return (visit) => walkSources(this.blocks, job, visit, signal);
+  private walker(job: QueryInput & { readonly query: string | undefined }, signal: AbortSignal): WalkSources {
+    const needed = job.query === undefined ? [] : neededValues(parse(job.query));
+    return (visit) => walkSources(this.blocks, job, needed, visit, signal);
   }
 }
 

@@ -7,6 +7,7 @@ import type { StoredSpans } from '../block/stored-spans.ts';
 import { Bitset } from '../lib/bitset.ts';
 import { lowerBound } from '../lib/lower-bound.ts';
 import { TempoError } from '../lib/errors.ts';
+import type { NeededValues } from '../traceql/engine/needed-values.ts';
 import type { SpanSource } from '../traceql/source.ts';
 import type { BlockOpener } from './block-opener.ts';
 import { RemoteTraces } from './remote-traces.ts';
@@ -59,15 +60,19 @@ const BATCH_BYTES = 8 << 20;
 const BATCH_TRACES_FIRST = 16;
 const BATCH_TRACES_MAX = 512;
 
+/** @param needed blocks that surely lack one of these values are passed over. */
 export async function walkSources(
   blocks: BlockOpener,
   { sources, whole }: QueryInput,
+  needed: NeededValues,
   visit: VisitSource,
   signal: AbortSignal,
 ): Promise<ScanFailure[]> {
   const failures: ScanFailure[] = [];
   for (const ref of sources) {
     await guarded(ref, failures, async () => {
+      const isBlock = ref.kind === 'block';
+      if (isBlock && !(await blocks.mayMatch(ref.meta, ref.location, needed, signal))) return;
       for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
         signal.throwIfAborted();
         const { traceCount } = spans;

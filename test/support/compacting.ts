@@ -27,13 +27,14 @@ export async function compactWritten(
   blocks: readonly WrittenBlock[],
   options: Partial<CreateOptions> = {},
   traceBytesMax = 0,
+  blockId = '22222222-2222-4333-8444-555555555555',
 ): Promise<Compacted> {
   const inputs: Block[] = [];
   for (const [i, block] of blocks.entries()) inputs.push(await openWritten(block, `input-${i}`));
   const objects = new Map<string, Uint8Array>();
   const result = await compactBlocks({
     inputs,
-    blockId: '22222222-2222-4333-8444-555555555555',
+    blockId,
     options,
     decompressors,
     traceBytesMax,

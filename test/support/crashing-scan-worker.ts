@@ -36,6 +36,8 @@ port.on('message', (message: ToScanWorker) => {
       result: { kind: 'search', ...counts, ...none },
       cpuMicros: 1,
       cachedBytes: 0,
+      filterBytes: 0,
+      filters: { skipped: 0, passed: 0, unusable: 0, bytesRead: 0 },
     });
   });
 });

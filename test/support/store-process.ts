@@ -55,7 +55,7 @@ export interface ProcessOptions extends Pick<FaultyBucketOptions, 'inner' | 'cha
 
 const SCRATCH = '/scratch/';
 const BLOCKS = '/blocks/';
-const BLOOM = { falsePositive: 0.01, shardSizeBytes: 1000 };
+const FILTERS = { bloom: { falsePositive: 0.01, shardSizeBytes: 1000 }, valueFilterBytesMax: 65_536 };
 const HEAD_BYTES = 1 << 24;
 const WINDOW_MS = 3_600_000;
 const LOCAL_MS = 300_000;
@@ -228,7 +228,7 @@ export class StoreProcess {
   }
 
   private async writeLocal({ tenant, blockId, spans }: Head): Promise<BlockMeta> {
-    const { meta, objects } = writeBlock([spans], { tenant, blockId, bloom: BLOOM });
+    const { meta, objects } = writeBlock([spans], { tenant, blockId, ...FILTERS });
     for (const [name, bytes] of objects) await this.local.write(`${tenant}/${blockId}/${name}`, bytes);
     return metaFromJson(objects.get(META_NAME)!) ?? meta;
   }
@@ -246,7 +246,7 @@ export class StoreProcess {
       },
       finish: () => files.forEach(([name, bytes]) => void disk.write(`${folder}/${name}`, bytes)),
     };
-    return compactChecked(job, { backend: this.backend, scratch, sink, bloom: BLOOM });
+    return compactChecked(job, { backend: this.backend, scratch, sink, ...FILTERS });
   }
 
   private recentSources(tenant: string): RecentSources {

@@ -643,6 +643,7 @@ async function withWorker(
         scratchPath,
         backendPath: `${set.folder}/backend`,
         bloom: { falsePositive: 0.01, shardSizeBytes: 102_400 },
+        valueFilterBytesMax: 65_536,
       },
       () => undefined,
     );

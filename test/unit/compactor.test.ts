@@ -156,7 +156,7 @@ async function setUp(
   const scratchPath = `${folder}/scratch`;
   const bloom = { falsePositive: 0.01, shardSizeBytes: 102_400 };
   const thread = new CompactionThread(
-    { scratchPath, backendPath: `${folder}/backend`, bloom },
+    { scratchPath, backendPath: `${folder}/backend`, bloom, valueFilterBytesMax: 65_536 },
     () => undefined,
   );
   const blocklist = new Blocklist();

@@ -55,6 +55,7 @@ function aHarness(wal: string, folders: readonly string[], over: Partial<ImportS
     format: 'vParquet4',
     dedicatedColumns: [],
     bloom: BLOOM_DEFAULTS,
+    valueFilterBytesMax: 65_536,
     maxBlockBytes: 500_000_000,
     headBytesMax: 64 * 1024 * 1024,
     ...over,

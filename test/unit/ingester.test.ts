@@ -58,6 +58,7 @@ function anIngester(data: string, over: Overrides = {}): Harness {
       version: 'vParquet4',
       bloomFilterFalsePositive: 0.01,
       bloomFilterShardSizeBytes: 102_400,
+      valueFilterMaxBytes: 65_536,
       parquetDedicatedColumns: [],
     },
     backend: new LocalStore(`${data}/blocks`),
@@ -193,7 +194,7 @@ t.test('what was pushed is found at once, in the head, then in the block', async
   t.strictSame(await found(harness), { headSpans: 0, heads: 0, blockTraces: 40, blocks: 1, complete: true });
   t.equal(harness.uploaded.length, 1);
   const id = harness.uploaded[0]!.blockId;
-  const names = ['bloom-0', 'data.parquet', 'index', 'meta.json'];
+  const names = ['bloom-0', 'data.parquet', 'index', 'meta.json', 'value-filter'];
   t.strictSame(fs.readdirSync(`${data}/blocks/one/${id}`).toSorted(), names);
   t.strictSame(fs.readdirSync(`${data}/wal/blocks/one/${id}`).toSorted(), [...names, 'flushed'].toSorted());
   t.match(fs.readFileSync(`${data}/wal/blocks/one/${id}/flushed`, 'utf8'), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
@@ -298,6 +299,7 @@ t.test('the format of blocks, and columns of a tenant', async (t) => {
     version: 'vParquet5',
     bloomFilterFalsePositive: 0.01,
     bloomFilterShardSizeBytes: 102_400,
+    valueFilterMaxBytes: 65_536,
     parquetDedicatedColumns: [column('usual')],
   } as const;
   const harness = await started(aFolder(), {

@@ -13,6 +13,8 @@ import { CREATED_BY, type CreateOptions, defaultCreateOptions, ENCODINGS } from 
 import type { Block } from '../vparquet/open.ts';
 import { cutPages } from '../vparquet/row-order.ts';
 import { blockSchema, writtenFormat } from '../vparquet/schema.ts';
+import { ValueFilterBuilder } from '../value-filter/builder.ts';
+import { FilterValues, valueCountOf } from './filter-values.ts';
 import { gatherDefinition, gatherEntries, gatherValues, type RowRuns } from './gather.ts';
 import { type MergedRows, mergeRows } from './merge-rows.ts';
 import { type PartColumn, PartColumns } from './part-columns.ts';
@@ -61,6 +63,10 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
   const file = new ParquetFileWriter(schema.root, CREATED_BY, objects.write, crc32);
   const columns = planColumns(schema);
   checkNothingIsLost(inputs, columns);
+  const { valueFilterBytesMax: bytesMax } = options;
+  const filter =
+    bytesMax > 0 ? new ValueFilterBuilder({ bytesMax, valuesMax: valueCountOf(inputs) }) : undefined;
+  const filterValues = filter && new FilterValues(filter, inputs);
   const total = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
   let spans = 0;
   const checksums = new IntList();
@@ -68,14 +74,16 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
   for await (const rows of mergeRows(inputs, limits, signal)) {
     const combined = await combineShared(rows, {
       like: first,
-      create: options,
+      create: { ...options, valueFilterBytesMax: 0 },
       decompressors: request.decompressors,
       traceBytesMax: request.traceBytesMax,
       signal,
     });
     for (const key of Object.keys(total) as (keyof CombineResult)[]) total[key] += combined[key];
     objects.rowGroup(rows.ids);
-    spans += await new RowGroupCopy(rows, columns, file, options, signal).write(checksums);
+    spans += await new RowGroupCopy(rows, columns, file, { ...options, filterValues, signal }).write(
+      checksums,
+    );
   }
   const fields = {
     format: first.format,
@@ -88,7 +96,7 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
     replicationFactor: first.replicationFactor,
   };
   const from = metas.map(({ blockId }) => blockId);
-  const meta = objects.finish(file.finish(), fields, from);
+  const meta = objects.finish(file.finish(), fields, filter?.finish(), from);
   const names = columns.map(({ name }) => name);
   return { meta, spans, checksums: { columns: names, values: checksums.view().slice() }, ...total };
 }
@@ -127,12 +135,16 @@ interface Levels {
 
 const SPAN_ID = 'rs.ss.Spans.SpanID';
 
+interface CopyOptions extends CreateOptions {
+  readonly filterValues: FilterValues | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** One row group of the new block. */
 class RowGroupCopy {
   private readonly columns: readonly PlannedColumn[];
   private readonly file: ParquetFileWriter;
-  private readonly options: CreateOptions;
-  private readonly signal: AbortSignal | undefined;
+  private readonly options: CopyOptions;
   private readonly parts: readonly PartColumns[];
   private readonly rows: MergedRows;
   private readonly runs: RowRuns;
@@ -144,15 +156,13 @@ class RowGroupCopy {
     rows: MergedRows,
     columns: readonly PlannedColumn[],
     file: ParquetFileWriter,
-    options: CreateOptions,
-    signal: AbortSignal | undefined,
+    options: CopyOptions,
   ) {
     this.rows = rows;
     this.columns = columns;
     this.file = file;
     this.options = options;
-    this.signal = signal;
-    this.parts = rows.parts.map((part) => new PartColumns(part, this.listsOf, signal));
+    this.parts = rows.parts.map((part) => new PartColumns(part, this.listsOf, options.signal));
     this.runs = runsOf(rows, options);
   }
 
@@ -162,7 +172,7 @@ class RowGroupCopy {
     checksums.push(digestOfCounts(this.rows.spans));
     let spans = 0;
     for (const column of this.columns) {
-      this.signal?.throwIfAborted();
+      this.options.signal?.throwIfAborted();
       const values = await this.column(column, checksums);
       if (column.name === SPAN_ID) spans = values;
     }
@@ -179,6 +189,7 @@ class RowGroupCopy {
     const parts: PartColumn[] = [];
     for (const part of this.parts) parts.push(await part.column(column));
     checksums.push(digestOfRuns(parts, this.runs));
+    this.options.filterValues?.column(column, parts);
     const { entries, definition } = this.levels(column, parts);
     const values = gatherValues(parts, this.runs, leaf, encoding === 'dictionary');
     const written = this.file.column({

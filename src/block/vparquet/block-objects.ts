@@ -1,10 +1,11 @@
 // The objects of a block while it is written: data.parquet, and what is made from the trace ids of its rows
-// (bloom shards and index). The meta comes last.
+// (bloom shards and index) and from their attributes. The meta comes last.
 import type { FinishedFile } from '../../parquet/file-writer.ts';
 import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import { metaToBytes } from '../meta-json.ts';
-import { type BlockMeta, META_NAME } from '../meta.ts';
+import { type BlockMeta, META_NAME, VALUE_FILTER_NAME } from '../meta.ts';
 import { bloomObjectName, type BloomOptions, TraceBloom } from '../trace-bloom.ts';
+import { encodeFilter } from '../value-filter/format.ts';
 
 /** One object of the block while it is written. */
 interface BlockObject {
@@ -22,7 +23,7 @@ export interface BlockSink {
 /** What the objects do not tell. */
 type MetaFields = Omit<
   BlockMeta,
-  'totalObjects' | 'sizeBytes' | 'totalRecords' | 'bloomShards' | 'footerSizeBytes'
+  'totalObjects' | 'sizeBytes' | 'totalRecords' | 'bloomShards' | 'footerSizeBytes' | 'valueFilterBytes'
 >;
 
 export class BlockObjects {
@@ -52,18 +53,21 @@ export class BlockObjects {
 
   /**
    * Returns when all objects are durable.
-   *
+   * @param valueBits of the filter over attribute values; undefined = the block has none.
    * @param compactedFrom ids of the blocks whose spans these are.
    */
   finish(
     { sizeBytes, footerBytes }: FinishedFile,
     fields: MetaFields,
+    valueBits: Uint8Array | undefined,
     compactedFrom: readonly string[] = [],
   ): BlockMeta {
     this.data.close();
     const { bloom } = this;
     for (let n = 0; n < bloom.shardCount; n++) this.put(bloomObjectName(n), bloom.shardBytes(n));
     this.put('index', new TextEncoder().encode(JSON.stringify({ rowGroups: this.lastIds })));
+    const filter = valueBits && encodeFilter(fields.blockId, valueBits);
+    if (filter !== undefined) this.put(VALUE_FILTER_NAME, filter);
     const meta: BlockMeta = {
       ...fields,
       totalObjects: this.traceCount,
@@ -71,6 +75,7 @@ export class BlockObjects {
       totalRecords: this.lastIds.length,
       bloomShards: bloom.shardCount,
       footerSizeBytes: footerBytes,
+      ...(filter && { valueFilterBytes: filter.length }),
     };
     this.put(META_NAME, metaToBytes(meta, compactedFrom));
     return meta;

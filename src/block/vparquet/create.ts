@@ -9,6 +9,8 @@ import { zstdCompressor } from '../compression.ts';
 import type { HeadReader } from '../head/reader.ts';
 import type { BlockMeta, DedicatedColumn } from '../meta.ts';
 import { BLOOM_DEFAULTS, type BloomOptions } from '../trace-bloom.ts';
+import { ValueFilterBuilder } from '../value-filter/builder.ts';
+import { addHeadValues, headAttributeCount } from '../value-filter/of-head.ts';
 import { type BlockSink, BlockObjects } from './block-objects.ts';
 import { columnName } from './block-columns.ts';
 import { blockTimes } from './block-times.ts';
@@ -30,6 +32,8 @@ import { buildTraceRows, type OddTraces } from './trace-rows.ts';
 export interface CreateOptions extends RowGroupLimits, PageLimits {
   readonly bloom: BloomOptions;
   readonly compressor: Compressor;
+  /** Of the filter over attribute values, at most; 0 = none is made. */
+  readonly valueFilterBytesMax: number;
 }
 
 export interface CreateRequest {
@@ -56,6 +60,7 @@ export function defaultCreateOptions(): CreateOptions {
     pageSpans: 4000,
     bloom: BLOOM_DEFAULTS,
     compressor: zstdCompressor(),
+    valueFilterBytesMax: 0,
   };
 }
 
@@ -102,7 +107,7 @@ export function createBlock(request: CreateRequest): BlockMeta {
     request.odd.disconnected += disconnected;
     request.odd.rootless += rootless;
   }
-  const meta = objects.finish(writer.file.finish(), {
+  const fields = {
     format,
     blockId: request.blockId,
     tenantId: request.tenant,
@@ -110,9 +115,21 @@ export function createBlock(request: CreateRequest): BlockMeta {
     compactionLevel: 0,
     dedicatedColumns,
     replicationFactor: 0,
-  });
+  };
+  const meta = objects.finish(writer.file.finish(), fields, valueBits(head, options));
   noteShortLivedBytes(meta.sizeBytes * GARBAGE_PER_BYTE);
   return meta;
+}
+
+/** Of the filter over attribute values. */
+function valueBits(
+  head: HeadReader,
+  { valueFilterBytesMax: bytesMax }: CreateOptions,
+): Uint8Array | undefined {
+  if (bytesMax === 0) return undefined;
+  const builder = new ValueFilterBuilder({ bytesMax, valuesMax: headAttributeCount(head) });
+  addHeadValues(builder, head);
+  return builder.finish();
 }
 
 interface Layout {

@@ -14,12 +14,12 @@ import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from '
 const NICENESS = 10;
 
 function write({ blockId, tenant, sab, ...own }: WriteJob, odd: OddTraces): BlockMeta {
-  const { path, format, bloom, ...usual } = workerData as BlockWorkerData;
+  const { path, format, bloom, valueFilterBytesMax, ...usual } = workerData as BlockWorkerData;
   const dedicatedColumns = own.dedicatedColumns ?? usual.dedicatedColumns;
   const sink = new SyncedFolder(path, `${tenant}/${blockId}`, META_NAME);
   try {
     const head = new HeadReader(sab);
-    const options = { bloom };
+    const options = { bloom, valueFilterBytesMax };
     const meta = createBlock({ head, blockId, tenant, format, dedicatedColumns, options, sink, odd });
     sink.finish();
     return meta;

@@ -10,7 +10,11 @@ import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from '
 /** The keys of `storage.trace.block` that say how blocks are written. */
 export type NewBlockConfig = Pick<
   BlockConfig,
-  'version' | 'bloomFilterFalsePositive' | 'bloomFilterShardSizeBytes' | 'parquetDedicatedColumns'
+  | 'version'
+  | 'bloomFilterFalsePositive'
+  | 'bloomFilterShardSizeBytes'
+  | 'parquetDedicatedColumns'
+  | 'valueFilterMaxBytes'
 >;
 
 export type DedicatedColumnsOf = (tenant: string) => readonly DedicatedColumn[] | undefined;
@@ -118,6 +122,7 @@ export function blockSettings(block: NewBlockConfig): Omit<BlockWorkerData, 'pat
     format: version === 'vParquet5' ? version : 'vParquet4',
     dedicatedColumns: parquetDedicatedColumns,
     bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
+    valueFilterBytesMax: block.valueFilterMaxBytes,
   };
 }
 

@@ -127,6 +127,7 @@ export interface BlockWorkerData {
   readonly format: WrittenFormat;
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly bloom: BloomOptions;
+  readonly valueFilterBytesMax: number;
 }
 
 export interface WriteJob {

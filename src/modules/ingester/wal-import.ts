@@ -26,6 +26,7 @@ export interface ImportSettings {
   readonly format: WrittenFormat;
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly bloom: BloomOptions;
+  readonly valueFilterBytesMax: number;
   /** Estimated bytes at which a block is written. */
   readonly maxBlockBytes: number;
   /** Memory of the head at which a block is written. */
@@ -174,7 +175,8 @@ export class WalImport {
     const { head } = this;
     this.head = undefined;
     if (head === undefined || head.builder.traceCount === 0) return;
-    const { blocksPath, format, bloom } = this.settings;
+    const { blocksPath, format, bloom, valueFilterBytesMax } = this.settings;
+    const options = { bloom, valueFilterBytesMax };
     const dedicatedColumns = this.job.dedicatedColumns ?? this.settings.dedicatedColumns;
     const { blockId, builder } = head;
     const tenant = this.job.meta.tenantId;
@@ -182,7 +184,7 @@ export class WalImport {
     try {
       sink = new SyncedFolder(blocksPath, `${tenant}/${blockId}`, META_NAME);
       const reader = new HeadReader(builder.sab);
-      createBlock({ head: reader, blockId, tenant, format, dedicatedColumns, options: { bloom }, sink });
+      createBlock({ head: reader, blockId, tenant, format, dedicatedColumns, options, sink });
       sink.finish();
     } catch (err) {
       throw new BlockNotWritten(blockId, err);
