@@ -8,6 +8,7 @@ import { firstWord, secondWord } from '../../src/block/value-filter/value-hash.t
 import { ValueFilterBuilder } from '../../src/block/value-filter/builder.ts';
 import { encodeFilter, layoutOf, shardBits, shardRange } from '../../src/block/value-filter/format.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
+import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
 import { unpackFound } from '../../src/store/pack.ts';
 import type { ScanSource, SearchJobResult, TagValuesJobResult } from '../../src/store/scan-job.ts';
 import { Scanner } from '../../src/store/scanner.ts';
@@ -347,4 +348,69 @@ t.test('blocks that are skipped are not read', async (t) => {
   t.equal(blocks.takeCounts().skipped, 1);
   await blocks.store.delete(`acme/${block.meta.blockId}/data.parquet`);
   t.same(await searched(blocks.scanner, '{ span.user = "y" }', [source(block.meta)]), []);
+});
+
+/** Counts what is read, in bytes. */
+class CountedStore extends MemoryStore {
+  bytesRead = 0;
+
+  override async read(...args: Parameters<ObjectStore['read']>): Promise<Uint8Array> {
+    const bytes = await super.read(args[0]);
+    this.bytesRead += bytes.length;
+    return bytes;
+  }
+
+  override async readRange(...args: Parameters<ObjectStore['readRange']>): Promise<Uint8Array> {
+    this.bytesRead += args[2];
+    return super.readRange(args[0], args[1], args[2]);
+  }
+}
+
+t.test('a search over 200 blocks reads what it needs of them, and says how much', async (t) => {
+  const store = new CountedStore(() => 0);
+  const texts = new Chance(5);
+  const aText = (length: number): string =>
+    Array.from({ length }, () => String.fromCharCode(97 + texts.below(26))).join('');
+  const sources: ScanSource[] = [];
+  let stored = 0;
+  for (let n = 0; n < 8; n++) {
+    const spans = Array.from({ length: 300 }, (_, i) =>
+      aTrace(n * 1000 + i + 1, 5, () => ({
+        attributes: [
+          ['user.id', `user-${n}-${i}`],
+          ['db.statement', aText(60)],
+          ['url', aText(30)],
+          ['rows', BigInt(texts.below(1e9))],
+        ],
+      })),
+    ).flat();
+    const { meta, objects } = writeBlock([spans], FILTER);
+    // each block under 25 names: what a filter says of one is not believed of another
+    for (let k = 0; k < 25; k++) {
+      const blockId = `${n}${k + 10}11111-0000-4000-8000-555555555555`;
+      for (const [name, bytes] of objects) await store.write(`acme/${blockId}/${name}`, bytes);
+      sources.push(source({ ...meta, blockId }));
+      stored += meta.sizeBytes;
+    }
+  }
+  const range = { startSec: undefined, endSec: undefined };
+  const job = { kind: 'search', range, limit: 20, spansPerSpanSet: 3, format: 'json', sources } as const;
+  const read = async (query: string): Promise<number> => {
+    const scanner = new Scanner({ local: store, backend: store, cacheBytes: 1 << 28 });
+    store.bytesRead = 0;
+    const result = (await scanner.run({ ...job, query }, signal)) as SearchJobResult;
+    t.same(result.failures, []);
+    t.equal(result.inspectedBytes, store.bytesRead, `${query}: all that was read is told`);
+    return store.bytesRead / stored;
+  };
+  const shares = {
+    status: await read('{ status = error }'),
+    value: await read('{ span.rows = 77 }'),
+    duration: await read('{ duration > 1h }'),
+  };
+  t.comment(JSON.stringify({ stored, ...shares }));
+  // footers alone are 11 % of blocks as small as these
+  t.ok(shares.status < 0.15, `a column: ${shares.status}`);
+  t.ok(shares.value < 0.25, `a value: ${shares.value}`);
+  t.ok(shares.duration < 0.15, `durations: ${shares.duration}`);
 });
