@@ -18,6 +18,8 @@ import {
   startVersitygw,
 } from './clouds.ts';
 
+const MIB = 1024 * 1024;
+
 const scratch = t.testdir();
 const servers: CloudServer[] = [];
 t.teardown(() => Promise.all(servers.map((server) => server.stop())));
@@ -136,4 +138,28 @@ t.test('minio: what is wrong is said with what to do about it', async (t) => {
     t.notMatch(message, /wrong-password|minio-password/);
     t.notMatch(message, /\n/);
   }
+});
+
+t.test('minio: memory does not grow with the size of an object', { timeout: 150_000 }, async (t) => {
+  const store = await openTestStore(backend(minio));
+  const file = path.join(scratch, 'several-hundred');
+  const chunk = Buffer.alloc(MIB);
+  const peakOf = async (mebibytes: number): Promise<number> => {
+    const fd = fs.openSync(file, 'w');
+    for (let i = 0; i < mebibytes; i++) fs.writeSync(fd, chunk.fill(i));
+    fs.closeSync(fd);
+    let peak = 0;
+    const timer = setInterval(() => (peak = Math.max(peak, process.memoryUsage.rss())), 5);
+    await store.writeFile('large', file);
+    for (let i = 0; i < mebibytes; i += 8) {
+      const bytes = await store.readRange('large', i * MIB, 8 * MIB);
+      if (bytes[0] !== i % 256) t.fail(`MiB ${i} has other bytes`);
+    }
+    clearInterval(timer);
+    return peak / MIB;
+  };
+  const small = await peakOf(64);
+  const large = await peakOf(512);
+  t.comment(`peak RSS ${small.toFixed(0)} MiB with 64 MiB, ${large.toFixed(0)} MiB with 512 MiB`);
+  t.ok(large - small < 128, `${small} MiB, ${large} MiB`);
 });
