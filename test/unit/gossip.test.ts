@@ -185,6 +185,11 @@ function compressed(message: Uint8Array): Uint8Array {
   return Buffer.concat([head, length, body]);
 }
 
+function compoundOf(parts: readonly Uint8Array[]): Uint8Array {
+  const lengths = parts.flatMap(({ length }) => [length >>> 8, length & 255]);
+  return Buffer.concat([Uint8Array.of(7, parts.length, ...lengths), ...parts]);
+}
+
 /** A compound in a compound, as hex. */
 function nested(depth: number): string {
   if (depth === 0) return '02 80';
@@ -207,6 +212,9 @@ t.test('bad packets are told, and nothing else happens', (t) => {
     ['floats', '00 81 a1 61 cb 0000000000000000', /unknown type 0xcb/],
   ];
   for (const [name, bytes, error] of bad) t.throws(() => decodePacket(hex(bytes), 1000), error, name);
+  const part = compressed(encodeMessage({ kind: 'user', payload: new Uint8Array(600) }));
+  t.equal(decodePacket(compoundOf([part]), 1000).length, 1);
+  t.throws(() => decodePacket(compoundOf([part, part]), 1000), /more than 399 bytes/, 'parts grow together');
   const valid = MESSAGES.map(encodeMessage);
   fc.assert(
     fc.property(fc.nat(valid.length - 1), fc.nat(), fc.nat(255), (which, at, byte) => {
@@ -422,6 +430,33 @@ t.test('strangers are counted and told', async (t) => {
   await lost.service.start();
   t.ok(lines.join('').includes('tried again while running'), 'goes on alone');
   for (const { service } of [one, strict, fast, lost, twin]) await service.stop();
+});
+
+t.test('what comes in and what waits to go out is bounded', async () => {
+  const lines: string[] = [];
+  const one = aService({ maxMessageBytes: 100_000 }, lines);
+  await one.service.start();
+  const port = Number(portOf(one).split(':')[1]);
+  const half = Buffer.concat([Uint8Array.of(1, 3), Buffer.alloc(90_000)]);
+  const open = Array.from({ length: 6 }, () => {
+    const socket = connect(port, '127.0.0.1').resume();
+    socket.on('error', () => {}).write(half);
+    return socket;
+  });
+  const refused = (): boolean => lines.join('').includes('gossip messages hold');
+  await until('half messages are too many together', refused);
+  for (const socket of open) socket.destroy();
+  const aPing = { kind: 'ping', seq: 1, node: '', source: { address: undefined, node: '' } } as const;
+  const source = { address: { ip: ipBytes('127.0.0.1'), port: 1 }, node: 'x' };
+  const ping = encodeMessage({ ...aPing, source });
+  const packet = compoundOf(Array.from({ length: 20 }, () => compoundOf(Array(60).fill(ping))));
+  const digest = createHash('md5').update(packet).digest();
+  const dropped = async (): Promise<number> =>
+    Number(/tcp_transport_packets_dropped_total (\d+)/.exec(await one.metrics.text())?.[1]);
+  const socket = connect(port, '127.0.0.1').resume();
+  socket.end(Buffer.concat([Uint8Array.of(1, 3), Buffer.from('x:1'), packet, digest]));
+  await until('answers beyond those that may wait are dropped', async () => (await dropped()) >= 100);
+  await one.service.stop();
 });
 
 interface SimulatedMember {

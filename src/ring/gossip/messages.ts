@@ -219,30 +219,36 @@ export function splitLabel(bytes: Uint8Array): { readonly label: string; readonl
   return { label: Buffer.from(bytes.subarray(2, end)).toString(), rest: bytes.subarray(end) };
 }
 
-/** The messages of a packet; throws TempoError when it is none. @param bytesMax of what was compressed. */
+/**
+ * The messages of a packet; throws TempoError when it is none.
+ * @param bytesMax of all in it that was compressed: a small packet may have many parts that grow.
+ */
 export function decodePacket(packet: Uint8Array, bytesMax: number): Message[] {
   const messages: Message[] = [];
-  decodeInto(messages, packet, bytesMax, 0);
+  decodeInto(messages, packet, { bytes: bytesMax }, 0);
   return messages;
 }
 
-function decodeInto(messages: Message[], bytes: Uint8Array, bytesMax: number, depth: number): void {
+function decodeInto(messages: Message[], bytes: Uint8Array, room: { bytes: number }, depth: number): void {
   if (depth > NESTING_MAX) throw bad('messages are nested too deeply');
   if (bytes.length < 1) throw new TruncatedError();
   const body = bytes.subarray(1);
   switch (bytes[0]) {
     case COMPOUND:
-      for (const part of partsOf(body)) decodeInto(messages, part, bytesMax, depth + 1);
+      for (const part of partsOf(body)) decodeInto(messages, part, room, depth + 1);
       break;
-    case COMPRESSED:
-      decodeInto(messages, decompressed(new Unpacker(body).map(), bytesMax), bytesMax, depth + 1);
+    case COMPRESSED: {
+      const rest = decompressed(new Unpacker(body).map(), room.bytes);
+      room.bytes -= rest.length;
+      decodeInto(messages, rest, room, depth + 1);
       break;
+    }
     case WITH_CRC: {
       if (body.length < 4) throw new TruncatedError();
       const rest = body.subarray(4);
       const stated = new DataView(body.buffer, body.byteOffset).getUint32(0);
       if (crc32(rest) !== stated) throw bad('checksum is wrong');
-      decodeInto(messages, rest, bytesMax, depth + 1);
+      decodeInto(messages, rest, room, depth + 1);
       break;
     }
     case USER:

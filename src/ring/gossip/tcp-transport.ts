@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
+import { ByteLedger } from '../../lib/byte-ledger.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { splitHostPort } from './address.ts';
@@ -14,6 +15,10 @@ import type { Receiver, Transport } from './transport.ts';
 const PACKET = 1;
 const STREAM = 2;
 const DIGEST_BYTES = 16;
+/** Messages of the largest size that may be coming in at once, over all connections. */
+const LARGEST_AT_ONCE = 4;
+/** Packets that wait until others are sent: one that came may ask for very many answers. */
+const WAITING_MAX = 1024;
 
 export interface TransportTls {
   readonly server: TlsOptions;
@@ -43,12 +48,14 @@ export class TcpTransport implements Transport {
   readonly #servers: Server[] = [];
   readonly #sockets = new Set<Socket>();
   readonly #waiting: (() => void)[] = [];
+  readonly #incoming: ByteLedger;
   #writes = 0;
   #ownAddress = Buffer.alloc(0);
   #isClosed = false;
 
   constructor(options: TcpTransportOptions) {
     this.#options = options;
+    this.#incoming = new ByteLedger('gossip messages', options.messageBytesMax * LARGEST_AT_ONCE);
   }
 
   /** The port that it listens on, once it does. */
@@ -108,6 +115,7 @@ export class TcpTransport implements Transport {
     }
     const write = (): void => void this.#write(to, packet, failed);
     if (this.#writes < writesMax) return write();
+    if (this.#waiting.length >= WAITING_MAX) return metrics.packetsDropped.inc();
     const late = setTimeout(() => {
       this.#waiting.splice(this.#waiting.indexOf(begin), 1);
       metrics.packetsDropped.inc();
@@ -206,9 +214,13 @@ export class TcpTransport implements Transport {
     socket.setTimeout(limitMs, () => socket.destroy());
     // However slowly it goes on, it ends.
     const late = setTimeout(() => socket.destroy(), limitMs * 5).unref();
-    socket.once('close', () => clearTimeout(late));
     const chunks: Buffer[] = [];
     let bytes = 0;
+    let held = 0;
+    socket.once('close', () => {
+      clearTimeout(late);
+      this.#incoming.drop(held);
+    });
     let tried = 0;
     const from = `${socket.remoteAddress}:${socket.remotePort}`;
     const take = (isEnd: boolean): void => {
@@ -231,6 +243,14 @@ export class TcpTransport implements Transport {
         socket.destroy();
         return;
       }
+      try {
+        this.#incoming.hold(chunk.length);
+      } catch (err) {
+        this.#refused('gossip message is dropped', err);
+        socket.destroy();
+        return;
+      }
+      held += chunk.length;
       chunks.push(chunk);
       take(false);
     });
