@@ -103,6 +103,8 @@ export class FrameReader {
       const text = Buffer.from(body).toString().slice(0, 200);
       throw new TempoError('internal', `a querier answered ${code}: ${text}`);
     }
+    // Nobody sends such a piece, and any number of them would have no bytes to be counted.
+    if (body.length === 0) throw new TempoError('internal', 'a querier answered with an empty piece');
     this.#hold(body.length);
     this.#pieces.push(body);
     if (code === CODE_MORE) return undefined;

@@ -30,8 +30,10 @@ export class PieceReader {
 
   /** undefined = more pieces follow. Throws TempoError for what is no such data, or too much of it. */
   take(message: Uint8Array): unknown {
+    // Nobody sends such a piece, and any number of them would have no bytes to be counted.
+    if (message.length <= 1) throw new TempoError('invalid_argument', 'a piece of another process is empty');
     this.#held += message.length - 1;
-    if (message.length < 1 || this.#held > this.#bytesMax) {
+    if (this.#held > this.#bytesMax) {
       throw new TempoError('too_large', `a message of another process has more than ${this.#bytesMax} bytes`);
     }
     this.#pieces.push(message.subarray(1));

@@ -197,6 +197,9 @@ t.test('frames are cut and put together', (t) => {
   t.throws(() => reader.take({ code: 200, headers: [], body: Buffer.from('{}') }), {
     code: 'invalid_argument',
   });
+  t.throws(() => reader.take({ code: 206, headers: [], body: new Uint8Array(0) }), {
+    message: 'a querier answered with an empty piece',
+  });
   const refusal = errorOf(failureOf(new RetryLaterError('resource_exhausted', 'later', 5)));
   t.match(refusal, { code: 'resource_exhausted', message: 'later', retryAfterMs: 5 });
   t.match(errorOf(failureOf(new Error('odd'))), { code: 'internal', message: 'odd' });

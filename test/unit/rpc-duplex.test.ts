@@ -7,6 +7,7 @@ import { openGrpcClient } from '../../src/rpc/grpc-client.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
 import { MessageReader } from '../../src/rpc/message-reader.ts';
+import { PieceReader, structuredPieces } from '../../src/rpc/structured-pieces.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 
 const MESSAGE_BYTES_MAX = 1 << 20;
@@ -165,5 +166,23 @@ t.test('messages are cut anywhere', (t) => {
   const odd = new MessageReader(10);
   odd.push(Buffer.from([7, 0, 0, 0, 0]));
   t.throws(() => odd.next(), /invalid compression flag 7/);
+  t.end();
+});
+
+t.test('plain data in pieces', (t) => {
+  const reader = new PieceReader(3 << 20);
+  const value = {
+    kind: 'x',
+    ids: new Uint8Array(2 << 20).fill(7),
+    big: 2n ** 70n,
+    known: new Map([['a', 1]]),
+  };
+  const taken = [...structuredPieces(value)].map((piece) => reader.take(piece));
+  t.same(taken, [undefined, undefined, value]);
+  t.throws(() => reader.take(new Uint8Array(0)), /a piece of another process is empty/);
+  t.throws(() => reader.take(Uint8Array.of(1)), /a piece of another process is empty/);
+  t.throws(() => reader.take(Uint8Array.of(0, 1, 2)), /the data of another process cannot be read/);
+  const large = [...structuredPieces(new Uint8Array(4 << 20))];
+  t.throws(() => large.map((piece) => reader.take(piece)), /has more than 3145728 bytes/);
   t.end();
 });
