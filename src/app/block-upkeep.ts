@@ -6,7 +6,6 @@ import { BackendWorker, SchedulerClient } from '../modules/backend-worker/index.
 import { Compactor } from '../modules/compactor/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import type { Overrides } from '../overrides/overrides.ts';
-import type { ClientTls } from '../rpc/grpc-client.ts';
 import type { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { BlockJoiner } from '../store/block-joiner.ts';
 import { showOutstanding } from '../store/compaction-metrics.ts';
@@ -18,6 +17,7 @@ import type { Admission } from './admission.ts';
 import { compactionSettings, schedulerLimits } from './compaction-settings.ts';
 import type { TempoConfig } from './config.ts';
 import { targetsOf } from './graph.ts';
+import { grpcClientOptions } from './grpc-client-options.ts';
 import type { HttpServer } from './http-server.ts';
 import { registerSchedulerPage } from './scheduler-page.ts';
 
@@ -163,16 +163,9 @@ export function countDiscarded(metrics: Metrics): UpkeepParts['discarded'] {
 
 function schedulerClient(config: TempoConfig): SchedulerClient {
   const { grpcClientConfig: client } = config.backendSchedulerClient;
-  const tls: ClientTls = {
-    caFile: client.tlsCaPath,
-    certFile: client.tlsCertPath,
-    keyFile: client.tlsKeyPath,
-    serverName: client.tlsServerName,
-    acceptsAny: client.tlsInsecureSkipVerify,
-  };
   return new SchedulerClient({
     address: schedulerAddress(config),
-    tls: client.tlsEnabled ? tls : undefined,
+    tls: grpcClientOptions(client).tls,
     reconnectMs: { min: client.connectBackoffBaseDelayMs, max: client.connectBackoffMaxDelayMs },
     waitMs: config.backendScheduler.jobTimeoutMs,
   });

@@ -3,22 +3,17 @@ import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
 import type { ChannelOptions } from '../rpc/grpc-channel.ts';
 import type { TempoConfig } from './config.ts';
+import { grpcClientOptions } from './grpc-client-options.ts';
 
 type ClientConfig = TempoConfig['ingesterClient']['grpcClientConfig'];
 
 const gzipped = promisify(gzip);
 
 export function channelOptions(client: ClientConfig): Omit<ChannelOptions, 'address'> {
-  const tls = {
-    caFile: client.tlsCaPath,
-    certFile: client.tlsCertPath,
-    keyFile: client.tlsKeyPath,
-    serverName: client.tlsServerName,
-    acceptsAny: client.tlsInsecureSkipVerify,
-  };
+  const { tls, recvMessageBytesMax = client.maxRecvMsgSize } = grpcClientOptions(client);
   return {
-    tls: client.tlsEnabled ? tls : undefined,
-    recvMessageBytesMax: client.maxRecvMsgSize,
+    tls,
+    recvMessageBytesMax,
     sendMessageBytesMax: client.maxSendMsgSize,
     connectTimeoutMs: client.connectTimeoutMs,
     reconnectMs: { min: client.connectBackoffBaseDelayMs, max: client.connectBackoffMaxDelayMs },

@@ -1,9 +1,9 @@
 // /memberlist: who gossips, and which rings are kept by it; JSON, or HTML for browsers.
 import type { FastifyInstance } from 'fastify';
-import { escapeHtml } from '../lib/html.ts';
+import { escapeHtml, htmlPage } from '../lib/html.ts';
 import type { GossipService } from '../ring/gossip/gossip-service.ts';
 import { TEXT } from './http-listener.ts';
-import { htmlPage, htmlRow, htmlTable, sendHtml, wantsHtml } from './ring-page.ts';
+import { htmlRow, htmlTable, sendHtml, wantsHtml } from './ring-page.ts';
 
 /** In the order of their numbers. */
 const STATES = ['alive', 'suspect', 'dead', 'left'];

@@ -1,7 +1,7 @@
 // One ring as a page: JSON, or HTML for who asks for it, which browsers do. A POST makes the ring forget an
 // instance.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { escapeHtml } from '../lib/html.ts';
+import { escapeHtml, htmlPage } from '../lib/html.ts';
 
 const HTML = 'text/html; charset=utf-8';
 const POLICY = "default-src 'none'; form-action 'self'";
@@ -78,19 +78,6 @@ function ringHtml({ shards, ownership, now }: RingPage): string {
 
 function forgetForm(id: string): string {
   return `<form method="POST"><button name="forget" value="${escapeHtml(id)}">Forget</button></form>`;
-}
-
-export function htmlPage(title: string, now: Date, content: string): string {
-  return `<!DOCTYPE html>
-<html>
-<head><meta charset="UTF-8"><title>${title}</title></head>
-<body>
-<h1>${title}</h1>
-<p>Current time: ${now.toISOString()}</p>
-${content}
-</body>
-</html>
-`;
 }
 
 export function htmlTable(heads: readonly string[], rows: readonly string[]): string {

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { block } from '../config/field.ts';
 import { difference, plainConfig } from '../config/print.ts';
-import { escapeHtml } from '../lib/html.ts';
+import { escapeHtml, htmlPage } from '../lib/html.ts';
 import { type Limits, limitsFields, tenantLimitsFields } from './limits.ts';
 import type { Overrides } from './overrides.ts';
 import { type UserLimits, userLimitsFromPlain } from './user-limits.ts';
@@ -62,7 +62,7 @@ export function overridesPage(overrides: Overrides, now: Date): string {
   const heads = ['Tenant', 'Runtime overrides', 'User-configurable overrides'];
   const head = heads.map((text) => `<th>${text}</th>`).join('');
   const body = `<tbody>\n${rows.join('')}</tbody>`;
-  return page(
+  return htmlPage(
     'Overrides: tenants',
     now,
     `<table border="1"><thead><tr>${head}</tr></thead>\n${body}</table>`,
@@ -74,7 +74,7 @@ export function tenantPage(overrides: Overrides, tenant: string, now: Date): str
   const limits = overrides.runtimeOf(tenant);
   const shown =
     limits === overrides.defaults ? plainConfig(defaultsBlock, limits) : (plainTenant(limits) as unknown);
-  return page(
+  return htmlPage(
     'Overrides: tenant',
     now,
     `<p>Showing overrides for tenant: <strong>${escapeHtml(tenant)}</strong></p>
@@ -95,19 +95,6 @@ function userLimitsText(overrides: Overrides, tenant: string): string {
 /** Without the blocks in which nothing is set. */
 function plainUserLimits(limits: UserLimits): unknown {
   return difference(limits, userLimitsFromPlain({})) ?? {};
-}
-
-function page(title: string, now: Date, content: string): string {
-  return `<!DOCTYPE html>
-<html>
-<head><meta charset="UTF-8"><title>${title}</title></head>
-<body>
-<h1>${title}</h1>
-<p>Current time: ${now.toISOString()}</p>
-${content}
-</body>
-</html>
-`;
 }
 
 /** Empty blocks are left out, so that only what is set is shown. */

@@ -1,5 +1,5 @@
 // A ring as this process knows it: follows a key of a store and has a snapshot of the newest value.
-import { EMPTY_RING, type RingDesc } from './instance.ts';
+import { EMPTY_RING, type RingDesc, withoutInstances } from './instance.ts';
 import type { RingStore } from './kv.ts';
 import { type RingSettings, RingSnapshot } from './ring.ts';
 
@@ -56,9 +56,7 @@ export class WatchedRing {
     await store.change(key, (current) => {
       wasThere = current?.has(id) ?? false;
       if (current === undefined || !wasThere) return undefined;
-      const left = new Map(current);
-      left.delete(id);
-      return left;
+      return withoutInstances(current, [id]);
     });
     return wasThere;
   }

@@ -3,25 +3,15 @@
 // about half the CPU of grpc-js; wire format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 import http2, { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import { TempoError } from '../lib/errors.ts';
-import { type CallOptions, pemOf, type UnaryClient } from './grpc-client.ts';
+import { type CallOptions, type ClientTls, pemOf, type UnaryClient } from './grpc-client.ts';
 import { PREFIX_BYTES } from './grpc-message.ts';
 import { GrpcReply } from './grpc-reply.ts';
-
-interface ChannelTls {
-  /** PEM; '' = those of the system. */
-  readonly caFile: string;
-  readonly certFile: string;
-  readonly keyFile: string;
-  /** Name that the server's certificate must have; '' = the one of the address. */
-  readonly serverName: string;
-  readonly acceptsAny: boolean;
-}
 
 export interface ChannelOptions {
   /** `host:port` */
   readonly address: string;
   /** undefined = plain text. */
-  readonly tls?: ChannelTls | undefined;
+  readonly tls?: ClientTls | undefined;
   readonly recvMessageBytesMax: number;
   readonly sendMessageBytesMax: number;
   readonly connectTimeoutMs: number;
@@ -190,13 +180,19 @@ async function openSession(options: ChannelOptions): Promise<ClientHttp2Session>
   return session;
 }
 
-async function secureOptions(tls: ChannelTls): Promise<http2.SecureClientSessionOptions> {
-  const [ca, cert, key] = await Promise.all([tls.caFile, tls.certFile, tls.keyFile].map(pemOf));
+async function secureOptions({
+  caFile,
+  certFile = '',
+  keyFile = '',
+  serverName = '',
+  acceptsAny = false,
+}: ClientTls): Promise<http2.SecureClientSessionOptions> {
+  const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(pemOf));
   return {
     ...(ca === null ? {} : { ca }),
     ...(cert === null ? {} : { cert }),
     ...(key === null ? {} : { key }),
-    ...(tls.serverName === '' ? {} : { servername: tls.serverName }),
-    ...(tls.acceptsAny ? { rejectUnauthorized: false } : {}),
+    ...(serverName === '' ? {} : { servername: serverName }),
+    ...(acceptsAny ? { rejectUnauthorized: false } : {}),
   };
 }

@@ -1,6 +1,7 @@
 // Vectors of a head: append-only, in chunks that double, so nothing is ever copied when they grow.
 // VecWriter is the builder's end, VecReader the end of every other thread (a fixed count, taken at a
 // snapshot).
+import { lowerBound } from '../../lib/lower-bound.ts';
 import { type Arena, ARENA_UNIT } from './arena.ts';
 import { directoryWord, FIRST, FIRST_ZEROS, HEADER_BYTES, type VecKind, vecWidth } from './layout.ts';
 
@@ -156,18 +157,6 @@ export class VecReader {
     this.forEachChunk((words, first, n) => out.set(words.subarray(0, n * this.width), first * this.width));
     return out;
   }
-}
-
-/** The first place from `from` on in `items` (ascending) that holds `value` or more. */
-function lowerBound(items: Int32Array, value: number, from: number): number {
-  let low = from;
-  let high = items.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (items[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 // Loops of their own: within the loop over chunks V8 leaves their optimised code once for each element.

@@ -9,6 +9,7 @@ import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import { jsonAnyValue, jsonAttribute } from './json.ts';
 import { OWN_COLUMNS, WELL_KNOWN } from './own-columns.ts';
 import type { Bitset } from '../../lib/bitset.ts';
+import { lowerBound } from '../../lib/lower-bound.ts';
 import type { NestedOwners } from './nested-conditions.ts';
 import type { Rows, Scan } from './scan.ts';
 import { decodeText } from '../regex.ts';
@@ -360,14 +361,3 @@ const RELATION_OF = {
   event: 'eventSpan',
   link: 'linkSpan',
 } as const;
-
-function lowerBound(sorted: Int32Array, value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
