@@ -4,6 +4,8 @@ import { TempoError } from '../lib/errors.ts';
 import { decodeStructured, encodeStructured } from './structured.ts';
 
 const PIECE_BYTES = 1 << 20;
+/** Of a piece that is not the last: each costs memory beside its bytes. */
+const PIECE_BYTES_MIN = 1 << 16;
 const LAST = 0;
 const MORE = 1;
 
@@ -35,6 +37,9 @@ export class PieceReader {
     this.#held += message.length - 1;
     if (this.#held > this.#bytesMax) {
       throw new TempoError('too_large', `a message of another process has more than ${this.#bytesMax} bytes`);
+    }
+    if (message[0] === MORE && message.length < PIECE_BYTES_MIN) {
+      throw new TempoError('invalid_argument', `another process sent a piece of ${message.length} bytes`);
     }
     this.#pieces.push(message.subarray(1));
     if (message[0] === MORE) return undefined;

@@ -1,5 +1,7 @@
 // Calls with any number of messages each way: our handler and our client against each other and against
 // grpc-js, and the reader that takes their messages apart.
+import { once } from 'node:events';
+import http2 from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { TempoError } from '../../src/lib/errors.ts';
@@ -134,6 +136,72 @@ t.test('what ends a call', async (t) => {
   await server.stop(50);
   await ended;
   t.equal(server.router.callsOpen, 0);
+});
+
+t.test('what a handler may not send, and a reader who does not read', async (t) => {
+  const { promise: told, resolve: tell } = Promise.withResolvers<string>();
+  const methods = new GrpcMethods()
+    .duplex('/a.B/Large', (peer) => peer.send(Buffer.alloc(1001)))
+    .duplex('/a.B/Fits', (peer) => peer.send(Buffer.alloc(1000)))
+    .duplex('/a.B/Floods', async (peer) => {
+      try {
+        for (;;) await peer.send(Buffer.alloc(1000));
+      } catch (err) {
+        tell((err as Error).message);
+      }
+    });
+  const { client, server, address } = await start(t, methods, {
+    sendMessageBytesMax: 1000,
+    sendStallMsMax: 20,
+  });
+  await t.rejects(gotAll(client.duplex('/a.B/Large', {}).messages), {
+    code: 'resource_exhausted',
+    message: /trying to send message larger than max \(1001 vs. 1000\)/,
+  });
+  t.equal((await gotAll(client.duplex('/a.B/Fits', {}).messages)).length, 1);
+  const session = http2.connect(`http://${address}`);
+  t.teardown(() => session.destroy());
+  const headers = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
+  session
+    .request({ ...headers, ':path': '/a.B/Floods' })
+    .pause()
+    .on('error', () => {});
+  t.equal(await told, 'the peer has left', 'it is given up');
+  while (server.router.callsOpen > 0) await new Promise(setImmediate);
+});
+
+t.test('a call whose last message is cut short', async (t) => {
+  const methods = new GrpcMethods().duplex(
+    '/a.B/Reads',
+    async (peer) => void (await gotAll(peer.messages())),
+  );
+  const { address } = await start(t, methods);
+  const session = http2.connect(`http://${address}`);
+  t.teardown(() => session.destroy());
+  const headers = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
+  const stream = session.request({ ...headers, ':path': '/a.B/Reads' });
+  const trailers = once(stream, 'trailers');
+  stream.resume().end(Buffer.from([0, 0, 0, 0, 9, 1, 2]));
+  const [got] = (await trailers) as [http2.IncomingHttpHeaders];
+  t.equal(got['grpc-status'], '13');
+  t.match(decodeURIComponent(String(got['grpc-message'])), 'before its message was complete');
+});
+
+t.test('values in pieces', (t) => {
+  const reader = new PieceReader(3 << 20);
+  const value = { kind: 'x', bytes: new Uint8Array(2_500_000).fill(7), small: [1, 'two'] };
+  for (let i = 0; i < 2; i++) {
+    const taken = [...structuredPieces(value)].map((piece) => reader.take(piece));
+    t.same(taken.slice(0, 2), [undefined, undefined]);
+    t.equal(taken.length, 3);
+    t.ok(Buffer.from((taken[2] as typeof value).bytes).equals(value.bytes));
+    t.match(taken[2], { kind: 'x', small: [1, 'two'] });
+  }
+  const [first] = structuredPieces(value);
+  for (let i = 0; i < 3; i++) reader.take(first!);
+  t.throws(() => reader.take(first!), { code: 'too_large' }, 'of all pieces together');
+  t.throws(() => new PieceReader(100).take(Buffer.from([1, 2])), { code: 'invalid_argument' });
+  t.end();
 });
 
 t.test('messages are cut anywhere', (t) => {
