@@ -1,16 +1,23 @@
 // However spans are cut into heads and blocks, a query answers as over one head with all of them.
 import t from 'tap';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
+import type { TraceTable } from '../../src/contracts/recent-traces.ts';
+import type { AnsweredTrace, Querier, SearchAnswer, SearchQuery } from '../../src/contracts/query.ts';
 import {
   addRecentMethods,
   LocalQuerier,
   LocalResultCache,
+  PatientQuerier,
   RemoteRecents,
 } from '../../src/modules/querier/index.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { IngesterLostError } from '../../src/modules/querier/remote-recents.ts';
 import { openGrpcClient } from '../../src/rpc/grpc-client.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
+import { PieceReader, structuredPieces } from '../../src/rpc/structured-pieces.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
+import type { FromIngester, ToIngester } from '../../src/store/recent-sessions.ts';
 import type { ScanJob, ScanSource } from '../../src/store/scan-job.ts';
 import { Scanner } from '../../src/store/scanner.ts';
 import { findSharedIds } from '../../src/store/shared-ids.ts';
@@ -404,6 +411,136 @@ t.test('a metrics query with too many samples is told', async (t) => {
   t.ok(found.length > 0 && found.length <= 100);
   t.same(partial, ['more than 100 samples: a part of the series is here']);
   t.match(await metrics.text(), /tempo_querier_limited_metrics_queries_total 1/);
+});
+
+t.test('connections to ingesters', async (t) => {
+  const [one, two] = ['10.0.0.1:9095', '10.0.0.2:9095'];
+  const opened: string[] = [];
+  const closed: string[] = [];
+  let asked = [{ id: 'one', addr: one }];
+  const recents = new RemoteRecents({
+    ingesters: () => ({ asked, awayCount: 0, missingMax: 0 }),
+    open: async (addr) => {
+      opened.push(addr);
+      if (opened.length === 1) throw new TempoError('invalid_argument', 'certificate x cannot be read');
+      return {
+        unary: () => Promise.reject(new Error('nobody asks')),
+        duplex: () => ({
+          messages: (async function* () {})(),
+          send: () => Promise.resolve(),
+          end: () => undefined,
+          cancel: () => undefined,
+        }),
+        close: () => void closed.push(addr),
+      };
+    },
+    timeoutMs: 10_000,
+    tableBytesMax: 1 << 20,
+    logger: silentLogger,
+    metrics: new Metrics(),
+  });
+  const ask = async () => (await recents.recentSources('team', ANY)).partial;
+  const missing = ['1 of 1 ingesters could not be asked for recent spans'];
+  t.same(await ask(), missing);
+  t.same(await ask(), missing);
+  t.same(await ask(), missing);
+  t.same(opened, [one, one], 'what failed is opened again, what is open is kept');
+  asked = [{ id: 'two', addr: two }];
+  t.same(await ask(), missing);
+  t.same(closed, [one], 'nobody asks there any more');
+  await recents.close();
+  t.same(closed, [one, two]);
+});
+
+t.test(
+  'tables of traces are not sent twice, and an ingester that says nothing is not waited for',
+  async (t) => {
+    const table: TraceTable = {
+      traceCount: 1,
+      ids: new Uint8Array(16),
+      digests: new Int32Array(3),
+      startMicros: new Float64Array(1),
+      endMicros: new Float64Array(1),
+      newestStart: 0,
+    };
+    const knownOf: string[][] = [];
+    let isSilent = false;
+    const recents = new RemoteRecents({
+      ingesters: () => ({ asked: [{ id: 'one', addr: 'one:1' }], awayCount: 0, missingMax: 0 }),
+      open: async () => ({
+        unary: () => Promise.reject(new Error('nobody asks')),
+        duplex: () => {
+          const reader = new PieceReader(1 << 20);
+          const answer = Promise.withResolvers<FromIngester>();
+          return {
+            messages: (async function* () {
+              yield* structuredPieces(await answer.promise);
+            })(),
+            send: async (piece) => {
+              const said = reader.take(piece) as ToIngester | undefined;
+              if (said?.kind !== 'open' || isSilent) return;
+              knownOf.push([...said.known].map((pair) => pair.join()));
+              const source = { blockId: 'b', version: 'v1', spanCount: 1 };
+              const sent = said.known.get('b') === 'v1' ? undefined : table;
+              const sources = [{ ...source, table: sent }];
+              answer.resolve({ kind: 'sources', sources, complete: true, partial: [] });
+            },
+            end: () => undefined,
+            cancel: () => undefined,
+          };
+        },
+        close: () => undefined,
+      }),
+      timeoutMs: 100,
+      tableBytesMax: 1 << 20,
+      logger: silentLogger,
+      metrics: new Metrics(),
+    });
+    for (let i = 0; i < 2; i++) {
+      const { sources, partial } = await recents.recentSources('team', ANY);
+      t.match(sources, [{ kind: 'remote', blockId: 'b', table: { traceCount: 1 } }]);
+      t.same(partial, []);
+    }
+    t.same(knownOf, [[], ['b,v1']]);
+    isSilent = true;
+    const { sources, partial } = await recents.recentSources('team', ANY);
+    t.same([sources, partial], [[], ['1 of 1 ingesters could not be asked for recent spans']]);
+    await recents.close();
+  },
+);
+
+t.test('a query is begun again without an ingester that left', async (t) => {
+  const trace = (traceId: string): AnsweredTrace => ({ traceId }) as AnsweredTrace;
+  const failures: Error[] = [];
+  let asked = 0;
+  const answer = { traces: [] } as unknown as SearchAnswer;
+  const search: Querier['search'] = async (_query, _signal, onProgress) => {
+    asked++;
+    const settled = ['a', `of-${asked}`].map(trace);
+    onProgress?.({ stats: {} as SearchAnswer['stats'], takeSettled: () => settled });
+    const failure = failures.shift();
+    if (failure !== undefined) throw failure;
+    return answer;
+  };
+  const patient = new PatientQuerier({ search } as unknown as Querier);
+  const query = {} as SearchQuery;
+  const lost = (): Error => new IngesterLostError('one', undefined);
+  const told: string[] = [];
+  failures.push(lost(), lost());
+  const got = await patient.search(query, undefined, (progress) => {
+    told.push(...progress.takeSettled().map(({ traceId }) => traceId));
+  });
+  t.equal(got, answer);
+  t.same(told, ['a', 'of-1', 'of-2', 'of-3'], 'nothing is told twice');
+  failures.push(lost(), lost(), lost());
+  await t.rejects(patient.search(query), { message: 'ingester one left amid the query' });
+  t.equal(asked, 6, 'three times at most');
+  failures.push(new TempoError('unavailable', 'other'));
+  await t.rejects(patient.search(query), { message: 'other' });
+  t.equal(asked, 7, 'for no other reason');
+  failures.push(lost());
+  await t.rejects(patient.search(query, AbortSignal.abort()), { code: 'unavailable' });
+  t.equal(asked, 8, 'and for nobody who has left');
 });
 
 t.test('ids in several lists', (t) => {

@@ -105,6 +105,7 @@ export class RemoteRecents implements RecentTraces {
     { tables: needsTables }: RecentNeeds = { tables: true },
   ): Promise<RecentSources> {
     const { asked, awayCount, missingMax } = this.#options.ingesters();
+    this.#closeOthers(asked);
     const failed: string[] = [];
     const found = await Promise.all(
       asked.map(async (ingester) => {
@@ -218,12 +219,28 @@ export class RemoteRecents implements RecentTraces {
   }
 
   #clientOf(addr: string): Promise<GrpcClient> {
-    let client = this.#clients.get(addr);
-    if (client === undefined) {
-      client = this.#options.open(addr);
-      this.#clients.set(addr, client);
+    const known = this.#clients.get(addr);
+    if (known !== undefined) return known;
+    const opened = this.#options.open(addr);
+    this.#clients.set(addr, opened);
+    // What failed, as a certificate that is not there yet, is tried again by the next query.
+    opened.catch(() => {
+      if (this.#clients.get(addr) === opened) this.#clients.delete(addr);
+    });
+    return opened;
+  }
+
+  /** Connections to addresses that nobody asks any more; calls that are under way go on. */
+  #closeOthers(asked: readonly AskedIngester[]): void {
+    for (const [addr, client] of this.#clients) {
+      if (asked.some((each) => each.addr === addr)) continue;
+      this.#clients.delete(addr);
+      void client.then(
+        (opened) => opened.close(),
+        // It was never opened, which the query that asked for it was told.
+        () => undefined,
+      );
     }
-    return client;
   }
 
   /** Tables that the ingester need not send again, by source. */
