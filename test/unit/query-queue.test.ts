@@ -114,6 +114,22 @@ t.test('what a querier lost is done by another, or in the end refused', async (t
   t.equal(await alone, 'done');
 });
 
+t.test('what was lost is begun again before what came later', async (t) => {
+  const { queue, slot, ask, begun, running } = aQueue();
+  const one = slot('one');
+  queue.join(one);
+  const asked = ['x', 'y', 'z'].map((url) => ask('a', url));
+  running.get('x')!.lost('it has left');
+  queue.free(one);
+  for (const url of ['x', 'y']) {
+    running.get(url)!.finished();
+    queue.free(one);
+  }
+  running.get('z')!.finished();
+  t.same(await Promise.all(asked), ['done', 'done', 'done']);
+  t.same(begun, ['one x', 'one x', 'one y', 'one z']);
+});
+
 t.test('whole queries are for queriers that know them', async (t) => {
   const { queue, slot, ask, begun, running } = aQueue();
   queue.join(slot('tempo', false));

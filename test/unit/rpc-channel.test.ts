@@ -6,7 +6,9 @@ import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
 import { type ChannelOptions, GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import { addHealth } from '../../src/rpc/grpc-health.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
+import { GrpcPool, type PoolOptions } from '../../src/rpc/grpc-pool.ts';
 import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
 import { ServerTls } from '../../src/rpc/tls.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
@@ -108,6 +110,15 @@ t.test('a peer that goes and comes back', async (t) => {
   await t.rejects(channel.unary('/a.B/Echo', ASK, {}), { code: 'unavailable' });
 });
 
+t.test('a peer that is away is not asked again at once', async (t) => {
+  const first = await serve(t);
+  await first.server.stop(0);
+  const channel = open(t, first.port, { reconnectMs: { min: 60_000, max: 60_000 } });
+  await t.rejects(channel.unary('/a.B/Echo', ASK, {}), { code: 'unavailable', message: /cannot be reached/ });
+  await serve(t, { address: { host: '127.0.0.1', port: first.port } });
+  await t.rejects(channel.unary('/a.B/Echo', ASK, {}), { message: /cannot be reached: .*ECONNREFUSED/ });
+});
+
 t.test('a peer that stops cleanly lets calls end', async (t) => {
   let answer = (): void => {};
   const methods = new GrpcMethods().unary('/a.B/Slow', async () => {
@@ -138,6 +149,76 @@ t.test('a peer that is none', async (t) => {
   const other = open(t, (web.address() as AddressInfo).port);
   await t.rejects(other.unary('/a.B/Echo', ASK, {}), { message: /without a status \(HTTP status 200\)/ });
   other.close();
+});
+
+/** @param over of the pool's health checks. */
+function poolOver(t: Test, over: Partial<PoolOptions['health']> = {}, isKnown = (): boolean => true) {
+  const closed: string[] = [];
+  const pool = new GrpcPool({
+    channel: {
+      recvMessageBytesMax: 1 << 20,
+      sendMessageBytesMax: 1 << 20,
+      connectTimeoutMs: 5000,
+      reconnectMs: { min: 1, max: 5 },
+    },
+    health: { enabled: true, periodMs: 5, timeoutMs: 5000, graceMs: 0, parallelMax: 2, ...over },
+    isKnown,
+    inFlightBytesMax: 100,
+    logger: silentLogger,
+    onClosed: (address) => closed.push(address),
+  });
+  pool.start();
+  t.teardown(() => pool.stop());
+  return { pool, closed };
+}
+
+t.test('a pool bounds what one instance has unanswered', async (t) => {
+  const { port } = await serve(t);
+  const { port: other } = await serve(t);
+  const { pool } = poolOver(t, { enabled: false });
+  const address = `127.0.0.1:${port}`;
+  t.equal((await pool.unary(address, '/a.B/Echo', Buffer.alloc(101), {})).length, 101, 'one may be larger');
+  const slow = pool.unary(address, '/a.B/Never', Buffer.alloc(60), {}, { timeoutMs: 60_000 });
+  await t.rejects(pool.unary(address, '/a.B/Echo', Buffer.alloc(41), {}), {
+    code: 'unavailable',
+    message: `${address} has 60 bytes unanswered, at most 100`,
+  });
+  t.equal((await pool.unary(address, '/a.B/Echo', Buffer.alloc(40), {})).length, 40);
+  t.equal((await pool.unary(`127.0.0.1:${other}`, '/a.B/Echo', Buffer.alloc(90), {})).length, 90);
+  t.equal(pool.bytesInFlight, 60);
+  t.equal(pool.size, 2);
+  pool.stop();
+  await t.rejects(slow, { code: 'unavailable' });
+  t.equal(pool.bytesInFlight, 0);
+  t.equal(pool.size, 0);
+});
+
+t.test('a pool closes what is ill or unknown, and keeps what is well', async (t) => {
+  let isReady = true;
+  const methods = METHODS();
+  addHealth(methods, () => isReady);
+  const { port } = await serve(t, { methods });
+  const address = `127.0.0.1:${port}`;
+  const until = async (isSo: () => boolean): Promise<void> => {
+    while (!isSo()) await new Promise(setImmediate);
+  };
+  let checks = 0;
+  let isThere = true;
+  const { pool, closed } = poolOver(t, {}, () => {
+    checks++;
+    return isThere;
+  });
+  await pool.unary(address, '/a.B/Echo', ASK, {});
+  await until(() => checks >= 5);
+  t.equal(pool.size, 1, 'it is well');
+  isReady = false;
+  await until(() => pool.size === 0);
+  t.same(closed, [], 'it may come back');
+  isReady = true;
+  t.equal(Buffer.from(await pool.unary(address, '/a.B/Echo', ASK, {})).toString(), 'ask');
+  isThere = false;
+  await until(() => pool.size === 0);
+  t.same(closed, [address]);
 });
 
 t.test('grpc-js as the peer', async (t) => {
