@@ -1096,10 +1096,11 @@ t.test('answers of jobs in a cache outside the process', async (t) => {
   for (let i = 0; i < bytes.length; i++) {
     const damaged = Buffer.from(bytes);
     damaged[i]! ^= 1;
-    t.equal(decodeSearchResult(damaged), undefined);
-    t.equal(decodeSearchResult(bytes.subarray(0, i)), undefined);
+    t.equal(decodeSearchResult(name, damaged), undefined);
+    t.equal(decodeSearchResult(name, bytes.subarray(0, i)), undefined);
   }
-  t.equal(encodeSearchResult(result, bytes.length - 1), undefined, 'too large');
+  t.equal(decodeSearchResult(`${name}x`, bytes), undefined, 'the answer of another name');
+  t.equal(encodeSearchResult(name, result, bytes.length - 1), undefined, 'too large');
   const plain = { ...result, areTimely: undefined, matchedApart: undefined, hasMore: false };
-  t.match(decodeSearchResult(encodeSearchResult(plain, 10_000)!), plain);
+  t.match(decodeSearchResult(name, encodeSearchResult(name, plain, 10_000)!), plain);
 });

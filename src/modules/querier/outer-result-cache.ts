@@ -24,16 +24,18 @@ export class OuterResultCache implements ResultCache {
   async get(key: string): Promise<SearchJobResult | undefined> {
     const near = await this.local?.get(key);
     if (near !== undefined) return near;
-    const bytes = await this.outer.get(ROLE, nameOf(key));
-    const result = bytes === undefined ? undefined : decodeSearchResult(bytes);
+    const name = nameOf(key);
+    const bytes = await this.outer.get(ROLE, name);
+    const result = bytes === undefined ? undefined : decodeSearchResult(name, bytes);
     if (result !== undefined) this.local?.set(key, result);
     return result;
   }
 
   set(key: string, result: SearchJobResult): void {
     this.local?.set(key, result);
-    const bytes = encodeSearchResult(result, VALUE_BYTES_MAX);
-    if (bytes !== undefined) this.outer.set(nameOf(key), bytes);
+    const name = nameOf(key);
+    const bytes = encodeSearchResult(name, result, VALUE_BYTES_MAX);
+    if (bytes !== undefined) this.outer.set(name, bytes);
   }
 }
 

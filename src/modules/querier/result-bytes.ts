@@ -1,10 +1,10 @@
 // The answer of a search over blocks as bytes: a header, the lengths of its arrays, the arrays, little-
-// endian. Whatever is not exactly such bytes is no answer.
+// endian. Whatever is not exactly such bytes is no answer, and under another name it is none either.
 import { crc32 } from 'node:zlib';
 import type { SearchJobResult } from '../../store/scan-job.ts';
 
 const MAGIC = 0x31_6a_73_74;
-/** Magic, checksum of what follows, flags, count of traces, count of arrays. */
+/** Magic, checksum of its name and of what follows, flags, count of traces, count of arrays. */
 const HEADER_BYTES = 20;
 const CHECKED_FROM = 8;
 const LENGTH_BYTES = 4;
@@ -18,7 +18,11 @@ const ARE_TIMELY = 8;
 const NONE = new Uint8Array(0);
 
 /** @returns undefined when it takes more than `bytesMax`. */
-export function encodeSearchResult(result: SearchJobResult, bytesMax: number): Uint8Array | undefined {
+export function encodeSearchResult(
+  name: string,
+  result: SearchJobResult,
+  bytesMax: number,
+): Uint8Array | undefined {
   const { found, matchedApart } = result;
   const arrays: readonly ArrayBufferView[] = [
     found.ids,
@@ -44,7 +48,7 @@ export function encodeSearchResult(result: SearchJobResult, bytesMax: number): U
     bytes.set(new Uint8Array(array.buffer, array.byteOffset, array.byteLength), at);
     at += array.byteLength;
   });
-  view.setUint32(4, crc32(bytes.subarray(CHECKED_FROM)), true);
+  view.setUint32(4, checksumOf(name, bytes), true);
   return bytes;
 }
 
@@ -57,12 +61,16 @@ function flagsOf({ hasMore, matchedApart, areTimely }: SearchJobResult): number 
   );
 }
 
-/** @returns undefined when these are not the bytes of an answer. */
-export function decodeSearchResult(bytes: Uint8Array): SearchJobResult | undefined {
+function checksumOf(name: string, bytes: Uint8Array): number {
+  return crc32(bytes.subarray(CHECKED_FROM), crc32(name));
+}
+
+/** @returns undefined when these are not the bytes of the answer of that name. */
+export function decodeSearchResult(name: string, bytes: Uint8Array): SearchJobResult | undefined {
   if (bytes.length < HEADER_BYTES) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const isOurs = view.getUint32(0, true) === MAGIC;
-  if (!isOurs || view.getUint32(4, true) !== crc32(bytes.subarray(CHECKED_FROM))) return undefined;
+  if (!isOurs || view.getUint32(4, true) !== checksumOf(name, bytes)) return undefined;
   const flags = view.getUint32(8, true);
   const arrays = arraysOf(bytes, view);
   if (arrays === undefined) return undefined;

@@ -76,7 +76,7 @@ export class TcpTransport implements Transport {
           : secure.createServer({ ...tls.server, allowHalfOpen: true }, accept);
       server.maxConnections = connectionsMax;
       server.on('drop', () => this.#refused('gossip connection is one too many and is closed'));
-      server.on('tlsClientError', (err: Error) => this.#refused('gossip connection speaks no TLS', err));
+      server.on('tlsClientError', (err: Error) => this.#refused('gossip connection speaks no TLS', { err }));
       this.#servers.push(server);
       const port = bindPort === 0 && this.port !== 0 ? this.port : bindPort;
       await new Promise<void>((resolve, reject) => {
@@ -202,9 +202,9 @@ export class TcpTransport implements Transport {
     socket.on('error', (err) => this.#options.logger.debug('gossip connection failed', { err }));
   }
 
-  #refused(msg: string, err?: unknown): void {
+  #refused(msg: string, fields: Parameters<Logger['warn']>[1] = {}): void {
     this.#options.metrics.connectionsRefused.inc();
-    this.#options.logger.warn(msg, { err });
+    this.#options.logger.warn(msg, fields);
   }
 
   #accept(socket: Socket, receiver: Receiver): void {
@@ -246,7 +246,7 @@ export class TcpTransport implements Transport {
       try {
         this.#incoming.hold(chunk.length);
       } catch (err) {
-        this.#refused('gossip message is dropped', err);
+        this.#refused('gossip message is dropped', { from, err });
         socket.destroy();
         return;
       }
