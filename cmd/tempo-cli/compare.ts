@@ -1,6 +1,6 @@
 // `tempo-cli compare`: replays queries against two servers and prints where their answers differ.
 import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { eachConcurrently } from '../../src/lib/concurrent.ts';
 import { parseDuration } from '../../src/lib/duration.ts';
 import { type Asked, madePaths, pathsOf } from './queries.ts';
@@ -10,7 +10,7 @@ interface CompareFlags {
   readonly a: string;
   readonly b: string;
   readonly orgId?: string;
-  readonly header: Readonly<Record<string, string>>;
+  readonly header?: Readonly<Record<string, string>>;
   readonly queries?: string;
   readonly start: number;
   readonly end: number;
@@ -36,16 +36,20 @@ export function compareCommand(exit: (code: number) => void): Command {
     .requiredOption('--a <url>', 'the first server, as http://tempo:3200', urlOf)
     .requiredOption('--b <url>', 'the second server', urlOf)
     .option('--org-id <tenant>', 'X-Scope-OrgID of all requests')
-    .option('--header <name=value>', 'one more header of all requests; may be repeated', headerOf, {})
+    .option('--header <name=value>', 'one more header of all requests; may be repeated', headerOf)
     .option(
       '--queries <file>',
       'a path (/api/…) or a TraceQL query a line; else made from the tags of the first server',
     )
-    .option('--start <time>', 'RFC 3339, unix seconds, now or now-1h', timeOf, timeOf('now-1h'))
-    .option('--end <time>', 'as --start', timeOf, timeOf('now'))
+    .addOption(timeOption('--start <time>', 'RFC 3339, unix seconds, now or now-1h', 'now-1h'))
+    .addOption(timeOption('--end <time>', 'as --start', 'now'))
     .option('--limit <traces>', 'traces of a search', countOf, 1000)
     .option('--tags <count>', 'tags of a scope that queries are made from', countOf, 10)
-    .option('--timeout <duration>', 'of one request', durationOf, parseDuration('60s'))
+    .addOption(
+      new Option('--timeout <duration>', 'of one request')
+        .argParser(durationOf)
+        .default(parseDuration('60s'), '60s'),
+    )
     .action(async (flags: CompareFlags) => exit(await compare(flags)));
 }
 
@@ -106,15 +110,20 @@ function print(lines: readonly string[]): void {
 function urlOf(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
-    throw new InvalidArgumentError('is no URL, as http://tempo:3200 is.');
+    throw new InvalidArgumentError('Write it as http://tempo:3200.');
   }
   return url.href.replace(/\/+$/, '');
 }
 
-function headerOf(text: string, before: Readonly<Record<string, string>>): Record<string, string> {
+function headerOf(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('is not name=value.');
+  if (at < 1) throw new InvalidArgumentError('Write name=value.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** The help shows the default as it would be written. */
+function timeOption(flags: string, description: string, byDefault: string): Option {
+  return new Option(flags, description).argParser(timeOf).default(timeOf(byDefault), byDefault);
 }
 
 /** Unix seconds. */
@@ -124,12 +133,12 @@ function timeOf(text: string): number {
   if (ago !== null) return nowSec - (ago[1] === undefined ? 0 : Math.floor(durationOf(ago[1]) / 1000));
   if (/^\d+$/.test(text)) return Number(text);
   const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw new InvalidArgumentError('is no time.');
+  if (Number.isNaN(ms)) throw new InvalidArgumentError('Write RFC 3339, unix seconds, now or now-1h.');
   return Math.floor(ms / 1000);
 }
 
 function countOf(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('is no count.');
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Write a whole number.');
   return Number(text);
 }
 
@@ -137,6 +146,6 @@ function durationOf(text: string): number {
   try {
     return parseDuration(text);
   } catch (err) {
-    throw new InvalidArgumentError(err instanceof Error ? `${err.message}.` : 'is no duration.');
+    throw new InvalidArgumentError(err instanceof Error ? `${err.message}.` : 'Write 30s or 5m.');
   }
 }

@@ -110,6 +110,7 @@ await t.test('what cannot be done is status 2', async (t) => {
   ]) {
     t.equal((await compare(...args)).code, 2, args.join(' '));
   }
+  t.match((await compare(...both, '--start', 'soon')).err, /Write RFC 3339, unix seconds, now or now-1h/);
   const missing = await compare(...both, '--queries', join(folder, 'nowhere.txt'));
   t.strictSame([missing.code, /ENOENT/.test(missing.err)], [2, true]);
 });
