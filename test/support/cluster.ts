@@ -57,6 +57,8 @@ function start({ name, target }: (typeof ROLES)[number], at: number): ChildProce
   const flags = [`-config.file=${file}`, '-config.expand-env=true', `-target=${target}`];
   const child = spawn(process.execPath, [path.join(root, 'cmd/tempo/main.ts'), ...flags], {
     stdio: ['ignore', 'inherit', 'pipe'],
+    // Not in the terminal's group: Ctrl-C and our SIGTERM are two signals; the second ends at once.
+    detached: true,
     env: environment(name, at),
   });
   const lines = createInterface({ input: child.stderr! });
@@ -79,16 +81,16 @@ let isStopping = false;
 const children = ROLES.map(start);
 
 function stop(): void {
+  if (isStopping) return;
   isStopping = true;
   for (const child of children) child.kill('SIGTERM');
 }
 
-process.on('SIGINT', stop);
-process.on('SIGTERM', stop);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
 for (const child of children) {
   child.once('exit', (code) => {
     if (!isStopping) process.exitCode = code === 0 ? 1 : (code ?? 1);
-    if (!isStopping) stop();
+    stop();
   });
 }
 await Promise.all(ROLES.map((_, at) => untilReady(at)));
