@@ -93,8 +93,11 @@ function plain(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString() : value;
 }
 
-function errorText(err: Error): string {
-  return err.cause instanceof Error ? `${err.message}: ${errorText(err.cause)}` : err.message;
+/** With its causes, each told once. */
+function errorText({ message, cause }: Error): string {
+  if (!(cause instanceof Error)) return message;
+  const reason = errorText(cause);
+  return message.endsWith(reason) ? message : `${message}: ${reason}`;
 }
 
 function quote(value: string): string {

@@ -6,6 +6,7 @@ import t from 'tap';
 import { registerMetricsRoute } from '../../src/app/metrics-route.ts';
 import { exponentialBuckets } from '../../src/lib/exponential-buckets.ts';
 import { LiveTraces } from '../../src/block/head/live-traces.ts';
+import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 
 function aRegistry(): Metrics {
@@ -224,4 +225,20 @@ t.test('tenants that are silent are forgotten, and the oldest when there are too
   for (let i = 0; i < 9; i++) send(`t${i}`);
   t.strictSame(told.slice(1), ['busy,early'], 'a tenth more than is needed');
   t.equal(metrics.tenants.size, 9);
+});
+
+t.test('the log tells an error and its causes, each once', (t) => {
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(line);
+  const cause = new Error('refused');
+  const told = new Error('a:1 cannot be reached: refused', { cause });
+  for (const err of [told, new Error('no answer', { cause: told }), new Error('gone', { cause })]) {
+    createLogger({ level: 'info', format: 'logfmt', write }).warn('failed', { err });
+  }
+  t.match(lines, [
+    /err="a:1 cannot be reached: refused"/,
+    /err="no answer: a:1 cannot be reached: refused"/,
+    /err="gone: refused"/,
+  ]);
+  t.end();
 });
