@@ -419,7 +419,7 @@ t.test('connections to ingesters', async (t) => {
   const closed: string[] = [];
   let asked = [{ id: 'one', addr: one }];
   const recents = new RemoteRecents({
-    ingesters: () => ({ asked, awayCount: 0, missingMax: 0 }),
+    ingesters: () => ({ asked, awayCount: 0, missingMax: 1 }),
     open: async (addr) => {
       opened.push(addr);
       if (opened.length === 1) throw new TempoError('invalid_argument', 'certificate x cannot be read');
@@ -448,6 +448,8 @@ t.test('connections to ingesters', async (t) => {
   asked = [{ id: 'two', addr: two }];
   t.same(await ask(), missing);
   t.same(closed, [one], 'nobody asks there any more');
+  asked = [];
+  t.same(await ask(), ['the ring has no ingester to ask for recent spans']);
   await recents.close();
   t.same(closed, [one, two]);
 });

@@ -127,8 +127,9 @@ export class RemoteRecents implements RecentTraces {
     }
     const missing = failed.length + awayCount;
     const partial = parts.flatMap(({ listed }) => listed.partial);
-    if (missing > missingMax) {
-      const total = asked.length + awayCount;
+    const total = asked.length + awayCount;
+    if (total === 0) partial.push('the ring has no ingester to ask for recent spans');
+    else if (missing > missingMax || parts.length === 0) {
       partial.push(`${missing} of ${total} ingesters could not be asked for recent spans`);
     }
     return {
