@@ -3,11 +3,13 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import t from 'tap';
+import { Arena } from '../../src/block/head/arena.ts';
 import { Arrivals } from '../../src/block/head/arrivals.ts';
 import { type AppendResult, HeadBuilder } from '../../src/block/head/builder.ts';
-import { HEAD_VEC_NAMES } from '../../src/block/head/layout.ts';
+import { HEADER_BYTES, HEAD_VEC_NAMES } from '../../src/block/head/layout.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
+import { VecReader, VecWriter } from '../../src/block/head/vec.ts';
 import { collectGarbage } from '../../src/lib/garbage.ts';
 import { NestedSets } from '../../src/block/nested-set.ts';
 import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
@@ -1343,5 +1345,56 @@ t.test('a head of one span is small, as there may be one for each of many tenant
   t.ok(bytes < 26_000, `${bytes} bytes of objects`);
   const estimate = more[0]!.usedBytes;
   t.ok(estimate > 30_000 && estimate < 60_000, `${estimate} bytes are counted for it`);
+  t.end();
+});
+
+const WIDTHS = { i32: 1, pair: 2, quad: 4 } as const;
+
+t.test('vectors keep what is pushed, taken back and pushed again', (t) => {
+  const kinds = ['i32', 'pair', 'quad'] as const;
+  const step = fc.oneof(fc.record({ push: fc.nat(100) }), fc.record({ keep: fc.nat(100) }));
+  const picked = fc.array(fc.nat(1000));
+  fc.assert(
+    fc.property(fc.constantFrom(...kinds), fc.array(step), picked, (kind, steps, picks) => {
+      const arena = new Arena(1 << 24);
+      arena.allocate(HEADER_BYTES);
+      const [vec, neighbour] = [0, 1].map((index) => new VecWriter(arena, kind, index));
+      const want: number[][] = [];
+      let next = 0;
+      const element = (): number[] => Array.from({ length: WIDTHS[kind] }, () => ++next);
+      const push = (to: VecWriter, [a, b, c, d]: readonly number[]): void => {
+        if (kind === 'i32') to.push(a!);
+        else if (kind === 'pair') to.push2(a!, b!);
+        else to.push4(a!, b!, c!, d!);
+      };
+      for (const each of steps) {
+        if ('keep' in each) {
+          want.length = Math.floor((want.length * each.keep) / 100);
+          vec!.truncate(want.length);
+          continue;
+        }
+        for (let i = 0; i < each.push; i++) {
+          want.push(element());
+          push(vec!, want.at(-1)!);
+          push(neighbour!, element());
+        }
+      }
+      const reader = new VecReader(arena.sab, kind, 0, vec!.count);
+      const flat = want.flat();
+      // Compared as texts: a comparison of so many numbers one by one takes seconds.
+      const read = want.map((words, i) => words.map((_, word) => reader.get(i, word)));
+      const written = want.map((words, i) => words.map((_, word) => vec!.get(i, word)));
+      const ordinals = Int32Array.from(new Set(picks.map((pick) => pick % want.length))).sort();
+      const within = want.length === 0 ? new Int32Array(0) : ordinals;
+      const wanted = [...within].map((i) => want[i]!);
+      const got = [reader.toArray(), read, written, reader.pick(within)].map((each) => each.join());
+      const all = flat.join();
+      if (got.join(';') !== [all, all, all, wanted.join()].join(';')) throw new Error('other elements');
+    }),
+    {
+      numRuns: 50,
+      examples: [['i32', [{ push: 100 }, { keep: 10 }, { push: 100 }], [0, 15, 16, 17, 48, 109]]],
+    },
+  );
   t.end();
 });

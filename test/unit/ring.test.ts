@@ -534,10 +534,12 @@ t.test('a member joins, beats and leaves', async (t) => {
     shown,
     `tempo_ring_oldest_member_timestamp{name="ingester",state="ACTIVE"} ${clock.nowMs() / 1000}`,
   );
+  const second = clock.nowMs() / 1000;
   await member.setReadOnly(true);
-  t.equal(ring.current.instance('one')?.readOnly, true);
+  t.match(ring.current.instance('one'), { readOnly: true, timestampSec: second + 1 });
   await member.leave();
-  t.equal(state(), 'LEAVING');
+  const news = { state: 'LEAVING', timestampSec: second + 2 };
+  t.match(ring.current.instance('one'), news, 'younger than what others heard in the same second');
   await member.stop();
   t.equal(ring.current.instancesCount, 0);
   await clock.pass(20_000);
