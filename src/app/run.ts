@@ -115,7 +115,10 @@ async function serve(host: Host, loaded: StartupConfig, env: Host['env'] | undef
     const requestShutdown = (): void => stop('request');
     const readiness = (): string | undefined => app.readiness();
     const stateOf = (module: string): ServiceState => app.stateOf(module);
-    await app.start(wire(config, { env, logger, readiness, stateOf, requestShutdown }));
+    const started = app.start(wire(config, { env, logger, readiness, stateOf, requestShutdown }));
+    // What is waited for while starting may never come.
+    const isUp = await Promise.race([started.then(() => true), stopped.then(() => false)]);
+    if (!isUp) return await stopped;
     logger.info('Tempo started', { duration_ms: Math.round(performance.now() - begin) });
     if (userFolder !== undefined) host.out(welcomeText(config, userFolder));
   } catch (err) {

@@ -222,6 +222,7 @@ export class Rings implements Service {
       logger: logger.child({ module: 'etcd' }),
     });
     this.#closers.push(() => opened.close());
+    logger.info('connecting to etcd, waits until it answers', { endpoints: etcd.endpoints.join(',') });
     await opened.open();
     store.open(opened);
   }
