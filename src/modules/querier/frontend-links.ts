@@ -46,8 +46,15 @@ export interface FrontendLinksOptions {
   readonly logger: Logger;
 }
 
-interface Link {
+/** Of all streams to one query-frontend. */
+interface Peer {
+  readonly address: string;
   readonly client: GrpcClient;
+  isAway: boolean;
+}
+
+interface Link {
+  readonly peer: Peer;
   readonly streams: FrontendStream[];
 }
 
@@ -75,13 +82,13 @@ export class FrontendLinks implements Service {
     const { clientId, graceMs, logger } = this.#options;
     await Promise.all(
       [...this.#links].map(async ([address, link]) => {
-        const told = link.client
+        const told = link.peer.client
           .unary(SHUTDOWN_PATH, shutdownRequest(clientId), {}, { timeoutMs: graceMs })
           .catch((err: unknown) =>
             logger.debug('a query-frontend was not told of the end', { address, err }),
           );
         await Promise.all([told, ...link.streams.map((stream) => stream.leave(graceMs))]);
-        link.client.close();
+        link.peer.client.close();
       }),
     );
   }
@@ -104,19 +111,19 @@ export class FrontendLinks implements Service {
       if (addresses.includes(address)) continue;
       this.#links.delete(address);
       void Promise.all(link.streams.map((stream) => stream.leave(this.#options.graceMs))).then(() =>
-        link.client.close(),
+        link.peer.client.close(),
       );
     }
     for (const address of addresses) {
       if (this.#links.has(address) || this.#isStopping) continue;
       const client = await openGrpcClient({ ...this.#options.client, address });
-      this.#links.set(address, { client, streams: [] });
+      this.#links.set(address, { peer: { address, client, isAway: false }, streams: [] });
       this.#options.logger.info('asks a query-frontend for work', { address });
     }
     const count = this.#streamsPerFrontend();
-    for (const [address, { client, streams }] of this.#links) {
+    for (const { peer, streams } of this.#links.values()) {
       for (const one of streams.splice(count)) void one.leave(this.#options.graceMs);
-      while (streams.length < count) streams.push(new FrontendStream(this.#options, client, address));
+      while (streams.length < count) streams.push(new FrontendStream(this.#options, peer));
     }
   }
 
@@ -130,8 +137,7 @@ export class FrontendLinks implements Service {
 /** One stream after another to one query-frontend. */
 class FrontendStream {
   readonly #options: FrontendLinksOptions;
-  readonly #client: GrpcClient;
-  readonly #address: string;
+  readonly #peer: Peer;
   readonly #ended: Promise<void>;
   #call: DuplexClientCall | undefined;
   /** Resolves when the last request is answered. */
@@ -140,10 +146,9 @@ class FrontendStream {
   #isLeaving = false;
   #wake = (): void => undefined;
 
-  constructor(options: FrontendLinksOptions, client: GrpcClient, address: string) {
+  constructor(options: FrontendLinksOptions, peer: Peer) {
     this.#options = options;
-    this.#client = client;
-    this.#address = address;
+    this.#peer = peer;
     this.#ended = this.#run();
   }
 
@@ -159,7 +164,7 @@ class FrontendStream {
   }
 
   async #run(): Promise<void> {
-    const { backoffMs, logger } = this.#options;
+    const { backoffMs } = this.#options;
     let pauseMs = backoffMs.min;
     while (!this.#isLeaving) {
       const beginMs = performance.now();
@@ -167,7 +172,7 @@ class FrontendStream {
         await this.#serve();
       } catch (err) {
         const isUsual = err instanceof TempoError && err.code === 'cancelled';
-        if (!isUsual) logger.debug('a stream to a query-frontend ended', { address: this.#address, err });
+        if (!isUsual) this.#tellFailure(err);
       }
       if (this.#isLeaving) return;
       // One that has lasted, or a query that was given up, is no failure.
@@ -183,12 +188,30 @@ class FrontendStream {
     }
   }
 
+  /** Once for all streams until one of them is served again. */
+  #tellFailure(err: unknown): void {
+    const { address, isAway } = this.#peer;
+    const { logger } = this.#options;
+    if (isAway) return logger.debug('a stream to a query-frontend ended', { address, err });
+    this.#peer.isAway = true;
+    logger.warn('a query-frontend gives no work, tried again', { address, err });
+  }
+
+  #tellWork(): void {
+    const { address, isAway } = this.#peer;
+    if (isAway) this.#options.logger.info('a query-frontend gives work again', { address });
+    this.#peer.isAway = false;
+  }
+
   /** Until the stream ends. */
   async #serve(): Promise<void> {
-    const call = this.#client.duplex(PROCESS_PATH, {});
+    const call = this.#peer.client.duplex(PROCESS_PATH, {});
     this.#call = call;
     try {
-      for await (const message of call.messages) this.#take(call, message);
+      for await (const message of call.messages) {
+        this.#tellWork();
+        this.#take(call, message);
+      }
     } finally {
       // Whoever asked has left.
       this.#work.abort(new TempoError('cancelled', 'the query-frontend does not wait for the answer'));
@@ -209,7 +232,8 @@ class FrontendStream {
       this.#work = work;
       this.#working = this.#answer(call, message, work.signal)
         .catch((err: unknown) => {
-          this.#options.logger.error('a request of a query-frontend failed', { address: this.#address, err });
+          const { address } = this.#peer;
+          this.#options.logger.error('a request of a query-frontend failed', { address, err });
           call.cancel();
         })
         // What is held for the answer is let go of when its query is over.
