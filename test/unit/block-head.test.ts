@@ -1393,7 +1393,10 @@ t.test('vectors keep what is pushed, taken back and pushed again', (t) => {
     }),
     {
       numRuns: 50,
-      examples: [['i32', [{ push: 100 }, { keep: 10 }, { push: 100 }], [0, 15, 16, 17, 48, 109]]],
+      examples: [
+        ['i32', [{ push: 100 }, { keep: 10 }, { push: 100 }], [0, 15, 16, 17, 48, 109]],
+        ['pair', [{ push: 100 }, { keep: 15 }, { push: 5 }], [14, 15]],
+      ],
     },
   );
   t.end();
