@@ -319,7 +319,7 @@ t.test('the format of blocks, and columns of a tenant', async (t) => {
 function realWriter(data: string): BlockWriter {
   const bloom = { falsePositive: 0.01, shardSizeBytes: 102_400 };
   return new BlockWriterThread({
-    workerData: { path: `${data}/wal/blocks`, dedicatedColumns: [], bloom },
+    workerData: { path: `${data}/wal/blocks`, dedicatedColumns: [], bloom, valueFilterBytesMax: 65_536 },
     odd: () => {},
     ended: () => {},
   });

@@ -107,6 +107,7 @@ const UNTESTED = new Set([
   'Search by tags',
   'Streamed searches',
   'Not done in time',
+  'Blocks that cannot be read',
 ]);
 /** Fields of spans, events, links and traces that metrics are grouped by or made of. */
 const INTRINSICS_GROUPED = [...new Set([...INTRINSIC_WORDS].map((word) => intrinsicOf(word)?.name))].filter(
