@@ -42,6 +42,8 @@ export type StartOptions = {
   readonly ports?: Ports;
   /** Another program with the same flags. */
   readonly program?: string;
+  /** The main file of another version of ours. */
+  readonly entry?: string;
   /** A configuration in place of the usual one; it finds DATA and its ports in the environment. */
   readonly configFile?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -123,7 +125,9 @@ export async function startTempo(data: string, options: StartOptions = {}): Prom
   const flags = [`-config.file=${config}`, '-target=all', ...(options.args ?? [])];
   const program = options.program ?? process.env['TEMPO_BINARY'];
   const [command, ...args] =
-    program === undefined ? [process.execPath, 'cmd/tempo/main.ts', ...flags] : [program, ...flags];
+    program === undefined
+      ? [process.execPath, options.entry ?? 'cmd/tempo/main.ts', ...flags]
+      : [program, ...flags];
   const env = { ...process.env, ...(await configVariables(data, ports)), ...options.env };
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const chunks: Buffer[] = [];

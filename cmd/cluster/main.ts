@@ -6,69 +6,49 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { type Bucket, CONFIG_FILE, type RoleName, type RolePorts, ROLES, roleEnvironment } from './layout.ts';
 
 const FIRST_HTTP_PORT = 3200;
 const FIRST_GRPC_PORT = 9095;
 const FIRST_GOSSIP_PORT = 7946;
 const READY_PAUSE_MS = 200;
 
-/** The first one answers queries on port 3200; ports of the others follow in this order. */
-const ROLES = [
-  { name: 'query-frontend', target: 'query-frontend' },
-  { name: 'ingester-0', target: 'ingester' },
-  { name: 'ingester-1', target: 'ingester' },
-  { name: 'ingester-2', target: 'ingester' },
-  { name: 'distributor', target: 'distributor' },
-  { name: 'querier', target: 'querier' },
-  { name: 'backend-scheduler', target: 'backend-scheduler' },
-  { name: 'backend-worker', target: 'backend-worker' },
-] as const;
-
 const root = path.resolve(import.meta.dirname, '../..');
 const folder = path.resolve(process.env['CLUSTER_DATA'] ?? 'data/cluster');
-const grpcPortOf = (name: string): number => FIRST_GRPC_PORT + ROLES.findIndex((role) => role.name === name);
 
-function environment(name: string, at: number): NodeJS.ProcessEnv {
-  const given = process.env;
-  const isBucket = (given['S3_ENDPOINT'] ?? '') !== '';
+function portsOf(name: RoleName): RolePorts {
+  const at = ROLES.findIndex((role) => role.name === name);
+  return { http: FIRST_HTTP_PORT + at, grpc: FIRST_GRPC_PORT + at, gossip: FIRST_GOSSIP_PORT + at };
+}
+
+function bucketOf(env: NodeJS.ProcessEnv): Bucket | undefined {
+  const endpoint = env['S3_ENDPOINT'] ?? '';
+  if (endpoint === '') return undefined;
   return {
-    S3_ENDPOINT: '',
-    S3_BUCKET: 'tempo',
-    S3_ACCESS_KEY: 'minioadmin',
-    S3_SECRET_KEY: 'minioadmin',
-    ...given,
-    INSTANCE: name,
-    HTTP_PORT: String(FIRST_HTTP_PORT + at),
-    GRPC_PORT: String(FIRST_GRPC_PORT + at),
-    GOSSIP_PORT: String(FIRST_GOSSIP_PORT + at),
-    // An ingester: it is there first, and all others join by it.
-    FIRST_GOSSIP_PORT: String(FIRST_GOSSIP_PORT + 1),
-    FRONTEND_GRPC_PORT: String(grpcPortOf('query-frontend')),
-    SCHEDULER_GRPC_PORT: String(grpcPortOf('backend-scheduler')),
-    STORAGE_BACKEND: isBucket ? 's3' : 'local',
-    BLOCKS: path.join(folder, 'blocks'),
-    DATA: path.join(folder, name),
+    S3_ENDPOINT: endpoint,
+    S3_BUCKET: env['S3_BUCKET'] ?? 'tempo',
+    S3_ACCESS_KEY: env['S3_ACCESS_KEY'] ?? 'minioadmin',
+    S3_SECRET_KEY: env['S3_SECRET_KEY'] ?? 'minioadmin',
   };
 }
 
-function start({ name, target }: (typeof ROLES)[number], at: number): ChildProcess {
+function start({ name, target }: (typeof ROLES)[number]): ChildProcess {
   mkdirSync(path.join(folder, name), { recursive: true });
-  const file = path.join(root, 'config/microservices/tempo.yaml');
-  const flags = [`-config.file=${file}`, '-config.expand-env=true', `-target=${target}`];
+  const flags = [`-config.file=${CONFIG_FILE}`, '-config.expand-env=true', `-target=${target}`];
   const child = spawn(process.execPath, [path.join(root, 'cmd/tempo/main.ts'), ...flags], {
     stdio: ['ignore', 'inherit', 'pipe'],
     // Not in the terminal's group: Ctrl-C and our SIGTERM are two signals; the second ends at once.
     detached: true,
-    env: environment(name, at),
+    env: { ...process.env, ...roleEnvironment(name, folder, portsOf, bucketOf(process.env)) },
   });
   const lines = createInterface({ input: child.stderr! });
   lines.on('line', (line) => process.stderr.write(`${name.padEnd(18)} ${line}\n`));
   return child;
 }
 
-async function untilReady(at: number): Promise<void> {
+async function untilReady(name: RoleName): Promise<void> {
   for (;;) {
-    const isReady = await fetch(`http://127.0.0.1:${FIRST_HTTP_PORT + at}/ready`).then(
+    const isReady = await fetch(`http://127.0.0.1:${portsOf(name).http}/ready`).then(
       (response) => response.ok,
       () => false,
     );
@@ -93,14 +73,13 @@ for (const child of children) {
     stop();
   });
 }
-await Promise.all(ROLES.map((_, at) => untilReady(at)));
+await Promise.all(ROLES.map(({ name }) => untilReady(name)));
 if (!isStopping) {
-  const distributor = FIRST_HTTP_PORT + ROLES.findIndex(({ name }) => name === 'distributor');
   process.stdout.write(`
 The cluster is ready.
   queries  http://127.0.0.1:${FIRST_HTTP_PORT}
   spans    127.0.0.1:4317 (gRPC), http://127.0.0.1:4318 (HTTP)
-  ring     http://127.0.0.1:${distributor}/ingester/ring
+  ring     http://127.0.0.1:${portsOf('distributor').http}/ingester/ring
   data     ${folder}
 Ctrl-C stops it.
 `);
