@@ -185,6 +185,12 @@ function areForgotten(tempo: RunningTempo): Promise<boolean> {
   return until(async () => (await series()) === 0, 20_000 + TENANTS * 10, Math.max(50, TENANTS / 2));
 }
 
+/** An idle process gives memory back; a scrape a second would keep it busy. */
+function isGivenBack(tempo: RunningTempo): Promise<boolean> {
+  const given = (): Promise<number> => metric(tempo, 'tempo_memory_given_back_bytes_total');
+  return until(async () => (await given()) > 0, SETTLE_MS, SETTLE_MS / 5);
+}
+
 t.test(
   `${TENANTS} tenants with one span each come and go`,
   { timeout: 120_000 + TENANTS * 60 },
@@ -195,6 +201,7 @@ t.test(
     t.strictSame([...(await sendMany(alone, () => 'one'))], [200]);
     t.equal(await flushAll(alone), 204);
     t.ok(await areForgotten(alone));
+    t.ok(await isGivenBack(alone));
     const one = figuresOf(alone.pid);
     await alone.kill();
 
@@ -208,6 +215,7 @@ t.test(
     t.equal(await flushAll(tempo), 204);
     t.ok((await bytesOfMetrics()) > before.metrics, 'they have time series');
     t.ok(await areForgotten(tempo), 'their time series go');
+    t.ok(await isGivenBack(tempo));
     t.ok(await until(() => figuresOf(tempo.pid).descriptors <= before.descriptors + 2), 'descriptors');
     const rssMibMax = one.rssMib * RSS_SHARE_MAX + (TENANTS * KNOWN_BLOCK_BYTES) / 2 ** 20;
     t.ok(await until(() => figuresOf(tempo.pid).rssMib <= rssMibMax, SETTLE_MS), 'memory is given back');

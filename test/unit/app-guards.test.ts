@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { Admission } from '../../src/app/admission.ts';
 import { DiskGuard } from '../../src/app/disk-guard.ts';
+import { IdleMemory } from '../../src/app/idle-memory.ts';
 import { MemoryGuard } from '../../src/app/memory-guard.ts';
 import { ByteLedger } from '../../src/lib/byte-ledger.ts';
 import { collectGarbage, collectReleased, noteReleasedBytes } from '../../src/lib/garbage.ts';
@@ -228,4 +229,29 @@ t.test('an idle thread collects what was released, and nothing twice', async (t)
   await nextTurn();
   collectReleased();
   t.ok(second.deref(), 'that was collected already');
+});
+
+t.test('an idle process gives back what its allocator keeps', async (t) => {
+  const metrics = new Metrics();
+  let cpuMicros = 0;
+  const idle = new IdleMemory({ logger: silentLogger, metrics, cpuMicros: () => cpuMicros });
+  t.teardown(() => idle.stop());
+  const given = async (): Promise<number> => {
+    const text = String(await metrics.bytes('text'));
+    return Number(/^tempo_memory_given_back_bytes_total (\d+)/m.exec(text)![1]);
+  };
+  // Below the threshold of mmap, and one in a hundred is held: holes all over the allocator's heap.
+  const held: Buffer[] = [];
+  for (let i = 0; i < 40_000; i++) {
+    const buffer = Buffer.allocUnsafeSlow(3000).fill(1);
+    if (i % 100 === 0) held.push(buffer);
+  }
+  for (let i = 0; i < 20; i++, cpuMicros += 51_000) await idle.sample();
+  t.equal(await given(), 0, 'not while it has something to do');
+  for (let i = 0; i < 6; i++, cpuMicros += 49_000) await idle.sample();
+  const first = await given();
+  t.ok(first > 8 << 20, `${first} bytes`);
+  for (let i = 0; i < 10; i++) await idle.sample();
+  t.equal(await given(), first, 'nothing has come on top');
+  t.equal(held.length, 400);
 });
