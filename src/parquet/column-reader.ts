@@ -5,6 +5,7 @@ import { asBytes, checkPage, type ColumnPages, type DataPage, inflate } from './
 import { ByteTable, EMPTY_TABLE } from './decode/byte-table.ts';
 import { decodeIndices, findIndices, IndexCursor } from './decode/indices.ts';
 import { decodeNumbers, type Numbers, plainNumbers } from './decode/numbers.ts';
+import { pickedNumbers } from './decode/picked-numbers.ts';
 import { IntList } from '../lib/int-list.ts';
 import { readPageHeader } from './page-header.ts';
 import type { ColumnChunk, Decompressors } from './types.ts';
@@ -287,24 +288,14 @@ function pickFew(ids: Int32Array, table: ByteTable): StringValues | undefined {
   return { ids: ids.map((id) => numbers.get(id) ?? 0), table: few };
 }
 
-const NO_NUMBERS: Numbers = { num: new Float64Array(0), base: 0n, exact: undefined };
-
 /** The numbers at the given positions (ascending) among the values. */
 export function pickNumbers(
   column: ColumnPages,
   dictionary: Dictionary | undefined,
   positions: Int32Array,
 ): Numbers {
-  if (positions.length === 0) return NO_NUMBERS;
-  const { num: all, base, exact: allExact } = readNumbers(column, dictionary);
-  const num = new Float64Array(positions.length);
-  const exact = allExact === undefined ? undefined : new BigInt64Array(positions.length);
-  for (let i = 0; i < positions.length; i++) {
-    const at = checked(positions[i], all.length);
-    num[i] = all[at];
-    if (exact !== undefined && allExact !== undefined) exact[i] = allExact[at];
-  }
-  return { num, base, exact };
+  const numbers = dictionary !== undefined && 'numbers' in dictionary ? dictionary.numbers : undefined;
+  return pickedNumbers(column.leaf.type, column.pages, positions, numbers);
 }
 
 function checked(position: number, count: number): number {

@@ -224,6 +224,75 @@ await t.test('single rows are what the whole column has there', async (t) => {
   }
 });
 
+await t.test('numbers at some positions are those of the whole column', (t) => {
+  const random = (below: number): number => Math.floor(Math.random() * below);
+  for (const name of ['vparquet4', 'vparquet4-odd', 'vparquet5']) {
+    const file = fileOf(name);
+    for (const chunk of footerOf(file).rowGroups.flatMap(({ columns }) => columns)) {
+      if (chunk.leaf.type === 'BYTE_ARRAY') continue;
+      const pages = pagesOf(file, chunk, false);
+      const dictionary = dictionaryOf(file, chunk);
+      const all = valuesOf(pages, dictionary);
+      if (all.length === 0) continue;
+      const some = [0, all.length - 1, ...Array.from({ length: 20 }, () => random(all.length))];
+      const positions = Int32Array.from(new Set(some)).sort();
+      const { num, base, exact } = pickNumbers(pages, dictionary, positions);
+      const picked = Array.from(num, (value, i) =>
+        chunk.leaf.type === 'DOUBLE' ? String(value) : String(exact?.[i] ?? base + BigInt(value)),
+      );
+      const want = Array.from(positions, (position) => all[position]);
+      t.same(picked, want, `${name} ${chunk.leaf.path.join('.')} at ${positions.join()}`);
+      const beyond = Int32Array.of(all.length);
+      t.throws(() => pickNumbers(pages, dictionary, beyond), { code: 'block_corrupt' });
+    }
+  }
+  t.end();
+});
+
+await t.test('picked numbers may need dictionaries, and 64 bits', (t) => {
+  const leaf = {
+    path: ['n'],
+    type: 'INT64',
+    logical: undefined,
+    maxDefinition: 0,
+    maxRepetition: 0,
+  } as const;
+  const large = 2n ** 62n;
+  const values = Array.from({ length: 300 }, (_, i) => (i % 2 === 0 ? large + BigInt(i) : BigInt(-i)));
+  for (const encoding of ['PLAIN', 'DELTA_BINARY_PACKED', 'RLE_DICTIONARY'] as const) {
+    const page = pageOfLongs(values, encoding);
+    const dictionary: Dictionary = {
+      numbers: {
+        num: Float64Array.from(values, Number),
+        base: 0n,
+        exact: BigInt64Array.from(values),
+      },
+    };
+    const column = { leaf, pages: [page] } as unknown as ColumnPages;
+    const { exact } = pickNumbers(column, dictionary, Int32Array.of(1, 2, 299));
+    t.same(exact, BigInt64Array.of(-1n, large + 2n, -299n), encoding);
+  }
+  t.end();
+});
+
+function pageOfLongs(values: readonly bigint[], encoding: Encoding): ColumnPages['pages'][number] {
+  const w = new ByteWriter(64);
+  if (encoding === 'PLAIN') w.raw(new Uint8Array(BigInt64Array.from(values).buffer));
+  else if (encoding === 'DELTA_BINARY_PACKED') {
+    encodeDelta64(w, new Int32Array(BigInt64Array.from(values).buffer), 0, values.length);
+  } else {
+    const width = 9;
+    w.u8(width);
+    encodeIndices(w, Int32Array.from(values.keys()), 0, values.length, width);
+  }
+  const bytes = w.copy();
+  const place = { encoding, firstValue: 0, valueCount: values.length };
+  return {
+    ...place,
+    values: () => ({ bytes, start: 0, end: bytes.length }),
+  } as unknown as ColumnPages['pages'][number];
+}
+
 await t.test('strings are found in dictionaries and without', async (t) => {
   const file = fileOf('vparquet4');
   for (const chunk of footerOf(file).rowGroups[0]!.columns.filter(({ leaf }) => leaf.type === 'BYTE_ARRAY')) {
