@@ -68,7 +68,7 @@ function urlOf(query: Query, base: string, corpus: AskedCorpus, run: number): st
 const COUNTED_LISTS = new Set(['traces', 'spans', 'series', 'tagNames', 'tagValues', 'tags']);
 
 /** The number of traces, spans, series, tags or values in an answer. */
-function countResults(text: string): number {
+export function countResults(text: string): number {
   let body: unknown;
   try {
     body = JSON.parse(text);

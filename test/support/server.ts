@@ -49,7 +49,7 @@ export type StartOptions = {
   readonly env?: Readonly<Record<string, string>>;
 };
 
-const READY_LIMIT_MS = 30_000;
+const READY_LIMIT_MS = 60_000;
 const READY_PAUSE_MS = 20;
 
 export async function freePorts(): Promise<Ports> {

@@ -1,0 +1,219 @@
+// What replication factor 3 costs: queries over three ingesters against one process, over recent spans and
+// then over the blocks that the three wrote; and pushes against another program in the same layout.
+// npm run bench:replicas -- --corpus DIR [--suite FILE] [--runs 3] [--spans N] [--folder DIR] [--append]
+//   [--pushes 3] [--against PROGRAM]
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { type Corpus, readCorpus } from './corpus.ts';
+import { type Layout, startOne, startReplicas } from './layouts.ts';
+import { cpuSeconds, untilIdle } from './proc.ts';
+import { push } from './push.ts';
+import { quantile } from './quantile.ts';
+import { askOnce, countResults, type Query, readSuite } from './queries.ts';
+import { appendReport, provenance } from './report.ts';
+import { markdownTable } from './table.ts';
+
+const { values: flags } = parseArgs({
+  options: {
+    corpus: { type: 'string' },
+    spans: { type: 'string' },
+    suite: { type: 'string', multiple: true, default: ['test/bench/read.jsonl', 'test/bench/metrics.jsonl'] },
+    runs: { type: 'string', default: '3' },
+    pushes: { type: 'string', default: '0' },
+    against: { type: 'string' },
+    'no-queries': { type: 'boolean', default: false },
+    folder: { type: 'string' },
+    append: { type: 'boolean', default: false },
+  },
+});
+
+const QUIET_MS = 3000;
+const IDLE_LIMIT_MS = 120_000;
+/** Local copies of blocks are gone, and the blocklist names them. */
+const BLOCKS_PAUSE_MS = 15_000;
+const CONNECTIONS = 4;
+
+interface Asked {
+  readonly name: string;
+  readonly ms: readonly [number[], number[]];
+  readonly cpuMs: [number, number];
+  readonly found: Set<string>;
+}
+
+async function pushAll(layout: Layout, corpus: Corpus): Promise<number> {
+  const options = { otlp: layout.otlp, connections: CONNECTIONS, spansPerSec: 0, tenants: 0 };
+  const { lostSpans, problems, wallSec } = await push(corpus, options);
+  if (lostSpans > 0) throw new Error(`${layout.name}: ${lostSpans} spans lost: ${[...problems.keys()][0]}`);
+  return wallSec;
+}
+
+/** Queries in turn on both, so that both see the same machine. */
+async function askBoth(layouts: readonly [Layout, Layout], queries: readonly Query[], corpus: Corpus) {
+  const runs = Number(flags.runs);
+  const asked = queries.map(
+    ({ name }): Asked => ({ name, ms: [[], []], cpuMs: [0, 0], found: new Set<string>() }),
+  );
+  // Each once before anything counts.
+  for (const layout of layouts) for (const query of queries) await ask(layout, query, corpus, 0);
+  const before = processCpu(layouts[1]);
+  for (let run = 1; run <= runs; run++) {
+    for (const [i, query] of queries.entries()) {
+      for (const [k, layout] of layouts.entries()) {
+        const at = k as 0 | 1;
+        const cpuBefore = cpuSeconds(layout.pids);
+        const { ms, text, status } = await ask(layout, query, corpus, run);
+        asked[i]!.cpuMs[at] += ((cpuSeconds(layout.pids) - cpuBefore) * 1000) / runs;
+        asked[i]!.ms[at].push(ms);
+        asked[i]!.found.add(`${status === 200 ? '' : `${status}: `}${countResults(text)}`);
+      }
+    }
+  }
+  const after = processCpu(layouts[1]);
+  return { asked, shares: [...after].map(([role, cpu]) => [role, cpu - before.get(role)!] as const) };
+}
+
+function ask({ url = '', pids }: Layout, query: Query, corpus: Corpus, run: number) {
+  return askOnce(query, { url, pids }, corpus, run);
+}
+
+function processCpu({ processes }: Layout): Map<string, number> {
+  return new Map([...processes].map(([role, { pid }]) => [role, cpuSeconds([pid])]));
+}
+
+function queryReport({ asked, shares }: Awaited<ReturnType<typeof askBoth>>): string {
+  const p50 = (ms: readonly number[]): number => quantile(ms, 0.5);
+  const rows = asked.map(({ name, ms: [one, three], cpuMs, found }) => [
+    name,
+    ...cpuMs.map((cpu) => cpu.toFixed(1)),
+    ...[one, three].map((ms) => p50(ms).toFixed(1)),
+    (p50(three) - p50(one)).toFixed(1),
+    [...found].join(' / '),
+  ]);
+  const sum = (at: 0 | 1): number => asked.reduce((all, { cpuMs }) => all + cpuMs[at], 0);
+  const overheads = asked.map(({ ms: [one, three] }) => p50(three) - p50(one));
+  const header = [
+    'query',
+    'one, CPU ms',
+    'replicas, CPU ms',
+    'one, p50 ms',
+    'replicas, p50 ms',
+    'more',
+    'found',
+  ];
+  const perRun = ([role, cpu]: readonly [string, number]): string =>
+    `${role} ${((cpu * 1000) / Number(flags.runs)).toFixed(0)} ms`;
+  return [
+    markdownTable([header, ...rows]),
+    [
+      `CPU of all queries: ${sum(0).toFixed(0)} ms in one process, ${sum(1).toFixed(0)} ms in replicas:`,
+      `${(sum(1) / sum(0)).toFixed(2)} times. p50 more: ${p50(overheads).toFixed(1)} ms in the median of`,
+      `queries, ${Math.max(...overheads).toFixed(1)} ms at most.`,
+    ].join(' '),
+    `Replicas: ${shares.map(perRun).join(', ')}.`,
+  ].join('\n\n');
+}
+
+async function flush({ ingesters, pids, name }: Layout): Promise<void> {
+  for (const { url } of ingesters) {
+    const response = await fetch(`${url}/flush`, { method: 'POST' });
+    if (!response.ok) throw new Error(`${name}: /flush: status ${response.status}: ${await response.text()}`);
+  }
+  await settled(pids);
+}
+
+async function settled(pids: readonly number[]): Promise<void> {
+  if (!(await untilIdle(pids, QUIET_MS, IDLE_LIMIT_MS))) {
+    console.error(`not idle after ${IDLE_LIMIT_MS / 1000} s`);
+  }
+}
+
+async function measureQueries(corpus: Corpus, folder: string): Promise<string[]> {
+  const queries = flags.suite.flatMap(readSuite);
+  const one = await startOne(join(folder, 'one'));
+  const replicas = await startReplicas(join(folder, 'replicas'), { name: 'replicas', reads: true });
+  try {
+    const layouts = [one, replicas] as const;
+    for (const layout of layouts) await pushAll(layout, corpus);
+    await settled([...one.pids, ...replicas.pids]);
+    const recent = await askBoth(layouts, queries, corpus);
+    for (const layout of layouts) await flush(layout);
+    await pause(BLOCKS_PAUSE_MS);
+    const blocks = await askBoth(layouts, queries, corpus);
+    return [
+      `### Queries over recent spans\n\n${queryReport(recent)}`,
+      `### Queries over the blocks of each ingester\n\n${queryReport(blocks)}`,
+    ];
+  } finally {
+    await Promise.all([one.stop(), replicas.stop()]);
+  }
+}
+
+interface Pushed {
+  readonly ackUs: number;
+  readonly settledUs: number;
+  readonly spansPerSec: number;
+}
+
+async function measurePush(corpus: Corpus, folder: string, program: string | undefined): Promise<Pushed> {
+  const layout = await startReplicas(folder, { name: program ?? 'this', program, reads: false });
+  try {
+    await settled(layout.pids);
+    const before = cpuSeconds(layout.pids);
+    const wallSec = await pushAll(layout, corpus);
+    const acknowledged = cpuSeconds(layout.pids);
+    await settled(layout.pids);
+    const perSpan = (seconds: number): number => ((seconds - before) * 1e6) / corpus.spans;
+    return {
+      ackUs: perSpan(acknowledged),
+      settledUs: perSpan(cpuSeconds(layout.pids)),
+      spansPerSec: corpus.spans / wallSec,
+    };
+  } finally {
+    await layout.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function measurePushes(corpus: Corpus, folder: string): Promise<string[]> {
+  const rounds = Number(flags.pushes);
+  if (rounds === 0) return [];
+  const programs = flags.against === undefined ? [undefined] : [undefined, flags.against];
+  const figures: Pushed[][] = programs.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, program] of programs.entries()) {
+      figures[i]!.push(await measurePush(corpus, join(folder, `push-${round}-${i}`), program));
+      console.log(program ?? 'this', figures[i]!.at(-1));
+    }
+  }
+  return [`### Pushes to a distributor and three ingesters\n\n${pushReport(figures)}`];
+}
+
+function pushReport(figures: readonly (readonly Pushed[])[]): string {
+  const row = (name: string, digits: number, pick: (pushed: Pushed) => number): string[] => {
+    const values = figures.map((rounds) => rounds.map(pick));
+    const ratios = values.length < 2 ? [] : values[0]!.map((value, i) => (value / values[1]![i]!).toFixed(2));
+    const cells = values.map((each) => each.map((value) => value.toFixed(digits)).join(', '));
+    return values.length < 2 ? [name, ...cells] : [name, ...cells, ratios.join(', ')];
+  };
+  const header = figures.length < 2 ? ['figure', 'this'] : ['figure', 'this', 'other', 'ratio'];
+  return markdownTable([
+    header,
+    row('CPU µs a span until acknowledged', 2, ({ ackUs }) => ackUs),
+    row('CPU µs a span until idle', 2, ({ settledUs }) => settledUs),
+    row('spans a second', 0, ({ spansPerSec }) => spansPerSec),
+  ]);
+}
+
+if (flags.corpus === undefined)
+  throw new Error('--corpus is missing; see the head of test/bench/replicas.ts');
+const corpus = readCorpus(flags.corpus, flags.spans === undefined ? undefined : Number(flags.spans));
+const folder = mkdtempSync(join(flags.folder ?? tmpdir(), 'replicas-'));
+const parts = [provenance(corpus)];
+if (!flags['no-queries']) parts.push(...(await measureQueries(corpus, folder)));
+parts.push(...(await measurePushes(corpus, folder)));
+rmSync(folder, { recursive: true, force: true });
+console.log(`\n${parts.join('\n\n')}`);
+if (flags.append) appendReport('docs/benchmarks.md', 'Replication factor 3', parts.join('\n\n'));
