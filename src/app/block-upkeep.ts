@@ -6,6 +6,7 @@ import { BackendWorker, SchedulerClient } from '../modules/backend-worker/index.
 import { Compactor } from '../modules/compactor/index.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import type { Overrides } from '../overrides/overrides.ts';
+import type { WorkShare } from '../ring/work-share.ts';
 import type { GrpcMethods } from '../rpc/grpc-methods.ts';
 import { BlockJoiner } from '../store/block-joiner.ts';
 import { showOutstanding } from '../store/compaction-metrics.ts';
@@ -30,6 +31,8 @@ export interface UpkeepParts {
   readonly overrides: Overrides;
   readonly server: HttpServer;
   readonly grpcMethods: GrpcMethods;
+  /** Of the jobs of compactors; undefined = all are this process's. */
+  readonly share: WorkShare | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -45,12 +48,13 @@ export class BlockUpkeep {
 
   /** @returns undefined = `compactor.disabled`. */
   createCompactor(): Compactor | undefined {
-    const { config, store, admission, overrides, logger } = this.#parts;
+    const { config, store, admission, overrides, share, logger } = this.#parts;
     if (config.compactor.disabled) return undefined;
     return new Compactor({
       ...compactionSettings(config, overrides),
       blocklist: store.blocklist,
       joiner: this.#joinerInto('compaction', 'compactor'),
+      share: share && { owns: (key) => share.owns(key), backend: store.objectStore },
       outstanding: this.#outstandingBlocks(),
       refusal: (sizeBytes) => admission.upkeepRefusal(sizeBytes),
       logger: logger.child({ module: 'compactor' }),

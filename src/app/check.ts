@@ -10,6 +10,7 @@ import { cacheProblems } from './cache-settings.ts';
 import { featuresNotYet } from './check-features.ts';
 import { checkListeners } from './check-listeners.ts';
 import { checkDedicatedColumns } from './check-dedicated.ts';
+import { checkRings } from './check-rings.ts';
 import { riskySettings } from './check-risks.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
 import { startOrder, targetMissing, targetProblem, targetsOf } from './graph.ts';
@@ -34,6 +35,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkJobs(config, fail, warn);
   checkStorage(config, fail, miss, warn);
   checkDedicatedColumns(config, fail, warn);
+  checkRings(config, fail);
   checkFrontend(config, fail);
   checkListeners(config, fail, warn);
   checkTimes(config, fail);
@@ -77,10 +79,6 @@ function checkJobs(config: TempoConfig, fail: Report, warn: Report): void {
     if (value <= 0) fail(`backend_scheduler.${key}`, 'must be more than 0');
   }
   if (isWorker && worker.aliveIntervalMs <= 0) fail('backend_worker.alive_interval', 'must be more than 0');
-  const isSharded = worker.ring.kvstore.store !== '' && worker.ring.kvstore.store !== 'inmemory';
-  if (isWorker && isSharded) {
-    warn('backend_worker.ring.kvstore', 'has no effect yet: each worker writes the index of every tenant');
-  }
   const compacts = targets.some((each) => each === 'all' || each === 'compactor');
   if (compacts && isWorker && !config.compactor.disabled) {
     warn('target', 'has a compactor and a backend-worker: blocks may be compacted twice');

@@ -103,6 +103,7 @@ function limitsOf(config: TempoConfig, overrides: Overrides, role: Role): Compac
   return (tenant) => {
     const { compactionDisabled, compactionWindowMs: own } = overrides.of(tenant).compaction;
     if (compactionDisabled) return undefined;
-    return { ...limits, windowMs: Math.max(1000, own > 0 ? own : windowMs) };
+    const wholeSec = Math.floor((own > 0 ? own : windowMs) / 1000);
+    return { ...limits, windowMs: 1000 * Math.max(1, wholeSec) };
   };
 }

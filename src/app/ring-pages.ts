@@ -12,9 +12,9 @@ import { registerRingPage, type Shard, timeText } from './ring-page.ts';
 const OTHERS = ['/metrics-generator/ring', '/live-store/ring'];
 
 export interface RingPagesOptions {
-  /** Some module of this process is in a ring, or follows one. */
-  readonly hasRings: boolean;
-  /** undefined = a single process, whose rings nobody keeps. */
+  /** The process has an ingester. */
+  readonly hasIngester: boolean;
+  /** undefined = it follows none. */
   readonly rings?: Rings | undefined;
   readonly now?: () => Date;
 }
@@ -22,16 +22,16 @@ export interface RingPagesOptions {
 export function registerRingPages(
   app: FastifyInstance,
   config: TempoConfig,
-  { hasRings, rings, now = () => new Date() }: RingPagesOptions,
+  { hasIngester, rings, now = () => new Date() }: RingPagesOptions,
 ): void {
   registerMemberlistPage(app, () => rings?.gossip, now);
-  if (!hasRings) return;
-  if (rings === undefined) {
+  const followed = rings?.all ?? [];
+  if (!hasIngester && followed.length === 0) return;
+  if (hasIngester && !followed.some(({ name }) => name === 'ingester')) {
     const self = selfShard(config, now);
     registerRingPage(app, { url: '/ingester/ring', shards: () => [self()], now });
-  } else {
-    for (const ring of rings.all) registerSharedRing(app, ring, now);
   }
+  for (const ring of followed) registerSharedRing(app, ring, now);
   for (const url of OTHERS) registerRingPage(app, { url, shards: () => [], now });
 }
 

@@ -40,63 +40,6 @@ export function createRings({ config, logger, metrics }: Parts): WiredRings {
   };
 }
 
-/** Tokens of a worker, and how many timeouts it may be silent before the others forget it, as in Tempo. */
-const WORKER_TOKENS = 512;
-const FORGET_TIMEOUTS = 2;
-
-export interface WorkerRing {
-  readonly rings: Rings;
-  /** The worker, in its ring as long as it runs. */
-  join(worker: Service): Service;
-}
-
-/** The ring of workers, where `backend_worker.ring.kvstore.store` names what keeps it; undefined = none. */
-export function createWorkerRing(
-  { config, logger, metrics }: Parts,
-  shared: Rings | undefined,
-): WorkerRing | undefined {
-  const { ring, overrideRingKey: key } = config.backendWorker;
-  const { kvstore, heartbeatTimeoutMs, heartbeatPeriodMs } = ring;
-  if (kvstore.store === '') return undefined;
-  const { memberlist } = config;
-  const rings = shared ?? new Rings({ isSingleProcess: false, memberlist, logger, metrics });
-  const settings = {
-    replicationFactor: 1,
-    heartbeatTimeoutMs,
-    zoneAwarenessEnabled: false,
-    excludedZones: [],
-  };
-  const workers: RingConfig = { name: 'backend-worker', key, kvstore, settings };
-  const followed = rings.createRing(workers);
-  const member = rings.createMember(workers, {
-    id: ring.instanceId,
-    addr: ring.instanceAddr,
-    interfaceNames: ring.instanceInterfaceNames,
-    enableInet6: ring.enableInet6,
-    port: ring.instancePort === 0 ? config.server.grpcListenPort : ring.instancePort,
-    zone: '',
-    tokensCount: WORKER_TOKENS,
-    heartbeatPeriodMs,
-    forgetAfterMs: FORGET_TIMEOUTS * heartbeatTimeoutMs,
-  });
-  const around = shared === undefined ? [rings, followed, member] : [followed, member];
-  return { rings, join: (worker) => inOrder(worker.name, [...around, worker]) };
-}
-
-/** Several services as one: started one after another, stopped backwards. */
-function inOrder(name: string, services: readonly Service[]): Service {
-  return {
-    name,
-    start: async () => {
-      for (const service of services) await service.start();
-    },
-    stop: async () => {
-      for (const service of services.toReversed()) await service.stop();
-    },
-    readiness: () => services.map((service) => service.readiness?.()).find((why) => why !== undefined),
-  };
-}
-
 function ingesterRing({ ingester }: TempoConfig): RingConfig {
   const { kvstore, heartbeatTimeoutMs, replicationFactor, zoneAwarenessEnabled, excludedZones } =
     ingester.lifecycler.ring;

@@ -7,6 +7,7 @@ import { blockRetention, upkeepOf } from './compaction-settings.ts';
 import type { ModuleName } from './graph.ts';
 import { configuredStore } from './object-stores.ts';
 import type { Parts } from './wire-parts.ts';
+import type { WorkShares } from './wire-shares.ts';
 
 /** Share of the memory in which scan threads together keep decoded parts of blocks. */
 const SCAN_CACHE_SHARE = 0.1;
@@ -36,8 +37,10 @@ export function createStore(
   { sharedBytes, config, logger, metrics, backendMetrics, overrides }: Parts,
   caches: Caches,
   order: readonly ModuleName[],
+  shares: WorkShares,
 ): Store {
   const upkeep = upkeepOf(order, config.compactor.disabled);
+  const share = upkeep === 'compactor' ? shares.compactor : shares.worker;
   const { trace } = config.storage;
   const storeLogger = logger.child({ module: 'store' });
   const cacheBytes = config.cache.inProcess || Math.floor(sharedBytes * BACKEND_CACHE_SHARE);
@@ -45,7 +48,7 @@ export function createStore(
   const outer = { caches: caches.forBlocks, isWriter };
   const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes, ...outer };
   const { store: objectStore, remote, path: backendPath } = configuredStore(trace, parts);
-  return new Store({
+  const store = new Store({
     objectStore,
     remote,
     logger: storeLogger,
@@ -55,7 +58,9 @@ export function createStore(
     blocklistPollTenantConcurrency: Math.max(0, trace.blocklistPollTenantConcurrency),
     retention: upkeep === 'none' ? undefined : blockRetention(config, overrides, upkeep),
     retainsAtPolls: upkeep === 'compactor',
-    writesIndexes: upkeep !== 'none',
+    // Workers apply retention by jobs, each to all blocks.
+    ownsBlock: (blockId) => upkeep !== 'compactor' || (shares.compactor?.owns(blockId) ?? true),
+    ownsIndex: indexOwner(upkeep !== 'none', share, trace.blocklistPollTenantIndexBuilders),
     sizeBytesMax: remote === undefined && upkeep !== 'none' ? trace.local.maxBytes : 0,
     polls: order.some((name) => READERS.has(name)),
     scanThreads: order.includes('querier') || order.includes('ingester') ? scanThreads() : 0,
@@ -71,6 +76,20 @@ export function createStore(
     },
     nowMs: Date.now,
   });
+  // Others may have changed much while the ring settled.
+  share?.onBegin(() => store.pollNow());
+  return store;
+}
+
+/** Who writes the index of a tenant: all that may, or whose one of the keys is that Tempo makes of it. */
+function indexOwner(
+  mayWrite: boolean,
+  share: WorkShares['compactor'],
+  builders: number,
+): (tenant: string) => boolean {
+  if (!mayWrite || share === undefined) return () => mayWrite;
+  const numbers = Array.from({ length: Math.max(0, builders) }, (_, i) => i);
+  return (tenant) => numbers.some((i) => share.owns(`build-tenant-index-${i}-${tenant}`));
 }
 
 export function scanThreads(): number {

@@ -28,7 +28,8 @@ import { createAdmission, shareMemory } from './wire-admission.ts';
 import { createOverrides } from './wire-overrides.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import { addReads } from './wire-read.ts';
-import { createRings, createWorkerRing } from './wire-rings.ts';
+import { createRings } from './wire-rings.ts';
+import { createWorkShares, servesOthers, sharing } from './wire-shares.ts';
 import { createStore } from './wire-store.ts';
 import { addDistributor, addIngester, addPushMethods } from './wire-write.ts';
 
@@ -78,10 +79,10 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const shared = { config, logger, metrics, backendMetrics, server, grpcMethods, overrides };
   const parts: Parts = { ...shared, ...shareMemory(config) };
   const caches = createCaches(config, logger, metrics);
-  const store = createStore(parts, caches, order);
   const rings = isInRing(order, config) ? createRings(parts) : undefined;
-  const workers = order.includes('backend-worker') ? createWorkerRing(parts, rings?.rings) : undefined;
-  registerPages(server, config, order, rings?.rings ?? workers?.rings);
+  const shares = createWorkShares(parts, order, rings?.rings);
+  const store = createStore(parts, caches, order, shares);
+  registerPages(server, config, order, shares.rings);
   const writes = { store, rings, requestShutdown: options.requestShutdown };
   const { ingester, service: ingesterService } = order.includes('ingester')
     ? addIngester(parts, writes)
@@ -92,7 +93,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   if (ingester !== undefined) addPushMethods(parts, ingester, admission);
   if (order.includes('distributor')) distributor = addDistributor(parts, admission, { ingester, rings });
   const discarded = distributor?.discarded ?? countDiscarded(metrics);
-  const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded });
+  const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded, share: shares.compactor });
   const idleMemory = new IdleMemory({ logger, metrics });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
   const stopWatching = (): void => {
@@ -111,9 +112,9 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     ingester: ingesterService,
     ...reads,
     distributor,
-    compactor: () => upkeep.createCompactor(),
+    compactor: () => sharing(shares.compactor, upkeep.createCompactor(), !servesOthers(order)),
     'backend-scheduler': () => upkeep.addScheduler(),
-    'backend-worker': () => workers?.join(upkeep.createWorker()) ?? upkeep.createWorker(),
+    'backend-worker': () => sharing(shares.worker, upkeep.createWorker(), false),
   };
   return order
     .map((name) => services[name])
@@ -127,7 +128,7 @@ function registerPages(
   order: readonly ModuleName[],
   rings: Rings | undefined,
 ): void {
-  registerRingPages(app, config, { hasRings: rings !== undefined || order.includes('ingester'), rings });
+  registerRingPages(app, config, { hasIngester: order.includes('ingester'), rings });
   if (!order.includes('query-frontend')) return;
   registerPageRoutes(app, pageFacts(config, isMultitenant(config)));
 }

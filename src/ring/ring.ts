@@ -9,6 +9,7 @@
 //   ring.ts        snapshot.replicas(token, WRITE, nowMs): to whom a key goes, and how many may fail;
 //                  snapshot.everyone(READ, nowMs): whom a read asks; snapshot.shard(tenant, size): a part of
 //                  the ring, itself a snapshot
+//   work-share.ts  which share of some work is this process's: snapshot.owner(key, nowMs)
 //   quorum.ts      calls such a set and ends when enough answered, or too many failed; KeyBatch the same for
 //                  many keys at once
 //   rings.ts       builds the above from configuration; the rest of the program begins there
@@ -132,6 +133,20 @@ export class RingSnapshot {
     }
     found[slot] ??= this.#quorumOf(this.#walk(slot, operation), operation, nowMs);
     return found[slot];
+  }
+
+  /**
+   * Finds who does the work of a key: the instance of the next token above it, of those that are ACTIVE and
+   * beat. undefined = nobody.
+   */
+  owner(key: number, nowMs: number): Instance | undefined {
+    const { tokens, owners } = this.#tokens;
+    const start = firstAbove(tokens, key);
+    for (let i = 0; i < tokens.length; i++) {
+      const instance = this.instances[owners[(start + i) % tokens.length]];
+      if (this.isHealthy(instance, WRITE_NO_EXTEND, nowMs)) return instance;
+    }
+    return undefined;
   }
 
   /**

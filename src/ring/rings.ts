@@ -99,6 +99,8 @@ export class Rings implements Service {
   readonly #openers: (() => Promise<void>)[] = [];
   readonly #closers: (() => Promise<void>)[] = [];
   #gossip: GossipService | undefined;
+  /** How many have started it and not stopped it. */
+  #users = 0;
   readonly #rings = new Map<RingName, RingService & { readonly config: RingConfig }>();
 
   constructor(options: RingsOptions) {
@@ -112,12 +114,15 @@ export class Rings implements Service {
     return this.#gossip;
   }
 
-  /** Opens the stores: started before the rings, stopped after them. */
+  /** Opens the stores: started before the rings, stopped after them. Several may: the first start counts. */
   async start(): Promise<void> {
+    if (this.#users++ > 0) return;
     for (const open of this.#openers) await open();
   }
 
+  /** Closes the stores when the last has stopped it. */
   async stop(): Promise<void> {
+    if (--this.#users > 0) return;
     for (const close of this.#closers.reverse()) await close();
   }
 

@@ -22,6 +22,7 @@ export interface BlockJoinerOptions {
   readonly thread: {
     run(job: CompactionJob): Promise<CompactResult>;
     rest(): Promise<void>;
+    abandon(): Promise<void>;
     stop(): Promise<void>;
   };
   /** Most bytes of a trace, 0 = any. */
@@ -34,6 +35,15 @@ export interface BlockJoinerOptions {
   readonly metrics: Metrics;
   readonly nowMs: () => number;
   readonly newBlockId?: () => string;
+}
+
+export interface JoinOptions {
+  /** Aborted = the new block is not wanted any more; without effect once it is uploaded. */
+  readonly signal?: AbortSignal;
+  /** The new block is made, and nobody sees it yet: what rejects gives it up. */
+  readonly beforeUpload?: () => Promise<void>;
+  /** The new block is there, and its inputs are not marked yet. */
+  readonly beforeMarks?: (meta: BlockMeta) => Promise<void>;
 }
 
 const TOO_LARGE = 'trace_too_large_to_compact';
@@ -63,12 +73,8 @@ export class BlockJoiner {
   }
 
   /** One after another: a call waits for those before it. Rejects when the inputs stay as they are. */
-  join(
-    tenant: string,
-    inputs: readonly BlockMeta[],
-    beforeMarks: (meta: BlockMeta) => Promise<void> = async () => undefined,
-  ): Promise<CompactResult> {
-    const turn = this.turn.then(() => this.joinNow(tenant, inputs, beforeMarks));
+  join(tenant: string, inputs: readonly BlockMeta[], options: JoinOptions = {}): Promise<CompactResult> {
+    const turn = this.turn.then(() => this.joinNow(tenant, inputs, options));
     this.turn = turn.catch(() => undefined);
     return turn;
   }
@@ -124,13 +130,13 @@ export class BlockJoiner {
   private async joinNow(
     tenant: string,
     inputs: readonly BlockMeta[],
-    beforeMarks: (meta: BlockMeta) => Promise<void>,
+    options: JoinOptions,
   ): Promise<CompactResult> {
     const { logger, nowMs, scratch, newBlockId = randomUUID } = this.options;
     const begin = nowMs();
     const blockId = newBlockId();
     try {
-      const result = await this.make(tenant, inputs, blockId, beforeMarks);
+      const result = await this.make(tenant, inputs, blockId, options);
       logger.info('blocks are compacted', {
         tenant,
         block: blockId,
@@ -152,18 +158,35 @@ export class BlockJoiner {
     tenant: string,
     inputs: readonly BlockMeta[],
     blockId: string,
-    beforeMarks: (meta: BlockMeta) => Promise<void>,
+    { signal, beforeUpload, beforeMarks }: JoinOptions,
   ): Promise<CompactResult> {
-    const { thread, traceBytesMaxOf, onCompacted, discarded } = this.options;
-    const result = await thread.run({ inputs, blockId, traceBytesMax: traceBytesMaxOf(tenant) });
+    const { traceBytesMaxOf, onCompacted, discarded } = this.options;
+    const job = { inputs, blockId, traceBytesMax: traceBytesMaxOf(tenant) };
+    const result = await this.run(job, signal);
+    await beforeUpload?.();
     await this.upload(result.meta);
     onCompacted(result.meta, inputs);
     this.count(result, inputs);
     if (result.cutSpans > 0) discarded(tenant, TOO_LARGE, result.cutSpans);
-    await beforeMarks(result.meta);
+    await beforeMarks?.(result.meta);
     for (const meta of inputs) this.unmarked.set(meta.blockId, meta);
     await this.mark();
     return result;
+  }
+
+  private async run(job: CompactionJob, signal: AbortSignal | undefined): Promise<CompactResult> {
+    const { thread } = this.options;
+    const abandon = (): void => void thread.abandon();
+    const isWanted = (): boolean => signal === undefined || !signal.aborted;
+    if (!isWanted()) throw noLongerWanted();
+    signal?.addEventListener('abort', abandon, { once: true });
+    try {
+      return await thread.run(job);
+    } catch (err) {
+      throw isWanted() ? err : noLongerWanted();
+    } finally {
+      signal?.removeEventListener('abort', abandon);
+    }
   }
 
   private async upload(meta: BlockMeta): Promise<void> {
@@ -188,4 +211,8 @@ export class BlockJoiner {
     metrics.spansCombined.inc({ replication_factor }, result.duplicateSpans);
     metrics.spansDeduped.inc({ replication_factor }, result.duplicateSpans);
   }
+}
+
+function noLongerWanted(): TempoError {
+  return new TempoError('cancelled', 'the new block is not wanted any more');
 }

@@ -13,7 +13,7 @@ export interface CompactionLimits {
   /** Blocks of one job; undefined = 2 to 4. */
   readonly inputsMin?: number;
   readonly inputsMax?: number;
-  /** Blocks above that compaction level stay as they are; 0 and undefined = none do. */
+  /** Blocks of that compaction level and above stay as they are; 0 and undefined = none do. */
   readonly levelMax?: number;
 }
 
@@ -111,9 +111,9 @@ function addToGroup(
   nowMs: number,
 ): void {
   const { compactionLevel, replicationFactor, format, endSec } = meta;
-  if (!formats.has(format) || (levelMax > 0 && compactionLevel > levelMax)) return;
-  const window = Math.floor((endSec * 1000) / windowMs);
-  const boundary = Math.floor((nowMs - ACTIVE_MS) / windowMs);
+  if (!formats.has(format) || (levelMax > 0 && compactionLevel >= levelMax)) return;
+  const window = windowOf(endSec, windowMs);
+  const boundary = boundaryAt(nowMs, windowMs);
   // At the boundary it is not clear which of the two rules holds.
   if (window === boundary) return;
   const isActive = window > boundary;
@@ -125,6 +125,32 @@ function addToGroup(
     const age = Math.floor(nowMs / windowMs) - window;
     groups.set(key, { isActive, level, age, replicationFactor, blocks: [meta] });
   }
+}
+
+/** Number of the window, since the epoch, that a block ends in. */
+function windowOf(endSec: number, windowMs: number): number {
+  return Math.floor((endSec * 1000) / windowMs);
+}
+
+/** The window between those that are active and those that are not. */
+function boundaryAt(nowMs: number, windowMs: number): number {
+  return Math.floor((nowMs - ACTIVE_MS) / windowMs);
+}
+
+/**
+ * By what compactors that share the work agree whose a job is: Tempo's text. All jobs over the same blocks
+ * have the same one, whichever of these blocks each takes.
+ * @param meta of any of its inputs.
+ */
+export function jobKey(
+  { tenantId, compactionLevel, replicationFactor, endSec }: BlockMeta,
+  { windowMs }: Pick<CompactionLimits, 'windowMs'>,
+  nowMs: number,
+): string {
+  const window = windowOf(endSec, windowMs);
+  return window > boundaryAt(nowMs, windowMs)
+    ? `${tenantId}-${compactionLevel}-${window}-${replicationFactor}`
+    : `${tenantId}-${window}-${replicationFactor}`;
 }
 
 /** Texts of kinds, as metas are chosen from again and again. */

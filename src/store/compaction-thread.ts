@@ -54,6 +54,11 @@ export class CompactionThread {
     if (this.running === undefined) await this.end();
   }
 
+  /** The job that is under way fails. */
+  async abandon(): Promise<void> {
+    await this.end();
+  }
+
   async stop(): Promise<void> {
     this.isStopped = true;
     await this.end();

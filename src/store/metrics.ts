@@ -23,8 +23,13 @@ export interface StoreMetrics {
   readonly unfinishedDeleted: Counter;
 }
 
-export function createStoreMetrics(metrics: Metrics, blocklist: Blocklist): StoreMetrics {
-  showBlocklist(metrics, blocklist);
+/** @param ownsIndex whether this process writes the index of the tenant. */
+export function createStoreMetrics(
+  metrics: Metrics,
+  blocklist: Blocklist,
+  ownsIndex: (tenant: string) => boolean,
+): StoreMetrics {
+  showBlocklist(metrics, blocklist, ownsIndex);
   return {
     pollSeconds: metrics.histogram(
       'tempodb_blocklist_poll_duration_seconds',
@@ -60,7 +65,7 @@ export function createStoreMetrics(metrics: Metrics, blocklist: Blocklist): Stor
 }
 
 /** What the last poll found. */
-function showBlocklist(metrics: Metrics, blocklist: Blocklist): void {
+function showBlocklist(metrics: Metrics, blocklist: Blocklist, ownsIndex: (tenant: string) => boolean): void {
   const byTenant = (name: string, help: string, valueOf: (tenant: string) => number): void => {
     metrics.computedGauge(name, help, ['tenant'], function* () {
       for (const tenant of blocklist.tenants()) yield [[tenant], valueOf(tenant)];
@@ -75,7 +80,7 @@ function showBlocklist(metrics: Metrics, blocklist: Blocklist): void {
   byTenant(
     'tempodb_blocklist_tenant_index_builder',
     'Whether this process writes the tenant index.',
-    () => 1,
+    (tenant) => Number(ownsIndex(tenant)),
   );
   byTenant(
     'tempodb_blocklist_tenant_index_age_seconds',

@@ -71,14 +71,14 @@ export class Poller {
   /**
    * Writes the indexes of tenants whose blocks are others than they were. A process that begins writes all of
    * them, so nobody should wait for it: also on a disk that takes no more, blocks are answered.
-   * @param isStopped asked before each.
+   * @param isOurs asked before each; another process may have written those that are not.
    * @returns tenants whose index could not be written.
    */
-  async writeIndexes(isStopped: () => boolean): Promise<readonly string[]> {
+  async writeIndexes(isOurs: (tenant: string) => boolean): Promise<readonly string[]> {
     const { blocklist, logger } = this.options;
     const failed: string[] = [];
     await eachConcurrently(blocklist.tenants(), INDEXES_AT_ONCE, async (tenant) => {
-      if (isStopped()) return;
+      if (!isOurs(tenant)) return void this.written.delete(tenant);
       try {
         await this.writeIndex(tenant, blocklist.tenant(tenant));
       } catch (err) {

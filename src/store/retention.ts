@@ -17,6 +17,8 @@ export interface RetentionOptions {
   readonly blocklist: Blocklist;
   readonly logger: Logger;
   readonly times: RetentionTimes;
+  /** Whether the block is for this process to look after. */
+  readonly owns: (blockId: string) => boolean;
   readonly nowMs: () => number;
 }
 
@@ -28,7 +30,7 @@ export interface RetentionResult {
 
 /** One pass over all tenants. A block that fails is tried again at the next pass. */
 export async function applyRetention(options: RetentionOptions): Promise<RetentionResult> {
-  const { blocklist, logger, times } = options;
+  const { blocklist, logger, times, owns } = options;
   const result = { marked: 0, deleted: 0, failed: 0 };
   const attempt = async (tenant: string, block: string, work: () => Promise<void>): Promise<boolean> => {
     try {
@@ -44,12 +46,14 @@ export async function applyRetention(options: RetentionOptions): Promise<Retenti
     const blocks = blocklist.tenant(tenant);
     for (const block of expiredCompacted(blocks.compacted.values(), options)) {
       const id = block.meta.blockId;
+      if (!owns(id)) continue;
       if (!(await attempt(tenant, id, () => deleteBlock(options, tenant, id)))) continue;
       result.deleted++;
       logger.info('block is deleted', { tenant, block: id });
     }
     for (const meta of expired(blocks.live.values(), times.blockMsOf(tenant), options.nowMs())) {
       const id = meta.blockId;
+      if (!owns(id)) continue;
       if (!(await attempt(tenant, id, () => markCompacted(options, meta)))) continue;
       result.marked++;
       const last = new Date(meta.endSec * 1000).toISOString();

@@ -31,8 +31,10 @@ export interface StoreOptions {
   readonly retention: RetentionTimes | undefined;
   /** Retention is applied at each poll, and not only when it is asked for. */
   readonly retainsAtPolls: boolean;
-  /** Tenant indexes are written for others. */
-  readonly writesIndexes: boolean;
+  /** Whether retention of the block is for this process to apply. */
+  readonly ownsBlock: (blockId: string) => boolean;
+  /** Whether the index of the tenant is for this process to write, for others to read. */
+  readonly ownsIndex: (tenant: string) => boolean;
   /** Most that is kept on disk; 0 = no bound. */
   readonly sizeBytesMax: number;
   readonly scanThreads: number;
@@ -92,7 +94,7 @@ export class Store implements Service {
       tenantConcurrency: options.blocklistPollTenantConcurrency || TENANTS_AT_ONCE,
       nowMs: options.nowMs,
     });
-    this.metrics = createStoreMetrics(metrics, this.blocklist);
+    this.metrics = createStoreMetrics(metrics, this.blocklist, options.ownsIndex);
     metrics.gauge('tempodb_size_bytes', 'What is kept: blocks, the log, blocks not uploaded yet.', [], (g) =>
       g.set(this.keptBytes()),
     );
@@ -157,6 +159,11 @@ export class Store implements Service {
     return retained;
   }
 
+  /** Polls now, beside the polls that are due. */
+  pollNow(): void {
+    this.upkeep = this.upkeep.then(() => this.tick()).then(() => this.writeIndexes());
+  }
+
   private keptBytes(): number {
     return storedBytes(this.blocklist) + this.otherBytes();
   }
@@ -185,15 +192,22 @@ export class Store implements Service {
   /** @returns how many blocks failed. */
   private async retain(): Promise<number> {
     const { objectStore: store, blocklist, metrics } = this;
-    const { logger, nowMs, retention: times } = this.options;
+    const { logger, nowMs, retention: times, ownsBlock: owns } = this.options;
     if (times === undefined) return 0;
     const begin = performance.now();
-    const { marked, deleted, failed } = await applyRetention({ store, blocklist, logger, times, nowMs });
+    const { marked, deleted, failed } = await applyRetention({
+      store,
+      blocklist,
+      logger,
+      times,
+      nowMs,
+      owns,
+    });
     metrics.retentionSeconds.observe((performance.now() - begin) / 1000);
     metrics.retentionMarked.inc(marked);
     metrics.retentionDeleted.inc(deleted);
     metrics.retentionErrors.inc(failed);
-    const unfinished = await deleteUnfinished({ store, blocklist, logger, nowMs });
+    const unfinished = await deleteUnfinished({ store, blocklist, logger, nowMs, owns });
     metrics.unfinishedDeleted.inc(unfinished.deleted);
     metrics.retentionErrors.inc(unfinished.failed);
     return failed + unfinished.failed;
@@ -224,8 +238,8 @@ export class Store implements Service {
 
   /** Never rejects. */
   private async writeIndexes(): Promise<void> {
-    if (!this.options.writesIndexes) return;
-    const failed = await this.poller.writeIndexes(() => this.stopped);
+    const { ownsIndex } = this.options;
+    const failed = await this.poller.writeIndexes((tenant) => !this.stopped && ownsIndex(tenant));
     for (const tenant of failed) this.countError(this.metrics.indexErrors, tenant);
   }
 }

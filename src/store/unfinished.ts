@@ -46,6 +46,8 @@ export interface UnfinishedOptions {
   readonly store: ObjectStore;
   readonly blocklist: Blocklist;
   readonly logger: Logger;
+  /** Whether the block is for this process to look after. */
+  readonly owns: (blockId: string) => boolean;
   readonly nowMs: () => number;
 }
 
@@ -53,13 +55,13 @@ export interface UnfinishedOptions {
 export async function deleteUnfinished(
   options: UnfinishedOptions,
 ): Promise<{ readonly deleted: number; readonly failed: number }> {
-  const { store, blocklist, logger, nowMs } = options;
+  const { store, blocklist, logger, owns, nowMs } = options;
   const result = { deleted: 0, failed: 0 };
   const limitMs = nowMs() - UNFINISHED_MS;
   for (const tenant of blocklist.tenants()) {
     for (const [block, { left, sinceMs }] of blocklist.tenant(tenant).unfinished) {
       // files that are being copied are not seen, and linked ones are as old as their source
-      if (left === undefined || Math.max(left.modifiedMs, sinceMs) > limitMs) continue;
+      if (left === undefined || Math.max(left.modifiedMs, sinceMs) > limitMs || !owns(block)) continue;
       try {
         const { modifiedMs, sizeBytes: size_bytes } = await measureUnfinished(store, `${tenant}/${block}`);
         if (modifiedMs > limitMs) continue;

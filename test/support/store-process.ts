@@ -135,6 +135,7 @@ export class StoreProcess {
       thread: {
         run: (job) => this.runCompaction(job, scratch, files),
         rest: () => Promise.resolve(),
+        abandon: () => Promise.resolve(),
         stop: () => Promise.resolve(),
       },
       traceBytesMaxOf: () => 0,
@@ -211,15 +212,15 @@ export class StoreProcess {
   }
 
   async writeIndexes(): Promise<void> {
-    await this.poller.writeIndexes(() => this.life.isOver);
+    await this.poller.writeIndexes(() => !this.life.isOver);
   }
 
   async retain(): Promise<void> {
     const { nowMs, blockRetentionMs, compactedRetentionMs: compactedMs } = this.options;
     const times = { blockMsOf: () => blockRetentionMs, compactedMs };
     const { backend: store, blocklist } = this;
-    await applyRetention({ store, blocklist, logger: silentLogger, times, nowMs });
-    await deleteUnfinished({ store, blocklist, logger: silentLogger, nowMs });
+    await applyRetention({ store, blocklist, logger: silentLogger, times, owns: () => true, nowMs });
+    await deleteUnfinished({ store, blocklist, logger: silentLogger, owns: () => true, nowMs });
     await this.localBlocks.deleteExpired();
   }
 

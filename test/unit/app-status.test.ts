@@ -2,14 +2,17 @@
 import t from 'tap';
 import { parse } from 'yaml';
 import { rootBlock, type TempoConfig } from '../../src/app/config.ts';
+import { startOrder } from '../../src/app/graph.ts';
 import { createHttpServer } from '../../src/app/http-server.ts';
 import { registerRingPages } from '../../src/app/ring-pages.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { registerStatusPages } from '../../src/app/status-pages.ts';
 import type { Parts } from '../../src/app/wire-parts.ts';
-import { createWorkerRing } from '../../src/app/wire-rings.ts';
+import { createWorkShares, sharing } from '../../src/app/wire-shares.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { type MemberConfig, type RingConfig, Rings } from '../../src/ring/rings.ts';
+import { WorkShare } from '../../src/ring/work-share.ts';
+import type { Service } from '../../src/lib/service.ts';
 import { Overrides } from '../../src/overrides/overrides.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -31,7 +34,11 @@ function pagesOf(config: TempoConfig, rings?: Rings, nowMs = 1_500) {
   const overrides = new Overrides({ defaults, inline: inlineTenants, metrics });
   const stateOf = (name: string) => (name === 'store' ? 'Starting' : 'Running');
   registerStatusPages(app, { config, overrides, routes, stateOf });
-  registerRingPages(app, config, { hasRings: true, rings, now: () => new Date(nowMs) });
+  registerRingPages(app, config, {
+    hasIngester: startOrder(config.target).includes('ingester'),
+    rings,
+    now: () => new Date(nowMs),
+  });
   app.all('/api/traces/:traceID', () => '');
   app.all('/api/search/tag/*', () => '');
   return app;
@@ -260,23 +267,88 @@ t.test('rings of several processes', async (t) => {
   t.equal((await app.inject('/memberlist')).body, "This instance doesn't use memberlist.");
 });
 
-t.test('the ring of workers', async (t) => {
-  const ring = '{instance_id: w, instance_addr: 10.0.0.7, kvstore: {store: inmemory}}';
-  const config = configOf(`target: backend-worker\n${LOCAL}backend_worker: {ring: ${ring}}\n`);
-  const parts = { config, logger: silentLogger, metrics: new Metrics() } as unknown as Parts;
-  t.equal(createWorkerRing({ ...parts, config: configOf(LOCAL) }, undefined), undefined, 'none by default');
-  const workers = createWorkerRing(parts, undefined);
+t.test('rings of those that share the upkeep of blocks', async (t) => {
+  const sharesOf = (yaml: string): ReturnType<typeof createWorkShares> => {
+    const config = configOf(LOCAL + yaml);
+    const parts = { config, logger: silentLogger, metrics: new Metrics() } as unknown as Parts;
+    return createWorkShares(parts, startOrder(config.target), undefined);
+  };
+  const kvstore = '{store: memberlist}';
+  const cases: readonly { readonly yaml: string; readonly want: string }[] = [
+    { yaml: 'target: compactor', want: '' },
+    { yaml: 'target: compactor\ncompactor: {ring: {kvstore: {store: inmemory}}}', want: '' },
+    { yaml: `target: compactor\ncompactor: {ring: {kvstore: ${kvstore}}}`, want: 'compactor' },
+    { yaml: 'target: backend-worker', want: '' },
+    { yaml: `target: backend-worker\nbackend_worker: {ring: {kvstore: ${kvstore}}}`, want: 'backend-worker' },
+    { yaml: `target: distributor\ncompactor: {ring: {kvstore: ${kvstore}}}`, want: '' },
+    { yaml: `compactor: {ring: {kvstore: ${kvstore}}}`, want: '' },
+    {
+      yaml: `compactor: {ring: {kvstore: ${kvstore}}}\nmemberlist: {join_members: [other]}`,
+      want: 'compactor',
+    },
+    { yaml: 'target: scalable-single-binary', want: 'compactor' },
+    {
+      yaml: `target: scalable-single-binary
+ingester: {lifecycler: {ring: {kvstore: {store: inmemory}}}}`,
+      want: '',
+    },
+  ];
+  for (const { yaml, want } of cases) {
+    const { rings } = sharesOf(yaml);
+    t.equal((rings?.all ?? []).map(({ name }) => name).join(), want, yaml);
+  }
+  const config = configOf(`target: backend-worker\n${LOCAL}
+backend_worker: {ring: {instance_id: w, instance_addr: 10.0.0.7, kvstore: {store: inmemory}}}`);
+  t.equal(sharesOf('target: backend-worker').worker, undefined, 'none by default');
+  const metrics = new Metrics();
+  const clock = new ManualClock();
+  const options = { isSingleProcess: true, memberlist: config.memberlist, logger: silentLogger, metrics };
+  const rings = new Rings({ ...options, clock, random: () => 0.5 });
+  const { ring } = config.backendWorker;
+  const settings = { replicationFactor: 1, zoneAwarenessEnabled: false, excludedZones: [] };
+  const followed: RingConfig = {
+    name: 'backend-worker',
+    key: 'backend-worker',
+    kvstore: ring.kvstore,
+    settings: { ...settings, heartbeatTimeoutMs: 60_000 },
+  };
+  const share = new WorkShare({
+    rings,
+    followed: rings.createRing(followed),
+    member: rings.createMember(followed, {
+      id: ring.instanceId,
+      addr: ring.instanceAddr,
+      interfaceNames: [],
+      enableInet6: false,
+      port: 9095,
+      zone: '',
+      tokensCount: 1,
+      heartbeatPeriodMs: 5000,
+    }),
+    id: ring.instanceId,
+    activeMsMax: 1000,
+    stableMsMin: 2000,
+    stableMsMax: 9000,
+    clock,
+    logger: silentLogger,
+  });
   const states: string[] = [];
-  const app = pagesOf(config, workers?.rings);
+  const app = pagesOf(config, rings, clock.nowMs());
   const seen = async (): Promise<unknown> => (await app.inject('/backend-worker/ring')).json().shards;
-  const service = workers?.join({
+  const worker: Service = {
     name: 'backend-worker',
     start: async () => void states.push(JSON.stringify(await seen())),
     stop: async () => void states.push(JSON.stringify(await seen())),
     readiness: () => 'busy',
-  });
+  };
+  t.equal(sharing(undefined, worker, true), worker);
+  t.equal(sharing(undefined, undefined, true), undefined, 'a compactor that is disabled');
+  const service = sharing(share, worker, true);
   await service?.start();
-  t.match(states[0], /"id":"w","state":"(ACTIVE|UNHEALTHY)","address":"10.0.0.7:9095"/, 'before it works');
+  t.match(states[0], '"id":"w","state":"ACTIVE","address":"10.0.0.7:9095"', 'before it works');
+  t.equal(service?.readiness?.(), 'waiting until the backend-worker ring is stable');
+  t.equal(sharing(share, worker, false)?.readiness?.(), 'busy');
+  await clock.pass(2000);
   t.equal(service?.readiness?.(), 'busy');
   await service?.stop();
   t.match(states[1], '"id":"w"', 'until it has stopped');

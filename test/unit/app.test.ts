@@ -220,6 +220,17 @@ t.test('what a readable configuration can have wrong', (t) => {
   t.same(problems('storage: {trace: {backend: azure}}'), ['storage.trace.azure.container_name']);
   t.same(missing(`${LOCAL}target: live-store`), ['target']);
   t.same(problems(`${LOCAL}target: querier`), ['querier.frontend_worker.frontend_address']);
+  const consul = 'ring: {kvstore: {store: consul}}';
+  const inConsul = `${LOCAL}ingester: {lifecycler: {${consul}}}\ncompactor: {${consul}}\n`;
+  const ofCompactor = 'compactor.ring.kvstore.store';
+  const ofIngester = 'ingester.lifecycler.ring.kvstore.store';
+  t.same(problems(inConsul), [], 'a single process');
+  t.same(problems(`${inConsul}target: compactor`), [ofCompactor]);
+  t.same(problems(`${inConsul}target: distributor`), [ofIngester]);
+  t.same(problems(`${inConsul}target: 'ingester,compactor'`), [ofIngester, ofCompactor]);
+  t.same(problems(`${inConsul}target: query-frontend`), []);
+  const worker = `target: backend-worker\nbackend_worker: {backend_scheduler_addr: 'a:1', ${consul}}`;
+  t.same(problems(LOCAL + worker), ['backend_worker.ring.kvstore.store']);
   t.same(problems(`${LOCAL}target: 'querier,query-frontend'`), []);
   t.same(problems(`${LOCAL}query_frontend: {trace_by_id: {query_shards: 1}, max_batch_size: 0}`), [
     'query_frontend.max_batch_size',

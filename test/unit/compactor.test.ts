@@ -1,14 +1,16 @@
 // The compactor: which blocks it chooses, what it does with them, and what is left when something fails.
 import { readdirSync } from 'node:fs';
+import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { Compactor, type CompactorOptions } from '../../src/modules/compactor/index.ts';
+import type { ObjectInfo } from '../../src/objectstore/objectstore.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
 import { BlockJoiner, type BlockJoinerOptions } from '../../src/store/block-joiner.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
-import { type CompactionLimits, compactionJobs } from '../../src/store/compaction-select.ts';
+import { type CompactionLimits, compactionJobs, jobKey } from '../../src/store/compaction-select.ts';
 import { showOutstanding } from '../../src/store/compaction-metrics.ts';
 import { CompactionThread } from '../../src/store/compaction-thread.ts';
 import { Poller } from '../../src/store/poller.ts';
@@ -123,12 +125,39 @@ t.test('which blocks', (t) => {
   t.end();
 });
 
+t.test('whose a job is, by the text that Tempo hashes', (t) => {
+  const hours = NOW_SEC / HOUR - 0.5;
+  const cases: readonly { readonly over: Partial<BlockMeta>; readonly want: string }[] = [
+    { over: {}, want: `team-0-${hours}-0` },
+    { over: { compactionLevel: 3, replicationFactor: 1 }, want: `team-3-${hours}-1` },
+    { over: { endSec: NOW_SEC - 23 * HOUR, compactionLevel: 2 }, want: `team-2-${hours - 23}-0` },
+    { over: { endSec: NOW_SEC - 25 * HOUR, compactionLevel: 2 }, want: `team-${hours - 25}-0` },
+  ];
+  for (const { over, want } of cases) t.equal(jobKey(aMeta('a', over), LIMITS, NOW_MS), want);
+  const levels = [0, 1, 2, 3].flatMap((compactionLevel) =>
+    [1, 2].map((n) => aMeta(`${compactionLevel} ${n}`, { compactionLevel })),
+  );
+  const jobs = [...compactionJobs(levels, { ...LIMITS, levelMax: 2 }, NOW_MS)];
+  t.strictSame(
+    jobs.map(([first]) => first?.compactionLevel),
+    [0, 1],
+    'and none of the highest level',
+  );
+  t.end();
+});
+
 /** A local backend that fails when it is told to. */
 class FaultyStore extends LocalStore {
   failing: string | undefined;
+  onStat: (key: string) => void = () => undefined;
 
   private check(call: string): void {
     if (this.failing === call) throw new TempoError('unavailable', `${call} fails`);
+  }
+
+  override async stat(key: string): Promise<ObjectInfo> {
+    this.onStat(key);
+    return super.stat(key);
   }
 
   override async writeFile(key: string, path: string): Promise<void> {
@@ -356,4 +385,76 @@ t.test('traces that would be too large', async (t) => {
   await compactor.pass();
   t.strictSame(discarded, [[TENANT, 'trace_too_large_to_compact', 2]]);
   t.match(await text(), 'tempodb_compaction_objects_combined_total{level="0"} 0');
+});
+
+t.test('compactors that share the jobs', async (t) => {
+  const asked = new Set<string>();
+  const lines: string[] = [];
+  let isOwn = (): boolean => false;
+  const owns = (key: string): boolean => {
+    asked.add(key);
+    return isOwn();
+  };
+  const logger = { ...silentLogger, warn: (...line: unknown[]) => void lines.push(inspect(line)) };
+  const share = {
+    owns,
+    get backend() {
+      return backend;
+    },
+  };
+  const { compactor, backend, clock, live, polled, put, text } = await setUp(t, { logger, share });
+  await putThree(put);
+  await compactor.pass();
+  t.equal(live().length, 3, 'the job of another');
+  t.strictSame([...asked], [`team-0-${NOW_SEC / HOUR - 0.5}-0`]);
+  t.match(await text(), 'tempodb_compaction_outstanding_blocks{tenant="team"} 0');
+
+  let isLost = false;
+  isOwn = () => !isLost;
+  const meta = `${TENANT}/${ID(2)}/meta.json`;
+  backend.onStat = (key) => {
+    isLost ||= key === meta; // behind the first check
+  };
+  const folders = (await backend.listFolders(TENANT)).length;
+  await compactor.pass();
+  t.match(lines.pop(), 'the job is another compactor');
+  t.equal((await backend.listFolders(TENANT)).length, folders, 'lost while it was made: it is given up');
+  backend.onStat = () => undefined;
+  isLost = false;
+
+  clock.nowMs += 120_000;
+  const bytes = new Uint8Array(await backend.read(meta));
+  await backend.delete(meta);
+  await compactor.pass();
+  t.match(lines.pop(), `compacted by another: ${ID(2)}`);
+  t.strictSame(live().slice(0, -1), [ID(2)], 'without the block that another has joined meanwhile');
+  await backend.write(meta, bytes);
+  t.equal((await polled()).live.size, 2);
+  t.match(await text(), 'tempodb_compaction_errors_total 0');
+});
+
+t.test('a job that becomes the job of another while it is done', async (t) => {
+  let isOwn = true;
+  const done = Promise.withResolvers<never>();
+  const lines: string[] = [];
+  const abandon = async (): Promise<void> => done.reject(new Error('the thread ended'));
+  const run = (): Promise<never> => {
+    isOwn = false;
+    return done.promise;
+  };
+  const thread = { run, rest: async () => {}, abandon, stop: async () => {} };
+  const logger = { ...silentLogger, warn: (...line: unknown[]) => void lines.push(inspect(line)) };
+  const share = {
+    owns: () => isOwn,
+    get backend() {
+      return backend;
+    },
+  };
+  const { backend, compactor, live, put, text } = await setUp(t, { logger, share }, { thread });
+  await putThree(put);
+  await compactor.pass();
+  t.match(lines[0], 'blocks are left to another compactor');
+  t.match(lines[0], 'the new block is not wanted any more');
+  t.equal(live().length, 3);
+  t.match(await text(), 'tempodb_compaction_errors_total 0');
 });

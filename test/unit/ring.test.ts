@@ -13,6 +13,7 @@ import {
   type InstanceState,
   type RingDesc,
   sortedTokens,
+  withInstance,
 } from '../../src/ring/instance.ts';
 import { MemoryStore } from '../../src/ring/memory-kv.ts';
 import { mergeRings, withoutLeft } from '../../src/ring/merge.ts';
@@ -25,6 +26,10 @@ import {
   WRITE,
   WRITE_NO_EXTEND,
 } from '../../src/ring/ring.ts';
+import { RingMetrics } from '../../src/ring/ring-metrics.ts';
+import { WatchedRing } from '../../src/ring/watched-ring.ts';
+import { WorkShare, type WorkShareOptions } from '../../src/ring/work-share.ts';
+import { Lifecycler } from '../../src/ring/lifecycler.ts';
 import { interfaceAddress, type MemberConfig, type RingConfig, Rings } from '../../src/ring/rings.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -635,4 +640,126 @@ t.test('members forget those that are silent, and warn of twins', async (t) => {
   end();
   await clock.pass(35);
   t.equal(ticks, 3);
+});
+
+t.test('members share work', async (t) => {
+  const clock = new ManualClock();
+  const store = new MemoryStore();
+  const settings = { ...SETTINGS, replicationFactor: 1, zoneAwarenessEnabled: false };
+  const random = seeded(11);
+  const ringMetrics = new RingMetrics(new Metrics(), () => clock.nowMs());
+  const lines: string[] = [];
+  const logger = { ...silentLogger, warn: (msg: string) => void lines.push(msg), child: () => logger };
+  const shareOf = (id: string, over: Partial<WorkShareOptions> = {}) => {
+    const ring = new WatchedRing({ name: 'compactor', store, key: 'k', settings });
+    const followed = {
+      name: 'compactor-ring',
+      ring,
+      start: () => ring.start(),
+      stop: async () => ring.stop(),
+    };
+    const member = new Lifecycler({
+      ring,
+      store,
+      key: 'k',
+      id,
+      addr: `${id}:9095`,
+      zone: '',
+      tokensCount: 64,
+      heartbeatPeriodMs: 5000,
+      joinAfterMs: 0,
+      observePeriodMs: 0,
+      minReadyMs: 0,
+      checksRingHealth: false,
+      finalSleepMs: 0,
+      unregistersOnShutdown: true,
+      tokensFilePath: '',
+      forgetAfterMs: 120_000,
+      clock,
+      random,
+      logger,
+      metrics: ringMetrics,
+    });
+    const rings = { name: 'rings', start: async () => undefined, stop: async () => undefined };
+    const common = { rings, followed, member, id, clock, logger };
+    return new WorkShare({
+      ...common,
+      activeMsMax: 1000,
+      stableMsMin: 10_000,
+      stableMsMax: 60_000,
+      ...over,
+    });
+  };
+  const tokensOf = (count: number): number[] =>
+    Array.from({ length: count }, () => Math.floor(random() * 2 ** 32));
+  const keys = Array.from({ length: 300 }, (_, i) => `team-0-${i}-0`);
+  const [one, two, three] = ['one', 'two', 'three'].map((id) => shareOf(id)) as [
+    WorkShare,
+    WorkShare,
+    WorkShare,
+  ];
+  const ownersOf = (key: string): string =>
+    [one, two, three].flatMap((share, i) => (share.owns(key) ? [i + 1] : [])).join();
+  const shares = (): string[] => [...new Set(keys.map(ownersOf))].toSorted();
+  let begun = 0;
+  one.onBegin(() => ++begun);
+  await one.start();
+  await clock.pass(9000);
+  t.equal(one.readiness(), 'waiting until the compactor ring is stable');
+  await two.start();
+  await clock.pass(9000);
+  t.same([shares(), begun], [[''], 0], 'the second one came amid its wait');
+  await clock.pass(2000);
+  t.same([shares(), one.readiness(), begun], [['1', '2'], undefined, 1], 'each key is of one of them');
+  const before = keys.map(ownersOf);
+  await three.start();
+  await clock.pass(5000);
+  t.same(shares(), ['', '1', '2'], "the third one has begun nothing yet, and what is its is nobody's");
+  await clock.pass(5000);
+  t.same(shares(), ['1', '2', '3']);
+  t.ok(
+    keys.every((key, i) => ownersOf(key) === '3' || ownersOf(key) === before[i]),
+    'nothing goes from one of the others to another',
+  );
+  await two.stop();
+  t.same(shares(), ['1', '3'], 'at once when one has left');
+  await three.stop();
+  t.same(shares(), ['1']);
+
+  await store.change('k', (desc) =>
+    withInstance(desc!, anInstance('dead', { timestampSec: clock.nowMs() / 1000, at: tokensOf(64) })),
+  );
+  t.same(shares(), ['', '1']);
+  await clock.pass(settings.heartbeatTimeoutMs + 1000);
+  t.same(shares(), ['1'], 'what a silent one had is taken over');
+  await one.stop();
+  t.same(shares(), [''], 'one that has stopped has nothing');
+
+  const hasty = shareOf('hasty', { stableMsMin: 0 });
+  await hasty.start();
+  t.ok(hasty.owns('anything'), 'without a wait');
+  const restless = shareOf('restless');
+  await restless.start();
+  for (let i = 0; i < 12; i++) {
+    await store.change('k', (desc) => {
+      const other = anInstance(`n${i}`, { timestampSec: clock.nowMs() / 1000, at: tokensOf(1 + i) });
+      return withInstance(desc!, other);
+    });
+    await clock.pass(5000);
+  }
+  t.equal(restless.readiness(), undefined);
+  t.ok(lines.includes('the ring is not stable, begins anyway'));
+  await Promise.all([hasty.stop(), restless.stop()]);
+
+  const unseen = shareOf('unseen');
+  const lateRing = new WatchedRing({ name: 'compactor', store: new MemoryStore(), key: 'k', settings });
+  const elsewhere = { name: '', ring: lateRing, start: () => lateRing.start(), stop: async () => undefined };
+  const late = shareOf('late', { followed: elsewhere });
+  const started = late.start();
+  await Promise.all([
+    t.rejects(started, /instance late is not ACTIVE in the compactor ring after 1000 ms/),
+    clock.pass(1000),
+  ]);
+  t.notOk((await store.get('k'))?.has('late'), 'it has left the ring');
+  await unseen.stop();
 });

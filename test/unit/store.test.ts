@@ -66,7 +66,7 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   await store.write(`team/${ID(4)}/meta.json`, new TextEncoder().encode('{half a me'));
   await store.write('team/not-a-block/meta.json', metaToBytes(aMeta(5)));
   t.same(await poller.poll(), []);
-  t.same(await poller.writeIndexes(() => false), []);
+  t.same(await poller.writeIndexes(() => true), []);
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
   t.same([...blocklist.tenant('team').compacted.keys()], [ID(2)]);
   t.same([...blocklist.tenant('team').unreadable.keys()], [ID(4)], 'and tells what it cannot read');
@@ -78,11 +78,11 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   t.equal(blocklist.tenant('team').live.size, 0, 'a block that went away is gone after the next poll');
   const written: string[] = [];
   store.write = (key) => Promise.resolve(void written.push(key));
-  await poller.writeIndexes(() => true);
+  await poller.writeIndexes(() => false);
   t.same(written, [], 'none is begun once the process stops');
-  await poller.writeIndexes(() => false);
+  await poller.writeIndexes(() => true);
   t.same(written, ['team/index.pb.zst', 'team/index.json.gz']);
-  await poller.writeIndexes(() => false);
+  await poller.writeIndexes(() => true);
   t.equal(written.length, 2, 'the same blocks are not written again');
 });
 
@@ -242,7 +242,7 @@ t.test('folders that may be those of others, or are written right now, stay', as
   const upkeep = async (afterMs: number) => {
     clock.nowMs += afterMs;
     await poller.poll();
-    return deleteUnfinished({ store, blocklist, logger: silentLogger, nowMs });
+    return deleteUnfinished({ store, blocklist, logger: silentLogger, owns: () => true, nowMs });
   };
   t.same(await upkeep(0), { deleted: 0, failed: 0 });
   t.same(await upkeep(1000), { deleted: 0, failed: 0 }, 'an old file may just have been put back');
@@ -265,7 +265,7 @@ t.test('uploads that were never finished count, and go after a day', async (t) =
   const upkeep = async (afterMs: number) => {
     clock.nowMs += afterMs;
     await poller.poll();
-    return deleteUnfinished({ store, blocklist, logger, nowMs: () => clock.nowMs });
+    return deleteUnfinished({ store, blocklist, logger, owns: () => true, nowMs: () => clock.nowMs });
   };
   t.same(await upkeep(1000), { deleted: 0, failed: 0 });
   t.same([...blocklist.tenant('team').unfinished.keys()], [ID(2), ID(3)]);
@@ -334,13 +334,13 @@ t.test('a day of idle polling on 10,000 blocks costs cents', async (t) => {
   t.equal(first.get, blocks, 'each meta once');
   const idle = await counted(async () => {
     await poll();
-    await deleteUnfinished({ store, blocklist, logger: silentLogger, nowMs });
+    await deleteUnfinished({ store, blocklist, logger: silentLogger, owns: () => true, nowMs });
   });
   t.comment(`idle poll: ${idle.list} lists, ${idle.get} reads`);
   t.ok(idle.list <= 45, `${idle.list} lists`);
   t.equal(idle.get, 0);
-  t.strictSame(await counted(() => poller.writeIndexes(() => false)), { list: 0, get: 0, put: 2 });
-  t.strictSame(await counted(() => poller.writeIndexes(() => false)), { list: 0, get: 0, put: 0 });
+  t.strictSame(await counted(() => poller.writeIndexes(() => true)), { list: 0, get: 0, put: 2 });
+  t.strictSame(await counted(() => poller.writeIndexes(() => true)), { list: 0, get: 0, put: 0 });
   const POLLS_A_DAY = 288;
   const DOLLARS_PER_LIST = 0.005 / 1000;
   const cents = idle.list * POLLS_A_DAY * DOLLARS_PER_LIST * 100;
@@ -352,7 +352,7 @@ t.test('an index that cannot be written hides no blocks', async (t) => {
   await put(aMeta(1));
   store.write = () => Promise.reject(new TempoError('unavailable', 'no space left on device'));
   t.same(await poller.poll(), []);
-  t.same(await poller.writeIndexes(() => false), ['team']);
+  t.same(await poller.writeIndexes(() => true), ['team']);
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
 });
 
@@ -427,8 +427,11 @@ t.test('retention marks what is old and deletes what was marked long ago', async
     blocklist,
     logger,
     times: { blockMsOf: () => 1_000_000, compactedMs: 60_000 },
+    owns: (): boolean => true,
     nowMs: () => clock.nowMs,
   };
+  const nothing = { marked: 0, deleted: 0, failed: 0 };
+  t.same(await applyRetention({ ...options, owns: (id) => id === ID(2) }), nothing, 'it is of another');
   t.same(await applyRetention(options), { marked: 1, deleted: 0, failed: 0 });
   t.match(lines.splice(0).join(''), /^.* level=info msg="block is older than block_retention" .*\n$/);
   t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);
@@ -438,6 +441,7 @@ t.test('retention marks what is old and deletes what was marked long ago', async
   const later = { ...options, times: forEver };
   t.same(await applyRetention(later), { marked: 0, deleted: 0, failed: 0 }, 'queries may still read it');
   clock.nowMs += 2;
+  t.same(await applyRetention({ ...later, owns: (id) => id === ID(2) }), nothing, 'it is of another');
   t.same(lines, []);
   t.same(await applyRetention(later), { marked: 0, deleted: 1, failed: 0 });
   t.match(lines.join(''), / level=info msg="block is deleted" tenant=team block=/);

@@ -168,7 +168,7 @@ export class BackendWorker implements Service {
     }
     // Should this process end before the inputs are marked, whoever gets the job next marks them.
     const toldOf = (meta: BlockMeta): Promise<void> => this.tellRunning(jobId, [meta.blockId]);
-    const made = finished ?? (await joiner.join(detail.tenant, inputs, toldOf));
+    const made = finished ?? (await joiner.join(detail.tenant, inputs, { beforeMarks: toldOf }));
     await this.markAll();
     return [made.meta.blockId];
   }
