@@ -182,6 +182,7 @@ async function stop(
   graceMs: number,
 ): Promise<void> {
   sockets.destroySilent();
+  front.router?.stop();
   front.sessions.close();
   const late = setTimeout(() => {
     front.sessions.destroy();

@@ -21,6 +21,7 @@ export interface Http2Front {
   /** Takes connections by its `connection` event; does not listen itself. */
   readonly server: Http2Server;
   readonly sessions: Http2Sessions;
+  readonly router: GrpcRouter | undefined;
 }
 
 const GRPC_IS_OFF = statusOfError(
@@ -40,5 +41,5 @@ export function createHttp2Front({ app, grpc, sessions, streamIdleMsMax }: Http2
     stream.setTimeout(streamIdleMsMax, () => stream.close(http2.constants.NGHTTP2_CANCEL));
     compat.emit('stream', ...args);
   });
-  return { server, sessions: new Http2Sessions(server, sessions) };
+  return { server, sessions: new Http2Sessions(server, sessions), router };
 }

@@ -12,6 +12,7 @@ import { MessageReader } from './message-reader.ts';
 
 export class DuplexCall implements DuplexPeer {
   readonly metadata: IncomingHttpHeaders;
+  readonly stopping: AbortSignal;
   readonly #options: CallOptions;
   readonly #path: string;
   readonly #stream: ServerHttp2Stream;
@@ -26,8 +27,9 @@ export class DuplexCall implements DuplexPeer {
     options: CallOptions,
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    onClose: () => void,
+    { stopping, onClose }: { readonly stopping: AbortSignal; readonly onClose: () => void },
   ) {
+    this.stopping = stopping;
     this.#options = options;
     this.#stream = stream;
     this.metadata = headers;

@@ -43,6 +43,7 @@ export function isGrpc(headers: IncomingHttpHeaders): boolean {
 export class GrpcRouter {
   readonly pool: BufferPool;
   callsOpen = 0;
+  readonly #stopping = new AbortController();
   readonly #methods: GrpcMethods;
   readonly #callOptions: CallOptions;
   readonly #callClosed = (): void => void this.callsOpen--;
@@ -76,9 +77,15 @@ export class GrpcRouter {
     }
     this.callsOpen++;
     if (method.kind === 'duplex') {
-      return new DuplexCall(this.#callOptions, stream, headers, this.#callClosed).run(method.handle);
+      const ends = { stopping: this.#stopping.signal, onClose: this.#callClosed };
+      return new DuplexCall(this.#callOptions, stream, headers, ends).run(method.handle);
     }
     new Call(this.#callOptions, stream, headers, method, this.#callClosed).open();
+  }
+
+  /** Calls that last and have nothing to do are to end. */
+  stop(): void {
+    this.#stopping.abort();
   }
 
   #unknownMethod(path: string): TempoError {

@@ -29,6 +29,8 @@ export interface DuplexPeer {
   readonly metadata: IncomingHttpHeaders;
   /** Aborted when the call is over. */
   readonly signal: AbortSignal;
+  /** Aborted when the listener stops: calls without work should end. */
+  readonly stopping: AbortSignal;
   /** What it sends, uncompressed; ends when it has said all, and when it has left. To be asked for once. */
   messages(): AsyncGenerator<Uint8Array>;
   /** Resolves when there is room for the next one; rejects when nobody would read it. */

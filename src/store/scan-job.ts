@@ -65,6 +65,8 @@ export interface SharedTracesJob {
 export interface TraceTableJob {
   readonly kind: 'traceTable';
   readonly sources: readonly [ScanSource];
+  /** Of a head only traces that have spans from this one on. */
+  readonly sinceSpan?: number | undefined;
 }
 
 /** Some traces of a source as bytes. */
@@ -73,6 +75,13 @@ export interface TracePartsJob {
   readonly sources: readonly [ScanSource];
   /** Ordinals of a head, rows of a block, ascending. */
   readonly rows: Int32Array;
+}
+
+/** Of a table that is known: rows that are new, or not what they were. */
+export interface TraceTableChanges {
+  /** Ordinals of the traces in the table, ascending. */
+  readonly rows: Int32Array;
+  readonly table: TraceTable;
 }
 
 export interface SearchJob extends QueryInput {
@@ -247,6 +256,8 @@ export interface SharedTracesJobResult {
 export interface TraceTableJobResult {
   readonly kind: 'traceTable';
   readonly table: TraceTable;
+  /** Ordinals of the traces in the table, ascending; undefined = all. */
+  readonly rows: Int32Array | undefined;
   readonly failures: readonly ScanFailure[];
 }
 

@@ -2,6 +2,8 @@
 // traces there are, and some of them as bytes.
 import { DIGEST_WORDS } from '../block/stored-spans.ts';
 import { lowerBound } from '../lib/lower-bound.ts';
+import { HeadSource } from '../block/head/source.ts';
+import type { TraceTable } from '../contracts/recent-traces.ts';
 import type { BlockOpener } from './block-opener.ts';
 import type {
   ScanFailure,
@@ -10,48 +12,64 @@ import type {
   TraceTableJob,
   TraceTableJobResult,
 } from './scan-job.ts';
-import { guarded, openSource } from './source-walk.ts';
+import { guarded, type OpenSource, openSource } from './source-walk.ts';
 
 const ID_BYTES = 16;
 
 export async function readTraceTable(
   blocks: BlockOpener,
-  { sources: [ref] }: TraceTableJob,
+  { sources: [ref], sinceSpan }: TraceTableJob,
   signal: AbortSignal,
 ): Promise<TraceTableJobResult> {
   const failures: ScanFailure[] = [];
-  const ids: Uint8Array[] = [];
-  const digests: Int32Array[] = [];
-  const starts: Float64Array[] = [];
-  const ends: Float64Array[] = [];
-  let newestStart = -Infinity;
-  let traceCount = 0;
+  const tables: TraceTable[] = [];
+  let rows: Int32Array | undefined;
   await guarded(ref, failures, async () => {
     for (const { spans } of await openSource(blocks, ref, signal)) {
       const count = Math.min(spans.traceCount, ref.traceCount ?? Infinity);
-      const times = await spans.traceTimes(signal);
-      newestStart = Math.max(newestStart, await spans.newestStart(signal));
-      ids.push((await spans.traceIds(signal)).ids.subarray(0, count * ID_BYTES));
-      digests.push(
-        await spans.spanDigests(
-          Int32Array.from({ length: count }, (_, i) => i),
-          signal,
-        ),
-      );
-      starts.push(times.startMicros.subarray(0, count));
-      ends.push(times.endMicros.subarray(0, count));
-      traceCount += count;
+      if (sinceSpan !== undefined && spans instanceof HeadSource) rows = spans.tracesSince(sinceSpan, count);
+      tables.push(await tableOf(spans, rows ?? allRows(count), signal));
     }
   });
-  const table = {
-    traceCount,
-    ids: joined(new Uint8Array(traceCount * ID_BYTES), ids),
-    digests: joined(new Int32Array(traceCount * DIGEST_WORDS), digests),
-    startMicros: joined(new Float64Array(traceCount), starts),
-    endMicros: joined(new Float64Array(traceCount), ends),
-    newestStart,
+  return { kind: 'traceTable', table: joinedTable(tables), rows, failures };
+}
+
+function allRows(count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => i);
+}
+
+async function tableOf(
+  spans: OpenSource['spans'],
+  rows: Int32Array,
+  signal: AbortSignal,
+): Promise<TraceTable> {
+  const times = await spans.traceTimes(signal);
+  const { ids: all } = await spans.traceIds(signal);
+  const ids = new Uint8Array(rows.length * ID_BYTES);
+  rows.forEach((row, i) => ids.set(all.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), i * ID_BYTES));
+  return {
+    traceCount: rows.length,
+    ids,
+    digests: await spans.spanDigests(rows, signal),
+    startMicros: Float64Array.from(rows, (row) => times.startMicros[row]!),
+    endMicros: Float64Array.from(rows, (row) => times.endMicros[row]!),
+    newestStart: await spans.newestStart(signal),
   };
-  return { kind: 'traceTable', table, failures };
+}
+
+/** One after the other. */
+function joinedTable(tables: readonly TraceTable[]): TraceTable {
+  const traceCount = tables.reduce((sum, table) => sum + table.traceCount, 0);
+  const of = <Name extends 'ids' | 'digests' | 'startMicros' | 'endMicros'>(name: Name) =>
+    tables.map((table) => table[name]);
+  return {
+    traceCount,
+    ids: joined(new Uint8Array(traceCount * ID_BYTES), of('ids')),
+    digests: joined(new Int32Array(traceCount * DIGEST_WORDS), of('digests')),
+    startMicros: joined(new Float64Array(traceCount), of('startMicros')),
+    endMicros: joined(new Float64Array(traceCount), of('endMicros')),
+    newestStart: tables.reduce((newest, table) => Math.max(newest, table.newestStart), -Infinity),
+  };
 }
 
 export async function readTraceParts(

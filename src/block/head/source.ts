@@ -1,5 +1,5 @@
 // A head as the query engine sees it: a snapshot whose vectors are made when a query asks for them.
-import type { Bitset } from '../../lib/bitset.ts';
+import { Bitset } from '../../lib/bitset.ts';
 import type {
   AttributeScope,
   Field,
@@ -93,6 +93,17 @@ export class HeadSource implements StoredSpans {
     });
     this.bytesRead += 2 * startMicros.byteLength;
     return { startMicros, endMicros };
+  }
+
+  /** Of the first `count` traces those that have spans from this one on; ordinals, ascending. */
+  tracesSince(span: number, count: number): Int32Array {
+    const { spanTrace } = this.reader.vecs;
+    const traces = new Bitset(count);
+    for (let i = Math.max(0, span); i < this.spanCount; i++) {
+      const trace = spanTrace.get(i);
+      if (trace < count) traces.add(trace);
+    }
+    return traces.toArray();
   }
 
   async load(requests: readonly FieldRequest[], options?: LoadOptions): Promise<readonly Vector[]> {

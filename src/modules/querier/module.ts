@@ -366,7 +366,7 @@ export class LocalQuerier implements Querier {
     signal: AbortSignal | undefined,
   ): Promise<QueryPlan> {
     if (query !== undefined) return this.plan(gathered, 'metadata', { tenant, signal });
-    const plan = this.planner.planApart(gathered.sources);
+    const plan = await this.planner.planApart(gathered.sources, { tenant, signal });
     this.jobsPerQuery.observe({ op: 'metadata' }, plan.jobs.length);
     return plan;
   }

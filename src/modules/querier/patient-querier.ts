@@ -18,7 +18,7 @@ import type {
   TraceAnswer,
   TraceQuery,
 } from '../../contracts/query.ts';
-import { IngesterLostError } from './remote-recents.ts';
+import { IngesterLostError } from './ingester-link.ts';
 
 const TRIES_MAX = 3;
 

@@ -75,10 +75,10 @@ export class Planner {
     if (sources.length < 2) {
       return apart(planSearch(sources, targetBytesPerJob, scanThreads, bytesPerTrace));
     }
-    const ordered = [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1)).map(asOfNow);
+    const ordered = inOrder(sources);
     const name = digestOf(ordered.map(blockIdOf));
     const version = ordered.map(versionOf).join();
-    const { found, isCached } = await this.find(ordered, name + version, run);
+    const { found, isCached } = await this.find(ordered, run);
     this.combined.inc(found.places.ends.length);
     const inPlace = planSearch(
       ordered.flatMap((source, i) => sourceInPlace(source, i, found)),
@@ -104,17 +104,44 @@ export class Planner {
     };
   }
 
-  /** Jobs over sources in which a trace may be in part: for what does not depend on whole traces. */
-  planApart(sources: readonly SourceRef[]): QueryPlan {
+  /**
+   * Jobs over sources in which a trace may be in part, for what does not depend on whole traces. Sources that
+   * have nothing of their own are left out, as far as no block has to be read to know that.
+   */
+  async planApart(sources: readonly SourceRef[], run: RunOptions): Promise<QueryPlan> {
     const { targetBytesPerJob, scanThreads } = this.options;
-    return apart(planSearch(sources, targetBytesPerJob, scanThreads));
+    const copies = await this.copies(sources, run);
+    const own = sources.filter((source) => !copies.has(blockIdOf(source)));
+    return apart(planSearch(own, targetBytesPerJob, scanThreads));
+  }
+
+  /** Ids of sources whose traces are all in others. */
+  private async copies(sources: readonly SourceRef[], run: RunOptions): Promise<ReadonlySet<string>> {
+    const all = inOrder(sources);
+    const remote = all.filter(({ kind }) => kind === 'remote');
+    let known = this.known(all);
+    let named = all;
+    if (known === undefined && remote.length > 1) {
+      ({ found: known } = await this.find(remote, run));
+      named = remote;
+    }
+    return new Set(named.filter((_, i) => known !== undefined && isCopy(known, i)).map(blockIdOf));
+  }
+
+  /** What was found for the same sources. */
+  private known(sources: readonly ScanSource[]): SharedTracesJobResult | undefined {
+    const key = keyOf(sources);
+    const parts = idRanges(sources, this.options.idsPerJob).map((_, i) =>
+      this.cache.get<SharedTracesJobResult>(`${key}/${i}`),
+    );
+    return parts.every((part) => part !== undefined) ? joinShared(parts) : undefined;
   }
 
   private async find(
     sources: readonly ScanSource[],
-    key: string,
     run: RunOptions,
   ): Promise<{ readonly found: SharedTracesJobResult; readonly isCached: boolean }> {
+    const key = keyOf(sources);
     let isCached = true;
     const parts = await Promise.all(
       idRanges(sources, this.options.idsPerJob).map(async (range, i) => {
@@ -154,6 +181,15 @@ function idRanges(sources: readonly ScanSource[], idsPerJob: number): (readonly 
   return Array.from({ length: parts }, (_, i) => [bound(i), bound(i + 1)] as const);
 }
 
+function inOrder(sources: readonly SourceRef[]): readonly ScanSource[] {
+  return [...sources].sort((a, b) => (blockIdOf(a) < blockIdOf(b) ? -1 : 1)).map(asOfNow);
+}
+
+/** Of what is known about sources: their ids and what they hold. */
+function keyOf(sources: readonly ScanSource[]): string {
+  return digestOf(sources.map(blockIdOf)) + sources.map(versionOf).join();
+}
+
 function digestOf(names: readonly string[]): string {
   return createHash('sha256').update(names.join()).digest('base64');
 }
@@ -173,12 +209,18 @@ function versionOf(source: ScanSource): string {
   return source.kind === 'head' ? `${headVersion(source.sab)}/${source.traceCount}` : '';
 }
 
+/** All that the source has is evaluated elsewhere, in place. */
+function isCopy({ without, apart: parts, traceCounts }: SharedTracesJobResult, i: number): boolean {
+  const { length } = without[i]!;
+  return length > 0 && length === traceCounts[i] && parts[i]!.length === 0;
+}
+
 /** The source without the traces that are evaluated elsewhere; nothing when that is all of them. */
 function sourceInPlace(source: SourceRef, i: number, found: SharedTracesJobResult): DatedSource[] {
+  if (isCopy(found, i)) return [];
   const without = found.without[i]!;
   const parts = found.apart[i]!;
   const traceCount = found.traceCounts[i]!;
-  if (without.length > 0 && without.length === traceCount && parts.length === 0) return [];
   const newestStart = found.newestStarts[i]!;
   if (source.kind !== 'block') return [{ ...source, without, apart: parts, traceCount, newestStart }];
   if (without.length === 0) return [{ ...source, newestStart }];

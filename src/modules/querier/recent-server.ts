@@ -1,15 +1,18 @@
 // The ingester's side of recent spans: lists what it has of a tenant and does the jobs of queriers over it.
-// What they name is looked up among what was listed; nothing else can be read.
-import { headCounts, headVersion } from '../../block/head/reader.ts';
+// What they name is looked up among what was listed in the same session; nothing else can be read.
+import { headCounts } from '../../block/head/reader.ts';
 import type { RecentSources, RecentTraces, SourceRef } from '../../contracts/recent-traces.ts';
 import { failureOf } from '../../contracts/remote-query.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { DuplexPeer, GrpcMethods } from '../../rpc/grpc-methods.ts';
-import { PieceReader, structuredPieces } from '../../rpc/structured-pieces.ts';
+import { PieceReader, PieceSender } from '../../rpc/structured-pieces.ts';
+import { encodeStructured } from '../../rpc/structured.ts';
 import {
+  decodeToIngester,
   type FromIngester,
   type ListedSource,
   type NamedJob,
+  type OpenSession,
   RECENT_PATH,
   type ToIngester,
 } from '../../store/recent-sessions.ts';
@@ -26,8 +29,10 @@ export interface RecentServerOptions {
   readonly admit: (tenant: string, signal: AbortSignal | undefined) => Promise<void>;
 }
 
-/** Of one message: rows of the traces of a source that are left out. */
+/** Of messages that are not complete yet: rows of the traces of a source that are left out. */
 const MESSAGE_BYTES_MAX = 64 << 20;
+/** Of one querier at a time. */
+const SESSIONS_MAX = 1024;
 const JOB_KINDS: ReadonlySet<string> = new Set([
   'search',
   'trace',
@@ -38,70 +43,166 @@ const JOB_KINDS: ReadonlySet<string> = new Set([
 ]);
 
 export function addRecentMethods(methods: GrpcMethods, options: RecentServerOptions): void {
-  methods.duplex(RECENT_PATH, (peer) => new Session(peer, options).run());
+  methods.duplex(RECENT_PATH, (peer) => new Link(peer, options).run());
 }
 
-class Session {
+type Say = (message: FromIngester) => Promise<void>;
+
+/** The sessions of one querier. */
+class Link {
   readonly #peer: DuplexPeer;
   readonly #options: RecentServerOptions;
+  readonly #sessions = new Map<number, Session>();
+  readonly #sender: PieceSender;
+  /** Resolves when the process stops and nobody asks for anything. */
+  readonly #stopped = Promise.withResolvers<void>();
+
+  constructor(peer: DuplexPeer, options: RecentServerOptions) {
+    this.#peer = peer;
+    this.#options = options;
+    this.#sender = new PieceSender((piece) => peer.send(piece));
+  }
+
+  async run(): Promise<void> {
+    const { stopping } = this.#peer;
+    const stop = (): void => this.#stopIfIdle();
+    stopping.addEventListener('abort', stop);
+    stop();
+    try {
+      await Promise.race([this.#read(), this.#stopped.promise]);
+    } finally {
+      stopping.removeEventListener('abort', stop);
+      for (const session of this.#sessions.values()) session.end();
+    }
+  }
+
+  async #read(): Promise<void> {
+    const reader = new PieceReader(MESSAGE_BYTES_MAX);
+    for await (const piece of this.#peer.messages()) {
+      const bytes = reader.take(piece);
+      if (bytes !== undefined) this.#take(decodeToIngester(bytes));
+    }
+  }
+
+  #take(said: ToIngester): void {
+    if (said.kind === 'open') return this.#open(said.session, said);
+    const session = this.#sessions.get(said.session);
+    // What is said of a session that has failed may come later than the failure was told.
+    if (session === undefined) return;
+    if (said.kind === 'job') void session.do(said.id, said.job);
+    else if (said.kind === 'cancel') session.cancel(said.id);
+    else {
+      this.#sessions.delete(said.session);
+      session.end();
+      this.#stopIfIdle();
+    }
+  }
+
+  #open(number: number, asked: OpenSession): void {
+    if (this.#sessions.has(number)) {
+      throw new TempoError('invalid_argument', 'a session is opened once');
+    }
+    if (this.#sessions.size >= SESSIONS_MAX) {
+      const message = `a querier has more than ${SESSIONS_MAX} sessions at a time`;
+      throw new TempoError('resource_exhausted', message);
+    }
+    const say: Say = (message) => this.#sender.say(encodeStructured(message));
+    const session = new Session(number, this.#options, say);
+    this.#sessions.set(number, session);
+    void session.open(asked);
+  }
+
+  #stopIfIdle(): void {
+    if (this.#peer.stopping.aborted && this.#sessions.size === 0) this.#stopped.resolve();
+  }
+}
+
+/** What one query asks. */
+class Session {
+  readonly #number: number;
+  readonly #options: RecentServerOptions;
+  readonly #say: Say;
+  readonly #ended = new AbortController();
   readonly #running = new Map<number, AbortController>();
   readonly #sources = new Map<string, ScanSource>();
   #tenant = '';
   #held: RecentSources | undefined;
 
-  constructor(peer: DuplexPeer, options: RecentServerOptions) {
-    this.#peer = peer;
+  constructor(number: number, options: RecentServerOptions, say: Say) {
+    this.#number = number;
     this.#options = options;
+    this.#say = say;
   }
 
-  async run(): Promise<void> {
-    const reader = new PieceReader(MESSAGE_BYTES_MAX);
+  end(): void {
+    this.#ended.abort();
+    for (const controller of this.#running.values()) controller.abort();
+    this.#held?.release();
+    this.#held = undefined;
+  }
+
+  cancel(id: number): void {
+    this.#running.get(id)?.abort();
+  }
+
+  async open(asked: OpenSession): Promise<void> {
     try {
-      for await (const message of this.#peer.messages()) {
-        const said = reader.take(message) as ToIngester | undefined;
-        if (said?.kind === 'open') await this.#open(said);
-        else if (said?.kind === 'job') void this.#do(said.id, said.job);
-        else if (said?.kind === 'cancel') this.#running.get(said.id)?.abort();
-      }
-    } finally {
-      for (const controller of this.#running.values()) controller.abort();
-      this.#held?.release();
+      const listed = await this.#list(asked);
+      if (listed !== undefined) await this.#say({ kind: 'sources', session: this.#number, ...listed });
+    } catch (err) {
+      await this.#fail(undefined, err);
     }
   }
 
-  async #open({ tenant, range, known, needsTables }: Extract<ToIngester, { kind: 'open' }>): Promise<void> {
-    if (this.#held !== undefined) throw new TempoError('invalid_argument', 'a session is opened once');
-    const { signal } = this.#peer;
+  async #list({
+    tenant,
+    range,
+    known,
+    needsTables,
+  }: OpenSession): Promise<Omit<Extract<FromIngester, { kind: 'sources' }>, 'kind' | 'session'> | undefined> {
+    const { signal } = this.#ended;
     await this.#options.admit(tenant, signal);
     this.#tenant = tenant;
     const held = await this.#options.recent.recentSources(tenant, range, signal);
+    if (signal.aborted) {
+      held.release();
+      return undefined;
+    }
     this.#held = held;
     const partial: string[] = [];
     const sources = await Promise.all(
       held.sources.map(async (ref): Promise<ListedSource> => {
-        const source = ref.kind === 'head' ? { ...ref, traceCount: headCounts(ref.sab).traces } : ref;
+        const counts = ref.kind === 'head' ? headCounts(ref.sab) : undefined;
+        const source: ScanSource = counts === undefined ? ref : { ...ref, traceCount: counts.traces };
         const blockId = blockIdOf(ref);
-        const version = versionOf(source);
+        const version = counts === undefined ? BLOCK_VERSION : `${counts.spans}/${counts.traces}`;
         this.#sources.set(blockId, source);
-        const listed = { blockId, version, spanCount: spansOf(ref) };
-        if (!needsTables || known.get(blockId) === version) return { ...listed, table: undefined };
-        return { ...listed, table: await this.#table(source, partial) };
+        const listed = { blockId, version, spanCount: counts?.spans ?? spansOf(ref), table: undefined };
+        const knownVersion = known.get(blockId);
+        if (!needsTables || knownVersion === version) return listed;
+        return { ...listed, ...(await this.#table(source, knownVersion, partial)) };
       }),
     );
-    await this.#say({ kind: 'sources', sources, complete: held.complete, partial });
+    return { sources, complete: held.complete, partial };
   }
 
-  async #table(source: ScanSource, partial: string[]): Promise<ListedSource['table']> {
-    const job: TraceTableJob = { kind: 'traceTable', sources: [source] };
-    const result = await this.#options.pool.run(job, this.#how(job.kind, this.#peer.signal));
+  async #table(
+    source: ScanSource,
+    known: string | undefined,
+    partial: string[],
+  ): Promise<Pick<ListedSource, 'table' | 'changes'>> {
+    const since = known === undefined ? undefined : Number.parseInt(known, 10);
+    const job: TraceTableJob = { kind: 'traceTable', sources: [source], sinceSpan: since };
+    const result = await this.#options.pool.run(job, this.#how(job.kind, this.#ended.signal));
     if (result.kind !== 'traceTable') throw new Error('a job for a table answered as something else');
     for (const { source: name, message } of result.failures) {
       partial.push(`block ${name} could not be read: ${message}`);
     }
-    return result.table;
+    const { rows, table } = result;
+    return rows === undefined ? { table } : { table: undefined, changes: { rows, table } };
   }
 
-  async #do(id: number, job: NamedJob): Promise<void> {
+  async do(id: number, job: NamedJob): Promise<void> {
     const controller = new AbortController();
     this.#running.set(id, controller);
     try {
@@ -109,12 +210,19 @@ class Session {
         this.#resolved(job),
         this.#how(job.kind, controller.signal),
       );
-      await this.#say({ kind: 'result', id, result });
+      await this.#say({ kind: 'result', session: this.#number, id, result });
     } catch (err) {
-      await this.#say({ kind: 'failure', id, failure: failureOf(err) }).catch(() => undefined);
+      await this.#fail(id, err);
     } finally {
       this.#running.delete(id);
     }
+  }
+
+  /** Whoever has left needs not be told. */
+  async #fail(id: number | undefined, err: unknown): Promise<void> {
+    if (this.#ended.signal.aborted) return;
+    const failure = failureOf(err);
+    await this.#say({ kind: 'failure', session: this.#number, id, failure }).catch(() => undefined);
   }
 
   #how(kind: ScanJob['kind'], signal: AbortSignal): Parameters<ScanPool['run']>[1] {
@@ -133,16 +241,10 @@ class Session {
     });
     return { ...job, sources } as unknown as ScanJob;
   }
-
-  async #say(message: FromIngester): Promise<void> {
-    for (const piece of structuredPieces(message)) await this.#peer.send(piece);
-  }
 }
 
 /** Blocks never change. */
-function versionOf(source: ScanSource): string {
-  return source.kind === 'head' ? `${headVersion(source.sab)}/${source.traceCount}` : 'block';
-}
+const BLOCK_VERSION = 'block';
 
 function spansOf(ref: SourceRef): number {
   if (ref.kind === 'head') return headCounts(ref.sab).spans;

@@ -10,22 +10,21 @@ import type {
   TraceParts,
   TraceTable,
 } from '../../contracts/recent-traces.ts';
-import { errorOf } from '../../contracts/remote-query.ts';
-import { TempoError } from '../../lib/errors.ts';
 import { ByteLru } from '../../lib/lru.ts';
-import type { DuplexClientCall, GrpcClient } from '../../rpc/grpc-client.ts';
-import { PieceReader, structuredPieces } from '../../rpc/structured-pieces.ts';
-import {
-  type FromIngester,
-  type ListedSource,
-  type NamedSource,
-  RECENT_PATH,
-  type ToIngester,
+import type { GrpcClient } from '../../rpc/grpc-client.ts';
+import type {
+  FromIngester,
+  ListedSource,
+  NamedJob,
+  NamedSource,
+  OpenSession,
 } from '../../store/recent-sessions.ts';
 import type { ScanJob, ScanResult, ScanSource, WholeTraces } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
+import { changedTable } from '../../store/table-changes.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { IngesterLink, IngesterLostError, type Session } from './ingester-link.ts';
 
 export interface AskedIngester {
   readonly id: string;
@@ -49,15 +48,6 @@ export interface RemoteRecentsOptions {
   readonly metrics: Metrics;
 }
 
-/** An ingester left amid a query, which may be begun again without it. */
-export class IngesterLostError extends TempoError {
-  constructor(id: string, cause: unknown) {
-    super('unavailable', `ingester ${id} left amid the query`, cause);
-  }
-}
-
-/** Of one message: what a job answers. */
-const MESSAGE_BYTES_MAX = 1 << 30;
 const ROWS_PER_REQUEST = 2048;
 const NO_TABLE: TraceTable = {
   traceCount: 0,
@@ -72,7 +62,7 @@ let sessions = 0;
 
 export class RemoteRecents implements RecentTraces {
   readonly #options: RemoteRecentsOptions;
-  readonly #clients = new Map<string, Promise<GrpcClient>>();
+  readonly #peers = new Map<string, Peer>();
   readonly #open = new Map<number, Session>();
   readonly #tables: ByteLru;
 
@@ -95,7 +85,8 @@ export class RemoteRecents implements RecentTraces {
 
   async close(): Promise<void> {
     for (const session of this.#open.values()) session.close();
-    for (const client of this.#clients.values()) (await client).close();
+    this.#open.clear();
+    for (const peer of this.#peers.values()) await closePeer(peer);
   }
 
   async recentSources(
@@ -120,7 +111,7 @@ export class RemoteRecents implements RecentTraces {
       }),
     );
     const parts = found.filter((part) => part !== undefined);
-    const release = (): void => parts.forEach(({ session }) => session.close());
+    const release = (): void => parts.forEach((part) => part.release());
     if (signal?.aborted === true) {
       release();
       throw signal.reason;
@@ -157,7 +148,7 @@ export class RemoteRecents implements RecentTraces {
 
   #elsewhere(job: ScanJob, { signal }: RunOptions): Promise<ScanResult> {
     const [first] = job.sources as readonly RemoteSource[];
-    return this.#sessionOf(first!).run({ ...job, sources: job.sources.map(named) }, signal);
+    return this.#sessionOf(first!).run({ ...job, sources: job.sources.map(named) } as NamedJob, signal);
   }
 
   #sessionOf({ session, blockId }: RemoteSource): Session {
@@ -195,65 +186,91 @@ export class RemoteRecents implements RecentTraces {
 
   async #ask(
     ingester: AskedIngester,
-    query: Omit<Extract<ToIngester, { kind: 'open' }>, 'kind' | 'known'>,
+    query: Omit<OpenSession, 'kind' | 'known'>,
     signal: AbortSignal | undefined,
   ): Promise<{
-    readonly session: Session;
+    readonly release: () => void;
     readonly listed: Extract<FromIngester, { kind: 'sources' }>;
     readonly sources: readonly RemoteSource[];
   }> {
-    const client = await this.#clientOf(ingester.addr);
     const number = ++sessions;
-    const session = new Session(ingester.id, client.duplex(RECENT_PATH, {}), () => this.#open.delete(number));
+    const { session, isFresh } = await this.#sessionWith(ingester);
     this.#open.set(number, session);
-    const tables = query.needsTables ? this.#known(ingester.id) : new Map<string, KnownTable>();
+    const release = (): void => {
+      this.#open.delete(number);
+      session.close();
+    };
+    const tables = query.needsTables ? this.#known(ingester.id, query.tenant) : new Map<string, KnownTable>();
     const known = new Map([...tables].map(([blockId, { version }]) => [blockId, version]));
     try {
-      const listed = await session.open({ kind: 'open', ...query, known }, this.#options.timeoutMs, signal);
+      const listed = await session.open({ ...query, known }, this.#options.timeoutMs, signal);
       const sources = listed.sources.map((source) => sourceOf(number, source, tables));
-      if (query.needsTables) this.#keep(ingester.id, sources);
-      return { session, listed, sources };
+      if (query.needsTables) this.#keep(ingester.id, query.tenant, sources);
+      return { release, listed, sources };
     } catch (err) {
-      session.close();
+      release();
+      // The call had ended, as when the ingester was started anew, and nobody had asked since.
+      if (err instanceof IngesterLostError && !isFresh) return this.#ask(ingester, query, signal);
       throw err;
     }
   }
 
-  #clientOf(addr: string): Promise<GrpcClient> {
-    const known = this.#clients.get(addr);
+  /** One call to each ingester lasts, and is opened again when it is over. */
+  async #sessionWith({
+    id,
+    addr,
+  }: AskedIngester): Promise<{ readonly session: Session; readonly isFresh: boolean }> {
+    const peer = this.#peerOf(addr);
+    const client = await peer.client;
+    const isFresh = peer.link === undefined || peer.link.isOver;
+    const link = isFresh ? new IngesterLink(id, client) : peer.link!;
+    peer.link = link;
+    return { session: link.open(), isFresh };
+  }
+
+  #peerOf(addr: string): Peer {
+    const known = this.#peers.get(addr);
     if (known !== undefined) return known;
-    const opened = this.#options.open(addr);
-    this.#clients.set(addr, opened);
+    const opened: Peer = { client: this.#options.open(addr), link: undefined };
+    this.#peers.set(addr, opened);
     // What failed, as a certificate that is not there yet, is tried again by the next query.
-    opened.catch(() => {
-      if (this.#clients.get(addr) === opened) this.#clients.delete(addr);
+    opened.client.catch(() => {
+      if (this.#peers.get(addr) === opened) this.#peers.delete(addr);
     });
     return opened;
   }
 
-  /** Connections to addresses that nobody asks any more; calls that are under way go on. */
+  /** Connections to addresses that nobody asks any more; what is under way goes on. */
   #closeOthers(asked: readonly AskedIngester[]): void {
-    for (const [addr, client] of this.#clients) {
+    for (const [addr, peer] of this.#peers) {
       if (asked.some((each) => each.addr === addr)) continue;
-      this.#clients.delete(addr);
-      void client.then(
-        (opened) => opened.close(),
-        // It was never opened, which the query that asked for it was told.
-        () => undefined,
-      );
+      this.#peers.delete(addr);
+      void closePeer(peer);
     }
   }
 
   /** Tables that the ingester need not send again, by source. */
-  #known(ingesterId: string): ReadonlyMap<string, KnownTable> {
-    return this.#tables.get<Map<string, KnownTable>>(ingesterId) ?? new Map();
+  #known(ingesterId: string, tenant: string): ReadonlyMap<string, KnownTable> {
+    return this.#tables.get<Map<string, KnownTable>>(`${ingesterId}/${tenant}`) ?? new Map();
   }
 
-  #keep(ingesterId: string, sources: readonly RemoteSource[]): void {
+  #keep(ingesterId: string, tenant: string, sources: readonly RemoteSource[]): void {
     const tables = new Map(sources.map(({ blockId, version, table }) => [blockId, { version, table }]));
     const bytes = sources.reduce((sum, { table }) => sum + tableBytes(table), 0);
-    this.#tables.set(ingesterId, tables, bytes);
+    this.#tables.set(`${ingesterId}/${tenant}`, tables, bytes);
   }
+}
+
+/** Where an ingester is asked. */
+interface Peer {
+  readonly client: Promise<GrpcClient>;
+  link: IngesterLink | undefined;
+}
+
+async function closePeer({ client, link }: Peer): Promise<void> {
+  link?.close();
+  // One that was never opened told so to the query that asked for it.
+  (await client.catch(() => undefined))?.close();
 }
 
 interface KnownTable {
@@ -263,101 +280,13 @@ interface KnownTable {
 
 function sourceOf(
   session: number,
-  { blockId, version, spanCount, table: sent }: ListedSource,
-  known: ReadonlyMap<string, KnownTable>,
+  { blockId, version, spanCount, table: sent, changes }: ListedSource,
+  tables: ReadonlyMap<string, KnownTable>,
 ): RemoteSource {
-  const table = sent === undefined ? known.get(blockId)?.table : sharedTable(sent);
-  return { kind: 'remote', blockId, version, session, spanCount, table: table ?? NO_TABLE };
-}
-
-/** What one ingester says to one query. */
-class Session {
-  readonly #ingesterId: string;
-  readonly #call: DuplexClientCall;
-  readonly #ended: () => void;
-  readonly #waiting = new Map<number, PromiseWithResolvers<ScanResult>>();
-  readonly #listed = Promise.withResolvers<Extract<FromIngester, { kind: 'sources' }>>();
-  #nextId = 0;
-  #lost: IngesterLostError | undefined;
-
-  constructor(ingesterId: string, call: DuplexClientCall, ended: () => void) {
-    this.#ingesterId = ingesterId;
-    this.#call = call;
-    this.#ended = ended;
-    this.#listed.promise.catch(() => undefined);
-    void this.#read();
-  }
-
-  async open(
-    message: ToIngester,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Extract<FromIngester, { kind: 'sources' }>> {
-    const leave = (): void => this.#listed.reject(signal?.reason);
-    const late = setTimeout(() => {
-      this.#listed.reject(new TempoError('deadline_exceeded', `no answer within ${timeoutMs} ms`));
-    }, timeoutMs);
-    signal?.addEventListener('abort', leave);
-    try {
-      await this.#say(message);
-      return await this.#listed.promise;
-    } finally {
-      clearTimeout(late);
-      signal?.removeEventListener('abort', leave);
-    }
-  }
-
-  async run(
-    job: Extract<ToIngester, { kind: 'job' }>['job'],
-    signal: AbortSignal | undefined,
-  ): Promise<ScanResult> {
-    if (this.#lost !== undefined) throw this.#lost;
-    signal?.throwIfAborted();
-    const id = ++this.#nextId;
-    const answer = Promise.withResolvers<ScanResult>();
-    this.#waiting.set(id, answer);
-    const cancel = (): void => {
-      answer.reject(signal?.reason ?? new TempoError('cancelled', 'the job is not needed'));
-      void this.#say({ kind: 'cancel', id });
-    };
-    signal?.addEventListener('abort', cancel);
-    try {
-      await this.#say({ kind: 'job', id, job });
-      return await answer.promise;
-    } finally {
-      this.#waiting.delete(id);
-      signal?.removeEventListener('abort', cancel);
-    }
-  }
-
-  close(): void {
-    this.#ended();
-    this.#call.end();
-  }
-
-  async #say(message: ToIngester): Promise<void> {
-    for (const piece of structuredPieces(message)) await this.#call.send(piece);
-  }
-
-  async #read(): Promise<void> {
-    const reader = new PieceReader(MESSAGE_BYTES_MAX);
-    let cause: unknown;
-    try {
-      for await (const message of this.#call.messages) {
-        const said = reader.take(message) as FromIngester | undefined;
-        if (said?.kind === 'sources') this.#listed.resolve(said);
-        else if (said?.kind === 'result') this.#waiting.get(said.id)?.resolve(said.result);
-        else if (said?.id !== undefined) this.#waiting.get(said.id)?.reject(errorOf(said.failure));
-      }
-    } catch (err) {
-      cause = err;
-      this.#call.cancel();
-    }
-    this.#lost = new IngesterLostError(this.#ingesterId, cause);
-    this.#listed.reject(this.#lost);
-    for (const answer of this.#waiting.values()) answer.reject(this.#lost);
-    this.#ended();
-  }
+  const known = tables.get(blockId)?.table ?? NO_TABLE;
+  const table =
+    sent !== undefined ? sharedTable(sent) : changes === undefined ? known : changedTable(known, changes);
+  return { kind: 'remote', blockId, version, session, spanCount, table };
 }
 
 function named(source: ScanSource): NamedSource {
