@@ -146,17 +146,18 @@ export class ColumnPages {
     return this.definitionBits(this.leaf.maxDefinition, this.leaf.maxDefinition);
   }
 
-  repetitionLevels(): Uint8Array {
-    return this.levels('repetition', this.leaf.maxRepetition);
+  /** @param out has an element for each entry. */
+  repetitionLevels(out: Uint8Array = new Uint8Array(this.entryCount)): Uint8Array {
+    return this.levels('repetition', this.leaf.maxRepetition, out);
   }
 
-  definitionLevels(): Uint8Array {
-    return this.levels('definition', this.leaf.maxDefinition);
+  /** @param out as of `repetitionLevels`. */
+  definitionLevels(out: Uint8Array = new Uint8Array(this.entryCount)): Uint8Array {
+    return this.levels('definition', this.leaf.maxDefinition, out);
   }
 
-  private levels(kind: 'repetition' | 'definition', max: number): Uint8Array {
-    const out = new Uint8Array(this.entryCount);
-    if (max === 0) return out;
+  private levels(kind: 'repetition' | 'definition', max: number, out: Uint8Array): Uint8Array {
+    if (max === 0) return out.fill(0);
     for (const page of this.pages) {
       const { bytes, start, end } = page[kind];
       decodeIndices(bytes, start, end, levelWidth(max), page.entryCount, out, page.firstEntry);

@@ -43,17 +43,27 @@ export function readDictionary(
   decompressors: Decompressors,
   memory?: (lengthBytes: number) => Uint8Array | undefined,
 ): Dictionary {
+  const { bytes, valueCount } = dictionaryBody(chunk, page, decompressors, memory);
+  if (chunk.leaf.type !== 'BYTE_ARRAY') {
+    return { numbers: plainNumbers(chunk.leaf.type, { bytes, start: 0, end: bytes.length }, valueCount) };
+  }
+  return { strings: ByteTable.dictionary(bytes, valueCount) };
+}
+
+/** The values of a dictionary page, PLAIN, and their number. */
+export function dictionaryBody(
+  chunk: ColumnChunk,
+  page: Uint8Array,
+  decompressors: Decompressors,
+  memory?: (lengthBytes: number) => Uint8Array | undefined,
+): { readonly bytes: Uint8Array; readonly valueCount: number } {
   const header = readPageHeader(page, 0);
   if (header.kind !== 'dictionary') throw corrupt(`column ${chunk.leaf.path.join('.')} has no dictionary`);
   const stored = asBytes(page.subarray(header.headerBytes, header.headerBytes + header.compressedBytes));
   checkPage(chunk, header, stored, decompressors);
   const target = memory?.(header.uncompressedBytes);
   const bytes = inflate(decompressors, chunk.codec, stored, header.uncompressedBytes, target);
-  const { valueCount } = header;
-  if (chunk.leaf.type !== 'BYTE_ARRAY') {
-    return { numbers: plainNumbers(chunk.leaf.type, { bytes, start: 0, end: bytes.length }, valueCount) };
-  }
-  return { strings: ByteTable.dictionary(bytes, valueCount) };
+  return { bytes, valueCount: header.valueCount };
 }
 
 export function isDictionaryPage(page: DataPage): boolean {

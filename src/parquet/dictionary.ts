@@ -3,7 +3,9 @@
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { StringBounds, type Bounds } from './bounds.ts';
 import { copyBytes } from './encode/plain.ts';
-import type { ByteStrings } from './values.ts';
+import type { ByteStrings, OrderedStrings } from './values.ts';
+
+const NO_BYTES = new Uint8Array(0);
 
 /** Reused over chunks: its scratch arrays are as large as the largest string table seen. */
 export class DictionaryBuilder {
@@ -11,25 +13,40 @@ export class DictionaryBuilder {
   indices: Int32Array = new Int32Array(1024);
   /** Distinct strings. */
   size = 0;
-  private table: ByteStrings | undefined;
+  private table: ByteStrings | OrderedStrings | undefined;
   /** By string id + 1: index + 1, 0 = not in the dictionary. All 0 between chunks. */
   private slots: Int32Array = new Int32Array(0);
   /** String id by index. */
   private ids: Int32Array = new Int32Array(1024);
-  /** By index: where the string ends in `body`. */
+  private ownIndices: Int32Array = new Int32Array(1024);
+  /** By index: where the string ends in `bytes`. */
   private ends: Int32Array = new Int32Array(0);
+  private ownEnds: Int32Array = new Int32Array(0);
+  /** The page's body, once it is made. */
+  private bytes: Uint8Array = NO_BYTES;
   private readonly body = new ByteWriter(1 << 16);
   /** By index: page + 1 that it was last seen in. */
   private seen: Int32Array = new Int32Array(0);
   private readonly bounds = new StringBounds();
 
   /** Assigns indices to all values of a chunk. `release` must follow. */
-  build(values: Int32Array, count: number, table: ByteStrings): void {
+  build(values: Int32Array, count: number, table: ByteStrings | OrderedStrings): void {
     this.table = table;
+    if ('body' in table) {
+      this.indices = values;
+      this.size = table.size;
+    } else this.number(values, count, table);
+    const { size } = this;
+    if (this.seen.length < size) this.seen = new Int32Array(size * 2);
+    else this.seen.fill(0, 0, size);
+  }
+
+  private number(values: Int32Array, count: number, table: ByteStrings): void {
     if (this.slots.length <= table.size) this.slots = new Int32Array(table.size + 1);
-    if (this.indices.length < count) this.indices = new Int32Array(count);
+    if (this.ownIndices.length < count) this.ownIndices = new Int32Array(count);
     if (this.ids.length < count) this.ids = new Int32Array(count);
-    const { slots, indices, ids } = this;
+    const { slots, ids, ownIndices: indices } = this;
+    this.indices = indices;
     let size = 0;
     for (let i = 0; i < count; i++) {
       const id = values[i];
@@ -41,18 +58,16 @@ export class DictionaryBuilder {
       indices[i] = slot - 1;
     }
     this.size = size;
-    if (this.seen.length < size) {
-      this.seen = new Int32Array(size * 2);
-      this.ends = new Int32Array(size * 2);
-    } else {
-      this.seen.fill(0, 0, size);
-    }
   }
 
   release(): void {
-    for (let i = 0; i < this.size; i++) this.slots[this.ids[i] + 1] = 0;
+    const { table } = this;
+    if (table !== undefined && !('body' in table)) {
+      for (let i = 0; i < this.size; i++) this.slots[this.ids[i] + 1] = 0;
+    }
     this.size = 0;
     this.table = undefined;
+    this.indices = this.ownIndices;
   }
 
   /**
@@ -60,8 +75,14 @@ export class DictionaryBuilder {
    * been made.
    */
   encode(): Uint8Array {
-    const { ids, ends, body } = this;
+    const { ids, body } = this;
     const table = this.table!;
+    if ('body' in table) {
+      this.ends = table.ends;
+      return (this.bytes = table.body());
+    }
+    if (this.ownEnds.length < this.size) this.ownEnds = new Int32Array(this.size * 2);
+    const ends = (this.ends = this.ownEnds);
     body.reset();
     for (let i = 0; i < this.size; i++) {
       const id = ids[i];
@@ -70,7 +91,7 @@ export class DictionaryBuilder {
       if (length > 0) copyBytes(body, table.bytes, table.offset(id), length);
       ends[i] = body.length;
     }
-    return body.view();
+    return (this.bytes = body.view());
   }
 
   /**
@@ -86,15 +107,14 @@ export class DictionaryBuilder {
 
   /** Bounds of values [from, to), which are those of page `page` (pages are asked for in order). */
   pageBounds(from: number, to: number, page: number): Bounds | undefined {
-    const { indices, seen, ends, bounds } = this;
-    const { bytes } = this.body;
+    const { indices, seen, ends, bounds, bytes } = this;
     const mark = page + 1;
     bounds.reset();
     for (let i = from; i < to; i++) {
       const index = indices[i];
       if (seen[index] === mark) continue;
       seen[index] = mark;
-      // In the page's body, where neighbours in use are neighbours in memory, unlike in the table.
+      // in the page's body, where neighbours in use are neighbours in memory, unlike in the table
       const start = (index === 0 ? 0 : ends[index - 1]) + 4;
       bounds.add(bytes, start, ends[index] - start);
     }

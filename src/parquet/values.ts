@@ -12,6 +12,14 @@ export interface ByteStrings {
   length(id: number): number;
 }
 
+/** All of them are in use, and numbered by their first use. */
+export interface OrderedStrings extends ByteStrings {
+  /** Where each ends among the bytes of `body`. */
+  readonly ends: Int32Array;
+  /** Each behind its 4-byte length. */
+  body(): Uint8Array;
+}
+
 export type ColumnValues =
   /** Also for INT64 columns with small numbers. */
   | { readonly kind: 'int32'; readonly values: Int32Array }
@@ -21,7 +29,7 @@ export type ColumnValues =
   | { readonly kind: 'double'; readonly words: Int32Array }
   | { readonly kind: 'bool'; readonly values: Uint8Array }
   /** Ids into `table`, -1 = the empty string. */
-  | { readonly kind: 'strings'; readonly ids: Int32Array; readonly table: ByteStrings }
+  | { readonly kind: 'strings'; readonly ids: Int32Array; readonly table: ByteStrings | OrderedStrings }
   /** Concatenated; string i is bytes [starts[i], starts[i + 1]). */
   | { readonly kind: 'packed'; readonly bytes: Uint8Array; readonly starts: Int32Array };
 

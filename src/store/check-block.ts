@@ -2,14 +2,21 @@
 // traces and spans as there should be, a bloom filter that knows them, and in every column the values that
 // the inputs had.
 import type { Checksums } from '../block/compact/compact.ts';
-import { digestOfCounts, ValueDigest } from '../block/compact/value-digest.ts';
+import { decompressorsInto } from '../block/compact/part-columns.ts';
+import { digestOf, digestOfInts } from '../block/compact/value-digest.ts';
 import type { Block } from '../block/vparquet/open.ts';
 import type { RowGroupSource } from '../block/vparquet/row-group.ts';
 import { loadSpanTree } from '../block/vparquet/span-tree.ts';
 import { TempoError } from '../lib/errors.ts';
+import { WorkMemory } from '../lib/work-memory.ts';
 import { exactValues } from '../parquet/exact-values.ts';
 
 const ID_BYTES = 16;
+/** Columns that need more are read into memory of their own. */
+const MEMORY_BYTES_MAX = 64 << 20;
+
+/** Of a column without values. */
+const NOTHING = digestOfInts(new Int32Array(0));
 
 export interface WantedBlock {
   readonly spans: number;
@@ -26,6 +33,7 @@ export async function checkBlock(block: Block, { spans, checksums }: WantedBlock
   let traces = 0;
   let found = 0;
   let last: Buffer | undefined;
+  const memory = new WorkMemory(MEMORY_BYTES_MAX);
   for (const [i, source] of rowGroups.entries()) {
     const { ids, sorted } = await source.traceIds();
     const first = Buffer.from(ids.subarray(0, ID_BYTES));
@@ -37,7 +45,7 @@ export async function checkBlock(block: Block, { spans, checksums }: WantedBlock
     traces += source.traceCount;
     found += (await loadSpanTree(source.group)).rowSpan[source.traceCount]!;
     const wanted = checksums.values.subarray(i * perGroup, (i + 1) * perGroup);
-    const different = await differentColumn(source, checksums.columns, wanted);
+    const different = await differentColumn(source, checksums.columns, wanted, memory);
     if (different !== undefined) throw damaged(`row group ${i} has other values in ${different}`);
   }
   if (traces !== meta.totalObjects) throw damaged(`${traces} traces, not ${meta.totalObjects}`);
@@ -49,20 +57,23 @@ async function differentColumn(
   source: RowGroupSource,
   columns: readonly string[],
   wanted: Int32Array,
+  memory: WorkMemory,
 ): Promise<string | undefined> {
   const { rowSpan } = await loadSpanTree(source.group);
   const counts = Int32Array.from({ length: source.traceCount }, (_, i) => rowSpan[i + 1]! - rowSpan[i]!);
-  if (digestOfCounts(counts) !== wanted[0]) return 'the number of spans of a trace';
+  if (digestOfInts(counts) !== wanted[0]) return 'the number of spans of a trace';
   for (const [i, name] of columns.entries()) {
-    if ((await digestOf(source, name)) !== wanted[i + 1]) return name;
+    if ((await columnDigest(source, name, memory)) !== wanted[i + 1]) return name;
   }
   return undefined;
 }
 
-async function digestOf({ group }: RowGroupSource, column: string): Promise<number> {
-  const digest = new ValueDigest();
-  if (!group.hasValues(column)) return digest.digest;
-  const pages = await group.pages(column, false);
-  digest.add(exactValues(pages, await group.dictionary(column)), 0, pages.valueCount);
-  return digest.digest;
+async function columnDigest({ group }: RowGroupSource, column: string, memory: WorkMemory): Promise<number> {
+  if (!group.hasValues(column)) return NOTHING;
+  memory.reset();
+  const decompressors = decompressorsInto(memory, group.file.decompressors);
+  const rows = { from: 0, to: group.rowCount };
+  const { pages, dictionaryPage } = await group.rowRange(column, rows, decompressors);
+  if (pages.entryCount !== group.chunk(column)?.valueCount) throw group.damaged(column, 'lacks pages');
+  return digestOf(exactValues(pages, { dictionaryPage, decompressors, memory }), memory);
 }

@@ -1,7 +1,10 @@
 // Compaction: the block that comes out of several has the rows of a block made of all their spans at once.
 import { checkBlock } from '../../src/store/check-block.ts';
 import t from 'tap';
+import { digestOf } from '../../src/block/compact/value-digest.ts';
 import { bloomMayHave, bloomShardOf } from '../../src/block/trace-bloom.ts';
+import { WorkMemory } from '../../src/lib/work-memory.ts';
+import type { ExactValues } from '../../src/parquet/exact-values.ts';
 import { expectedRows, readRows, type Row, sameRows, writeBlock } from '../support/block-rows.ts';
 import { compactWritten, openWritten } from '../support/compacting.ts';
 import { everyTrace } from '../support/every-value.ts';
@@ -190,4 +193,59 @@ t.test('a new block is compared with what its inputs had', async (t) => {
     withObject('data.parquet', data).then((block) => checkBlock(block, result)),
     'a page is damaged',
   );
+});
+
+t.test('checksums of values', (t) => {
+  const memory = new WorkMemory(1 << 16);
+  const digest = (values: ExactValues): number => digestOf(values, memory);
+  const ints = (...values: number[]): ExactValues => ({ kind: 'int32', values: Int32Array.from(values) });
+  const wide = (...words: number[]): ExactValues => ({ kind: 'int64', words: Int32Array.from(words) });
+  const bools = (...values: number[]): ExactValues => ({ kind: 'bool', values: Uint8Array.from(values) });
+  const packed = (...texts: string[]): ExactValues => ({
+    kind: 'packed',
+    bytes: Buffer.from(texts.join('')),
+    starts: Int32Array.from([0, ...texts.map((_, i) => texts.slice(0, i + 1).join('').length)]),
+  });
+  const numbered = (ids: number[], ...texts: string[]): ExactValues => {
+    const ends = Int32Array.from(texts, (_, i) => texts.slice(0, i + 1).join('').length);
+    const starts = Int32Array.of(0, ...ends.subarray(0, -1));
+    const table = { bytes: Buffer.from(texts.join('')), starts, ends };
+    return { kind: 'strings', ids: Int32Array.from(ids), table };
+  };
+  const different: readonly (readonly ExactValues[])[] = [
+    [ints(), ints(0), ints(0, 0), ints(0, 1), ints(1, 0), ints(1), ints(-1)],
+    [wide(), wide(0, 0), wide(0, 1), wide(1, 0), wide(1, 0, 0, 1), wide(0, 1, 1, 0), wide(0, 0, 0, 0)],
+    [bools(), bools(0), bools(0, 0), bools(0, 1), bools(1, 0), bools(1), bools(1, 1)],
+    [packed(), packed(''), packed('', ''), packed('a'), packed('a', ''), packed('', 'a'), packed('aa')],
+    [packed('four', 'more than four'), packed('more than four', 'four'), packed('fourm', 'ore than four')],
+    [numbered([0, 1], 'a', 'b'), numbered([1, 0], 'a', 'b'), numbered([0, 0], 'a', 'b')],
+  ];
+  for (const values of different) {
+    t.equal(new Set(values.map(digest)).size, values.length, values[0]!.kind);
+  }
+  t.equal(
+    digest(packed('a', 'bcdef', 'a')),
+    digest(numbered([1, 0, 1], 'bcdef', 'a')),
+    'however it is stored',
+  );
+  t.end();
+});
+
+t.test('memory that is used again', (t) => {
+  const memory = new WorkMemory(64);
+  t.equal(memory.bytes(5).length, 5, 'before there is any');
+  memory.words(3);
+  memory.reset();
+  const first = memory.bytes(5);
+  const words = memory.words(2);
+  t.not(first.buffer, memory.bytes(1000).buffer, 'what has no room is of its own');
+  t.equal(first.buffer, words.buffer);
+  t.ok(words.byteOffset >= first.byteOffset + 5 && words.byteOffset % 4 === 0);
+  memory.reset();
+  t.equal(memory.bytes(64).buffer.byteLength, 64, 'not more than may be kept');
+  memory.reset();
+  const taken = [memory.bytes(32), memory.bytes(32)];
+  t.equal(taken[0]!.buffer, taken[1]!.buffer);
+  t.equal(taken[1]!.byteOffset, 32);
+  t.end();
 });

@@ -4,6 +4,7 @@
 import { crc32 } from 'node:zlib';
 import { TempoError } from '../../lib/errors.ts';
 import { IntList } from '../../lib/int-list.ts';
+import { WorkMemory } from '../../lib/work-memory.ts';
 import { ParquetFileWriter } from '../../parquet/file-writer.ts';
 import type { Decompressors } from '../../parquet/types.ts';
 import type { Entries } from '../../parquet/values.ts';
@@ -15,12 +16,13 @@ import { cutPages } from '../vparquet/row-order.ts';
 import { blockSchema, writtenFormat } from '../vparquet/schema.ts';
 import { ValueFilterBuilder } from '../value-filter/builder.ts';
 import { FilterValues, valueCountOf } from './filter-values.ts';
-import { gatherDefinition, gatherEntries, gatherValues, type RowRuns } from './gather.ts';
+import { gatherDefinition, gatherEntries, type RowRuns } from './gather.ts';
+import { ValueGatherer } from './gather-values.ts';
 import { type MergedRows, mergeRows } from './merge-rows.ts';
-import { type PartColumn, PartColumns } from './part-columns.ts';
+import { type ColumnMemory, decompressorsInto, type PartColumn, PartColumns } from './part-columns.ts';
 import { type CombineResult, combineShared } from './shared-traces.ts';
 import { type PlannedColumn, planColumns, type Structure } from './structure.ts';
-import { digestOfCounts, digestOfRuns } from './value-digest.ts';
+import { digestOfInts } from './value-digest.ts';
 
 export interface CompactRequest {
   /** Of one tenant, format, replication factor and list of dedicated columns; at least one. */
@@ -50,6 +52,9 @@ export interface Checksums {
   readonly values: Int32Array;
 }
 
+/** Columns and row groups that need more are made in memory of their own. */
+const MEMORY_BYTES_MAX = 64 << 20;
+
 /** Returns when all objects are durable. After an error the block has no meta.json. */
 export async function compactBlocks(request: CompactRequest): Promise<CompactResult> {
   const { inputs, sink, signal } = request;
@@ -66,7 +71,8 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
   const { valueFilterBytesMax: bytesMax } = options;
   const filter =
     bytesMax > 0 ? new ValueFilterBuilder({ bytesMax, valuesMax: valueCountOf(inputs) }) : undefined;
-  const filterValues = filter && new FilterValues(filter, inputs);
+  const work = workOf(request.decompressors);
+  const filterValues = filter && new FilterValues(filter, inputs, work.memory.column);
   const total = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
   let spans = 0;
   const checksums = new IntList();
@@ -81,9 +87,8 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
     });
     for (const key of Object.keys(total) as (keyof CombineResult)[]) total[key] += combined[key];
     objects.rowGroup(rows.ids);
-    spans += await new RowGroupCopy(rows, columns, file, { ...options, filterValues, signal }).write(
-      checksums,
-    );
+    const copy = new RowGroupCopy(rows, columns, file, { ...options, ...work, filterValues, signal });
+    spans += await copy.write(checksums);
   }
   const fields = {
     format: first.format,
@@ -135,7 +140,20 @@ interface Levels {
 
 const SPAN_ID = 'rs.ss.Spans.SpanID';
 
-interface CopyOptions extends CreateOptions {
+/** What is used for one column after another. */
+interface CopyWork {
+  readonly memory: ColumnMemory;
+  readonly gatherer: ValueGatherer;
+}
+
+function workOf(decompressors: Decompressors): CopyWork {
+  const column = new WorkMemory(MEMORY_BYTES_MAX);
+  const group = new WorkMemory(MEMORY_BYTES_MAX);
+  const memory = { column, group, decompressors: decompressorsInto(column, decompressors) };
+  return { memory, gatherer: new ValueGatherer(column) };
+}
+
+interface CopyOptions extends CreateOptions, CopyWork {
   readonly filterValues: FilterValues | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -162,14 +180,17 @@ class RowGroupCopy {
     this.columns = columns;
     this.file = file;
     this.options = options;
-    this.parts = rows.parts.map((part) => new PartColumns(part, this.listsOf, options.signal));
+    options.memory.group.reset();
+    this.parts = rows.parts.map(
+      (part) => new PartColumns(part, options.memory, this.listsOf, options.signal),
+    );
     this.runs = runsOf(rows, options);
   }
 
   /** @returns how many spans it has. */
   async write(checksums: IntList): Promise<number> {
     this.file.beginRowGroup(this.runs.pageRows);
-    checksums.push(digestOfCounts(this.rows.spans));
+    checksums.push(digestOfInts(this.rows.spans));
     let spans = 0;
     for (const column of this.columns) {
       this.options.signal?.throwIfAborted();
@@ -186,12 +207,14 @@ class RowGroupCopy {
   /** @returns how many values were written. */
   private async column(column: PlannedColumn, checksums: IntList): Promise<number> {
     const { leaf, encoding, compressed } = column;
+    const { memory, gatherer, filterValues } = this.options;
+    memory.column.reset();
     const parts: PartColumn[] = [];
     for (const part of this.parts) parts.push(await part.column(column));
-    checksums.push(digestOfRuns(parts, this.runs));
-    this.options.filterValues?.column(column, parts);
     const { entries, definition } = this.levels(column, parts);
-    const values = gatherValues(parts, this.runs, leaf, encoding === 'dictionary');
+    const { values, digest } = gatherer.gather(parts, this.runs, leaf, encoding === 'dictionary');
+    checksums.push(digest);
+    filterValues?.column(column, { entries, definition, values });
     const written = this.file.column({
       leaf,
       encoding: values.kind === 'packed' ? 'DELTA_LENGTH_BYTE_ARRAY' : ENCODINGS[encoding],
@@ -211,9 +234,12 @@ class RowGroupCopy {
     }
     const lists = this.listsOf(structure);
     let entries = this.entries.get(lists);
-    if (entries === undefined) this.entries.set(lists, (entries = gatherEntries(parts, this.runs)));
-    const levels = { entries, definition: gatherDefinition(parts, this.runs, entries.count) };
-    if (name === structure.anchor) this.shared.set(structure, levels);
+    const { column, group } = this.options.memory;
+    if (entries === undefined) this.entries.set(lists, (entries = gatherEntries(parts, this.runs, group)));
+    const isAnchor = name === structure.anchor;
+    const memory = isAnchor ? group : column;
+    const levels = { entries, definition: gatherDefinition(parts, this.runs, entries.count, memory) };
+    if (isAnchor) this.shared.set(structure, levels);
     return levels;
   }
 

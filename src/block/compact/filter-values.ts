@@ -1,8 +1,9 @@
 // The attribute values of blocks that are joined, for the value filter of the new block: keys and values are
-// brought together again as their columns come by. Values of rows that are left out may be among them.
+// brought together again as their columns come by.
 import { SCOPE_PREFIX } from '../vparquet/block-columns.ts';
 import type { Block } from '../vparquet/open.ts';
-import type { ExactValues } from '../../parquet/exact-values.ts';
+import type { WorkMemory } from '../../lib/work-memory.ts';
+import type { ByteStrings, ColumnValues, Entries } from '../../parquet/values.ts';
 import type { AttributeScope } from '../../traceql/source.ts';
 import type { ValueFilterBuilder } from '../value-filter/builder.ts';
 import {
@@ -12,7 +13,6 @@ import {
   type HashedType,
   type HashWords,
 } from '../value-filter/value-hash.ts';
-import type { PartColumn } from './part-columns.ts';
 import type { PlannedColumn } from './structure.ts';
 
 type Target =
@@ -20,15 +20,17 @@ type Target =
   | { readonly kind: 'values'; readonly scope: AttributeScope; readonly type: HashedType }
   | { readonly kind: 'own'; readonly scope: AttributeScope; readonly type: HashedType; readonly key: string };
 
-/** Keys of one scope, until the values have come by. */
-interface ScopeKeys {
-  readonly scope: AttributeScope;
-  readonly column: PlannedColumn;
-  readonly parts: readonly PartColumn[];
+/** A column of the new block's row group. */
+interface FilteredColumn {
+  readonly entries: Entries;
+  readonly definition: Uint8Array | number;
+  readonly values: ColumnValues;
 }
 
+type Levels = Pick<PlannedColumn['leaf'], 'maxDefinition' | 'maxRepetition'>;
+
 /** Pairs of a key and a value are compared with as many others: most of them were there a moment ago. */
-const RECENT = 2 ** 13;
+const RECENT = 2 ** 12;
 const RECENT_SHIFT = 32 - Math.log2(RECENT);
 const SCOPES = Object.keys(SCOPE_PREFIX) as AttributeScope[];
 const utf8 = new TextEncoder();
@@ -66,156 +68,232 @@ function targetsOf(all: readonly Columns[]): Map<string, Target> {
   return targets;
 }
 
+/** By number of a key or string. */
+interface HashTable {
+  readonly a: Int32Array;
+  readonly b: Int32Array;
+}
+
+const NO_HASHES: HashTable = { a: new Int32Array(0), b: new Int32Array(0) };
+
 export class FilterValues {
   private readonly builder: ValueFilterBuilder;
   private readonly targets: ReadonlyMap<string, Target>;
-  private keys: ScopeKeys | undefined;
+  private readonly memory: WorkMemory;
+  private readonly keys = new ScopeKeys();
 
-  constructor(builder: ValueFilterBuilder, inputs: readonly Block[]) {
+  /** @param memory for one column. */
+  constructor(builder: ValueFilterBuilder, inputs: readonly Block[], memory: WorkMemory) {
     this.builder = builder;
+    this.memory = memory;
     const first = inputs.flatMap(({ rowGroups }) => rowGroups.slice(0, 1));
     this.targets = targetsOf(first.map(({ group }) => group.file.columns));
   }
 
-  /** A column of all parts of a row group; keys come before their values. */
-  column(column: PlannedColumn, parts: readonly PartColumn[]): void {
+  /** A column of a row group; keys come before their values. */
+  column(column: PlannedColumn, filtered: FilteredColumn): void {
     const target = this.targets.get(column.name);
+    const { values } = filtered;
     if (target === undefined) return;
-    if (target.kind === 'keys') this.keys = { scope: target.scope, column, parts };
-    else if (target.kind === 'own') this.own(target, parts);
-    else if (this.keys?.scope === target.scope) this.generic(this.keys, column, parts, target.type);
-    else throw new Error(`the values of ${column.name} come before their keys`);
+    if (target.kind === 'keys') this.keys.take(target.scope, column.leaf, filtered);
+    else if (countOf(values) === 0) return;
+    else if (target.kind === 'own') this.own(target, values);
+    else if (this.keys.scope === target.scope) {
+      const fields = target.type === 'int' ? this.keys.ints : this.keys.strings;
+      this.generic(this.keys.ofValues(column.leaf, filtered, this.memory), fields, values);
+    } else throw new Error(`the values of ${column.name} come before their keys`);
   }
 
-  private own({ scope, type, key }: Extract<Target, { kind: 'own' }>, parts: readonly PartColumn[]): void {
+  private own({ scope, type, key }: Extract<Target, { kind: 'own' }>, values: ColumnValues): void {
+    const { builder } = this;
     const name = utf8.encode(key);
     const field = { a: 0, b: 0 };
     hashBytes(name, 0, name.length, field);
     hashField(scope, type, field, field);
-    for (const { values, valueStarts } of parts) {
-      if (values === undefined) continue;
-      const hashes = new Hashes(values);
-      const end = valueStarts[valueStarts.length - 1];
-      for (let i = valueStarts[0]; i < end; i++) {
-        const at = hashes.at(i);
-        this.builder.add(field.a, field.b, hashes.a[at], hashes.b[at]);
-      }
+    if (values.kind !== 'strings') {
+      const keys = this.memory.words(countOf(values)).fill(0);
+      this.generic(keys, { a: Int32Array.of(field.a), b: Int32Array.of(field.b) }, values);
+      return;
     }
+    // each string once, whichever values have it
+    const { a, b } = hashesOf(values.table, this.memory);
+    for (let id = 0; id < a.length; id++) builder.add(field.a, field.b, a[id], b[id]);
   }
 
-  private generic(
-    { scope, column, parts: keys }: ScopeKeys,
-    { leaf }: PlannedColumn,
-    parts: readonly PartColumn[],
-    type: HashedType,
-  ): void {
-    for (let i = 0; i < parts.length; i++) {
-      const fields = keys[i].values;
-      const { values } = parts[i];
-      if (values === undefined || fields === undefined) continue;
-      const levels = { keys: column.leaf, values: leaf };
-      const hashes = { fields: new Hashes(fields, { scope, type }), values: new Hashes(values) };
-      addGeneric(this.builder, keys[i], parts[i], levels, hashes);
-    }
-  }
-}
-
-type Levels = Pick<PlannedColumn['leaf'], 'maxDefinition' | 'maxRepetition'>;
-
-/** Walks over the entries of a column of values: those of an array belong to one key. */
-function addGeneric(
-  builder: ValueFilterBuilder,
-  keys: PartColumn,
-  values: PartColumn,
-  levels: { readonly keys: Levels; readonly values: Levels },
-  hashes: { readonly fields: Hashes; readonly values: Hashes },
-): void {
-  const { count, repetition } = values.entries;
-  const { definition } = values;
-  const keyDefinition = keys.definition;
-  const areNumbered = hashes.fields.isNumbered && hashes.values.isNumbered;
-  const recent = new Int32Array(areNumbered ? 2 * RECENT : 0).fill(-1);
-  let attribute = -1;
-  let key = keys.valueStarts[0] - 1;
-  let value = values.valueStarts[0];
-  for (let i = 0; i < count; i++) {
-    if (repetition === undefined || repetition[i] <= levels.keys.maxRepetition || i === 0) {
-      attribute++;
-      const level = typeof keyDefinition === 'number' ? keyDefinition : keyDefinition[attribute];
-      if (level === levels.keys.maxDefinition) key++;
-    }
-    const level = typeof definition === 'number' ? definition : definition[i];
-    if (level !== levels.values.maxDefinition) continue;
-    const field = hashes.fields.at(key);
-    const at = hashes.values.at(value++);
-    if (areNumbered) {
-      const slot = 2 * ((Math.imul(field, 0x9e3779b1) ^ Math.imul(at, 0x85ebca6b)) >>> RECENT_SHIFT);
-      if (recent[slot] === field && recent[slot + 1] === at) continue;
-      recent[slot] = field;
-      recent[slot + 1] = at;
-    }
-    builder.add(hashes.fields.a[field], hashes.fields.b[field], hashes.values.a[at], hashes.values.b[at]);
-  }
-}
-
-/** Hashes of values, each string of a table hashed once. */
-class Hashes {
-  a: Int32Array;
-  b: Int32Array;
-  private readonly values: ExactValues;
-  private readonly field: { readonly scope: AttributeScope; readonly type: HashedType } | undefined;
-  private readonly known: Uint8Array | undefined;
-  private readonly hash: HashWords = { a: 0, b: 0 };
-
-  /** @param field the strings are keys of such fields. */
-  constructor(values: ExactValues, field?: { readonly scope: AttributeScope; readonly type: HashedType }) {
-    this.values = values;
-    this.field = field;
-    const size = values.kind === 'strings' ? values.table.size : 1;
-    this.known = values.kind === 'strings' ? new Uint8Array(size) : undefined;
-    this.a = new Int32Array(size);
-    this.b = new Int32Array(size);
-  }
-
-  /** Equal values have one place. */
-  get isNumbered(): boolean {
-    return this.known !== undefined;
-  }
-
-  /** Where the hash of value `i` is, until the next call. */
-  at(i: number): number {
-    const { values, hash } = this;
+  /** @param keys number of the key by value. */
+  private generic(keys: Int32Array, fields: HashTable, values: ColumnValues): void {
+    const { builder, memory } = this;
     switch (values.kind) {
-      case 'strings': {
-        const id = values.ids[i];
-        if (this.known![id] === 0) {
-          const { table } = values;
-          hashBytes(table.bufferOf(id), table.offset(id), table.length(id), hash);
-          this.known![id] = 1;
-          this.put(id);
-        }
-        return id;
-      }
+      case 'strings':
+        addStrings(builder, keys, fields, values, memory);
+        break;
       case 'packed':
-        hashBytes(values.bytes, values.starts[i], values.starts[i + 1] - values.starts[i], hash);
+        addPacked(builder, keys, fields, values);
         break;
       case 'int64':
-        hashInt(values.words[2 * i], values.words[2 * i + 1], hash);
-        break;
-      case 'int32':
-        hashInt(values.values[i], values.values[i] >> 31, hash);
+        addInts(builder, keys, fields, values.words, memory);
         break;
       default:
         throw new Error(`a filter has no values of kind ${values.kind}`);
     }
-    this.put(0);
-    return 0;
+  }
+}
+
+function countOf(values: ColumnValues): number {
+  switch (values.kind) {
+    case 'strings':
+      return values.ids.length;
+    case 'packed':
+      return values.starts.length - 1;
+    case 'int64':
+    case 'double':
+      return values.words.length / 2;
+    default:
+      return values.values.length;
+  }
+}
+
+/** Of all strings of a table: each of them is in use. */
+function hashesOf(table: ByteStrings, memory: WorkMemory): HashTable {
+  const { size, bytes } = table;
+  const out = { a: memory.words(size), b: memory.words(size) };
+  const hash: HashWords = { a: 0, b: 0 };
+  for (let id = 0; id < size; id++) {
+    hashBytes(bytes, table.offset(id), table.length(id), hash);
+    out.a[id] = hash.a;
+    out.b[id] = hash.b;
+  }
+  return out;
+}
+
+function addStrings(
+  builder: ValueFilterBuilder,
+  keys: Int32Array,
+  fields: HashTable,
+  { ids, table }: Extract<ColumnValues, { kind: 'strings' }>,
+  memory: WorkMemory,
+): void {
+  const { a, b } = hashesOf(table, memory);
+  // most strings are values of one key only
+  const lastKey = memory.words(table.size).fill(-1);
+  const recent = memory.words(2 * RECENT).fill(-1);
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i];
+    const key = keys[i];
+    if (lastKey[id] === key) continue;
+    lastKey[id] = key;
+    const slot = 2 * ((Math.imul(key, 0x9e3779b1) ^ Math.imul(id, 0x85ebca6b)) >>> RECENT_SHIFT);
+    if (recent[slot] === key && recent[slot + 1] === id) continue;
+    recent[slot] = key;
+    recent[slot + 1] = id;
+    builder.add(fields.a[key], fields.b[key], a[id], b[id]);
+  }
+}
+
+function addPacked(
+  builder: ValueFilterBuilder,
+  keys: Int32Array,
+  fields: HashTable,
+  { bytes, starts }: Extract<ColumnValues, { kind: 'packed' }>,
+): void {
+  const hash: HashWords = { a: 0, b: 0 };
+  for (let i = 0; i + 1 < starts.length; i++) {
+    hashBytes(bytes, starts[i], starts[i + 1] - starts[i], hash);
+    builder.add(fields.a[keys[i]], fields.b[keys[i]], hash.a, hash.b);
+  }
+}
+
+function addInts(
+  builder: ValueFilterBuilder,
+  keys: Int32Array,
+  fields: HashTable,
+  words: Int32Array,
+  memory: WorkMemory,
+): void {
+  const recent = memory.words(3 * RECENT).fill(-1);
+  const hash: HashWords = { a: 0, b: 0 };
+  for (let i = 0; 2 * i < words.length; i++) {
+    const key = keys[i];
+    const low = words[2 * i];
+    const high = words[2 * i + 1];
+    const slot = 3 * ((Math.imul(key, 0x9e3779b1) ^ Math.imul(low ^ high, 0x85ebca6b)) >>> RECENT_SHIFT);
+    if (recent[slot] === key && recent[slot + 1] === low && recent[slot + 2] === high) continue;
+    recent[slot] = key;
+    recent[slot + 1] = low;
+    recent[slot + 2] = high;
+    hashInt(low, high, hash);
+    builder.add(fields.a[key], fields.b[key], hash.a, hash.b);
+  }
+}
+
+/** Keys of one scope, until the values have come by. */
+class ScopeKeys {
+  scope: AttributeScope | undefined;
+  /** Hashes of the keys in front of strings and of integers, by number. */
+  strings: HashTable = NO_HASHES;
+  ints: HashTable = NO_HASHES;
+  /** Number of the key, by attribute that has one. */
+  private numbers = new Int32Array(0);
+  /** By entry; undefined: each is an attribute. */
+  private definition: Uint8Array | undefined;
+  private leaf: Levels = { maxDefinition: 0, maxRepetition: 0 };
+  private entryCount = 0;
+
+  take(scope: AttributeScope, leaf: Levels, { entries, definition, values }: FilteredColumn): void {
+    this.scope = scope;
+    this.leaf = leaf;
+    this.entryCount = entries.count;
+    this.definition = typeof definition === 'number' ? undefined : definition.slice();
+    const count = countOf(values);
+    if (this.numbers.length < count) this.numbers = new Int32Array(count);
+    const { numbers } = this;
+    if (values.kind === 'strings') {
+      const { table } = values;
+      numbers.set(values.ids);
+      this.hash(table.size, (id, out) => hashBytes(table.bytes, table.offset(id), table.length(id), out));
+    } else if (values.kind === 'packed') {
+      const { bytes, starts } = values;
+      for (let i = 0; i < count; i++) numbers[i] = i;
+      this.hash(count, (id, out) => hashBytes(bytes, starts[id], starts[id + 1] - starts[id], out));
+    } else throw new Error('keys are strings');
   }
 
-  private put(at: number): void {
-    const { hash, field } = this;
-    if (field !== undefined) hashField(field.scope, field.type, hash, hash);
-    this.a[at] = hash.a;
-    this.b[at] = hash.b;
+  private hash(size: number, hashOf: (id: number, out: HashWords) => void): void {
+    const strings = { a: new Int32Array(size), b: new Int32Array(size) };
+    const ints = { a: new Int32Array(size), b: new Int32Array(size) };
+    const key = { a: 0, b: 0 };
+    const field = { a: 0, b: 0 };
+    for (let id = 0; id < size; id++) {
+      hashOf(id, key);
+      hashField(this.scope!, 'string', key, field);
+      strings.a[id] = field.a;
+      strings.b[id] = field.b;
+      hashField(this.scope!, 'int', key, field);
+      ints.a[id] = field.a;
+      ints.b[id] = field.b;
+    }
+    this.strings = strings;
+    this.ints = ints;
+  }
+
+  /** Numbers of the keys of a column of values, by value: those of an array have one key. */
+  ofValues(leaf: Levels, { entries, definition, values }: FilteredColumn, memory: WorkMemory): Int32Array {
+    const { numbers, definition: keyLevels, entryCount } = this;
+    const { maxDefinition: keyLevel, maxRepetition: keyRepetition } = this.leaf;
+    const { count, repetition } = entries;
+    const isEach = repetition === undefined || count === entryCount;
+    if (isEach && keyLevels === undefined && typeof definition === 'number') return numbers;
+    const out = memory.words(countOf(values));
+    let attribute = -1;
+    let key = -1;
+    let value = 0;
+    for (let i = 0; i < count; i++) {
+      if (isEach || repetition[i] <= keyRepetition) {
+        attribute++;
+        if (keyLevels === undefined || keyLevels[attribute] === keyLevel) key++;
+      }
+      if (typeof definition === 'number' || definition[i] === leaf.maxDefinition) out[value++] = numbers[key];
+    }
+    return out;
   }
 }

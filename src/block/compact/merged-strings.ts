@@ -1,30 +1,40 @@
-// Strings of several dictionaries as one table: equal ones under one number, their bytes side by side.
-import type { ByteTable } from '../../parquet/decode/byte-table.ts';
-import type { ByteStrings } from '../../parquet/values.ts';
+// Strings of several dictionaries as one table: equal ones under one number, in the order of their first use.
+// Their bytes stand as in a dictionary page, each string behind its length. Used for column after column.
+import type { OrderedStrings } from '../../parquet/values.ts';
 
 const STRINGS_MIN = 64;
 const BYTES_MIN = 1024;
+const LENGTH_BYTES = 4;
 
-export class MergedStrings implements ByteStrings {
+export class MergedStrings implements OrderedStrings {
   size = 0;
   bytes: Uint8Array = new Uint8Array(BYTES_MIN);
-  /** Where string `id` ends; it begins where the one before it ends. */
-  private ends: Int32Array = new Int32Array(STRINGS_MIN);
+  ends: Int32Array = new Int32Array(STRINGS_MIN);
   private hashes: Int32Array = new Int32Array(STRINGS_MIN);
   /** id + 1 by hash, 0 = free; a power of two of them, at most half full. */
   private slots: Int32Array = new Int32Array(2 * STRINGS_MIN);
 
+  /** Forgets all strings. */
+  reset(): void {
+    this.size = 0;
+    this.slots = this.emptySlots(2 * STRINGS_MIN);
+  }
+
   offset(id: number): number {
-    return id === 0 ? 0 : this.ends[id - 1];
+    return (id === 0 ? 0 : this.ends[id - 1]) + LENGTH_BYTES;
   }
 
   length(id: number): number {
     return this.ends[id] - this.offset(id);
   }
 
-  /** The number of the string at [start, end). */
-  idOf(bytes: Uint8Array, start: number, end: number): number {
-    const hash = hashOf(bytes, start, end);
+  /** All of them, as the body of a dictionary page. */
+  body(): Uint8Array {
+    return this.bytes.subarray(0, this.size === 0 ? 0 : this.ends[this.size - 1]);
+  }
+
+  /** The number of the string at [start, end), of which the hash is known. */
+  idOf(bytes: Uint8Array, start: number, end: number, hash: number): number {
     const mask = this.slots.length - 1;
     let at = hash & mask;
     for (let id = this.slots[at] - 1; id >= 0; id = this.slots[at] - 1) {
@@ -47,11 +57,12 @@ export class MergedStrings implements ByteStrings {
   }
 
   private add(bytes: Uint8Array, start: number, end: number, hash: number): void {
+    const length = end - start;
     const from = this.size === 0 ? 0 : this.ends[this.size - 1];
-    const to = from + end - start;
+    const to = from + LENGTH_BYTES + length;
     if (to > this.bytes.length) {
       const larger = new Uint8Array(to * 2);
-      larger.set(this.bytes);
+      larger.set(this.bytes.subarray(0, from));
       this.bytes = larger;
     }
     if (this.size === this.ends.length) {
@@ -59,14 +70,18 @@ export class MergedStrings implements ByteStrings {
       this.hashes = grown(this.hashes);
     }
     const own = this.bytes;
-    for (let i = start, k = from; i < end; i++, k++) own[k] = bytes[i];
+    own[from] = length;
+    own[from + 1] = length >>> 8;
+    own[from + 2] = length >>> 16;
+    own[from + 3] = length >>> 24;
+    for (let i = start, k = from + LENGTH_BYTES; i < end; i++, k++) own[k] = bytes[i];
     this.ends[this.size] = to;
     this.hashes[this.size] = hash;
     this.size++;
   }
 
   private grow(): void {
-    const slots = new Int32Array(this.slots.length * 2);
+    const slots = this.emptySlots(this.slots.length * 2);
     const mask = slots.length - 1;
     for (let id = 0; id < this.size; id++) {
       let at = this.hashes[id] & mask;
@@ -75,27 +90,12 @@ export class MergedStrings implements ByteStrings {
     }
     this.slots = slots;
   }
-}
 
-/** Numbers of the strings of one table, looked up once each. */
-export class TableIds {
-  private readonly merged: MergedStrings;
-  private readonly table: ByteTable;
-  private readonly ids: Int32Array;
-
-  constructor(merged: MergedStrings, table: ByteTable) {
-    this.merged = merged;
-    this.table = table;
-    this.ids = new Int32Array(table.size).fill(-1);
-  }
-
-  idOf(id: number): number {
-    const known = this.ids[id];
-    if (known >= 0) return known;
-    const { table } = this;
-    const bytes = table.bufferOf(id);
-    const start = table.offset(id);
-    return (this.ids[id] = this.merged.idOf(bytes, start, start + table.length(id)));
+  /** Part of the most that there ever were, where these suffice. */
+  private emptySlots(count: number): Int32Array {
+    const { buffer } = this.slots;
+    if (buffer.byteLength < count * 4) return new Int32Array(count);
+    return new Int32Array(buffer, 0, count).fill(0);
   }
 }
 
@@ -103,10 +103,4 @@ function grown(items: Int32Array): Int32Array {
   const larger = new Int32Array(items.length * 2);
   larger.set(items);
   return larger;
-}
-
-function hashOf(bytes: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
-  return hash ^ (hash >>> 15);
 }

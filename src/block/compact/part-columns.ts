@@ -1,8 +1,10 @@
 // Columns of one part: a run of rows of one row group of an input. Levels are decoded once for all columns
 // that share them; of a column that is all null nothing is read.
+import type { WorkMemory } from '../../lib/work-memory.ts';
 import { type ColumnPages, levelWidth } from '../../parquet/column-pages.ts';
 import { decodeIndices } from '../../parquet/decode/indices.ts';
 import { type ExactValues, exactValues } from '../../parquet/exact-values.ts';
+import type { Decompressors } from '../../parquet/types.ts';
 import type { GroupColumns } from '../vparquet/group-columns.ts';
 import { blaming } from './blamed.ts';
 import type { PartRows } from './merge-rows.ts';
@@ -27,8 +29,28 @@ export interface PartColumn {
   readonly values: ExactValues | undefined;
 }
 
+/** What is read into memory that is used again, and for how long it is there. */
+export interface ColumnMemory {
+  /** For one column of the result. */
+  readonly column: WorkMemory;
+  /** For one row group of it. */
+  readonly group: WorkMemory;
+  /** Into memory of one column. */
+  readonly decompressors: Decompressors;
+}
+
+/** Decompressors that put into the memory what nobody gives a place for. */
+export function decompressorsInto(memory: WorkMemory, own: Decompressors): Decompressors {
+  return {
+    crc32: own.crc32,
+    decompress: (codec, bytes, size, target = memory.bytes(size)) =>
+      own.decompress(codec, bytes, size, target),
+  };
+}
+
 export class PartColumns {
   readonly part: PartRows;
+  private readonly memory: ColumnMemory;
   private readonly group: GroupColumns;
   private readonly signal: AbortSignal | undefined;
   private readonly listsOf: (structure: Structure) => Structure;
@@ -37,8 +59,14 @@ export class PartColumns {
   private readonly anchorLevels = new Map<Structure, Uint8Array | number>();
 
   /** @param listsOf the structure whose entries a structure shares. */
-  constructor(part: PartRows, listsOf: (structure: Structure) => Structure, signal: AbortSignal | undefined) {
+  constructor(
+    part: PartRows,
+    memory: ColumnMemory,
+    listsOf: (structure: Structure) => Structure,
+    signal: AbortSignal | undefined,
+  ) {
     this.part = part;
+    this.memory = memory;
     this.listsOf = listsOf;
     this.group = part.source.group;
     this.signal = signal;
@@ -61,27 +89,39 @@ export class PartColumns {
   private async read(column: PlannedColumn): Promise<PartColumn> {
     if (!this.hasValues(column.name)) return this.nulls(column);
     const { name, structure, leaf } = column;
-    const { from, to } = this.part;
-    const { pages, dictionary } = await this.group.rowRange(name, from, to, this.signal);
+    const { memory } = this;
+    const { pages, start, dictionaryPage } = await this.open(name);
     if (pages.leaf.maxDefinition !== leaf.maxDefinition || pages.leaf.maxRepetition !== leaf.maxRepetition) {
       throw this.group.damaged(name, 'has other levels than columns of its name');
     }
-    const start = firstEntry(pages, from);
     const entries = this.entriesOf(structure, pages, start);
     const end = start + entries.count;
     if (end > pages.entryCount) throw this.group.damaged(name, 'lacks entries');
     const { maxDefinition } = leaf;
-    const isFull = pages.valueCount === pages.entryCount;
-    const levels = isFull ? undefined : pages.definitionLevels();
+    const isAnchor = name === structure.anchor;
+    const levels = definitionOf(pages, isAnchor ? memory.group : memory.column);
     const definition = levels?.subarray(start, end) ?? maxDefinition;
-    if (name === structure.anchor) this.anchorLevels.set(structure, definition);
+    if (isAnchor) this.anchorLevels.set(structure, definition);
     const before = levels === undefined ? start : countOf(levels, maxDefinition, 0, start);
+    const { decompressors, column: columnMemory } = memory;
     return {
       entries,
       definition,
       valueStarts: valueStarts(entries, definition, maxDefinition, before),
-      values: exactValues(pages, dictionary),
+      values: exactValues(pages, { dictionaryPage, decompressors, memory: columnMemory }),
     };
+  }
+
+  /** The pages with the rows of the part, and the entry of them that the rows begin with. */
+  private async open(name: string): Promise<{
+    readonly pages: ColumnPages;
+    readonly start: number;
+    readonly dictionaryPage: Uint8Array;
+  }> {
+    const { decompressors, column } = this.memory;
+    const range = await this.group.rowRange(name, this.part, decompressors, this.signal);
+    const { pages, firstRow, dictionaryPage } = range;
+    return { pages, start: firstEntry(pages, this.part.from - firstRow, column), dictionaryPage };
   }
 
   /** Nulls stand where the innermost list around them that has anything has its elements. */
@@ -96,16 +136,10 @@ export class PartColumns {
   }
 
   private async readAnchor(structure: Structure): Promise<void> {
-    const { from, to } = this.part;
-    const { pages } = await this.group.rowRange(structure.anchor, from, to, this.signal);
-    const start = firstEntry(pages, from);
+    const { pages, start } = await this.open(structure.anchor);
     const { count } = this.entriesOf(structure, pages, start);
-    const isFull = pages.valueCount === pages.entryCount;
-    const { maxDefinition } = pages.leaf;
-    this.anchorLevels.set(
-      structure,
-      isFull ? maxDefinition : pages.definitionLevels().subarray(start, start + count),
-    );
+    const levels = definitionOf(pages, this.memory.group);
+    this.anchorLevels.set(structure, levels?.subarray(start, start + count) ?? pages.leaf.maxDefinition);
   }
 
   private entriesOf(structure: Structure, pages: ColumnPages, start: number): PartEntries {
@@ -122,7 +156,7 @@ export class PartColumns {
       for (let row = 0; row <= rows; row++) rowStarts[row] = row;
       return { count: rows, repetition: undefined, rowStarts };
     }
-    const all = pages.repetitionLevels();
+    const all = pages.repetitionLevels(this.memory.group.bytes(pages.entryCount));
     let row = 0;
     let at = start;
     for (; at < all.length; at++) {
@@ -136,21 +170,24 @@ export class PartColumns {
   }
 }
 
-/** The entry, among those of the pages, that the row begins with. */
-function firstEntry(pages: ColumnPages, row: number): number {
-  const page = pages.pages.find(({ firstRow, rowCount }) => row < firstRow + rowCount);
-  if (page === undefined) return 0;
-  const wanted = row - page.firstRow;
+/** undefined: no entry is null. */
+function definitionOf(pages: ColumnPages, memory: WorkMemory): Uint8Array | undefined {
+  if (pages.valueCount === pages.entryCount) return undefined;
+  return pages.definitionLevels(memory.bytes(pages.entryCount));
+}
+
+/** The entry, among those of the pages, that their row `wanted` begins with. */
+function firstEntry(pages: ColumnPages, wanted: number, memory: WorkMemory): number {
   const { maxRepetition } = pages.leaf;
-  if (maxRepetition === 0 || wanted === 0) return page.firstEntry + wanted;
-  const levels = new Uint8Array(page.entryCount);
-  const { bytes, start, end } = page.repetition;
-  decodeIndices(bytes, start, end, levelWidth(maxRepetition), page.entryCount, levels, 0);
+  if (maxRepetition === 0 || wanted === 0) return wanted;
   let rows = -1;
-  for (let i = 0; i < levels.length; i++) {
-    if (levels[i] === 0 && ++rows === wanted) return page.firstEntry + i;
+  for (const { repetition, entryCount, firstEntry: first } of pages.pages) {
+    const levels = memory.bytes(entryCount);
+    const { bytes, start, end } = repetition;
+    decodeIndices(bytes, start, end, levelWidth(maxRepetition), entryCount, levels, 0);
+    for (let i = 0; i < entryCount; i++) if (levels[i] === 0 && ++rows === wanted) return first + i;
   }
-  return page.firstEntry + levels.length;
+  return pages.entryCount;
 }
 
 function countOf(levels: Uint8Array, level: number, from: number, to: number): number {

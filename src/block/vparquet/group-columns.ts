@@ -56,6 +56,15 @@ export interface ColumnRows {
   readonly dictionary: () => Dictionary | undefined;
 }
 
+/** Neighbouring rows of a column. */
+interface RowRange {
+  readonly pages: ColumnPages;
+  /** Row that the first page begins with. */
+  readonly firstRow: number;
+  /** With its header; empty when there is none. */
+  readonly dictionaryPage: Uint8Array;
+}
+
 interface DictionaryRange {
   readonly range: WantedRange;
   readonly cached: Dictionary | undefined;
@@ -227,13 +236,13 @@ export class GroupColumns {
     return out;
   }
 
-  /** The pages that hold rows [from, to) of a column, and its dictionary. Nothing of it is kept. */
+  /** The pages that hold rows [from, to) of a column. Nothing of it is kept. */
   async rowRange(
     name: string,
-    from: number,
-    to: number,
+    { from, to }: { readonly from: number; readonly to: number },
+    decompressors: Decompressors,
     signal?: AbortSignal,
-  ): Promise<{ readonly pages: ColumnPages; readonly dictionary: Dictionary | undefined }> {
+  ): Promise<RowRange> {
     const chunk = this.needed(name);
     const whole = from === 0 && to === this.rowCount;
     const [locations] = whole ? [undefined] : await this.locations([chunk], signal);
@@ -243,15 +252,14 @@ export class GroupColumns {
       offset: dictionaryPageOffset,
       length: dataPageOffset - dictionaryPageOffset,
     };
-    const [page, ...parts] = await readRanges(
+    const [dictionaryPage, ...parts] = await readRanges(
       range.length > 0 ? [range, ...runs] : [NO_RANGE, ...runs],
       (offset, length, abort) => this.read(offset, length, abort),
       signal,
     );
     const pageParts = runs.map(({ firstRow }, i): PageRun => ({ bytes: parts[i], firstRow }));
-    const pages = new ColumnPages(chunk, pageParts, this.file.decompressors, true);
-    const dictionary = page.length > 0 ? readDictionary(chunk, page, this.file.decompressors) : undefined;
-    return { pages, dictionary };
+    const pages = new ColumnPages(chunk, pageParts, decompressors, false);
+    return { pages, firstRow: runs[0]?.firstRow ?? 0, dictionaryPage };
   }
 
   /** Which share of a column's pages holds these rows (ascending); 1 without an offset index. */
