@@ -51,8 +51,11 @@ function checkCounts(columns: Columns, isNew: boolean, warn: (text: string) => v
       warn(`has more than ${count - 1} ${kind} columns, the others are stored as generic attributes`);
     }
     if (isNew && type === 'string' && count === STRINGS_OF_2_10 + 1) {
-      const behind = `the attributes behind the tenth are invisible to Tempo 2.10`;
-      warn(`has more than ${STRINGS_OF_2_10} ${kind} columns: ${behind}, Tempo 3.0 reads them`);
+      const seen =
+        'Tempo 2.10 does not see the attributes behind the tenth, its compactor crashes on such blocks';
+      warn(
+        `has more than ${STRINGS_OF_2_10} ${kind} columns: ${seen}, and it refuses the list; 3.0 takes them`,
+      );
     }
   }
 }

@@ -1,4 +1,5 @@
 // Settings that work and will hurt: what Tempo warns of, plus limits that refuse everything.
+import { valuesFitting } from '../block/value-filter/builder.ts';
 import type { TempoConfig } from './config.ts';
 
 /** What says how recent spans are kept, with the defaults of 2.10 and of 3.0. */
@@ -63,6 +64,9 @@ function cacheRisks({ cache, storage: { trace } }: TempoConfig): readonly Risk[]
   ];
 }
 
+/** Less has no room for the values of a usual block. */
+const FILTER_BYTES_USEFUL = 16 * 1024;
+
 /** A risk when the condition holds. */
 function when(isRisky: boolean, path: string, text: string): readonly Risk[] {
   return isRisky ? [[path, text]] : [];
@@ -109,6 +113,7 @@ function storageRisks({ overrides, storage: { trace }, target }: TempoConfig): r
           ? client.gcs.bucketName === trace.gcs.bucketName && client.gcs.prefix === trace.gcs.prefix
           : client.azure.containerName === trace.azure.containerName &&
             client.azure.prefix === trace.azure.prefix);
+  const { valueFilterMaxBytes: filterBytes } = trace.block;
   const isShared = target !== 'all' && target !== 'scalable-single-binary';
   return [
     ...when(
@@ -123,6 +128,11 @@ function storageRisks({ overrides, storage: { trace }, target }: TempoConfig): r
     ),
     ...when(trace.s3.signatureV2, 'storage.trace.s3.signature_v2', 'has no effect, version 4 is used'),
     ...when(trace.s3.nativeAwsAuthEnabled, 'storage.trace.s3.native_aws_auth_enabled', 'has no effect'),
+    ...when(
+      filterBytes > 0 && filterBytes < FILTER_BYTES_USEFUL,
+      'storage.trace.block.value_filter_max_bytes',
+      `is ${filterBytes}: blocks with more than some ${valuesFitting(filterBytes)} values get no filter`,
+    ),
     ...when(
       isSamePlace,
       'overrides.user_configurable_overrides.client',

@@ -55,6 +55,8 @@ export function blockRetention(
   const blockMs = timeOf(config, role, 'blockRetentionMs', DEFAULTS.block_retention.default);
   const { default: compactedMs } = DEFAULTS.compacted_block_retention;
   return {
+    // As in Tempo: who freezes a tenant keeps what is there.
+    isOff: (tenant) => overrides.of(tenant).compaction.compactionDisabled,
     blockMsOf: (tenant) => {
       const own = overrides.of(tenant).compaction.blockRetentionMs;
       return own > 0 ? own : blockMs;

@@ -61,6 +61,8 @@ export interface SourceReport {
 export interface JobReport {
   readonly ms: number;
   readonly sources: readonly SourceReport[];
+  /** Ids of blocks that were not read: by their value filters they lack a value that the query needs. */
+  readonly spared: readonly string[];
 }
 
 export interface AnsweredTrace {

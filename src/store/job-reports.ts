@@ -8,6 +8,7 @@ type Outcome = Pick<SourceReport, 'matchedTraces'>;
 export class JobReports {
   private readonly beginMs = performance.now();
   private readonly sources: SourceReport[] = [];
+  private readonly spared: string[] = [];
 
   /** @param read does the usual work, with a source that notes what is read of it. */
   async note<Result extends Outcome>(
@@ -30,7 +31,12 @@ export class JobReports {
     return result;
   }
 
+  /** A block need not be read. */
+  spare(blockId: string): void {
+    this.spared.push(blockId);
+  }
+
   job(): JobReport {
-    return { ms: performance.now() - this.beginMs, sources: this.sources };
+    return { ms: performance.now() - this.beginMs, sources: this.sources, spared: this.spared };
   }
 }

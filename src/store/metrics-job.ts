@@ -16,7 +16,7 @@ import type {
   MetricsJob,
   MetricsJobResult,
 } from './scan-job.ts';
-import type { WalkSources } from './source-walk.ts';
+import type { VisitSource, WalkSources } from './source-walk.ts';
 
 export async function scanMetrics(
   job: MetricsJob,
@@ -25,14 +25,15 @@ export async function scanMetrics(
 ): Promise<MetricsJobResult> {
   const metrics = new MetricsAccumulator(parse(job.query), job.range, limitsOf(job));
   const reports = job.isExplained === true ? new JobReports() : undefined;
-  const failures = await walk(async (source, excluded) => {
+  const visit: VisitSource = async (source, excluded) => {
     const options = { excludeTraces: excluded, signal };
     if (reports === undefined) return metrics.add(source, options);
     await reports.note(source, async (noted) => {
       await metrics.add(noted, options);
       return { matchedTraces: undefined };
     });
-  });
+  };
+  const failures = await walk(visit, (blockId) => reports?.spare(blockId));
   const { inspectedTraces, inspectedSpans, inspectedBytes } = metrics;
   const part = sharedPart(metrics.part());
   const totals = { inspectedTraces, inspectedSpans, inspectedBytes };

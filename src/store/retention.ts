@@ -6,6 +6,8 @@ import type { Logger } from '../telemetry/log.ts';
 import type { Blocklist, CompactedBlock } from './blocklist.ts';
 
 export interface RetentionTimes {
+  /** Nothing of the tenant is marked or deleted. */
+  readonly isOff: (tenant: string) => boolean;
   /** 0 = keep for ever. */
   readonly blockMsOf: (tenant: string) => number;
   /** How long a compacted block stays, for queries that have begun. */
@@ -43,6 +45,7 @@ export async function applyRetention(options: RetentionOptions): Promise<Retenti
     }
   };
   for (const tenant of blocklist.tenants()) {
+    if (times.isOff(tenant)) continue;
     const blocks = blocklist.tenant(tenant);
     for (const block of expiredCompacted(blocks.compacted.values(), options)) {
       const id = block.meta.blockId;

@@ -110,10 +110,9 @@ export class Scanner {
       hasMore ||= found.length > job.limit;
       found = firstFound(found, job.limit, job.order);
     };
-    const failures = await this.walker(
-      job,
-      signal,
-    )(async (source, excluded, apart) => {
+    const walk = this.walker(job, signal);
+    const spare = (blockId: string): void => reports?.spare(blockId);
+    const failures = await walk(async (source, excluded, apart) => {
       const isFull = hasMore && isNewest && found.length >= job.limit;
       const notBeforeUnixNano = isFull ? found[job.limit - 1]?.startUnixNano : job.notBeforeUnixNano;
       const options = {
@@ -133,7 +132,7 @@ export class Scanner {
       totals.inspectedTraces += outcome.inspectedTraces;
       totals.inspectedSpans += outcome.inspectedSpans;
       totals.inspectedBytes += outcome.inspectedBytes;
-    });
+    }, spare);
     keepFirst();
     const packed = packFound(found, job.format);
     const rows = matchedApart?.view().slice();
@@ -175,7 +174,7 @@ export class Scanner {
 
   private walker(job: QueryInput & { readonly query: string | undefined }, signal: AbortSignal): WalkSources {
     const needed = job.query === undefined ? [] : neededValues(parse(job.query));
-    return (visit) => walkSources(this.blocks, job, needed, visit, signal);
+    return (visit, spare) => walkSources(this.blocks, job, needed, visit, signal, spare);
   }
 }
 

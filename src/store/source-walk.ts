@@ -28,8 +28,11 @@ export type VisitSource = (
   apart: ApartTraces | undefined,
 ) => Promise<void>;
 
+/** Is told the id of a block that need not be read. */
+export type SpareBlock = (blockId: string) => void;
+
 /** Goes over the input of a job. @returns what could not be read. */
-export type WalkSources = (visit: VisitSource) => Promise<ScanFailure[]>;
+export type WalkSources = (visit: VisitSource, spare?: SpareBlock) => Promise<ScanFailure[]>;
 
 /** What is needed of a source whose traces are compared with those of others, or brought together. */
 export type OpenTraces = Pick<
@@ -67,12 +70,15 @@ export async function walkSources(
   needed: NeededValues,
   visit: VisitSource,
   signal: AbortSignal,
+  spare?: SpareBlock,
 ): Promise<ScanFailure[]> {
   const failures: ScanFailure[] = [];
   for (const ref of sources) {
     await guarded(ref, failures, async () => {
-      const isBlock = ref.kind === 'block';
-      if (isBlock && !(await blocks.mayMatch(ref.meta, ref.location, needed, signal))) return;
+      if (ref.kind === 'block' && !(await blocks.mayMatch(ref.meta, ref.location, needed, signal))) {
+        spare?.(ref.meta.blockId);
+        return;
+      }
       for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
         signal.throwIfAborted();
         const { traceCount } = spans;

@@ -185,6 +185,9 @@ t.test('searches of Grafana', { timeout: 120_000 }, async (t) => {
       of.reduce((n, { bytes }) => n + bytes, 0);
     t.ok(sources.length >= BLOCKS + 1);
     for (const source of sources) t.equal(sum(source.steps), source.bytes, 'every byte is told');
+    const byValue = query({ q: '{ span.n = 5 }', limit: 20, start, end });
+    const spared = await (await tempo.get(`/api/search/explain?${byValue}`)).text();
+    t.match(spared, /\n {2}[\da-f-]{36}: not read, its value filter rules it out\n/);
     t.equal((await tempo.get('/api/search/explain?q={')).status, 400);
     const metrics = query({ q: '{ span.n > 5 } | rate() by (name)', start, end, step: 60 });
     const text = await (await tempo.get(`/api/metrics/explain?${metrics}`)).text();

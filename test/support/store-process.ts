@@ -217,7 +217,7 @@ export class StoreProcess {
 
   async retain(): Promise<void> {
     const { nowMs, blockRetentionMs, compactedRetentionMs: compactedMs } = this.options;
-    const times = { blockMsOf: () => blockRetentionMs, compactedMs };
+    const times = { isOff: () => false, blockMsOf: () => blockRetentionMs, compactedMs };
     const { backend: store, blocklist } = this;
     await applyRetention({ store, blocklist, logger: silentLogger, times, owns: () => true, nowMs });
     await deleteUnfinished({ store, blocklist, logger: silentLogger, owns: () => true, nowMs });

@@ -316,6 +316,7 @@ t.test('what is handed out', async (t) => {
     code: 'invalid_argument',
   });
   await t.rejects(scheduler.next('x'.repeat(257), never), { code: 'invalid_argument' });
+  await t.rejects(scheduler.next('', never), { code: 'invalid_argument' }, 'whose would the job be');
   await t.rejects(scheduler.update(told({ jobId: given[1]!.jobId, outputs: [`../other/${ID(1)}`] })), {
     code: 'invalid_argument',
   });

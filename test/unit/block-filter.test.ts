@@ -346,6 +346,19 @@ t.test('blocks that are skipped are not read', async (t) => {
     'nothing but the filter',
   );
   t.equal(blocks.takeCounts().skipped, 1);
+  const range = { startSec: undefined, endSec: undefined };
+  const asked = { range, limit: 10, spansPerSpanSet: 3, format: 'json', isExplained: true } as const;
+  for (const [query, spared] of [
+    ['{ span.user = "y" }', [block.meta.blockId]],
+    ['{ span.user = "x" }', []],
+  ] as const) {
+    const { report } = (await blocks.scanner.run(
+      { ...asked, ...all, kind: 'search', query },
+      signal,
+    )) as SearchJobResult;
+    t.same([report?.spared, report?.sources.length], [spared, 1 - spared.length], 'what is explained');
+  }
+  t.same([blocks.takeCounts().skipped], [1]);
   await blocks.store.delete(`acme/${block.meta.blockId}/data.parquet`);
   t.same(await searched(blocks.scanner, '{ span.user = "y" }', [source(block.meta)]), []);
 });

@@ -197,6 +197,9 @@ backend_worker: { compaction: { block_retention: ${worker} } }`;
   t.equal(ofWorker(both('0s', '336h')), 0);
   const { overrides } = overridesOf('', file);
   t.equal(blockRetention(configOf('').config, overrides)?.blockMsOf('other'), 336 * 3_600_000, 'others');
+  const frozen = overridesOf('', 'overrides: { team: { compaction: { compaction_disabled: true } } }');
+  const times = blockRetention(configOf('').config, frozen.overrides);
+  t.same([times?.isOff('team'), times?.isOff('other')], [true, false], 'a tenant without compaction');
   t.end();
 });
 

@@ -426,12 +426,14 @@ t.test('retention marks what is old and deletes what was marked long ago', async
     store,
     blocklist,
     logger,
-    times: { blockMsOf: () => 1_000_000, compactedMs: 60_000 },
+    times: { isOff: (): boolean => false, blockMsOf: () => 1_000_000, compactedMs: 60_000 },
     owns: (): boolean => true,
     nowMs: () => clock.nowMs,
   };
   const nothing = { marked: 0, deleted: 0, failed: 0 };
   t.same(await applyRetention({ ...options, owns: (id) => id === ID(2) }), nothing, 'it is of another');
+  const frozen = { ...options.times, isOff: (tenant: string) => tenant === 'team' };
+  t.same(await applyRetention({ ...options, times: frozen }), nothing, 'the tenant is frozen');
   t.same(await applyRetention(options), { marked: 1, deleted: 0, failed: 0 });
   t.match(lines.splice(0).join(''), /^.* level=info msg="block is older than block_retention" .*\n$/);
   t.same([...blocklist.tenant('team').live.keys()], [ID(2)]);

@@ -14,7 +14,7 @@ import {
 import { firstWord, secondWord } from './value-hash.ts';
 
 export interface ValueFilterLimits {
-  /** Of the finished filter, and while it is made. Less than a line = no filter. */
+  /** Of the finished filter, and while it is made; less than a line counts as one. */
   readonly bytesMax: number;
   /** How many values there are at most, repeated ones too: few need less memory. */
   readonly valuesMax: number;
@@ -26,6 +26,12 @@ const FILL_MAX = 0.5;
 const FILL_USEFUL = 0.75;
 const WORDS_PER_LINE = LINE_BYTES / 4;
 const LINES_MAX = 2 ** 16;
+
+/** About how many values a filter of that size takes before it rules out too little. */
+export function valuesFitting(bytesMax: number): number {
+  const bits = 8 * LINE_BYTES * 2 ** Math.floor(Math.log2(Math.max(1, bytesMax / LINE_BYTES)));
+  return Math.floor((-Math.log(1 - FILL_USEFUL) * bits) / BITS_PER_VALUE);
+}
 
 export class ValueFilterBuilder {
   private readonly lines: number;

@@ -152,6 +152,8 @@ export class BackendScheduler implements Service {
 
   /** Rejects with `not_found` when there is no job for a while. */
   async next(workerId: string, signal: AbortSignal): Promise<OfferedJob> {
+    if (workerId === '')
+      throw new TempoError('invalid_argument', 'worker_id is empty: nobody would have the job');
     if (workerId.length > WORKER_ID_LENGTH_MAX) {
       throw new TempoError('invalid_argument', `worker_id is longer than ${WORKER_ID_LENGTH_MAX} characters`);
     }

@@ -123,6 +123,7 @@ function asJson({ stages, ms, found, partial, stats, reports, reads }: Explained
     reads: reads.map((read) => ({ ...read, ms: rounded(read.ms) })),
     jobs: reports.map((job) => ({
       ms: rounded(job.ms),
+      spared: job.spared,
       sources: job.sources.map((source) => ({
         ...source,
         ms: rounded(source.ms),
@@ -157,6 +158,7 @@ function asText({ stages, ms, foundText, partial, stats, reports, reads }: Expla
   reports.forEach((job, i) => {
     lines.push('', `job ${i + 1}: ${job.ms.toFixed(2)} ms`);
     for (const source of job.sources) lines.push(...sourceText(source));
+    for (const blockId of job.spared) lines.push(`  ${blockId}: not read, its value filter rules it out`);
   });
   return `${lines.join('\n')}\n`;
 }
