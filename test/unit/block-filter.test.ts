@@ -7,6 +7,7 @@ import { bitsOf, elementOf, LINE_BYTES, valueBloom } from '../../src/block/value
 import { firstWord, secondWord } from '../../src/block/value-filter/value-hash.ts';
 import { ValueFilterBuilder } from '../../src/block/value-filter/builder.ts';
 import { encodeFilter, layoutOf, shardBits, shardRange } from '../../src/block/value-filter/format.ts';
+import { TempoError } from '../../src/lib/errors.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
 import { unpackFound } from '../../src/store/pack.ts';
@@ -32,9 +33,22 @@ const LAYOUTS: readonly WriteOptions[] = [
   { format: 'vParquet5', dedicatedColumns: EVERY_DEDICATED },
 ];
 
+/** Counts how often filters were read, and fails when it is told to. */
+class FilterStore extends MemoryStore {
+  reads = 0;
+  isAway = false;
+
+  override readRange(key: string, offset: number, lengthBytes: number): Promise<Uint8Array> {
+    if (!key.endsWith(VALUE_FILTER_NAME)) return super.readRange(key, offset, lengthBytes);
+    this.reads++;
+    if (this.isAway) return Promise.reject(new TempoError('unavailable', 'the store is away'));
+    return super.readRange(key, offset, lengthBytes);
+  }
+}
+
 /** Blocks in a store, as sources with their filters and without. */
 class Blocks {
-  readonly store = new MemoryStore(() => 0);
+  readonly store = new FilterStore(() => 0);
   readonly scanner = new Scanner({ local: this.store, backend: this.store, cacheBytes: 1 << 22 });
 
   async put({ meta, objects }: WrittenBlock): Promise<void> {
@@ -319,10 +333,15 @@ t.test('a filter that cannot be trusted rules out nothing', async (t) => {
       t.same(await searched(blocks.scanner, '{ span.user = "nobody" }', [source(meta)]), []);
       const { skipped, passed, unusable } = blocks.takeCounts();
       t.same([skipped, passed, unusable], [0, 2, 2], `${name}: counted`);
+      t.equal(blocks.store.reads, stated === 77 ? 0 : 1, `${name}: it is not asked for again`);
     }
   }
   const blocks = new Blocks();
   await blocks.put(block);
+  blocks.store.isAway = true;
+  await searched(blocks.scanner, '{ span.user = "nobody" }', [source(block.meta)]);
+  t.match(blocks.takeCounts(), { skipped: 0, passed: 1, unusable: 1 }, 'a filter that cannot be read now');
+  blocks.store.isAway = false;
   t.equal(
     ((await searched(blocks.scanner, '{ span.user = "u2" }', [source(block.meta)])) as unknown[]).length,
     1,

@@ -732,6 +732,14 @@ await t.test('a large dictionary is read once for a value', async (t) => {
     t.same(entriesOf(vector!).filter(isWanted), entriesOf(all!).filter(isWanted));
     t.equal(entriesOf(vector!).filter(isWanted).length, texts.has(y) ? 6 : 0);
   }
+  const { block } = await opened(objects, new ByteLru(100_000));
+  const first = block.rowGroups[0]!;
+  const ofX = async (...values: string[]): Promise<readonly string[]> => {
+    const [vector] = await first.load([wanted('x', ...values)]);
+    return entriesOf(vector!).filter((entry) => entry.includes(JSON.stringify(x)));
+  };
+  t.same(await ofX(`${x}!`, 'none'), []);
+  t.equal((await ofX(x, '!none')).length, 6, 'another list of the same letters');
 });
 
 await t.test('keys that the first pages do not have', async (t) => {
