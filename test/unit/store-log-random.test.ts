@@ -82,6 +82,7 @@ function failing(disk: Disk): LogFiles {
   };
   return {
     ...realFiles,
+    canWriteThrough: false,
     write: async (fd, parts, offset) => {
       const err = fault('write');
       if (err === undefined) return realFiles.write(fd, parts, offset);
@@ -90,7 +91,7 @@ function failing(disk: Disk): LogFiles {
     },
     create: async (file) => {
       await pause(Math.random() * 4);
-      return realFiles.create(file);
+      return realFiles.create(file, false);
     },
     remove: async (file) => {
       await pause(Math.random() * 8);

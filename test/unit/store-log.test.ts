@@ -214,6 +214,7 @@ t.test('a push is not acknowledged before its bytes are synced', async (t) => {
   let hold = false;
   const files: LogFiles = {
     ...realFiles,
+    canWriteThrough: false,
     datasync: async (fd) => {
       if (hold) await gate.promise;
       await realFiles.datasync(fd);
@@ -445,6 +446,7 @@ function failingFiles(): LogFiles & {
   const fail = (code: string): Error => Object.assign(new Error(`${code}: injected`), { code });
   const files = {
     ...realFiles,
+    canWriteThrough: false,
     fault: undefined as { readonly on: 'write' | 'sync'; readonly code: string } | undefined,
     write: async (fd: number, parts: Uint8Array[], offset: number): Promise<void> => {
       if (files.fault?.on !== 'write') return realFiles.write(fd, parts, offset);
@@ -550,9 +552,10 @@ t.test('a segment that begins while another is being deleted stays', async (t) =
   const removals: string[] = [];
   const files: LogFiles = {
     ...realFiles,
+    canWriteThrough: false,
     create: async (file) => {
       if (isHeld) await held.create.promise;
-      return realFiles.create(file);
+      return realFiles.create(file, false);
     },
     remove: async (file) => {
       removals.push(path.basename(file));
@@ -690,11 +693,45 @@ t.test('a folder that cannot be written is a clear error', async (t) => {
   await t.rejects(open(`${file}/wal`), { code: 'unavailable', message: /a-file\/wal cannot be written/ });
 });
 
+t.test('where the system can, what is written lasts without a sync', async (t) => {
+  const O_DSYNC = 0o10000;
+  const files = { ...realFiles, canWriteThrough: process.platform === 'linux' };
+  for (const sync of ['always', 'never'] as const) {
+    const opened: boolean[] = [];
+    let syncs = 0;
+    const data = aFolder();
+    const harness = await open(data, {
+      sync,
+      files: {
+        ...files,
+        create: async (file, writesThrough) => {
+          opened.push(writesThrough);
+          const fd = await realFiles.create(file, writesThrough);
+          if (process.platform !== 'linux') return fd;
+          const flags = /^flags:\s+(\d+)/m.exec(fs.readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))![1]!;
+          t.equal((Number.parseInt(flags, 8) & O_DSYNC) !== 0, writesThrough, sync);
+          return fd;
+        },
+        datasync: (fd) => {
+          syncs++;
+          return realFiles.datasync(fd);
+        },
+      },
+    });
+    await harness.log.push('one', aBody(1, 10), 1);
+    t.strictSame(opened, [sync === 'always' && files.canWriteThrough]);
+    t.equal(syncs, files.canWriteThrough || sync === 'never' ? 1 : 2, 'that of the head');
+    t.equal(pushesOnDisk(data).length, 1);
+    await harness.close();
+  }
+});
+
 t.test('sync: never and interval acknowledge what is written', async (t) => {
   for (const sync of ['never', 'interval'] as const) {
     let syncs = 0;
     const files: LogFiles = {
       ...realFiles,
+      canWriteThrough: false,
       datasync: (fd) => {
         syncs++;
         return realFiles.datasync(fd);

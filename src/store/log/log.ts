@@ -83,6 +83,9 @@ export class Log {
   private isClosed = false;
   private fd: number | undefined;
   private needsSync = false;
+  /** Each group lasts when it is written: by itself, or by a sync behind it. */
+  private readonly writesThrough: boolean;
+  private readonly syncsEach: boolean;
   private syncTimer: NodeJS.Timeout | undefined;
   private readonly idle = new Set<() => void>();
 
@@ -90,6 +93,9 @@ export class Log {
     this.options = options;
     this.ring = options.ring;
     this.sequence = options.lastSequence;
+    const lastsEach = options.sync === 'always';
+    this.writesThrough = lastsEach && options.files.canWriteThrough;
+    this.syncsEach = lastsEach && !this.writesThrough;
     if (options.sync === 'interval') {
       this.syncTimer = setInterval(() => void this.syncNow(), options.syncIntervalMs).unref();
     }
@@ -285,7 +291,7 @@ export class Log {
   }
 
   private async writeGroup(group: Group): Promise<void> {
-    const { files, metrics, sync } = this.options;
+    const { files, metrics } = this.options;
     const partBytes = group.parts.reduce((sum, part) => sum + part.length, 0);
     if (partBytes !== group.bytes) throw new Error(`${partBytes} of ${group.bytes} bytes are in the group`);
     const segment = await this.openSegment(group.firstSequence);
@@ -293,12 +299,9 @@ export class Log {
     const started = performance.now();
     try {
       await files.write(fd, group.parts, segment.sizeBytes);
-      const written = performance.now();
-      metrics.appendSeconds.observe((written - started) / 1000);
-      if (sync === 'always') {
-        await files.datasync(fd);
-        metrics.syncSeconds.observe((performance.now() - written) / 1000);
-      } else this.needsSync = true;
+      if (this.syncsEach) await this.datasync(fd);
+      else this.needsSync = !this.writesThrough;
+      metrics.appendSeconds.observe((performance.now() - started) / 1000);
     } catch (err) {
       await this.undo(segment, err);
       throw err;
@@ -333,7 +336,7 @@ export class Log {
     await this.closeSegment();
     const number = segments.nextNumber;
     const path = `${folder}/${segmentName(number)}`;
-    const fd = await files.create(path);
+    const fd = await files.create(path, this.writesThrough);
     try {
       await files.write(fd, [segmentHead(this.options.format)], 0);
       await files.datasync(fd);
@@ -356,7 +359,7 @@ export class Log {
     this.fd = undefined;
     this.options.segments.endCurrent();
     if (fd === undefined) return;
-    if (this.needsSync) await this.options.files.datasync(fd).catch((err) => this.syncFailed(err));
+    if (this.needsSync) await this.datasync(fd).catch((err) => this.syncFailed(err));
     this.needsSync = false;
     await this.options.files.close(fd).catch((err) => this.syncFailed(err));
   }
@@ -364,7 +367,13 @@ export class Log {
   private async syncNow(): Promise<void> {
     if (!this.needsSync || this.fd === undefined) return;
     this.needsSync = false;
-    await this.options.files.datasync(this.fd).catch((err) => this.syncFailed(err));
+    await this.datasync(this.fd).catch((err) => this.syncFailed(err));
+  }
+
+  private async datasync(fd: number): Promise<void> {
+    const started = performance.now();
+    await this.options.files.datasync(fd);
+    this.options.metrics.syncSeconds.observe((performance.now() - started) / 1000);
   }
 
   private syncFailed(err: unknown): void {

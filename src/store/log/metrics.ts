@@ -15,8 +15,12 @@ const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 
 export function createLogMetrics(metrics: Metrics): LogMetrics {
   return {
-    appendSeconds: metrics.histogram('tempo_log_append_seconds', 'Time to write a group of frames.', SECONDS),
-    syncSeconds: metrics.histogram('tempo_log_sync_seconds', 'Time to sync a group of frames.', SECONDS),
+    appendSeconds: metrics.histogram(
+      'tempo_log_append_seconds',
+      'Time to write a group of frames, until it lasts where each group does.',
+      SECONDS,
+    ),
+    syncSeconds: metrics.histogram('tempo_log_sync_seconds', 'Time of syncs of their own.', SECONDS),
     groupFrames: metrics.histogram(
       'tempo_log_group_frames',
       'Frames that were written and synced together.',
