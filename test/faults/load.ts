@@ -2,6 +2,7 @@
 // acknowledged, as a Collector does; each read of something acknowledged is compared with what was sent.
 // What is counted is a row of the table in docs/reliability.md.
 import { setTimeout as pause } from 'node:timers/promises';
+import { AwakeLimit } from '../support/awake.ts';
 import { aSpan, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
 
 const PUSH_PAUSE_MS = 150;
@@ -30,6 +31,11 @@ interface SentTrace {
   sent: number;
   /** Spans 1 to this one were acknowledged. */
   acknowledged: number;
+}
+
+export interface LoadOptions {
+  /** What each span carries beside, so that disks fill. */
+  readonly fillerBytes?: number;
 }
 
 export interface Counts {
@@ -84,22 +90,23 @@ const wantedOf = (traces: readonly SentTrace[]): Wanted =>
   traces.map((trace) => ({ trace, acknowledged: trace.acknowledged }));
 
 export class Load {
-  /** The first of what went wrong, in words. */
+  /** The first of what went wrong in this lap, in words. */
   readonly complaints: string[] = [];
   private readonly endpoints: Endpoints;
-  private readonly random: () => number;
+  private readonly filler: string;
   private readonly traces: SentTrace[] = [];
   private readonly groups = new Map<string, SentTrace[]>();
   private counts = noCounts();
   private lapFrom = 0;
   private isOver = false;
+  private isAbandoned = false;
   private work: Promise<void>[] = [];
   private lastPushMs = 0;
   private lastReadMs = 0;
 
-  constructor(endpoints: Endpoints, random: () => number = Math.random) {
+  constructor(endpoints: Endpoints, { fillerBytes = 0 }: LoadOptions = {}) {
     this.endpoints = endpoints;
-    this.random = random;
+    this.filler = 'x'.repeat(fillerBytes);
   }
 
   start(): void {
@@ -110,6 +117,11 @@ export class Load {
     this.work = [...writers, ...readers];
   }
 
+  /** Nothing is waited for any more. */
+  abandon(): void {
+    this.isOver = this.isAbandoned = true;
+  }
+
   /** Sends nothing more; what is under way is sent until it is acknowledged, for some time. */
   async stop(): Promise<void> {
     this.isOver = true;
@@ -118,11 +130,11 @@ export class Load {
 
   /** Resolves when so many more pushes were acknowledged and reads were right. */
   async goesOn(count: number, limitMs = 60_000): Promise<void> {
-    const endsAtMs = performance.now() + limitMs;
+    const limit = new AwakeLimit(limitMs);
     const pushes = this.acknowledgedPushes + count;
     const reads = this.rightReads + count;
     while (this.acknowledgedPushes < pushes || this.rightReads < reads) {
-      if (performance.now() > endsAtMs) {
+      if (limit.isOver) {
         const state = `${this.acknowledgedPushes} of ${pushes} pushes, ${this.rightReads} of ${reads} reads`;
         throw new Error(
           `the load does not go on after ${limitMs} ms: ${state}: ${this.complaints.join('; ')}`,
@@ -143,10 +155,17 @@ export class Load {
     this.noteGap('longestPushGapMs', this.lastPushMs);
     this.noteGap('longestReadGapMs', this.lastReadMs);
     this.counts = noCounts();
+    this.complaints.length = 0;
     this.lastPushMs = this.lastReadMs = performance.now();
     counts.tracesAcknowledged = traces.filter(({ acknowledged }) => acknowledged > 0).length;
     await this.check(traces, counts);
     return counts;
+  }
+
+  /** A read of something new, which may take as long as it takes. */
+  async askNow(): Promise<void> {
+    const group = this.traces.at(-1)?.group;
+    if (group !== undefined) this.note(await this.bySearch(group));
   }
 
   /** All that was ever acknowledged. */
@@ -178,11 +197,11 @@ export class Load {
   }
 
   private async untilAnswered(ask: () => Promise<Verdict>): Promise<Verdict> {
-    const endsAtMs = performance.now() + CHECK_LIMIT_MS;
+    const limit = new AwakeLimit(CHECK_LIMIT_MS);
     for (;;) {
       const verdict = await ask();
       const isOpen = verdict.kind === 'error' || verdict.kind === 'partial';
-      if (!isOpen || performance.now() > endsAtMs) return verdict;
+      if (!isOpen || limit.isOver) return verdict;
       await pause(RETRY_MS.max);
     }
   }
@@ -201,7 +220,7 @@ export class Load {
       await pause(PUSH_PAUSE_MS);
       const fresh = Array.from({ length: TRACES_A_PUSH }, () => this.newTrace());
       // Half of the earlier ones go on, so that a trace lies in several heads and blocks.
-      const more = before.filter(() => this.random() < 0.5);
+      const more = before.filter(() => Math.random() < 0.5);
       await this.push([...fresh, ...more]);
       before = fresh;
     }
@@ -220,14 +239,17 @@ export class Load {
 
   private nextSpans(trace: SentTrace): TestSpan[] {
     const startUnixNano = BigInt(Date.now()) * 1_000_000n;
-    const count = 1 + Math.floor(this.random() * SPANS_MAX);
+    const count = 1 + Math.floor(Math.random() * SPANS_MAX);
     const spans = Array.from({ length: count }, (_, i) =>
       aSpan({
         traceId: trace.id,
         spanId: hexId(trace.sent + i + 1, 8),
         startUnixNano,
         endUnixNano: startUnixNano + 1000n,
-        attributes: [['load.group', trace.group]],
+        attributes: [
+          ['load.group', trace.group],
+          ['load.filler', this.filler],
+        ],
       }),
     );
     trace.sent += count;
@@ -238,13 +260,13 @@ export class Load {
   private async push(traces: readonly SentTrace[]): Promise<void> {
     const body = encodeTraces(traces.flatMap((trace) => this.nextSpans(trace)));
     let retryMs = RETRY_MS.min;
-    const endsAtMs = performance.now() + CHECK_LIMIT_MS;
+    const limit = new AwakeLimit(CHECK_LIMIT_MS);
     for (;;) {
       const why = await this.pushOnce(body);
       if (why === undefined) break;
       this.counts.pushErrors++;
-      if (this.isOver && performance.now() > endsAtMs) return;
-      await pause(retryMs * (0.5 + this.random()));
+      if (this.isAbandoned || (this.isOver && limit.isOver)) return;
+      await pause(retryMs * (0.5 + Math.random()));
       retryMs = Math.min(RETRY_MS.max, retryMs * 2);
     }
     this.noteGap('longestPushGapMs', this.lastPushMs);
@@ -279,7 +301,7 @@ export class Load {
       if (known === 0) continue;
       // Every other one is new: what a fault hits is mostly that.
       const back = i % 2 === 0 ? Math.min(known, 40) : known;
-      const trace = this.traces[known - 1 - Math.floor(this.random() * back)]!;
+      const trace = this.traces[known - 1 - Math.floor(Math.random() * back)]!;
       const kinds = [
         () => this.byId(trace),
         () => this.bySearch(trace.group),

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import http2, { type ClientHttp2Session } from 'node:http2';
 import { setTimeout as pause } from 'node:timers/promises';
+import { AwakeLimit } from './awake.ts';
 import type { RunningTempo } from './server.ts';
 
 const EXPORT_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
@@ -135,9 +136,9 @@ export async function until(
   limitMs = SETTLE_LIMIT_MS,
   pauseMs = SETTLE_PAUSE_MS,
 ): Promise<boolean> {
-  const endsAtMs = performance.now() + limitMs;
+  const limit = new AwakeLimit(limitMs);
   while (!(await isTrue())) {
-    if (performance.now() > endsAtMs) return false;
+    if (limit.isOver) return false;
     await pause(pauseMs);
   }
   return true;

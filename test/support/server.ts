@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { AwakeLimit } from './awake.ts';
 import { freePort } from './free-port.ts';
 
 export type Ports = {
@@ -101,8 +102,8 @@ async function configVariables(data: string, ports: Ports): Promise<Record<strin
 }
 
 async function untilReady(child: ChildProcess, url: string, output: () => string): Promise<void> {
-  const endsAtMs = performance.now() + READY_LIMIT_MS;
-  while (performance.now() < endsAtMs) {
+  const limit = new AwakeLimit(READY_LIMIT_MS);
+  while (!limit.isOver) {
     if (child.exitCode !== null) throw new Error(`tempo ended with ${child.exitCode}:\n${output()}`);
     const ready = await fetch(`${url}/ready`).then(
       (response) => response.ok,

@@ -702,6 +702,66 @@ t.test('what a querier says is read with care', (t) => {
   t.end();
 });
 
+t.test('an ingester that stands still delays no query once enough others have answered', async (t) => {
+  const silent = new Set(['three']);
+  let missingMax = 1;
+  const recents = new RemoteRecents({
+    ingesters: () => ({
+      asked: ['one', 'two', 'three'].map((id) => ({ id, addr: id })),
+      awayCount: 0,
+      missingMax,
+    }),
+    open: async (addr) => ({
+      unary: () => Promise.reject(new Error('nobody asks')),
+      duplex: () => {
+        const reader = new PieceReader(1 << 20);
+        const pieces: Uint8Array[] = [];
+        let wake = (): void => undefined;
+        const sender = new PieceSender(async (piece) => {
+          pieces.push(piece);
+          wake();
+        });
+        return {
+          messages: (async function* () {
+            for (;;) {
+              yield* pieces.splice(0);
+              await new Promise<void>((resolve) => (wake = resolve));
+            }
+          })(),
+          // To one that stands still not even a message can be sent.
+          send: async (piece) => {
+            if (silent.has(addr)) return new Promise(() => undefined);
+            const said = decodeToIngester(reader.take(piece)!);
+            if (said.kind !== 'open') return;
+            const { session } = said;
+            const listed = { kind: 'sources', session, sources: [], complete: true, partial: [] } as const;
+            void sender.say(encodeStructured(listed satisfies FromIngester));
+          },
+          end: () => undefined,
+          cancel: () => undefined,
+        };
+      },
+      close: () => undefined,
+    }),
+    timeoutMs: 2000,
+    tableBytesMax: 1 << 20,
+    logger: silentLogger,
+    metrics: new Metrics(),
+  });
+  const ask = async (): Promise<readonly [string, readonly string[]]> => {
+    const fromMs = performance.now();
+    const { partial = [], release } = await recents.recentSources('team', ANY);
+    release();
+    return [performance.now() - fromMs < 1500 ? 'soon' : 'late', partial];
+  };
+  t.same(await ask(), ['soon', []], 'two of three are enough');
+  silent.add('two');
+  t.same(await ask(), ['late', ['2 of 3 ingesters could not be asked for recent spans']]);
+  missingMax = 0;
+  t.same(await ask(), ['late', ['2 of 3 ingesters could not be asked for recent spans']]);
+  await recents.close();
+});
+
 t.test('a query is begun again without an ingester that left', async (t) => {
   const trace = (traceId: string): AnsweredTrace => ({ traceId }) as AnsweredTrace;
   const failures: Error[] = [];

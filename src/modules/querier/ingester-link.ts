@@ -115,7 +115,10 @@ export class Session {
     signal?.addEventListener('abort', leave);
     try {
       this.#isOpen = true;
-      await this.#say({ kind: 'open', session: this.#number, ...asked });
+      // To one that stands still a message may never be sent: its time counts all the same.
+      this.#say({ kind: 'open', session: this.#number, ...asked }).catch((err: unknown) => {
+        this.#listed.reject(err);
+      });
       return await this.#listed.promise;
     } finally {
       clearTimeout(late);
@@ -136,7 +139,7 @@ export class Session {
     };
     signal?.addEventListener('abort', cancel);
     try {
-      await this.#say({ kind: 'job', session: this.#number, id, job });
+      this.#say({ kind: 'job', session: this.#number, id, job }).catch(answer.reject);
       return await answer.promise;
     } finally {
       this.#waiting.delete(id);

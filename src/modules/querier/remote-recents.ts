@@ -10,6 +10,7 @@ import type {
   TraceParts,
   TraceTable,
 } from '../../contracts/recent-traces.ts';
+import { TempoError } from '../../lib/errors.ts';
 import { ByteLru } from '../../lib/lru.ts';
 import type { GrpcClient } from '../../rpc/grpc-client.ts';
 import type {
@@ -23,7 +24,7 @@ import type { ScanJob, ScanResult, ScanSource, WholeTraces } from '../../store/s
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import { changedTable } from '../../store/table-changes.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Metrics } from '../../telemetry/metrics.ts';
+import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 import { IngesterLink, IngesterLostError, type Session } from './ingester-link.ts';
 
 export interface AskedIngester {
@@ -49,6 +50,9 @@ export interface RemoteRecentsOptions {
 }
 
 const ROWS_PER_REQUEST = 2048;
+/** How long the rest is waited for, at least, once enough have answered that nothing is missing. */
+const GRACE_MS_MIN = 100;
+const GRACE_FACTOR = 2;
 const NO_TABLE: TraceTable = {
   traceCount: 0,
   ids: new Uint8Array(0),
@@ -65,6 +69,7 @@ export class RemoteRecents implements RecentTraces {
   readonly #peers = new Map<string, Peer>();
   readonly #open = new Map<number, Session>();
   readonly #tables: ByteLru;
+  readonly #late: Counter;
 
   constructor(options: RemoteRecentsOptions) {
     this.#options = options;
@@ -80,6 +85,11 @@ export class RemoteRecents implements RecentTraces {
       'Ingesters that are asked for recent spans at the moment, once for each query.',
       [],
       (gauge) => gauge.set(this.#open.size),
+    );
+    this.#late = options.metrics.counter(
+      'tempo_querier_late_ingesters_total',
+      'Times that a query did not wait for an ingester, as enough others had answered.',
+      [],
     );
   }
 
@@ -98,18 +108,23 @@ export class RemoteRecents implements RecentTraces {
     const { asked, awayCount, missingMax } = this.#options.ingesters();
     this.#closeOthers(asked);
     const failed: string[] = [];
+    const patience = new Patience(asked.length - Math.max(0, missingMax - awayCount), signal);
     const found = await Promise.all(
       asked.map(async (ingester) => {
         try {
-          return await this.#ask(ingester, { tenant, range, needsTables }, signal);
+          const part = await this.#ask(ingester, { tenant, range, needsTables }, patience.signal);
+          patience.oneAnswered();
+          return part;
         } catch (err) {
           if (signal?.aborted === true) return undefined;
+          if (patience.isOver) this.#late.inc({});
           this.#options.logger.warn('an ingester could not be asked', { ingester: ingester.id, err });
           failed.push(ingester.id);
           return undefined;
         }
       }),
     );
+    patience.end();
     const parts = found.filter((part) => part !== undefined);
     const release = (): void => parts.forEach((part) => part.release());
     if (signal?.aborted === true) {
@@ -271,6 +286,36 @@ async function closePeer({ client, link }: Peer): Promise<void> {
   link?.close();
   // One that was never opened told so to the query that asked for it.
   (await client.catch(() => undefined))?.close();
+}
+
+/** Ends what still waits some time after enough have answered: one that stands still delays no query. */
+class Patience {
+  readonly signal: AbortSignal;
+  readonly #over = new AbortController();
+  readonly #fromMs = performance.now();
+  #left: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param enough answers after which nothing is missing; the signal ends all. */
+  constructor(enough: number, signal: AbortSignal | undefined) {
+    this.#left = enough;
+    this.signal = signal === undefined ? this.#over.signal : AbortSignal.any([signal, this.#over.signal]);
+  }
+
+  get isOver(): boolean {
+    return this.#over.signal.aborted;
+  }
+
+  oneAnswered(): void {
+    if (--this.#left !== 0) return;
+    const graceMs = Math.max(GRACE_MS_MIN, GRACE_FACTOR * (performance.now() - this.#fromMs));
+    const late = new TempoError('deadline_exceeded', `no answer ${Math.round(graceMs)} ms after the others`);
+    this.#timer = setTimeout(() => this.#over.abort(late), graceMs);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
 }
 
 interface KnownTable {

@@ -1,0 +1,177 @@
+// Faults of a cluster as it is: processes that die, stand still, are cut off or are restarted.
+import { setTimeout as pause } from 'node:timers/promises';
+import type { RoleName } from '../../cmd/cluster/layout.ts';
+import { ALL_ROLES } from './cluster.ts';
+import type { Cost, Fault, World } from './world.ts';
+
+/** What clients feel when the only process of a role is away. */
+function costsOf(name: RoleName): readonly Cost[] {
+  if (name === 'distributor') return ['pushErrors'];
+  return name === 'query-frontend' || name === 'querier' ? ['readErrors'] : [];
+}
+
+/** Whether pushes and reads go on without it. */
+const isSpared = (name: RoleName): boolean => costsOf(name).length === 0;
+
+function killed(name: RoleName): Fault {
+  return {
+    name: `kill -9 of ${name}`,
+    costs: costsOf(name),
+    run: async ({ cluster, load, pace }) => {
+      await cluster.kill(name);
+      if (isSpared(name)) await load.goesOn(pace.steps);
+      await cluster.start(name);
+    },
+  };
+}
+
+const oneAfterTheOther: Fault = {
+  name: 'kill -9 of two ingesters, one after the other',
+  costs: [],
+  run: async ({ cluster, load, pace }) => {
+    for (const name of ['ingester-0', 'ingester-2'] as const) {
+      await cluster.kill(name);
+      await load.goesOn(pace.steps);
+      await cluster.start(name);
+      await cluster.untilWhole();
+    }
+  },
+};
+
+const twoAtOnce: Fault = {
+  name: 'kill -9 of two ingesters at once: no quorum until one is back',
+  costs: ['pushErrors', 'partial'],
+  run: async ({ cluster, load, pace }) => {
+    await Promise.all([cluster.kill('ingester-0'), cluster.kill('ingester-1')]);
+    await seconds(pace.isFull ? 20 : 2);
+    await cluster.start('ingester-1');
+    await load.goesOn(pace.steps);
+    await cluster.start('ingester-0');
+  },
+};
+
+const rollingRestart: Fault = {
+  name: 'rolling restart of all (SIGTERM)',
+  costs: ['pushErrors', 'readErrors'],
+  run: async ({ cluster, load, pace }) => {
+    for (const name of ALL_ROLES) {
+      const status = await cluster.stop(name);
+      if (status !== 0) throw new Error(`${name} ended with ${status} at SIGTERM`);
+      await cluster.start(name);
+      await cluster.untilWhole();
+      await load.goesOn(pace.steps);
+    }
+  },
+};
+
+const frozen: Fault = {
+  name: 'SIGSTOP of an ingester',
+  costs: [],
+  run: async ({ cluster, load, pace }) => {
+    cluster.signal('ingester-1', 'SIGSTOP');
+    try {
+      await load.goesOn(pace.steps);
+      await seconds(pace.isFull ? 60 : 0);
+      await load.goesOn(pace.steps);
+    } finally {
+      cluster.signal('ingester-1', 'SIGCONT');
+    }
+  },
+};
+
+const minorityCut: Fault = {
+  name: 'partition: one ingester, scheduler and worker apart from the rest',
+  costs: [],
+  run: async ({ doors, load, pace }) => {
+    doors.cut(['ingester-2', 'backend-scheduler', 'backend-worker']);
+    await load.goesOn(pace.steps);
+    await seconds(pace.isFull ? 60 : 0);
+    await load.goesOn(pace.steps);
+    doors.mend();
+  },
+};
+
+const halvesCut: Fault = {
+  name: 'partition between halves: two ingesters apart from the rest',
+  costs: ['pushErrors', 'readErrors', 'partial'],
+  run: async ({ doors, pace }) => {
+    doors.cut(['ingester-1', 'ingester-2', 'backend-worker']);
+    await seconds(pace.isFull ? 90 : 3);
+    doors.mend();
+  },
+};
+
+const seedGone: Fault = {
+  name: 'gossip seed gone while others restart',
+  costs: ['pushErrors', 'readErrors'],
+  run: async ({ cluster, load, pace }) => {
+    await cluster.kill('ingester-0');
+    for (const name of ['distributor', 'querier'] as const) {
+      await cluster.kill(name);
+      await cluster.start(name);
+      await load.goesOn(pace.steps);
+    }
+    await cluster.start('ingester-0');
+  },
+};
+
+/** A query hangs on a process that stands still, and then that or another one dies. */
+function diesAmidQuery(stopped: RoleName, killed: RoleName, costs: readonly Cost[]): Fault {
+  return {
+    name: `${killed} dies in the middle of queries`,
+    costs,
+    run: async (world) => {
+      const { cluster } = world;
+      cluster.signal(stopped, 'SIGSTOP');
+      const asked = asksAtOnce(world);
+      await seconds(0.5);
+      await cluster.kill(killed);
+      if (stopped !== killed) cluster.signal(stopped, 'SIGCONT');
+      await Promise.all([asked, cluster.start(killed)]);
+    },
+  };
+}
+
+const schedulerDies: Fault = {
+  name: 'backend-scheduler dies while jobs are done',
+  costs: [],
+  run: async ({ cluster, load, pace }) => {
+    cluster.signal('backend-worker', 'SIGSTOP');
+    await load.goesOn(pace.steps);
+    await cluster.kill('backend-scheduler');
+    cluster.signal('backend-worker', 'SIGCONT');
+    await load.goesOn(pace.steps);
+    await cluster.start('backend-scheduler');
+  },
+};
+
+async function asksAtOnce({ load }: World): Promise<void> {
+  await Promise.all(Array.from({ length: 4 }, () => load.askNow()));
+}
+
+function seconds(count: number): Promise<void> {
+  return pause(count * 1000);
+}
+
+/** Those of `npm test`; others are run with the components. */
+export const FIRST_FAULTS: readonly Fault[] = [
+  ...ALL_ROLES.filter((name) => name !== 'ingester-1' && name !== 'ingester-2').map(killed),
+  frozen,
+  halvesCut,
+  diesAmidQuery('ingester-0', 'ingester-0', []),
+];
+
+const LATER_FAULTS: readonly Fault[] = [
+  killed('ingester-1'),
+  killed('ingester-2'),
+  oneAfterTheOther,
+  twoAtOnce,
+  minorityCut,
+  seedGone,
+  diesAmidQuery('querier', 'querier', ['readErrors']),
+  diesAmidQuery('querier', 'query-frontend', ['readErrors']),
+  schedulerDies,
+  rollingRestart,
+];
+
+export const USUAL_FAULTS: readonly Fault[] = [...FIRST_FAULTS, ...LATER_FAULTS];
