@@ -1,5 +1,5 @@
-// The processes of a cluster on one machine, and what the environment tells each of them; the configuration
-// that reads it is config/microservices/tempo.yaml. Starts nothing.
+// The processes of a cluster on one machine, and what the environment tells each of them; the configurations
+// that read it are below config. Starts nothing.
 import path from 'node:path';
 
 /** The first one answers queries; ports of the others follow in this order. */
@@ -16,28 +16,40 @@ export const ROLES = [
 
 export type RoleName = (typeof ROLES)[number]['name'];
 
-export interface RolePorts {
+export const REPLICAS = ['replica-0', 'replica-1', 'replica-2'] as const;
+
+export interface MemberPorts {
   readonly http: number;
   readonly grpc: number;
   readonly gossip: number;
 }
 
-export const CONFIG_FILE = path.resolve(import.meta.dirname, '../../config/microservices/tempo.yaml');
+export interface ReplicaPorts extends MemberPorts {
+  readonly otlpGrpc: number;
+  readonly otlpHttp: number;
+}
 
-/** Where blocks are: a folder, or a bucket by what `S3_ENDPOINT` and its like name. */
+const CONFIG = path.resolve(import.meta.dirname, '../../config');
+/** Of every role. */
+export const CONFIG_FILE = path.join(CONFIG, 'microservices/tempo.yaml');
+/** Of every replica. */
+export const REPLICA_CONFIG_FILE = path.join(CONFIG, 'replicas/tempo.yaml');
+/** Of nginx in front of replicas. */
+export const GATEWAY_CONFIG_FILE = path.join(CONFIG, 'replicas/nginx.conf.template');
+
+/** A bucket, by the variables that name it; without one blocks are in a folder. */
 export type Bucket = Readonly<
   Record<'S3_ENDPOINT' | 'S3_BUCKET' | 'S3_ACCESS_KEY' | 'S3_SECRET_KEY', string>
 >;
 
-/** What the configuration asks of the environment for one process. */
-export function roleEnvironment(
-  name: RoleName,
+type Environment = Record<string, string>;
+
+function memberEnvironment(
+  name: string,
   folder: string,
-  portsOf: (name: RoleName) => RolePorts,
+  { http, grpc, gossip }: MemberPorts,
   bucket: Bucket | undefined,
-): Record<string, string> {
-  const { http, grpc, gossip } = portsOf(name);
-  const ingesters = ROLES.filter(({ target }) => target === 'ingester');
+): Environment {
   return {
     S3_ENDPOINT: '',
     S3_BUCKET: '',
@@ -49,11 +61,61 @@ export function roleEnvironment(
     HTTP_PORT: String(http),
     GRPC_PORT: String(grpc),
     GOSSIP_PORT: String(gossip),
-    // Any of them will do to join by, so that none has to be there.
-    JOIN_MEMBERS: ingesters.map((ingester) => `127.0.0.1:${portsOf(ingester.name).gossip}`).join(', '),
-    FRONTEND_GRPC_PORT: String(portsOf('query-frontend').grpc),
-    SCHEDULER_GRPC_PORT: String(portsOf('backend-scheduler').grpc),
     BLOCKS: path.join(folder, 'blocks'),
     DATA: path.join(folder, name),
+  };
+}
+
+const gossipAddress = ({ gossip }: MemberPorts): string => `127.0.0.1:${gossip}`;
+
+export function roleEnvironment(
+  name: RoleName,
+  folder: string,
+  portsOf: (name: RoleName) => MemberPorts,
+  bucket: Bucket | undefined,
+): Environment {
+  const ingesters = ROLES.filter(({ target }) => target === 'ingester');
+  return {
+    ...memberEnvironment(name, folder, portsOf(name), bucket),
+    // Any of them will do to join by, so that none has to be there.
+    JOIN_MEMBERS: ingesters.map((ingester) => gossipAddress(portsOf(ingester.name))).join(', '),
+    FRONTEND_GRPC_PORT: String(portsOf('query-frontend').grpc),
+    SCHEDULER_GRPC_PORT: String(portsOf('backend-scheduler').grpc),
+  };
+}
+
+export function replicaEnvironment(
+  at: number,
+  folder: string,
+  ports: readonly ReplicaPorts[],
+  bucket: Bucket | undefined,
+): Environment {
+  const own = ports[at]!;
+  return {
+    ...memberEnvironment(REPLICAS[at]!, folder, own, bucket),
+    OTLP_GRPC_PORT: String(own.otlpGrpc),
+    OTLP_HTTP_PORT: String(own.otlpHttp),
+    JOIN_MEMBERS: ports.map(gossipAddress).join(', '),
+  };
+}
+
+/** What the gateway listens on, and who stands behind it. */
+export function gatewayEnvironment(
+  folder: string,
+  own: Omit<ReplicaPorts, 'gossip'>,
+  behind: readonly ReplicaPorts[],
+): Environment {
+  const servers = (port: (ports: ReplicaPorts) => number): string =>
+    behind.map((ports) => `server 127.0.0.1:${port(ports)} max_fails=1 fail_timeout=2s;`).join(' ');
+  return {
+    FOLDER: folder,
+    HTTP_PORT: String(own.http),
+    GRPC_PORT: String(own.grpc),
+    OTLP_GRPC_PORT: String(own.otlpGrpc),
+    OTLP_HTTP_PORT: String(own.otlpHttp),
+    HTTP_SERVERS: servers(({ http }) => http),
+    GRPC_SERVERS: servers(({ grpc }) => grpc),
+    OTLP_GRPC_SERVERS: servers(({ otlpGrpc }) => otlpGrpc),
+    OTLP_HTTP_SERVERS: servers(({ otlpHttp }) => otlpHttp),
   };
 }

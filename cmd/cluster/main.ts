@@ -1,27 +1,49 @@
-// `npm run cluster`: starts every role as a process of its own on this machine, from
-// config/microservices/tempo.yaml. Blocks go into the bucket that S3_ENDPOINT and S3_BUCKET name, else below
-// the data folder. Ends with all of them on Ctrl-C, and when one of them ends.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+// `npm run cluster`: starts every role as a process of its own on this machine, from config/microservices;
+// with the argument `replicas` three processes that each do all, behind nginx, from config/replicas. Blocks go
+// into the bucket that S3_ENDPOINT and S3_BUCKET name, into a MinIO that is started too where MINIO is the path of its
+// program, else below the data folder. Ends with all of them on Ctrl-C, and when one of them ends.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
-import { setTimeout as pause } from 'node:timers/promises';
-import { type Bucket, CONFIG_FILE, type RoleName, type RolePorts, ROLES, roleEnvironment } from './layout.ts';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { expandEnv } from '../../src/config/expand-env.ts';
+import {
+  type Bucket,
+  CONFIG_FILE,
+  GATEWAY_CONFIG_FILE,
+  gatewayEnvironment,
+  type MemberPorts,
+  REPLICA_CONFIG_FILE,
+  replicaEnvironment,
+  REPLICAS,
+  type ReplicaPorts,
+  type RoleName,
+  ROLES,
+  roleEnvironment,
+} from './layout.ts';
+import { ProcessGroup, type Program } from './process-group.ts';
 
 const FIRST_HTTP_PORT = 3200;
 const FIRST_GRPC_PORT = 9095;
 const FIRST_GOSSIP_PORT = 7946;
-const READY_PAUSE_MS = 200;
+/** Of the gateway, or of the only distributor. */
+const OTLP_GRPC_PORT = 4317;
+const OTLP_HTTP_PORT = 4318;
+/** Replicas behind a gateway: 13317 and 13318, 13327 and 13328, ... */
+const FIRST_REPLICA_OTLP_PORT = 13_317;
+const MINIO_PORT = 9000;
 
 const root = path.resolve(import.meta.dirname, '../..');
-const folder = path.resolve(process.env['CLUSTER_DATA'] ?? 'data/cluster');
+const isReplicas = process.argv[2] === 'replicas';
+const folder = path.resolve(process.env['CLUSTER_DATA'] ?? (isReplicas ? 'data/replicas' : 'data/cluster'));
+const group = new ProcessGroup();
+const url = (port: number): string => `http://127.0.0.1:${port}`;
 
-function portsOf(name: RoleName): RolePorts {
+function portsOf(name: RoleName): MemberPorts {
   const at = ROLES.findIndex((role) => role.name === name);
   return { http: FIRST_HTTP_PORT + at, grpc: FIRST_GRPC_PORT + at, gossip: FIRST_GOSSIP_PORT + at };
 }
 
-function bucketOf(env: NodeJS.ProcessEnv): Bucket | undefined {
+function givenBucket(env: NodeJS.ProcessEnv): Bucket | undefined {
   const endpoint = env['S3_ENDPOINT'] ?? '';
   if (endpoint === '') return undefined;
   return {
@@ -32,54 +54,127 @@ function bucketOf(env: NodeJS.ProcessEnv): Bucket | undefined {
   };
 }
 
-function start({ name, target }: (typeof ROLES)[number]): ChildProcess {
-  mkdirSync(path.join(folder, name), { recursive: true });
-  const flags = [`-config.file=${CONFIG_FILE}`, '-config.expand-env=true', `-target=${target}`];
-  const child = spawn(process.execPath, [path.join(root, 'cmd/tempo/main.ts'), ...flags], {
-    stdio: ['ignore', 'inherit', 'pipe'],
-    // Not in the terminal's group: Ctrl-C and our SIGTERM are two signals; the second ends at once.
-    detached: true,
-    env: { ...process.env, ...roleEnvironment(name, folder, portsOf, bucketOf(process.env)) },
+async function startMinio(command: string): Promise<Bucket> {
+  const S3_ENDPOINT = `127.0.0.1:${MINIO_PORT}`;
+  const keys = { accessKeyId: 'minioadmin', secretAccessKey: 'minioadmin' };
+  await group.start([
+    {
+      name: 'minio',
+      command,
+      args: ['server', '--quiet', '--address', S3_ENDPOINT, path.join(folder, 'minio')],
+      env: {
+        MINIO_ROOT_USER: keys.accessKeyId,
+        MINIO_ROOT_PASSWORD: keys.secretAccessKey,
+        MINIO_BROWSER: 'off',
+      },
+      readyUrl: `http://${S3_ENDPOINT}/minio/health/ready`,
+    },
+  ]);
+  const client = new S3Client({
+    endpoint: `http://${S3_ENDPOINT}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: keys,
   });
-  const lines = createInterface({ input: child.stderr! });
-  lines.on('line', (line) => process.stderr.write(`${name.padEnd(18)} ${line}\n`));
-  return child;
-}
-
-async function untilReady(name: RoleName): Promise<void> {
-  for (;;) {
-    const isReady = await fetch(`http://127.0.0.1:${portsOf(name).http}/ready`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (isReady || isStopping) return;
-    await pause(READY_PAUSE_MS);
+  try {
+    await client.send(new CreateBucketCommand({ Bucket: 'tempo' }));
+  } catch (err) {
+    if (!(err instanceof Error) || err.name !== 'BucketAlreadyOwnedByYou') throw err;
+  } finally {
+    client.destroy();
   }
+  return {
+    S3_ENDPOINT,
+    S3_BUCKET: 'tempo',
+    S3_ACCESS_KEY: keys.accessKeyId,
+    S3_SECRET_KEY: keys.secretAccessKey,
+  };
 }
 
-let isStopping = false;
-const children = ROLES.map(start);
-
-function stop(): void {
-  if (isStopping) return;
-  isStopping = true;
-  for (const child of children) child.kill('SIGTERM');
+function tempo(
+  name: string,
+  target: string,
+  configFile: string,
+  env: Record<string, string>,
+  httpPort: number,
+): Program {
+  mkdirSync(path.join(folder, name), { recursive: true });
+  const flags = [`-config.file=${configFile}`, '-config.expand-env=true', `-target=${target}`];
+  return {
+    name,
+    command: process.execPath,
+    args: [path.join(root, 'cmd/tempo/main.ts'), ...flags],
+    env,
+    readyUrl: `${url(httpPort)}/ready`,
+  };
 }
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
-for (const child of children) {
-  child.once('exit', (code) => {
-    if (!isStopping) process.exitCode = code === 0 ? 1 : (code ?? 1);
-    stop();
+function microservices(bucket: Bucket | undefined): Program[] {
+  return ROLES.map(({ name, target }) => {
+    const env = {
+      ...roleEnvironment(name, folder, portsOf, bucket),
+      OTLP_GRPC_PORT: String(OTLP_GRPC_PORT),
+      OTLP_HTTP_PORT: String(OTLP_HTTP_PORT),
+    };
+    return tempo(name, target, CONFIG_FILE, env, portsOf(name).http);
   });
 }
-await Promise.all(ROLES.map(({ name }) => untilReady(name)));
-if (!isStopping) {
+
+function replicas(bucket: Bucket | undefined): { readonly members: Program[]; readonly gateway: Program } {
+  // The first port of each kind is the gateway's.
+  const ports: readonly ReplicaPorts[] = REPLICAS.map((_, at) => ({
+    http: FIRST_HTTP_PORT + 1 + at,
+    grpc: FIRST_GRPC_PORT + 1 + at,
+    gossip: FIRST_GOSSIP_PORT + at,
+    otlpGrpc: FIRST_REPLICA_OTLP_PORT + 10 * at,
+    otlpHttp: FIRST_REPLICA_OTLP_PORT + 10 * at + 1,
+  }));
+  const members = REPLICAS.map((name, at) => {
+    const env = replicaEnvironment(at, folder, ports, bucket);
+    return tempo(name, 'scalable-single-binary', REPLICA_CONFIG_FILE, env, ports[at]!.http);
+  });
+  const own = {
+    http: FIRST_HTTP_PORT,
+    grpc: FIRST_GRPC_PORT,
+    otlpGrpc: OTLP_GRPC_PORT,
+    otlpHttp: OTLP_HTTP_PORT,
+  };
+  const configFile = path.join(folder, 'nginx.conf');
+  const template = readFileSync(GATEWAY_CONFIG_FILE, 'utf8');
+  writeFileSync(configFile, expandEnv(template, gatewayEnvironment(folder, own, ports), GATEWAY_CONFIG_FILE));
+  const gateway: Program = {
+    name: 'nginx',
+    command: process.env['NGINX_PROGRAM'] ?? 'nginx',
+    args: ['-e', 'stderr', '-p', folder, '-c', configFile],
+    readyUrl: `${url(FIRST_HTTP_PORT)}/ready`,
+  };
+  return { members, gateway };
+}
+
+async function startAll(): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  const minio = process.env['MINIO'] ?? '';
+  const bucket = minio === '' ? givenBucket(process.env) : await startMinio(minio);
+  const blocks =
+    bucket === undefined ? '' : `\n  blocks   bucket ${bucket.S3_BUCKET} of ${bucket.S3_ENDPOINT}`;
+  if (!isReplicas) {
+    await group.start(microservices(bucket));
+    return `ring     ${url(portsOf('distributor').http)}/ingester/ring${blocks}`;
+  }
+  const { members, gateway } = replicas(bucket);
+  await group.start(members);
+  await group.start([gateway]);
+  return `ring     ${url(FIRST_HTTP_PORT)}/ingester/ring${blocks}`;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void group.stop());
+const lines = await startAll();
+if (!group.isStopping) {
   process.stdout.write(`
 The cluster is ready.
-  queries  http://127.0.0.1:${FIRST_HTTP_PORT}
-  spans    127.0.0.1:4317 (gRPC), http://127.0.0.1:4318 (HTTP)
-  ring     http://127.0.0.1:${portsOf('distributor').http}/ingester/ring
+  queries  ${url(FIRST_HTTP_PORT)}
+  spans    127.0.0.1:${OTLP_GRPC_PORT} (gRPC), ${url(OTLP_HTTP_PORT)} (HTTP)
+  ${lines}
   data     ${folder}
 Ctrl-C stops it.
 `);

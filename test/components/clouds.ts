@@ -4,6 +4,7 @@ import * as fs from 'node:fs';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { BlobServiceClient, StorageSharedKeyCredential } from '@azure/storage-blob';
 import { Storage } from '@google-cloud/storage';
+import type { Bucket } from '../../cmd/cluster/layout.ts';
 import { freePort } from '../support/free-port.ts';
 import { startComponent } from './component.ts';
 
@@ -48,6 +49,11 @@ async function s3Server(
     s3: { bucket: ${BUCKET}, endpoint: '${address}', insecure: true, ${keys}, prefix: some/where }
 `;
   return { name, address, stop, yaml };
+}
+
+/** As the configurations of clusters name it in the environment. */
+export function minioBucket({ address }: CloudServer): Bucket {
+  return { S3_ENDPOINT: address, S3_BUCKET: BUCKET, S3_ACCESS_KEY: S3_USER, S3_SECRET_KEY: S3_PASSWORD };
 }
 
 export interface MinioOptions {

@@ -19,7 +19,10 @@ export type Component =
   | 'AZURITE'
   | 'MEMCACHED'
   | 'REDIS'
-  | 'ETCD';
+  | 'ETCD'
+  | 'NGINX_PROGRAM'
+  | 'FAKETIME'
+  | 'CC';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 export function componentPath(name: Component): string {
@@ -43,6 +46,8 @@ export interface RunningComponent {
   readonly output: () => string;
   readonly stop: () => Promise<void>;
   readonly signal: (signal: NodeJS.Signals) => void;
+  /** Resolves when it is gone. */
+  readonly ended: Promise<void>;
 }
 
 /** Where a server answers when it is up: at an address, whatever the status, or a port. */
@@ -88,7 +93,7 @@ export async function startComponent(
   const endsAtMs = performance.now() + READY_LIMIT_MS;
   while (performance.now() < endsAtMs) {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}:\n${output()}`);
-    if (await isOpen(door)) return { output, stop, signal: (signal) => void child.kill(signal) };
+    if (await isOpen(door)) return { output, stop, signal: (signal) => void child.kill(signal), ended };
     await pause(READY_PAUSE_MS);
   }
   await stop();

@@ -8,7 +8,7 @@ import {
   type Bucket,
   CONFIG_FILE,
   type RoleName,
-  type RolePorts,
+  type MemberPorts,
   ROLES,
   roleEnvironment,
 } from '../../cmd/cluster/layout.ts';
@@ -58,14 +58,14 @@ export interface ClusterOptions {
   /** Where a process keeps its data, when it is not the usual folder. */
   readonly dataOf?: (name: RoleName) => string | undefined;
   /** Ports that others are told in place of the real ones. */
-  readonly doorsOf?: (name: RoleName, real: RolePorts) => Promise<RolePorts>;
+  readonly doorsOf?: (name: RoleName, real: MemberPorts) => Promise<MemberPorts>;
 }
 
 interface Address {
   readonly ports: Ports;
-  readonly real: RolePorts;
+  readonly real: MemberPorts;
   /** What others call. */
-  readonly told: RolePorts;
+  readonly told: MemberPorts;
 }
 
 function merged(into: Tree, from: Tree): Tree {

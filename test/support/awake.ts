@@ -1,5 +1,5 @@
-// Time limits for tests that count only while this process runs: a machine that stands still for a while makes
-// nothing late.
+// Time limits for tests that count only while this process runs: a machine that stands still for a while
+// makes nothing late.
 
 /** Longer steps than this are not counted in full. */
 const STEP_MS_MAX = 1000;
