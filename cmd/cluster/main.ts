@@ -1,7 +1,7 @@
 // `npm run cluster`: starts every role as a process of its own on this machine, from config/microservices;
-// with the argument `replicas` three processes that each do all, behind nginx, from config/replicas. Blocks go
-// into the bucket that S3_ENDPOINT and S3_BUCKET name, into a MinIO that is started too where MINIO is the path of its
-// program, else below the data folder. Ends with all of them on Ctrl-C, and when one of them ends.
+// with the argument `replicas` three processes that each do all, behind nginx, from config/replicas. Blocks
+// go into the bucket that S3_ENDPOINT and S3_BUCKET name, into a MinIO that is started too where MINIO is the
+// path of its program, else below the data folder. Ends with all of them on Ctrl-C, and when one ends.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';

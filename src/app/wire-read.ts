@@ -6,6 +6,7 @@ import type { Querier } from '../contracts/query.ts';
 import type { Service } from '../lib/service.ts';
 import {
   addRecentMethods,
+  ClosableQuerier,
   ExternalTraces,
   FrontendLinks,
   LocalQuerier,
@@ -127,9 +128,23 @@ export function addReads(
     recents === undefined
       ? createQuerier(parts, read, ingester ?? NOTHING_RECENT)
       : new PatientQuerier(createQuerier(parts, read, recents, (pool) => recents.poolOver(pool)));
-  const links = hasFrontend ? undefined : addLoneQuerier(parts, querier);
-  if (hasFrontend) addFrontend(parts, querier);
-  return { querier: querierService(links, recents), 'query-frontend': undefined };
+  if (!hasFrontend) {
+    const links = addLoneQuerier(parts, querier);
+    return { querier: querierService(links, recents), 'query-frontend': undefined };
+  }
+  return { querier: querierService(undefined, recents), 'query-frontend': addFrontendOver(parts, querier) };
+}
+
+/** A query-frontend whose querier is in this process. */
+function addFrontendOver(parts: Parts, querier: Querier): Service {
+  const closable = new ClosableQuerier(querier);
+  addFrontend(parts, closable);
+  const { gracefulShutdownTimeoutMs } = parts.config.server;
+  return {
+    name: 'query-frontend',
+    start: () => Promise.resolve(),
+    stop: () => closable.close(Math.min(gracefulShutdownTimeoutMs, STOP_GRACE_MS)),
+  };
 }
 
 /** What queriers of other processes ask of this one's ingester: ours by sessions, Tempo's by its methods. */

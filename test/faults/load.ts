@@ -92,8 +92,9 @@ const wantedOf = (traces: readonly SentTrace[]): Wanted =>
   traces.map((trace) => ({ trace, acknowledged: trace.acknowledged }));
 
 export class Load {
-  /** The first of what went wrong in this lap, in words. */
-  readonly complaints: string[] = [];
+  /** The first of what went wrong in the last lap, in words. */
+  complaints: readonly string[] = [];
+  private complaining: string[] = [];
   private readonly endpoints: Endpoints;
   private readonly filler: string;
   private readonly traces: SentTrace[] = [];
@@ -139,7 +140,7 @@ export class Load {
       if (limit.isOver) {
         const state = `${this.acknowledgedPushes} of ${pushes} pushes, ${this.rightReads} of ${reads} reads`;
         throw new Error(
-          `the load does not go on after ${limitMs} ms: ${state}: ${this.complaints.join('; ')}`,
+          `the load does not go on after ${limitMs} ms: ${state}: ${this.complaining.join('; ')}`,
         );
       }
       await pause(20);
@@ -157,10 +158,11 @@ export class Load {
     this.noteGap('longestPushGapMs', this.lastPushMs);
     this.noteGap('longestReadGapMs', this.lastReadMs);
     this.counts = noCounts();
-    this.complaints.length = 0;
     this.lastPushMs = this.lastReadMs = performance.now();
     counts.tracesAcknowledged = traces.filter(({ acknowledged }) => acknowledged > 0).length;
     await this.check(traces, counts);
+    this.complaints = this.complaining;
+    this.complaining = [];
     return counts;
   }
 
@@ -209,7 +211,7 @@ export class Load {
   }
 
   private complain(text: string): void {
-    if (this.complaints.length < 20) this.complaints.push(`${new Date().toISOString()} ${text}`);
+    if (this.complaining.length < 20) this.complaining.push(`${new Date().toISOString()} ${text}`);
   }
 
   private noteGap(gap: 'longestPushGapMs' | 'longestReadGapMs', sinceMs: number): void {

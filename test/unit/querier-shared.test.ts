@@ -7,6 +7,7 @@ import type { RemoteSource, TraceTable } from '../../src/contracts/recent-traces
 import type { AnsweredTrace, Querier, SearchAnswer, SearchQuery } from '../../src/contracts/query.ts';
 import {
   addRecentMethods,
+  ClosableQuerier,
   LocalQuerier,
   LocalResultCache,
   PatientQuerier,
@@ -750,9 +751,9 @@ t.test('an ingester that stands still delays no query once enough others have an
   });
   const ask = async (): Promise<readonly [string, readonly string[]]> => {
     const fromMs = performance.now();
-    const { partial = [], release } = await recents.recentSources('team', ANY);
-    release();
-    return [performance.now() - fromMs < 1500 ? 'soon' : 'late', partial];
+    const recent = await recents.recentSources('team', ANY);
+    recent.release();
+    return [performance.now() - fromMs < 1500 ? 'soon' : 'late', recent.partial ?? []];
   };
   t.same(await ask(), ['soon', []], 'two of three are enough');
   silent.add('two');
@@ -760,6 +761,27 @@ t.test('an ingester that stands still delays no query once enough others have an
   missingMax = 0;
   t.same(await ask(), ['late', ['2 of 3 ingesters could not be asked for recent spans']]);
   await recents.close();
+});
+
+t.test('a querier that closes refuses what comes and waits for what runs', async (t) => {
+  const answer = { traces: [] } as unknown as SearchAnswer;
+  const running = Promise.withResolvers<SearchAnswer>();
+  const inner = { search: () => running.promise } as unknown as Querier;
+  const querier = new ClosableQuerier(inner);
+  const asked = querier.search({} as SearchQuery);
+  let isClosed = false;
+  const closed = querier.close(60_000).then(() => (isClosed = true));
+  await t.rejects(querier.search({} as SearchQuery), {
+    code: 'unavailable',
+    message: 'the process is stopping',
+  });
+  t.equal(isClosed, false);
+  running.resolve(answer);
+  t.equal(await asked, answer);
+  t.equal(await closed, true);
+  const slow = new ClosableQuerier({ search: () => new Promise(() => undefined) } as unknown as Querier);
+  void slow.search({} as SearchQuery);
+  await slow.close(10);
 });
 
 t.test('a query is begun again without an ingester that left', async (t) => {

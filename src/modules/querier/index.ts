@@ -1,4 +1,5 @@
 // The querier module's door.
+export { ClosableQuerier } from './closable-querier.ts';
 export { ExternalTraces } from './external-traces.ts';
 export { FrontendLinks } from './frontend-links.ts';
 export { LocalQuerier, type QuerierOptions } from './module.ts';
