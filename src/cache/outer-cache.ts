@@ -1,5 +1,6 @@
 // A cache outside the process for some roles: whatever goes wrong there is a miss, and is counted. Writes
 // wait in a queue that nobody waits for.
+import { crc32 } from 'node:zlib';
 import { type CacheClient, SkippedError } from './cache-client.ts';
 import { openMemcached } from './memcached.ts';
 import { openRedis } from './redis.ts';
@@ -115,6 +116,25 @@ export class OuterCache {
     this.queue.push({ key, value });
     this.queueBytes += value.length;
     if (this.writing < this.settings.writersMax) void this.write();
+  }
+
+  /**
+   * A whole object, with a checksum under a name of our own beside it: what does not have it is a miss. What
+   * has none is of somebody else, and is believed.
+   */
+  async getObject(role: CacheRole, key: string): Promise<Uint8Array | undefined> {
+    const [[value, result], [sum]] = await Promise.all([this.lookUp(key), this.lookUp(sumKey(key))]);
+    const isWrong = value !== undefined && sum !== undefined && !sumOf(value).equals(sum);
+    if (isWrong)
+      this.noteFailure(new Error(`what is kept of ${key} does not have the checksum that is kept`));
+    this.count(role, isWrong ? 'error' : result);
+    return isWrong ? undefined : value;
+  }
+
+  /** `value` must not change any more. */
+  setObject(key: string, value: Uint8Array): void {
+    this.set(key, value);
+    this.set(sumKey(key), sumOf(value));
   }
 
   /** A part of an object: in pieces, each under the name that it has by itself. */
@@ -256,6 +276,17 @@ interface Piece {
 /** Tempo's name for these bytes: what it keeps there are the same. */
 function rangeKey(object: string, { offset, lengthBytes }: Piece): string {
   return `${object}:${offset}:${lengthBytes}`;
+}
+
+/** No name of Tempo's: the value under that is the object's bytes alone. */
+function sumKey(object: string): string {
+  return `tempo-ts:crc:${object}`;
+}
+
+function sumOf(value: Uint8Array): Buffer {
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(value));
+  return sum;
 }
 
 function joined(parts: readonly Uint8Array[], lengthBytes: number): Uint8Array {

@@ -67,10 +67,10 @@ export class CachedStore implements TreeStore {
     return this.cached(key, async () => {
       const outer = this.outerOf(use);
       const name = outerName(key);
-      const kept = this.isDistrusted(key) ? undefined : await outer?.cache.get(outer.role, name);
+      const kept = this.isDistrusted(key) ? undefined : await outer?.cache.getObject(outer.role, name);
       if (kept !== undefined) return kept;
       const bytes = await this.inner.read(key, signal);
-      outer?.cache.set(name, bytes);
+      outer?.cache.setObject(name, bytes);
       return bytes;
     });
   }

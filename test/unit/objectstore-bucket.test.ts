@@ -259,13 +259,20 @@ t.test('what has a role is looked for in the cache of that role, before the buck
     return bucket.calls.read - before;
   };
   t.equal(await readAll(), 5);
-  while (double.items.size < 2) await new Promise(setImmediate);
-  t.same(
-    [...double.items.keys()].toSorted(),
-    ['t:b:bloom-0', 't:b:data.parquet:10:100'],
-    'as Tempo calls them',
-  );
+  while (double.items.size < 3) await new Promise(setImmediate);
+  const sum = 'tempo-ts:crc:t:b:bloom-0';
+  const names = ['t:b:bloom-0', 't:b:data.parquet:10:100', sum];
+  t.same([...double.items.keys()].toSorted(), names, 'as Tempo calls them, and a checksum');
   t.equal(await readAll(), 3, 'all but two');
+  const kept = double.items.get('t:b:bloom-0')!;
+  double.items.set('t:b:bloom-0', { ...kept, value: Buffer.from(bytes('bloom-1')) });
+  cache.report();
+  t.equal(await readAll(), 4, 'a bloom filter with wrong bits is read from the bucket');
+  t.match(cache.report().lastFailure, /t:b:bloom-0 does not have the checksum/);
+  while (!double.items.get('t:b:bloom-0')!.value.equals(kept.value)) await new Promise(setImmediate);
+  t.equal(await readAll(), 3, 'and the cache has the right ones again');
+  double.items.delete(sum);
+  t.equal(await readAll(), 3, 'what Tempo has written has no checksum');
   await double.stop();
   t.equal(await readAll(), 5, 'without the cache as before');
   const { port1, port2 } = new MessageChannel();
