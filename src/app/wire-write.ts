@@ -11,6 +11,7 @@ import type { Store } from '../store/store.ts';
 import type { Admission } from './admission.ts';
 import { registerMetricsRoute } from './metrics-route.ts';
 import { channelOptions, messageCompression } from './channel-options.ts';
+import { createDistributorRing, hasDistributorRing } from './wire-distributors.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import type { WiredRings } from './wire-rings.ts';
 
@@ -24,21 +25,26 @@ export function addDistributor(
   parts: Parts,
   admission: Admission,
   to: { readonly ingester: Ingester | undefined; readonly rings: WiredRings | undefined },
-): DistributorService {
+): { readonly distributor: DistributorService; readonly service: Service } {
   const { config, logger, metrics, overrides, server } = parts;
+  const shared =
+    to.rings !== undefined && hasDistributorRing(config)
+      ? createDistributorRing(parts, to.rings.rings)
+      : undefined;
   const distributor = createDistributor({
     config: config.distributor,
     limits: (tenant) => overrides.ingestionOf(tenant),
     multitenancyEnabled: isMultitenant(config),
     admit: (sizeBytes) => admission.admitPush(sizeBytes),
     ingesters: ingestersOf(parts, to),
+    distributorsCount: shared?.count,
     logger: logger.child({ module: 'distributor' }),
     metrics,
   });
   if (distributor.usageMetrics !== undefined) {
     registerMetricsRoute(server.app, '/usage_metrics', distributor.usageMetrics);
   }
-  return distributor;
+  return { distributor, service: shared?.join(distributor) ?? distributor };
 }
 
 /** With rings even the ingester of this process is one among others. */

@@ -3,7 +3,6 @@
 import type { Environment } from '../config/expand-env.ts';
 import { markThreadHeapsLater } from '../lib/garbage.ts';
 import type { Service } from '../lib/service.ts';
-import type { DistributorService } from '../modules/distributor/index.ts';
 import { createBackendMetrics } from '../objectstore/backend-metrics.ts';
 import { Overrides } from '../overrides/overrides.ts';
 import { GrpcMethods } from '../rpc/grpc-methods.ts';
@@ -82,17 +81,18 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const rings = isInRing(order, config) ? createRings(parts) : undefined;
   const shares = createWorkShares(parts, order, rings?.rings);
   const store = createStore(parts, caches, order, shares);
-  registerPages(server, config, order, shares.rings);
   const writes = { store, rings, requestShutdown: options.requestShutdown };
   const { ingester, service: ingesterService } = order.includes('ingester')
     ? addIngester(parts, writes)
     : { ingester: undefined, service: undefined };
   const admission = createAdmission(parts, store, ingester);
-  let distributor: DistributorService | undefined;
   const reads = addReads(parts, order, { store, ingester, rings, admission, caches });
   if (ingester !== undefined) addPushMethods(parts, ingester, admission);
-  if (order.includes('distributor')) distributor = addDistributor(parts, admission, { ingester, rings });
-  const discarded = distributor?.discarded ?? countDiscarded(metrics);
+  const taking = order.includes('distributor')
+    ? addDistributor(parts, admission, { ingester, rings })
+    : undefined;
+  registerPages(server, config, order, shares.rings);
+  const discarded = taking?.distributor.discarded ?? countDiscarded(metrics);
   const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded, share: shares.compactor });
   const idleMemory = new IdleMemory({ logger, metrics });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
@@ -111,7 +111,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
     store,
     ingester: ingesterService,
     ...reads,
-    distributor,
+    distributor: taking?.service,
     compactor: () => sharing(shares.compactor, upkeep.createCompactor(), !servesOthers(order)),
     'backend-scheduler': () => upkeep.addScheduler(),
     'backend-worker': () => sharing(shares.worker, upkeep.createWorker(), false),

@@ -32,6 +32,7 @@ async function start(name: string, target: string, gossipPort: number, ports?: P
     yaml: `
 memberlist: { node_name: ${name}, ${gossip}, advertise_port: ${gossipPort}, ${join} }
 ingester: { lifecycler: ${lifecycler} }
+overrides: { defaults: { ingestion: { rate_strategy: global } } }
 querier: { frontend_worker: { frontend_address: '127.0.0.1:${frontendPorts.grpc}' } }
 `,
     args: [`-target=${target}`],
@@ -70,6 +71,10 @@ t.test('recent spans in three replicas', async (t) => {
   const seesAll = async (tempo: RunningTempo): Promise<boolean> => (await metric(tempo, active)) === 3;
   t.ok(await until(() => seesAll(distributor), LIMIT_MS), 'the distributor knows three');
   t.ok(await until(() => seesAll(querier), LIMIT_MS), 'so does the querier');
+  const sharing = 'tempo_ring_members{name="distributor",state="ACTIVE"}';
+  t.equal(await metric(distributor, sharing), 1, 'who shares the global rate is known');
+  const page = (await (await distributor.get('/distributor/ring')).json()) as { readonly shards: unknown };
+  t.match(page.shards, [{ state: 'ACTIVE' }]);
   const startUnixNano = BigInt(Date.now() - 60_000) * 1_000_000n;
   const spans = Array.from({ length: TRACES }, (_, i) =>
     aTrace(1 + i, SPANS, () => ({ startUnixNano, endUnixNano: startUnixNano + 1000n })),

@@ -71,6 +71,7 @@ function start(
     retryAfterMs?: number;
     limits?: Partial<TenantLimits>;
     artificialDelayMs?: number;
+    distributorsCount?: () => number;
     log?: Partial<SpanLogOptions>;
     usage?: UsageTracker;
   } = {},
@@ -106,6 +107,7 @@ function start(
     usage: over.usage,
     refusals: logger,
     artificialDelayMs: over.artificialDelayMs ?? 0,
+    distributorsCount: over.distributorsCount ?? (() => 1),
     retryAfterMs: over.retryAfterMs ?? 0,
     nowMs: () => clock.nowMs,
   });
@@ -239,6 +241,27 @@ t.test('rate limit', async (t) => {
   t.notOk(tooBig instanceof RetryLaterError, 'what can never succeed must not be tried again');
   const none = start({ rate: 0, burst: 0 });
   await t.rejects(none.consume(body), { code: 'resource_exhausted' }, 'until somebody sets limits');
+});
+
+t.test('a global rate is shared by the distributors that there are', async (t) => {
+  const body = encodeTraces(aTrace(1, 10));
+  const size = body.length;
+  let distributorsCount = 3;
+  const limits = { isRateGlobal: true };
+  const options = { rate: size * 3 + 1, burst: size, limits, distributorsCount: () => distributorsCount };
+  const { clock, consume } = start(options);
+  await consume(body);
+  const told = (local: number): RegExp =>
+    new RegExp(`\\(local: ${local} bytes/s, global: ${size * 3 + 1} bytes/s, burst: ${size} bytes\\)`);
+  clock.nowMs += 990;
+  await t.rejects(consume(body), { message: told(size) }, 'a third of it is left in a second');
+  clock.nowMs += 10;
+  await consume(body);
+  distributorsCount = 1;
+  clock.nowMs += 334;
+  await consume(body);
+  distributorsCount = 0;
+  await t.rejects(consume(body), { message: told(size * 3 + 1) }, 'nobody is known yet');
 });
 
 t.test('what else a tenant sets', async (t) => {

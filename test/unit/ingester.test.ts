@@ -649,6 +649,42 @@ t.test('flush and shutdown over HTTP', async (t) => {
   await app.close();
 });
 
+t.test('that its next stop is the last is known after a restart, until it has stopped', async (t) => {
+  const data = aFolder();
+  const told: unknown[] = [];
+  const ring = {
+    leave: async () => undefined,
+    onShutdown: (what: unknown) => void told.push(what),
+  };
+  const call = async (harness: Harness, method: 'GET' | 'POST' | 'DELETE'): Promise<string> => {
+    const app = fastify();
+    harness.ingester.registerRoutes(app);
+    const { statusCode, body } = await app.inject({ url: '/ingester/prepare-downscale', method });
+    await app.close();
+    return `${statusCode} ${body}`.trim();
+  };
+  const over = { ring, unregistersOnShutdown: false };
+  const first = await started(data, over);
+  t.equal(await call(first, 'GET'), '200 unset');
+  t.equal(await call(first, 'POST'), '204');
+  await push(first, 0, 10);
+  const again = await started(killedCopy(first), over);
+  await first.ingester.stop();
+  t.equal(await call(again, 'GET'), '200 set');
+  t.same(told, Array(2).fill({ unregister: true, removeTokensFile: true }));
+  t.equal(again.uploaded.length, 0);
+  await again.ingester.stop();
+  t.equal(again.uploaded.length, 1, 'nothing is left behind');
+  const stays = await started(again.data, over);
+  t.equal(await call(stays, 'GET'), '200 unset');
+  t.equal(await call(stays, 'POST'), '204');
+  t.equal(await call(stays, 'DELETE'), '204');
+  t.same(told.at(-1), { unregister: false, removeTokensFile: false });
+  const changed = await started(killedCopy(stays), over);
+  t.equal(await call(changed, 'GET'), '200 unset');
+  await Promise.all([stays.ingester.stop(), changed.ingester.stop()]);
+});
+
 const [MOUNT, UNMOUNT] = ['mount', 'umount'];
 
 /** A file system of its own for a folder; undefined where mounting is not allowed. */

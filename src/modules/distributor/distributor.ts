@@ -43,6 +43,8 @@ export interface DistributorOptions {
   readonly refusals: Logger;
   /** Shortest time of a push where the tenant has none of its own. */
   readonly artificialDelayMs: number;
+  /** Distributors that share the rates of tenants whose strategy is global, this one included. */
+  readonly distributorsCount: () => number;
   /** RetryInfo of rate limited requests; 0 = none. */
   readonly retryAfterMs: number;
   /** Monotonic. */
@@ -167,14 +169,15 @@ export class Distributor implements TraceConsumer {
 
   /** Throws when the tenant sends more than its rate. */
   #limit(tenant: string, limits: TenantLimits, body: Uint8Array): void {
+    const { ingestionRateLimitBytes: allBytes, isRateGlobal } = limits;
     const limit: RateLimit = {
-      rateBytes: limits.ingestionRateLimitBytes,
+      rateBytes: isRateGlobal ? allBytes / Math.max(1, this.#options.distributorsCount()) : allBytes,
       burstBytes: limits.ingestionBurstSizeBytes,
     };
     if (this.#limiter.take(tenant, limit, body.length)) return;
     this.#options.metrics.discard(tenant, 'rate_limited', spanCountOf(body));
     const { rateBytes, burstBytes } = limit;
-    const local = `local: ${rateBytes} bytes/s, global: ${limits.isRateGlobal ? rateBytes : 0} bytes/s`;
+    const local = `local: ${Math.floor(rateBytes)} bytes/s, global: ${isRateGlobal ? allBytes : 0} bytes/s`;
     const known = `(${local}, burst: ${burstBytes} bytes)`;
     const adding = `while adding ${body.length} bytes for user ${tenant}`;
     if (body.length > burstBytes) {

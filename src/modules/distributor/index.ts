@@ -50,6 +50,8 @@ export interface DistributorModuleOptions {
   /** Throws when a push of that size may not come in now. */
   readonly admit: (sizeBytes: number) => void;
   readonly ingesters: Ingesters;
+  /** Of those that share global rates; undefined = there is no other one. */
+  readonly distributorsCount?: (() => number) | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -121,6 +123,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     usage,
     refusals: limited(REFUSALS_PER_SEC),
     artificialDelayMs: config.artificialDelayMs,
+    distributorsCount: options.distributorsCount ?? (() => 1),
     retryAfterMs: config.retryAfterOnResourceExhaustedMs,
     nowMs: () => performance.now(),
   });

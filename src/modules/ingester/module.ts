@@ -36,6 +36,7 @@ import {
 import { BuilderMessages } from './builder-messages.ts';
 import { BuilderThread } from './builder-thread.ts';
 import type { IngesterConfig } from './config.ts';
+import { Departure, type RingPlace } from './departure.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
 import { createIngesterMetrics, type IngesterMetrics, noteOddTraces, showRing } from './metrics.ts';
@@ -106,14 +107,6 @@ interface LogTuning {
   readonly builderWorker?: URL;
 }
 
-/** What the ingester does about its place in a ring. */
-interface RingPlace {
-  /** Tells that nothing more is to be written to it. */
-  leave(): Promise<void>;
-  /** For the stop that follows. */
-  onShutdown(what: { readonly unregister?: boolean; readonly removeTokensFile?: boolean }): void;
-}
-
 export interface Ingester extends Service, Pusher, RecentTraces, Flusher {
   /** Memory of all heads. */
   readonly headBytes: number;
@@ -166,13 +159,14 @@ class LocalIngester implements Ingester {
   private readonly takeover: Takeover;
   private running: Running | undefined;
   private state: IngesterState = 'new';
-  private isPreparedToGo = false;
+  private readonly departure: Departure;
 
   constructor(options: IngesterOptions) {
     this.options = options;
     this.tuning = { ...LOG_DEFAULTS, ...options.log };
     this.logger = options.logger.child({ module: 'ingester' });
     this.nowMs = options.nowMs ?? Date.now;
+    this.departure = new Departure(options.wal.path, { ...options, logger: this.logger });
     this.metrics = createIngesterMetrics(options.metrics);
     const { traceIdlePeriodMs, traceLivePeriodMs } = options.config;
     this.traceLimiter = new TraceLimiter({
@@ -252,6 +246,7 @@ class LocalIngester implements Ingester {
       handOver: (sequence, image) => this.running?.builder.handOver(sequence, image),
       isComplete: (cut) => this.blocks.isComplete(cut.tenant, cut.blockId),
     });
+    this.departure.restore();
     await this.takeover.run().catch(async (err: unknown) => {
       await opened.close();
       throw err;
@@ -321,8 +316,9 @@ class LocalIngester implements Ingester {
     const { opened, builder, pipeline, timer } = running;
     await opened.log.refusePushes();
     if (wasRunning && this.flushesAtStop) {
-      await this.flushAll(undefined).catch((err: unknown) =>
-        this.logger.error('flush at shutdown failed, the log keeps the spans', { err }),
+      await this.flushAll(undefined).then(
+        () => this.departure.done(),
+        (err: unknown) => this.logger.error('flush at shutdown failed, the log keeps the spans', { err }),
       );
     }
     this.state = 'stopped';
@@ -337,14 +333,7 @@ class LocalIngester implements Ingester {
   }
 
   private get flushesAtStop(): boolean {
-    return this.options.config.flushAllOnShutdown || this.isPreparedToGo;
-  }
-
-  /** It is not to come back: the stop that follows leaves nothing behind. */
-  prepareToGo(isGoing: boolean): void {
-    this.isPreparedToGo = isGoing;
-    const { ring, unregistersOnShutdown = true } = this.options;
-    ring?.onShutdown({ unregister: isGoing || unregistersOnShutdown, removeTokensFile: isGoing });
+    return this.options.config.flushAllOnShutdown || this.departure.isLast;
   }
 
   /** Takes no more pushes and flushes all. */
@@ -441,7 +430,8 @@ class LocalIngester implements Ingester {
 
   registerRoutes(app: FastifyInstance): void {
     const { requestShutdown } = this.options;
-    registerIngesterRoutes(app, { ingester: this, requestShutdown, logger: this.logger });
+    const { departure, logger } = this;
+    registerIngesterRoutes(app, { ingester: this, departure, requestShutdown, logger });
   }
 
   /** Waits until what was acknowledged before the call is in heads that are known here. */

@@ -4,21 +4,21 @@ import type { FastifyInstance } from 'fastify';
 import type { Flusher } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Logger } from '../../telemetry/log.ts';
+import type { Departure } from './departure.ts';
 
 export interface RouteOptions {
   readonly ingester: Flusher & {
     /** Takes no more pushes and flushes all. */
     drain(): Promise<void>;
-    /** Whether the next stop is the last. */
-    prepareToGo(isGoing: boolean): void;
   };
+  readonly departure: Pick<Departure, 'isLast' | 'prepare'>;
   /** Ends the process. */
   readonly requestShutdown: () => void;
   readonly logger: Logger;
 }
 
 export function registerIngesterRoutes(app: FastifyInstance, options: RouteOptions): void {
-  const { ingester, requestShutdown, logger } = options;
+  const { ingester, departure, requestShutdown, logger } = options;
   app.all('/flush', async (request, reply) => {
     const { tenant } = request.query as { readonly tenant?: string };
     try {
@@ -39,13 +39,11 @@ export function registerIngesterRoutes(app: FastifyInstance, options: RouteOptio
       return reply.type('text/plain').send('shutdown job acknowledged');
     });
   }
-  let isGoing = false;
   app.all('/ingester/prepare-downscale', async (request, reply) => {
-    if (request.method === 'GET') return reply.type('text/plain').send(isGoing ? 'set\n' : 'unset\n');
+    if (request.method === 'GET')
+      return reply.type('text/plain').send(departure.isLast ? 'set\n' : 'unset\n');
     if (request.method !== 'POST' && request.method !== 'DELETE') return reply.code(405).send();
-    isGoing = request.method === 'POST';
-    ingester.prepareToGo(isGoing);
-    logger.info('ingester is told whether its next stop is the last', { last: isGoing });
+    departure.prepare(request.method === 'POST');
     return reply.code(204).send();
   });
 }
