@@ -1,0 +1,406 @@
+// The logic of a cluster under a manual clock and a network that loses and delays, for thousands of
+// schedules by seed: what a quorum acknowledged is there, queries are answered once whatever queriers do,
+// and no work of the scheduler is lost or done twice. SIMULATION_SEED begins elsewhere, SIMULATION_RUNS has
+// more or fewer.
+import { createHash } from 'node:crypto';
+import t from 'tap';
+import { pushResponse, readPushRequest } from '../../src/contracts/push-bytes.ts';
+import { TempoError } from '../../src/lib/errors.ts';
+import { fnv1of32 } from '../../src/lib/hash.ts';
+import { scanRequest } from '../../src/model/otlp/scan.ts';
+import type { Job } from '../../src/modules/backend-scheduler/job.ts';
+import { Work } from '../../src/modules/backend-scheduler/work.ts';
+import { RingPusher } from '../../src/modules/distributor/ring-pusher.ts';
+import {
+  type PendingRequest,
+  type QuerierSlot,
+  QueryQueue,
+} from '../../src/modules/query-frontend/query-queue.ts';
+import { instanceOf, sortedTokens } from '../../src/ring/instance.ts';
+import { RingSnapshot, WRITE } from '../../src/ring/ring.ts';
+import { BufferPool } from '../../src/rpc/buffer-pool.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { aSpan, decodeTraces, encodeTraces, hexId } from '../support/otlp.ts';
+import { seeded } from '../support/seeded.ts';
+
+t.setTimeout(240_000);
+
+const SEED = Number(process.env['SIMULATION_SEED'] ?? 1);
+const RUNS = Number(process.env['SIMULATION_RUNS'] ?? 1000);
+
+type Random = ReturnType<typeof seeded>;
+const below = (random: Random, n: number): number => Math.floor(random() * n);
+
+const KEPT = pushResponse(undefined);
+const REPLICAS = 3;
+const TIMEOUT_MS = 2000;
+const NOW_SEC = 1_800_000_000;
+
+/** Ingesters that keep what reached them, over their deaths: their logs are synced. */
+class Ingesters {
+  readonly ring: RingSnapshot;
+  readonly kept = new Map<string, Set<string>>();
+  readonly #clock: ManualClock;
+  readonly #random: Random;
+  readonly #loss: number;
+  readonly #dead = new Set<string>();
+
+  constructor(clock: ManualClock, random: Random) {
+    this.#clock = clock;
+    this.#random = random;
+    this.#loss = random() * 0.2;
+    const instances = Array.from({ length: REPLICAS + below(random, 5) }, (_, i) => {
+      const tokens = sortedTokens(Array.from({ length: 8 }, (_, n) => fnv1of32(Buffer.from(`${i}/${n}`))));
+      return instanceOf({ id: `i${i}`, addr: `i${i}`, state: 'ACTIVE', tokens, timestampSec: NOW_SEC });
+    });
+    for (const { addr } of instances) this.kept.set(addr, new Set());
+    this.ring = new RingSnapshot(new Map(instances.map((each) => [each.id, each])), {
+      replicationFactor: REPLICAS,
+      heartbeatTimeoutMs: 3_600_000,
+      zoneAwarenessEnabled: false,
+      excludedZones: [],
+    });
+  }
+
+  /** Dies soon, and comes back. */
+  disturb(): void {
+    const addr = [...this.kept.keys()][below(this.#random, this.kept.size)]!;
+    this.#clock.after(this.#random() * 3000, () => {
+      this.#dead.add(addr);
+      this.#clock.after(this.#random() * 3000, () => this.#dead.delete(addr));
+    });
+  }
+
+  unary(addr: string, message: Uint8Array): Promise<Uint8Array> {
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
+    this.#clock.after(TIMEOUT_MS, () => reject(new TempoError('deadline_exceeded', 'no answer')));
+    if (this.#dead.has(addr)) reject(new TempoError('unavailable', 'away'));
+    const bytes = message.slice();
+    this.#arrives(() => {
+      if (this.#dead.has(addr)) return;
+      const spans = decodeTraces(readPushRequest(bytes).body);
+      for (const { traceId } of spans) this.kept.get(addr)!.add(traceId);
+      this.#arrives(() => resolve(KEPT));
+    });
+    return promise;
+  }
+
+  copiesOf(traceId: string): number {
+    return [...this.kept.values()].filter((traces) => traces.has(traceId)).length;
+  }
+
+  #arrives(then: () => void): void {
+    if (this.#random() >= this.#loss) this.#clock.after(this.#random() * 400, then);
+  }
+}
+
+t.test(
+  `what a quorum acknowledged is in most of its ingesters (${RUNS} schedules from ${SEED})`,
+  async (t) => {
+    let acknowledged = 0;
+    let refused = 0;
+    for (let seed = SEED; seed < SEED + RUNS; seed++) {
+      const random = seeded(seed);
+      const clock = new ManualClock(NOW_SEC * 1000);
+      const ingesters = new Ingesters(clock, random);
+      const buffers = new BufferPool(1 << 24, 0);
+      const pusher = new RingPusher({
+        ring: () => ingesters.ring,
+        operation: WRITE,
+        shardSize: () => 0,
+        clients: { unary: (addr, _path, message) => ingesters.unary(addr, message) },
+        buffers,
+        messageBytesMax: 1 << 20,
+        timeoutMs: TIMEOUT_MS,
+        compression: undefined,
+        onSent: () => undefined,
+        onFailed: () => undefined,
+        nowMs: () => clock.nowMs(),
+      });
+      for (let i = below(random, 4); i > 0; i--) ingesters.disturb();
+      let open = 0;
+      for (let push = 0; push < 5; push++) {
+        open++;
+        clock.after(random() * 4000, () => {
+          const ids = Array.from({ length: 1 + below(random, 4) }, (_, i) =>
+            createHash('md5').update(`${seed}/${push}/${i}`).digest('hex'),
+          );
+          const body = encodeTraces(ids.map((traceId) => aSpan({ traceId, spanId: hexId(1, 8) })));
+          scanRequest(body, pusher.layout);
+          const pushed = pusher.push({ tenant: 'a', body, spanCount: ids.length });
+          pusher.layout.clear();
+          void pushed.then(
+            () => {
+              open--;
+              acknowledged += ids.length;
+              const few = ids.filter((id) => ingesters.copiesOf(id) < 2);
+              if (few.length > 0) t.fail(`seed ${seed}: acknowledged with one copy: ${few.join()}`);
+            },
+            () => {
+              open--;
+              refused += ids.length;
+            },
+          );
+        });
+      }
+      await clock.pass(4000 + TIMEOUT_MS + 1);
+      if (open > 0) t.fail(`seed ${seed}: ${open} pushes have no answer`);
+      if (buffers.bytesHeld > 0) t.fail(`seed ${seed}: ${buffers.bytesHeld} bytes of messages are held`);
+    }
+    t.comment(`${acknowledged} traces acknowledged, ${refused} refused`);
+    t.ok(acknowledged > refused && refused > 0, 'both happen');
+  },
+);
+
+interface Asked {
+  readonly name: string;
+  readonly patience: AbortController;
+  running: number;
+  begun: number;
+  ended: string | undefined;
+}
+
+const TRIES = 3;
+/** Queriers die again and again for so long. */
+const UNREST_MS = 10_000;
+
+/** A query-frontend and queriers that come, die amid their work and come back. */
+class Queriers {
+  readonly queue = new QueryQueue({
+    tenantLengthMax: 1000,
+    triesMax: TRIES,
+    queriersWaitMs: 3_600_000,
+    metrics: new Metrics(),
+  });
+  readonly asked = new Map<string, Asked>();
+  readonly problems: string[] = [];
+  readonly doneBy = new Map<string, number>();
+  readonly #clock: ManualClock;
+  readonly #beginMs: number;
+  readonly #random: Random;
+  readonly #work = new Map<QuerierSlot, { readonly pending: PendingRequest; isLost: boolean }>();
+
+  constructor(clock: ManualClock, random: Random) {
+    this.#clock = clock;
+    this.#beginMs = clock.nowMs();
+    this.#random = random;
+  }
+
+  /** @param livesMs time until it dies; it comes back, and dies again for a while. */
+  start(clientId: string, slots: number, livesMs: number): void {
+    const own = Array.from({ length: slots }, (): QuerierSlot => {
+      const slot: QuerierSlot = {
+        clientId,
+        knowsWhole: true,
+        start: (pending) => this.#run(slot, pending),
+      };
+      return slot;
+    });
+    for (const slot of own) this.queue.join(slot);
+    this.#clock.after(livesMs, () => {
+      for (const slot of own) this.#lose(slot);
+      const nextMs = this.#clock.nowMs() - this.#beginMs < UNREST_MS ? this.#random() * livesMs : 1e9;
+      this.#clock.after(this.#random() * 500, () => this.start(clientId, slots, nextMs));
+    });
+  }
+
+  ask(tenant: string, name: string): void {
+    const patience = new AbortController();
+    const asked: Asked = { name, patience, running: 0, begun: 0, ended: undefined };
+    this.asked.set(name, asked);
+    const end = (how: string): void => {
+      if (asked.ended !== undefined) this.problems.push(`${name} ended twice`);
+      asked.ended = how;
+    };
+    const request = { method: 'GET', url: name, headers: [], body: new Uint8Array(0) } as const;
+    const { signal } = patience;
+    const received = (): boolean => true;
+    this.queue.run({ tenant, request, isWhole: true, signal, received, restarted: () => undefined }).then(
+      () => end('done'),
+      (err: unknown) => end(signal.aborted ? 'left' : String(err)),
+    );
+  }
+
+  #run(slot: QuerierSlot, pending: PendingRequest): void {
+    const asked = this.asked.get(pending.asked.request.url)!;
+    const work = { pending, isLost: false };
+    this.#work.set(slot, work);
+    asked.begun++;
+    if (++asked.running > 1) this.problems.push(`${asked.name} is with two queriers`);
+    if (asked.begun > TRIES) this.problems.push(`${asked.name} was begun ${asked.begun} times`);
+    this.#clock.after(20 + this.#random() * 300, () => {
+      if (work.isLost) return;
+      this.#work.delete(slot);
+      asked.running--;
+      this.doneBy.set(slot.clientId, (this.doneBy.get(slot.clientId) ?? 0) + 1);
+      if (asked.patience.signal.aborted) pending.failed(asked.patience.signal.reason);
+      else pending.finished();
+      this.queue.free(slot);
+    });
+  }
+
+  #lose(slot: QuerierSlot): void {
+    const work = this.#work.get(slot);
+    this.#work.delete(slot);
+    this.queue.leave(slot);
+    if (work === undefined) return;
+    work.isLost = true;
+    this.asked.get(work.pending.asked.request.url)!.running--;
+    work.pending.lost('it died');
+  }
+}
+
+t.test(`every query has one end, whatever queriers do (${RUNS} schedules)`, async (t) => {
+  const ends = new Map<string, number>();
+  let balanced = 0;
+  for (let seed = SEED; seed < SEED + RUNS; seed++) {
+    const random = seeded(seed);
+    const clock = new ManualClock();
+    const queriers = new Queriers(clock, random);
+    const count = 1 + below(random, 6);
+    const areWell = random() < 0.2;
+    for (let i = 0; i < count; i++) {
+      queriers.start(`q${i}`, areWell ? 2 : 1 + below(random, 3), areWell ? 1e9 : random() * 4000);
+    }
+    const queries = 10 + below(random, 30);
+    for (let i = 0; i < queries; i++) {
+      clock.after(random() * 2000, () => {
+        queriers.ask(`tenant-${below(random, 3)}`, `query-${i}`);
+        const leaves = random() < 0.1;
+        if (leaves) clock.after(random() * 500, () => queriers.asked.get(`query-${i}`)!.patience.abort());
+      });
+    }
+    await clock.pass(60_000);
+    for (const problem of queriers.problems) t.fail(`seed ${seed}: ${problem}`);
+    for (const { name, ended, running } of queriers.asked.values()) {
+      if (ended === undefined || running > 0) t.fail(`seed ${seed}: ${name} never ended`);
+      const how = ended?.replace(/:.*/, '') ?? 'never';
+      ends.set(how, (ends.get(how) ?? 0) + 1);
+    }
+    if (areWell && count > 1) {
+      const done = Array.from({ length: count }, (_, i) => queriers.doneBy.get(`q${i}`) ?? 0);
+      if (Math.max(...done) <= 3 + 2 * (queries / count)) balanced++;
+      else t.fail(`seed ${seed}: ${done.join()} queries of ${queries}`);
+    }
+  }
+  t.same([...ends.keys()].sort(), ['TempoError', 'done', 'left'], JSON.stringify([...ends]));
+  t.ok(balanced > 0, 'queriers that are well share the work');
+});
+
+const TIMES = { pruneMs: 3_600_000, deadMs: 60_000, silentMs: 5000, restMs: 100 };
+const REPORT_MS = 1000;
+
+/** A scheduler's work, and workers that lose messages and die. */
+class Workers {
+  readonly succeeded = new Map<string, number>();
+  readonly work = new Work(TIMES);
+  readonly #clock: ManualClock;
+  readonly #random: Random;
+  readonly #blocks: readonly string[];
+  readonly #loss: number;
+  #jobs = 0;
+
+  constructor(clock: ManualClock, random: Random, blocks: readonly string[], loss: number) {
+    this.#clock = clock;
+    this.#random = random;
+    this.#blocks = blocks;
+    this.#loss = loss;
+  }
+
+  /** One life of a worker: asks, works, tells, asks again; ends amid something. */
+  live(workerId: string, lifeMs: number): void {
+    const endMs = this.#clock.nowMs() + lifeMs;
+    const isAlive = (): boolean => this.#clock.nowMs() < endMs;
+    const ask = (): void => {
+      if (!isAlive()) return;
+      const job = this.#next(workerId);
+      const isHeard = job !== undefined && this.#random() >= this.#loss;
+      this.#clock.after(50 + this.#random() * 100, () => (isHeard ? begin(job.jobId) : ask()));
+    };
+    const begin = (jobId: string): void => {
+      if (!isAlive()) return;
+      const doneMs = this.#clock.nowMs() + this.#random() * 8000;
+      const isGood = this.#random() < 0.9;
+      const tell = (): void => {
+        if (!isAlive()) return;
+        const isDone = this.#clock.nowMs() >= doneMs;
+        const status = !isDone ? 'running' : isGood ? 'succeeded' : 'failed';
+        const isHeard = this.#random() >= this.#loss && this.#report(jobId, status);
+        if (isDone && isHeard) return ask();
+        this.#clock.after(isDone ? 100 : Math.min(REPORT_MS, doneMs - this.#clock.nowMs() + 1), tell);
+      };
+      tell();
+    };
+    ask();
+  }
+
+  prune(): void {
+    this.work.prune(this.#clock.nowMs());
+    this.#clock.after(500, () => this.prune());
+  }
+
+  #next(workerId: string): Job | undefined {
+    const nowMs = this.#clock.nowMs();
+    const held = this.work.runningOf(workerId);
+    if (held !== undefined) return held;
+    const inputs = this.#blocks.filter((block) => !this.work.isTaken(block, nowMs)).slice(0, 2);
+    if (inputs.length === 0) return undefined;
+    const job: Job = {
+      jobId: `job-${++this.#jobs}`,
+      detail: { kind: 'compaction', tenant: 'a', inputs, outputs: [] },
+      status: 'running',
+      workerId,
+      createdMs: nowMs,
+      endMs: 0,
+      reportedMs: 0,
+      retries: 0,
+    };
+    this.work.put(job);
+    return job;
+  }
+
+  #report(jobId: string, status: 'running' | 'succeeded' | 'failed'): boolean {
+    const before = this.work.get(jobId);
+    if (before === undefined) return true;
+    const told = { jobId, status, error: status === 'failed' ? 'no luck' : '', outputs: [] } as const;
+    const after = this.work.report(before, told as never, this.#clock.nowMs());
+    if (before.status === 'succeeded' || after.status !== 'succeeded') return true;
+    const { detail } = after;
+    for (const block of detail.kind === 'compaction' ? detail.inputs : []) {
+      this.succeeded.set(block, (this.succeeded.get(block) ?? 0) + 1);
+    }
+    return true;
+  }
+}
+
+t.test(`no work is lost, and none is done twice where all are heard (${RUNS} schedules)`, async (t) => {
+  let again = 0;
+  for (let seed = SEED; seed < SEED + RUNS; seed++) {
+    const random = seeded(seed);
+    const clock = new ManualClock();
+    const blocks = Array.from({ length: 4 + below(random, 8) }, (_, i) => `block-${i}`);
+    const loss = random() < 0.5 ? 0 : random() * 0.9;
+    const workers = new Workers(clock, random, blocks, loss);
+    const count = 1 + below(random, 5);
+    let deaths = 0;
+    for (let i = 0; i < count; i++) {
+      const dies = random() < 0.4;
+      if (dies) deaths++;
+      const lifeMs = dies ? random() * 10_000 : 1e9;
+      workers.live(`w${i}`, lifeMs);
+      // Another one comes in its place.
+      if (dies) clock.after(lifeMs + random() * 2000, () => workers.live(`w${i}+`, 1e9));
+    }
+    workers.prune();
+    clock.passSync(300_000);
+    const lost = blocks.filter((block) => !workers.succeeded.has(block));
+    if (lost.length > 0) t.fail(`seed ${seed}: nobody did ${lost.join()}`);
+    const twice = blocks.filter((block) => workers.succeeded.get(block)! > 1);
+    again += twice.length;
+    // Who could not be heard for long may go on with what was given to another one.
+    if (loss === 0 && twice.length > 0) t.fail(`seed ${seed}: done twice: ${twice.join()}, ${deaths} deaths`);
+  }
+  t.comment(`${again} blocks were done twice where messages were lost`);
+  t.pass('all work was done');
+});
