@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { type Corpus, readCorpus } from './corpus.ts';
+import { type Corpus, cutCorpus, readCorpus } from './corpus.ts';
 import { type Layout, startOne, startReplicas } from './layouts.ts';
 import { cpuSeconds, untilIdle } from './proc.ts';
 import { push } from './push.ts';
@@ -35,12 +35,25 @@ const IDLE_LIMIT_MS = 120_000;
 /** Local copies of blocks are gone, and the blocklist names them. */
 const BLOCKS_PAUSE_MS = 15_000;
 const CONNECTIONS = 4;
+/** Before what processes do while nobody asks for anything is measured, and for how long it is. */
+const IDLE_MS = 5000;
+/** Of the corpus, before pushes count: code that has just been loaded is slow. */
+const WARM_UP_SHARE = 0.4;
 
 interface Asked {
   readonly name: string;
   readonly ms: readonly [number[], number[]];
   readonly cpuMs: [number, number];
   readonly found: Set<string>;
+}
+
+/** Share of a core that the processes take while nobody asks for anything: gossip, guards, polls. */
+async function idleCores(layouts: readonly Layout[]): Promise<readonly number[]> {
+  const before = layouts.map(({ pids }) => cpuSeconds(pids));
+  const beganMs = performance.now();
+  await pause(IDLE_MS);
+  const seconds = (performance.now() - beganMs) / 1000;
+  return layouts.map(({ pids }, i) => (cpuSeconds(pids) - before[i]!) / seconds);
 }
 
 async function pushAll(layout: Layout, corpus: Corpus): Promise<number> {
@@ -58,7 +71,9 @@ async function askBoth(layouts: readonly [Layout, Layout], queries: readonly Que
   );
   // Each once before anything counts.
   for (const layout of layouts) for (const query of queries) await ask(layout, query, corpus, 0);
+  const idle = await idleCores(layouts);
   const before = processCpu(layouts[1]);
+  const idleMs = [0, 0];
   for (let run = 1; run <= runs; run++) {
     for (const [i, query] of queries.entries()) {
       for (const [k, layout] of layouts.entries()) {
@@ -66,13 +81,14 @@ async function askBoth(layouts: readonly [Layout, Layout], queries: readonly Que
         const cpuBefore = cpuSeconds(layout.pids);
         const { ms, text, status } = await ask(layout, query, corpus, run);
         asked[i]!.cpuMs[at] += ((cpuSeconds(layout.pids) - cpuBefore) * 1000) / runs;
+        idleMs[at]! += (idle[at]! * ms) / runs;
         asked[i]!.ms[at].push(ms);
         asked[i]!.found.add(`${status === 200 ? '' : `${status}: `}${countResults(text)}`);
       }
     }
   }
   const after = processCpu(layouts[1]);
-  return { asked, shares: [...after].map(([role, cpu]) => [role, cpu - before.get(role)!] as const) };
+  return { asked, idleMs, shares: [...after].map(([role, cpu]) => [role, cpu - before.get(role)!] as const) };
 }
 
 function ask({ url = '', pids }: Layout, query: Query, corpus: Corpus, run: number) {
@@ -83,7 +99,7 @@ function processCpu({ processes }: Layout): Map<string, number> {
   return new Map([...processes].map(([role, { pid }]) => [role, cpuSeconds([pid])]));
 }
 
-function queryReport({ asked, shares }: Awaited<ReturnType<typeof askBoth>>): string {
+function queryReport({ asked, idleMs, shares }: Awaited<ReturnType<typeof askBoth>>): string {
   const p50 = (ms: readonly number[]): number => quantile(ms, 0.5);
   const rows = asked.map(({ name, ms: [one, three], cpuMs, found }) => [
     name,
@@ -92,7 +108,7 @@ function queryReport({ asked, shares }: Awaited<ReturnType<typeof askBoth>>): st
     (p50(three) - p50(one)).toFixed(1),
     [...found].join(' / '),
   ]);
-  const sum = (at: 0 | 1): number => asked.reduce((all, { cpuMs }) => all + cpuMs[at], 0);
+  const sum = (at: 0 | 1): number => asked.reduce((all, { cpuMs }) => all + cpuMs[at], 0) - idleMs[at]!;
   const overheads = asked.map(({ ms: [one, three] }) => p50(three) - p50(one));
   const header = [
     'query',
@@ -110,7 +126,8 @@ function queryReport({ asked, shares }: Awaited<ReturnType<typeof askBoth>>): st
     [
       `CPU of all queries: ${sum(0).toFixed(0)} ms in one process, ${sum(1).toFixed(0)} ms in replicas:`,
       `${(sum(1) / sum(0)).toFixed(2)} times. p50 more: ${p50(overheads).toFixed(1)} ms in the median of`,
-      `queries, ${Math.max(...overheads).toFixed(1)} ms at most.`,
+      `queries, ${Math.max(...overheads).toFixed(1)} ms at most. Left out of both: what they take in the`,
+      `same time while nobody asks, ${idleMs.map((ms) => `${ms.toFixed(0)} ms`).join(' and ')}.`,
     ].join(' '),
     `Replicas: ${shares.map(perRun).join(', ')}.`,
   ].join('\n\n');
@@ -160,16 +177,22 @@ interface Pushed {
 async function measurePush(corpus: Corpus, folder: string, program: string | undefined): Promise<Pushed> {
   const layout = await startReplicas(folder, { name: program ?? 'this', program, reads: false });
   try {
+    const [warmUp, counted] = cutCorpus(
+      corpus,
+      [WARM_UP_SHARE, 1].map((share) => corpus.spans * share),
+    );
+    await pushAll(layout, warmUp!);
     await settled(layout.pids);
     const before = cpuSeconds(layout.pids);
-    const wallSec = await pushAll(layout, corpus);
+    const wallSec = await pushAll(layout, counted!);
     const acknowledged = cpuSeconds(layout.pids);
     await settled(layout.pids);
-    const perSpan = (seconds: number): number => ((seconds - before) * 1e6) / corpus.spans;
+    const { spans } = counted!;
+    const perSpan = (seconds: number): number => ((seconds - before) * 1e6) / spans;
     return {
       ackUs: perSpan(acknowledged),
       settledUs: perSpan(cpuSeconds(layout.pids)),
-      spansPerSec: corpus.spans / wallSec,
+      spansPerSec: spans / wallSec,
     };
   } finally {
     await layout.stop();
