@@ -48,7 +48,7 @@ export const memberlistFields = {
   ...tlsFields,
   max_message_bytes: int(16_777_216, 'largest message that is taken or sent', ours),
   max_connections: int(256, 'connections that others may open at once', ours),
-  max_members: int(5_000, 'members that are remembered', ours),
+  max_members: int(5_000, 'members that are remembered, and instances of a ring', ours),
   zone_aware_routing: block({
     enabled: bool(false, 'not read'),
     instance_availability_zone: text('', 'value'),

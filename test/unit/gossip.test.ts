@@ -10,6 +10,7 @@ import { BroadcastQueue } from '../../src/ring/gossip/broadcast-queue.ts';
 import { discover } from '../../src/ring/gossip/discovery.ts';
 import { GossipMetrics } from '../../src/ring/gossip/gossip-metrics.ts';
 import { GossipNode } from '../../src/ring/gossip/gossip-node.ts';
+import { GossipStore } from '../../src/ring/gossip/gossip-store.ts';
 import { GossipService } from '../../src/ring/gossip/gossip-service.ts';
 import { lzwDecompress } from '../../src/ring/gossip/lzw.ts';
 import {
@@ -459,6 +460,43 @@ t.test('what comes in and what waits to go out is bounded', async () => {
   await one.service.stop();
 });
 
+t.test('what strangers say of a ring is believed within limits', async (t) => {
+  const clock = new ManualClock();
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(line);
+  const store = new GossipStore({
+    clock,
+    logger: createLogger({ level: 'info', format: 'logfmt', write }),
+    metrics: new GossipMetrics(new Metrics()),
+    leftTimeoutMs: 300_000,
+    notifyIntervalMs: 0,
+    valueBytesMax: 1e6,
+    keysMax: 10,
+    instancesMax: 4,
+    broadcast: () => undefined,
+  });
+  const nowSec = Math.floor(clock.nowMs() / 1000);
+  const told = (...instances: readonly (readonly [id: string, sec: number])[]): void => {
+    const all = instances.map(([id, sec]) =>
+      instanceOf({ id, addr: `${id}:1`, state: 'ACTIVE', tokens: Uint32Array.of(1), timestampSec: sec }),
+    );
+    const value = encodeRing(new Map(all.map((each) => [each.id, each])));
+    store.receive(encodePair({ key: KEY, value, codec: RING_CODEC, isDeleted: false, updatedMs: 0 }));
+  };
+  const known = async (): Promise<unknown> =>
+    [...((await store.get(KEY)) ?? [])].map(([id, { timestampSec }]) => `${id} ${timestampSec - nowSec}`);
+  told(['own', nowSec + 86_400], ['early', nowSec + 3500]);
+  t.same(await known(), ['early 3500'], 'clocks differ, but not by a day');
+  await store.change(KEY, (desc) =>
+    new Map(desc).set('own', instanceOf({ id: 'own', addr: 'own:1', timestampSec: nowSec })),
+  );
+  told(['own', nowSec + 86_400]);
+  t.same(await known(), ['early 3500', 'own 0'], 'an instance goes on writing its own');
+  told(['c', nowSec], ['d', nowSec], ['e', nowSec], ['early', nowSec + 3501]);
+  t.same(await known(), ['early 3501', 'own 0', 'c 0', 'd 0'], 'what is known has its room');
+  t.match(lines.join(''), /passed over.* instances=1 first=e limit=4/);
+});
+
 interface SimulatedMember {
   readonly name: string;
   readonly address: string;
@@ -508,6 +546,7 @@ class World {
       acceptsAnyLabel: false,
       messageBytesMax: 1e7,
       membersMax: 1000,
+      instancesMax: 1000,
     });
     this.network.attach(address, node);
     const ring = new WatchedRing({ name: 'ingester', store: node.store, key: KEY, settings: SETTINGS });

@@ -23,6 +23,7 @@ export class GossipMetrics {
   readonly invalid: Counter;
   readonly unknown: Counter;
   readonly dropped: Counter;
+  readonly droppedLines: Counter;
   readonly pulls: Counter;
   readonly pushes: Counter;
   readonly #values = new Map<string, { bytes: number; left: number }>();
@@ -42,6 +43,7 @@ export class GossipMetrics {
     );
     this.unknown = client('received_broadcasts_unknown_total', 'Gossip of kinds that are of no use here.');
     this.dropped = client('broadcasts_dropped_total', 'News that went out of a full queue untold.');
+    this.droppedLines = client('dropped_log_lines_total', 'Lines of the log that were too many at once.');
     this.pulls = client('state_pulls_total', 'Times that all of another member was merged.');
     this.pushes = client('state_pushes_total', 'Times that all was sent to another member.');
     const gauge = (name: string, help: string, value: (state: GossipState) => number): void =>

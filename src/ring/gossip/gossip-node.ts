@@ -59,6 +59,8 @@ export interface GossipNodeOptions {
   /** Of one message, and of what it is when it is not compressed any more. */
   readonly messageBytesMax: number;
   readonly membersMax: number;
+  /** Of one ring. */
+  readonly instancesMax: number;
 }
 
 export class GossipNode implements Receiver {
@@ -93,6 +95,7 @@ export class GossipNode implements Receiver {
       notifyIntervalMs: options.notifyIntervalMs,
       valueBytesMax: options.messageBytesMax,
       keysMax: KEYS_MAX,
+      instancesMax: options.instancesMax,
       broadcast: (key, names, payload, isRare) =>
         this.#queue.add(`ring ${key}`, names, encodeMessage({ kind: 'user', payload }), isRare),
     });

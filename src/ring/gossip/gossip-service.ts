@@ -6,7 +6,7 @@ import { HOSTNAME } from '../../config/shared-blocks.ts';
 import { type Clock, every, sleep } from '../../lib/clock.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Service } from '../../lib/service.ts';
-import type { Logger } from '../../telemetry/log.ts';
+import { limitLines, type Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { storeTls } from '../client-tls.ts';
 import type { MemberlistConfig } from '../config.ts';
@@ -32,6 +32,8 @@ export interface GossipServiceOptions {
 /** Of what is tried at start, before the process goes on without. */
 const FAST_JOIN_DEADLINE_MS = 15_000;
 const DRAIN_PAUSE_MS = 50;
+/** Whatever strangers send. */
+const LINES_PER_SEC = 20;
 
 export class GossipService implements Service {
   readonly name = 'memberlist-kv';
@@ -47,8 +49,12 @@ export class GossipService implements Service {
   constructor(options: GossipServiceOptions) {
     this.#options = options;
     const { config, metrics } = options;
-    this.#logger = options.logger.child({ module: 'memberlist' });
     this.#metrics = new GossipMetrics(metrics);
+    this.#logger = limitLines(options.logger.child({ module: 'memberlist' }), {
+      linesPerSec: LINES_PER_SEC,
+      dropped: () => this.#metrics.droppedLines.inc(),
+      nowMs: () => options.clock.nowMs(),
+    });
     this.#transport = new TcpTransport({
       bindAddresses: config.bindAddr.length > 0 ? config.bindAddr : ['0.0.0.0'],
       bindPort: config.bindPort,
@@ -152,6 +158,7 @@ export class GossipService implements Service {
       acceptsAnyLabel: config.clusterLabelVerificationDisabled,
       messageBytesMax: config.maxMessageBytes,
       membersMax: config.maxMembers,
+      instancesMax: config.maxMembers,
     });
   }
 

@@ -15,6 +15,11 @@ const CHANGE_TRIES = 10;
 const CHANGE_PAUSE_MS = 1000;
 /** Values that were merged lately and need not be decoded again. */
 const SEEN_MAX = 4096;
+/**
+ * An instance that is told to have been heard of later than so far from now is not believed: nothing that it
+ * says itself would be younger, and it would never count as silent.
+ */
+const FUTURE_MS_MAX = 3_600_000;
 
 export interface GossipStoreOptions {
   readonly clock: Clock;
@@ -26,6 +31,8 @@ export interface GossipStoreOptions {
   readonly notifyIntervalMs: number;
   readonly valueBytesMax: number;
   readonly keysMax: number;
+  /** Of one ring, those that left lately included. */
+  readonly instancesMax: number;
   /** Puts news in the queue. @param names instances that it is about. */
   readonly broadcast: (key: string, names: ReadonlySet<string>, pair: Uint8Array, isRare: boolean) => void;
 }
@@ -137,7 +144,7 @@ export class GossipStore implements RingStore {
     }
     const entry = this.#entry(pair.key);
     if (entry === undefined) return;
-    const { desc, news } = mergeRings(entry.desc, theirs);
+    const { desc, news } = mergeRings(entry.desc, this.#credible(pair.key, entry.desc, theirs));
     if (news === undefined) return;
     const isRare = isMoreThanHeartbeat(entry.desc, news);
     this.#take(pair.key, entry, desc);
@@ -145,6 +152,22 @@ export class GossipStore implements RingStore {
     const young = withoutLeft(news, this.#leftBeforeSec());
     if (young.size > 0) this.#tell(pair.key, young, isRare);
     this.#notify(entry);
+  }
+
+  /** Without instances from the future, and new ones where there is no room. */
+  #credible(key: string, known: RingDesc, theirs: RingDesc): RingDesc {
+    const { clock, instancesMax, logger, metrics } = this.#options;
+    const latestSec = (clock.nowMs() + FUTURE_MS_MAX) / 1000;
+    let room = instancesMax - known.size;
+    const isCredible = (id: string, timestampSec: number): boolean =>
+      timestampSec <= latestSec && (known.has(id) || room-- > 0);
+    const credible = new Map([...theirs].filter(([id, { timestampSec }]) => isCredible(id, timestampSec)));
+    if (credible.size === theirs.size) return theirs;
+    metrics.invalid.inc();
+    const dropped = [...theirs.keys()].filter((id) => !credible.has(id));
+    const facts = { key, instances: dropped.length, first: dropped[0], limit: instancesMax };
+    logger.warn('instances of the future, or beyond those that may be in a ring, are passed over', facts);
+    return credible;
   }
 
   #entry(key: string): Entry | undefined {
