@@ -1,6 +1,7 @@
 // Makes room: blocks older than the retention are marked compacted, and compacted ones are deleted a while
 // later.
 import { type BlockMeta, COMPACTED_META_NAME, META_NAME } from '../block/meta.ts';
+import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Blocklist, CompactedBlock } from './blocklist.ts';
@@ -39,6 +40,8 @@ export async function applyRetention(options: RetentionOptions): Promise<Retenti
       await work();
       return true;
     } catch (err) {
+      // Others have marked it, which the next poll shows.
+      if (err instanceof TempoError && err.code === 'not_found') return false;
       logger.error('retention of a block failed', { tenant, block, err });
       result.failed++;
       return false;

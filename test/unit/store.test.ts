@@ -84,6 +84,9 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   t.same(written, ['team/index.pb.zst', 'team/index.json.gz']);
   await poller.writeIndexes(() => true);
   t.equal(written.length, 2, 'the same blocks are not written again');
+  await poller.writeIndexes(() => false);
+  await poller.writeIndexes(() => true);
+  t.equal(written.length, 4, 'but where another process may have written them meanwhile');
 });
 
 t.test('a store that lists trees is not asked for each block', async (t) => {
@@ -432,6 +435,10 @@ t.test('retention marks what is old and deletes what was marked long ago', async
   };
   const nothing = { marked: 0, deleted: 0, failed: 0 };
   t.same(await applyRetention({ ...options, owns: (id) => id === ID(2) }), nothing, 'it is of another');
+  const meta = new Uint8Array(await store.read(`team/${ID(1)}/meta.json`));
+  await store.delete(`team/${ID(1)}/meta.json`);
+  t.same([await applyRetention(options), lines], [nothing, []], 'another process was first: no failure');
+  await store.write(`team/${ID(1)}/meta.json`, meta);
   const frozen = { ...options.times, isOff: (tenant: string) => tenant === 'team' };
   t.same(await applyRetention({ ...options, times: frozen }), nothing, 'the tenant is frozen');
   t.same(await applyRetention(options), { marked: 1, deleted: 0, failed: 0 });
