@@ -234,6 +234,9 @@ export interface TagValuesJobResult {
   readonly failures: readonly ScanFailure[];
 }
 
+export type TagsJob = TagNamesJob | TagValuesJob;
+export type TagsJobResult = TagNamesJobResult | TagValuesJobResult;
+
 export interface SharedTracesJobResult {
   readonly kind: 'sharedTraces';
   /** For each source of the job what it is evaluated without; in shared memory. */

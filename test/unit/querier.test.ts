@@ -23,6 +23,7 @@ import {
 import { ResultBudget } from '../../src/modules/querier/result-budget.ts';
 import { letGo } from '../../src/modules/querier/let-go.ts';
 import { runJobs } from '../../src/modules/querier/run-jobs.ts';
+import { decodeTags } from '../../src/modules/querier/outer-tags-cache.ts';
 import { OuterResultCache } from '../../src/modules/querier/outer-result-cache.ts';
 import { decodeSearchResult, encodeSearchResult } from '../../src/modules/querier/result-bytes.ts';
 import { CachedJobs } from '../../src/modules/querier/result-cache.ts';
@@ -39,6 +40,9 @@ import type {
   SearchJobResult,
   SharedTracesJob,
   SharedTracesJobResult,
+  TagNamesJobResult,
+  TagsJob,
+  TagsJobResult,
 } from '../../src/store/scan-job.ts';
 import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
 import { newestFirst } from '../../src/traceql/engine/order.ts';
@@ -1103,4 +1107,71 @@ t.test('answers of jobs in a cache outside the process', async (t) => {
   t.equal(encodeSearchResult(name, result, bytes.length - 1), undefined, 'too large');
   const plain = { ...result, areTimely: undefined, matchedApart: undefined, hasMore: false };
   t.match(decodeSearchResult(name, encodeSearchResult(name, plain, 10_000)!), plain);
+});
+
+t.test('answers of jobs for tags in a cache outside the process', async (t) => {
+  const double = new MemcachedDouble();
+  const outer = new OuterCache({
+    name: 'frontend-search',
+    roles: ['frontend-search'],
+    client: { ...MEMCACHED, addresses: [await double.start()] },
+    writersMax: 1,
+    queueLengthMax: 20,
+  });
+  await outer.open();
+  t.teardown(async () => {
+    outer.stop();
+    await double.stop();
+  });
+  const metrics = new Metrics();
+  const cached = new CachedJobs(new OuterResultCache(outer, undefined), metrics);
+  let runs = 0;
+  let failures: TagsJobResult['failures'] = [];
+  const run = async (): Promise<TagNamesJobResult> => {
+    const names = [[`n${++runs}`, 'a \u0000 \ud800']];
+    return { kind: 'tagNames', names, inspectedBytes: 7, failures };
+  };
+  const block = { kind: 'block', meta: meta('b'), location: 'backend', rowGroups: [0, 2] } as const;
+  const job: TagsJob = { kind: 'tagNames', scopes: ['span'], query: undefined, sources: [block] };
+  const first = await cached.tags(job, run);
+  while (double.items.size === 0) await new Promise(setImmediate);
+  t.same(await cached.tags(job, run), { ...first, inspectedBytes: 0 });
+  t.equal(runs, 1);
+  const fields = [{ kind: 'attribute', scope: 'span', name: 'x' }] as const;
+  const values: TagsJob = { ...job, kind: 'tagValues', fields, bytesMax: 10 };
+  const others: readonly TagsJob[] = [
+    { ...job, scopes: ['resource'] },
+    { ...job, query: '{ name = "x" }' },
+    { ...job, sources: [{ ...block, rowGroups: [2, 4] }] },
+    { ...job, sources: [{ ...block, meta: meta('c') }] },
+    values,
+    { ...values, bytesMax: 11 },
+    { ...values, fields: [{ ...fields[0], name: 'y' }] },
+  ];
+  for (const [i, other] of others.entries()) {
+    await cached.tags(other, run);
+    while (double.items.size < i + 2) await new Promise(setImmediate);
+  }
+  t.equal(runs, 1 + others.length, 'each question is another');
+  const head = { kind: 'head', blockId: 'h', sab: new SharedArrayBuffer(0) } as unknown as ScanSource;
+  const unkept: readonly TagsJob[] = [
+    { ...job, sources: [head] },
+    { ...job, sources: [block, block] },
+    { ...job, sources: [{ ...block, without: Int32Array.of(1) }] },
+  ];
+  for (const one of unkept) await cached.tags(one, run);
+  failures = [{ source: 'b', code: 'block_corrupt', message: '' }];
+  await cached.tags({ ...job, query: '{ }' }, run);
+  await new Promise(setImmediate);
+  t.equal(double.items.size, 1 + others.length, 'what may change is not kept');
+  t.match(await metrics.text(), 'tempo_querier_result_cache_requests_total{result="hit"} 1');
+  const [name, { value }] = [...double.items][0]!;
+  t.match(name, /^tempo-ts:tags1:[\w-]{43}$/);
+  for (let i = 0; i < value.length; i++) {
+    const damaged = Buffer.from(value);
+    damaged[i]! ^= 1;
+    t.equal(decodeTags(name, damaged), undefined);
+    t.equal(decodeTags(name, value.subarray(0, i)), undefined);
+  }
+  t.equal(decodeTags(`${name}x`, value), undefined, 'the answer of another name');
 });

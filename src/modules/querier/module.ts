@@ -25,8 +25,10 @@ import { QueryTurn } from '../../store/job-queue.ts';
 import type {
   ScanFailure,
   ScanJob,
+  ScanResult,
   SearchJob,
   SearchJobResult,
+  TagsJobResult,
   TraceJob,
   TraceJobResult,
 } from '../../store/scan-job.ts';
@@ -107,6 +109,8 @@ export class LocalQuerier implements Querier {
   private readonly pool: Pick<ScanPool, 'run'>;
   private readonly planner: Planner;
   private readonly cachedJobs: CachedJobs;
+  /** Answers jobs for tags as they were answered before. */
+  private readonly tagPool: Pick<ScanPool, 'run'>;
   private readonly results: ResultBudget;
   private readonly metricsParts: PartsBudget;
   private readonly failedSources: Counter;
@@ -130,6 +134,7 @@ export class LocalQuerier implements Querier {
     });
     this.planner = new Planner({ ...options, pool: this.pool });
     this.cachedJobs = new CachedJobs(options.resultCache, options.metrics);
+    this.tagPool = { run: (job, how) => this.runTags(job, how) };
     this.failedSources = options.metrics.counter(
       'tempo_querier_failed_sources_total',
       'Blocks or heads that a query could not read; its answer was partial.',
@@ -312,7 +317,7 @@ export class LocalQuerier implements Querier {
     onProgress?: (progress: TagNamesProgress) => void,
   ): Promise<TagNamesAnswer> {
     return this.tags(query, signal, async (jobs) =>
-      findTagNames(query, { pool: this.pool, jobs, onProgress, ...this.pace(signal) }),
+      findTagNames(query, { pool: this.tagPool, jobs, onProgress, ...this.pace(signal) }),
     );
   }
 
@@ -322,7 +327,7 @@ export class LocalQuerier implements Querier {
     onProgress?: (progress: TagValuesProgress) => void,
   ): Promise<TagValuesAnswer> {
     const answer = await this.tags(query, signal, async (jobs) =>
-      findTagValues(query, { pool: this.pool, jobs, onProgress, ...this.pace(signal) }),
+      findTagValues(query, { pool: this.tagPool, jobs, onProgress, ...this.pace(signal) }),
     );
     if (!answer.values.isCut) return answer;
     const cut = `more values than ${query.bytesMax} bytes: the first of them are here`;
@@ -434,6 +439,15 @@ export class LocalQuerier implements Querier {
       const result = await this.pool.run(asked, options);
       if (result.kind !== 'search') throw new Error('a search job answered as something else');
       return result;
+    });
+  }
+
+  private runTags(job: ScanJob, options: RunOptions): Promise<ScanResult> {
+    if (job.kind !== 'tagNames' && job.kind !== 'tagValues') return this.pool.run(job, options);
+    return this.cachedJobs.tags(job, async () => {
+      const result = await this.pool.run(job, options);
+      if (result.kind !== job.kind) throw new Error(`a job for ${job.kind} answered as something else`);
+      return result as TagsJobResult;
     });
   }
 

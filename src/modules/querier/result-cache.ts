@@ -1,12 +1,28 @@
 // What jobs over blocks answered: blocks never change, so that the same job need not be done twice.
 import { ByteLru } from '../../lib/lru.ts';
-import type { SearchJob, SearchJobResult } from '../../store/scan-job.ts';
+import type {
+  QueryInput,
+  ScanSource,
+  SearchJob,
+  SearchJobResult,
+  TagsJob,
+  TagsJobResult,
+} from '../../store/scan-job.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { fieldKey } from '../../traceql/source.ts';
 
 /** Where answers of jobs are kept. It may forget any, and be in another process. */
 export interface ResultCache {
   get(key: string): Promise<SearchJobResult | undefined>;
   set(key: string, result: SearchJobResult): void;
+  /** undefined = answers of jobs for tags are not kept. */
+  readonly tags?: TagsCache;
+}
+
+/** The same for tag names and values. */
+export interface TagsCache {
+  get(key: string): Promise<TagsJobResult | undefined>;
+  set(key: string, result: TagsJobResult): void;
 }
 
 /** What an entry takes beside its arrays and its key. */
@@ -48,7 +64,7 @@ export class CachedJobs {
     this.cache = cache;
     this.requests = metrics.counter(
       'tempo_querier_result_cache_requests_total',
-      'Parts of searches that were looked for among the answers that are kept, and what came of it.',
+      'Parts of searches and lists of tags that were looked for among kept answers, and what came of it.',
       ['result'],
     );
   }
@@ -68,16 +84,41 @@ export class CachedJobs {
     if (isOfAnyRange && result.failures.length === 0) this.cache.set(key, result);
     return result;
   }
+
+  async tags<Result extends TagsJobResult>(job: TagsJob, run: () => Promise<Result>): Promise<Result> {
+    const cache = this.cache?.tags;
+    const key = cache === undefined ? undefined : tagsKey(job);
+    if (cache === undefined || key === undefined) return run();
+    const cached = await cache.get(key);
+    this.requests.inc({ result: cached === undefined ? 'miss' : 'hit' });
+    if (cached !== undefined) return { ...(cached as Result), inspectedBytes: 0 };
+    const result = await run();
+    if (result.failures.length === 0) cache.set(key, result);
+    return result;
+  }
+}
+
+/** The one block that a job reads, whole but for row groups; undefined = it reads something else. */
+function onlyBlock({ sources, whole }: QueryInput): Extract<ScanSource, { kind: 'block' }> | undefined {
+  const [source, ...others] = sources;
+  if (whole !== undefined || source?.kind !== 'block' || others.length > 0) return undefined;
+  return source.without === undefined ? source : undefined;
+}
+
+/** As `resultKey`; times do not count, as tags are those of whole blocks. */
+function tagsKey(job: TagsJob): string | undefined {
+  const block = onlyBlock(job);
+  if (block === undefined) return undefined;
+  const asked = job.kind === 'tagNames' ? job.scopes : [job.bytesMax, ...job.fields.map(fieldKey)];
+  return JSON.stringify([block.meta.blockId, block.rowGroups, job.kind, job.query ?? null, asked]);
 }
 
 /** Equal keys = equal answers; undefined: the answer may change, or is of this one query only. */
 function resultKey(job: SearchJob): string | undefined {
-  const { sources, whole, range, notBeforeUnixNano, isExplained = false } = job;
-  if (notBeforeUnixNano !== undefined) return undefined;
-  const [source, ...others] = sources;
-  if (whole !== undefined || source === undefined || others.length > 0 || isExplained) return undefined;
-  if (source.kind !== 'block' || source.without !== undefined) return undefined;
-  const { meta, rowGroups } = source;
+  const { range, notBeforeUnixNano, isExplained = false } = job;
+  const block = onlyBlock(job);
+  if (notBeforeUnixNano !== undefined || block === undefined || isExplained) return undefined;
+  const { meta, rowGroups } = block;
   if (!coversBlock(range, meta)) return undefined;
   const { query, limit, spansPerSpanSet, format, order, after } = job;
   const asked = [
