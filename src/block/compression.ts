@@ -83,7 +83,7 @@ export function blockDecompressors(native = true): Decompressors {
       case 'UNCOMPRESSED':
         return bytes;
       case 'SNAPPY':
-        return snappyDecompress(bytes, size);
+        return snappyDecompress(bytes, size, target);
       case 'ZSTD':
         return unzstd(bytes, size, target);
     }

@@ -17,8 +17,11 @@ export class SnappyError extends Error {
   }
 }
 
-/** Decompresses one Snappy block. Throws SnappyError when it is damaged or larger than `maxBytes`. */
-export function snappyDecompress(input: Uint8Array, maxBytes: number): Uint8Array {
+/**
+ * Decompresses one Snappy block. Throws SnappyError when it is damaged or larger than `maxBytes`.
+ * @param target is used when it has the right length.
+ */
+export function snappyDecompress(input: Uint8Array, maxBytes: number, target?: Uint8Array): Uint8Array {
   let pos = 0;
   let size = 0;
   for (let shift = 0; ; shift += 7) {
@@ -28,7 +31,7 @@ export function snappyDecompress(input: Uint8Array, maxBytes: number): Uint8Arra
     if (byte < 128) break;
   }
   if (size > maxBytes) throw new SnappyError('block is larger than allowed', true);
-  const out = new Uint8Array(size);
+  const out = target?.length === size ? target : new Uint8Array(size);
   decodeElements(input, pos, out);
   return out;
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, type Dirent, openSync, readSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
+import type { ReadUse } from '../cache/settings.ts';
 import { TempoError } from '../lib/errors.ts';
 import { makeFolder } from './make-folder.ts';
 import type { ObjectInfo, ObjectStore } from './objectstore.ts';
@@ -51,11 +52,18 @@ export class LocalStore implements ObjectStore {
    * Not by libuv's threads: it is called in scan threads, for many small ranges, and a hand-over costs ten
    * reads.
    */
-  readRange(key: string, offset: number, lengthBytes: number): Promise<Uint8Array> {
+  readRange(
+    key: string,
+    offset: number,
+    lengthBytes: number,
+    _signal?: AbortSignal,
+    _use?: ReadUse,
+    into?: Uint8Array,
+  ): Promise<Uint8Array> {
     return this.attempt(key, async () => {
       const file = openSync(this.file(key), 'r');
       try {
-        const bytes = new Uint8Array(lengthBytes);
+        const bytes = into ?? new Uint8Array(lengthBytes);
         let filled = 0;
         while (filled < lengthBytes) {
           const count = readSync(file, bytes, filled, lengthBytes - filled, offset + filled);

@@ -30,13 +30,17 @@ export interface ObjectStore {
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo>;
   /** @param use without it caches outside the process are not asked. */
   read(key: string, signal?: AbortSignal, use?: ReadUse): Promise<Uint8Array>;
-  /** Exactly `lengthBytes` bytes from `offset`; `block_corrupt` when the object is shorter. */
+  /**
+   * Exactly `lengthBytes` bytes from `offset`; `block_corrupt` when the object is shorter.
+   * @param into memory of that length; a store may use it that has read the bytes when the call returns.
+   */
   readRange(
     key: string,
     offset: number,
     lengthBytes: number,
     signal?: AbortSignal,
     use?: ReadUse,
+    into?: Uint8Array,
   ): Promise<Uint8Array>;
   /**
    * What was read of objects in a folder turned out to be damaged: from now on it is read from where it is

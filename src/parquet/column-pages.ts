@@ -14,6 +14,12 @@ export interface ByteRange {
   readonly end: number;
 }
 
+/** Where bytes go that are decompressed. */
+export interface PageMemory {
+  /** Bytes of any content. */
+  take(lengthBytes: number): Uint8Array;
+}
+
 const NO_BYTES: ByteRange = { bytes: new Uint8Array(0), start: 0, end: 0 };
 
 export class DataPage {
@@ -33,8 +39,9 @@ export class DataPage {
   private readonly codec: Codec;
   private readonly bodyBytes: number;
   private readonly decompressors: Decompressors;
+  private readonly memory: PageMemory | undefined;
 
-  constructor(fields: PageFields, decompressors: Decompressors) {
+  constructor(fields: PageFields, decompressors: Decompressors, memory: PageMemory | undefined) {
     this.encoding = fields.encoding;
     this.firstRow = fields.firstRow;
     this.rowCount = fields.rowCount;
@@ -49,12 +56,13 @@ export class DataPage {
     this.codec = fields.codec;
     this.bodyBytes = fields.bodyBytes;
     this.decompressors = decompressors;
+    this.memory = memory;
   }
 
   /** The encoded values. */
   values(): ByteRange {
     if (this.body === undefined) {
-      const bytes = inflate(this.decompressors, this.codec, this.stored, this.bodyBytes);
+      const bytes = inflate(this.decompressors, this.codec, this.stored, this.bodyBytes, this.memory);
       this.body = { bytes, start: 0, end: bytes.length };
     }
     return this.body;
@@ -95,23 +103,28 @@ export class ColumnPages {
   readonly entryCount: number;
   /** Entries that are not null. */
   readonly valueCount: number;
+  /** What lies in memory that is used again: nothing that lives longer may refer to it. */
+  readonly isBorrowed: boolean;
   private readonly storedBytes: number;
   private readonly bits = new Map<string, BitRank>();
 
   /**
    * @param countRows give each page its first row (needed to find rows; costs a little with version 1
    * pages).
+   * @param memory where bytes may go when they are decompressed.
    */
   constructor(
     chunk: ColumnChunk,
     runs: readonly PageRun[],
     decompressors: Decompressors,
     countRows: boolean,
+    memory?: PageMemory,
   ) {
-    const parser = new PageParser(chunk, decompressors, countRows);
+    const parser = new PageParser(chunk, decompressors, countRows, memory);
     for (const run of runs) parser.run(run);
     this.chunk = chunk;
     this.leaf = chunk.leaf;
+    this.isBorrowed = memory !== undefined;
     this.pages = parser.pages;
     this.entryCount = parser.entryCount;
     this.valueCount = parser.valueCount;
@@ -197,14 +210,21 @@ class PageParser {
   private readonly chunk: ColumnChunk;
   private readonly decompressors: Decompressors;
   private readonly countRows: boolean;
+  private readonly memory: PageMemory | undefined;
   /** Bits that version 1 pages had to be counted by, over all entries. */
   private readonly rowBits = new GrowingBits();
   private readonly valueBits = new GrowingBits();
 
-  constructor(chunk: ColumnChunk, decompressors: Decompressors, countRows: boolean) {
+  constructor(
+    chunk: ColumnChunk,
+    decompressors: Decompressors,
+    countRows: boolean,
+    memory: PageMemory | undefined,
+  ) {
     this.chunk = chunk;
     this.decompressors = decompressors;
     this.countRows = countRows;
+    this.memory = memory;
   }
 
   /** Leaves the bits, where there are some for all entries, under these names. */
@@ -267,6 +287,7 @@ class PageParser {
         bodyBytes: codec === 'UNCOMPRESSED' ? body.length : uncompressedBytes - levels,
       },
       this.decompressors,
+      this.memory,
     );
   }
 
@@ -276,7 +297,7 @@ class PageParser {
   private pageV1(header: PageHeader, stored: Uint8Array, place: PagePlace): DataPage {
     const { chunk } = this;
     const { codec, leaf } = chunk;
-    const bytes = inflate(this.decompressors, codec, stored, header.uncompressedBytes);
+    const bytes = inflate(this.decompressors, codec, stored, header.uncompressedBytes, this.memory);
     const repetition = this.levelRange(bytes, 0, leaf.maxRepetition);
     const definition = this.levelRange(bytes, repetition.end, leaf.maxDefinition);
     const { entryCount, firstEntry } = place;
@@ -304,6 +325,7 @@ class PageParser {
         bodyBytes: bytes.length,
       },
       this.decompressors,
+      this.memory,
     );
   }
 
@@ -358,10 +380,11 @@ export function inflate(
   codec: Codec,
   stored: Uint8Array,
   uncompressedBytes: number,
-  target?: Uint8Array,
+  memory?: PageMemory,
 ): Uint8Array {
   if (codec === 'UNCOMPRESSED') return stored;
   if (uncompressedBytes === 0) return NO_BYTES.bytes;
+  const target = memory?.take(uncompressedBytes);
   const out = decompressors.decompress(codec, stored, uncompressedBytes, target);
   return asBytes(out);
 }

@@ -1,7 +1,14 @@
 // Decodes the values of a column into typed arrays: all of them, or those at given positions among the
 // values.
 import { corrupt } from './corrupt.ts';
-import { asBytes, checkPage, type ColumnPages, type DataPage, inflate } from './column-pages.ts';
+import {
+  asBytes,
+  checkPage,
+  type ColumnPages,
+  type DataPage,
+  inflate,
+  type PageMemory,
+} from './column-pages.ts';
 import { ByteTable, EMPTY_TABLE } from './decode/byte-table.ts';
 import { decodeIndices, findIndices, IndexCursor } from './decode/indices.ts';
 import { decodeNumbers, type Numbers, plainNumbers } from './decode/numbers.ts';
@@ -35,19 +42,19 @@ export interface StringValues {
 /**
  * Decodes a dictionary page with its header.
  *
- * @param memory where its content may go, by its length; undefined = memory of its own.
+ * @param memoryFor where its content is to go, by its length; undefined = memory of its own.
  */
 export function readDictionary(
   chunk: ColumnChunk,
   page: Uint8Array,
   decompressors: Decompressors,
-  memory?: (lengthBytes: number) => Uint8Array | undefined,
+  memoryFor?: (lengthBytes: number) => PageMemory | undefined,
 ): Dictionary {
-  const { bytes, valueCount } = dictionaryBody(chunk, page, decompressors, memory);
+  const { bytes, valueCount, isBorrowed } = dictionaryBody(chunk, page, decompressors, memoryFor);
   if (chunk.leaf.type !== 'BYTE_ARRAY') {
     return { numbers: plainNumbers(chunk.leaf.type, { bytes, start: 0, end: bytes.length }, valueCount) };
   }
-  return { strings: ByteTable.dictionary(bytes, valueCount) };
+  return { strings: ByteTable.dictionary(bytes, valueCount, isBorrowed) };
 }
 
 /** The values of a dictionary page, PLAIN, and their number. */
@@ -55,15 +62,15 @@ export function dictionaryBody(
   chunk: ColumnChunk,
   page: Uint8Array,
   decompressors: Decompressors,
-  memory?: (lengthBytes: number) => Uint8Array | undefined,
-): { readonly bytes: Uint8Array; readonly valueCount: number } {
+  memoryFor?: (lengthBytes: number) => PageMemory | undefined,
+): { readonly bytes: Uint8Array; readonly valueCount: number; readonly isBorrowed: boolean } {
   const header = readPageHeader(page, 0);
   if (header.kind !== 'dictionary') throw corrupt(`column ${chunk.leaf.path.join('.')} has no dictionary`);
   const stored = asBytes(page.subarray(header.headerBytes, header.headerBytes + header.compressedBytes));
   checkPage(chunk, header, stored, decompressors);
-  const target = memory?.(header.uncompressedBytes);
-  const bytes = inflate(decompressors, chunk.codec, stored, header.uncompressedBytes, target);
-  return { bytes, valueCount: header.valueCount };
+  const memory = memoryFor?.(header.uncompressedBytes);
+  const bytes = inflate(decompressors, chunk.codec, stored, header.uncompressedBytes, memory);
+  return { bytes, valueCount: header.valueCount, isBorrowed: memory !== undefined };
 }
 
 export function isDictionaryPage(page: DataPage): boolean {
@@ -87,6 +94,7 @@ export function readStrings(column: ColumnPages, dictionary: Dictionary | undefi
   }
   // strings of the dictionary first, so that its indices stay ids
   const table = new ByteTable((strings?.size ?? 0) + column.valueCount);
+  table.isBorrowed = column.isBorrowed || strings?.isBorrowed === true;
   if (strings !== undefined) {
     for (let id = 0; id < strings.size; id++) {
       const start = strings.offset(id);
@@ -316,9 +324,18 @@ function checked(position: number, count: number): number {
 /** Tables of up to this many bytes are small enough to be referred to. */
 const SHARED_BYTES_MAX = 64 * 1024;
 
-/** The same values over a table of their own when theirs holds much, most of which is others' values. */
-export function compactStrings({ ids, table }: StringValues): StringValues {
-  if (table.sizeBytes <= SHARED_BYTES_MAX) return { ids, table };
+/** The same values, which refer to no memory that is used again. */
+export function ownStrings(values: StringValues): StringValues {
+  return values.table.isBorrowed ? copied(values) : values;
+}
+
+/** As `ownStrings`, and over a table of their own when theirs holds much, most of which is others' values. */
+export function compactStrings(values: StringValues): StringValues {
+  const { table } = values;
+  return table.isBorrowed || table.sizeBytes > SHARED_BYTES_MAX ? copied(values) : values;
+}
+
+function copied({ ids, table }: StringValues): StringValues {
   const codes = new Int32Array(table.size).fill(-1);
   const own = new Int32Array(ids.length);
   const used = new IntList();

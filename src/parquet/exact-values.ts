@@ -89,8 +89,8 @@ function isIndexedPage(page: DataPage): boolean {
 function indexedStrings(column: ColumnPages, options: ExactOptions): ExactValues {
   const { memory, dictionaryPage, decompressors } = options;
   if (dictionaryPage.length === 0) throw corrupt('a dictionary is missing');
-  const take = (lengthBytes: number): Uint8Array => memory.bytes(lengthBytes);
-  const { bytes, valueCount } = dictionaryBody(column.chunk, dictionaryPage, decompressors, take);
+  const place = { take: (lengthBytes: number): Uint8Array => memory.bytes(lengthBytes) };
+  const { bytes, valueCount } = dictionaryBody(column.chunk, dictionaryPage, decompressors, () => place);
   const table = plainStrings(bytes, valueCount, memory);
   const ids = memory.words(column.valueCount);
   for (const page of column.pages) readIds(page, valueCount, ids);

@@ -39,12 +39,17 @@ export function planReads(ranges: readonly WantedRange[], gapBytesMax = GAP_BYTE
 /** What is read of a file beside pages, for caches. */
 export type FilePart = 'footer' | 'offset-index';
 
-/** Reads `length` bytes from `offset`; rejects when there are fewer. */
+/**
+ * Reads `length` bytes from `offset`; rejects when there are fewer.
+ *
+ * @param into memory of that length, which may be used by who has read the bytes when the call returns.
+ */
 export type ReadRange = (
   offset: number,
   length: number,
   signal?: AbortSignal,
   part?: FilePart,
+  into?: Uint8Array,
 ) => Promise<Uint8Array>;
 
 const NOTHING = new Uint8Array(0);

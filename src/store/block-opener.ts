@@ -12,7 +12,7 @@ import {
 import type { CacheRole } from '../cache/settings.ts';
 import { TempoError } from '../lib/errors.ts';
 import { ByteLru } from '../lib/lru.ts';
-import { Scratch } from '../lib/scratch.ts';
+import { ScratchPool } from '../lib/scratch.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { FilePart, ReadRange } from '../parquet/plan.ts';
 import type { NeededValues } from '../traceql/engine/needed-values.ts';
@@ -40,6 +40,9 @@ export interface CachedParts {
 /** The data of a remote block of at most so many bytes is read at once: requests are dearer than bytes. */
 const WHOLE_BYTES_MAX = 1024 * 1024;
 
+/** More memory is not kept for the next time. */
+const SCRATCH_BYTES_MAX = 24 << 20;
+
 /** Of the caches, for value filters. */
 const FILTERS_SHARE = 1 / 8;
 
@@ -60,21 +63,24 @@ export class BlockOpener {
   /** Bytes read of blocks beside their row groups: footers and value filters. */
   ownBytesRead = 0;
   private readonly decompressors = blockDecompressors();
-  private readonly scratch = new Scratch();
+  private readonly scratch: ScratchPool;
 
   constructor(options: BlockOpenerOptions) {
     this.options = options;
+    this.scratch = new ScratchPool(scratchBytes(options.cacheBytes));
     this.cache = new ByteLru(options.cacheBytes * (1 - FILTERS_SHARE));
     this.filters = new ValueFilters(options.cacheBytes * FILTERS_SHARE);
   }
 
+  /** With the memory that waits to be used again. */
   get cachedBytes(): number {
-    return this.cache.sizeBytes + this.filters.cache.sizeBytes;
+    return this.cache.sizeBytes + this.filters.cache.sizeBytes + this.scratch.keptBytes;
   }
 
   /** The caches take that share of their bytes from now on. */
   limitCache(share: number): void {
     const { cacheBytes } = this.options;
+    this.scratch.limit(scratchBytes(cacheBytes * share));
     this.cache.limit(cacheBytes * share * (1 - FILTERS_SHARE));
     this.filters.cache.limit(cacheBytes * share * FILTERS_SHARE);
   }
@@ -118,8 +124,12 @@ export class BlockOpener {
       if (!bloom.isPossible) return { part: undefined, bytesRead: bloom.bytesRead };
       const block = await openBlock(parts);
       const opened = bloom.bytesRead + block.bytesRead;
-      const { part, bytesRead } = await block.findTrace(id, signal);
-      return { part, bytesRead: opened + bytesRead };
+      try {
+        const { part, bytesRead } = await block.findTrace(id, signal);
+        return { part, bytesRead: opened + bytesRead };
+      } finally {
+        block.release();
+      }
     });
   }
 
@@ -173,8 +183,8 @@ export class BlockOpener {
       meta,
       readRange: isReadWhole
         ? fromWhole(() => store.read(data, signal, isCached ? 'parquet-page' : otherwise))
-        : (offset, length, abort, part) =>
-            store.readRange(data, offset, length, abort, isCached ? roleOf(part) : otherwise),
+        : (offset, length, abort, part, into) =>
+            store.readRange(data, offset, length, abort, isCached ? roleOf(part) : otherwise, into),
       readObject: (name, abort) =>
         store.read(`${folder}/${name}`, abort, isCached ? this.bloomRole(meta) : otherwise),
       decompressors: this.decompressors,
@@ -193,6 +203,11 @@ export class BlockOpener {
     const isTooOld = bloomAgeMsMax > 0 && Date.now() - meta.startSec * 1000 > bloomAgeMsMax;
     return isTooHigh || isTooOld ? undefined : 'bloom';
   }
+}
+
+/** Memory that waits to be used again may be a quarter of the caches, which is enough for usual columns. */
+function scratchBytes(cacheBytes: number): number {
+  return Math.min(SCRATCH_BYTES_MAX, cacheBytes / 4);
 }
 
 function roleOf(part: FilePart | undefined): CacheRole {

@@ -52,7 +52,11 @@ export interface OpenSource<Spans = StoredSpans> {
   readonly spans: Spans;
   /** Row of its first trace in the block. */
   readonly firstRow: number;
+  /** What was read of it is needed no longer, for now. */
+  readonly release: () => void;
 }
+
+const NOTHING_HELD = (): void => {};
 
 /** Address space of a head in which traces come together. */
 const COMBINE_HEAD_BYTES = 1024 * 1024 * 1024;
@@ -79,13 +83,13 @@ export async function walkSources(
         spare?.(ref.meta.blockId);
         return;
       }
-      for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
+      for (const { spans, firstRow, release } of await openSource(blocks, ref, signal)) {
         signal.throwIfAborted();
         const { traceCount } = spans;
         const excluded = excludedOf(ref, firstRow, traceCount);
         const apart = rowsIn(ref.apart, firstRow, traceCount);
         if (excluded?.count() === traceCount && apart === undefined) continue;
-        await visit(spans, excluded, apart && { traces: apart, firstRow });
+        await visit(spans, excluded, apart && { traces: apart, firstRow }).finally(release);
       }
     });
   }
@@ -100,7 +104,7 @@ export async function openTraces(
   signal: AbortSignal,
 ): Promise<readonly OpenSource<OpenTraces>[]> {
   return ref.kind === 'remote'
-    ? [{ spans: new RemoteTraces(ref), firstRow: 0 }]
+    ? [{ spans: new RemoteTraces(ref), firstRow: 0, release: NOTHING_HELD }]
     : openSource(blocks, ref, signal);
 }
 
@@ -110,11 +114,14 @@ export async function openSource(
   signal: AbortSignal,
 ): Promise<readonly OpenSource[]> {
   if (ref.kind === 'remote') throw new Error(`source ${ref.blockId} is evaluated where it is`);
-  if (ref.kind === 'head') return [{ spans: openHead(ref.sab, ref.blockId), firstRow: 0 }];
+  if (ref.kind === 'head') {
+    return [{ spans: openHead(ref.sab, ref.blockId), firstRow: 0, release: NOTHING_HELD }];
+  }
   const block = await blocks.open(ref.meta, ref.location, signal);
   let firstRow = 0;
+  const release = (): void => block.release();
   const all = block.rowGroups.map((spans): OpenSource => {
-    const open = { spans, firstRow };
+    const open = { spans, firstRow, release };
     firstRow += spans.traceCount;
     return open;
   });
@@ -239,17 +246,15 @@ class WholeWalk {
     for (const [source, rows] of this.rowsBySource(from, to)) {
       const ref = sources[source]!;
       await guarded(ref, this.failures, async () => {
-        for (const { spans, firstRow } of await this.open(source)) {
+        for (const { spans, firstRow, release } of await this.open(source)) {
           const some = rows.subarray(
             lowerBound(rows, firstRow),
             lowerBound(rows, firstRow + spans.traceCount),
           );
           if (some.length === 0) continue;
           this.signal.throwIfAborted();
-          const part = await spans.traces(
-            some.map((row) => row - firstRow),
-            this.signal,
-          );
+          const ordinals = some.map((row) => row - firstRow);
+          const part = await spans.traces(ordinals, this.signal).finally(release);
           head.append(part, 0, part.length);
           bytes += part.length;
         }

@@ -1,6 +1,8 @@
 // Reading blocks: those of real Tempo in two formats, ours against the head they were made of, searches
 // against Tempo's answers, damage, and what the cache spares.
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
+import { serialize } from 'node:v8';
 import fc from 'fast-check';
 import t from 'tap';
 import { resourceSpansJson } from '../../src/api/trace-json.ts';
@@ -16,7 +18,9 @@ import { createBlock, DEFAULT_DEDICATED_COLUMNS } from '../../src/block/vparquet
 import { type Block, openBlock } from '../../src/block/vparquet/open.ts';
 import { rowVectors } from '../../src/block/vparquet/row-vectors.ts';
 import { TempoError } from '../../src/lib/errors.ts';
+import { Bitset } from '../../src/lib/bitset.ts';
 import { ByteLru } from '../../src/lib/lru.ts';
+import { ScratchPool } from '../../src/lib/scratch.ts';
 import { ColumnPages } from '../../src/parquet/column-pages.ts';
 import { readDictionary } from '../../src/parquet/column-reader.ts';
 import { chunkStart, parseFooter } from '../../src/parquet/footer.ts';
@@ -90,6 +94,22 @@ async function opened(
   return { block, cache, reads };
 }
 
+/** Memory that was given back is overwritten at once: whoever still refers to it reads something else. */
+function openedInPoisonedMemory({ meta, read }: Objects, cacheBytes: number): Promise<Block> {
+  const data = read('data.parquet');
+  return openBlock({
+    meta,
+    cache: new ByteLru(cacheBytes),
+    decompressors,
+    scratch: new ScratchPool(4 << 20, 0xa5),
+    readRange: async (offset, length, _signal, _part, into = new Uint8Array(length)) => {
+      into.set(data.subarray(offset, offset + length));
+      return into;
+    },
+    readObject: async (name) => read(name),
+  });
+}
+
 const attribute = (
   scope: 'span' | 'resource' | 'event' | 'link' | 'instrumentation',
   name: string,
@@ -127,10 +147,11 @@ const GOLDEN_FIELDS: readonly Field[] = [
   attribute('instrumentation', 'scope.lib'),
 ];
 
-/** Entries as text, by owner. */
-function entriesOf(vector: Vector): string[] {
+/** Entries as text, by owner. @param step every so many of them. */
+function entriesOf(vector: Vector, step = 1): string[] {
   const { count, owners, type, str, table, num, base, exact, isElement } = vector;
-  return Array.from({ length: count }, (_, i) => {
+  return Array.from({ length: Math.ceil(count / step) }, (_, k) => {
+    const i = k * step;
     const kind = typeof type === 'number' ? type : type[i]!;
     const isText = kind === ValueType.string || kind === ValueType.bytes;
     const number =
@@ -181,22 +202,96 @@ await t.test('every trace of a block is found', async (t) => {
   t.ok(spans > 1000);
 });
 
-await t.test('searches answer as Tempo', async (t) => {
-  const { block } = await opened(goldenBlock('vparquet4'));
-  for (const line of readFileSync(golden('vparquet4/searches.golden.jsonl'), 'utf8').trim().split('\n')) {
-    const { name, request, want } = JSON.parse(line) as { name: string; request: string; want: object };
-    const params = new URL(request, 'http://x').searchParams;
-    const nanos = (key: string): bigint => BigInt(params.get(key)!) * 1_000_000_000n;
-    const outcome = await searchSource(parse(params.get('q')!), block.rowGroups[0]!, {
-      limit: Number(params.get('limit')),
-      spansPerSpanSet: Number(params.get('spss') ?? 3),
-      startUnixNano: nanos('start'),
-      endUnixNano: nanos('end'),
-    });
-    const traces = outcome.found.map((found) => JSON.parse(text.decode(found.json)) as unknown);
-    t.same(canonical({ traces }), canonical(want), `${name}: ${params.get('q')}`);
+for (const memory of ['new', 'used again']) {
+  await t.test(`searches answer as Tempo, in memory that is ${memory}`, async (t) => {
+    const objects = goldenBlock('vparquet4');
+    const block =
+      memory === 'new' ? (await opened(objects)).block : await openedInPoisonedMemory(objects, 60_000);
+    for (const line of readFileSync(golden('vparquet4/searches.golden.jsonl'), 'utf8').trim().split('\n')) {
+      const { name, request, want } = JSON.parse(line) as { name: string; request: string; want: object };
+      const params = new URL(request, 'http://x').searchParams;
+      const nanos = (key: string): bigint => BigInt(params.get(key)!) * 1_000_000_000n;
+      const outcome = await searchSource(parse(params.get('q')!), block.rowGroups[0]!, {
+        limit: Number(params.get('limit')),
+        spansPerSpanSet: Number(params.get('spss') ?? 3),
+        startUnixNano: nanos('start'),
+        endUnixNano: nanos('end'),
+      });
+      const traces = outcome.found.map((found) => JSON.parse(text.decode(found.json)) as unknown);
+      t.same(canonical({ traces }), canonical(want), `${name}: ${params.get('q')}`);
+      block.release();
+    }
+  });
+}
+
+/** Our own block of some traces of a golden one. */
+async function ownOfGolden(name: string, traces: number): Promise<Objects> {
+  const { block } = await opened(goldenBlock(name));
+  const rows = Int32Array.from({ length: traces }, (_, row) => row);
+  return ownBlockOf(await block.rowGroups[0]!.traces(rows), 1e6).objects;
+}
+
+/** All that a row group answers with, as digests: made when they are asked for. */
+async function allAnswers(block: Block): Promise<() => readonly string[]> {
+  const source = block.rowGroups[0]!;
+  const every = Int32Array.from({ length: source.traceCount }, (_, row) => row);
+  const some = every.filter((row) => row % 331 === 1);
+  const vectors: (() => string)[] = [];
+  const add = (what: string, vector: Vector, isShown?: (entry: string) => boolean): void => {
+    const step = vector.count > 5000 && isShown === undefined ? 19 : 1;
+    const shown = (): string[] => entriesOf(vector, step).filter(isShown ?? (() => true));
+    vectors.push(() => `${what} ${digest(shown().join('\n'))}`);
+  };
+  for (const field of GOLDEN_FIELDS) {
+    const name = fieldKey(field);
+    const [whole] = await source.load([{ field }]);
+    add(name, whole!);
+    const [rows] = await rowVectors(source.group, [{ field }], some);
+    add(`${name} of rows`, rows!);
+    add(`${name} distinct`, await source.distinct(field));
+    if (whole!.str === undefined) continue;
+    const equals = [whole!.table!.bytes(whole!.str[whole!.str.length >> 1]!).slice(), utf8.encode('absent')];
+    const [equal] = await source.load([{ field, equals }]);
+    const value = JSON.stringify(text.decode(equals[0]));
+    add(`${name} equals`, equal!, (entry) => entry.endsWith(` ${value}`));
   }
-});
+  const scopes = ['resource', 'instrumentation', 'span', 'event', 'link'] as const;
+  const names: unknown[] = [];
+  for (const scope of scopes) {
+    const owners = new Bitset(source.spanCount);
+    if (source.spanCount > 40) for (let i = 0; i < 40; i += 3) owners.add(i);
+    names.push(await source.attributeNames(scope, undefined), await source.attributeNames(scope, owners));
+    if (scope !== 'span') continue;
+    for (const [name, vector] of await source.attributes(scope, owners)) add(`attribute ${name}`, vector);
+  }
+  const whole = await source.traces(every);
+  const parts = [await source.rowTraces(some), await source.traces(some), await source.spanDigests(every)];
+  const facts = [await source.facts(some), await source.facts(every), await source.facts(every)];
+  const ids = [await source.traceIds(), await source.traceTimes()];
+  const found = await source.trace((await source.traceIds()).ids.slice(0, 16));
+  const rest = { names, whole, parts, facts, ids, found };
+  return () => [
+    ...vectors.map((make) => make()),
+    ...Object.entries(rest).map(([what, value]) => `${what} ${digest(serialize(value))}`),
+  ];
+}
+
+function digest(value: string | Uint8Array): string {
+  return createHash('sha1').update(value).digest('hex');
+}
+
+for (const name of ['vparquet4-odd', 'vparquet5', 'ours']) {
+  await t.test(`${name}: answers refer to no memory that is used again`, async (t) => {
+    const objects = name === 'ours' ? await ownOfGolden('vparquet4', 40) : goldenBlock(name);
+    const want = (await allAnswers((await opened(objects)).block))();
+    for (const cacheBytes of [30_000, 0]) {
+      const block = await openedInPoisonedMemory(objects, cacheBytes);
+      const answers = await allAnswers(block);
+      block.release();
+      t.same(answers(), want, `a cache of ${cacheBytes} bytes`);
+    }
+  });
+}
 
 for (const name of ['vparquet4', 'vparquet4-odd', 'vparquet5']) {
   await t.test(`${name}: parts of a load are parts of the whole`, async (t) => {
@@ -311,16 +406,26 @@ await t.test('the cache spares reads, and is no bigger than it may', async (t) =
   const { block, cache, reads } = await opened(objects);
   const source = block.rowGroups[0]!;
   const requests = GOLDEN_FIELDS.map((field) => ({ field }));
-  const first = (await source.load(requests)).map(entriesOf);
+  const first = (await source.load(requests)).map((vector) => entriesOf(vector));
   const readOnce = reads.length;
   t.ok(readOnce > 10);
-  t.same((await source.load(requests)).map(entriesOf), first);
+  t.same(
+    (await source.load(requests)).map((vector) => entriesOf(vector)),
+    first,
+  );
   t.equal(reads.length, readOnce);
   const again = await opened(objects, cache);
-  t.same((await again.block.rowGroups[0]!.load(requests)).map(entriesOf), first, 'another opening shares it');
+  t.same(
+    (await again.block.rowGroups[0]!.load(requests)).map((vector) => entriesOf(vector)),
+    first,
+    'another opening shares it',
+  );
   t.equal(again.reads.length, 0);
   const small = await opened(objects, new ByteLru(100_000));
-  t.same((await small.block.rowGroups[0]!.load(requests)).map(entriesOf), first);
+  t.same(
+    (await small.block.rowGroups[0]!.load(requests)).map((vector) => entriesOf(vector)),
+    first,
+  );
   t.ok(small.cache.sizeBytes <= 100_000);
 });
 
@@ -375,8 +480,11 @@ await t.test('damaged blocks: an error or another value, never worse', async (t)
 // Our own blocks
 
 function ownBlock(spans: readonly TestSpan[], rowGroupSpans: number): { objects: Objects; head: HeadSource } {
+  return ownBlockOf(encodeTraces(spans), rowGroupSpans);
+}
+
+function ownBlockOf(request: Uint8Array, rowGroupSpans: number): { objects: Objects; head: HeadSource } {
   const builder = new HeadBuilder({ maxBytes: 64 * 1024 * 1024 });
-  const request = encodeTraces(spans);
   builder.append(request, 0, request.length);
   const reader = new HeadReader(builder.sab);
   const files = new Map<string, Uint8Array[]>();

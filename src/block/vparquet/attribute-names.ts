@@ -43,10 +43,13 @@ async function namesOfAll(
   if (dictionary !== undefined && 'strings' in dictionary && surelyDictionary(group, keyName)) {
     return names.concat(stringsOf(dictionary.strings));
   }
-  const { ids, table } = readStrings(await group.pages(keyName, false, signal), dictionary);
-  const used = new Uint8Array(table.size);
-  for (let i = 0; i < ids.length; i++) used[ids[i]] = 1;
-  return names.concat(stringsOf(table, used));
+  const found = await group.lend(async (scratch) => {
+    const { ids, table } = readStrings(await group.pages(keyName, scratch, signal), dictionary);
+    const used = new Uint8Array(table.size);
+    for (let i = 0; i < ids.length; i++) used[ids[i]] = 1;
+    return stringsOf(table, used);
+  });
+  return names.concat(found);
 }
 
 async function namesOf(
@@ -62,7 +65,7 @@ async function namesOf(
   }
   const keyName = keyColumn(scope);
   if (!group.hasValues(keyName)) return names;
-  const pages = await group.pages(keyName, true, signal);
+  const pages = await group.pages(keyName, 'kept', signal);
   const dictionary = await group.dictionary(keyName, signal);
   const found =
     dictionary !== undefined && 'strings' in dictionary && surelyDictionary(group, keyName)
@@ -80,7 +83,7 @@ async function isWithin(
   owners: Bitset,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const pages = await group.pages(column, true, signal);
+  const pages = await group.pages(column, 'kept', signal);
   group.recount([column]);
   if (ownerBegins(group, pages, owner) === undefined) {
     const { words } = pages.valueBits();

@@ -48,7 +48,7 @@ async function dictionaryPart(
     const { numbers } = dictionary;
     return { ...none, count: numbers.num.length, ids: undefined, table: undefined, numbers };
   }
-  const { strings: table } = dictionary;
+  const table = dictionary.strings.owned();
   const ids = Int32Array.from({ length: table.size }, (_, id) => id);
   return { ...none, count: table.size, ids, table, numbers: undefined };
 }

@@ -110,21 +110,23 @@ async function loadSome(group: GroupColumns, rows: Int32Array, signal?: AbortSig
   const names = [ROOT_SERVICE, ROOT_NAME, START, END];
   const statsName = statsColumn(group);
   if (statsName !== undefined) names.push(statsName, ...STATS_COUNTS);
-  const columns = await group.rows(names, rows, signal);
-  const column = (name: string): ColumnRows => columns.get(name)!;
-  const one = (name: string): ColumnRows => {
-    const at = column(name);
-    if (at.slice.positions.length !== rows.length) throw group.damaged(name, 'has not one value a row');
-    return at;
-  };
-  return {
-    services: pickTexts(one(ROOT_SERVICE)),
-    names: pickTexts(one(ROOT_NAME)),
-    starts: timesOf(pickRows(one(START))),
-    ends: timesOf(pickRows(one(END))),
-    stats:
-      statsName === undefined ? undefined : someStats(group, column(statsName), STATS_COUNTS.map(column)),
-  };
+  return group.lend(async (scratch) => {
+    const columns = await group.rows(names, rows, scratch, signal);
+    const column = (name: string): ColumnRows => columns.get(name)!;
+    const one = (name: string): ColumnRows => {
+      const at = column(name);
+      if (at.slice.positions.length !== rows.length) throw group.damaged(name, 'has not one value a row');
+      return at;
+    };
+    return {
+      services: pickTexts(one(ROOT_SERVICE)),
+      names: pickTexts(one(ROOT_NAME)),
+      starts: timesOf(pickRows(one(START))),
+      ends: timesOf(pickRows(one(END))),
+      stats:
+        statsName === undefined ? undefined : someStats(group, column(statsName), STATS_COUNTS.map(column)),
+    };
+  });
 }
 
 function pickTexts({ pages, slice, dictionary }: ColumnRows): Texts {
@@ -174,8 +176,10 @@ function tableBytes({ services, names, starts, stats }: FactsTable): number {
 }
 
 async function loadTexts(group: GroupColumns, name: string, signal?: AbortSignal): Promise<Texts> {
-  const pages = await group.pages(name, false, signal);
-  const all = texts(readStrings(pages, await group.dictionary(name, signal)));
+  const all = await group.lend(async (scratch) => {
+    const pages = await group.pages(name, scratch, signal);
+    return texts(readStrings(pages, await group.dictionary(name, signal)));
+  });
   if (all.codes.length !== group.rowCount) throw group.damaged(name, 'has not one value a row');
   return all;
 }
@@ -198,20 +202,25 @@ function timesOf({ num, base, exact }: Numbers): BigUint64Array {
 }
 
 async function loadNumbers(group: GroupColumns, name: string, signal?: AbortSignal): Promise<Numbers> {
-  return readNumbers(await group.pages(name, false, signal), await group.dictionary(name, signal));
+  return group.lend(async (scratch) =>
+    readNumbers(await group.pages(name, scratch, signal), await group.dictionary(name, signal)),
+  );
 }
 
 async function loadStats(group: GroupColumns, signal?: AbortSignal): Promise<StatsTable | undefined> {
   const name = statsColumn(group);
   if (name === undefined) return undefined;
-  const pages = await group.pages(name, false, signal);
-  const { codes, texts: names } = texts(readStrings(pages, await group.dictionary(name, signal)));
+  const [{ codes, texts: names }, starts] = await group.lend(async (scratch) => {
+    const pages = await group.pages(name, scratch, signal);
+    const dictionary = await group.dictionary(name, signal);
+    return [texts(readStrings(pages, dictionary)), rowStarts(group, pages)] as const;
+  });
   const { num: spans } = await loadNumbers(group, STATS_COUNTS[0], signal);
   const { num: errors } = await loadNumbers(group, STATS_COUNTS[1], signal);
   if (spans.length !== codes.length || errors.length !== codes.length) {
     throw group.damaged(name, 'has other entries than its counts');
   }
-  return { codes, texts: names, spans, errors, starts: rowStarts(group, pages) };
+  return { codes, texts: names, spans, errors, starts };
 }
 
 /** Where the values of each row begin. */

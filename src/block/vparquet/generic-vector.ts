@@ -116,7 +116,7 @@ async function typedParts(
     if (!group.hasValues(column) || (equals !== undefined && type !== ValueType.string)) continue;
     if (types !== undefined && !types.includes(type)) continue;
     names.push(column);
-    const pages = await group.pages(column, true, signal);
+    const pages = await group.pages(column, 'kept', signal);
     const typed = typedPart(attributes, entries, pages, await group.dictionary(column, signal), type);
     if (typed === undefined) continue;
     parts.push(typed.part);
@@ -198,7 +198,7 @@ export async function loadKeys(
   scope: AttributeScope,
   signal?: AbortSignal,
 ): Promise<AttributeKeys> {
-  const pages = await group.pages(`${SCOPE_PREFIX[scope]}Attrs.Key`, true, signal);
+  const pages = await group.pages(`${SCOPE_PREFIX[scope]}Attrs.Key`, 'kept', signal);
   return new AttributeKeys(pages, ownerBegins(group, pages, SCOPE_OWNER[scope]));
 }
 
@@ -307,7 +307,7 @@ async function equalPart(
   if (!group.hasValues(name)) return undefined;
   const strings = await foundStrings(group, name, equals, signal);
   if (dictionaryLacks(group, name, strings, equals)) return undefined;
-  const pages = await group.pages(name, true, signal);
+  const pages = await group.pages(name, 'kept', signal);
   const attributes = await loadKeys(group, scope, signal);
   if (keys === undefined || !isIndexed(attributes.pages)) return 'unknown';
   const keyIds = keys.find(key);

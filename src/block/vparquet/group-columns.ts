@@ -2,7 +2,7 @@
 // worth keeping in the thread's cache. The only file here that does I/O (through the given `readRange`).
 import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
-import type { Scratch } from '../../lib/scratch.ts';
+import type { Scratch, ScratchPool } from '../../lib/scratch.ts';
 import { asBytes, ColumnPages, type PageRun } from '../../parquet/column-pages.ts';
 import { type Dictionary, readDictionary } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
@@ -29,23 +29,49 @@ export interface BlockFile {
   readonly cache: ByteLru;
   /** What was read of the row group that is worked on, and is too large for the cache. */
   readonly atHand: MaterialAtHand;
-  /** Of the thread, for what is used within one turn. */
-  readonly scratch: Scratch;
+  /** Of the thread. */
+  readonly scratch: ScratchPool;
 }
 
-/** Pages and dictionaries of one row group: they go when another one's come. */
+/**
+ * Pages and dictionaries of one row group: they go when another one's come, and their memory is used again.
+ */
 export class MaterialAtHand {
   private readonly items = new Map<string, object>();
+  private readonly pool: ScratchPool;
+  private scratch: Scratch | undefined;
   private group = -1;
+
+  constructor(pool: ScratchPool) {
+    this.pool = pool;
+  }
 
   get<T extends object>(group: number, key: string): T | undefined {
     return group === this.group ? (this.items.get(key) as T | undefined) : undefined;
   }
 
   set(group: number, key: string, value: object): void {
-    if (group !== this.group) this.items.clear();
-    this.group = group;
+    this.enter(group);
     this.items.set(key, value);
+  }
+
+  /** For what is at hand of a group. */
+  memory(group: number): Scratch {
+    this.enter(group);
+    return (this.scratch ??= this.pool.begin());
+  }
+
+  release(): void {
+    this.items.clear();
+    this.scratch?.end();
+    this.scratch = undefined;
+    this.group = -1;
+  }
+
+  private enter(group: number): void {
+    if (group === this.group) return;
+    this.release();
+    this.group = group;
   }
 }
 
@@ -69,6 +95,9 @@ interface DictionaryRange {
   readonly range: WantedRange;
   readonly cached: Dictionary | undefined;
 }
+
+/** Where pages go: they stay in the cache or at hand, have memory of their own, or some that ends. */
+export type PagesPlace = 'kept' | 'own' | Scratch;
 
 /** Largest share of the cache for the pages or the dictionary of one column. */
 const MATERIAL_SHARE_MAX = 1 / 16;
@@ -146,22 +175,41 @@ export class GroupColumns {
     const chunk = this.needed(name);
     const { range, cached } = this.dictionaryRange(name, chunk);
     if (cached !== undefined || range.length === 0) return cached;
-    return this.decodeDictionary(name, chunk, await this.read(range.offset, range.length, signal));
+    return this.lend(async (scratch) => {
+      const page = await this.read(range.offset, range.length, signal, undefined, scratch);
+      return this.decodeDictionary(name, chunk, page);
+    });
   }
 
-  /** All data pages of a column. With `keep` they stay in the cache. */
-  async pages(name: string, keep: boolean, signal?: AbortSignal): Promise<ColumnPages> {
+  /** Memory for the length of `work`, for pages of which nothing is left behind. */
+  lend<T>(work: (scratch: Scratch) => T | Promise<T>): Promise<T> {
+    return this.file.scratch.lend(work);
+  }
+
+  /** All data pages of a column. */
+  async pages(name: string, place: PagesPlace, signal?: AbortSignal): Promise<ColumnPages> {
     const key = this.cacheKey(`p/${name}`);
     const cached = this.material<ColumnPages>(key);
     if (cached !== undefined) return cached;
     const chunk = this.needed(name);
     const start = chunkStart(chunk);
-    const skipped = chunk.dataPageOffset - start;
-    const bytes = await this.read(chunk.dataPageOffset, chunk.compressedBytes - skipped, signal);
-    const pages = new ColumnPages(chunk, [{ bytes, firstRow: 0 }], this.file.decompressors, false);
+    const length = chunk.compressedBytes - (chunk.dataPageOffset - start);
+    const memory = typeof place === 'string' ? this.memoryFor(place, length, chunk) : place;
+    const bytes = await this.read(chunk.dataPageOffset, length, signal, undefined, memory);
+    const pages = new ColumnPages(chunk, [{ bytes, firstRow: 0 }], this.file.decompressors, false, memory);
     if (pages.entryCount !== chunk.valueCount) throw this.damaged(name, 'lacks pages');
-    if (keep) this.keepMaterial(key, pages, pages.sizeBytes);
+    if (place === 'kept') this.keepMaterial(key, pages, pages.sizeBytes);
     return pages;
+  }
+
+  /** What surely is too large for the cache will only be at hand. */
+  private memoryFor(
+    place: 'kept' | 'own',
+    compressedBytes: number,
+    { uncompressedBytes }: ColumnChunk,
+  ): Scratch | undefined {
+    if (place === 'own' || this.fitsCache(compressedBytes + uncompressedBytes)) return undefined;
+    return this.file.atHand.memory(this.index);
   }
 
   private material<T extends object>(key: string): T | undefined {
@@ -198,13 +246,13 @@ export class GroupColumns {
   /**
    * The given rows (ascending) of several columns, by few reads. Names must exist.
    *
-   * @param scratch for dictionaries that are too large to be kept; they are valid until its next reset.
+   * @param scratch for their pages.
    */
   async rows(
     names: readonly string[],
     rows: Int32Array,
+    scratch: Scratch,
     signal?: AbortSignal,
-    scratch?: Scratch,
   ): Promise<Map<string, ColumnRows>> {
     const chunks = names.map((name) => this.needed(name));
     const locations = await this.locations(chunks, signal);
@@ -213,21 +261,21 @@ export class GroupColumns {
     const ranges = [...dictionaries.map(({ range }) => range), ...runs.flat()];
     const bytes = await readRanges(
       ranges,
-      (offset, length, abort) => this.read(offset, length, abort),
+      (offset, length, abort) => this.read(offset, length, abort, undefined, scratch),
       signal,
     );
     const out = new Map<string, ColumnRows>();
     let next = names.length;
     names.forEach((name, i) => {
       const parts: PageRun[] = runs[i].map((run) => ({ bytes: bytes[next++], firstRow: run.firstRow }));
-      const pages = new ColumnPages(chunks[i], parts, this.file.decompressors, true);
+      const pages = new ColumnPages(chunks[i], parts, this.file.decompressors, true, scratch);
       let dictionary = dictionaries[i].cached;
       out.set(name, {
         pages,
         slice: sliceRows(pages, rows),
         dictionary: () => {
           if (dictionary === undefined && bytes[i].length > 0) {
-            dictionary = this.decodeDictionary(name, chunks[i], bytes[i], scratch);
+            dictionary = this.decodeDictionary(name, chunks[i], bytes[i]);
           }
           return dictionary;
         },
@@ -320,19 +368,12 @@ export class GroupColumns {
     return { range: { offset: dictionaryPageOffset, length: dataPageOffset - dictionaryPageOffset }, cached };
   }
 
-  private decodeDictionary(
-    name: string,
-    chunk: ColumnChunk,
-    page: Uint8Array,
-    scratch?: Scratch,
-  ): Dictionary {
-    let isKept = true;
-    const memory = (bytes: number): Uint8Array | undefined => {
-      isKept = scratch === undefined || this.fitsCache(bytes);
-      return isKept ? undefined : scratch?.take(bytes);
-    };
-    const dictionary = readDictionary(chunk, page, this.file.decompressors, memory);
-    if (!isKept) return dictionary;
+  /** @param page may lie in memory that ends. */
+  private decodeDictionary(name: string, chunk: ColumnChunk, page: Uint8Array): Dictionary {
+    const memoryFor = (bytes: number): Scratch | undefined =>
+      this.fitsCache(bytes) ? undefined : this.file.atHand.memory(this.index);
+    const lasting = chunk.codec === 'UNCOMPRESSED' ? page.slice() : page;
+    const dictionary = readDictionary(chunk, lasting, this.file.decompressors, memoryFor);
     const size = 'strings' in dictionary ? dictionary.strings.sizeBytes : dictionary.numbers.num.byteLength;
     this.keepMaterial(this.dictionaryKey(name), dictionary, size + 200);
     return dictionary;
@@ -348,11 +389,17 @@ export class GroupColumns {
     return new TempoError('block_corrupt', `block ${this.file.blockId}: column ${name} ${what}`);
   }
 
-  /** Every read passes here. */
-  async read(offset: number, length: number, signal?: AbortSignal, part?: FilePart): Promise<Uint8Array> {
+  /** Every read passes here. @param scratch for the bytes. */
+  async read(
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+    part?: FilePart,
+    scratch?: Scratch,
+  ): Promise<Uint8Array> {
     signal?.throwIfAborted();
     if (length === 0) return new Uint8Array(0);
-    const bytes = await this.file.readRange(offset, length, signal, part);
+    const bytes = await this.file.readRange(offset, length, signal, part, scratch?.take(length));
     if (bytes.length !== length) {
       throw new TempoError('block_corrupt', `block ${this.file.blockId}: data.parquet ends too early`);
     }

@@ -2,7 +2,7 @@
 // trace id behind the bloom filter. All I/O goes through what the caller gives.
 import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
-import { Scratch } from '../../lib/scratch.ts';
+import { ScratchPool } from '../../lib/scratch.ts';
 import { asBytes } from '../../parquet/column-pages.ts';
 import { FOOTER_TAIL_BYTES, footerLength, parseFooter } from '../../parquet/footer.ts';
 import type { ReadRange } from '../../parquet/plan.ts';
@@ -23,7 +23,7 @@ export interface OpenBlockOptions {
   /** Of the thread. Blocks share it, their ids keep the entries apart. */
   readonly cache: ByteLru;
   /** Of the thread too. */
-  readonly scratch?: Scratch;
+  readonly scratch?: ScratchPool;
   readonly signal?: AbortSignal;
 }
 
@@ -69,6 +69,7 @@ export async function openBlock(options: OpenBlockOptions): Promise<Block> {
     cache.set(key, metadata, footer.length * FOOTER_GROWTH);
   }
   const columns = new BlockColumns(metadata, meta.dedicatedColumns);
+  const scratch = options.scratch ?? new ScratchPool();
   const file: BlockFile = {
     blockId: meta.blockId,
     metadata,
@@ -76,8 +77,8 @@ export async function openBlock(options: OpenBlockOptions): Promise<Block> {
     readRange,
     decompressors,
     cache,
-    atHand: new MaterialAtHand(),
-    scratch: options.scratch ?? new Scratch(),
+    atHand: new MaterialAtHand(scratch),
+    scratch,
   };
   return new Block(options, file, bytesRead);
 }
@@ -117,10 +118,12 @@ export class Block {
   readonly metadata: FileMetadata;
   readonly rowGroups: readonly RowGroupSource[];
   private readonly options: OpenBlockOptions;
+  private readonly file: BlockFile;
   private ownBytesRead: number;
 
   constructor(options: OpenBlockOptions, file: BlockFile, bytesRead: number) {
     this.options = options;
+    this.file = file;
     this.meta = options.meta;
     this.metadata = file.metadata;
     this.rowGroups = file.metadata.rowGroups.map((_, i) => new RowGroupSource(file, i));
@@ -137,6 +140,11 @@ export class Block {
     const { isPossible, bytesRead } = await askBloom(this.options, id, signal);
     this.ownBytesRead += bytesRead;
     return isPossible;
+  }
+
+  /** What was read is needed no longer: its memory is used again. */
+  release(): void {
+    this.file.atHand.release();
   }
 
   /** Whoever calls it has asked the bloom filter, which is much cheaper. */

@@ -1,7 +1,7 @@
 // All generic attributes of some owners at once: each column of the scope is passed over once, however many
 // names there are.
 import type { Bitset } from '../../lib/bitset.ts';
-import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
+import { ownStrings, pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import type { Numbers } from '../../parquet/decode/numbers.ts';
 import { type AttributeScope, ValueType } from '../../traceql/source.ts';
@@ -33,14 +33,14 @@ export async function ownedAttributes(
     const column = prefix + suffix;
     if (!group.hasValues(column) || !isDone.includes(0)) continue;
     read.push(column);
-    const pages = await group.pages(column, true, signal);
+    const pages = await group.pages(column, 'kept', signal);
     const lines = new ValueEntries(keys.pages, pages);
     const values = valuesOf(found.entries, isDone, lines, pages.valueBits());
     if (values.positions.length === 0) continue;
     const dictionary = await group.dictionary(column, signal);
     const picked: Picked =
       type === ValueType.string
-        ? { ...pickStrings(pages, dictionary, values.positions), numbers: undefined }
+        ? { ...ownStrings(pickStrings(pages, dictionary, values.positions)), numbers: undefined }
         : { ids: undefined, table: undefined, numbers: pickNumbers(pages, dictionary, values.positions) };
     for (const [name, at] of names.split(values.attributes)) {
       const part = partOf(at, type, picked, values.attributes, found.owners);

@@ -2,6 +2,7 @@
 // or, for a few traces, from single rows; what took work is kept in the thread's cache.
 import type { Bitset } from '../../lib/bitset.ts';
 import { TempoError } from '../../lib/errors.ts';
+import type { Scratch } from '../../lib/scratch.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import {
   type AttributeScope,
@@ -73,7 +74,16 @@ export class RowGroupSource implements StoredSpans {
     const { cache } = this.group.file;
     const cached = cache.get<{ ids: Uint8Array; sorted: boolean }>(key);
     if (cached !== undefined) return cached;
-    const pages = await this.group.pages('TraceID', false, signal);
+    const result = await this.group.lend((scratch) => this.readIds(scratch, signal));
+    cache.set(key, result, result.ids.length);
+    return result;
+  }
+
+  private async readIds(
+    scratch: Scratch,
+    signal?: AbortSignal,
+  ): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }> {
+    const pages = await this.group.pages('TraceID', scratch, signal);
     const { ids: order, table } = readStrings(pages, await this.group.dictionary('TraceID', signal));
     if (order.length !== this.traceCount) throw this.group.damaged('TraceID', 'has not one id a row');
     const ids = new Uint8Array(order.length * ID_BYTES);
@@ -87,9 +97,7 @@ export class RowGroupSource implements StoredSpans {
       for (let k = 0; k < length; k++) ids[at + k] = bytes[start + k];
       if (i > 0 && sorted) sorted = ascending(ids, (i - 1) * ID_BYTES);
     }
-    const result = { ids, sorted };
-    cache.set(key, result, ids.length);
-    return result;
+    return { ids, sorted };
   }
 
   async traceTimes(signal?: AbortSignal): Promise<{ startMicros: Float64Array; endMicros: Float64Array }> {
@@ -106,8 +114,10 @@ export class RowGroupSource implements StoredSpans {
   }
 
   private async micros(name: string, signal?: AbortSignal): Promise<Float64Array> {
-    const pages = await this.group.pages(name, false, signal);
-    const { num, base, exact } = readNumbers(pages, await this.group.dictionary(name, signal));
+    const { num, base, exact } = await this.group.lend(async (scratch) => {
+      const pages = await this.group.pages(name, scratch, signal);
+      return readNumbers(pages, await this.group.dictionary(name, signal));
+    });
     if (num.length !== this.traceCount) throw this.group.damaged(name, 'has not one time a row');
     const wholeMicros = Number(base / 1000n);
     const rest = Number(base % 1000n);
@@ -338,11 +348,10 @@ export class RowGroupSource implements StoredSpans {
     for (const { column } of this.group.file.columns.allAttributeColumns()) {
       if (this.group.hasValues(column)) names.push(column);
     }
-    const { scratch } = this.group.file;
-    const columns = await this.group.rows(names, rows, signal, scratch);
-    // Dictionaries are decoded while traces are written, in this turn.
-    scratch.reset();
-    return writeTraces(columns, this.group.file.columns, ids, order);
+    return this.group.lend(async (scratch) => {
+      const columns = await this.group.rows(names, rows, scratch, signal);
+      return writeTraces(columns, this.group.file.columns, ids, order);
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 // Values of fields for some traces only: the pages of those rows are read and their entries walked one by
 // one. For what is shown of the traces that were found.
 import type { ColumnRows, GroupColumns } from './group-columns.ts';
-import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
+import { ownStrings, pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
 import {
   type AttributeScope,
   type Field,
@@ -56,19 +56,21 @@ export async function rowVectors(
     if (scope === undefined) continue;
     for (const column of await genericColumns(group, scope, name, requests[i], signal)) names.add(column);
   }
-  const columns = await group.rows([...names], rows, signal);
-  const vectors: Vector[] = [];
-  for (const { owner, stored, scope, name } of wanted) {
-    const first = await firstOwners(group, owner, rows, signal);
-    const parts: VectorPart[] = [];
-    for (const { column, type } of stored) {
-      const at = columns.get(column);
-      if (at !== undefined) parts.push(storedRows(at, first, OWNER_DEPTH[owner], type));
+  return group.lend(async (scratch) => {
+    const columns = await group.rows([...names], rows, scratch, signal);
+    const vectors: Vector[] = [];
+    for (const { owner, stored, scope, name } of wanted) {
+      const first = await firstOwners(group, owner, rows, signal);
+      const parts: VectorPart[] = [];
+      for (const { column, type } of stored) {
+        const at = columns.get(column);
+        if (at !== undefined) parts.push(storedRows(at, first, OWNER_DEPTH[owner], type));
+      }
+      if (scope !== undefined) parts.push(...genericRows(columns, scope, name, first));
+      vectors.push(vectorOf(owner, parts));
     }
-    if (scope !== undefined) parts.push(...genericRows(columns, scope, name, first));
-    vectors.push(vectorOf(owner, parts));
-  }
-  return vectors;
+    return vectors;
+  });
 }
 
 /** None where no attribute of the scope has the name. */
@@ -124,7 +126,8 @@ function partOf(at: ColumnRows, { owners, positions, attributes }: Found, type: 
   const isElement = elements(Int32Array.from(attributes));
   const picked = Int32Array.from(positions);
   if (at.pages.leaf.type === 'BYTE_ARRAY') {
-    const { ids, table } = pickStrings(at.pages, count === 0 ? undefined : at.dictionary(), picked);
+    const dictionary = count === 0 ? undefined : at.dictionary();
+    const { ids, table } = ownStrings(pickStrings(at.pages, dictionary, picked));
     return { count, owners: ofOwners, type, ids, table, numbers: undefined, isElement };
   }
   const numbers = pickNumbers(at.pages, at.dictionary(), picked);

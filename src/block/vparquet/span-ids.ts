@@ -1,5 +1,6 @@
 // Ids and kinds of all spans of a row group as numbers, for work that compares them.
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
+import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import type { GroupColumns } from './group-columns.ts';
 
 const SPAN_ID_BYTES = 8;
@@ -11,11 +12,17 @@ export async function readSpanIds(
   spanCount: number,
   signal?: AbortSignal,
 ): Promise<Int32Array> {
-  const pages = await group.pages(name, false, signal);
-  const { ids, table } = readStrings(pages, await group.dictionary(name, signal));
-  if (ids.length !== spanCount) throw group.damaged(name, 'has not one id a span');
-  const words = new Int32Array(2 * spanCount);
-  for (let i = 0; i < spanCount; i++) {
+  return group.lend(async (scratch) => {
+    const pages = await group.pages(name, scratch, signal);
+    const { ids, table } = readStrings(pages, await group.dictionary(name, signal));
+    if (ids.length !== spanCount) throw group.damaged(name, 'has not one id a span');
+    return idWords(ids, table);
+  });
+}
+
+function idWords(ids: Int32Array, table: ByteTable): Int32Array {
+  const words = new Int32Array(2 * ids.length);
+  for (let i = 0; i < ids.length; i++) {
     const bytes = table.bufferOf(ids[i]);
     const start = table.offset(ids[i]);
     const length = Math.min(table.length(ids[i]), SPAN_ID_BYTES);
@@ -31,8 +38,10 @@ export async function readKinds(
   spanCount: number,
   signal?: AbortSignal,
 ): Promise<Int32Array> {
-  const pages = await group.pages(name, false, signal);
-  const { num, base } = readNumbers(pages, await group.dictionary(name, signal));
+  const { num, base } = await group.lend(async (scratch) => {
+    const pages = await group.pages(name, scratch, signal);
+    return readNumbers(pages, await group.dictionary(name, signal));
+  });
   if (num.length !== spanCount) throw group.damaged(name, 'has not one kind a span');
   const offset = Number(base);
   return Int32Array.from(num, (kind) => kind + offset);

@@ -40,11 +40,13 @@ export async function loadSpanTree(group: GroupColumns, signal?: AbortSignal): P
   const key = group.cacheKey('tree');
   const cached = group.file.cache.get<SpanTree>(key);
   if (cached !== undefined) return cached;
-  const column = await group.pages(smallest(group, SPAN, SPAN_COLUMNS), false, signal);
-  const tree = new LeveledTree(column, group);
-  const bytes = 3 * 4 * (column.valueCount + group.rowCount);
-  group.file.cache.set(key, tree, bytes + 2 * column.entryCount);
-  return tree;
+  return group.lend(async (scratch) => {
+    const column = await group.pages(smallest(group, SPAN, SPAN_COLUMNS), scratch, signal);
+    const tree = new LeveledTree(column, group);
+    const bytes = 3 * 4 * (column.valueCount + group.rowCount);
+    group.file.cache.set(key, tree, bytes + 2 * column.entryCount);
+    return tree;
+  });
 }
 
 function smallest(group: GroupColumns, prefix: string, names: readonly string[]): string {
@@ -167,8 +169,9 @@ export async function loadChildTree(
   const prefix = kind === 'event' ? EVENT : LINK;
   const names = kind === 'event' ? EVENT_COLUMNS : LINK_COLUMNS;
   if (!group.hasValues(COUNTING_COLUMN[kind])) return { span: NONE, row: new Int32Array(group.rowCount + 1) };
-  const column = await group.pages(smallest(group, prefix, names), false, signal);
-  const tree = childTree(column, group);
+  const tree = await group.lend(async (scratch) =>
+    childTree(await group.pages(smallest(group, prefix, names), scratch, signal), group),
+  );
   group.file.cache.set(key, tree, tree.span.byteLength + tree.row.byteLength);
   return tree;
 }

@@ -12,7 +12,7 @@ import {
 } from '../../parquet/column-reader.ts';
 import type { Owner, ValueType } from '../../traceql/source.ts';
 import { COUNTING_COLUMN, OWNER_DEPTH, type StoredColumn } from './block-columns.ts';
-import { dictionaryLacks, foundStrings } from './found-strings.ts';
+import { dictionaryLacks, foundStrings, surelyDictionary } from './found-strings.ts';
 import type { GroupColumns } from './group-columns.ts';
 import type { VectorPart } from './vector-parts.ts';
 
@@ -27,12 +27,16 @@ export async function storedPart(
   if (!group.hasValues(name)) return undefined;
   if (equals === undefined || group.chunk(name)?.leaf.type !== 'BYTE_ARRAY') {
     const dictionary = await group.dictionary(name, signal);
-    const pages = await group.pages(name, false, signal);
-    return wholePart(group, owner, type, pages, dictionary);
+    return group.lend(async (scratch) => {
+      // strings that are in no dictionary stay in their pages
+      const isDecoded = group.chunk(name)?.leaf.type !== 'BYTE_ARRAY' || surelyDictionary(group, name);
+      const pages = await group.pages(name, isDecoded ? scratch : 'own', signal);
+      return wholePart(group, owner, type, pages, dictionary);
+    });
   }
   const strings = await foundStrings(group, name, equals, signal);
   if (dictionaryLacks(group, name, strings, equals)) return undefined;
-  const pages = await group.pages(name, true, signal);
+  const pages = await group.pages(name, 'kept', signal);
   const part = equalPart(group, stored, pages, strings, equals);
   group.recount([name]);
   return part;
@@ -48,8 +52,8 @@ function wholePart(
   const { owners, isElement } = ownersOfValues(group, pages, owner);
   const count = pages.valueCount;
   if (pages.leaf.type === 'BYTE_ARRAY') {
-    const { ids, table } = readStrings(pages, dictionary);
-    return { count, owners, type, ids, table, numbers: undefined, isElement };
+    const { ids, table: read } = readStrings(pages, dictionary);
+    return { count, owners, type, ids, table: read.owned(), numbers: undefined, isElement };
   }
   const numbers = readNumbers(pages, dictionary);
   return { count, owners, type, ids: undefined, table: undefined, numbers, isElement };

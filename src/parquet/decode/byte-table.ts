@@ -5,6 +5,8 @@ import { decodeDelta32, deltaCount } from './delta.ts';
 
 export class ByteTable {
   size = 0;
+  /** The strings lie in memory that is used again: nothing that lives longer may refer to them. */
+  isBorrowed = false;
   private offsets: Int32Array;
   private lengths: Int32Array;
   private readonly buffers: Uint8Array[] = [];
@@ -18,11 +20,12 @@ export class ByteTable {
   private lastFound: readonly number[] = [];
 
   /** A dictionary: `count` strings, each behind its 4-byte length. They are walked when they are needed. */
-  static dictionary(bytes: Uint8Array, count: number): ByteTable {
+  static dictionary(bytes: Uint8Array, count: number, isBorrowed = false): ByteTable {
     if (count > bytes.length / 4) throw corrupt('more strings than bytes');
     const table = new ByteTable(0);
     table.unread = bytes;
     table.size = count;
+    table.isBorrowed = isBorrowed;
     return table;
   }
 
@@ -117,6 +120,7 @@ export class ByteTable {
     const { size } = this;
     const unread = this.unread ?? NO_BYTES;
     const table = new ByteTable(ids.length);
+    table.isBorrowed = this.isBorrowed;
     let id = 0;
     let pos = 0;
     for (let k = 0; k < ids.length; k++) {
@@ -126,6 +130,19 @@ export class ByteTable {
       const end = endOfString(unread, pos);
       table.addOne(unread, pos + 4, end - pos - 4);
     }
+    return table;
+  }
+
+  /** The same strings in memory of their own; itself when they are. */
+  owned(): ByteTable {
+    if (!this.isBorrowed) return this;
+    const table = new ByteTable(0);
+    table.size = this.size;
+    table.unread = this.unread?.slice();
+    table.offsets = this.offsets;
+    table.lengths = this.lengths;
+    for (const buffer of this.buffers) table.buffers.push(buffer.slice());
+    table.firstIds.push(...this.firstIds);
     return table;
   }
 
