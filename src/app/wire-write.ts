@@ -7,6 +7,7 @@ import { createIngester, type Ingester, registerPushMethods } from '../modules/i
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import type { Lifecycler } from '../ring/lifecycler.ts';
 import type { RingSnapshot } from '../ring/ring.ts';
+import type { Rings } from '../ring/rings.ts';
 import type { Store } from '../store/store.ts';
 import type { Admission } from './admission.ts';
 import { registerMetricsRoute } from './metrics-route.ts';
@@ -74,12 +75,14 @@ function ingestersOf(
 interface IngesterParts {
   readonly store: Store;
   readonly rings: WiredRings | undefined;
+  /** Also those of other modules. */
+  readonly allRings: Rings | undefined;
   readonly requestShutdown: () => void;
 }
 
 export function addIngester(
   parts: Parts,
-  { store, rings, requestShutdown }: IngesterParts,
+  { store, rings, allRings, requestShutdown }: IngesterParts,
 ): { readonly ingester: Ingester; readonly service: Service } {
   const { sharedBytes, config, logger, metrics, overrides, server } = parts;
   const { wal, block } = config.storage.trace;
@@ -99,6 +102,7 @@ export function addIngester(
     onHeadReleased: (bytes) => store.pool.headReleased(bytes),
     requestShutdown,
     ring: member,
+    showState: allRings && ((stateNow) => allRings.showAlone('ingester', stateNow)),
     unregistersOnShutdown: config.ingester.lifecycler.unregisterOnShutdown,
     ...(rings === undefined ? {} : { globalShare: () => replicasPerIngester(rings.ingesters.ring.current) }),
   });

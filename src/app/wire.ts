@@ -81,7 +81,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const rings = isInRing(order, config) ? createRings(parts) : undefined;
   const shares = createWorkShares(parts, order, rings?.rings);
   const store = createStore(parts, caches, order, shares);
-  const writes = { store, rings, requestShutdown: options.requestShutdown };
+  const writes = { store, rings, allRings: shares.rings, requestShutdown: options.requestShutdown };
   const { ingester, service: ingesterService } = order.includes('ingester')
     ? addIngester(parts, writes)
     : { ingester: undefined, service: undefined };

@@ -16,6 +16,8 @@ export class RingMetrics {
   readonly heartbeats: Counter;
   readonly #rings = new Set<WatchedRing>();
   readonly #instances = new Set<OwnInstance>();
+  /** Of rings that are nowhere kept, as this process is alone in them: its state. */
+  readonly #alone = new Map<string, () => string | undefined>();
   readonly #nowMs: () => number;
 
   constructor(metrics: Metrics, nowMs: () => number = Date.now) {
@@ -61,6 +63,10 @@ export class RingMetrics {
     this.#rings.add(ring);
   }
 
+  addAlone(name: string, stateNow: () => string | undefined): void {
+    this.#alone.set(name, stateNow);
+  }
+
   addInstance(instance: OwnInstance): void {
     this.#instances.add(instance);
   }
@@ -68,6 +74,9 @@ export class RingMetrics {
   *#members(): Generator<ComputedSeries> {
     for (const ring of this.#rings) {
       for (const state of MEMBER_STATES) yield [[ring.name, state], this.#timestamps(ring, state).length];
+    }
+    for (const [name, stateNow] of this.#alone) {
+      for (const state of MEMBER_STATES) yield [[name, state], Number(stateNow() === state)];
     }
   }
 

@@ -150,6 +150,11 @@ export class Rings implements Service {
     return service;
   }
 
+  /** Shows a ring that this process is alone in, beside those that are kept. */
+  showAlone(name: RingName, stateNow: () => string | undefined): void {
+    this.#metrics.addAlone(name, stateNow);
+  }
+
   /** Puts this process into a ring: started after the ring, stopped before it. */
   createMember(ring: RingConfig, member: MemberConfig): Lifecycler {
     const { ring: watched } = this.createRing(ring);

@@ -209,3 +209,22 @@ t.test('three compactors, one of them is killed, one stops', async (t) => {
   t.strictSame(await cluster.wrong(ingest), [], 'each trace is whole and once');
   t.equal(await last.stop(), 0);
 });
+
+t.test('one process of all modules that shares with others', async (t) => {
+  const [own, other] = [await freePort(), await freePort()];
+  const tempo = await startTempo(t.testdir(), {
+    yaml: `compactor: { ring: { kvstore: { store: memberlist }, instance_id: one, instance_addr: 127.0.0.1 } }
+memberlist: { bind_addr: [127.0.0.1], bind_port: ${own}, join_members: ['127.0.0.1:${other}'] }
+`,
+  });
+  t.teardown(() => tempo.kill());
+  const shards = async (path: string): Promise<unknown> =>
+    ((await (await tempo.get(path)).json()) as { readonly shards: unknown }).shards;
+  t.match(await shards('/compactor/ring'), [{ id: 'one', state: 'ACTIVE' }]);
+  t.match(await shards('/ingester/ring'), [{ state: 'ACTIVE' }]);
+  const shown = await (await tempo.get('/metrics')).text();
+  for (const name of ['compactor', 'ingester']) {
+    t.match(shown, `tempo_ring_members{name="${name}",state="ACTIVE"} 1\n`);
+  }
+  t.equal(await tempo.stop(), 0);
+});

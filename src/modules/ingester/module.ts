@@ -82,6 +82,8 @@ export interface IngesterOptions {
   readonly requestShutdown: () => void;
   /** Its place in a ring; undefined = it is the only ingester there is. */
   readonly ring?: RingPlace | undefined;
+  /** Where there is none: shows its state among rings of other modules; undefined = there are no others. */
+  readonly showState?: ((stateNow: () => string | undefined) => void) | undefined;
   /** Whether it leaves the ring at every stop. */
   readonly unregistersOnShutdown?: boolean;
   /** Its share of limits that are meant for all ingesters together; 0 = unknown. */
@@ -228,7 +230,8 @@ class LocalIngester implements Ingester {
       [],
       (gauge) => gauge.set(this.running?.pipeline.length ?? 0),
     );
-    if (options.ring === undefined) showRing(options.metrics, () => RING_STATES[this.state]);
+    const { showState = (stateNow) => showRing(options.metrics, stateNow) } = options;
+    if (options.ring === undefined) showState(() => RING_STATES[this.state]);
   }
 
   async start(): Promise<void> {
