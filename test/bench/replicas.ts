@@ -150,8 +150,9 @@ async function settled(pids: readonly number[]): Promise<void> {
 async function measureQueries(corpus: Corpus, folder: string): Promise<string[]> {
   const queries = flags.suite.flatMap(readSuite);
   const one = await startOne(join(folder, 'one'));
-  const replicas = await startReplicas(join(folder, 'replicas'), { name: 'replicas', reads: true });
+  let replicas: Layout | undefined;
   try {
+    replicas = await startReplicas(join(folder, 'replicas'), { name: 'replicas', reads: true });
     const layouts = [one, replicas] as const;
     for (const layout of layouts) await pushAll(layout, corpus);
     await settled([...one.pids, ...replicas.pids]);
@@ -164,7 +165,7 @@ async function measureQueries(corpus: Corpus, folder: string): Promise<string[]>
       `### Queries over the blocks of each ingester\n\n${queryReport(blocks)}`,
     ];
   } finally {
-    await Promise.all([one.stop(), replicas.stop()]);
+    await Promise.all([one.stop(), replicas?.stop()]);
   }
 }
 
