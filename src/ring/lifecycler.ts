@@ -294,6 +294,9 @@ export class Lifecycler implements Service {
   #withoutSilent(ring: RingDesc): RingDesc {
     const { forgetAfterMs, clock, id } = this.#options;
     if (forgetAfterMs <= 0) return ring;
+    const own = ring.get(id);
+    // This process was halted: what it knows of the others is as old as its own heartbeat.
+    if (own !== undefined && !hasHeartbeat(own, forgetAfterMs / 2, clock.nowMs())) return ring;
     const silent = [...ring.values()].filter(
       (each) => each.id !== id && !hasHeartbeat(each, forgetAfterMs, clock.nowMs()),
     );

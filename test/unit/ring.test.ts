@@ -619,6 +619,22 @@ t.test('members forget those that are silent, and warn of twins', async (t) => {
   await clock.pass(130_000);
   t.same(idsOf(service.ring.current.instances), ['one'], 'forgotten after two minutes');
   t.same(new Set(lines), new Set(['forgot an instance without heartbeat']));
+  const halted = rings.createMember(RING, {
+    ...MEMBER,
+    id: 'halted',
+    heartbeatPeriodMs: 130_000,
+    forgetAfterMs: 120_000,
+  });
+  await member.stop();
+  const silent = rings.createMember(RING, { ...MEMBER, id: 'silent', heartbeatPeriodMs: 0 });
+  await silent.start();
+  lines.length = 0;
+  await halted.start();
+  await clock.pass(130_000);
+  t.same(lines, [], 'one that was halted itself forgets nobody');
+  await halted.stop();
+  await silent.stop();
+  await member.start();
   await twin.start();
   await clock.pass(10_000);
   t.ok(lines.includes('another process uses the id of this instance'));
