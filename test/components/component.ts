@@ -20,9 +20,7 @@ export type Component =
   | 'MEMCACHED'
   | 'REDIS'
   | 'ETCD'
-  | 'NGINX_PROGRAM'
-  | 'FAKETIME'
-  | 'CC';
+  | 'NGINX_PROGRAM';
 
 /** @throws Error when the variable is not set or its program cannot be run. */
 export function componentPath(name: Component): string {

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Counts } from './load.ts';
+import { runSpecial, SPECIAL_FAULTS } from './special-faults.ts';
 import { USUAL_FAULTS } from './usual-faults.ts';
 import { FULL, type Fault, runFault, SHORT, startWorld, violations } from './world.ts';
 
@@ -57,23 +58,37 @@ function machine(): string {
 const args = process.argv.slice(2);
 const pace = args.includes('--short') ? SHORT : FULL;
 const wanted = args.filter((arg) => !arg.startsWith('--'));
-const isWanted = ({ name }: Fault): boolean =>
+const isWanted = ({ name }: Pick<Fault, 'name'>): boolean =>
   wanted.length === 0 || wanted.some((part) => name.includes(part));
 const folder = mkdtempSync(path.join(tmpdir(), 'tempo-faults-'));
 const problems: string[] = [];
 console.log(machine());
 console.log(`\n| ${HEAD.join(' | ')} |\n|${' --- |'.repeat(HEAD.length)}`);
-const world = await startWorld(folder, pace);
+
+function tell(fault: Pick<Fault, 'name' | 'costs'>, counts: Counts, complaints: readonly string[]): void {
+  console.log(row(fault.name, counts));
+  const found = violations(fault, counts);
+  if (found.length > 0) problems.push(`${fault.name}: ${found.join(', ')}: ${complaints.join('\n  ')}`);
+}
+
 try {
-  for (const fault of USUAL_FAULTS.filter(isWanted)) {
-    const counts = await runFault(world, fault);
-    console.log(row(fault.name, counts));
-    const found = violations(fault, counts);
-    if (found.length > 0)
-      problems.push(`${fault.name}: ${found.join(', ')}: ${world.load.complaints.join('\n  ')}`);
+  const usual = USUAL_FAULTS.filter(isWanted);
+  const world = usual.length === 0 ? undefined : await startWorld(path.join(folder, 'usual'), pace);
+  for (const fault of usual) tell(fault, await runFault(world!, fault), world!.load.complaints);
+  await world?.end();
+  for (const fault of SPECIAL_FAULTS.filter(isWanted)) {
+    try {
+      const { counts, complaints } = await runSpecial(
+        fault,
+        path.join(folder, `special-${SPECIAL_FAULTS.indexOf(fault)}`),
+        pace,
+      );
+      tell(fault, counts, complaints);
+    } catch (err) {
+      problems.push(`${fault.name}: ${err instanceof Error ? err.message : String(err)}`);
+    }
   }
 } finally {
-  await world.end();
   rmSync(folder, { recursive: true, force: true });
 }
 for (const problem of problems) console.log(`\nPROBLEM ${problem}`);

@@ -66,7 +66,8 @@ const rollingRestart: Fault = {
 
 const frozen: Fault = {
   name: 'SIGSTOP of an ingester',
-  costs: [],
+  // What it was working on when it stopped waits until it is found to be away.
+  costs: ['pushErrors', 'readErrors'],
   run: async ({ cluster, load, pace }) => {
     cluster.signal('ingester-1', 'SIGSTOP');
     try {

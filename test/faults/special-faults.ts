@@ -1,0 +1,334 @@
+// Faults that need a foreign program, a disk of their own or another build: each has a cluster for itself.
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { globSync, mkdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import type { Bucket, RoleName } from '../../cmd/cluster/layout.ts';
+import { freePort } from '../support/free-port.ts';
+import { metric, until } from '../support/hostile.ts';
+import type { Counts } from './load.ts';
+import { type Fault, type Pace, runFault, startWorld, type World, type WorldOptions } from './world.ts';
+
+const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
+const DISK = 'size=48m';
+const LEFT_BYTES = 1 << 20;
+/** A build with roles apart, from before this file. */
+const OLD_COMMIT = process.env['OLD_COMMIT'] ?? '38d13a4';
+const LIMIT_MS = 60_000;
+
+interface Setting {
+  readonly options: WorldOptions;
+  readonly run: (world: World) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+export interface SpecialFault extends Omit<Fault, 'run'> {
+  /** @throws Error when what it needs is not there. */
+  readonly prepare: (folder: string) => Promise<Setting>;
+}
+
+/** A program that can be killed and started again at its address. */
+class Restartable {
+  private child: ChildProcess | undefined;
+  private readonly command: string;
+  private readonly args: readonly string[];
+  private readonly env: Readonly<Record<string, string>>;
+  private readonly readyUrl: string;
+
+  constructor(
+    name: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+    readyUrl: string,
+  ) {
+    const command = process.env[name] ?? '';
+    if (command === '') throw new Error(`${name} does not name a program; .ci/run installs it`);
+    this.command = command;
+    this.args = args;
+    this.env = env;
+    this.readyUrl = readyUrl;
+  }
+
+  async start(): Promise<void> {
+    this.child = spawn(this.command, this.args, { stdio: 'ignore', env: { ...process.env, ...this.env } });
+    const answers = (): Promise<boolean> =>
+      fetch(this.readyUrl).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    if (!(await until(answers, LIMIT_MS))) throw new Error(`${this.command} does not answer`);
+  }
+
+  async kill(): Promise<void> {
+    const { child } = this;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+const KEYS = { accessKeyId: 'tempo-user', secretAccessKey: 'tempo-password' };
+
+async function startMinio(folder: string): Promise<{ readonly minio: Restartable; readonly bucket: Bucket }> {
+  const address = `127.0.0.1:${await freePort()}`;
+  const args = ['server', '--quiet', '--address', address, path.join(folder, 'minio')];
+  const env = {
+    MINIO_ROOT_USER: KEYS.accessKeyId,
+    MINIO_ROOT_PASSWORD: KEYS.secretAccessKey,
+    MINIO_BROWSER: 'off',
+  };
+  const minio = new Restartable('MINIO', args, env, `http://${address}/minio/health/ready`);
+  await minio.start();
+  const client = new S3Client({
+    endpoint: `http://${address}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: KEYS,
+  });
+  await client.send(new CreateBucketCommand({ Bucket: 'tempo' }));
+  client.destroy();
+  const keys = { S3_ACCESS_KEY: KEYS.accessKeyId, S3_SECRET_KEY: KEYS.secretAccessKey };
+  return { minio, bucket: { S3_ENDPOINT: address, S3_BUCKET: 'tempo', ...keys } };
+}
+
+const seconds = (count: number): Promise<void> => pause(count * 1000);
+
+const storeAway: SpecialFault = {
+  name: 'object store away',
+  costs: ['readErrors', 'partial'],
+  prepare: async (folder) => {
+    const { minio, bucket } = await startMinio(folder);
+    return {
+      options: { bucket },
+      run: async ({ load, pace }) => {
+        await minio.kill();
+        await seconds(pace.isFull ? 600 : 8);
+        await minio.start();
+        await load.goesOn(pace.steps);
+      },
+      close: () => minio.kill(),
+    };
+  },
+};
+
+/** Small disks for ingesters, which a test can fill. */
+class Disks {
+  private readonly folders = new Map<RoleName, string>();
+
+  constructor(folder: string, names: readonly RoleName[]) {
+    for (const name of names) {
+      const disk = path.join(folder, `disk-of-${name}`);
+      mkdirSync(disk, { recursive: true });
+      execFileSync('mount', ['-t', 'tmpfs', '-o', DISK, 'tmpfs', disk], { stdio: 'ignore' });
+      this.folders.set(name, disk);
+    }
+  }
+
+  of(name: RoleName): string | undefined {
+    return this.folders.get(name);
+  }
+
+  /** Leaves less than is kept free, which is a twentieth of a small disk. */
+  fill(): void {
+    for (const disk of this.folders.values()) {
+      const { bavail, bsize } = statfsSync(disk);
+      writeFileSync(path.join(disk, 'filler'), Buffer.alloc(Math.max(0, bavail * bsize - LEFT_BYTES)));
+    }
+  }
+
+  empty(): void {
+    for (const disk of this.folders.values()) rmSync(path.join(disk, 'filler'), { force: true });
+  }
+
+  close(): void {
+    for (const disk of this.folders.values()) execFileSync('umount', ['-l', disk]);
+  }
+}
+
+async function refuses({ cluster }: World, name: RoleName): Promise<void> {
+  const refused = async (): Promise<boolean> =>
+    (await metric(cluster.at(name), 'tempo_refused_requests_total')) > 0;
+  if (!(await until(refused, LIMIT_MS))) throw new Error(`${name} takes spans although its disk is full`);
+}
+
+const oneFullDisk: SpecialFault = {
+  name: 'full disk of an ingester',
+  costs: [],
+  prepare: async (folder) => {
+    const disks = new Disks(folder, ['ingester-0']);
+    return {
+      options: { dataOf: (name) => disks.of(name) },
+      run: async (world) => {
+        const { load, pace } = world;
+        disks.fill();
+        await refuses(world, 'ingester-0');
+        await load.goesOn(pace.steps);
+        await seconds(pace.isFull ? 60 : 0);
+        await load.goesOn(pace.steps);
+        disks.empty();
+      },
+      close: async () => disks.close(),
+    };
+  },
+};
+
+const storeAwayAndFull: SpecialFault = {
+  name: 'object store away until all disks are full: pushes are refused',
+  costs: ['pushErrors', 'readErrors', 'partial'],
+  prepare: async (folder) => {
+    const { minio, bucket } = await startMinio(folder);
+    const disks = new Disks(folder, INGESTERS);
+    return {
+      options: { bucket, dataOf: (name) => disks.of(name) },
+      run: async (world) => {
+        await minio.kill();
+        await seconds(world.pace.isFull ? 60 : 3);
+        disks.fill();
+        for (const name of INGESTERS) await refuses(world, name);
+        await seconds(world.pace.isFull ? 60 : 1);
+        disks.empty();
+        await minio.start();
+      },
+      close: async () => {
+        await minio.kill();
+        disks.close();
+      },
+    };
+  },
+};
+
+const slowDisk: SpecialFault = {
+  name: 'slow disk of an ingester: every sync takes half a second',
+  costs: [],
+  prepare: async (folder) => {
+    mkdirSync(folder, { recursive: true });
+    const library = path.join(folder, 'slow-sync.so');
+    const flags = ['-shared', '-fPIC', '-O2', '-o', library, 'test/bench/slow-sync.c', '-ldl'];
+    execFileSync(process.env['CC'] ?? 'cc', flags);
+    const env = { LD_PRELOAD: library, SLOW_SYNC_MS: '500' };
+    return {
+      options: { startOptionsOf: (name) => (name === 'ingester-0' ? { env } : {}) },
+      run: ({ load, pace }) => load.goesOn(pace.steps * 2),
+      close: () => Promise.resolve(),
+    };
+  },
+};
+
+const etcdRestart: SpecialFault = {
+  name: 'rings in etcd: it is killed and started again',
+  costs: [],
+  prepare: async (folder) => {
+    const [port, peerPort] = [await freePort(), await freePort()];
+    const url = `http://127.0.0.1:${port}`;
+    const peer = `http://127.0.0.1:${peerPort}`;
+    const clients = `--listen-client-urls ${url} --advertise-client-urls ${url}`;
+    const peers = `--listen-peer-urls ${peer} --initial-advertise-peer-urls ${peer}`;
+    const args = `--name one --data-dir ${folder}/etcd ${clients} ${peers} --initial-cluster one=${peer}`;
+    const etcd = new Restartable(
+      'ETCD',
+      args.split(' '),
+      { ETCD_UNSUPPORTED_ARCH: process.arch },
+      `${url}/health`,
+    );
+    await etcd.start();
+    const kvstore = { store: 'etcd', etcd: { endpoints: [`127.0.0.1:${port}`] } };
+    return {
+      options: { keysOf: () => ({ ingester: { lifecycler: { ring: { kvstore } } } }) },
+      run: async ({ load, pace }) => {
+        await etcd.kill();
+        await load.goesOn(pace.steps);
+        await seconds(pace.isFull ? 30 : 0);
+        await load.goesOn(pace.steps);
+        await etcd.start();
+        await load.goesOn(pace.steps);
+      },
+      close: () => etcd.kill(),
+    };
+  },
+};
+
+const clockSkew: SpecialFault = {
+  name: 'clocks of two ingesters 45 s ahead and behind',
+  costs: [],
+  prepare: async () => {
+    const [library] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1');
+    if (library === undefined) throw new Error('libfaketime is not installed; the package is faketime');
+    const skewed = (skew: string): { readonly env: Record<string, string> } => ({
+      env: { LD_PRELOAD: library, FAKETIME: skew, FAKETIME_DONT_FAKE_MONOTONIC: '1' },
+    });
+    const skews: Partial<Record<RoleName, string>> = { 'ingester-1': '+45s', 'ingester-2': '-45s' };
+    return {
+      options: {
+        startOptionsOf: (name) => {
+          const skew = skews[name];
+          return skew === undefined ? {} : skewed(skew);
+        },
+      },
+      run: async ({ load, pace }) => {
+        await load.goesOn(pace.steps);
+        await seconds(pace.isFull ? 60 : 8);
+        await load.goesOn(pace.steps);
+      },
+      close: () => Promise.resolve(),
+    };
+  },
+};
+
+/** Another commit of this repository, with the packages of this one. */
+function checkout(folder: string, commit: string): string {
+  const root = path.join(folder, 'old');
+  mkdirSync(root, { recursive: true });
+  const archive = execFileSync('git', ['archive', commit], { maxBuffer: 1 << 30 });
+  execFileSync('tar', ['-x', '-C', root], { input: archive });
+  symlinkSync(path.resolve('node_modules'), path.join(root, 'node_modules'));
+  return path.join(root, 'cmd/tempo/main.ts');
+}
+
+const mixedVersions: SpecialFault = {
+  name: `an ingester, the distributor and the worker of an older build (${OLD_COMMIT})`,
+  costs: [],
+  prepare: async (folder) => {
+    const entry = checkout(folder, OLD_COMMIT);
+    const old: readonly RoleName[] = ['ingester-1', 'distributor', 'backend-worker'];
+    return {
+      options: { startOptionsOf: (name) => (old.includes(name) ? { entry } : {}) },
+      run: async ({ load, pace }) => {
+        await load.goesOn(pace.steps);
+        await seconds(pace.isFull ? 60 : 8);
+        await load.goesOn(pace.steps);
+      },
+      close: () => Promise.resolve(),
+    };
+  },
+};
+
+export const SPECIAL_FAULTS: readonly SpecialFault[] = [
+  oneFullDisk,
+  slowDisk,
+  clockSkew,
+  etcdRestart,
+  storeAwayAndFull,
+  mixedVersions,
+  storeAway,
+];
+
+/** Starts what the fault needs, runs it, and ends all. */
+export async function runSpecial(
+  fault: SpecialFault,
+  folder: string,
+  pace: Pace,
+): Promise<{ readonly counts: Counts; readonly complaints: readonly string[] }> {
+  const { options, run, close } = await fault.prepare(folder);
+  try {
+    const world = await startWorld(folder, pace, options);
+    try {
+      return { counts: await runFault(world, { run }), complaints: world.load.complaints };
+    } finally {
+      await world.end();
+    }
+  } finally {
+    await close();
+  }
+}
