@@ -99,7 +99,7 @@ export function addIngester(
     logger,
     metrics,
     onUploaded: (meta) => store.blockUploaded(meta),
-    onHeadReleased: (bytes) => store.pool.headReleased(bytes),
+    onHeadReleased: (bytes, blockId) => store.pool.headReleased(bytes, blockId),
     requestShutdown,
     ring: member,
     showState: allRings && ((stateNow) => allRings.showAlone('ingester', stateNow)),

@@ -45,6 +45,10 @@ const SCRATCH_BYTES_MAX = 24 << 20;
 
 /** Of the caches, for value filters. */
 const FILTERS_SHARE = 1 / 8;
+/** For columns made of heads, which have no more than that. */
+const HEADS_SHARE = 1 / 8;
+const HEADS_BYTES_MAX = 64 << 20;
+const BLOCKS_SHARE = 1 - FILTERS_SHARE - HEADS_SHARE;
 
 type BlockLocation = 'local' | 'backend';
 
@@ -60,6 +64,8 @@ export class BlockOpener {
   /** Of the thread. */
   readonly cache: ByteLru;
   readonly filters: ValueFilters;
+  /** What was made of heads; it grows with them. */
+  readonly heads: ByteLru;
   /** Bytes read of blocks beside their row groups: footers and value filters. */
   ownBytesRead = 0;
   private readonly decompressors = blockDecompressors();
@@ -68,20 +74,23 @@ export class BlockOpener {
   constructor(options: BlockOpenerOptions) {
     this.options = options;
     this.scratch = new ScratchPool(scratchBytes(options.cacheBytes));
-    this.cache = new ByteLru(options.cacheBytes * (1 - FILTERS_SHARE));
+    this.cache = new ByteLru(options.cacheBytes * BLOCKS_SHARE);
+    this.heads = new ByteLru(headsBytes(options.cacheBytes));
     this.filters = new ValueFilters(options.cacheBytes * FILTERS_SHARE);
   }
 
   /** With the memory that waits to be used again. */
   get cachedBytes(): number {
-    return this.cache.sizeBytes + this.filters.cache.sizeBytes + this.scratch.keptBytes;
+    const { cache, filters, heads, scratch } = this;
+    return cache.sizeBytes + filters.cache.sizeBytes + heads.sizeBytes + scratch.keptBytes;
   }
 
   /** The caches take that share of their bytes from now on. */
   limitCache(share: number): void {
     const { cacheBytes } = this.options;
     this.scratch.limit(scratchBytes(cacheBytes * share));
-    this.cache.limit(cacheBytes * share * (1 - FILTERS_SHARE));
+    this.cache.limit(cacheBytes * share * BLOCKS_SHARE);
+    this.heads.limit(headsBytes(cacheBytes * share));
     this.filters.cache.limit(cacheBytes * share * FILTERS_SHARE);
   }
 
@@ -208,6 +217,10 @@ export class BlockOpener {
 /** Memory that waits to be used again may be a quarter of the caches, which is enough for usual columns. */
 function scratchBytes(cacheBytes: number): number {
   return Math.min(SCRATCH_BYTES_MAX, cacheBytes / 4);
+}
+
+function headsBytes(cacheBytes: number): number {
+  return Math.min(cacheBytes * HEADS_SHARE, HEADS_BYTES_MAX);
 }
 
 function roleOf(part: FilePart | undefined): CacheRole {

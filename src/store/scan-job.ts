@@ -337,7 +337,7 @@ export type ToScanWorker =
   | { readonly kind: 'job'; readonly id: number; readonly job: ScanJob; readonly cancelled: CancelFlag }
   | { readonly kind: 'cancel'; readonly id: number }
   /** A head of that size is gone: its memory is free when no thread holds it. */
-  | { readonly kind: 'released'; readonly bytes: number }
+  | { readonly kind: 'released'; readonly bytes: number; readonly blockId: string }
   /** Where the backend is from now on. */
   | { readonly kind: 'backend'; readonly port: MessagePort }
   /** Caches take that share of their bytes at most. */
@@ -351,9 +351,10 @@ export type FromScanWorker =
       readonly id: number;
       readonly result: ScanResult;
       readonly cpuMicros: number;
-      /** Of the thread's caches, and of these the one for value filters. */
+      /** Of the thread's caches, and of these the ones for value filters and for columns of heads. */
       readonly cachedBytes: number;
       readonly filterBytes: number;
+      readonly headBytes: number;
       /** Since the last message. */
       readonly filters: FilterCounts;
     }

@@ -82,6 +82,12 @@ export class ScanPool {
     metrics.gauge('tempo_value_filter_held_bytes', 'Value filters in memory of scan threads.', [], (gauge) =>
       gauge.set(this.threads.reduce((sum, { filterBytes }) => sum + filterBytes, 0)),
     );
+    metrics.gauge(
+      'tempo_head_columns_held_bytes',
+      'Columns of heads in memory of scan threads.',
+      [],
+      (gauge) => gauge.set(this.threads.reduce((sum, { headBytes }) => sum + headBytes, 0)),
+    );
     metrics.gauge('tempodb_work_queue_length', 'Jobs waiting for scan threads.', [], (gauge) =>
       gauge.set(this.queue.length),
     );
@@ -180,10 +186,10 @@ export class ScanPool {
   }
 
   /** A head has become a block: the threads and this one give its memory back. */
-  headReleased(bytes: number): void {
+  headReleased(bytes: number, blockId: string): void {
     setTimeout(() => {
       noteReleasedBytes(bytes);
-      for (const thread of this.threads) thread.send({ kind: 'released', bytes });
+      for (const thread of this.threads) thread.send({ kind: 'released', bytes, blockId });
     }, RELEASE_DELAY_MS).unref();
   }
 
@@ -314,6 +320,7 @@ export class ScanPool {
     if (message.kind === 'done') {
       thread.cachedBytes = message.cachedBytes;
       thread.filterBytes = message.filterBytes;
+      thread.headBytes = message.headBytes;
       this.metrics.filtered(message.filters);
       pending?.turn.cost(message.cpuMicros / 1000);
     }

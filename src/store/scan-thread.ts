@@ -52,6 +52,8 @@ export class ScanThread {
   cachedBytes = 0;
   /** Of these in value filters. */
   filterBytes = 0;
+  /** And in columns of heads. */
+  headBytes = 0;
   private readonly options: ScanThreadOptions;
   private worker: Worker | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -113,6 +115,7 @@ export class ScanThread {
     this.worker = undefined;
     this.cachedBytes = 0;
     this.filterBytes = 0;
+    this.headBytes = 0;
     if (this.stopped) return;
     const delayMs = Math.min(RESTART_FIRST_MS * 2 ** this.failures, RESTART_MAX_MS);
     this.failures++;

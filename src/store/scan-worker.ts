@@ -8,6 +8,7 @@ import { PortStore } from '../objectstore/port-store.ts';
 import { followFlag } from './cancel-flag.ts';
 import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
+import { forgetHead } from './source-walk.ts';
 
 /** Spans that come in wait for a core several times until they are acknowledged: searches give way. */
 const NICENESS = 5;
@@ -42,6 +43,7 @@ port.on('message', (message: ToScanWorker) => {
     return;
   }
   if (message.kind === 'released') {
+    forgetHead(scanner.blocks.heads, message.blockId);
     noteReleasedBytes(message.bytes);
     return;
   }
@@ -71,9 +73,10 @@ port.on('message', (message: ToScanWorker) => {
       const result = await scanner.run(job, signal);
       const used = process.threadCpuUsage(before);
       const cpuMicros = used.user + used.system;
-      const { cachedBytes, filters } = scanner.blocks;
+      const { cachedBytes, filters, heads } = scanner.blocks;
       const filtered = { filterBytes: filters.cache.sizeBytes, filters: filters.takeCounts() };
-      send({ kind: 'done', id, result, cpuMicros, cachedBytes, ...filtered }, buffersOf(result));
+      const kept = { cachedBytes, headBytes: heads.sizeBytes };
+      send({ kind: 'done', id, result, cpuMicros, ...kept, ...filtered }, buffersOf(result));
     } catch (err) {
       const code = err instanceof TempoError ? err.code : 'internal';
       send({ kind: 'failed', id, code, message: err instanceof Error ? err.message : String(err) }, []);

@@ -165,7 +165,7 @@ export class Scanner {
     signal: AbortSignal,
   ): Promise<{ readonly part: Uint8Array | undefined; readonly bytesRead: number }> {
     if (ref.kind === 'head') {
-      const part = await openHead(ref.sab, ref.blockId).trace(id);
+      const part = await openHead(ref.sab, ref.blockId, this.blocks.heads).trace(id);
       return { part, bytesRead: part?.length ?? 0 };
     }
     if (ref.kind === 'remote') throw new Error(`source ${ref.blockId} is asked where it is`);

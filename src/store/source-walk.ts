@@ -5,10 +5,11 @@ import { HeadReader } from '../block/head/reader.ts';
 import { HeadSource } from '../block/head/source.ts';
 import type { StoredSpans } from '../block/stored-spans.ts';
 import { Bitset } from '../lib/bitset.ts';
+import type { ByteLru } from '../lib/lru.ts';
 import { lowerBound } from '../lib/lower-bound.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { NeededValues } from '../traceql/engine/needed-values.ts';
-import type { SpanSource } from '../traceql/source.ts';
+import type { SourceMemo, SpanSource } from '../traceql/source.ts';
 import type { BlockOpener } from './block-opener.ts';
 import { RemoteTraces } from './remote-traces.ts';
 import type { QueryInput, ScanFailure, ScanSource, WholeTraces } from './scan-job.ts';
@@ -115,7 +116,8 @@ export async function openSource(
 ): Promise<readonly OpenSource[]> {
   if (ref.kind === 'remote') throw new Error(`source ${ref.blockId} is evaluated where it is`);
   if (ref.kind === 'head') {
-    return [{ spans: openHead(ref.sab, ref.blockId), firstRow: 0, release: NOTHING_HELD }];
+    const spans = openHead(ref.sab, ref.blockId, blocks.heads);
+    return [{ spans, firstRow: 0, release: NOTHING_HELD }];
   }
   const block = await blocks.open(ref.meta, ref.location, signal);
   let firstRow = 0;
@@ -128,8 +130,27 @@ export async function openSource(
   return all.slice(...(ref.rowGroups ?? []));
 }
 
-export function openHead(sab: SharedArrayBuffer, blockId: string): HeadSource {
-  return new HeadSource(new HeadReader(sab), blockId);
+/** @param cache keeps what is made of the head, for those who open it next. */
+export function openHead(sab: SharedArrayBuffer, blockId: string, cache?: ByteLru): HeadSource {
+  const reader = new HeadReader(sab);
+  return new HeadSource(reader, blockId, cache && headMemo(cache, `${headKey(blockId)}${reader.birth}/`));
+}
+
+/** A head is gone, and what was made of it. */
+export function forgetHead(cache: ByteLru, blockId: string): void {
+  cache.deletePrefix(headKey(blockId));
+}
+
+/** Begins the keys of what is kept of a head. */
+function headKey(blockId: string): string {
+  return `${blockId}/`;
+}
+
+function headMemo(cache: ByteLru, prefix: string): SourceMemo {
+  return {
+    get: (what) => cache.get(prefix + what),
+    set: (what, value, bytes) => cache.set(prefix + what, value, bytes),
+  };
 }
 
 export function newCombineHead(): HeadBuilder {

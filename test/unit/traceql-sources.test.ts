@@ -1,15 +1,20 @@
 // By chance: the same spans answer the same, byte by byte, wherever they lie and however they are split; and
 // metrics of parts come to the metrics of the whole. FUZZ_SEED=N repeats a run.
 import t from 'tap';
+import { HeadBuilder } from '../../src/block/head/builder.ts';
+import { HeadReader } from '../../src/block/head/reader.ts';
+import { HeadSource } from '../../src/block/head/source.ts';
 import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
 import { finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
 import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
+import { searchSource } from '../../src/traceql/engine/search.ts';
 import { TraceqlError } from '../../src/traceql/error.ts';
 import { parse } from '../../src/traceql/parser.ts';
+import type { SourceMemo, SpanSource } from '../../src/traceql/source.ts';
 import { validate } from '../../src/traceql/validate.ts';
 import { ArraySource } from '../support/array-source.ts';
 import { Chance } from '../support/fuzz.ts';
-import { START_NANO, type TestSpan } from '../support/otlp.ts';
+import { encodeTraces, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { RandomQueries } from '../support/random-query.ts';
 import { RANDOM_SPANS_VOCABULARY, randomSpans } from '../support/random-spans.ts';
 import { SCRIPT_SOURCES } from '../support/script-sources.ts';
@@ -18,6 +23,7 @@ import type { Search } from '../support/traceql-script.ts';
 const SEED = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const SEARCHES_SECONDS = 8;
 const METRICS_SECONDS = 4;
+const GROWING_SECONDS = 4;
 const QUERIES_A_CORPUS = 40;
 const SECOND = 1_000_000_000n;
 
@@ -69,6 +75,71 @@ await t.test('sources agree', async (t) => {
   }
   t.same(problems, [], `FUZZ_SEED=${SEED}`);
   t.ok(found > asked / 4, `${found} of ${asked} found something`);
+});
+
+/** What one search of the head after another keeps of it. */
+class Kept implements SourceMemo {
+  private readonly values = new Map<string, object>();
+  private readonly chance: Chance;
+
+  constructor(chance: Chance) {
+    this.chance = chance;
+  }
+
+  get<T extends object>(what: string): T | undefined {
+    return this.values.get(what) as T | undefined;
+  }
+
+  /** A cache drops what it likes. */
+  set(what: string, value: object): void {
+    this.values.set(what, value);
+    if (this.chance.once(8)) this.values.delete(this.chance.of([...this.values.keys()]));
+  }
+}
+
+function searchOver(source: SpanSource): Search {
+  return async (text) => {
+    const query = parse(text);
+    validate(query);
+    const { found } = await searchSource(query, source, { limit: 1000, spansPerSpanSet: 0 });
+    return found.map(({ json }) => json);
+  };
+}
+
+await t.test('what is kept of a head that grows answers as what is made anew', async (t) => {
+  t.comment(`FUZZ_SEED=${SEED}`);
+  const chance = new Chance(SEED);
+  const endsAt = performance.now() + GROWING_SECONDS * 1000;
+  const problems: string[] = [];
+  let found = 0;
+  while (performance.now() < endsAt && problems.length === 0) {
+    const spans = randomSpans(chance, 12);
+    const head = new HeadBuilder({ maxBytes: 1 << 24 });
+    const kept = new Kept(chance);
+    const queries = new RandomQueries(chance, RANDOM_SPANS_VOCABULARY);
+    let asked = ['{ }'];
+    /** The snapshots before, with what was opened then. */
+    let snapshots: (readonly [HeadReader, SpanSource])[] = [];
+    while (spans.length > 0 && performance.now() < endsAt) {
+      const bytes = encodeTraces(spans.splice(0, 1 + chance.below(8)));
+      head.append(bytes, 0, bytes.length);
+      const reader = new HeadReader(head.sab);
+      snapshots = [...snapshots.slice(-2), [reader, new HeadSource(reader, 'kept', kept)] as const];
+      asked = [...asked.slice(-4), queries.search()];
+      for (const query of asked) {
+        for (const [snapshot, opened] of chance.once(2) ? snapshots : snapshots.toReversed()) {
+          const want = await answer(searchOver(new HeadSource(snapshot, 'anew')), query);
+          if (want.startsWith('{')) found++;
+          for (const source of [opened, new HeadSource(snapshot, 'again', kept)]) {
+            const got = await answer(searchOver(source), query);
+            if (got !== want) problems.push(`${query}: ${firstDifference(got, want)}`);
+          }
+        }
+      }
+    }
+  }
+  t.same(problems, [], `FUZZ_SEED=${SEED}`);
+  t.ok(found > 0, `${found} found something`);
 });
 
 /** Each part is a job of its own. */

@@ -5,15 +5,18 @@ import type { Owner, Vector } from '../../traceql/source.ts';
 import { ValueType } from '../../traceql/source.ts';
 import { Tag } from '../../model/otlp/encode.ts';
 import { AttrType, FIRST } from './layout.ts';
+import type { HeadColumns, WordsName } from './head-columns.ts';
 import type { HeadReader } from './reader.ts';
 import type { VecReader } from './vec.ts';
-import { HeadStrings, VectorBuilder, emptyVector } from './vectors.ts';
+import { emptyVector, type HeadStrings, resized, stringVector, VectorBuilder } from './vectors.ts';
 import { WIRE_PADDING, WireReader, word32 } from './wire.ts';
 
 /** Attributes of one kind of owner: those of owner i are [starts[i], starts[i + 1]). */
 export interface AttributeStore {
   readonly owner: Owner;
   readonly starts: VecReader;
+  /** Of `starts`. */
+  readonly startsName: WordsName;
   readonly keys: VecReader;
   readonly values: VecReader;
 }
@@ -28,19 +31,98 @@ export interface AttributeQuery {
   readonly owners: Int32Array | undefined;
 }
 
+/** What a string of an array takes beside its bytes. */
+const ELEMENT_BYTES = 100;
+
 const scratch = new Float64Array(1);
 const scratchWords = new Int32Array(scratch.buffer);
+
+/** Of such a column a part is looked for where fewer owners are wanted than one in so many entries. */
+const FEW_OWNERS = 16;
 
 export function attributeVector(
   reader: HeadReader,
   store: AttributeStore,
   query: AttributeQuery,
+  columns: HeadColumns,
   strings: HeadStrings,
 ): Vector {
-  if (query.key < 0) return emptyVector(store.owner);
-  const hits = query.owners === undefined ? hitsOfAll(store, query) : hitsOf(store, query, query.owners);
-  if (hits.length === 0) return emptyVector(store.owner);
-  return new Loader(reader, store, hits.length, strings).load(hits);
+  const { key, owners } = query;
+  if (key < 0) return emptyVector(store.owner);
+  const what = `${store.owner} attribute ${key}`;
+  const kept = columns.kept<AttributeColumn>(what);
+  const isPart = owners !== undefined && (kept === undefined || owners.length * FEW_OWNERS < kept.entries);
+  if (isPart) return vectorOf(reader, store, hitsOf(store, query, owners), strings);
+  const column = kept ?? new AttributeColumn(store.owner, key);
+  if (column.extend(reader, store, columns)) columns.keep(what, column, column.sizeBytes);
+  return column.vector(query.strings, strings, store.starts.count);
+}
+
+function vectorOf(reader: HeadReader, store: AttributeStore, hits: Hits, strings: HeadStrings): Vector {
+  if (hits.count === 0) return emptyVector(store.owner);
+  const loader = new Loader(store.owner, hits.count);
+  loader.load(reader, hits);
+  return loader.vector(strings);
+}
+
+/** All values of one attribute. It grows with its head. */
+class AttributeColumn {
+  private readonly key: number;
+  private readonly loader: Loader;
+  /** How many attributes of the head were looked at. */
+  private seen = 0;
+  private lastOwner = 0;
+
+  constructor(owner: Owner, key: number) {
+    this.key = key;
+    this.loader = new Loader(owner, 0);
+  }
+
+  get entries(): number {
+    return this.loader.entries;
+  }
+
+  get sizeBytes(): number {
+    return this.loader.sizeBytes;
+  }
+
+  /** @returns whether the head had more. */
+  extend(reader: HeadReader, store: AttributeStore, columns: HeadColumns): boolean {
+    const { keys } = store;
+    if (keys.count <= this.seen) return false;
+    const hits = new Hits();
+    scanKeys(store, this.seen, this.key, hits);
+    this.seen = keys.count;
+    this.lastOwner = replaceByOwners(hits, columns.words(store.startsName), this.lastOwner);
+    this.loader.load(reader, hits);
+    return true;
+  }
+
+  /** @param wanted only these strings; undefined = all values. */
+  vector(wanted: ReadonlySet<number> | undefined, strings: HeadStrings, ownerCount: number): Vector {
+    const all = this.loader.vector(strings, ownerCount);
+    if (wanted === undefined || this.loader.hasOwnStrings) return all;
+    return stringsAmong(all, wanted);
+  }
+}
+
+/** The entries that are one of these strings. */
+function stringsAmong(all: Vector, wanted: ReadonlySet<number>): Vector {
+  const { count, owners, type, str, table } = all;
+  if (str === undefined || owners === undefined || wanted.size === 0) return emptyVector(all.owner);
+  const only = wanted.size === 1 ? [...wanted][0]! : -1;
+  const found = new IntList();
+  const ids = new IntList(only < 0 ? 64 : 0);
+  for (let i = 0; i < count; i++) {
+    const id = str[i]!;
+    if (only >= 0 ? id !== only : !wanted.has(id)) continue;
+    if (typeof type !== 'number' && type[i] !== ValueType.string) continue;
+    found.push(owners[i]!);
+    if (only < 0) ids.push(id);
+  }
+  if (found.length === 0) return emptyVector(all.owner);
+  const some = only < 0 ? ids.view() : new Int32Array(found.length).fill(only);
+  return stringVector(all.owner, found.view(), some, table!);
 }
 
 /** All attributes of some owners, or of all: for each key of the dictionary the vector of its values. */
@@ -50,133 +132,150 @@ export function attributeVectors(
   owners: Bitset,
   strings: HeadStrings,
 ): ReadonlyMap<number, Vector> {
-  const hits = new Map<number, IntList>();
-  const { starts, keys } = store;
+  const hits = new Map<number, Hits>();
+  const { starts, keys, values } = store;
   let lastKey = -1;
-  let last = new IntList(0);
+  let last = new Hits();
   for (let owner = owners.next(0); owner >= 0 && owner < starts.count; owner = owners.next(owner + 1)) {
     const end = owner + 1 < starts.count ? starts.get(owner + 1) : keys.count;
     for (let i = starts.get(owner); i < end; i++) {
-      const key = keys.get(i) >>> 4;
+      const word = keys.get(i);
+      const key = word >>> 4;
       if (key !== lastKey) {
         const known = hits.get(key);
-        last = known ?? new IntList();
+        last = known ?? new Hits();
         lastKey = key;
         if (known === undefined) hits.set(key, last);
       }
-      last.push(i);
+      last.push(owner, word & 15, values.get(i));
     }
   }
   const vectors = new Map<number, Vector>();
-  for (const [key, list] of hits) {
-    vectors.set(key, new Loader(reader, store, list.length, strings).load(list.view()));
-  }
+  for (const [key, some] of hits) vectors.set(key, vectorOf(reader, store, some, strings));
   return vectors;
 }
 
-/** Indexes of the wanted attributes, ascending. */
+/** Wanted attributes, ascending: whose they are (or, until that is known, where), their type and value. */
 class Hits {
-  private list = new Int32Array(1024);
-  private count = 0;
+  at = new Int32Array(64);
+  types = new Uint8Array(64);
+  values = new Int32Array(64);
+  count = 0;
 
-  push(index: number): void {
-    if (this.count === this.list.length) {
-      const grown = new Int32Array(this.list.length * 2);
-      grown.set(this.list);
-      this.list = grown;
-    }
-    this.list[this.count++] = index;
+  push(at: number, type: number, value: number): void {
+    if (this.count === this.at.length) this.grow();
+    const i = this.count++;
+    this.at[i] = at;
+    this.types[i] = type;
+    this.values[i] = value;
   }
 
-  finish(): Int32Array {
-    return this.list.subarray(0, this.count);
+  private grow(): void {
+    const size = this.count * 2;
+    this.at = resized(this.at, new Int32Array(size));
+    this.types = resized(this.types, new Uint8Array(size));
+    this.values = resized(this.values, new Int32Array(size));
   }
 }
 
-function hitsOfAll(store: AttributeStore, query: AttributeQuery): Int32Array {
-  const hits = new Hits();
-  const { keys, values } = store;
+/** Those with this key, from attribute `from` on. */
+function scanKeys({ keys, values }: AttributeStore, from: number, key: number, hits: Hits): void {
   for (let k = 0; k < keys.chunks.length; k++) {
     const first = (FIRST << k) - FIRST;
-    const count = Math.min(FIRST << k, keys.count - first);
-    const chunk = keys.chunks[k] as Int32Array;
-    if (query.strings === undefined) scanKeys(chunk, count, first, query.key, hits);
-    else scanStrings(chunk, values.chunks[k] as Int32Array, count, first, query.key, query.strings, hits);
+    const end = Math.min(FIRST << k, keys.count - first);
+    const begin = Math.max(0, from - first);
+    if (begin < end) scanChunk(keys.chunks[k]!, values.chunks[k]!, begin, end, { first, key }, hits);
   }
-  return hits.finish();
 }
 
-function scanKeys(keys: Int32Array, count: number, first: number, key: number, hits: Hits): void {
-  for (let i = 0; i < count; i++) if (keys[i]! >>> 4 === key) hits.push(first + i);
-}
-
-function scanStrings(
-  keys: Int32Array,
-  values: Int32Array,
-  count: number,
-  first: number,
-  key: number,
-  wanted: ReadonlySet<number>,
+function scanChunk(
+  keys: Int32Array | Uint8Array,
+  values: Int32Array | Uint8Array,
+  begin: number,
+  end: number,
+  { first, key }: { readonly first: number; readonly key: number },
   hits: Hits,
 ): void {
-  const stringKey = (key << 4) | AttrType.string;
-  const arrayKey = (key << 4) | AttrType.stringArray;
-  const only = wanted.size === 1 ? [...wanted][0]! : -1;
-  for (let i = 0; i < count; i++) {
+  for (let i = begin; i < end; i++) {
     const word = keys[i]!;
-    if (word === stringKey) {
-      if (only >= 0 ? values[i] === only : wanted.has(values[i]!)) hits.push(first + i);
-    } else if (word === arrayKey) {
-      hits.push(first + i);
-    }
+    if (word >>> 4 === key) hits.push(first + i, word & 15, values[i]!);
   }
 }
 
-function hitsOf(store: AttributeStore, query: AttributeQuery, owners: Int32Array): Int32Array {
+/**
+ * Puts the owners of attributes in their place: the last ones whose attributes begin there or before.
+ * @param owner not behind that of the first. @returns that of the last.
+ */
+function replaceByOwners({ at, count }: Hits, starts: Int32Array, owner: number): number {
+  let low = owner;
+  for (let h = 0; h < count; h++) {
+    const index = at[h]!;
+    let step = 1;
+    while (low + step < starts.length && starts[low + step]! <= index) {
+      low += step;
+      step *= 2;
+    }
+    let high = Math.min(low + step, starts.length); // starts[high] > index
+    while (low + 1 < high) {
+      const middle = (low + high) >>> 1;
+      if (starts[middle]! <= index) low = middle;
+      else high = middle;
+    }
+    at[h] = low;
+  }
+  return low;
+}
+
+function hitsOf(store: AttributeStore, query: AttributeQuery, owners: Int32Array): Hits {
   const hits = new Hits();
   const { starts, keys, values } = store;
   const { key, strings } = query;
-  const stringKey = (key << 4) | AttrType.string;
-  const arrayKey = (key << 4) | AttrType.stringArray;
   for (let o = 0; o < owners.length; o++) {
     const owner = owners[o]!;
     const end = owner + 1 < starts.count ? starts.get(owner + 1) : keys.count;
     for (let i = starts.get(owner); i < end; i++) {
       const word = keys.get(i);
       if (word >>> 4 !== key) continue;
+      const type = word & 15;
+      const value = values.get(i);
       const isWanted =
-        strings === undefined || word === arrayKey || (word === stringKey && strings.has(values.get(i)));
-      if (isWanted) hits.push(i);
+        strings === undefined ||
+        type === AttrType.stringArray ||
+        (type === AttrType.string && strings.has(value));
+      if (isWanted) hits.push(owner, type, value);
     }
   }
-  return hits.finish();
+  return hits;
 }
 
+/** Makes entries of attributes. Strings that only arrays have are numbered -1, -2 and so on. */
 class Loader {
-  private readonly reader: HeadReader;
-  private readonly store: AttributeStore;
   private readonly out: VectorBuilder;
-  private readonly strings: HeadStrings;
   private readonly elementStrings: Uint8Array[] = [];
-  private owner = 0; // of the last hit
+  private elementBytes = 0;
+  entries = 0;
 
-  constructor(reader: HeadReader, store: AttributeStore, capacity: number, strings: HeadStrings) {
-    this.reader = reader;
-    this.store = store;
-    this.out = new VectorBuilder(store.owner, capacity);
-    this.strings = strings;
+  constructor(owner: Owner, capacity: number) {
+    this.out = new VectorBuilder(owner, capacity);
   }
 
-  load(hits: Int32Array): Vector {
-    const { keys, values } = this.store;
-    const { wide } = this.reader.vecs;
+  get hasOwnStrings(): boolean {
+    return this.elementStrings.length > 0;
+  }
+
+  get sizeBytes(): number {
+    return this.out.sizeBytes + this.elementBytes;
+  }
+
+  load(reader: HeadReader, { at, types, values, count }: Hits): void {
+    const { wide } = reader.vecs;
     const { out } = this;
-    for (let h = 0; h < hits.length; h++) {
-      const i = hits[h]!;
-      const value = values.get(i);
-      this.owner = this.ownerOf(i);
-      const { owner } = this;
-      switch (keys.get(i) & 15) {
+    out.reserve(count);
+    this.entries += count;
+    for (let h = 0; h < count; h++) {
+      const owner = at[h]!;
+      const value = values[h]!;
+      switch (types[h]) {
         case AttrType.string:
           out.string(owner, value, false);
           break;
@@ -196,35 +295,20 @@ class Loader {
         case AttrType.boolArray:
         case AttrType.intArray:
         case AttrType.doubleArray:
-          this.elements(owner, this.reader.str(value));
+          this.elements(owner, reader.str(value));
           break;
         default: // values that a query cannot name
       }
     }
-    const table =
-      this.elementStrings.length === 0 ? this.strings : new HeadStrings(this.reader, this.elementStrings);
-    return out.finish(table);
   }
 
-  /**
-   * The last owner whose attributes begin at or before `index`: found by doubling steps from the
-   * previous one.
-   */
-  private ownerOf(index: number): number {
-    const { starts } = this.store;
-    let low = this.owner;
-    let step = 1;
-    while (low + step < starts.count && starts.get(low + step) <= index) {
-      low += step;
-      step *= 2;
-    }
-    let high = Math.min(low + step, starts.count); // starts[high] > index
-    while (low + 1 < high) {
-      const middle = (low + high) >>> 1;
-      if (starts.get(middle) <= index) low = middle;
-      else high = middle;
-    }
-    return low;
+  /** Of owners below `end`. */
+  vector(strings: HeadStrings, end = Infinity): Vector {
+    const { elementStrings } = this;
+    if (elementStrings.length === 0) return this.out.finish(strings, end);
+    const vector = this.out.finish(strings.with(elementStrings), end);
+    const str = vector.str?.map((id) => (id < 0 ? strings.size - 1 - id : id));
+    return { ...vector, str };
   }
 
   /**
@@ -273,9 +357,9 @@ class Loader {
     switch (b[last]) {
       case Tag.anyValue.string: {
         const length = wire.varint(b, last + 1);
-        const id = this.strings.size + this.elementStrings.length;
         this.elementStrings.push(b.subarray(wire.next, wire.next + length));
-        this.out.string(owner, id, isElement);
+        this.elementBytes += length + ELEMENT_BYTES;
+        this.out.string(owner, -this.elementStrings.length, isElement);
         break;
       }
       case Tag.anyValue.bool:

@@ -3,6 +3,7 @@
 import { Arena, ArenaFullError } from './arena.ts';
 import type { Arrivals } from './arrivals.ts';
 import {
+  CONTROL_BIRTH,
   CONTROL_TRACES,
   CONTROL_VERSION,
   COUNTS_OFFSET_WORDS,
@@ -83,6 +84,7 @@ export class HeadBuilder {
     this.sab = this.arena.sab;
     this.arena.allocate(HEADER_BYTES);
     this.control = new Int32Array(this.sab, 0, HEADER_BYTES / 4);
+    this.control.set(crypto.getRandomValues(new Int32Array(2)), CONTROL_BIRTH);
     const byName = new Map<HeadVecName, VecWriter>(
       HEAD_VEC_NAMES.map((name, i) => [name, new VecWriter(this.arena, HEAD_VECS[name], i)]),
     );

@@ -1,10 +1,18 @@
 // Loads the intrinsics of a head as vectors.
 import { type Intrinsic, ValueType, type Vector } from '../../traceql/source.ts';
 import { inFull, KIND, type KindOrStatus, STATUS, unpack } from './kind-status.ts';
+import type { HeadColumns, WordsName } from './head-columns.ts';
 import type { HeadReader } from './reader.ts';
 import type { TraceIndex } from './trace-index.ts';
 import type { VecReader } from './vec.ts';
-import { type HeadStrings, IdTable, numberVector, pairVector, stringVector } from './vectors.ts';
+import {
+  type HeadStrings,
+  IdTable,
+  numberVector,
+  pairVector,
+  stringVector,
+  wordsToBigint,
+} from './vectors.ts';
 
 /** The owners that a load is restricted to, ascending; undefined = all. */
 export interface Selection {
@@ -19,27 +27,28 @@ export function intrinsicVector(
   name: Intrinsic,
   selection: Selection,
   index: TraceIndex,
+  columns: HeadColumns,
   strings: HeadStrings,
 ): Vector {
   const { vecs } = reader;
   const { traces, spans } = selection;
   switch (name) {
     case 'span:duration':
-      return pairVector('span', spans, pick(vecs.spanDuration, spans), ValueType.duration);
+      return timesVector(reader, columns, 'spanDuration', spans);
     case 'span:name':
-      return stringVector('span', spans, pick(vecs.spanName, spans), strings);
+      return stringVector('span', spans, words(columns, reader, 'spanName', spans), strings);
     case 'span:status':
-      return numberVector('span', spans, kindsOrStatuses(reader, spans, STATUS), ValueType.status);
+      return numberVector('span', spans, kindsOrStatuses(reader, columns, spans, STATUS), ValueType.status);
     case 'span:statusMessage':
       return stringVector('span', spans, absentAsEmpty(pick(vecs.spanStatusMessage, spans)), strings);
     case 'span:kind':
-      return numberVector('span', spans, kindsOrStatuses(reader, spans, KIND), ValueType.kind);
+      return numberVector('span', spans, kindsOrStatuses(reader, columns, spans, KIND), ValueType.kind);
     case 'span:id':
-      return idVector('span', spans, vecs.spanId, false);
+      return idVector(columns, 'span', spans, words(columns, reader, 'spanId', spans), 8);
     case 'span:parentID':
-      return idVector('span', spans, vecs.spanParent, true);
+      return idVector(columns, 'span', spans, words(columns, reader, 'spanParent', spans), 8, true);
     case 'span:start':
-      return startVector('span', spans, pick(vecs.spanStart, spans));
+      return timesVector(reader, columns, 'spanStart', spans);
     case 'span:childCount':
       return nestedSetVector(reader, traces, spans, index, 'childCount');
     case 'span:nestedSetLeft':
@@ -49,7 +58,7 @@ export function intrinsicVector(
     case 'span:nestedSetParent':
       return nestedSetVector(reader, traces, spans, index, 'parent');
     case 'trace:id':
-      return idVector('trace', traces, vecs.traceId, false);
+      return idVector(columns, 'trace', traces, words(columns, reader, 'traceId', traces), 16);
     case 'trace:duration':
       return pairVector('trace', traces, traceTimes(reader, traces).durations, ValueType.duration);
     case 'trace:start':
@@ -92,35 +101,55 @@ function absentAsEmpty(ids: Int32Array): Int32Array {
   return ids;
 }
 
+function words(
+  columns: HeadColumns,
+  { vecs }: HeadReader,
+  name: WordsName,
+  selected: Int32Array | undefined,
+): Int32Array {
+  return selected === undefined ? columns.words(name) : vecs[name].pick(selected);
+}
+
+function timesVector(
+  { vecs }: HeadReader,
+  columns: HeadColumns,
+  name: 'spanStart' | 'spanDuration',
+  spans: Int32Array | undefined,
+): Vector {
+  const type = name === 'spanStart' ? ValueType.int : ValueType.duration;
+  const numbers = spans === undefined ? columns.numbers(name) : undefined;
+  if (numbers === undefined) {
+    const words = pick(vecs[name], spans);
+    return name === 'spanStart' ? startVector('span', spans, words) : pairVector('span', spans, words, type);
+  }
+  const { num, baseLow, baseHigh } = numbers;
+  return { ...numberVector('span', spans, num, type), base: wordsToBigint(baseLow, baseHigh) };
+}
+
 function idVector(
+  columns: HeadColumns,
   owner: 'span' | 'trace',
   owners: Int32Array | undefined,
-  vec: VecReader,
-  zeroIsEmpty: boolean,
+  ids: Int32Array,
+  width: number,
+  zeroIsEmpty = false,
 ): Vector {
-  const table = new IdTable(pick(vec, owners), vec.width * 4, zeroIsEmpty);
-  const str = new Int32Array(table.size);
-  for (let i = 0; i < str.length; i++) str[i] = i;
-  return stringVector(owner, owners, str, table, ValueType.bytes);
+  const table = new IdTable(ids, width, zeroIsEmpty);
+  return stringVector(owner, owners, columns.ordinals(table.size), table, ValueType.bytes);
 }
 
 function kindsOrStatuses(
-  reader: HeadReader,
+  { vecs }: HeadReader,
+  columns: HeadColumns,
   spans: Int32Array | undefined,
   which: KindOrStatus,
 ): Float64Array {
-  const { vecs } = reader;
-  const out = new Float64Array(spans?.length ?? reader.spanCount);
-  if (spans === undefined) {
-    vecs.spanKindStatus.forEachChunk((bytes, first, count) => {
-      for (let i = 0; i < count; i++) out[first + i] = unpack(bytes[i]!, which);
-    });
-  } else {
-    const bytes = vecs.spanKindStatus.pick(spans);
-    for (let i = 0; i < spans.length; i++) out[i] = unpack(bytes[i]!, which);
-  }
+  if (spans === undefined) return columns.kindsOrStatuses(which);
+  const out = new Float64Array(spans.length);
+  const bytes = vecs.spanKindStatus.pick(spans);
+  for (let i = 0; i < spans.length; i++) out[i] = unpack(bytes[i]!, which);
   if (vecs.spanOddKindStatus.count > 0) {
-    for (let i = 0; i < out.length; i++) out[i] = inFull(vecs, spans?.[i] ?? i, which, out[i]!);
+    for (let i = 0; i < out.length; i++) out[i] = inFull(vecs, spans[i]!, which, out[i]!);
   }
   return out;
 }
@@ -138,8 +167,9 @@ function nestedSetVector(
   column: 'left' | 'right' | 'parent' | 'childCount',
 ): Vector {
   const values = index.nestedSets(traces)[column];
-  const num = new Float64Array(spans?.length ?? reader.spanCount);
-  num.set(values);
+  const size = spans?.length ?? reader.spanCount;
+  const num = new Float64Array(size);
+  for (let i = 0; i < size; i++) num[i] = values[i]!;
   return numberVector('span', spans, num, ValueType.int);
 }
 
@@ -169,8 +199,8 @@ function rootStrings(
   what: 'name' | 'service',
 ): Int32Array {
   const { spanName, spanResource, resourceService } = reader.vecs;
-  const roots =
-    traces === undefined ? index.rootSpans() : traces.map((trace) => index.rootOf(index.spansOf(trace)));
+  const { roots: all, traceCount } = index.traces;
+  const roots = traces === undefined ? all.subarray(0, traceCount) : traces.map((trace) => all[trace]!);
   return roots.map((root) => {
     if (root < 0) return 0;
     if (what === 'name') return spanName.get(root);

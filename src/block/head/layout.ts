@@ -109,6 +109,8 @@ export type AttrType = (typeof AttrType)[keyof typeof AttrType];
 // Control words (int32 index)
 export const CONTROL_VERSION = 0; // publication counter; counts are in slot (version & 1)
 export const CONTROL_TRACES = 1; // odd while the changing columns of traces are being written
+/** Two words by which a head is told from all others. */
+export const CONTROL_BIRTH = 2;
 const CONTROL_WORDS = 16;
 export const COUNTS_OFFSET_WORDS = CONTROL_WORDS;
 const DIRECTORY_OFFSET_WORDS = CONTROL_WORDS + 2 * HEAD_VEC_NAMES.length;

@@ -1,5 +1,6 @@
 // A snapshot of a head, taken in any thread without a lock: the vectors up to what the writer had published.
 import {
+  CONTROL_BIRTH,
   CONTROL_TRACES,
   CONTROL_VERSION,
   COUNTS_OFFSET_WORDS,
@@ -27,6 +28,8 @@ export class HeadReader {
   readonly bytes: Uint8Array;
   readonly spanCount: number;
   readonly traceCount: number;
+  /** Equal ones = the same head. */
+  readonly birth: string;
 
   private readonly control: Int32Array;
 
@@ -41,6 +44,7 @@ export class HeadReader {
     this.bytes = new Uint8Array(sab, 0, sab.byteLength);
     this.spanCount = vecs.spanTrace.count;
     this.traceCount = vecs.traceId.count;
+    this.birth = this.control.subarray(CONTROL_BIRTH, CONTROL_BIRTH + 2).join();
   }
 
   /** Bytes of dictionary string `id` (a view, valid as long as the head). */
@@ -78,8 +82,8 @@ export class HeadReader {
     return -1;
   }
 
-  /** Id of a dictionary string, -1 = there is no such string. */
-  findString(text: Uint8Array): number {
+  /** Id of a dictionary string that is not below `from`, -1 = there is no such string. */
+  findString(text: Uint8Array, from = 0): number {
     const { strLength, strOffset } = this.vecs;
     const { length } = text;
     let found = -1;
@@ -88,7 +92,7 @@ export class HeadReader {
       const offsets = strOffset.chunks[k] as Int32Array;
       const first = (FIRST << k) - FIRST;
       const count = Math.min(lengths.length, strLength.count - first);
-      for (let i = 0; i < count; i++) {
+      for (let i = Math.max(0, from - first); i < count; i++) {
         if (lengths[i] === length && this.hasBytes(offsets[i]! >>> 0, text)) {
           found = first + i;
           break;

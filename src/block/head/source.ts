@@ -5,7 +5,7 @@ import type {
   Field,
   FieldRequest,
   LoadOptions,
-  ServiceStats,
+  SourceMemo,
   SpanSource,
   TraceFacts,
   Vector,
@@ -14,20 +14,19 @@ import { addToDigest, DIGEST_WORDS, type StoredSpans } from '../stored-spans.ts'
 import { attributeKeys } from './attribute-keys.ts';
 import { type AttributeStore, attributeVector, attributeVectors } from './attribute-vector.ts';
 import { type Selection, intrinsicVector } from './intrinsic-vector.ts';
+import { HeadColumns } from './head-columns.ts';
 import { KIND, kindOrStatus } from './kind-status.ts';
 import type { HeadReader } from './reader.ts';
 import { encodeTrace } from './trace-encoder.ts';
+import { TraceFactsReader } from './trace-facts.ts';
 import { TraceIndex } from './trace-index.ts';
 import type { VecReader } from './vec.ts';
-import { HeadStrings, emptyVector, wordsToBigint } from './vectors.ts';
+import { HeadStrings, emptyVector } from './vectors.ts';
 
 type RelationName = Parameters<SpanSource['relation']>[0];
 
-const STATUS_ERROR = 2;
 /** A span apart takes about ten times what it takes among all. */
 const PARTIAL_SHARE = 1 / 12;
-/** Texts that are made once. */
-const TEXTS_MAX = 4096;
 const EVERYTHING: Selection = { traces: undefined, spans: undefined, events: undefined, links: undefined };
 const text = new TextDecoder();
 const utf8 = new TextEncoder();
@@ -41,37 +40,58 @@ export class HeadSource implements StoredSpans {
   bytesRead = 0;
   private readonly reader: HeadReader;
   private readonly index: TraceIndex;
+  private readonly columns: HeadColumns;
   private readonly strings: HeadStrings;
   private readonly stores: Record<AttributeScope, AttributeStore>;
   private readonly keyIds = new Map<string, number>();
-  private readonly stringIds = new Map<string, number>();
-  private readonly relations = new Map<RelationName, Int32Array>();
-  /** Of services and root spans, by id. */
-  private readonly texts = new Map<number, string>();
+  private readonly relationsRead = new Set<RelationName>();
+  private traceFacts: TraceFactsReader | undefined;
   /** What was asked for last. */
   private selection: Selection = EVERYTHING;
 
-  constructor(reader: HeadReader, name: string) {
+  /** @param memo of this head: what queries need of it is made once, and grows with it. */
+  constructor(reader: HeadReader, name: string, memo?: SourceMemo) {
     this.reader = reader;
     this.name = name;
     this.traceCount = reader.traceCount;
     this.spanCount = reader.spanCount;
-    this.index = new TraceIndex(reader);
+    this.columns = new HeadColumns(reader, memo);
+    this.index = new TraceIndex(reader, this.columns);
     this.strings = new HeadStrings(reader);
     const v = reader.vecs;
     this.stores = {
-      span: { owner: 'span', starts: v.spanAttrStart, keys: v.spanAttrKey, values: v.spanAttrValue },
+      span: {
+        owner: 'span',
+        starts: v.spanAttrStart,
+        startsName: 'spanAttrStart',
+        keys: v.spanAttrKey,
+        values: v.spanAttrValue,
+      },
       resource: {
         owner: 'resource',
         starts: v.resourceAttrStart,
+        startsName: 'resourceAttrStart',
         keys: v.resourceAttrKey,
         values: v.resourceAttrValue,
       },
-      event: { owner: 'event', starts: v.eventAttrStart, keys: v.eventAttrKey, values: v.eventAttrValue },
-      link: { owner: 'link', starts: v.linkAttrStart, keys: v.linkAttrKey, values: v.linkAttrValue },
+      event: {
+        owner: 'event',
+        starts: v.eventAttrStart,
+        startsName: 'eventAttrStart',
+        keys: v.eventAttrKey,
+        values: v.eventAttrValue,
+      },
+      link: {
+        owner: 'link',
+        starts: v.linkAttrStart,
+        startsName: 'linkAttrStart',
+        keys: v.linkAttrKey,
+        values: v.linkAttrValue,
+      },
       instrumentation: {
         owner: 'scope',
         starts: v.scopeAttrStart,
+        startsName: 'scopeAttrStart',
         keys: v.scopeAttrKey,
         values: v.scopeAttrValue,
       },
@@ -79,9 +99,9 @@ export class HeadSource implements StoredSpans {
   }
 
   async traceIds(): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }> {
-    const words = this.reader.vecs.traceId.toArray();
+    const words = this.columns.words('traceId');
     this.bytesRead += words.byteLength;
-    return { ids: new Uint8Array(words.buffer), sorted: false };
+    return { ids: new Uint8Array(words.buffer, words.byteOffset, words.byteLength), sorted: false };
   }
 
   async traceTimes(): Promise<{ readonly startMicros: Float64Array; readonly endMicros: Float64Array }> {
@@ -117,15 +137,15 @@ export class HeadSource implements StoredSpans {
   }
 
   async relation(name: RelationName): Promise<Int32Array> {
-    let relation = this.relations.get(name);
-    if (relation === undefined) {
-      const { vecs } = this.reader;
-      if (name === 'eventSpan') relation = ownersOf(vecs.spanEventStart, vecs.eventTime.count);
-      else if (name === 'linkSpan') relation = ownersOf(vecs.spanLinkStart, vecs.linkTraceId.count);
-      else relation = vecs[name].toArray();
-      this.relations.set(name, relation);
-      this.bytesRead += relation.byteLength;
-    }
+    const { vecs } = this.reader;
+    const relation =
+      name === 'eventSpan'
+        ? this.columns.owners('spanEventStart', vecs.eventTime.count)
+        : name === 'linkSpan'
+          ? this.columns.owners('spanLinkStart', vecs.linkTraceId.count)
+          : this.columns.words(name);
+    if (!this.relationsRead.has(name)) this.bytesRead += relation.byteLength;
+    this.relationsRead.add(name);
     return relation;
   }
 
@@ -149,10 +169,8 @@ export class HeadSource implements StoredSpans {
   }
 
   async facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]> {
-    return Array.from(traces, (trace) => {
-      signal?.throwIfAborted();
-      return this.factsOf(trace);
-    });
+    this.traceFacts ??= new TraceFactsReader(this.reader, this.columns, this.index);
+    return this.traceFacts.read(traces, signal);
   }
 
   async trace(id: Uint8Array): Promise<Uint8Array | undefined> {
@@ -195,7 +213,7 @@ export class HeadSource implements StoredSpans {
   private vector(request: FieldRequest, selection: Selection): Vector {
     const { field, equals } = request;
     if (field.kind === 'intrinsic') {
-      return intrinsicVector(this.reader, field.name, selection, this.index, this.strings);
+      return intrinsicVector(this.reader, field.name, selection, this.index, this.columns, this.strings);
     }
     const store = this.stores[field.scope];
     if (store.keys.count === 0) return emptyVector(store.owner);
@@ -212,6 +230,7 @@ export class HeadSource implements StoredSpans {
       this.reader,
       store,
       { key: this.keyId(field.name), strings, owners },
+      this.columns,
       this.strings,
     );
   }
@@ -225,12 +244,7 @@ export class HeadSource implements StoredSpans {
   private idsOf(wanted: readonly Uint8Array[]): ReadonlySet<number> {
     const ids = new Set<number>();
     for (const bytes of wanted) {
-      const key = String.fromCharCode(...bytes.subarray(0, 1000)); // as a key only: bytes to code units
-      let id = bytes.length > 1000 ? undefined : this.stringIds.get(key);
-      if (id === undefined) {
-        id = this.reader.findString(bytes);
-        if (bytes.length <= 1000) this.stringIds.set(key, id);
-      }
+      const id = this.columns.findString(bytes);
       if (id >= 0) ids.add(id);
     }
     return ids;
@@ -242,81 +256,6 @@ export class HeadSource implements StoredSpans {
       this.selection = new PartialSelection(this.reader, traces, this.index.spansOfAll(traces));
     }
     return this.selection;
-  }
-
-  private factsOf(trace: number): TraceFacts {
-    const { reader } = this;
-    const { spanResource, spanName, resourceService } = reader.vecs;
-    const spans = this.index.spansOf(trace);
-    const { startUnixNano, endUnixNano } = this.timesOf(spans);
-    const root = this.index.rootOf(spans);
-    return {
-      id: reader.traceId(trace),
-      rootService: root < 0 ? '' : this.string(resourceService.get(spanResource.get(root))),
-      rootName: root < 0 ? '' : this.string(spanName.get(root)),
-      hasRoot: root >= 0,
-      startUnixNano,
-      endUnixNano,
-      services: this.servicesOf(spans),
-    };
-  }
-
-  /** The first start and the last end, compared by their words. */
-  private timesOf(spans: Int32Array): { readonly startUnixNano: bigint; readonly endUnixNano: bigint } {
-    const { spanStart, spanDuration } = this.reader.vecs;
-    let startLow = 0xffff_ffff;
-    let startHigh = 0xffff_ffff;
-    let endLow = 0;
-    let endHigh = 0;
-    for (let i = 0; i < spans.length; i++) {
-      const span = spans[i]!;
-      const low = spanStart.get(span, 0) >>> 0;
-      const high = spanStart.get(span, 1) >>> 0;
-      if (high < startHigh || (high === startHigh && low < startLow)) {
-        startLow = low;
-        startHigh = high;
-      }
-      const sum = low + (spanDuration.get(span, 0) >>> 0);
-      const toHigh = (high + (spanDuration.get(span, 1) >>> 0) + (sum > 0xffff_ffff ? 1 : 0)) >>> 0;
-      const toLow = sum >>> 0;
-      if (toHigh > endHigh || (toHigh === endHigh && toLow > endLow)) {
-        endLow = toLow;
-        endHigh = toHigh;
-      }
-    }
-    return { startUnixNano: wordsToBigint(startLow, startHigh), endUnixNano: wordsToBigint(endLow, endHigh) };
-  }
-
-  /** In the order of their first spans. */
-  private servicesOf(spans: Int32Array): ServiceStats[] {
-    const { spanResource, spanKindStatus, resourceService } = this.reader.vecs;
-    const placeOf = new Map<number, number>();
-    const services: { service: string; spanCount: number; errorCount: number }[] = [];
-    for (let i = 0; i < spans.length; i++) {
-      const span = spans[i]!;
-      const id = Math.max(0, resourceService.get(spanResource.get(span))); // without one it is ""
-      let at = placeOf.get(id);
-      if (at === undefined) {
-        at = placeOf.size;
-        placeOf.set(id, at);
-        services.push({ service: this.string(id), spanCount: 0, errorCount: 0 });
-      }
-      const stats = services[at]!;
-      stats.spanCount++;
-      if (spanKindStatus.get(span) >>> 4 === STATUS_ERROR) stats.errorCount++;
-    }
-    return services;
-  }
-
-  private string(id: number): string {
-    if (id < 0) return '';
-    let string = this.texts.get(id);
-    if (string === undefined) {
-      // A copy: TextDecoder takes no shared memory.
-      string = text.decode(this.reader.str(id).slice());
-      if (this.texts.size < TEXTS_MAX) this.texts.set(id, string);
-    }
-    return string;
   }
 }
 
@@ -355,17 +294,6 @@ function toMicros(vec: VecReader, out: Float64Array): void {
       out[first + i] = Math.floor((words[2 * i + 1]! >>> 0) * 4294967.296 + (words[2 * i]! >>> 0) / 1000);
     }
   });
-}
-
-/** For each owned element the owner that it belongs to. */
-function ownersOf(starts: VecReader, count: number): Int32Array {
-  const owners = new Int32Array(count);
-  if (count === 0) return owners;
-  for (let owner = 0; owner < starts.count; owner++) {
-    const end = owner + 1 < starts.count ? starts.get(owner + 1) : count;
-    for (let i = starts.get(owner); i < end; i++) owners[i] = owner;
-  }
-  return owners;
 }
 
 /** The elements that some owners (ascending) have. */

@@ -1,11 +1,11 @@
 // What a snapshot of a head knows about its traces: their spans, roots and nested sets. Computed when
 // asked, and kept.
+import { Bitset } from '../../lib/bitset.ts';
+import { lowerBound } from '../../lib/lower-bound.ts';
 import { NestedSets } from '../nested-set.ts';
-import { AttrType } from './layout.ts';
+import { type HeadColumns, withRoom } from './head-columns.ts';
 import type { HeadReader } from './reader.ts';
-
-const REF_TYPE = new TextEncoder().encode('opentracing.ref_type');
-const CHILD_OF = new TextEncoder().encode('child_of');
+import { isEarlier, TraceColumns } from './trace-columns.ts';
 
 /** Numbers of spans by their ordinal (all spans), or by their place in a list (a selection). */
 export interface NestedSetColumns {
@@ -15,78 +15,81 @@ export interface NestedSetColumns {
   readonly childCount: Int32Array;
 }
 
+/** Nested sets of all spans, which change with every span that a trace gets. */
+class AllSets implements NestedSetColumns {
+  /** Of the snapshot. */
+  spanCount = 0;
+  left = new Int32Array(0);
+  right = new Int32Array(0);
+  parent = new Int32Array(0);
+  childCount = new Int32Array(0);
+
+  get sizeBytes(): number {
+    return 4 * this.left.byteLength;
+  }
+
+  reserve(spanCount: number): void {
+    const ints = (length: number): Int32Array<ArrayBuffer> => new Int32Array(length);
+    this.left = withRoom(this.left, spanCount, ints);
+    this.right = withRoom(this.right, spanCount, ints);
+    this.parent = withRoom(this.parent, spanCount, ints);
+    this.childCount = withRoom(this.childCount, spanCount, ints);
+  }
+}
+
+const TRACES = 'traces';
+const NESTED_SETS = 'nested sets';
+
 export class TraceIndex {
   private readonly reader: HeadReader;
-  private starts: Int32Array | undefined;
-  private spans = new Int32Array(0);
-  private roots: Int32Array | undefined;
-  private refTypeKey: number | undefined;
+  private readonly columns: HeadColumns;
+  private known: TraceColumns | undefined;
   /** Of the traces that were asked for last: the columns are asked for one after another. */
-  private lastSets:
-    | { readonly traces: Int32Array | undefined; readonly columns: NestedSetColumns }
-    | undefined;
+  private lastSets: { readonly traces: Int32Array; readonly columns: NestedSetColumns } | undefined;
 
-  constructor(reader: HeadReader) {
+  constructor(reader: HeadReader, columns: HeadColumns) {
     this.reader = reader;
+    this.columns = columns;
+  }
+
+  /** As of the snapshot: what is read of it must be read before anyone else may have run. */
+  get traces(): TraceColumns {
+    const { spanCount, traceCount } = this.reader;
+    const { known } = this;
+    if (known?.spanCount === spanCount && known.traceCount === traceCount) return known;
+    const kept = this.columns.kept<TraceColumns>(TRACES);
+    const isNewer = kept !== undefined && (kept.spanCount > spanCount || kept.traceCount > traceCount);
+    const traces = kept === undefined || isNewer ? new TraceColumns() : kept;
+    if (traces.extend(this.reader) && !isNewer) this.columns.keep(TRACES, traces, traces.sizeBytes);
+    this.known = traces;
+    return traces;
   }
 
   /** Ordinals of the spans of a trace, ascending. */
   spansOf(trace: number): Int32Array {
-    if (this.starts !== undefined) return this.spans.subarray(this.starts[trace], this.starts[trace + 1]);
-    const { spanPrev, traceLastSpan } = this.reader.vecs;
-    const last = traceLastSpan.get(trace);
-    if (last >= this.reader.spanCount) {
-      this.group(); // spans came after the snapshot: the chain begins outside of it
-      return this.spansOf(trace);
-    }
-    let count = 0;
-    for (let span = last; span >= 0; span = spanPrev.get(span)) count++;
-    const spans = new Int32Array(count);
-    for (let span = last; span >= 0; span = spanPrev.get(span)) spans[--count] = span;
+    const spans = new Int32Array(this.traces.sizes[trace]!);
+    this.copySpans(trace, spans, 0);
     return spans;
+  }
+
+  /** Writes them to places from `at` on. @returns how many they are. */
+  copySpans(trace: number, spans: Int32Array, at: number): number {
+    const { sizes, last, previous } = this.traces;
+    const size = sizes[trace]!;
+    let place = at + size;
+    for (let span = last[trace]!; span >= 0; span = previous[span]!) spans[--place] = span;
+    return size;
   }
 
   /** Spans of several traces (ascending ordinals), ascending. */
   spansOfAll(traces: Int32Array): Int32Array {
-    const lists = Array.from(traces, (trace) => this.spansOf(trace));
+    const { sizes } = this.traces;
     let length = 0;
-    for (const list of lists) length += list.length;
+    for (let i = 0; i < traces.length; i++) length += sizes[traces[i]!]!;
     const spans = new Int32Array(length);
     let at = 0;
-    for (const list of lists) {
-      spans.set(list, at);
-      at += list.length;
-    }
+    for (let i = 0; i < traces.length; i++) at += this.copySpans(traces[i]!, spans, at);
     return spans.sort();
-  }
-
-  /** For each trace its root, the earliest span without a parent, or -1. */
-  rootSpans(): Int32Array {
-    if (this.roots !== undefined) return this.roots;
-    const roots = new Int32Array(this.reader.traceCount).fill(-1);
-    const { spanParent, spanTrace } = this.reader.vecs;
-    spanParent.forEachChunk((words, first, count) => {
-      for (let i = 0; i < count; i++) {
-        if (words[2 * i] !== 0 || words[2 * i + 1] !== 0 || this.isChildByLink(first + i)) continue;
-        const trace = spanTrace.get(first + i);
-        const root = roots[trace]!;
-        if (root < 0 || isEarlier(this.reader, first + i, root)) roots[trace] = first + i;
-      }
-    });
-    this.roots = roots;
-    return roots;
-  }
-
-  /** The root of one trace, as `rootSpans`, given its spans. */
-  rootOf(spans: Int32Array): number {
-    const { spanParent } = this.reader.vecs;
-    let root = -1;
-    for (const span of spans) {
-      if (spanParent.get(span, 0) !== 0 || spanParent.get(span, 1) !== 0 || this.isChildByLink(span))
-        continue;
-      if (root < 0 || isEarlier(this.reader, span, root)) root = span;
-    }
-    return root;
   }
 
   /**
@@ -94,78 +97,65 @@ export class TraceIndex {
    * `spansOfAll`.
    */
   nestedSets(traces: Int32Array | undefined): NestedSetColumns {
-    if (this.lastSets === undefined || this.lastSets.traces !== traces) {
-      this.lastSets = { traces, columns: this.computeSets(traces) };
-    }
+    if (traces === undefined) return this.allSets();
+    if (this.lastSets?.traces !== traces) this.lastSets = { traces, columns: this.setsOf(traces) };
     return this.lastSets.columns;
   }
 
-  private computeSets(traces: Int32Array | undefined): NestedSetColumns {
-    const { spanCount, traceCount } = this.reader;
-    if (traces === undefined) this.group();
-    const selected = traces === undefined ? undefined : this.spansOfAll(traces);
-    const size = selected?.length ?? spanCount;
+  private allSets(): AllSets {
+    const { spanCount, vecs } = this.reader;
+    const kept = this.columns.kept<AllSets>(NESTED_SETS);
+    const isNewer = kept !== undefined && kept.spanCount > spanCount;
+    const sets = kept === undefined || isNewer ? new AllSets() : kept;
+    if (sets.spanCount === spanCount) return sets;
+    sets.reserve(spanCount);
+    const touched = new Bitset(this.reader.traceCount);
+    const traces = vecs.spanTrace.slice(sets.spanCount);
+    for (let i = 0; i < traces.length; i++) touched.add(traces[i]!);
+    this.compute(touched.toArray(), sets, undefined);
+    sets.spanCount = spanCount;
+    if (!isNewer) this.columns.keep(NESTED_SETS, sets, sets.sizeBytes);
+    return sets;
+  }
+
+  private setsOf(traces: Int32Array): NestedSetColumns {
+    const selected = this.spansOfAll(traces);
+    const size = selected.length;
     const out = {
       left: new Int32Array(size),
       right: new Int32Array(size),
       parent: new Int32Array(size),
       childCount: new Int32Array(size),
     };
+    this.compute(traces, out, selected);
+    return out;
+  }
+
+  /** @param selected what `out` has numbers of; undefined = all spans. */
+  private compute(traces: Int32Array, out: NestedSetColumns, selected: Int32Array | undefined): void {
     const sets = new NestedSets();
     const ordered = new OrderedSpans(this.reader);
-    const count = traces?.length ?? traceCount;
-    for (let t = 0; t < count; t++) {
-      const length = ordered.fill(this.spansOf(traces === undefined ? t : traces[t]!));
+    const { sizes } = this.traces;
+    let members = new Int32Array(MEMBERS);
+    for (let t = 0; t < traces.length; t++) {
+      const trace = traces[t]!;
+      if (sizes[trace]! > members.length) members = new Int32Array(sizes[trace]! * 2);
+      const length = ordered.fill(members, this.copySpans(trace, members, 0));
       const { spans } = ordered;
       sets.compute(length, ordered.ids, ordered.parents, ordered.kinds);
       for (let i = 0; i < length; i++) {
-        const at = selected === undefined ? spans[i]! : find(selected, spans[i]!);
+        const at = selected === undefined ? spans[i]! : lowerBound(selected, spans[i]!);
         out.left[at] = sets.left[i]!;
         out.right[at] = sets.right[i]!;
         out.parent[at] = sets.parent[i]!;
         out.childCount[at] = sets.childCount[i]!;
       }
     }
-    return out;
-  }
-
-  /** Sorts all spans by trace, once. */
-  private group(): void {
-    if (this.starts !== undefined) return;
-    const { spanCount, traceCount, vecs } = this.reader;
-    const trace = vecs.spanTrace.toArray();
-    const starts = new Int32Array(traceCount + 1);
-    for (let i = 0; i < spanCount; i++) starts[trace[i]! + 1]!++;
-    for (let t = 0; t < traceCount; t++) starts[t + 1]! += starts[t]!;
-    const next = starts.slice();
-    const spans = new Int32Array(spanCount);
-    for (let i = 0; i < spanCount; i++) spans[next[trace[i]!]!++] = i;
-    this.starts = starts;
-    this.spans = spans;
-  }
-
-  /** OpenTracing's way to name a parent: a link within the trace that says `child_of`. */
-  private isChildByLink(span: number): boolean {
-    const { vecs, spanCount } = this.reader;
-    const end = span + 1 < spanCount ? vecs.spanLinkStart.get(span + 1) : vecs.linkTraceId.count;
-    const start = vecs.spanLinkStart.get(span);
-    if (start === end) return false;
-    this.refTypeKey ??= this.reader.findKey(REF_TYPE);
-    if (this.refTypeKey < 0) return false;
-    const wanted = (this.refTypeKey << 4) | AttrType.string;
-    const traceId = this.reader.traceId(vecs.spanTrace.get(span));
-    for (let link = start; link < end; link++) {
-      if (!equalBytes(this.reader.str(vecs.linkTraceId.get(link)), traceId)) continue;
-      const last =
-        link + 1 < vecs.linkAttrStart.count ? vecs.linkAttrStart.get(link + 1) : vecs.linkAttrKey.count;
-      for (let a = vecs.linkAttrStart.get(link); a < last; a++) {
-        const isRefType = vecs.linkAttrKey.get(a) === wanted;
-        if (isRefType && equalBytes(this.reader.str(vecs.linkAttrValue.get(a)), CHILD_OF)) return true;
-      }
-    }
-    return false;
   }
 }
+
+/** Spans of a trace for which there is room at first. */
+const MEMBERS = 256;
 
 /** Up to this many spans are ordered by insertion. */
 const INSERTED_MAX = 64;
@@ -187,12 +177,11 @@ class OrderedSpans {
     this.reader = reader;
   }
 
-  /** @returns how many spans there are. */
-  fill(members: Int32Array): number {
-    const count = members.length;
+  /** @param members of which the first `count` are meant. @returns how many spans there are. */
+  fill(members: Int32Array, count: number): number {
     this.reserve(count);
-    if (count > INSERTED_MAX) this.sort(members);
-    else this.insert(members);
+    if (count > INSERTED_MAX) this.sort(members.subarray(0, count));
+    else this.insert(members, count);
     const { spanId, spanParent, spanKindStatus } = this.reader.vecs;
     const { spans, ids, parents, kinds } = this;
     for (let i = 0; i < count; i++) {
@@ -216,10 +205,10 @@ class OrderedSpans {
     this.kinds = new Uint8Array(size);
   }
 
-  private insert(members: Int32Array): void {
+  private insert(members: Int32Array, count: number): void {
     const { reader, spans, starts } = this;
     const { spanStart } = reader.vecs;
-    for (let i = 0; i < members.length; i++) {
+    for (let i = 0; i < count; i++) {
       const span = members[i]!;
       const low = spanStart.get(span, 0) >>> 0;
       const high = spanStart.get(span, 1) >>> 0;
@@ -247,34 +236,4 @@ class OrderedSpans {
     if (isSorted) return;
     spans.subarray(0, members.length).sort((a, b) => (isEarlier(reader, a, b) ? -1 : 1));
   }
-}
-
-function isEarlier({ vecs }: HeadReader, a: number, b: number): boolean {
-  const { spanStart, spanId } = vecs;
-  const high = unsigned(spanStart, a, 1) - unsigned(spanStart, b, 1);
-  const start = high || unsigned(spanStart, a, 0) - unsigned(spanStart, b, 0);
-  if (start !== 0) return start < 0;
-  return (spanId.get(a, 1) - spanId.get(b, 1) || spanId.get(a, 0) - spanId.get(b, 0)) < 0;
-}
-
-function unsigned(words: HeadReader['vecs']['spanStart'], span: number, word: 0 | 1): number {
-  return words.get(span, word) >>> 0;
-}
-
-/** Index of `value`, which is there, in sorted `list`. */
-function find(list: Int32Array, value: number): number {
-  let low = 0;
-  let high = list.length - 1;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (list[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -136,6 +136,18 @@ export class VecReader {
     }
   }
 
+  /** Copies the elements from `from` on (`width` words each), the first one to place `to`. */
+  copyTo(out: Int32Array | Uint8Array, from: number, to: number): void {
+    const { count, width } = this;
+    if (from >= count) return;
+    for (let k = FIRST_ZEROS - Math.clz32(from + FIRST); k < this.chunks.length; k++) {
+      const first = (FIRST << k) - FIRST;
+      const begin = Math.max(0, from - first);
+      const end = Math.min(FIRST << k, count - first);
+      out.set(this.chunks[k]!.subarray(begin * width, end * width), (first + begin - from + to) * width);
+    }
+  }
+
   /** The elements with these ordinals (ascending) copied into one array (`width` words each). */
   pick(ordinals: Int32Array): Int32Array {
     const { width } = this;
@@ -151,11 +163,16 @@ export class VecReader {
     return out;
   }
 
+  /** The elements from `from` on copied into one array (`width` words each). */
+  slice(from: number): Int32Array {
+    const out = new Int32Array(Math.max(0, this.count - from) * this.width);
+    this.copyTo(out, from, 0);
+    return out;
+  }
+
   /** All elements copied into one array (`width` words each). */
   toArray(): Int32Array {
-    const out = new Int32Array(this.count * this.width);
-    this.forEachChunk((words, first, n) => out.set(words.subarray(0, n * this.width), first * this.width));
-    return out;
+    return this.slice(0);
   }
 }
 

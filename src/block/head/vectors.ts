@@ -1,6 +1,10 @@
 // Vectors of the engine made from columns of a head.
+import { lowerBound } from '../../lib/lower-bound.ts';
 import { type Owner, type StringTable, ValueType, type Vector } from '../../traceql/source.ts';
 import type { HeadReader } from './reader.ts';
+
+/** What has grown once has room for a quarter more. */
+const ROOM = 1.25;
 
 const EMPTY_INTS = new Int32Array(0);
 /** High words below this keep a 64-bit number exact as a double. */
@@ -16,6 +20,11 @@ export class HeadStrings implements StringTable {
     this.reader = reader;
     this.dictionarySize = reader.vecs.strLength.count;
     this.more = more;
+  }
+
+  /** The same with other strings of its own. */
+  with(more: readonly Uint8Array[]): HeadStrings {
+    return new HeadStrings(this.reader, more);
   }
 
   get size(): number {
@@ -119,23 +128,30 @@ export function wordsToBigint(low: number, high: number): bigint {
   return BigInt(high >>> 0) * 0x1_0000_0000n + BigInt(low >>> 0);
 }
 
-/** Gathers entries of mixed types. Owners must ascend. */
+/** Gathers entries of mixed types. Owners must ascend. What `finish` has returned stays what it is. */
 export class VectorBuilder {
   private readonly owner: Owner;
   private count = 0;
   private owners: Int32Array;
-  private types: Uint8Array;
-  private elements: Uint8Array;
+  /** Of all entries while there is no `types`. */
+  private type: ValueType = ValueType.nil;
+  private types: Uint8Array | undefined;
+  private elements: Uint8Array | undefined;
   private str: Int32Array | undefined;
   private num: Float64Array | undefined;
   private exact: BigInt64Array | undefined;
-  private hasElements = false;
 
   constructor(owner: Owner, capacity: number) {
     this.owner = owner;
     this.owners = new Int32Array(capacity);
-    this.types = new Uint8Array(capacity);
-    this.elements = new Uint8Array(capacity);
+  }
+
+  get sizeBytes(): number {
+    const { owners, types, elements, str, num, exact } = this;
+    return [owners, types, elements, str, num, exact].reduce(
+      (sum, array) => sum + (array?.byteLength ?? 0),
+      0,
+    );
   }
 
   string(owner: number, id: number, isElement: boolean): void {
@@ -158,50 +174,62 @@ export class VectorBuilder {
     if (inexact && this.exact === undefined) {
       this.exact = new BigInt64Array(this.owners.length);
       for (let i = 0; i < this.count; i++) {
-        if (this.types[i] === ValueType.int || this.types[i] === ValueType.bool)
-          this.exact[i] = BigInt(this.num![i]!);
+        const type = this.types?.[i] ?? this.type;
+        if (type === ValueType.int || type === ValueType.bool) this.exact[i] = BigInt(this.num![i]!);
       }
     }
     if (this.exact !== undefined) this.exact[this.count - 1] = value;
   }
 
-  finish(table: StringTable): Vector {
-    const { count, types } = this;
+  /** Makes room for so many more at once. */
+  reserve(more: number): void {
+    const needed = this.count + more;
+    if (needed > this.owners.length) this.grow(this.count === 0 ? needed : Math.ceil(needed * ROOM));
+  }
+
+  /** The entries of owners below `end`. */
+  finish(table: StringTable, end = Infinity): Vector {
+    const { owners } = this;
+    const count =
+      this.count > 0 && owners[this.count - 1]! >= end ? lowerBound(this.owned(), end) : this.count;
     if (count === 0) return emptyVector(this.owner);
-    const first = types[0]! as ValueType;
-    let isMixed = false;
-    for (let i = 1; i < count && !isMixed; i++) isMixed = types[i] !== first;
     return {
       owner: this.owner,
       count,
-      owners: this.owners.subarray(0, count),
-      type: isMixed ? types.subarray(0, count) : first,
+      owners: owners.subarray(0, count),
+      type: this.types?.subarray(0, count) ?? this.type,
       str: this.str?.subarray(0, count),
       table: this.str === undefined ? undefined : table,
       num: this.num?.subarray(0, count),
       base: 0n,
       exact: this.exact?.subarray(0, count),
-      isElement: this.hasElements ? this.elements.subarray(0, count) : undefined,
+      isElement: this.elements?.subarray(0, count),
     };
   }
 
+  private owned(): Int32Array {
+    return this.owners.subarray(0, this.count);
+  }
+
   private add(owner: number, type: ValueType, isElement: boolean): number {
-    if (this.count === this.owners.length) this.grow();
+    if (this.count === this.owners.length) this.grow(Math.max(64, this.count * 2));
     const i = this.count++;
     this.owners[i] = owner;
-    this.types[i] = type;
-    if (isElement) {
-      this.elements[i] = 1;
-      this.hasElements = true;
+    if (this.types !== undefined) this.types[i] = type;
+    else if (i === 0) this.type = type;
+    else if (type !== this.type) {
+      this.types = new Uint8Array(this.owners.length).fill(this.type, 0, i);
+      this.types[i] = type;
     }
+    if (isElement) this.elements ??= new Uint8Array(this.owners.length);
+    if (isElement) this.elements![i] = 1;
     return i;
   }
 
-  private grow(): void {
-    const size = Math.max(64, this.owners.length * 2);
+  private grow(size: number): void {
     this.owners = resized(this.owners, new Int32Array(size));
-    this.types = resized(this.types, new Uint8Array(size));
-    this.elements = resized(this.elements, new Uint8Array(size));
+    if (this.types !== undefined) this.types = resized(this.types, new Uint8Array(size));
+    if (this.elements !== undefined) this.elements = resized(this.elements, new Uint8Array(size));
     if (this.str !== undefined) this.str = resized(this.str, new Int32Array(size));
     if (this.num !== undefined) this.num = resized(this.num, new Float64Array(size));
     if (this.exact !== undefined) {
@@ -212,7 +240,7 @@ export class VectorBuilder {
   }
 }
 
-function resized<T extends Int32Array | Uint8Array | Float64Array>(from: T, to: T): T {
+export function resized<T extends Int32Array | Uint8Array | Float64Array>(from: T, to: T): T {
   to.set(from);
   return to;
 }

@@ -24,7 +24,7 @@ export interface BlockPipelineOptions {
   readonly dedicatedColumnsOf: DedicatedColumnsOf;
   readonly onUploaded: (meta: BlockMeta) => void;
   /** The memory of a head is free. */
-  readonly onReleased: (bytes: number) => void;
+  readonly onReleased: (bytes: number, blockId: string) => void;
 }
 
 export class BlockPipeline {
@@ -57,7 +57,7 @@ export class BlockPipeline {
     };
     if (head.spanCount === 0) {
       head.state = 'complete';
-      this.options.onReleased(head.usedBytes);
+      this.options.onReleased(head.usedBytes, head.blockId);
       this.start(head.tenant, head.blockId, [recordDone]);
       return;
     }
@@ -107,7 +107,7 @@ export class BlockPipeline {
       const meta = await writer.write({ tenant, blockId, sab, dedicatedColumns: dedicatedColumnsOf(tenant) });
       // From here on the block answers instead of the head.
       head.state = 'complete';
-      onReleased(head.usedBytes);
+      onReleased(head.usedBytes, blockId);
       logger.info('block is complete', {
         tenant,
         block: blockId,

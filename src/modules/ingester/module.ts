@@ -77,7 +77,7 @@ export interface IngesterOptions {
   /** A block has just come into the backend. */
   readonly onUploaded: (meta: BlockMeta) => void;
   /** Memory of a head that became a block: whoever scanned it drops it now. */
-  readonly onHeadReleased: (bytes: number) => void;
+  readonly onHeadReleased: (bytes: number, blockId: string) => void;
   /** Ends the process (for /shutdown). */
   readonly requestShutdown: () => void;
   /** Its place in a ring; undefined = it is the only ingester there is. */
@@ -301,9 +301,9 @@ class LocalIngester implements Ingester {
       uploads: flushObjectStorage,
       dedicatedColumnsOf: this.dedicatedColumnsOf,
       onUploaded: options.onUploaded,
-      onReleased: (bytes) => {
+      onReleased: (bytes, blockId) => {
         builder.send({ kind: 'released', bytes });
-        options.onHeadReleased(bytes);
+        options.onHeadReleased(bytes, blockId);
       },
     });
     const timer = setInterval(() => void this.housekeeping(), flushCheckPeriodMs).unref();
