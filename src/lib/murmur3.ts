@@ -1,12 +1,12 @@
 // MurmurHash3 x64 128 (seed 0) of 16 bytes, and of the same 16 bytes followed by 0x01: what a bloom filter
 // of trace ids needs. 64-bit arithmetic in 32-bit halves, since BigInt costs ten times as much.
 
-const C1_HIGH = 0x87c37b91;
+const C1_HIGH = 0x87c37b91 | 0;
 const C1_LOW = 0x114253d5;
 const C2_HIGH = 0x4cf5ad43;
 const C2_LOW = 0x2745937f;
 
-// The result of the last 64-bit operation.
+// The result of the last 64-bit operation, as signed words: unsigned ones would be objects.
 let high = 0;
 let low = 0;
 
@@ -19,16 +19,15 @@ function multiply(aHigh: number, aLow: number, bHigh: number, bLow: number): voi
   const p = a0 * b0;
   const q = a1 * b0 + (p >>> 16);
   const r = a0 * b1 + (q % 65536);
-  low = (((r & 0xffff) << 16) | (p & 0xffff)) >>> 0;
+  low = ((r & 0xffff) << 16) | (p & 0xffff);
   const carry = Math.floor(q / 65536) + Math.floor(r / 65536);
-  high = (a1 * b1 + carry + Math.imul(aHigh, bLow) + Math.imul(aLow, bHigh)) >>> 0;
+  high = (a1 * b1 + carry + Math.imul(aHigh, bLow) + Math.imul(aLow, bHigh)) | 0;
 }
 
 /** (high, low) = a + b mod 2^64. */
 function add(aHigh: number, aLow: number, bHigh: number, bLow: number): void {
-  const sum = (aLow >>> 0) + (bLow >>> 0);
-  low = sum >>> 0;
-  high = (aHigh + bHigh + (sum > 0xffffffff ? 1 : 0)) >>> 0;
+  low = (aLow + bLow) | 0;
+  high = (aHigh + bHigh + (low >>> 0 < bLow >>> 0 ? 1 : 0)) | 0;
 }
 
 /** (high, low) = x rotated left by `bits` (1..63, not 32). */
@@ -36,18 +35,18 @@ function rotate(xHigh: number, xLow: number, bits: number): void {
   const h = bits > 32 ? xLow : xHigh;
   const l = bits > 32 ? xHigh : xLow;
   const n = bits & 31;
-  high = ((h << n) | (l >>> (32 - n))) >>> 0;
-  low = ((l << n) | (h >>> (32 - n))) >>> 0;
+  high = (h << n) | (l >>> (32 - n));
+  low = (l << n) | (h >>> (32 - n));
 }
 
 function finalMix(xHigh: number, xLow: number): void {
-  multiply(xHigh, (xLow ^ (xHigh >>> 1)) >>> 0, 0xff51afd7, 0xed558ccd);
-  multiply(high, (low ^ (high >>> 1)) >>> 0, 0xc4ceb9fe, 0x1a85ec53);
-  low = (low ^ (high >>> 1)) >>> 0;
+  multiply(xHigh, xLow ^ (xHigh >>> 1), 0xff51afd7 | 0, 0xed558ccd | 0);
+  multiply(high, low ^ (high >>> 1), 0xc4ceb9fe | 0, 0x1a85ec53);
+  low ^= high >>> 1;
 }
 
-function readU32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+function readWord(bytes: Uint8Array, at: number): number {
+  return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
 }
 
 /**
@@ -55,7 +54,7 @@ function readU32(bytes: Uint8Array, at: number): number {
  * both halves of hash(id), then both halves of hash(id, 0x01).
  */
 export function murmur3OfId(bytes: Uint8Array, offset: number, out: Uint32Array): void {
-  multiply(readU32(bytes, offset + 4), readU32(bytes, offset), C1_HIGH, C1_LOW);
+  multiply(readWord(bytes, offset + 4), readWord(bytes, offset), C1_HIGH, C1_LOW);
   rotate(high, low, 31);
   multiply(high, low, C2_HIGH, C2_LOW);
   rotate(high, low, 27);
@@ -63,7 +62,7 @@ export function murmur3OfId(bytes: Uint8Array, offset: number, out: Uint32Array)
   add(high, low, 0, 0x52dce729);
   const aHigh = high;
   const aLow = low;
-  multiply(readU32(bytes, offset + 12), readU32(bytes, offset + 8), C2_HIGH, C2_LOW);
+  multiply(readWord(bytes, offset + 12), readWord(bytes, offset + 8), C2_HIGH, C2_LOW);
   rotate(high, low, 33);
   multiply(high, low, C1_HIGH, C1_LOW);
   rotate(high, low, 31);
@@ -76,7 +75,7 @@ export function murmur3OfId(bytes: Uint8Array, offset: number, out: Uint32Array)
   multiply(0, 1, C1_HIGH, C1_LOW);
   rotate(high, low, 31);
   multiply(high, low, C2_HIGH, C2_LOW);
-  finish((aHigh ^ high) >>> 0, (aLow ^ low) >>> 0, bHigh, bLow, 17, out, 4);
+  finish(aHigh ^ high, aLow ^ low, bHigh, bLow, 17, out, 4);
 }
 
 function finish(
@@ -88,8 +87,8 @@ function finish(
   out: Uint32Array,
   at: number,
 ): void {
-  const b = (bLow ^ length) >>> 0;
-  add(aHigh, (aLow ^ length) >>> 0, bHigh, b);
+  const b = bLow ^ length;
+  add(aHigh, aLow ^ length, bHigh, b);
   const sumHigh = high;
   const sumLow = low;
   add(bHigh, b, sumHigh, sumLow);
@@ -116,6 +115,6 @@ export function hashLocation(
 ): number {
   multiply(0, i, stepHigh, stepLow);
   add(high, low, hHigh, hLow);
-  const upper = ((high % m) * 65536 + (low >>> 16)) % m;
+  const upper = (((high >>> 0) % m) * 65536 + (low >>> 16)) % m;
   return (upper * 65536 + (low & 0xffff)) % m;
 }

@@ -14,7 +14,7 @@ export interface RowRuns {
 }
 
 /** Below this many elements a loop copies faster than a view and `set`. */
-const LOOP_COPY_MAX = 32;
+const LOOP_COPY_MAX = 256;
 
 export function copy8(out: Uint8Array, at: number, from: Uint8Array, start: number, end: number): void {
   if (end - start > LOOP_COPY_MAX) out.set(from.subarray(start, end), at);

@@ -4,7 +4,7 @@ import { HeadBuilder } from '../head/builder.ts';
 import { HeadReader } from '../head/reader.ts';
 import { IntList } from '../../lib/int-list.ts';
 import { ByteLru } from '../../lib/lru.ts';
-import type { Decompressors } from '../../parquet/types.ts';
+import type { Compressor, Decompressors } from '../../parquet/types.ts';
 import type { BlockMeta } from '../meta.ts';
 import { DIGEST_WORDS } from '../stored-spans.ts';
 import { type CreateOptions, createBlock } from '../vparquet/create.ts';
@@ -42,6 +42,8 @@ const HEAD_BYTES = 2 * 1024 * 1024 * 1024;
 /** Rows that are written out at a time. */
 const BATCH_ROWS = 256;
 const CACHE_BYTES = 8 << 20;
+/** What is in memory only is not worth compressing. */
+const AS_IT_IS: Compressor = { codec: 'UNCOMPRESSED', compress: (bytes) => bytes };
 
 /** Decides where the shared rows come from: sets `part`, `row` and `spans` of them, and adds a part. */
 export async function combineShared(rows: MergedRows, options: CombineOptions): Promise<CombineResult> {
@@ -145,7 +147,7 @@ class Combination {
       tenant: like.tenantId,
       format: writtenFormat(like.format),
       dedicatedColumns: like.dedicatedColumns,
-      options: { ...create, rowGroupSpans: Infinity, rowGroupWireBytes: Infinity },
+      options: { ...create, compressor: AS_IT_IS, rowGroupSpans: Infinity, rowGroupWireBytes: Infinity },
       sink: {
         create: (name) => ({
           write: (bytes) => {

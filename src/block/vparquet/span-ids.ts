@@ -44,5 +44,7 @@ export async function readKinds(
   });
   if (num.length !== spanCount) throw group.damaged(name, 'has not one kind a span');
   const offset = Number(base);
-  return Int32Array.from(num, (kind) => kind + offset);
+  const kinds = new Int32Array(spanCount);
+  for (let i = 0; i < spanCount; i++) kinds[i] = num[i] + offset;
+  return kinds;
 }

@@ -279,15 +279,17 @@ export function decodeDelta64Exact(
           const p = from + (bit >>> 3);
           const shift = bit & 7;
           const above = (view.getUint32(p + 3, true) >>> shift) & highMask;
-          packedLow = (((view.getUint32(p, true) >>> shift) & lowMask) | (above << 24)) >>> 0;
+          packedLow = ((view.getUint32(p, true) >>> shift) & lowMask) | (above << 24);
           packedHigh = above >>> 8;
         } else {
-          packedLow = bitsAt(bytes, from, bit, lowWidth);
-          if (width > 32) packedHigh = bitsAt(bytes, from, bit + 32, width - 32);
+          packedLow = bitsAt(bytes, from, bit, lowWidth) | 0;
+          if (width > 32) packedHigh = bitsAt(bytes, from, bit + 32, width - 32) | 0;
         }
-        const sum = (low >>> 0) + (minLow >>> 0) + packedLow;
-        low = (sum % TWO32) | 0;
-        high = (high + minHigh + packedHigh + Math.floor(sum / TWO32)) | 0;
+        // 32 bits at a time: a sum that is less than what was added to has a carry
+        const step = (minLow + packedLow) | 0;
+        high = (high + minHigh + packedHigh + (step >>> 0 < packedLow >>> 0 ? 1 : 0)) | 0;
+        low = (low + step) | 0;
+        if (low >>> 0 < step >>> 0) high = (high + 1) | 0;
         out[o++] = low;
         out[o++] = high;
       }

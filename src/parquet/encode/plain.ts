@@ -4,7 +4,7 @@ import type { ByteStrings } from '../values.ts';
 import { encodeDelta32 } from './delta.ts';
 
 /** Below this many bytes a loop copies faster than a view and `set`. */
-const LOOP_COPY_MAX = 48;
+const LOOP_COPY_MAX = 128;
 
 /** Appends `length` bytes of `source` from `start`. */
 export function copyBytes(out: ByteWriter, source: Uint8Array, start: number, length: number): void {
