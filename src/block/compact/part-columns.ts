@@ -1,5 +1,6 @@
 // Columns of one part: a run of rows of one row group of an input. Levels are decoded once for all columns
 // that share them; of a column that is all null nothing is read.
+import type { BitRank } from '../../lib/bit-rank.ts';
 import type { WorkMemory } from '../../lib/work-memory.ts';
 import { type ColumnPages, levelWidth } from '../../parquet/column-pages.ts';
 import { decodeIndices } from '../../parquet/decode/indices.ts';
@@ -102,12 +103,12 @@ export class PartColumns {
     const levels = definitionOf(pages, isAnchor ? memory.group : memory.column);
     const definition = levels?.subarray(start, end) ?? maxDefinition;
     if (isAnchor) this.anchorLevels.set(structure, definition);
-    const before = levels === undefined ? start : countOf(levels, maxDefinition, 0, start);
+    const present = levels === undefined ? undefined : pages.valueBits();
     const { decompressors, column: columnMemory } = memory;
     return {
       entries,
       definition,
-      valueStarts: valueStarts(entries, definition, maxDefinition, before),
+      valueStarts: valueStarts(entries, start, present),
       values: exactValues(pages, { dictionaryPage, decompressors, memory: columnMemory }),
     };
   }
@@ -190,28 +191,12 @@ function firstEntry(pages: ColumnPages, wanted: number, memory: WorkMemory): num
   return pages.entryCount;
 }
 
-function countOf(levels: Uint8Array, level: number, from: number, to: number): number {
-  let count = 0;
-  for (let i = from; i < to; i++) if (levels[i] === level) count++;
-  return count;
-}
-
-function valueStarts(
-  { rowStarts }: PartEntries,
-  definition: Uint8Array | number,
-  max: number,
-  before: number,
-): Int32Array {
+/** @param present entries of the pages that have a value; undefined = all. */
+function valueStarts({ rowStarts }: PartEntries, start: number, present: BitRank | undefined): Int32Array {
   const starts = new Int32Array(rowStarts.length);
-  if (typeof definition === 'number') {
-    for (let row = 0; row < starts.length; row++) starts[row] = rowStarts[row] + before;
-    return starts;
-  }
-  let value = before;
-  starts[0] = value;
-  for (let row = 0; row + 1 < starts.length; row++) {
-    for (let at = rowStarts[row]; at < rowStarts[row + 1]; at++) if (definition[at] === max) value++;
-    starts[row + 1] = value;
+  for (let row = 0; row < starts.length; row++) {
+    const entry = start + rowStarts[row];
+    starts[row] = present === undefined ? entry : present.rank(entry);
   }
   return starts;
 }
