@@ -16,7 +16,7 @@ export interface GatheredValues {
 }
 
 type Strings = Extract<ExactValues, { kind: 'strings' }>;
-type Packed = Extract<ExactValues, { kind: 'packed' }>;
+type PackedStrings = Pick<Extract<ExactValues, { kind: 'packed' }>, 'bytes' | 'starts'>;
 
 /** So many of the strings are looked at, of columns that have several times as many. */
 const SAMPLE = 16_384;
@@ -30,6 +30,8 @@ export class ValueGatherer {
   private readonly sampled = new MergedStrings();
   private columns: readonly PartColumn[] = [];
   private runs!: RowRuns;
+  /** First value of each row, of each part. */
+  private starts: readonly Int32Array[] = [];
   /** Values of the result. */
   private total = 0;
 
@@ -44,6 +46,7 @@ export class ValueGatherer {
   gather(columns: readonly PartColumn[], runs: RowRuns, leaf: Leaf, areRepeated: boolean): GatheredValues {
     this.columns = columns;
     this.runs = runs;
+    this.starts = columns.map(({ valueStarts }) => valueStarts);
     this.total = valueCount(columns, runs);
     switch (leaf.type) {
       case 'BYTE_ARRAY': {
@@ -61,107 +64,53 @@ export class ValueGatherer {
     }
   }
 
+  /** Of each part the values that `pick` finds; nothing where it has none. */
+  private sources<T>(none: T, pick: (values: ExactValues) => T | undefined): readonly T[] {
+    return this.columns.map(({ values }) => {
+      const source = values === undefined ? none : pick(values);
+      if (source === undefined) throw corrupt('columns of one name have several types');
+      return source;
+    });
+  }
+
   private ints(): GatheredValues {
-    const { columns, total, memory } = this;
-    const { part, row, length } = this.runs;
-    const out = memory.words(total);
-    let at = 0;
-    let sum = 0;
-    for (let run = 0; run < part.length; run++) {
-      const { values, valueStarts } = columns[part[run]];
-      if (values?.kind !== 'int32') continue;
-      const from = values.values;
-      const end = valueStarts[row[run] + length[run]];
-      for (let i = valueStarts[row[run]]; i < end; i++, at++) {
-        const value = from[i];
-        out[at] = value;
-        sum = (sum + placed(value, at)) | 0;
-      }
-    }
-    return this.checked({ kind: 'int32', values: out }, sum, at);
+    const sources = this.sources<Int32Array>(NO_WORDS, (values) =>
+      values.kind === 'int32' ? values.values : undefined,
+    );
+    const out = this.memory.words(this.total);
+    const digest = finished(copyInts(sources, this.starts, this.runs, out), this.total);
+    return { values: { kind: 'int32', values: out }, digest };
   }
 
   /** Two words a value. */
   private wide(kind: 'int64' | 'double'): GatheredValues {
-    const { columns, total, memory } = this;
-    const { part, row, length } = this.runs;
-    const out = memory.words(total * 2);
-    let at = 0;
-    let sum = 0;
-    for (let run = 0; run < part.length; run++) {
-      const { values, valueStarts } = columns[part[run]];
-      if (values?.kind !== 'int64' && values?.kind !== 'double') continue;
-      const { words } = values;
-      const end = valueStarts[row[run] + length[run]];
-      for (let i = valueStarts[row[run]]; i < end; i++, at++) {
-        const low = words[2 * i];
-        const high = words[2 * i + 1];
-        out[2 * at] = low;
-        out[2 * at + 1] = high;
-        sum = (sum + placedWide(low, high, at)) | 0;
-      }
-    }
-    return this.checked({ kind, words: out }, sum, at);
+    const sources = this.sources<Int32Array>(NO_WORDS, (values) =>
+      values.kind === kind ? values.words : undefined,
+    );
+    const out = this.memory.words(2 * this.total);
+    const digest = finished(copyWords(sources, this.starts, this.runs, out), this.total);
+    return { values: { kind, words: out }, digest };
   }
 
   private bools(): GatheredValues {
-    const { columns, total, memory } = this;
-    const { part, row, length } = this.runs;
-    const out = memory.bytes(total);
-    let at = 0;
-    let sum = 0;
-    for (let run = 0; run < part.length; run++) {
-      const { values, valueStarts } = columns[part[run]];
-      if (values?.kind !== 'bool') continue;
-      const from = values.values;
-      const end = valueStarts[row[run] + length[run]];
-      for (let i = valueStarts[row[run]]; i < end; i++, at++) {
-        const value = from[i];
-        out[at] = value;
-        if (value !== 0) sum = (sum + placed(1, at)) | 0;
-      }
-    }
-    return this.checked({ kind: 'bool', values: out }, sum, at);
+    const sources = this.sources<Uint8Array>(NO_BYTES, (values) =>
+      values.kind === 'bool' ? values.values : undefined,
+    );
+    const out = this.memory.bytes(this.total);
+    const digest = finished(copyBools(sources, this.starts, this.runs, out), this.total);
+    return { values: { kind: 'bool', values: out }, digest };
   }
 
   /** Bytes of neighbouring strings are neighbours, so that a run is one copy. */
   private packed(): GatheredValues {
-    const { columns, total, memory } = this;
-    const { part, row, length } = this.runs;
-    const starts = memory.words(total + 1);
-    let at = 0;
-    let bytesAt = 0;
-    let sum = 0;
-    for (let run = 0; run < part.length; run++) {
-      const { values, valueStarts } = columns[part[run]];
-      if (values?.kind !== 'packed') continue;
-      const { bytes, starts: from } = values;
-      const start = valueStarts[row[run]];
-      const end = valueStarts[row[run] + length[run]];
-      const shift = bytesAt - from[start];
-      for (let i = start; i < end; i++, at++) {
-        starts[at] = from[i] + shift;
-        sum = (sum + placed(hashOf(bytes, from[i], from[i + 1]), at)) | 0;
-      }
-      bytesAt += from[end] - from[start];
-    }
-    starts[total] = bytesAt;
-    return this.checked({ kind: 'packed', bytes: this.packedBytes(bytesAt), starts }, sum, at);
-  }
-
-  private packedBytes(size: number): Uint8Array {
-    const { part, row, length } = this.runs;
-    const out = this.memory.bytes(size);
-    let at = 0;
-    for (let run = 0; run < part.length; run++) {
-      const { values, valueStarts } = this.columns[part[run]];
-      if (values?.kind !== 'packed') continue;
-      const start = values.starts[valueStarts[row[run]]];
-      const end = values.starts[valueStarts[row[run] + length[run]]];
-      copy8(out, at, values.bytes, start, end);
-      at += end - start;
-    }
-    return out;
+    const sources = this.sources<PackedStrings>(NO_STRINGS, (values) =>
+      values.kind === 'packed' ? values : undefined,
+    );
+    const starts = this.memory.words(this.total + 1);
+    const sum = copyPlaces(sources, this.starts, this.runs, starts);
+    const bytes = this.memory.bytes(starts[this.total]);
+    copyStrings(sources, this.starts, this.runs, bytes);
+    return { values: { kind: 'packed', bytes, starts }, digest: finished(sum, this.total) };
   }
 
   /**
@@ -188,73 +137,203 @@ export class ValueGatherer {
 
   /** Strings of all parts under the numbers of one table. */
   private numbered(): GatheredValues {
-    const { columns, strings, memory } = this;
+    const { strings, memory } = this;
     const { part, row, length } = this.runs;
     strings.reset();
-    const known = columns.map(({ values }) =>
-      values?.kind === 'strings' ? memory.words(2 * values.table.starts.length).fill(-1) : NO_WORDS,
+    const numbers = this.columns.map(({ values }) =>
+      values?.kind === 'strings' ? new NumberedPart(values, strings, memory) : undefined,
     );
-    const run = { ids: memory.words(this.total), at: 0, start: 0, end: 0 };
+    const ids = memory.words(this.total);
+    let at = 0;
     let sum = 0;
-    for (let i = 0; i < part.length; i++) {
-      const { values, valueStarts } = columns[part[i]];
-      run.start = valueStarts[row[i]];
-      run.end = valueStarts[row[i] + length[i]];
-      if (values?.kind === 'strings') sum += numberRun(values, known[part[i]], run, strings);
-      else if (values?.kind === 'packed') sum += numberPackedRun(values, run, strings);
+    for (let run = 0; run < part.length; run++) {
+      const starts = this.starts[part[run]];
+      const start = starts[row[run]];
+      const end = starts[row[run] + length[run]];
+      const own = numbers[part[run]];
+      if (start === end) continue;
+      if (own !== undefined) sum += own.number(start, end, ids, at);
+      else sum += numberPacked(this.columns[part[run]].values, start, end, ids, at, strings);
       sum |= 0;
+      at += end - start;
     }
-    return this.checked({ kind: 'strings', ids: run.ids, table: strings }, sum, run.at);
-  }
-
-  /** @param count values that were there, of the type that the column has. */
-  private checked(values: ColumnValues, sum: number, count: number): GatheredValues {
-    if (count !== this.total) throw corrupt('columns of one name have several types');
-    return { values, digest: finished(sum, count) };
+    return { values: { kind: 'strings', ids, table: strings }, digest: finished(sum, this.total) };
   }
 }
 
 const NO_WORDS = new Int32Array(0);
+const NO_BYTES = new Uint8Array(0);
+const NO_STRINGS = { bytes: NO_BYTES, starts: Int32Array.of(0) };
 
-/** Values [start, end) of a part, which go to `ids` from `at` on. */
-interface StringRun {
-  readonly ids: Int32Array;
-  at: number;
-  start: number;
-  end: number;
-}
-
-/** @param known by number in the part: the number among all, -1 = not known yet, and the hash. */
-function numberRun({ ids, table }: Strings, known: Int32Array, run: StringRun, all: MergedStrings): number {
-  const { ids: out, end } = run;
-  let { at } = run;
+function copyInts(
+  sources: readonly Int32Array[],
+  starts: readonly Int32Array[],
+  { part, row, length }: RowRuns,
+  out: Int32Array,
+): number {
+  let at = 0;
   let sum = 0;
-  for (let i = run.start; i < end; i++, at++) {
-    const slot = 2 * ids[i];
-    let id = known[slot];
-    if (id < 0) {
-      const { bytes, starts, ends } = table;
-      const hash = hashOf(bytes, starts[ids[i]], ends[ids[i]]);
-      known[slot] = id = all.idOf(bytes, starts[ids[i]], ends[ids[i]], hash);
-      known[slot + 1] = hash;
+  for (let run = 0; run < part.length; run++) {
+    const from = sources[part[run]];
+    const first = starts[part[run]];
+    const end = first[row[run] + length[run]];
+    for (let i = first[row[run]]; i < end; i++, at++) {
+      const value = from[i];
+      out[at] = value;
+      sum = (sum + placed(value, at)) | 0;
     }
-    out[at] = id;
-    sum = (sum + placed(known[slot + 1], at)) | 0;
   }
-  run.at = at;
   return sum;
 }
 
-function numberPackedRun({ bytes, starts }: Packed, run: StringRun, all: MergedStrings): number {
-  const { ids: out, end } = run;
-  let { at } = run;
+function copyWords(
+  sources: readonly Int32Array[],
+  starts: readonly Int32Array[],
+  { part, row, length }: RowRuns,
+  out: Int32Array,
+): number {
+  let at = 0;
   let sum = 0;
-  for (let i = run.start; i < end; i++, at++) {
-    const hash = hashOf(bytes, starts[i], starts[i + 1]);
-    out[at] = all.idOf(bytes, starts[i], starts[i + 1], hash);
-    sum = (sum + placed(hash, at)) | 0;
+  for (let run = 0; run < part.length; run++) {
+    const words = sources[part[run]];
+    const first = starts[part[run]];
+    const end = first[row[run] + length[run]];
+    for (let i = first[row[run]]; i < end; i++, at++) {
+      const low = words[2 * i];
+      const high = words[2 * i + 1];
+      out[2 * at] = low;
+      out[2 * at + 1] = high;
+      sum = (sum + placedWide(low, high, at)) | 0;
+    }
   }
-  run.at = at;
+  return sum;
+}
+
+function copyBools(
+  sources: readonly Uint8Array[],
+  starts: readonly Int32Array[],
+  { part, row, length }: RowRuns,
+  out: Uint8Array,
+): number {
+  let at = 0;
+  let sum = 0;
+  for (let run = 0; run < part.length; run++) {
+    const from = sources[part[run]];
+    const first = starts[part[run]];
+    const end = first[row[run] + length[run]];
+    for (let i = first[row[run]]; i < end; i++, at++) {
+      const value = from[i];
+      out[at] = value;
+      if (value !== 0) sum = (sum + placed(1, at)) | 0;
+    }
+  }
+  return sum;
+}
+
+/** Where the strings begin, and the last one ends. */
+function copyPlaces(
+  sources: readonly PackedStrings[],
+  starts: readonly Int32Array[],
+  { part, row, length }: RowRuns,
+  out: Int32Array,
+): number {
+  let at = 0;
+  let bytesAt = 0;
+  let sum = 0;
+  for (let run = 0; run < part.length; run++) {
+    const { bytes, starts: from } = sources[part[run]];
+    const first = starts[part[run]];
+    const start = first[row[run]];
+    const end = first[row[run] + length[run]];
+    const shift = bytesAt - from[start];
+    for (let i = start; i < end; i++, at++) {
+      out[at] = from[i] + shift;
+      sum = (sum + placed(hashOf(bytes, from[i], from[i + 1]), at)) | 0;
+    }
+    bytesAt += from[end] - from[start];
+  }
+  out[at] = bytesAt;
+  return sum;
+}
+
+function copyStrings(
+  sources: readonly PackedStrings[],
+  starts: readonly Int32Array[],
+  { part, row, length }: RowRuns,
+  out: Uint8Array,
+): void {
+  let at = 0;
+  for (let run = 0; run < part.length; run++) {
+    const { bytes, starts: from } = sources[part[run]];
+    const first = starts[part[run]];
+    const start = from[first[row[run]]];
+    const end = from[first[row[run] + length[run]]];
+    copy8(out, at, bytes, start, end);
+    at += end - start;
+  }
+}
+
+/** The strings of one part, each looked up among all when it is met first. */
+class NumberedPart {
+  private readonly ids: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly starts: Int32Array;
+  private readonly ends: Int32Array;
+  private readonly all: MergedStrings;
+  /** By number in the part: the number among all, -1 = not known yet, and the hash. */
+  private readonly known: Int32Array;
+
+  constructor({ ids, table }: Strings, all: MergedStrings, memory: WorkMemory) {
+    this.ids = ids;
+    this.bytes = table.bytes;
+    this.starts = table.starts;
+    this.ends = table.ends;
+    this.all = all;
+    this.known = memory.words(2 * table.starts.length).fill(-1);
+  }
+
+  /** Numbers of values [start, end), from `at` on. @returns what they add to the checksum. */
+  number(start: number, end: number, out: Int32Array, at: number): number {
+    const { ids, known } = this;
+    let sum = 0;
+    for (let i = start, k = at; i < end; i++, k++) {
+      const slot = 2 * ids[i];
+      let id = known[slot];
+      if (id < 0) id = this.learn(ids[i]);
+      out[k] = id;
+      sum = (sum + placed(known[slot + 1], k)) | 0;
+    }
+    return sum;
+  }
+
+  private learn(own: number): number {
+    const { bytes, known } = this;
+    const start = this.starts[own];
+    const end = this.ends[own];
+    const hash = hashOf(bytes, start, end);
+    const id = this.all.idOf(bytes, start, end, hash);
+    known[2 * own] = id;
+    known[2 * own + 1] = hash;
+    return id;
+  }
+}
+
+function numberPacked(
+  values: ExactValues | undefined,
+  start: number,
+  end: number,
+  out: Int32Array,
+  at: number,
+  all: MergedStrings,
+): number {
+  if (values?.kind !== 'packed') throw corrupt('columns of one name have several types');
+  const { bytes, starts } = values;
+  let sum = 0;
+  for (let i = start, k = at; i < end; i++, k++) {
+    const hash = hashOf(bytes, starts[i], starts[i + 1]);
+    out[k] = all.idOf(bytes, starts[i], starts[i + 1], hash);
+    sum = (sum + placed(hash, k)) | 0;
+  }
   return sum;
 }
 
