@@ -119,8 +119,8 @@ export class OuterCache {
   }
 
   /**
-   * A whole object, with a checksum under a name of our own beside it: what does not have it is a miss. What
-   * has none is of somebody else, and is believed.
+   * A whole object, with a checksum under a name of our own beside it: what it does not fit is a miss. What
+   * has none was put there by somebody else, and is believed.
    */
   async getObject(role: CacheRole, key: string): Promise<Uint8Array | undefined> {
     const [[value, result], [sum]] = await Promise.all([this.lookUp(key), this.lookUp(sumKey(key))]);

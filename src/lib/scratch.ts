@@ -1,5 +1,6 @@
-// Memory that is used over and over, for what is needed only for the length of one piece of work: V8 counts
-// bytes outside of its heap and would mark the heap after every few megabytes.
+// Memory that is used over and over, for what is needed only for the length of one piece of work, of which
+// several may be under way: V8 counts bytes outside of its heap and would mark the heap after every few
+// megabytes. Where one follows the other there is work-memory.ts.
 
 /** What is kept for the next work; more is made anew each time. */
 const KEPT_BYTES_MAX = 16 * 1024 * 1024;

@@ -1,5 +1,5 @@
-// Work that the members of a ring share: each piece has a key, and is of the member whose the key is. A share
-// begins when the ring has been the same for a while, as members that start together see others come.
+// Work that the members of a ring share: each piece has a key, and belongs to the member that owns the key. A
+// share begins when the ring has been the same for a while, as members that start together see others come.
 import { type Clock, every } from '../lib/clock.ts';
 import { TempoError } from '../lib/errors.ts';
 import { fnv1aOf32 } from '../lib/hash.ts';

@@ -21,7 +21,7 @@ export interface AttributeStore {
   readonly values: VecReader;
 }
 
-/** What is wanted of a store. */
+/** What is wanted of a store; others may come along where a column with them is kept. */
 export interface AttributeQuery {
   /** Id in the key dictionary, -1 = no such key. */
   readonly key: number;

@@ -7,7 +7,7 @@ const KEPT_BYTES_MAX = 1024 * 1024;
 export class PageBuffer {
   private kept = new ArrayBuffer(0);
 
-  /** Of any content; valid until the next time that something of more bytes is asked for. */
+  /** Of any content; valid until something is asked for again. */
   bytes(length: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.buffer(length), 0, length);
   }
