@@ -1,4 +1,5 @@
-// Stretches every fsync and fdatasync of a program, and every write that lasts by itself, to SLOW_SYNC_MS, to measure what a slower disk would cost.
+// Stretches every fsync and fdatasync of a program, and every write that lasts by itself, to SLOW_SYNC_MS, to
+// measure what a slower disk would cost.
 // cc -shared -fPIC -O2 -o slow-sync.so test/bench/slow-sync.c -ldl
 // SLOW_SYNC_MS=3 LD_PRELOAD=$PWD/slow-sync.so node cmd/tempo/main.ts ...
 #define _GNU_SOURCE
