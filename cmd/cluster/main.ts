@@ -34,6 +34,9 @@ const MINIO_PORT = 9000;
 
 const root = path.resolve(import.meta.dirname, '../..');
 const isReplicas = process.argv[2] === 'replicas';
+if (process.argv.length > (isReplicas ? 3 : 2)) {
+  throw new Error(`unknown argument '${process.argv.at(-1)}': nothing or 'replicas' is expected`);
+}
 const folder = path.resolve(process.env['CLUSTER_DATA'] ?? (isReplicas ? 'data/replicas' : 'data/cluster'));
 const group = new ProcessGroup();
 const url = (port: number): string => `http://127.0.0.1:${port}`;
@@ -145,7 +148,16 @@ function replicas(bucket: Bucket | undefined): { readonly members: Program[]; re
   const gateway: Program = {
     name: 'nginx',
     command: process.env['NGINX_PROGRAM'] ?? 'nginx',
-    args: ['-e', 'stderr', '-p', folder, '-c', configFile],
+    // Its workers would be nobody, who may not reach the folder for bodies.
+    args: [
+      ...(process.getuid?.() === 0 ? ['-g', 'user root;'] : []),
+      '-e',
+      'stderr',
+      '-p',
+      folder,
+      '-c',
+      configFile,
+    ],
     readyUrl: `${url(FIRST_HTTP_PORT)}/ready`,
   };
   return { members, gateway };

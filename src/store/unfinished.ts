@@ -23,7 +23,7 @@ export interface UnfinishedBlock {
 export const UNFINISHED_MS = 24 * 60 * 60 * 1000;
 
 /** What uploads of blocks leave; a folder with anything else in it belongs to somebody else. */
-const OF_A_BLOCK = /^(data|data\.parquet|index|bloom-\d+)$/;
+const OF_A_BLOCK = /^(data|data\.parquet|index|value-filter|bloom-\d+)$/;
 
 const NOT_OURS: Left = { sizeBytes: 0, modifiedMs: Infinity };
 

@@ -352,4 +352,7 @@ cache:
     return (await listed()) === 1;
   });
   t.same(await answersOf(tempo, range), want, 'when they are joined');
+  // Before their folder is removed.
+  await tempo.stop();
+  await minio.stop();
 });

@@ -417,7 +417,8 @@ t.test('compactors that share the jobs', async (t) => {
   };
   const folders = (await backend.listFolders(TENANT)).length;
   await compactor.pass();
-  t.match(lines.pop(), 'the job is another compactor');
+  // By the check before the upload, or a slow machine's by the look at the ring each second.
+  t.match(lines.pop(), /the job is another compactor|the new block is not wanted any more/);
   t.equal((await backend.listFolders(TENANT)).length, folders, 'lost while it was made: it is given up');
   backend.onStat = () => undefined;
   isLost = false;
