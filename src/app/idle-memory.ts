@@ -13,6 +13,8 @@ export interface IdleMemoryOptions {
   readonly cpuMicros?: () => number;
   /** Memory of the process. */
   readonly processBytes?: () => number;
+  /** Starts the thread that has the allocator give memory back. */
+  readonly startThread?: () => Worker;
 }
 
 const SAMPLE_MS = 1000;
@@ -35,7 +37,12 @@ export class IdleMemory {
   readonly #given: Counter;
 
   constructor(options: IdleMemoryOptions) {
-    this.#options = { cpuMicros: usedMicros, processBytes: () => process.memoryUsage.rss(), ...options };
+    this.#options = {
+      cpuMicros: usedMicros,
+      processBytes: () => process.memoryUsage.rss(),
+      startThread: startAllocatorThread,
+      ...options,
+    };
     this.#cpuMicros = this.#options.cpuMicros();
     this.#given = options.metrics.counter(
       'tempo_memory_given_back_bytes_total',
@@ -57,11 +64,15 @@ export class IdleMemory {
     this.#idleSamples = usedMicros < SAMPLE_MS * 1000 * IDLE_SHARE ? this.#idleSamples + 1 : 0;
     if (this.#idleSamples < IDLE_SAMPLES || this.#isRunning) return;
     const before = processBytes();
+    this.#leastBytes = Math.min(this.#leastBytes, before);
     if (before - this.#leastBytes < GROWN_BYTES_MIN) return;
     this.#isRunning = true;
     try {
       collectGarbage();
       await this.#trim();
+    } catch (err) {
+      // No thread can be started now.
+      this.#options.logger.debug('the allocator gives nothing back', { err: String(err) });
     } finally {
       this.#isRunning = false;
       this.#idleSamples = 0;
@@ -71,10 +82,7 @@ export class IdleMemory {
   }
 
   #trim(): Promise<void> {
-    const worker = new Worker(workerUrl('allocator-worker', import.meta.url), {
-      name: 'allocator',
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-    });
+    const worker = this.#options.startThread();
     this.#worker = worker;
     return new Promise((resolve) => {
       // Another allocator than glibc's, or a Node without node:ffi.
@@ -92,4 +100,11 @@ export class IdleMemory {
 function usedMicros(): number {
   const { user, system } = process.cpuUsage();
   return user + system;
+}
+
+function startAllocatorThread(): Worker {
+  return new Worker(workerUrl('allocator-worker', import.meta.url), {
+    name: 'allocator',
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
 }

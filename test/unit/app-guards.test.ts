@@ -255,3 +255,30 @@ t.test('an idle process gives back what its allocator keeps', async (t) => {
   t.equal(await given(), first, 'nothing has come on top');
   t.equal(held.length, 400);
 });
+
+t.test('an idle process that may start no thread goes on, and counts from the least it had', async (t) => {
+  let processBytes = 500 << 20;
+  let started = 0;
+  const idle = new IdleMemory({
+    logger: silentLogger,
+    metrics: new Metrics(),
+    cpuMicros: () => 0,
+    processBytes: () => processBytes,
+    startThread: () => {
+      started++;
+      throw new Error('EAGAIN');
+    },
+  });
+  t.teardown(() => idle.stop());
+  const rest = async (): Promise<void> => {
+    for (let i = 0; i < 6; i++) await idle.sample();
+  };
+  await rest();
+  t.equal(started, 1);
+  processBytes = 200 << 20;
+  await rest();
+  t.equal(started, 1, 'nothing has come on top');
+  processBytes = 480 << 20;
+  await rest();
+  t.equal(started, 2);
+});
