@@ -52,7 +52,7 @@ def main(otlp, http, secure, certs, body_file):
         unary(channel, "export with deflate", EXPORT, body, compression=grpc.Compression.Deflate)
         unary(channel, "no protobuf", EXPORT, b"no protobuf")
         unary(channel, "too large", EXPORT, bytes(5 << 20))
-        unary(channel, "deadline", EXPORT, body, timeout=0.000001)
+        unary(channel, "deadline", EXPORT, body, timeout=-1)
         unary(channel, "unknown method", EXPORT + "s", body)
         call = channel.unary_unary(EXPORT, request_serializer=same, response_deserializer=same)
         with ThreadPoolExecutor(32) as pool:
