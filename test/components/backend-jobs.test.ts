@@ -21,9 +21,9 @@ t.test(`${rounds} kills (KILL_SEED=${seed})`, { timeout: 300_000 + rounds * 10_0
   const store: JobStore = {
     yaml: server.yaml,
     blockIds: async () => (await bucket.listFolders('single-tenant')).filter((name) => name.length === 36),
-    meta: async (blockId) => {
+    meta: async (blockId, name = 'meta.json') => {
       try {
-        return Buffer.from(await bucket.read(`single-tenant/${blockId}/meta.json`)).toString();
+        return Buffer.from(await bucket.read(`single-tenant/${blockId}/${name}`)).toString();
       } catch (err) {
         if (err instanceof TempoError && err.code === 'not_found') return undefined;
         throw err;
