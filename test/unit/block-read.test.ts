@@ -95,13 +95,17 @@ async function opened(
 }
 
 /** Memory that was given back is overwritten at once: whoever still refers to it reads something else. */
-function openedInPoisonedMemory({ meta, read }: Objects, cacheBytes: number): Promise<Block> {
+function openedInPoisonedMemory(
+  { meta, read }: Objects,
+  cache: ByteLru,
+  scratch = new ScratchPool(4 << 20, 0xa5),
+): Promise<Block> {
   const data = read('data.parquet');
   return openBlock({
     meta,
-    cache: new ByteLru(cacheBytes),
+    cache,
     decompressors,
-    scratch: new ScratchPool(4 << 20, 0xa5),
+    scratch,
     readRange: async (offset, length, _signal, _part, into = new Uint8Array(length)) => {
       into.set(data.subarray(offset, offset + length));
       return into;
@@ -206,7 +210,9 @@ for (const memory of ['new', 'used again']) {
   await t.test(`searches answer as Tempo, in memory that is ${memory}`, async (t) => {
     const objects = goldenBlock('vparquet4');
     const block =
-      memory === 'new' ? (await opened(objects)).block : await openedInPoisonedMemory(objects, 60_000);
+      memory === 'new'
+        ? (await opened(objects)).block
+        : await openedInPoisonedMemory(objects, new ByteLru(60_000));
     for (const line of readFileSync(golden('vparquet4/searches.golden.jsonl'), 'utf8').trim().split('\n')) {
       const { name, request, want } = JSON.parse(line) as { name: string; request: string; want: object };
       const params = new URL(request, 'http://x').searchParams;
@@ -285,13 +291,45 @@ for (const name of ['vparquet4-odd', 'vparquet5', 'ours']) {
     const objects = name === 'ours' ? await ownOfGolden('vparquet4', 40) : goldenBlock(name);
     const want = (await allAnswers((await opened(objects)).block))();
     for (const cacheBytes of [30_000, 0]) {
-      const block = await openedInPoisonedMemory(objects, cacheBytes);
+      const block = await openedInPoisonedMemory(objects, new ByteLru(cacheBytes));
       const answers = await allAnswers(block);
       block.release();
       t.same(answers(), want, `a cache of ${cacheBytes} bytes`);
     }
   });
 }
+
+const URL_FIELD = attribute('span', 'http.url');
+
+/** Entries of the spans that have the string. */
+async function spansWith(block: Block, wanted: Uint8Array): Promise<string> {
+  const [vector] = await block.rowGroups[0]!.load([{ field: URL_FIELD, equals: [wanted] }]);
+  const end = ` ${JSON.stringify(text.decode(wanted))}`;
+  return entriesOf(vector!, 1)
+    .filter((entry) => entry.endsWith(end))
+    .join();
+}
+
+await t.test('what the cache keeps refers to no memory that is used again', async (t) => {
+  const objects = goldenBlock('vparquet4');
+  const { block: first } = await opened(objects);
+  const [{ str, table }] = (await first.rowGroups[0]!.load([{ field: URL_FIELD }])) as [Vector];
+  const wanted = [1, 3].map((quarter) => table!.bytes(str![(str!.length * quarter) >> 2]!).slice());
+  const want: string[] = [];
+  for (const value of wanted) want.push(await spansWith((await opened(objects)).block, value));
+  // at some size what is read fits the cache, but not with all that it may grow to
+  for (let cacheBytes = 1 << 16; cacheBytes < 1 << 23; cacheBytes = Math.ceil(cacheBytes * 1.3)) {
+    const cache = new ByteLru(cacheBytes);
+    const scratch = new ScratchPool(16 << 20, 0xa5);
+    const answers: unknown[] = [];
+    for (const value of wanted) {
+      const block = await openedInPoisonedMemory(objects, cache, scratch);
+      answers.push(await spansWith(block, value).catch((err: unknown) => err));
+      block.release();
+    }
+    t.same(answers, want, `a cache of ${cacheBytes} bytes`);
+  }
+});
 
 for (const name of ['vparquet4', 'vparquet4-odd', 'vparquet5']) {
   await t.test(`${name}: parts of a load are parts of the whole`, async (t) => {

@@ -198,7 +198,7 @@ export class GroupColumns {
     const bytes = await this.read(chunk.dataPageOffset, length, signal, undefined, memory);
     const pages = new ColumnPages(chunk, [{ bytes, firstRow: 0 }], this.file.decompressors, false, memory);
     if (pages.entryCount !== chunk.valueCount) throw this.damaged(name, 'lacks pages');
-    if (place === 'kept') this.keepMaterial(key, pages, pages.sizeBytes);
+    if (place === 'kept') this.keepMaterial(key, pages, pages.sizeBytes, pages.isBorrowed);
     return pages;
   }
 
@@ -220,10 +220,12 @@ export class GroupColumns {
   /**
    * What vectors are made from is cached only while it is small, or it would drive out the vectors. What is
    * not is at hand as long as this row group is worked on.
+   *
+   * @param isBorrowed it lies in the memory at hand, however small it has turned out to be.
    */
-  private keepMaterial(key: string, value: object, bytes: number): void {
+  private keepMaterial(key: string, value: object, bytes: number, isBorrowed: boolean): void {
     const { cache, atHand } = this.file;
-    if (this.fitsCache(bytes)) cache.set(key, value, bytes);
+    if (!isBorrowed && this.fitsCache(bytes)) cache.set(key, value, bytes);
     else atHand.set(this.index, key, value);
   }
 
@@ -239,7 +241,7 @@ export class GroupColumns {
       const pages = cache.peek<ColumnPages>(key);
       if (pages === undefined) continue;
       cache.delete(key);
-      this.keepMaterial(key, pages, pages.sizeBytes);
+      this.keepMaterial(key, pages, pages.sizeBytes, pages.isBorrowed);
     }
   }
 
@@ -374,8 +376,11 @@ export class GroupColumns {
       this.fitsCache(bytes) ? undefined : this.file.atHand.memory(this.index);
     const lasting = chunk.codec === 'UNCOMPRESSED' ? page.slice() : page;
     const dictionary = readDictionary(chunk, lasting, this.file.decompressors, memoryFor);
-    const size = 'strings' in dictionary ? dictionary.strings.sizeBytes : dictionary.numbers.num.byteLength;
-    this.keepMaterial(this.dictionaryKey(name), dictionary, size + 200);
+    const key = this.dictionaryKey(name);
+    if ('strings' in dictionary) {
+      const { sizeBytes, isBorrowed } = dictionary.strings;
+      this.keepMaterial(key, dictionary, sizeBytes + 200, isBorrowed);
+    } else this.keepMaterial(key, dictionary, dictionary.numbers.num.byteLength + 200, false);
     return dictionary;
   }
 
