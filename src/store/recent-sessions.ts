@@ -30,6 +30,8 @@ export interface OpenSession {
   readonly known: ReadonlyMap<string, string>;
   /** Of queries that do not look at other traces. */
   readonly needsTables: boolean;
+  /** The querier knows signs of life. */
+  readonly wantsSigns: boolean;
 }
 
 /** Of one session, which the querier numbers. */
@@ -57,7 +59,11 @@ export type FromIngester = { readonly session: number } & (
       readonly sources: readonly ListedSource[];
       readonly complete: boolean;
       readonly partial: readonly string[];
+      /** Signs of life come while jobs run. */
+      readonly givesSigns?: boolean;
     }
+  /** Of all sessions of the call. */
+  | { readonly kind: 'alive' }
   | { readonly kind: 'result'; readonly id: number; readonly result: ScanResult }
   /** Of the session when there is no id. */
   | { readonly kind: 'failure'; readonly id: number | undefined; readonly failure: RemoteFailure }
@@ -132,7 +138,8 @@ function readSaid(said: unknown): ToIngester {
   return { kind, session, id, job: job as NamedJob };
 }
 
-function readOpen({ tenant, range, known, needsTables }: Partial<Record<string, unknown>>): OpenSession {
+function readOpen(open: Partial<Record<string, unknown>>): OpenSession {
+  const { tenant, range, known, needsTables, wantsSigns } = open;
   if (typeof tenant !== 'string' || tenant === '') throw malformed('tenant');
   const { startSec, endSec } = (range ?? fail('range')) as Partial<TimeRange>;
   for (const sec of [startSec, endSec]) {
@@ -145,6 +152,7 @@ function readOpen({ tenant, range, known, needsTables }: Partial<Record<string, 
     range: { startSec, endSec },
     known: known as Map<string, string>,
     needsTables: needsTables === true,
+    wantsSigns: wantsSigns === true,
   };
 }
 

@@ -2,7 +2,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { RoleName } from '../../cmd/cluster/layout.ts';
 import { ALL_ROLES } from './cluster.ts';
+import { metric, until } from '../support/hostile.ts';
 import type { Cost, Fault, World } from './world.ts';
+
+/** Queries at a time while an ingester is to be stopped amid their jobs. */
+const ASKERS = 8;
+/** Longer than an ingester may be silent. */
+const STOPPED_SEC = 5;
+const SILENT_LIMIT_MS = 60_000;
 
 /** What clients feel when the only process of a role is away. */
 function costsOf(name: RoleName): readonly Cost[] {
@@ -66,8 +73,7 @@ const rollingRestart: Fault = {
 
 const frozen: Fault = {
   name: 'SIGSTOP of an ingester',
-  // What it was working on when it stopped waits until it is found to be away.
-  costs: ['pushErrors', 'readErrors'],
+  costs: [],
   run: async ({ cluster, load, pace }) => {
     cluster.signal('ingester-1', 'SIGSTOP');
     try {
@@ -77,6 +83,33 @@ const frozen: Fault = {
     } finally {
       cluster.signal('ingester-1', 'SIGCONT');
     }
+  },
+};
+
+/** Until it stands still with jobs of queries, which are done without it then. */
+const frozenWithJobs: Fault = {
+  name: 'SIGSTOP of an ingester that is working on queries',
+  costs: [],
+  run: async (world) => {
+    const { cluster } = world;
+    const silent = (): Promise<number> =>
+      metric(cluster.at('querier'), 'tempo_querier_silent_ingesters_total');
+    const before = await silent();
+    const happened = until(async () => (await silent()) > before, SILENT_LIMIT_MS);
+    let isOver = false;
+    const ask = async (): Promise<void> => {
+      while (!isOver) await world.load.askNow();
+    };
+    const asked = Promise.all(Array.from({ length: ASKERS }, ask));
+    void happened.then(() => (isOver = true));
+    while (!isOver) {
+      await seconds(0.2);
+      cluster.signal('ingester-1', 'SIGSTOP');
+      await Promise.race([happened, seconds(STOPPED_SEC)]);
+      cluster.signal('ingester-1', 'SIGCONT');
+    }
+    await asked;
+    if (!(await happened)) throw new Error('the ingester never stood still with a job');
   },
 };
 
@@ -158,6 +191,7 @@ function seconds(count: number): Promise<void> {
 export const FIRST_FAULTS: readonly Fault[] = [
   ...ALL_ROLES.filter((name) => name !== 'ingester-1' && name !== 'ingester-2').map(killed),
   frozen,
+  frozenWithJobs,
   halvesCut,
   diesAmidQuery('ingester-0', 'ingester-0', []),
 ];

@@ -13,6 +13,7 @@ import {
   type ToIngester,
 } from '../../store/recent-sessions.ts';
 import type { ScanResult } from '../../store/scan-job.ts';
+import { Silence } from './signs-of-life.ts';
 
 /** Of messages that are not complete yet: what jobs answer. */
 const MESSAGE_BYTES_MAX = 1 << 30;
@@ -31,13 +32,20 @@ export class IngesterLink {
   readonly #call: DuplexClientCall;
   readonly #sender: PieceSender;
   readonly #sessions = new Map<number, Session>();
+  readonly #silence: Silence;
   #opened = 0;
   #lost: IngesterLostError | undefined;
 
-  constructor(ingesterId: string, client: GrpcClient) {
+  /** @param silent is told when the ingester says nothing although it has jobs, which ends the call. */
+  constructor(ingesterId: string, client: GrpcClient, silent: () => void) {
     this.#ingesterId = ingesterId;
     this.#call = client.duplex(RECENT_PATH, {});
     this.#sender = new PieceSender((piece) => this.#call.send(piece));
+    this.#silence = new Silence(() => {
+      silent();
+      this.#lose(new TempoError('unavailable', 'it says nothing although it has jobs'));
+      this.#call.cancel();
+    });
     void this.#read();
   }
 
@@ -49,7 +57,7 @@ export class IngesterLink {
   open(): Session {
     const number = ++this.#opened;
     const say = (message: ToIngester): Promise<void> => this.#say(message);
-    const session = new Session(number, say, () => this.#sessions.delete(number));
+    const session = new Session(number, say, () => this.#sessions.delete(number), this.#silence);
     if (this.#lost === undefined) this.#sessions.set(number, session);
     else session.lose(this.#lost);
     return session;
@@ -68,6 +76,7 @@ export class IngesterLink {
     let cause: unknown;
     try {
       for await (const piece of this.#call.messages) {
+        this.#silence.heard();
         const bytes = reader.take(piece);
         if (bytes === undefined) continue;
         const said = decodeStructured(bytes) as FromIngester;
@@ -78,7 +87,11 @@ export class IngesterLink {
       cause = err;
       this.#call.cancel();
     }
-    this.#lost = new IngesterLostError(this.#ingesterId, cause);
+    this.#lose(cause);
+  }
+
+  #lose(cause: unknown): void {
+    this.#lost ??= new IngesterLostError(this.#ingesterId, cause);
     for (const session of this.#sessions.values()) session.lose(this.#lost);
     this.#sessions.clear();
   }
@@ -89,21 +102,29 @@ export class Session {
   readonly #number: number;
   readonly #say: (message: ToIngester) => Promise<void>;
   readonly #closed: () => void;
+  readonly #silence: Silence;
   readonly #waiting = new Map<number, PromiseWithResolvers<ScanResult>>();
   readonly #listed = Promise.withResolvers<Listed>();
   #nextId = 0;
   #isOpen = false;
+  #givesSigns = false;
   #lost: IngesterLostError | undefined;
 
-  constructor(number: number, say: (message: ToIngester) => Promise<void>, closed: () => void) {
+  constructor(
+    number: number,
+    say: (message: ToIngester) => Promise<void>,
+    closed: () => void,
+    silence: Silence,
+  ) {
     this.#number = number;
     this.#say = say;
     this.#closed = closed;
+    this.#silence = silence;
     this.#listed.promise.catch(() => undefined);
   }
 
   async open(
-    asked: Omit<OpenSession, 'kind'>,
+    asked: Omit<OpenSession, 'kind' | 'wantsSigns'>,
     timeoutMs: number,
     signal: AbortSignal | undefined,
   ): Promise<Listed> {
@@ -116,10 +137,12 @@ export class Session {
     try {
       this.#isOpen = true;
       // To one that stands still a message may never be sent: its time counts all the same.
-      this.#say({ kind: 'open', session: this.#number, ...asked }).catch((err: unknown) => {
+      this.#say({ kind: 'open', session: this.#number, wantsSigns: true, ...asked }).catch((err: unknown) => {
         this.#listed.reject(err);
       });
-      return await this.#listed.promise;
+      const listed = await this.#listed.promise;
+      this.#givesSigns = listed.givesSigns === true;
+      return listed;
     } finally {
       clearTimeout(late);
       signal?.removeEventListener('abort', leave);
@@ -138,10 +161,12 @@ export class Session {
       this.#send({ kind: 'cancel', session: this.#number, id });
     };
     signal?.addEventListener('abort', cancel);
+    if (this.#givesSigns) this.#silence.begin();
     try {
       this.#say({ kind: 'job', session: this.#number, id, job }).catch(answer.reject);
       return await answer.promise;
     } finally {
+      if (this.#givesSigns) this.#silence.end();
       this.#waiting.delete(id);
       signal?.removeEventListener('abort', cancel);
     }
@@ -157,6 +182,7 @@ export class Session {
   }
 
   take(said: FromIngester): void {
+    if (said.kind === 'alive') return;
     if (said.kind === 'sources') this.#listed.resolve(said);
     else if (said.kind === 'result') this.#waiting.get(said.id)?.resolve(said.result);
     else if (said.id === undefined) this.#listed.reject(errorOf(said.failure));

@@ -19,6 +19,7 @@ import {
 import type { ScanJob, ScanSource, TraceTableJob } from '../../store/scan-job.ts';
 import type { ScanPool } from '../../store/scan-pool.ts';
 import { blockIdOf, BLOCK_BYTES_PER_SPAN } from './plan.ts';
+import { Heart } from './signs-of-life.ts';
 
 export interface RecentServerOptions {
   readonly recent: RecentTraces;
@@ -33,6 +34,8 @@ export interface RecentServerOptions {
 const MESSAGE_BYTES_MAX = 64 << 20;
 /** Of one querier at a time. */
 const SESSIONS_MAX = 1024;
+/** Sessions begin with one. */
+const NO_SESSION = 0;
 const JOB_KINDS: ReadonlySet<string> = new Set([
   'search',
   'trace',
@@ -54,6 +57,7 @@ class Link {
   readonly #options: RecentServerOptions;
   readonly #sessions = new Map<number, Session>();
   readonly #sender: PieceSender;
+  readonly #heart: Heart;
   /** Resolves when the process stops and nobody asks for anything. */
   readonly #stopped = Promise.withResolvers<void>();
 
@@ -61,6 +65,7 @@ class Link {
     this.#peer = peer;
     this.#options = options;
     this.#sender = new PieceSender((piece) => peer.send(piece));
+    this.#heart = new Heart(() => this.#say({ kind: 'alive', session: NO_SESSION }));
   }
 
   async run(): Promise<void> {
@@ -106,10 +111,14 @@ class Link {
       const message = `a querier has more than ${SESSIONS_MAX} sessions at a time`;
       throw new TempoError('resource_exhausted', message);
     }
-    const say: Say = (message) => this.#sender.say(encodeStructured(message));
-    const session = new Session(number, this.#options, say);
+    const say: Say = (message) => this.#say(message);
+    const session = new Session(number, this.#options, say, asked.wantsSigns ? this.#heart : undefined);
     this.#sessions.set(number, session);
     void session.open(asked);
+  }
+
+  #say(message: FromIngester): Promise<void> {
+    return this.#sender.say(encodeStructured(message));
   }
 
   #stopIfIdle(): void {
@@ -122,16 +131,19 @@ class Session {
   readonly #number: number;
   readonly #options: RecentServerOptions;
   readonly #say: Say;
+  /** undefined = the querier knows no signs of life. */
+  readonly #heart: Heart | undefined;
   readonly #ended = new AbortController();
   readonly #running = new Map<number, AbortController>();
   readonly #sources = new Map<string, ScanSource>();
   #tenant = '';
   #held: RecentSources | undefined;
 
-  constructor(number: number, options: RecentServerOptions, say: Say) {
+  constructor(number: number, options: RecentServerOptions, say: Say, heart: Heart | undefined) {
     this.#number = number;
     this.#options = options;
     this.#say = say;
+    this.#heart = heart;
   }
 
   end(): void {
@@ -183,7 +195,7 @@ class Session {
         return { ...listed, ...(await this.#table(source, knownVersion, partial)) };
       }),
     );
-    return { sources, complete: held.complete, partial };
+    return { sources, complete: held.complete, partial, givesSigns: this.#heart !== undefined };
   }
 
   async #table(
@@ -205,6 +217,7 @@ class Session {
   async do(id: number, job: NamedJob): Promise<void> {
     const controller = new AbortController();
     this.#running.set(id, controller);
+    this.#heart?.begin();
     try {
       const result = await this.#options.pool.run(
         this.#resolved(job),
@@ -215,6 +228,7 @@ class Session {
       await this.#fail(id, err);
     } finally {
       this.#running.delete(id);
+      this.#heart?.end();
     }
   }
 

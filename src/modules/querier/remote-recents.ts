@@ -70,6 +70,7 @@ export class RemoteRecents implements RecentTraces {
   readonly #open = new Map<number, Session>();
   readonly #tables: ByteLru;
   readonly #late: Counter;
+  readonly #silent: Counter;
 
   constructor(options: RemoteRecentsOptions) {
     this.#options = options;
@@ -91,6 +92,16 @@ export class RemoteRecents implements RecentTraces {
       'Times that a query did not wait for an ingester, as enough others had answered.',
       [],
     );
+    this.#silent = options.metrics.counter(
+      'tempo_querier_silent_ingesters_total',
+      'Times that an ingester with jobs of queries gave no sign of life: they were begun again.',
+      [],
+    );
+  }
+
+  #foundSilent(ingester: string): void {
+    this.#silent.inc({});
+    this.#options.logger.warn('an ingester stands still: its queries are begun again', { ingester });
   }
 
   async close(): Promise<void> {
@@ -201,7 +212,7 @@ export class RemoteRecents implements RecentTraces {
 
   async #ask(
     ingester: AskedIngester,
-    query: Omit<OpenSession, 'kind' | 'known'>,
+    query: Omit<OpenSession, 'kind' | 'known' | 'wantsSigns'>,
     signal: AbortSignal | undefined,
   ): Promise<{
     readonly release: () => void;
@@ -238,7 +249,7 @@ export class RemoteRecents implements RecentTraces {
     const peer = this.#peerOf(addr);
     const client = await peer.client;
     const isFresh = peer.link === undefined || peer.link.isOver;
-    const link = isFresh ? new IngesterLink(id, client) : peer.link!;
+    const link = isFresh ? new IngesterLink(id, client, () => this.#foundSilent(id)) : peer.link!;
     peer.link = link;
     return { session: link.open(), isFresh };
   }
