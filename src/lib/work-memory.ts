@@ -19,24 +19,29 @@ export class WorkMemory {
   /** What was taken before may be overwritten from now on. */
   reset(): void {
     if (this.wanted > this.buffer.byteLength && this.buffer.byteLength < this.keptBytesMax) {
-      this.buffer = new ArrayBuffer(Math.min(this.keptBytesMax, Math.ceil(this.wanted * 1.25)));
+      this.buffer = new ArrayBuffer(Math.min(this.keptBytesMax, Math.ceil(this.wanted * 1.5)));
     }
     this.used = 0;
     this.wanted = 0;
   }
 
   bytes(length: number): Uint8Array {
-    const at = this.take(length);
+    const at = this.place(length);
     return at < 0 ? new Uint8Array(length) : new Uint8Array(this.buffer, at, length);
   }
 
+  /** As `bytes`, for who decompresses or reads into it. */
+  take(lengthBytes: number): Uint8Array {
+    return this.bytes(lengthBytes);
+  }
+
   words(length: number): Int32Array {
-    const at = this.take(length * 4);
+    const at = this.place(length * 4);
     return at < 0 ? new Int32Array(length) : new Int32Array(this.buffer, at, length);
   }
 
   /** @returns where in the buffer; -1 = it has no room. */
-  private take(lengthBytes: number): number {
+  private place(lengthBytes: number): number {
     const taken = Math.ceil(lengthBytes / ALIGNED_BYTES) * ALIGNED_BYTES;
     this.wanted += taken;
     if (this.used + taken > this.buffer.byteLength) return -1;

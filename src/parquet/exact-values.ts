@@ -89,8 +89,7 @@ function isIndexedPage(page: DataPage): boolean {
 function indexedStrings(column: ColumnPages, options: ExactOptions): ExactValues {
   const { memory, dictionaryPage, decompressors } = options;
   if (dictionaryPage.length === 0) throw corrupt('a dictionary is missing');
-  const place = { take: (lengthBytes: number): Uint8Array => memory.bytes(lengthBytes) };
-  const { bytes, valueCount } = dictionaryBody(column.chunk, dictionaryPage, decompressors, () => place);
+  const { bytes, valueCount } = dictionaryBody(column.chunk, dictionaryPage, decompressors, () => memory);
   const table = plainStrings(bytes, valueCount, memory);
   const ids = memory.words(column.valueCount);
   for (const page of column.pages) readIds(page, valueCount, ids);

@@ -59,7 +59,8 @@ export class Entries {
     const key = page * 32 + width;
     const known = this.encoded.get(key);
     if (known !== undefined) return known;
-    const out = new ByteWriter(0);
+    const out = scratch;
+    out.reset();
     if (this.repetition !== undefined && width > 0) {
       encodeLevels(out, this.repetition, this.pageStarts[page], this.pageStarts[page + 1], width);
     }
@@ -88,13 +89,39 @@ export class Entries {
   }
 }
 
+/** Where levels are encoded before they are kept. */
+const scratch = new ByteWriter(0);
+
 function countLevels(levels: Uint8Array, level: number, pageStarts: Int32Array): Int32Array {
   const counts = new Int32Array(pageStarts.length);
   let count = 0;
   for (let page = 0; page + 1 < pageStarts.length; page++) {
     counts[page] = count;
-    for (let i = pageStarts[page]; i < pageStarts[page + 1]; i++) if (levels[i] === level) count++;
+    count += countLevel(levels, level, pageStarts[page], pageStarts[page + 1]);
   }
   counts[pageStarts.length - 1] = count;
   return counts;
+}
+
+const EACH_BYTE = 0x01010101;
+
+/** How many of the levels [from, to), which are below 128, are this one: four at a time. */
+function countLevel(levels: Uint8Array, level: number, from: number, to: number): number {
+  const first = from + (-(levels.byteOffset + from) & 3);
+  if (first > to) return countSingle(levels, level, from, to);
+  const view = new Int32Array(levels.buffer, levels.byteOffset + first, (to - first) >>> 2);
+  const wanted = Math.imul(level, EACH_BYTE);
+  let count = countSingle(levels, level, from, first);
+  for (let i = 0; i < view.length; i++) {
+    // the highest bit of a byte stays clear where it is the wanted one
+    const others = (view[i] ^ wanted) + 0x7f7f7f7f;
+    count += Math.imul((~others & 0x80808080) >>> 7, EACH_BYTE) >>> 24;
+  }
+  return count + countSingle(levels, level, first + 4 * view.length, to);
+}
+
+function countSingle(levels: Uint8Array, level: number, from: number, to: number): number {
+  let count = 0;
+  for (let i = from; i < to; i++) if (levels[i] === level) count++;
+  return count;
 }

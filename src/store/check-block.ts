@@ -2,7 +2,6 @@
 // traces and spans as there should be, a bloom filter that knows them, and in every column the values that
 // the inputs had.
 import type { Checksums } from '../block/compact/compact.ts';
-import { decompressorsInto } from '../block/compact/part-columns.ts';
 import { digestOf, digestOfInts } from '../block/compact/value-digest.ts';
 import type { Block } from '../block/vparquet/open.ts';
 import type { RowGroupSource } from '../block/vparquet/row-group.ts';
@@ -71,9 +70,11 @@ async function differentColumn(
 async function columnDigest({ group }: RowGroupSource, column: string, memory: WorkMemory): Promise<number> {
   if (!group.hasValues(column)) return NOTHING;
   memory.reset();
-  const decompressors = decompressorsInto(memory, group.file.decompressors);
   const rows = { from: 0, to: group.rowCount };
-  const { pages, dictionaryPage } = await group.rowRange(column, rows, decompressors);
+  const { pages, dictionaryPage } = await group.rowRange(column, rows, memory);
   if (pages.entryCount !== group.chunk(column)?.valueCount) throw group.damaged(column, 'lacks pages');
-  return digestOf(exactValues(pages, { dictionaryPage, decompressors, memory }), memory);
+  return digestOf(
+    exactValues(pages, { dictionaryPage, decompressors: group.file.decompressors, memory }),
+    memory,
+  );
 }

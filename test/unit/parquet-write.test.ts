@@ -513,3 +513,21 @@ t.test('an empty page of numbers is four numbers', async (t) => {
   encodeDelta64(out, new Int32Array(0), 0, 0);
   t.same([...out.view()], [128, 1, 4, 0, 0]);
 });
+
+t.test('levels are counted by page, wherever they lie in memory', (t) => {
+  const levels = fc.array(fc.nat(7), { minLength: 1, maxLength: 40 });
+  fc.assert(
+    fc.property(levels, fc.nat(7), fc.nat(40), fc.nat(7), (values, at, cut, level) => {
+      const bytes = new Uint8Array(at + values.length + 1).fill(level);
+      bytes.set(values, at);
+      const page = Math.min(cut, values.length);
+      const pageStarts = Int32Array.of(0, page, values.length);
+      const definition = bytes.subarray(at, at + values.length);
+      const counts = new Entries(values.length, undefined, pageStarts).valueCounts(definition, level);
+      const count = (some: number[]): number => some.filter((value) => value === level).length;
+      t.strictSame([...counts], [0, count(values.slice(0, page)), count(values)]);
+    }),
+    { numRuns: 50 },
+  );
+  t.end();
+});

@@ -19,7 +19,7 @@ import { FilterValues, valueCountOf } from './filter-values.ts';
 import { gatherDefinition, gatherEntries, type RowRuns } from './gather.ts';
 import { ValueGatherer } from './gather-values.ts';
 import { type MergedRows, mergeRows } from './merge-rows.ts';
-import { type ColumnMemory, decompressorsInto, type PartColumn, PartColumns } from './part-columns.ts';
+import { type ColumnMemory, type PartColumn, PartColumns } from './part-columns.ts';
 import { type CombineResult, combineShared } from './shared-traces.ts';
 import { type PlannedColumn, planColumns, type Structure } from './structure.ts';
 import { digestOfInts } from './value-digest.ts';
@@ -71,7 +71,7 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
   const { valueFilterBytesMax: bytesMax } = options;
   const filter =
     bytesMax > 0 ? new ValueFilterBuilder({ bytesMax, valuesMax: valueCountOf(inputs) }) : undefined;
-  const work = workOf(request.decompressors);
+  const work = workMemory();
   const filterValues = filter && new FilterValues(filter, inputs, work.memory.column);
   const total = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
   let spans = 0;
@@ -146,11 +146,10 @@ interface CopyWork {
   readonly gatherer: ValueGatherer;
 }
 
-function workOf(decompressors: Decompressors): CopyWork {
+function workMemory(): CopyWork {
   const column = new WorkMemory(MEMORY_BYTES_MAX);
   const group = new WorkMemory(MEMORY_BYTES_MAX);
-  const memory = { column, group, decompressors: decompressorsInto(column, decompressors) };
-  return { memory, gatherer: new ValueGatherer(column) };
+  return { memory: { column, group }, gatherer: new ValueGatherer(column) };
 }
 
 interface CopyOptions extends CreateOptions, CopyWork {

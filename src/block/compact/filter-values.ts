@@ -284,6 +284,10 @@ class ScopeKeys {
     const isEach = repetition === undefined || count === entryCount;
     if (isEach && keyLevels === undefined && typeof definition === 'number') return numbers;
     const out = memory.words(countOf(values));
+    if (isEach && keyLevels === undefined && typeof definition !== 'number') {
+      pickKeys(numbers, definition, count, leaf.maxDefinition, out);
+      return out;
+    }
     let attribute = -1;
     let key = -1;
     let value = 0;
@@ -296,4 +300,16 @@ class ScopeKeys {
     }
     return out;
   }
+}
+
+/** Keys of the attributes with a value, where each entry is an attribute with a key. */
+function pickKeys(
+  numbers: Int32Array,
+  definition: Uint8Array,
+  count: number,
+  level: number,
+  out: Int32Array,
+): void {
+  let value = 0;
+  for (let i = 0; i < count; i++) if (definition[i] === level) out[value++] = numbers[i];
 }

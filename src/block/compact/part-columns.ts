@@ -5,7 +5,6 @@ import type { WorkMemory } from '../../lib/work-memory.ts';
 import { type ColumnPages, levelWidth } from '../../parquet/column-pages.ts';
 import { decodeIndices } from '../../parquet/decode/indices.ts';
 import { type ExactValues, exactValues } from '../../parquet/exact-values.ts';
-import type { Decompressors } from '../../parquet/types.ts';
 import type { GroupColumns } from '../vparquet/group-columns.ts';
 import { blaming } from './blamed.ts';
 import type { PartRows } from './merge-rows.ts';
@@ -36,17 +35,6 @@ export interface ColumnMemory {
   readonly column: WorkMemory;
   /** For one row group of it. */
   readonly group: WorkMemory;
-  /** Into memory of one column. */
-  readonly decompressors: Decompressors;
-}
-
-/** Decompressors that put into the memory what nobody gives a place for. */
-export function decompressorsInto(memory: WorkMemory, own: Decompressors): Decompressors {
-  return {
-    crc32: own.crc32,
-    decompress: (codec, bytes, size, target = memory.bytes(size)) =>
-      own.decompress(codec, bytes, size, target),
-  };
 }
 
 export class PartColumns {
@@ -58,6 +46,8 @@ export class PartColumns {
   private readonly entries = new Map<Structure, PartEntries>();
   /** Definition levels of the anchors. */
   private readonly anchorLevels = new Map<Structure, Uint8Array | number>();
+  /** Of a column without values. */
+  private readonly noValues: Int32Array;
 
   /** @param listsOf the structure whose entries a structure shares. */
   constructor(
@@ -71,6 +61,7 @@ export class PartColumns {
     this.listsOf = listsOf;
     this.group = part.source.group;
     this.signal = signal;
+    this.noValues = memory.group.words(part.to - part.from + 1).fill(0);
   }
 
   /** False when the part of the column surely holds nothing but nulls, or the block does not have it. */
@@ -104,12 +95,12 @@ export class PartColumns {
     const definition = levels?.subarray(start, end) ?? maxDefinition;
     if (isAnchor) this.anchorLevels.set(structure, definition);
     const present = levels === undefined ? undefined : pages.valueBits();
-    const { decompressors, column: columnMemory } = memory;
+    const { decompressors } = this.group.file;
     return {
       entries,
       definition,
-      valueStarts: valueStarts(entries, start, present),
-      values: exactValues(pages, { dictionaryPage, decompressors, memory: columnMemory }),
+      valueStarts: valueStarts(entries, start, present, memory.column),
+      values: exactValues(pages, { dictionaryPage, decompressors, memory: memory.column }),
     };
   }
 
@@ -119,8 +110,8 @@ export class PartColumns {
     readonly start: number;
     readonly dictionaryPage: Uint8Array;
   }> {
-    const { decompressors, column } = this.memory;
-    const range = await this.group.rowRange(name, this.part, decompressors, this.signal);
+    const { column } = this.memory;
+    const range = await this.group.rowRange(name, this.part, column, this.signal);
     const { pages, firstRow, dictionaryPage } = range;
     return { pages, start: firstEntry(pages, this.part.from - firstRow, column), dictionaryPage };
   }
@@ -133,7 +124,7 @@ export class PartColumns {
     if (!this.anchorLevels.has(structure)) await this.readAnchor(structure);
     const entries = this.entries.get(this.listsOf(structure))!;
     const definition = this.anchorLevels.get(structure)!;
-    return { entries, definition, valueStarts: new Int32Array(entries.rowStarts.length), values: undefined };
+    return { entries, definition, valueStarts: this.noValues, values: undefined };
   }
 
   private async readAnchor(structure: Structure): Promise<void> {
@@ -192,8 +183,13 @@ function firstEntry(pages: ColumnPages, wanted: number, memory: WorkMemory): num
 }
 
 /** @param present entries of the pages that have a value; undefined = all. */
-function valueStarts({ rowStarts }: PartEntries, start: number, present: BitRank | undefined): Int32Array {
-  const starts = new Int32Array(rowStarts.length);
+function valueStarts(
+  { rowStarts }: PartEntries,
+  start: number,
+  present: BitRank | undefined,
+  memory: WorkMemory,
+): Int32Array {
+  const starts = memory.words(rowStarts.length);
   for (let row = 0; row < starts.length; row++) {
     const entry = start + rowStarts[row];
     starts[row] = present === undefined ? entry : present.rank(entry);

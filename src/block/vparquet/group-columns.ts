@@ -3,7 +3,7 @@
 import { TempoError } from '../../lib/errors.ts';
 import type { ByteLru } from '../../lib/lru.ts';
 import type { Scratch, ScratchPool } from '../../lib/scratch.ts';
-import { asBytes, ColumnPages, type PageRun } from '../../parquet/column-pages.ts';
+import { asBytes, ColumnPages, type PageMemory, type PageRun } from '../../parquet/column-pages.ts';
 import { type Dictionary, readDictionary } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import { chunkStart } from '../../parquet/footer.ts';
@@ -259,7 +259,7 @@ export class GroupColumns {
     const chunks = names.map((name) => this.needed(name));
     const locations = await this.locations(chunks, signal);
     const dictionaries = names.map((name, i) => this.dictionaryRange(name, chunks[i]));
-    const runs = chunks.map((chunk, i) => pageRuns(chunk, locations[i], rows, this.rowCount));
+    const runs = chunks.map((chunk, i) => pageRuns(chunk, locations[i], holding(rows), this.rowCount));
     const ranges = [...dictionaries.map(({ range }) => range), ...runs.flat()];
     const bytes = await readRanges(
       ranges,
@@ -286,17 +286,17 @@ export class GroupColumns {
     return out;
   }
 
-  /** The pages that hold rows [from, to) of a column. Nothing of it is kept. */
+  /** The pages that hold rows [from, to) of a column, in memory of the caller. Nothing of it is kept. */
   async rowRange(
     name: string,
     { from, to }: { readonly from: number; readonly to: number },
-    decompressors: Decompressors,
+    memory: PageMemory,
     signal?: AbortSignal,
   ): Promise<RowRange> {
     const chunk = this.needed(name);
     const whole = from === 0 && to === this.rowCount;
     const [locations] = whole ? [undefined] : await this.locations([chunk], signal);
-    const runs = pageRuns(chunk, locations, consecutive(from, to), this.rowCount);
+    const runs = pageRuns(chunk, locations, (first, end) => first < to && end > from, this.rowCount);
     const { dictionaryPageOffset = chunk.dataPageOffset, dataPageOffset } = chunk;
     const range: WantedRange = {
       offset: dictionaryPageOffset,
@@ -304,11 +304,11 @@ export class GroupColumns {
     };
     const [dictionaryPage, ...parts] = await readRanges(
       range.length > 0 ? [range, ...runs] : [NO_RANGE, ...runs],
-      (offset, length, abort) => this.read(offset, length, abort),
+      (offset, length, abort) => this.read(offset, length, abort, undefined, memory),
       signal,
     );
     const pageParts = runs.map(({ firstRow }, i): PageRun => ({ bytes: parts[i], firstRow }));
-    const pages = new ColumnPages(chunk, pageParts, decompressors, false);
+    const pages = new ColumnPages(chunk, pageParts, this.file.decompressors, false, memory);
     return { pages, firstRow: runs[0]?.firstRow ?? 0, dictionaryPage };
   }
 
@@ -394,17 +394,17 @@ export class GroupColumns {
     return new TempoError('block_corrupt', `block ${this.file.blockId}: column ${name} ${what}`);
   }
 
-  /** Every read passes here. @param scratch for the bytes. */
+  /** Every read passes here. @param memory for the bytes. */
   async read(
     offset: number,
     length: number,
     signal?: AbortSignal,
     part?: FilePart,
-    scratch?: Scratch,
+    memory?: PageMemory,
   ): Promise<Uint8Array> {
     signal?.throwIfAborted();
     if (length === 0) return new Uint8Array(0);
-    const bytes = await this.file.readRange(offset, length, signal, part, scratch?.take(length));
+    const bytes = await this.file.readRange(offset, length, signal, part, memory?.take(length));
     if (bytes.length !== length) {
       throw new TempoError('block_corrupt', `block ${this.file.blockId}: data.parquet ends too early`);
     }
@@ -417,17 +417,23 @@ interface RunRange extends WantedRange {
   readonly firstRow: number;
 }
 
-function consecutive(from: number, to: number): Int32Array {
-  const rows = new Int32Array(to - from);
-  for (let i = 0; i < rows.length; i++) rows[i] = from + i;
-  return rows;
+type IsWanted = (firstRow: number, endRow: number) => boolean;
+
+/** Whether one of the rows (ascending) lies in a page, of pages in their order. */
+function holding(rows: Int32Array): IsWanted {
+  let at = 0;
+  return (_, endRow) => {
+    const before = at;
+    while (at < rows.length && rows[at] < endRow) at++;
+    return at > before;
+  };
 }
 
-/** The pages that hold the rows, neighbours joined. Without locations: all pages. */
+/** The pages that are wanted, neighbours joined. Without locations: all pages. */
 function pageRuns(
   chunk: ColumnChunk,
   locations: readonly PageLocation[] | undefined,
-  rows: Int32Array,
+  isWanted: IsWanted,
   rowCount: number,
 ): RunRange[] {
   if (locations === undefined || locations.length === 0) {
@@ -435,12 +441,9 @@ function pageRuns(
     return [{ offset: chunk.dataPageOffset, length: chunk.compressedBytes - skipped, firstRow: 0 }];
   }
   const runs: RunRange[] = [];
-  let at = 0;
-  for (let i = 0; i < locations.length && at < rows.length; i++) {
+  for (let i = 0; i < locations.length; i++) {
     const { offset, compressedBytes, firstRow } = locations[i];
-    const endRow = locations[i + 1]?.firstRow ?? rowCount;
-    if (rows[at] >= endRow) continue;
-    while (at < rows.length && rows[at] < endRow) at++;
+    if (!isWanted(firstRow, locations[i + 1]?.firstRow ?? rowCount)) continue;
     const last = runs.at(-1);
     if (last !== undefined && last.offset + last.length === offset) {
       runs[runs.length - 1] = { ...last, length: last.length + compressedBytes };
