@@ -6,10 +6,11 @@ import { DiskGuard } from '../../src/app/disk-guard.ts';
 import { IdleMemory } from '../../src/app/idle-memory.ts';
 import { MemoryGuard } from '../../src/app/memory-guard.ts';
 import { ByteLedger } from '../../src/lib/byte-ledger.ts';
-import { collectGarbage, collectReleased, noteReleasedBytes } from '../../src/lib/garbage.ts';
+import { collectGarbage, collectReleased, markGarbage, noteReleasedBytes } from '../../src/lib/garbage.ts';
 import { nextPressure, type Pressure } from '../../src/lib/pressure.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { until } from '../support/hostile.ts';
 
 t.test('pressure has levels, each left a little below where it begins', (t) => {
   const cases: [now: Pressure, share: number, want: Pressure][] = [
@@ -229,6 +230,15 @@ t.test('an idle thread collects what was released, and nothing twice', async (t)
   await nextTurn();
   collectReleased();
   t.ok(second.deref(), 'that was collected already');
+});
+
+t.test('garbage is collected in steps', async (t) => {
+  let isGone = false;
+  const registry = new FinalizationRegistry(() => (isGone = true));
+  registry.register(new SharedArrayBuffer(1024), undefined);
+  await nextTurn();
+  markGarbage();
+  t.ok(await until(() => isGone), 'without being asked again');
 });
 
 t.test('an idle process gives back what its allocator keeps', async (t) => {
