@@ -26,7 +26,7 @@ export function crashedResult(job: ScanJob): ScanResult | undefined {
       const unknown = sources.map(() => Infinity);
       const times = { startMicros: new Float64Array(0), endMicros: new Float64Array(0) };
       const bounds = { traceCounts: unknown, newestStarts: unknown, ...times };
-      return { kind: 'sharedTraces', without, apart: without, places, ...bounds, ...base };
+      return { kind: 'sharedTraces', without, apart: without, places, version: '', ...bounds, ...base };
     }
     case 'metrics':
       return { kind: 'metrics', part: undefined, inspectedTraces: 0, inspectedSpans: 0, ...base };

@@ -37,7 +37,7 @@ interface SharedPlaces {
 export interface WholeTraces {
   /** Equal names = the same traces of the same sources; undefined = some traces, for one query only. */
   readonly name: string | undefined;
-  /** Of their content: heads grow. */
+  /** Of their content: heads grow, and some of what they get is of these traces. */
   readonly version: string;
   /** What the places speak of. */
   readonly sources: readonly ScanSource[];
@@ -249,6 +249,8 @@ export interface SharedTracesJobResult {
   readonly newestStarts: readonly number[];
   /** Of the traces that no source has whole. */
   readonly places: SharedPlaces;
+  /** Of these places: equal ones have the same spans, as far as digests tell, also when heads have grown. */
+  readonly version: string;
   /** When each of them begins and ends, in microseconds since 1970; NaN = unknown. */
   readonly startMicros: Float64Array;
   readonly endMicros: Float64Array;

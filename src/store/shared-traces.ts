@@ -1,5 +1,6 @@
 // Finds the traces that lie in several sources of a query, so that each is evaluated once: where all copies
 // hold the same spans one of them is, in place; where they differ the parts are brought together.
+import { createHash } from 'node:crypto';
 import { DIGEST_WORDS } from '../block/stored-spans.ts';
 import { IntList } from '../lib/int-list.ts';
 import type { BlockOpener } from './block-opener.ts';
@@ -140,7 +141,7 @@ function decide(
   found: IdPlaces,
   { digests, startMicros, endMicros }: PlaceFacts,
   sourceCount: number,
-): Pick<SharedTracesJobResult, 'without' | 'apart' | 'places' | 'startMicros' | 'endMicros'> {
+): Pick<SharedTracesJobResult, 'without' | 'apart' | 'places' | 'version' | 'startMicros' | 'endMicros'> {
   const apart = Array.from({ length: sourceCount }, () => new IntList(0));
   const starts: number[] = [];
   const stops: number[] = [];
@@ -148,6 +149,7 @@ function decide(
   const ends = new IntList(0);
   const source = new IntList(0);
   const row = new IntList(0);
+  const spans = new IntList(0);
   const rowOf = (part: Part, place: number): number => part.firstRow + part.ordinals[found.index[place]!]!;
   const leaveOut = (place: number): void => {
     const part = parts[found.list[place]!]!;
@@ -169,6 +171,7 @@ function decide(
       source.push(part.source);
       row.push(rowOf(part, place));
       apart[part.source]!.push(rowOf(part, place));
+      for (let word = 0; word < DIGEST_WORDS; word++) spans.push(digests[place * DIGEST_WORDS + word]!);
     }
     ends.push(source.length);
   }
@@ -178,7 +181,14 @@ function decide(
     startMicros: Float64Array.from(starts),
     endMicros: Float64Array.from(stops),
     places: { ends: shared(ends), source: shared(source), row: shared(row) },
+    version: versionOf([ends, source, row, spans]),
   };
+}
+
+function versionOf(lists: readonly IntList[]): string {
+  const hash = createHash('sha256');
+  for (const list of lists) hash.update(list.view().slice());
+  return hash.digest('base64');
 }
 
 /** Of the places of a trace those whose spans are not all in an earlier one; unknown spans are in none. */

@@ -325,6 +325,7 @@ function sharedOf(
       source: Int32Array.from(places, ([source]) => source),
       row: Int32Array.from(places, ([, row]) => row),
     },
+    version: '1',
     inspectedBytes: 0,
     failures: [],
   };

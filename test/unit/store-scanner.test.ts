@@ -6,6 +6,7 @@ import os from 'node:os';
 import t, { type Test } from 'tap';
 import { byRole, OuterCache } from '../../src/cache/outer-cache.ts';
 import { CACHE_ROLES } from '../../src/cache/settings.ts';
+import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { BucketStore } from '../../src/objectstore/bucket-store.ts';
@@ -33,7 +34,7 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { until } from '../support/hostile.ts';
 import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
-import { aSpan, decodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
+import { aSpan, decodeTraces, encodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { asBlock, asHead } from '../support/scan-sources.ts';
 
 const SECOND = 1_000_000_000n;
@@ -128,6 +129,39 @@ t.test('a trace in several sources is searched as a whole, one in a single sourc
     unpackFound(rest.found).map(({ traceId }) => traceId),
     [textOf(2)],
   );
+});
+
+t.test('what was brought together is of use until a head has more of just these traces', async (t) => {
+  const { scanner, backend } = setUp();
+  const head = new HeadBuilder({ maxBytes: 1 << 24 });
+  const add = (spans: readonly TestSpan[]): void => {
+    const bytes = encodeTraces(spans);
+    head.append(bytes, 0, bytes.length);
+  };
+  add([ROOT, SHARED]);
+  const block = await asBlock(backend, 'block', [SHARED, LEAF]);
+  const sources: readonly ScanSource[] = [block, { kind: 'head', blockId: 'head', sab: head.sab }];
+  const versionNow = async (): Promise<string> => (await sharedOf(scanner, sources)).version;
+  const first = await versionNow();
+  add([OTHER]);
+  t.equal(await versionNow(), first, 'another trace');
+  add([ROOT]);
+  t.equal(await versionNow(), first, 'a span that is there');
+  add([span(1, 5, { name: 'more' })]);
+  const second = await versionNow();
+  t.not(second, first, 'a span of the trace');
+  const over = async (): Promise<number> => {
+    const shared = await sharedOf(scanner, sources);
+    const whole = { ...wholeOf(sources, shared), version: shared.version };
+    const { found } = (await scanner.run(search('{ name = "late" }', [], whole), signal)) as SearchJobResult;
+    return found.count;
+  };
+  t.equal(await over(), 0);
+  add([span(1, 6, { name: 'late' })]);
+  t.equal(await over(), 1);
+  add([span(3, 7)]);
+  const more = await asBlock(backend, 'more', [span(3, 8)]);
+  t.not((await sharedOf(scanner, [...sources, more])).version, await versionNow(), 'another trace in two');
 });
 
 t.test('what is read of remote blocks has a role for caches, where these are wanted', async (t) => {

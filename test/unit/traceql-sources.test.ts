@@ -4,6 +4,13 @@ import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
+import { LocalQuerier } from '../../src/modules/querier/index.ts';
+import { MemoryStore } from '../../src/objectstore/memory.ts';
+import { Blocklist } from '../../src/store/blocklist.ts';
+import type { ScanSource } from '../../src/store/scan-job.ts';
+import { Scanner } from '../../src/store/scanner.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
 import { finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
 import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
@@ -17,6 +24,7 @@ import { Chance } from '../support/fuzz.ts';
 import { encodeTraces, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { RandomQueries } from '../support/random-query.ts';
 import { RANDOM_SPANS_VOCABULARY, randomSpans } from '../support/random-spans.ts';
+import { asBlock } from '../support/scan-sources.ts';
 import { SCRIPT_SOURCES } from '../support/script-sources.ts';
 import type { Search } from '../support/traceql-script.ts';
 
@@ -138,6 +146,78 @@ await t.test('what is kept of a head that grows answers as what is made anew', a
             if (got !== want) problems.push(`${query}: ${firstDifference(got, want)}`);
           }
         }
+      }
+    }
+  }
+  t.same(problems, [], `FUZZ_SEED=${SEED}`);
+  t.ok(found > 0, `${found} found something`);
+});
+
+/** Searches the sources as a process does, with all that it keeps between searches. */
+function searchingProcess(backend: MemoryStore, sources: readonly ScanSource[]): Search {
+  const scanner = new Scanner({ local: new MemoryStore(() => 0), backend, cacheBytes: 1 << 22 });
+  const { signal } = new AbortController();
+  const querier = new LocalQuerier({
+    admit: async () => {},
+    blocklist: new Blocklist(),
+    pool: { run: (job) => scanner.run(job, signal) },
+    recent: { recentSources: async () => ({ sources, complete: true, release: () => {} }) },
+    logger: silentLogger,
+    metrics: new Metrics(),
+    targetBytesPerJob: 1 << 20,
+    scanThreads: 2,
+    concurrentJobs: 2,
+    metricsJobs: { targetBytesPerJob: 1 << 20, concurrentJobs: 2 },
+    samplesMax: 1000,
+    resultBytesMax: 1 << 24,
+    resultBytesTaken: () => {},
+    metricsPartsBytesMax: 1 << 20,
+    idsPerJob: 8,
+    sharedCacheBytes: 1 << 20,
+    jobLimitMs: () => 0,
+    nowMs: () => 0,
+  });
+  const asked = { tenant: 'team', limit: 1000, spansPerSpanSet: 0, format: 'json' } as const;
+  return async (text) => {
+    validate(parse(text));
+    const range = { startSec: undefined, endSec: undefined };
+    const { traces, partial } = await querier.search({ ...asked, query: text, range });
+    if (partial.length > 0) throw new Error(partial.join());
+    return traces.map(({ body }) => body);
+  };
+}
+
+await t.test('traces in a block and in a head that grows answer as when nothing is kept', async (t) => {
+  t.comment(`FUZZ_SEED=${SEED}`);
+  const chance = new Chance(SEED);
+  const endsAt = performance.now() + GROWING_SECONDS * 1000;
+  const problems: string[] = [];
+  let found = 0;
+  while (performance.now() < endsAt && problems.length === 0) {
+    const spans = randomSpans(chance, 12);
+    const backend = new MemoryStore(() => 0);
+    const isOld = spans.map(() => chance.once(2));
+    const head = new HeadBuilder({ maxBytes: 1 << 24 });
+    const block = await asBlock(
+      backend,
+      'block',
+      spans.filter((_, i) => isOld[i]),
+    );
+    const sources: readonly ScanSource[] = [block, { kind: 'head', blockId: 'head', sab: head.sab }];
+    // some of them are in both
+    const rest = spans.filter((_, i) => !isOld[i] || chance.once(8));
+    const queries = new RandomQueries(chance, RANDOM_SPANS_VOCABULARY);
+    const keeping = searchingProcess(backend, sources);
+    let asked = ['{ }', '{ } >> { }'];
+    while (rest.length > 0 && performance.now() < endsAt) {
+      const bytes = encodeTraces(rest.splice(0, 1 + chance.below(4)));
+      head.append(bytes, 0, bytes.length);
+      asked = [...asked.slice(-4), queries.search()];
+      for (const query of asked) {
+        const want = await answer(searchingProcess(backend, sources), query);
+        if (want.startsWith('{')) found++;
+        const got = await answer(keeping, query);
+        if (got !== want) problems.push(`${query}: ${firstDifference(got, want)}`);
       }
     }
   }

@@ -77,8 +77,8 @@ export class Planner {
     }
     const ordered = inOrder(sources);
     const name = digestOf(ordered.map(blockIdOf));
-    const version = ordered.map(versionOf).join();
     const { found, isCached } = await this.find(ordered, run);
+    const { version } = found;
     this.combined.inc(found.places.ends.length);
     const inPlace = planSearch(
       ordered.flatMap((source, i) => sourceInPlace(source, i, found)),
@@ -256,6 +256,7 @@ function joinShared(parts: readonly SharedTracesJobResult[]): SharedTracesJobRes
       source: joined(parts.map((part) => part.places.source)),
       row: joined(parts.map((part) => part.places.row)),
     },
+    version: parts.map((part) => part.version).join(),
     inspectedBytes: parts.reduce((sum, part) => sum + part.inspectedBytes, 0),
     failures: parts.flatMap(({ failures }) => failures),
   };
