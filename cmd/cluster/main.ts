@@ -1,7 +1,8 @@
 // `npm run cluster`: starts every role as a process of its own on this machine, from config/microservices;
 // with the argument `replicas` three processes that each do all, behind nginx, from config/replicas. Blocks
 // go into the bucket that S3_ENDPOINT and S3_BUCKET name, into a MinIO that is started too where MINIO is the
-// path of its program, else below the data folder. Ends with all of them on Ctrl-C, and when one ends.
+// path of its program, else below the data folder. Ends with all of them on Ctrl-C, when one ends before all
+// are ready, and when nobody reads what it writes.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
@@ -180,8 +181,11 @@ async function startAll(): Promise<string> {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void group.stop());
+// A pipe that is closed, as by `| head`: those that were started are not left behind.
+for (const out of [process.stdout, process.stderr]) out.on('error', () => void group.stop());
 const lines = await startAll();
 if (!group.isStopping) {
+  group.ready();
   process.stdout.write(`
 The cluster is ready.
   queries  ${url(FIRST_HTTP_PORT)}

@@ -1,5 +1,5 @@
-// Processes that live and end together: each line that one writes gets its name before it, and when one ends
-// all end.
+// Processes that live together: each line that one writes gets its name before it. When one ends before all
+// are ready, all end; later it is told of, and the others go on, as they would without it elsewhere.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -17,6 +17,8 @@ export interface Program {
 
 export class ProcessGroup {
   readonly #children: ChildProcess[] = [];
+  readonly #running = new Set<ChildProcess>();
+  #isReady = false;
   #isStopping = false;
 
   get isStopping(): boolean {
@@ -27,6 +29,11 @@ export class ProcessGroup {
   async start(programs: readonly Program[]): Promise<void> {
     for (const program of programs) if (!this.#isStopping) this.#spawn(program);
     await Promise.all(programs.map(({ readyUrl }) => this.#untilReady(readyUrl)));
+  }
+
+  /** All that belongs to the group is ready. */
+  ready(): void {
+    this.#isReady = true;
   }
 
   /** The first started is the last to go: others need it. */
@@ -46,12 +53,19 @@ export class ProcessGroup {
       env: { ...process.env, ...env },
     });
     this.#children.push(child);
+    this.#running.add(child);
+    const say = (text: string): void => void process.stderr.write(`${name.padEnd(18)} ${text}\n`);
     const lines = createInterface({ input: child.stderr! });
-    lines.on('line', (line) => process.stderr.write(`${name.padEnd(18)} ${line}\n`));
-    child.once('error', (err) => process.stderr.write(`${name.padEnd(18)} ${err.message}\n`));
-    child.once('close', (code) => {
-      if (!this.#isStopping) process.exitCode = code === 0 ? 1 : (code ?? 1);
-      void this.stop();
+    lines.on('line', say);
+    child.once('error', (err) => say(err.message));
+    child.once('close', (code, signal) => {
+      this.#running.delete(child);
+      if (this.#isStopping) return;
+      process.exitCode = code === 0 ? 1 : (code ?? 1);
+      const goesOn = this.#isReady && this.#running.size > 0;
+      const ending = signal === null ? `has ended with status ${code}` : `was ended by ${signal}`;
+      say(`${ending}: ${goesOn ? 'the others go on' : 'all are stopped'}`);
+      if (!goesOn) void this.stop();
     });
   }
 

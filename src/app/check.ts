@@ -35,7 +35,7 @@ export function checkConfig(config: TempoConfig): Findings {
   checkJobs(config, fail, warn);
   checkStorage(config, fail, miss, warn);
   checkDedicatedColumns(config, fail, warn);
-  checkRings(config, fail);
+  checkRings(config, fail, warn);
   checkFrontend(config, fail);
   checkListeners(config, fail, warn);
   checkTimes(config, fail);

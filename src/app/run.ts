@@ -4,6 +4,7 @@ import { ConfigError, problemLine } from '../config/errors.ts';
 import { flagsOf, type FlagSpec } from '../config/flags.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { App, type ServiceState } from './app.ts';
+import { checkLimitsFile, type LimitsFindings } from './check-limits-file.ts';
 import { parseCommandLine, UsageError, usageText } from './command-line.ts';
 import { rootBlock, type TempoConfig } from './config.ts';
 import { targetsOf } from './graph.ts';
@@ -76,7 +77,12 @@ export async function run(host: Host): Promise<number> {
     return refuse(host, err, isOn(given, 'config.expand-env'));
   }
   const verify = given.get('config.verify')?.at(-1) ?? 'false';
-  if (verify !== 'false') return tell(host, loaded, verify === 'strict');
+  if (verify !== 'false') {
+    const limits = checkLimitsFile(loaded.config.overrides.perTenantOverrideConfig, {
+      env: isOn(given, 'config.expand-env') ? host.env : undefined,
+    });
+    return tell(host, loaded, limits, verify === 'strict');
+  }
   return serve(host, loaded, isOn(given, 'config.expand-env') ? host.env : undefined);
 }
 
@@ -89,10 +95,12 @@ function refuse(host: Host, { problems }: ConfigError, isExpanded: boolean): num
 }
 
 /** `-config.verify`. */
-function tell(host: Host, { missing, warnings }: StartupConfig, isStrict: boolean): number {
+function tell(host: Host, loaded: StartupConfig, limits: LimitsFindings, isStrict: boolean): number {
+  const warnings = [...loaded.warnings, ...limits.warnings];
+  const errors = [...loaded.missing, ...limits.problems];
   for (const found of warnings) host.err(`warning: ${problemLine(found)}\n`);
-  for (const found of missing) host.err(`error: ${problemLine(found)}\n`);
-  return missing.length > 0 || (isStrict && warnings.length > 0) ? EXIT_FAILED : EXIT_OK;
+  for (const found of errors) host.err(`error: ${problemLine(found)}\n`);
+  return errors.length > 0 || (isStrict && warnings.length > 0) ? EXIT_FAILED : EXIT_OK;
 }
 
 /** @param env expands `${NAME}` in files that are read while running; undefined = no expansion. */

@@ -119,15 +119,22 @@ export function addReads(
 ): { readonly querier: Service | undefined; readonly 'query-frontend': Service | undefined } {
   const { ingester, rings } = read;
   const hasFrontend = order.includes('query-frontend');
-  if (ingester !== undefined) addOwnRecent(parts, order, read, ingester);
   if (!order.includes('querier')) {
+    if (ingester !== undefined) {
+      addOwnRecent(parts, read, ingester, { querier: createQuerier(parts, read, ingester), parts });
+    }
     return { querier: undefined, 'query-frontend': hasFrontend ? addLoneFrontend(parts) : undefined };
   }
   const recents = rings === undefined ? undefined : createRecents(parts, rings);
-  const querier =
-    recents === undefined
-      ? createQuerier(parts, read, ingester ?? NOTHING_RECENT)
-      : new PatientQuerier(createQuerier(parts, read, recents, (pool) => recents.poolOver(pool)));
+  const local = createQuerier(parts, read, recents ?? ingester ?? NOTHING_RECENT, (pool) =>
+    recents === undefined ? pool : recents.poolOver(pool),
+  );
+  const querier = recents === undefined ? local : new PatientQuerier(local);
+  if (ingester !== undefined) {
+    // The process's own query-frontend, if it has one, has the metrics of these names.
+    const own = { ...parts, metrics: new Metrics() };
+    addOwnRecent(parts, read, ingester, { querier: local.over(ingester), parts: own });
+  }
   if (!hasFrontend) {
     const links = addLoneQuerier(parts, querier);
     return { querier: querierService(links, recents), 'query-frontend': undefined };
@@ -150,20 +157,17 @@ function addFrontendOver(parts: Parts, querier: Querier): Service {
 /** What queriers of other processes ask of this one's ingester: ours by sessions, Tempo's by its methods. */
 function addOwnRecent(
   parts: Parts,
-  order: readonly ModuleName[],
-  read: ReadParts,
+  { store, admission }: ReadParts,
   ingester: RecentTraces,
+  own: { readonly querier: Querier; readonly parts: Parts },
 ): void {
-  const { store, admission } = read;
   addRecentMethods(parts.grpcMethods, {
     recent: ingester,
     pool: store.pool,
     jobLimitMs: jobLimits(parts.config),
     admit: (tenant, signal) => admission.admitQuery(tenant, signal),
   });
-  // The process's own querier, if it has one, has the metrics of these names.
-  const own = order.includes('querier') ? { ...parts, metrics: new Metrics() } : parts;
-  createFrontend(own, createQuerier(own, read, ingester)).registerQuerierMethods(parts.grpcMethods);
+  createFrontend(own.parts, own.querier).registerQuerierMethods(parts.grpcMethods);
 }
 
 /** Of the ingesters that the ring names. */

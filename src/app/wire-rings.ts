@@ -21,10 +21,6 @@ export function createRings({ config, logger, metrics }: Parts): WiredRings {
   const { memberlist } = config;
   const rings = new Rings({ isSingleProcess: isSingleProcess(config.target), memberlist, logger, metrics });
   const ingesters = ingesterRing(config);
-  const isGossip = ingesters.kvstore.store === 'memberlist' && !isSingleProcess(config.target);
-  if (isGossip && memberlist.joinMembers.length === 0) {
-    logger.warn('memberlist.join_members names nobody: others have to join this process, else it is alone');
-  }
   const followed = rings.createRing(ingesters);
   return {
     ingesters: followed,

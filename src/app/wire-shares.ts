@@ -1,10 +1,11 @@
 // Constructs the rings whose members share the upkeep of blocks: that of compactors, and that of workers.
 import { systemClock } from '../lib/clock.ts';
 import type { Service } from '../lib/service.ts';
-import { type RingConfig, type RingName, Rings } from '../ring/rings.ts';
+import { type RingName, Rings } from '../ring/rings.ts';
 import { WorkShare } from '../ring/work-share.ts';
 import type { TempoConfig } from './config.ts';
 import { isSingleProcess, type ModuleName, targetsOf } from './graph.ts';
+import { createRingMember } from './ring-members.ts';
 import type { Parts } from './wire-parts.ts';
 
 /** Tokens of a member, and how many timeouts it may be silent before the others forget it, as in Tempo. */
@@ -77,25 +78,15 @@ interface ShareConfig {
 }
 
 function createShare({ config, logger }: Parts, rings: Rings, { name, key, ring }: ShareConfig): WorkShare {
-  const { kvstore, heartbeatTimeoutMs, heartbeatPeriodMs, instanceId: id } = ring;
-  const settings = {
-    replicationFactor: 1,
-    heartbeatTimeoutMs,
-    zoneAwarenessEnabled: false,
-    excludedZones: [],
-  };
-  const ringConfig: RingConfig = { name, key, kvstore, settings };
-  const followed = rings.createRing(ringConfig);
-  const member = rings.createMember(ringConfig, {
+  const { instanceId: id } = ring;
+  const { followed, member } = createRingMember(rings, {
+    name,
+    key,
+    ring,
     id,
-    addr: ring.instanceAddr,
-    interfaceNames: ring.instanceInterfaceNames,
-    enableInet6: ring.enableInet6,
-    port: ring.instancePort === 0 ? config.server.grpcListenPort : ring.instancePort,
-    zone: '',
     tokensCount: TOKENS,
-    heartbeatPeriodMs,
-    forgetAfterMs: FORGET_TIMEOUTS * heartbeatTimeoutMs,
+    forgetTimeouts: FORGET_TIMEOUTS,
+    grpcPort: config.server.grpcListenPort,
   });
   return new WorkShare({
     rings,

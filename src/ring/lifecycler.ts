@@ -53,6 +53,9 @@ export interface LifecyclerOptions {
   readonly metrics: RingMetrics;
 }
 
+/** Between two warnings of another process with this one's id. */
+const TWINS_WARNING_MS = 300_000;
+
 export class Lifecycler implements Service {
   readonly name: string;
   readonly #options: LifecyclerOptions;
@@ -70,6 +73,8 @@ export class Lifecycler implements Service {
   #wellSinceMs: number | undefined;
   #isReady = false;
   #writtenSec = 0;
+  /** Of twins is told once, and not again before. */
+  #twinsSilentUntilMs = 0;
 
   constructor(options: LifecyclerOptions) {
     const { ring, metrics, tokensCount, unregistersOnShutdown, logger, id } = options;
@@ -288,6 +293,9 @@ export class Lifecycler implements Service {
   #warnOfTwins(known: Instance): void {
     const { addr } = this.#options;
     if (known.addr === addr || known.timestampSec < this.#writtenSec) return;
+    const nowMs = this.#options.clock.nowMs();
+    if (nowMs < this.#twinsSilentUntilMs) return;
+    this.#twinsSilentUntilMs = nowMs + TWINS_WARNING_MS;
     this.#logger.warn('another process uses the id of this instance', { addr, other_addr: known.addr });
   }
 

@@ -117,13 +117,24 @@ export class Rings implements Service {
   /** Opens the stores: started before the rings, stopped after them. Several may: the first start counts. */
   async start(): Promise<void> {
     if (this.#users++ > 0) return;
-    for (const open of this.#openers) await open();
+    try {
+      for (const open of this.#openers) await open();
+    } catch (err) {
+      // Whoever could not start it does not stop it: nothing is left open.
+      this.#users--;
+      await this.#close();
+      throw err;
+    }
   }
 
   /** Closes the stores when the last has stopped it. */
   async stop(): Promise<void> {
     if (--this.#users > 0) return;
-    for (const close of this.#closers.reverse()) await close();
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) await close();
   }
 
   /** Rings that this process follows, for the pages. */

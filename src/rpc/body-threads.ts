@@ -39,13 +39,10 @@ class BodyThread {
   readonly #idle: (thread: BodyThread) => void;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(idle: (thread: BodyThread) => void, ended: (thread: BodyThread) => void) {
+  constructor(worker: Worker, idle: (thread: BodyThread) => void, ended: (thread: BodyThread) => void) {
     this.#idle = idle;
     this.#ended = ended;
-    this.#worker = new Worker(workerUrl('body-worker', import.meta.url), {
-      name: 'body',
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
-    });
+    this.#worker = worker;
     this.#worker.on('message', (result: BodyResult) => this.#finish(result));
     this.#worker.on('error', (err: Error) => this.#fail(err));
     this.#worker.on('exit', () => {
@@ -91,10 +88,24 @@ class BodyThread {
   }
 }
 
-class BodyThreads {
+export type StartWorker = () => Worker;
+
+function startWorker(): Worker {
+  return new Worker(workerUrl('body-worker', import.meta.url), {
+    name: 'body',
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
+  });
+}
+
+export class BodyThreads {
+  readonly #startWorker: StartWorker;
   readonly #threads = new Set<BodyThread>();
   /** Bounded by what receivers let all their requests hold. */
   readonly #waiting: Pending[] = [];
+
+  constructor(start: StartWorker = startWorker) {
+    this.#startWorker = start;
+  }
 
   /** Those that wait, and those in threads. */
   get jobs(): number {
@@ -124,7 +135,10 @@ class BodyThreads {
       if (thread.pending === undefined && !thread.isEnding) return thread;
     }
     if (this.#threads.size >= Math.min(THREADS_MAX, availableParallelism())) return undefined;
+    const worker = this.#newWorker();
+    if (worker === undefined) return undefined;
     const thread = new BodyThread(
+      worker,
       () => this.#feed(),
       (ended) => {
         this.#threads.delete(ended);
@@ -133,6 +147,19 @@ class BodyThreads {
     );
     this.#threads.add(thread);
     return thread;
+  }
+
+  /** undefined = the system lets none start: who waits then has the threads there are, or is refused. */
+  #newWorker(): Worker | undefined {
+    try {
+      return this.#startWorker();
+    } catch (err) {
+      const isAnyLeft = [...this.#threads].some(({ isEnding }) => !isEnding);
+      if (isAnyLeft) return undefined;
+      const refusal = new TempoError('unavailable', 'no thread can be started to read the body', err);
+      for (const { reject } of this.#waiting.splice(0)) reject(refusal);
+      return undefined;
+    }
   }
 }
 

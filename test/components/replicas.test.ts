@@ -105,6 +105,19 @@ await t.test('answers are those of one process', async (t) => {
   for (const [at, { http }] of ports.entries()) {
     t.match(await differences(alone.url, `http://127.0.0.1:${http}`), same, `by ${REPLICAS[at]} alone`);
   }
+  const gateway = async (path: string, accept = '*/*'): Promise<readonly [number, string]> => {
+    const answer = await fetch(url + path, { headers: { accept } });
+    return [answer.status, await answer.text()];
+  };
+  t.same(await gateway('/'), [200, 'OK']);
+  const [, page] = await gateway('/', 'text/html');
+  const [, script = ''] = /(ui\/[^"]+\.js)"/.exec(page) ?? [];
+  t.equal((await gateway(`/${script}`))[0], 200, 'the page and what belongs to it');
+  // Without global rates there is no ring of distributors, here as there.
+  for (const ring of ['ingester', 'distributor', 'compactor']) {
+    const own = await fetch(`http://127.0.0.1:${ports[0]!.http}/${ring}/ring`);
+    t.equal((await gateway(`/${ring}/ring`))[0], own.status, ring);
+  }
   await Promise.all([...replicas, alone].map(flush));
   t.match(await differences(alone.url, url), same, 'over blocks');
 });

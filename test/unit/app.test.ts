@@ -10,6 +10,8 @@ import { App } from '../../src/app/app.ts';
 import { checkConfig } from '../../src/app/check.ts';
 import { parseCommandLine, UsageError } from '../../src/app/command-line.ts';
 import { rootBlock } from '../../src/app/config.ts';
+import { distributorId } from '../../src/app/wire-distributors.ts';
+import { HOSTNAME } from '../../src/config/shared-blocks.ts';
 import { isInRing, startOrder, targetMissing, targetProblem } from '../../src/app/graph.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { createHttpServer } from '../../src/app/http-server.ts';
@@ -449,6 +451,72 @@ t.test('without configuration: a laptop', async (t) => {
   t.match(welcome, 'in /data/a, the oldest is deleted above 10GiB\n');
   const host = new FakeHost(['-config.verify=strict'], { HOME: temporaryFolder(t) });
   t.equal(await run(host), 0, host.stderr);
+});
+
+t.test('rings that would not do what they are for are told of', (t) => {
+  const told = (text: string): string[] =>
+    checkConfig(configOf(text))
+      .warnings.filter(({ path }) => /memberlist|heartbeat|rate_strategy/.test(path))
+      .map(({ path }) => path);
+  const join = 'memberlist: { join_members: [one] }\n';
+  const nobody = ['memberlist.join_members'];
+  const gossip = 'kvstore: { store: memberlist }';
+  const strategy = 'overrides.defaults.ingestion.rate_strategy';
+  const isGlobal = 'overrides: { defaults: { ingestion: { rate_strategy: global } } }\n';
+  const ofCompactors = `compactor: { ring: { ${gossip} } }\n`;
+  const ofWorkers = `backend_worker: { ring: { ${gossip} } }\n`;
+  const inEtcd = (store: string): string =>
+    `ingester: { lifecycler: { ring: { kvstore: { store: ${store}, etcd: { endpoints: ['e:1'] } } } } }\n`;
+  const table: readonly (readonly [text: string, want: readonly string[]])[] = [
+    ['target: all', []],
+    ['target: ingester', nobody],
+    ['target: scalable-single-binary', nobody],
+    [`${join}target: distributor`, []],
+    [`${ofCompactors}target: compactor`, nobody],
+    [`${ofCompactors}${join}target: compactor`, []],
+    [`${ofWorkers}target: backend-worker`, nobody],
+    [`${join}${isGlobal}target: distributor`, []],
+    [`${isGlobal}target: distributor`, [...nobody, strategy]],
+    [`${isGlobal}${inEtcd('etcd')}target: distributor`, [...nobody, strategy]],
+    [`${isGlobal}target: all`, []],
+    [
+      `${join}ingester: { lifecycler: { heartbeat_period: 6m } }\ntarget: ingester`,
+      ['ingester.lifecycler.heartbeat_period'],
+    ],
+    [`${join}ingester: { lifecycler: { heartbeat_period: 6m } }\ntarget: all`, []],
+    [
+      `${join}target: compactor\ncompactor: { ring: { ${gossip}, heartbeat_period: 1m } }`,
+      ['compactor.ring.heartbeat_period'],
+    ],
+  ];
+  for (const [text, want] of table) t.same(told(text), want, text);
+  const idOf = (text: string): string => distributorId(configOf(text));
+  t.equal(idOf('target: distributor'), HOSTNAME, 'a host for itself');
+  t.equal(idOf('target: distributor\nserver: { grpc_listen_port: 9100 }'), `${HOSTNAME}-9100`);
+  t.equal(idOf('target: distributor\ndistributor: { ring: { instance_id: d } }'), 'd');
+  const named = 'ingester: { lifecycler: { id: replica-2 } }\n';
+  t.equal(idOf(`${named}target: scalable-single-binary`), 'replica-2', 'that of the ingester beside it');
+  t.equal(idOf(`${named}target: distributor`), HOSTNAME, 'and of none elsewhere');
+  t.end();
+});
+
+t.test('the file of limits is verified too', async (t) => {
+  const folder = temporaryFolder(t);
+  const limits = join(folder, 'limits.yaml');
+  const file = configFile(folder, `overrides: { per_tenant_override_config: ${limits} }`);
+  const verify = async (): Promise<readonly [number, string]> => {
+    const host = new FakeHost([`-config.file=${file}`, '-config.verify']);
+    return [await run(host), host.stderr];
+  };
+  const [missing, why] = await verify();
+  t.equal(missing, 1);
+  t.match(why, /^error: overrides\.per_tenant_override_config: cannot be read: ENOENT/);
+  writeFileSync(limits, 'overrides: { team: { ingestion: { rate_limit_bytes: x } } }');
+  const [broken, text] = await verify();
+  t.equal(broken, 1);
+  t.match(text, /^error: .*rate_limit_bytes/);
+  writeFileSync(limits, 'overrides: { team: { ingestion: { rate_limit_bytes: 5, burst_size_bytes: 5 } } }');
+  t.same(await verify(), [0, '']);
 });
 
 /** A configuration file that listens on free loopback ports and writes below the folder. */

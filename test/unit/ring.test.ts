@@ -1,5 +1,6 @@
 // Rings: lookups, shards, quorum, merging, their bytes, and what a member does in one.
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
@@ -33,6 +34,8 @@ import { Lifecycler } from '../../src/ring/lifecycler.ts';
 import { interfaceAddress, type MemberConfig, type RingConfig, Rings } from '../../src/ring/rings.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { freePort } from '../support/free-port.ts';
+import type { MemberlistConfig } from '../../src/ring/config.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { memberlistConfig } from '../support/memberlist.ts';
 import { seeded } from '../support/seeded.ts';
@@ -591,6 +594,42 @@ t.test('a member that comes back', async (t) => {
   await fifth.stop();
 });
 
+t.test('what keeps rings is closed by the last that uses it, and when it could not be opened', async (t) => {
+  const port = await freePort();
+  const kept = { ...RING, kvstore: { store: 'memberlist', prefix: '' } };
+  const ringsWith = (more: Partial<MemberlistConfig>): Rings => {
+    const addresses = { bindAddr: ['127.0.0.1'], bindPort: port, advertiseAddr: '127.0.0.1' };
+    const memberlist = memberlistConfig({ ...addresses, ...more });
+    const rings = new Rings({
+      memberlist,
+      logger: silentLogger,
+      isSingleProcess: false,
+      metrics: new Metrics(),
+    });
+    rings.createRing(kept);
+    return rings;
+  };
+  const alone = { joinMembers: ['127.0.0.1:1'], abortIfClusterJoinFails: true, maxJoinRetries: 1 };
+  await t.rejects(ringsWith(alone).start(), /no member of memberlist.join_members could be joined/);
+  await t.resolves(listen(port), 'nothing listens any more');
+  const rings = ringsWith({});
+  await rings.start();
+  await rings.start();
+  await rings.stop();
+  await t.rejects(listen(port), /EADDRINUSE/, 'two have started it, one is left');
+  await rings.stop();
+  await t.resolves(listen(port));
+});
+
+async function listen(port: number): Promise<void> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  await new Promise((resolve) => server.close(resolve));
+}
+
 t.test('members forget those that are silent, and warn of twins', async (t) => {
   const clock = new ManualClock();
   const store = new MemoryStore();
@@ -637,7 +676,15 @@ t.test('members forget those that are silent, and warn of twins', async (t) => {
   await member.start();
   await twin.start();
   await clock.pass(10_000);
-  t.ok(lines.includes('another process uses the id of this instance'));
+  const warnings = (): number =>
+    lines.filter((line) => line === 'another process uses the id of this instance').length;
+  const many = (60_000 / MEMBER.heartbeatPeriodMs) * 2;
+  const early = warnings();
+  t.ok(early > 0);
+  await clock.pass(120_000);
+  t.ok(warnings() === early && early < many, 'once a while, not at every heartbeat');
+  await clock.pass(400_000);
+  t.ok(warnings() > early);
   await member.stop();
   await twin.stop();
   await service.stop();

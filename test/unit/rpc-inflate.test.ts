@@ -1,11 +1,12 @@
 // Compressed bodies: what foreign encoders made, damage of every kind, and limits of size, time and memory.
+import { Worker } from 'node:worker_threads';
 import zlib from 'node:zlib';
 import t from 'tap';
 import { ByteGate } from '../../src/lib/byte-gate.ts';
 import { lz4Decompress } from '../../src/lib/lz4.ts';
 import { snappyUnframe } from '../../src/lib/snappy-frames.ts';
 import { xxhash32 } from '../../src/lib/xxhash32.ts';
-import { bodyThreads } from '../../src/rpc/body-threads.ts';
+import { bodyThreads, BodyThreads } from '../../src/rpc/body-threads.ts';
 import { ENCODINGS, inflate } from '../../src/rpc/inflate.ts';
 
 // Made by python-lz4 4.4 (lz4 1.9) and cramjam 2 (snap).
@@ -191,6 +192,30 @@ t.test('large bodies leave the loop free', async (t) => {
     code: 'invalid_argument',
     message: 'resourceSpans[0].scopeSpans[0].spans[0].traceId: expected hex digits, found "x"',
   });
+});
+
+t.test('a body that no thread can be started for is refused, for now', async (t) => {
+  let isFull = true;
+  let started = 0;
+  const threads = new BodyThreads(() => {
+    started++;
+    if (isFull) throw new Error('Worker initialization failure: EAGAIN');
+    return new Worker(new URL('../../src/rpc/body-worker.ts', import.meta.url));
+  });
+  const body = { kind: 'otlpJson', bytes: Buffer.from('{}') } as const;
+  const refusal = { code: 'unavailable', message: 'no thread can be started to read the body' };
+  await t.rejects(threads.run(body), refusal);
+  t.equal(threads.jobs, 0, 'nothing of it stays');
+  isFull = false;
+  const first = threads.run(body);
+  isFull = true;
+  const others = await Promise.all([first, threads.run(body), threads.run(body)]);
+  t.same(
+    others.map(({ length }) => length),
+    [0, 0, 0],
+    'others wait for the thread there is',
+  );
+  t.ok(started > 2);
 });
 
 t.test('a gate for bytes', async (t) => {

@@ -155,6 +155,12 @@ export class LocalQuerier implements Querier {
       .set(1);
   }
 
+  /** The same querier, with the same budgets, caches and metrics, over what is recent elsewhere. */
+  over(recent: RecentTraces): LocalQuerier {
+    const other = Object.create(LocalQuerier.prototype) as LocalQuerier;
+    return Object.assign(other, this, { options: { ...this.options, recent } });
+  }
+
   async search(
     query: SearchQuery,
     signal?: AbortSignal,

@@ -53,6 +53,8 @@ const ROWS_PER_REQUEST = 2048;
 /** How long the rest is waited for, at least, once enough have answered that nothing is missing. */
 const GRACE_MS_MIN = 100;
 const GRACE_FACTOR = 2;
+/** Between two warnings of one ingester. */
+const TELL_MS = 60_000;
 const NO_TABLE: TraceTable = {
   traceCount: 0,
   ids: new Uint8Array(0),
@@ -71,6 +73,8 @@ export class RemoteRecents implements RecentTraces {
   readonly #tables: ByteLru;
   readonly #late: Counter;
   readonly #silent: Counter;
+  /** By ingester: of whom nothing more is told for a while, and how often there was something. */
+  readonly #told = new Map<string, { readonly untilMs: number; times: number }>();
 
   constructor(options: RemoteRecentsOptions) {
     this.#options = options;
@@ -97,6 +101,18 @@ export class RemoteRecents implements RecentTraces {
       'Times that an ingester with jobs of queries gave no sign of life: they were begun again.',
       [],
     );
+  }
+
+  /** One that stands still would be told of by every query. */
+  #couldNotAsk(ingester: string, err: unknown): void {
+    const nowMs = performance.now();
+    const told = this.#told.get(ingester);
+    if (told !== undefined && nowMs < told.untilMs) {
+      told.times++;
+      return;
+    }
+    this.#options.logger.warn('an ingester could not be asked', { ingester, times: told?.times ?? 1, err });
+    this.#told.set(ingester, { untilMs: nowMs + TELL_MS, times: 1 });
   }
 
   #foundSilent(ingester: string): void {
@@ -129,7 +145,7 @@ export class RemoteRecents implements RecentTraces {
         } catch (err) {
           if (signal?.aborted === true) return undefined;
           if (patience.isOver) this.#late.inc({});
-          this.#options.logger.warn('an ingester could not be asked', { ingester: ingester.id, err });
+          this.#couldNotAsk(ingester.id, err);
           failed.push(ingester.id);
           return undefined;
         }
@@ -268,6 +284,7 @@ export class RemoteRecents implements RecentTraces {
 
   /** Connections to addresses that nobody asks any more; what is under way goes on. */
   #closeOthers(asked: readonly AskedIngester[]): void {
+    for (const told of this.#told.keys()) if (!asked.some(({ id }) => id === told)) this.#told.delete(told);
     for (const [addr, peer] of this.#peers) {
       if (asked.some((each) => each.addr === addr)) continue;
       this.#peers.delete(addr);
