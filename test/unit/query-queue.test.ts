@@ -1,5 +1,6 @@
 // The queue of a query-frontend without queriers of its own, and what query-frontends and queriers say to
 // each other, byte by byte where Tempo speaks it too.
+import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import {
   FEATURES,
@@ -17,6 +18,13 @@ import {
   QueryQueue,
   type QueryQueueOptions,
 } from '../../src/modules/query-frontend/query-queue.ts';
+import { QuerierStreams } from '../../src/modules/query-frontend/querier-streams.ts';
+import { answerWholeQuery } from '../../src/modules/querier/whole-queries.ts';
+import type { AnswerFrame } from '../../src/contracts/remote-query.ts';
+import type { Querier, SearchAnswer } from '../../src/contracts/query.ts';
+import type { DuplexHandler, DuplexPeer, GrpcMethods } from '../../src/rpc/grpc-methods.ts';
+import { encodeStructured } from '../../src/rpc/structured.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 
 const request: HttpGrpcRequest = { method: 'GET', url: '/querier/x', headers: [], body: new Uint8Array(0) };
@@ -40,7 +48,7 @@ function aQueue(over: Partial<QueryQueueOptions> = {}) {
       request: { ...request, url },
       isWhole: true,
       signal: undefined,
-      received: () => true,
+      received: ({ code }) => code !== 100,
       restarted: () => undefined,
       ...more,
     });
@@ -220,4 +228,107 @@ t.test('frames are cut and put together', (t) => {
   t.match(refusal, { code: 'resource_exhausted', message: 'later', retryAfterMs: 5 });
   t.match(errorOf(failureOf(new Error('odd'))), { code: 'internal', message: 'odd' });
   t.end();
+});
+
+async function settled(): Promise<void> {
+  for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+}
+
+/** A querier on a stream of its own, which says what the test wants. */
+function aStream(serve: DuplexHandler) {
+  const said: Uint8Array[] = [];
+  const given: string[] = [];
+  let wake = (): void => undefined;
+  const peer: DuplexPeer = {
+    metadata: {},
+    signal: new AbortController().signal,
+    stopping: new AbortController().signal,
+    messages: async function* () {
+      for (;;) {
+        yield* said.splice(0);
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    },
+    send: async (message) => {
+      const asked = readFrontendMessage(message);
+      if (asked.kind === 'request') given.push(asked.request.url);
+    },
+  };
+  const ended = serve(peer).then(
+    () => 'in order',
+    (err: Error) => err.message,
+  );
+  const say = async (message: Parameters<typeof querierMessage>[0]): Promise<void> => {
+    said.push(querierMessage(message));
+    wake();
+    await settled();
+  };
+  const hello = (clientId: string): Promise<void> => say({ clientId, features: FEATURES.wholeQueries });
+  return { say, hello, given, ended };
+}
+
+t.test(
+  'a querier that is silent while it works is given up, one that gives signs of life is not',
+  async (t) => {
+    mock.timers.enable({ apis: ['setTimeout'] });
+    t.teardown(() => mock.timers.reset());
+    const { queue, ask } = aQueue({ triesMax: 3 });
+    let serve: DuplexHandler | undefined;
+    const methods = {
+      duplex: (_: string, handle: DuplexHandler) => (serve = handle),
+      unary: () => undefined,
+    };
+    new QuerierStreams(queue, silentLogger).registerMethods(methods as unknown as GrpcMethods);
+    const one = aStream(serve!);
+    await one.hello('one');
+    mock.timers.tick(60_000);
+    const asked = ask('a', '/x');
+    await settled();
+    t.same(one.given, ['/x']);
+    const [alive] = frameResponses({ kind: 'alive' });
+    for (let i = 0; i < 5; i++) {
+      mock.timers.tick(5900);
+      await settled();
+      // The test's request is done with the first answer: what is no answer of it is a sign only.
+      if (i < 4) await one.say({ response: { ...alive!, code: 100 } });
+    }
+    const two = aStream(serve!);
+    await two.hello('two');
+    t.same(two.given, [], 'the first one has it still');
+    mock.timers.tick(200);
+    t.equal(await one.ended, 'the querier is given up: it is silent');
+    await settled();
+    t.same(two.given, ['/x'], 'another one has it then');
+    await two.say({ response: alive });
+    t.equal(await asked, 'done');
+    void ask('a', '/y');
+    await settled();
+    t.same(two.given, ['/x', '/y']);
+    mock.timers.tick(6100);
+    t.equal(await two.ended, 'the querier is given up: it is silent', 'nor one that never says anything');
+  },
+);
+
+t.test('a querier says every second that it is at work', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  const answer = { traces: [] } as unknown as SearchAnswer;
+  const found = Promise.withResolvers<SearchAnswer>();
+  const querier = { search: () => found.promise } as unknown as Querier;
+  const said: AnswerFrame['kind'][] = [];
+  const request = { asked: { kind: 'search', query: { tenant: 'a' } }, wantsProgress: false };
+  const say = async ({ kind }: AnswerFrame): Promise<void> => void said.push(kind);
+  const done = answerWholeQuery(querier, encodeStructured(request), new AbortController().signal, say);
+  await settled();
+  t.same(said, []);
+  for (let i = 0; i < 8; i++) {
+    mock.timers.tick(1000);
+    await settled();
+  }
+  t.same(said, Array<string>(8).fill('alive'));
+  found.resolve(answer);
+  await done;
+  mock.timers.tick(5000);
+  await settled();
+  t.same(said.slice(8), ['answer'], 'and nothing after its answer');
 });

@@ -594,6 +594,59 @@ t.test('a member that comes back', async (t) => {
   await fifth.stop();
 });
 
+t.test('a heartbeat leaves tokens to whoever won them, and a process that moved is no twin', async (t) => {
+  const clock = new ManualClock();
+  const store = new MemoryStore();
+  const lines: string[] = [];
+  const logger = { ...silentLogger, warn: (msg: string) => void lines.push(msg), child: () => logger };
+  const ring = new WatchedRing({ name: 'ingester', store, key: 'k', settings: SETTINGS });
+  await ring.start();
+  const before = anInstance('one', {
+    addr: '10.0.0.7:9095',
+    timestampSec: clock.nowMs() / 1000 - 30,
+    at: Array.from({ length: 16 }, (_, i) => 1000 * i),
+  });
+  await store.change('k', () => aRing(before));
+  const member = new Lifecycler({
+    ring,
+    store,
+    key: 'k',
+    id: 'one',
+    addr: '10.0.0.8:9095',
+    zone: '',
+    tokensCount: 16,
+    heartbeatPeriodMs: 5000,
+    joinAfterMs: 0,
+    observePeriodMs: 0,
+    minReadyMs: 0,
+    checksRingHealth: false,
+    finalSleepMs: 0,
+    unregistersOnShutdown: true,
+    tokensFilePath: '',
+    forgetAfterMs: 0,
+    clock,
+    random: seeded(3),
+    logger,
+    metrics: new RingMetrics(new Metrics(), () => clock.nowMs()),
+  });
+  await member.start();
+  const mine = async (): Promise<Instance> => (await store.get('k'))!.get('one')!;
+  t.match(await mine(), { addr: '10.0.0.8:9095' });
+  // What gossip may bring once more from somebody who has not heard of the new address.
+  await store.change('k', (desc) => withInstance(desc!, before));
+  await clock.pass(5000);
+  t.match(await mine(), { addr: '10.0.0.8:9095' });
+  t.same(lines, [], 'that was itself, some time ago');
+  const { tokens } = await mine();
+  t.equal(tokens.length, 16);
+  await store.change('k', (desc) => withInstance(desc!, { ...desc!.get('one')!, tokens: tokens.slice(4) }));
+  await clock.pass(15_000);
+  t.same((await mine()).tokens, tokens.slice(4), 'others have them now');
+  t.equal((await mine()).timestampSec, Math.floor(clock.nowMs() / 1000));
+  await member.stop();
+  ring.stop();
+});
+
 t.test('what keeps rings is closed by the last that uses it, and when it could not be opened', async (t) => {
   const port = await freePort();
   const kept = { ...RING, kvstore: { store: 'memberlist', prefix: '' } };
@@ -798,6 +851,21 @@ t.test('members share work', async (t) => {
   await one.stop();
   t.same(shares(), [''], 'one that has stopped has nothing');
 
+  const settling = shareOf('settling');
+  const withTokens = (count: number): Promise<void> =>
+    store.change('k', (desc) => {
+      const other = anInstance('other', { timestampSec: clock.nowMs() / 1000, at: tokensOf(count) });
+      return withInstance(desc!, other);
+    });
+  await withTokens(8);
+  await settling.start();
+  await clock.pass(9000);
+  await withTokens(12);
+  await clock.pass(9000);
+  t.match(settling.readiness(), /stable/, 'the same members with other tokens are another ring');
+  await clock.pass(2000);
+  t.equal(settling.readiness(), undefined);
+  await settling.stop();
   const hasty = shareOf('hasty', { stableMsMin: 0 });
   await hasty.start();
   t.ok(hasty.owns('anything'), 'without a wait');
