@@ -6,6 +6,7 @@ import type { Environment } from '../config/expand-env.ts';
 import { TempoError } from '../lib/errors.ts';
 import { readSmallFile } from '../rpc/read-small-file.ts';
 import type { Service } from '../lib/service.ts';
+import { NoThreadError, type StartThread } from '../lib/start-thread.ts';
 import type { Overrides } from '../overrides/overrides.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Gauge, Metrics } from '../telemetry/metrics.ts';
@@ -19,6 +20,7 @@ export interface OverridesServiceOptions {
   readonly env: Environment | undefined;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly startThread?: StartThread;
 }
 
 export interface OverridesService extends Service {
@@ -42,7 +44,7 @@ class OverridesFile implements OverridesService {
   readonly #options: OverridesServiceOptions;
   readonly #isGood: Gauge | undefined;
   readonly #hash: Gauge | undefined;
-  readonly #reader = new OverridesReader();
+  readonly #reader: OverridesReader;
   #timer: NodeJS.Timeout | undefined;
   #isBusy = false;
   #text: string | undefined;
@@ -53,6 +55,7 @@ class OverridesFile implements OverridesService {
 
   constructor(options: OverridesServiceOptions) {
     this.#options = options;
+    this.#reader = new OverridesReader(options.startThread);
     if (options.path === '') return;
     this.#isGood = options.metrics.gauge(
       'tempo_runtime_config_last_reload_successful',
@@ -113,7 +116,8 @@ class OverridesFile implements OverridesService {
     try {
       if (text !== this.#text) await this.#use(text);
     } catch (err) {
-      this.#bad = { text, err };
+      // Without a thread nothing was found out about it.
+      if (!(err instanceof NoThreadError)) this.#bad = { text, err };
       throw err;
     }
     this.#told = '';

@@ -1,7 +1,8 @@
 // The main thread's end of the thread that reads the file of limits by tenant.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { ConfigError, type Problem } from '../config/errors.ts';
 import { TempoError } from '../lib/errors.ts';
+import { type StartThread, startThread } from '../lib/start-thread.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Limits } from '../overrides/limits.ts';
 import { loadTenants, type LoadedTenants, type TenantsFile } from '../overrides/tenants.ts';
@@ -15,12 +16,17 @@ export type FromOverridesWorker =
 const THREAD_FROM_LENGTH = 16_384;
 
 export class OverridesReader {
+  readonly #startThread: StartThread;
   #worker: Worker | undefined;
+
+  constructor(start: StartThread = startThread) {
+    this.#startThread = start;
+  }
 
   /** Rejects with ConfigError, which has every problem found. One file at a time. */
   async load(file: TenantsFile): Promise<LoadedTenants> {
     if (file.text.length < THREAD_FROM_LENGTH) return loadTenants(file);
-    const worker = new Worker(workerUrl('overrides-worker', import.meta.url), {
+    const worker = this.#startThread(workerUrl('overrides-worker', import.meta.url), {
       // A copy: environments are objects of another kind.
       workerData: { ...file, env: file.env === undefined ? undefined : { ...file.env } },
       name: 'overrides',

@@ -1,9 +1,10 @@
 // The main thread's end of the thread of the object store: starts it, starts it again when it ends unasked,
 // and hands out ports to it. Its calls are those of any store.
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { CacheReports } from '../cache/cache-metrics.ts';
 import type { CacheSettings } from '../cache/settings.ts';
 import { TempoError } from '../lib/errors.ts';
+import { type StartThread, startThread } from '../lib/start-thread.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { BackendMetrics } from './backend-metrics.ts';
@@ -19,6 +20,7 @@ export interface RemoteStoreOptions {
   readonly caches?: OuterCacheOptions | undefined;
   /** The code of the thread, in place of the usual one. */
   readonly worker?: URL;
+  readonly startThread?: StartThread;
 }
 
 export interface OuterCacheOptions {
@@ -84,11 +86,11 @@ export class RemoteStore extends PortStore {
     this.worker?.postMessage(message, transfer);
   }
 
-  /** @returns a promise that rejects when the thread ends. */
-  private spawn(): Promise<never> {
-    const { settings, caches, worker: code } = this.options;
+  /** @returns a promise that rejects when the thread ends, or cannot start. */
+  private async spawn(): Promise<never> {
+    const { settings, caches, worker: code, startThread: start = startThread } = this.options;
     const data: StoreWorkerData = { settings, caches: caches?.settings ?? [] };
-    const worker = new Worker(code ?? workerUrl('store-worker', import.meta.url), {
+    const worker = start(code ?? workerUrl('store-worker', import.meta.url), {
       workerData: data,
       name: 'objectstore',
     });

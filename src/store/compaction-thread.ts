@@ -1,7 +1,8 @@
 // The main thread's end of the thread that compacts: one job at a time. The thread is there while jobs are.
-import { type MessagePort, Worker } from 'node:worker_threads';
+import type { MessagePort, Worker } from 'node:worker_threads';
 import type { CompactResult } from '../block/compact/compact.ts';
 import { TempoError } from '../lib/errors.ts';
+import { type StartThread, startThread } from '../lib/start-thread.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type {
   CompactionJob,
@@ -21,21 +22,32 @@ interface Running {
 export class CompactionThread {
   private readonly workerData: CompactionWorkerData;
   private readonly connect: () => MessagePort | undefined;
+  private readonly startThread: StartThread;
   private worker: Worker | undefined;
   private running: Running | undefined;
   private nextId = 1;
   private isStopped = false;
 
   /** @param connect a port to the backend, where that is not a folder. */
-  constructor(workerData: CompactionWorkerData, connect: () => MessagePort | undefined) {
+  constructor(
+    workerData: CompactionWorkerData,
+    connect: () => MessagePort | undefined,
+    start: StartThread = startThread,
+  ) {
     this.workerData = workerData;
     this.connect = connect;
+    this.startThread = start;
   }
 
   /** Resolves when the new block is complete in the scratch folder. */
   run(job: CompactionJob): Promise<CompactResult> {
     if (this.isStopped) return Promise.reject(new TempoError('unavailable', 'the compactor is stopping'));
     if (this.running !== undefined) return Promise.reject(new Error('a block is being compacted'));
+    try {
+      this.worker ??= this.spawn();
+    } catch (err) {
+      return Promise.reject(err as Error);
+    }
     const isRemote = this.workerData.backendPath === '';
     const port = isRemote ? this.connect() : undefined;
     if (isRemote && port === undefined) {
@@ -43,7 +55,6 @@ export class CompactionThread {
     }
     const done = Promise.withResolvers<CompactResult>();
     this.running = { id: this.nextId++, done };
-    this.worker ??= this.spawn();
     const message: ToCompactionWorker = { id: this.running.id, job, port };
     this.worker.postMessage(message, port === undefined ? [] : [port]);
     return done.promise;
@@ -71,7 +82,7 @@ export class CompactionThread {
   }
 
   private spawn(): Worker {
-    const worker = new Worker(workerUrl('compaction-worker', import.meta.url), {
+    const worker = this.startThread(workerUrl('compaction-worker', import.meta.url), {
       workerData: this.workerData,
       name: 'compaction',
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },

@@ -5,6 +5,7 @@ import { type ErrorCode, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
 import type { Pressure } from '../lib/pressure.ts';
 import { workerUrl } from '../lib/worker-url.ts';
+import type { StartThread } from '../lib/start-thread.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { newCancelFlag, raise } from './cancel-flag.ts';
@@ -29,6 +30,7 @@ export interface ScanPoolOptions {
   readonly heapBytesMax: number;
   /** The code of the threads, in place of the usual one. */
   readonly worker?: URL;
+  readonly startThread?: StartThread;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -106,7 +108,7 @@ export class ScanPool {
   /** The first job does it too. */
   start(): void {
     if (this.stopped || this.threads.length > 0) return;
-    const { threads, workerData, heapBytesMax, connect, worker } = this.options;
+    const { threads, workerData, heapBytesMax, connect, worker, startThread } = this.options;
     for (let i = 0; i < threads; i++) {
       const thread = new ScanThread({
         url: worker ?? workerUrl('scan-worker', import.meta.url),
@@ -116,9 +118,12 @@ export class ScanPool {
         received: (message) => this.received(thread, message),
         ended: (err) => this.ended(thread, err),
         started: () => this.feed(thread),
+        refused: (err) => this.refused(err),
+        startThread,
       });
       this.threads.push(thread);
     }
+    for (const thread of this.threads) thread.start();
   }
 
   /** The backend is elsewhere from now on. */
@@ -156,6 +161,8 @@ export class ScanPool {
     if (this.stopped) return Promise.reject(stopping());
     if (signal?.aborted) return Promise.reject(cancelled());
     this.start();
+    const refusal = this.refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
     const { queueLengthMax, tenantQueueLengthMax } = this.options;
     if (this.load >= queueLengthMax || this.queue.lengthOf(tenant) >= tenantQueueLengthMax) {
       this.metrics.discarded.inc({ user: tenant });
@@ -357,6 +364,24 @@ export class ScanPool {
       this.queue.add(pending, this.choose(undefined));
     }
     for (const other of this.threads) this.feed(other);
+  }
+
+  /** Why there is no thread, and none that is about to start. */
+  private refusal(): Error | undefined {
+    return this.threads.every(({ refusal }) => refusal !== undefined) ? this.threads[0]?.refusal : undefined;
+  }
+
+  /** Nobody knows when one may start: whoever waits is told why, if there is no other. */
+  private refused(err: Error): void {
+    this.options.logger.error('scan thread cannot be started', { err });
+    if (this.refusal() === undefined) return;
+    for (const lane of this.threads.keys()) {
+      for (const pending of this.queue.takeLane(lane)) {
+        this.left(pending);
+        pending.over();
+        pending.reject(err);
+      }
+    }
   }
 
   private giveUp({ job, crashes, resolve, reject, over }: Pending): void {

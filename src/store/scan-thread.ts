@@ -1,6 +1,7 @@
 // The main thread's end of one scan thread: its jobs, and a new thread when it ends unasked. Threads that end
 // again and again without finishing a job are started ever later.
-import { type MessagePort, Worker } from 'node:worker_threads';
+import type { MessagePort, Worker } from 'node:worker_threads';
+import { type StartThread, startThread } from '../lib/start-thread.ts';
 import type { CancelFlag } from './cancel-flag.ts';
 import type { QueryTurn } from './job-queue.ts';
 import type { FromScanWorker, ScanJob, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
@@ -39,6 +40,9 @@ export interface ScanThreadOptions {
   /** The thread is gone; another is on its way. */
   readonly ended: (cause: unknown) => void;
   readonly started: () => void;
+  /** The system lets it not start; that is tried again. */
+  readonly refused: (cause: Error) => void;
+  readonly startThread?: StartThread | undefined;
 }
 
 const RESTART_FIRST_MS = 100;
@@ -55,6 +59,8 @@ export class ScanThread {
   /** And in columns of heads. */
   headBytes = 0;
   private readonly options: ScanThreadOptions;
+  /** Why it could not start; undefined = it could, or is about to try. */
+  refusal: Error | undefined;
   private worker: Worker | undefined;
   private timer: NodeJS.Timeout | undefined;
   private failures = 0;
@@ -62,7 +68,20 @@ export class ScanThread {
 
   constructor(options: ScanThreadOptions) {
     this.options = options;
-    this.spawn();
+  }
+
+  /** Called once; the thread sees to the times after it. */
+  start(): void {
+    const { started, refused } = this.options;
+    try {
+      this.spawn();
+    } catch (err) {
+      this.refusal = err as Error;
+      this.startLater();
+      return refused(this.refusal);
+    }
+    this.refusal = undefined;
+    started();
   }
 
   get isAlive(): boolean {
@@ -94,8 +113,8 @@ export class ScanThread {
   }
 
   private spawn(): void {
-    const { url, workerData, heapBytesMax } = this.options;
-    const worker = new Worker(url, {
+    const { url, workerData, heapBytesMax, startThread: start = startThread } = this.options;
+    const worker = start(url, {
       workerData,
       name: 'scan',
       resourceLimits: { maxOldGenerationSizeMb: Math.ceil(heapBytesMax / MIB) },
@@ -117,12 +136,13 @@ export class ScanThread {
     this.filterBytes = 0;
     this.headBytes = 0;
     if (this.stopped) return;
+    this.startLater();
+    this.options.ended(cause);
+  }
+
+  private startLater(): void {
     const delayMs = Math.min(RESTART_FIRST_MS * 2 ** this.failures, RESTART_MAX_MS);
     this.failures++;
-    this.timer = setTimeout(() => {
-      this.spawn();
-      this.options.started();
-    }, delayMs);
-    this.options.ended(cause);
+    this.timer = setTimeout(() => this.start(), delayMs);
   }
 }

@@ -46,7 +46,7 @@ function blockId(n: number): string {
 
 /** A request with other trace ids, so that copies of a corpus are other traces. */
 function changed(body: Uint8Array, copy: number): Uint8Array {
-  const own = body.slice();
+  const own = new Uint8Array(body);
   const sink: SpanSink = {
     clear: () => {},
     beginResource: () => {},

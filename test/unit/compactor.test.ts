@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import { TempoError } from '../../src/lib/errors.ts';
+import type { StartThread } from '../../src/lib/start-thread.ts';
 import { Compactor, type CompactorOptions } from '../../src/modules/compactor/index.ts';
 import type { ObjectInfo } from '../../src/objectstore/objectstore.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
@@ -17,6 +18,7 @@ import { Poller } from '../../src/store/poller.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { expectedRows, readRows, writeBlock } from '../support/block-rows.ts';
+import { FewThreads } from '../support/few-threads.ts';
 import { aTrace, type TestSpan } from '../support/otlp.ts';
 
 t.setTimeout(240_000);
@@ -178,6 +180,7 @@ async function setUp(
   t: Test,
   over: Partial<CompactorOptions> = {},
   ofJoiner: Partial<BlockJoinerOptions> = {},
+  startThread?: StartThread,
 ) {
   const folder = t.testdir();
   const backend = new FaultyStore(`${folder}/backend`);
@@ -187,6 +190,7 @@ async function setUp(
   const thread = new CompactionThread(
     { scratchPath, backendPath: `${folder}/backend`, bloom, valueFilterBytesMax: 65_536 },
     () => undefined,
+    startThread,
   );
   const blocklist = new Blocklist();
   const metrics = new Metrics();
@@ -279,6 +283,20 @@ t.test('three blocks become one', async (t) => {
   t.match(shown, 'tempodb_compaction_objects_combined_total{level="0"} 4');
   t.match(shown, 'tempodb_compaction_outstanding_blocks{tenant="team"} 0');
   t.match(shown, 'tempodb_compaction_errors_total 0');
+});
+
+t.test('blocks for which no thread may start are joined the next time', async (t) => {
+  const few = new FewThreads(1);
+  const { compactor, clock, live, put, rows, text } = await setUp(t, {}, {}, few.start);
+  const spans = await putThree(put);
+  await compactor.pass();
+  t.strictSame(live(), [ID(0), ID(1), ID(2)]);
+  t.match(await text(), 'tempodb_compaction_errors_total 1');
+  clock.nowMs += 120_000;
+  await compactor.pass();
+  t.strictSame(await rows(live()[0]!), expectedRows(spans));
+  t.equal(live().length, 1);
+  t.equal(few.refused, 1);
 });
 
 t.test('a backend that fails', async (t) => {

@@ -19,6 +19,7 @@ import { TraceRuns } from '../../src/model/otlp/trace-runs.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { FewThreads } from '../support/few-threads.ts';
 import { aSpan, encodeTraces, hexId, START_NANO } from '../support/otlp.ts';
 
 // Threads are started and disks synced: on a busy machine that takes longer than tap's 30 s.
@@ -398,6 +399,46 @@ t.test('a head that ends the block writer takes no other with it', async (t) => 
   await writer.stop();
   t.equal(await write('d'), 'the ingester is stopping');
   t.equal(ends, 3, 'an end that was asked for is none');
+});
+
+t.test('a block whose writer cannot start is told so, and written when it can', async (t) => {
+  const few = new FewThreads(2);
+  const writer = new BlockWriterThread({
+    workerData: undefined,
+    worker: new URL('../support/crashing-block-worker.ts', import.meta.url),
+    startThread: few.start,
+    odd: () => {},
+    ended: () => {},
+  });
+  t.teardown(() => writer.stop());
+  const write = (blockId: string): Promise<unknown> =>
+    writer.write({ tenant: 'one', blockId, sab: new SharedArrayBuffer(8), dedicatedColumns: undefined });
+  const refusal = { code: 'unavailable', message: 'the system lets no block-writer thread start' };
+  await t.rejects(write('a'), refusal);
+  await t.rejects(write('b'), refusal);
+  t.match(await write('b'), { blockId: 'b' });
+  const fatal = write('fatal');
+  const [behind, last] = [write('c'), write('d')];
+  few.left = 1;
+  await t.rejects(fatal, { message: 'block writer thread ended' });
+  await t.rejects(behind, refusal, 'those that wait are told one by one');
+  t.match(await last, { blockId: 'd' });
+});
+
+t.test('a builder that may not start is started later, and loses nothing', async (t) => {
+  const few = new FewThreads(0);
+  const harness = await started(aFolder(), { log: { ringBytes: 128 * 1024, startThread: few.start } });
+  await push(harness, 0, 20);
+  const internals = harness.ingester as unknown as {
+    readonly running: { readonly builder: { readonly worker: { terminate(): Promise<number> } } };
+  };
+  few.left = 2;
+  await internals.running.builder.worker.terminate();
+  await push(harness, 20, 20);
+  await until('the builder has caught up', async () => (await found(harness)).complete);
+  t.equal(few.refused, 2);
+  t.equal((await found(harness)).headSpans, 40);
+  await harness.ingester.stop();
 });
 
 t.test('a builder that crashes is started again from the log', async (t) => {

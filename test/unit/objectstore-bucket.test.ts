@@ -22,6 +22,7 @@ import { uuidBounds } from '../../src/objectstore/uuid-ranges.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { NO_TLS, s3Backend } from '../support/backends.ts';
+import { FewThreads } from '../support/few-threads.ts';
 import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 import { BucketError, MemoryBucket } from '../support/memory-bucket.ts';
 import { bytes, codeOf, holdContract } from '../support/object-store-suite.ts';
@@ -338,6 +339,30 @@ t.test('the thread of the store: what it counts, and another one when it ends', 
   await remote.write('k', bytes('y'));
   other.attach(remote.connect()!);
   t.same(await other.read('k'), bytes('y'));
+});
+
+t.test('a thread that the system does not let start is started later', async (t) => {
+  const few = new FewThreads(0);
+  const remote = new RemoteStore({
+    settings: s3Backend({}),
+    logger: silentLogger,
+    metrics: createBackendMetrics(new Metrics()),
+    worker: new URL('../support/crashing-store-worker.ts', import.meta.url),
+    startThread: few.start,
+  });
+  t.teardown(() => remote.stop());
+  await remote.prepare();
+  few.left = 2;
+  remote.limitCache(0);
+  t.equal(await codeOf(remote.read('crash')), 'unavailable', 'what is under way fails');
+  const isBack = new Promise<void>((resolve) =>
+    remote.onRestart(() => {
+      if (remote.connect() !== undefined) resolve();
+    }),
+  );
+  await isBack;
+  t.equal(few.refused, 2);
+  await remote.write('k', bytes('x'));
 });
 
 t.test('a thread that cannot start is told as any other failure', async (t) => {

@@ -20,9 +20,10 @@ import { overridesPage, runtimeConfigText, tenantPage } from '../../src/override
 import { loadTenants } from '../../src/overrides/tenants.ts';
 import { mergePatch, userLimitsFromPlain } from '../../src/overrides/user-limits.ts';
 import { createUserOverridesMetrics, UserOverrides } from '../../src/overrides/user-overrides.ts';
-import { createLogger } from '../../src/telemetry/log.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import fastify from 'fastify';
+import { FewThreads } from '../support/few-threads.ts';
 
 const load = (text: string, env?: Readonly<Record<string, string>>) =>
   loadTenants({ name: 'overrides.yaml', text, env });
@@ -269,6 +270,30 @@ t.test('the file changes', async (t) => {
   t.equal(await isGood(), '1');
   t.same([...overrides.tenants.keys()], ['b']);
   await service.stop();
+});
+
+t.test('a file for which no thread may start is read the next time', async (t) => {
+  const path = join(t.testdir(), 'overrides.yaml');
+  const tenants = Array.from({ length: 1000 }, (_, i) => `  t${i}: {ingestion: {rate_limit_bytes: 1}}`);
+  writeFileSync(path, GOOD);
+  const { overrides, metrics } = overridesOf();
+  const few = new FewThreads(1);
+  const service = createOverridesService({
+    overrides,
+    path,
+    periodMs: 0,
+    env: undefined,
+    logger: silentLogger,
+    metrics,
+    startThread: few.start,
+  });
+  await service.start();
+  writeFileSync(path, `overrides:\n${tenants.join('\n')}`);
+  await service.reload();
+  t.equal(overrides.tenants.size < 1000, true);
+  await service.reload();
+  t.equal(overrides.tenants.size, 1000);
+  t.equal(few.refused, 1);
 });
 
 t.test('a large file is read beside the work', async (t) => {

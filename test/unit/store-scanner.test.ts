@@ -18,6 +18,7 @@ import { crashedResult } from '../../src/store/crashed-job.ts';
 import { unpackFound } from '../../src/store/pack.ts';
 import type {
   ScanJob,
+  ScanResult,
   ScanSource,
   SearchJob,
   SearchJobResult,
@@ -25,12 +26,15 @@ import type {
   TraceJobResult,
   WholeTraces,
 } from '../../src/store/scan-job.ts';
+import type { TempoError } from '../../src/lib/errors.ts';
+import type { StartThread } from '../../src/lib/start-thread.ts';
 import { JobQueue, QueryTurn } from '../../src/store/job-queue.ts';
 import { ScanPool } from '../../src/store/scan-pool.ts';
 import type { Pending } from '../../src/store/scan-thread.ts';
 import { Scanner, type ScannerOptions } from '../../src/store/scanner.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { FewThreads } from '../support/few-threads.ts';
 import { until } from '../support/hostile.ts';
 import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
@@ -363,8 +367,39 @@ t.test("scan threads that end: the others' jobs are done, and no job ends more t
   t.equal((await search('fine', 60_000)).inspectedTraces, 1, 'others have their time');
 });
 
-function aPool(t: Test, threads: number, metrics: Metrics): ScanPool {
+t.test('where no scan thread may start, jobs are refused with the reason until one does', async (t) => {
+  const few = new FewThreads();
+  const pool = aPool(t, 2, new Metrics(), few.start);
+  const run = async (query: string): Promise<ScanResult> =>
+    pool.run(search(query, [asHead('the-head', [aSpan()])]), { tenant: 'one' });
+  const refusal = { code: 'unavailable', message: 'the system lets no scan thread start' };
+  await t.rejects(run('fine'), refusal);
+  t.equal(few.refused, 2);
+  few.left = 1;
+  let answer: ScanResult | undefined;
+  const isAnswered = async (): Promise<boolean> => {
+    answer = await run('fine').catch((err: TempoError) => void t.match(err, refusal));
+    return answer !== undefined;
+  };
+  t.ok(await until(isAnswered, 10_000));
+  t.match(answer, { kind: 'search', inspectedTraces: 1, failures: [] });
+  few.left = Infinity;
+  // Both threads end; the jobs behind wait for one that starts, or are told that none does.
+  const ends = ['exit', 'exit', 'exit', 'fine', 'fine', 'fine'].map((query) =>
+    run(query).then(
+      (result) => ('failures' in result ? result.failures.length : 0),
+      (err: TempoError) => err.message,
+    ),
+  );
+  const told = await Promise.all(ends);
+  t.equal(told.at(-1), refusal.message, told.join());
+  few.left = 0;
+  t.ok(await until(isAnswered, 10_000), 'one starts again');
+});
+
+function aPool(t: Test, threads: number, metrics: Metrics, startThread?: StartThread): ScanPool {
   const pool = new ScanPool({
+    ...(startThread === undefined ? {} : { startThread }),
     batchSizeMax: 7,
     threads,
     queueLengthMax: 100,

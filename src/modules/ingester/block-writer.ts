@@ -1,8 +1,9 @@
 // The main thread's end of the block writer thread: one head after another becomes a block.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { BlockMeta, DedicatedColumn } from '../../block/meta.ts';
 import type { OddTraces } from '../../block/vparquet/trace-rows.ts';
 import { TempoError } from '../../lib/errors.ts';
+import { type StartThread, startThread } from '../../lib/start-thread.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
 import type { BlockConfig } from '../../store/config.ts';
 import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from './messages.ts';
@@ -40,6 +41,7 @@ export interface BlockWriterOptions {
   readonly ended: (cause: unknown) => void;
   /** The code of the thread, in place of the usual one. */
   readonly worker?: URL;
+  readonly startThread?: StartThread;
 }
 
 /** The thread has one head at a time, so that one which ends it takes no other with it. */
@@ -70,17 +72,25 @@ export class BlockWriterThread implements BlockWriter {
   }
 
   private next(): void {
-    if (this.running !== undefined) return;
-    this.running = this.waiting.shift();
-    if (this.running === undefined) return;
-    const { id, job } = this.running;
-    this.worker ??= this.spawn();
-    this.worker.postMessage({ id, job } satisfies ToBlockWorker);
+    while (this.running === undefined) {
+      const pending = this.waiting.shift();
+      if (pending === undefined) return;
+      const { id, job, done } = pending;
+      try {
+        this.worker ??= this.spawn();
+      } catch (err) {
+        // Whoever wants the block tries again.
+        done.reject(err);
+        continue;
+      }
+      this.running = pending;
+      this.worker.postMessage({ id, job } satisfies ToBlockWorker);
+    }
   }
 
   private spawn(): Worker {
-    const { worker: url, workerData } = this.options;
-    const worker = new Worker(url ?? workerUrl('block-worker', import.meta.url), {
+    const { worker: url, workerData, startThread: start = startThread } = this.options;
+    const worker = start(url ?? workerUrl('block-worker', import.meta.url), {
       workerData,
       name: 'block-writer',
     });

@@ -1,7 +1,8 @@
 // The main thread's end of the builder thread: starts it, passes messages, and starts another when it ends
 // unasked.
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import { TempoError } from '../../lib/errors.ts';
+import { type StartThread, startThread } from '../../lib/start-thread.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
 import type { ReplayPlan } from '../../store/log/open.ts';
@@ -18,7 +19,8 @@ export interface BuilderThreadOptions {
   /** Where frames go that no builder survives. */
   readonly quarantinePath: string;
   /** The code of the thread, in place of the usual one. */
-  readonly worker?: URL;
+  readonly worker?: URL | undefined;
+  readonly startThread?: StartThread | undefined;
   readonly logger: Logger;
   readonly handle: (message: FromBuilder) => void;
   /**
@@ -147,13 +149,20 @@ export class BuilderThread {
       quarantinePath,
     };
     this.notCaughtUp();
+    const { worker: url = workerUrl('builder-worker', import.meta.url), startThread: start = startThread } =
+      this.options;
+    try {
+      this.worker = start(url, {
+        workerData: { data, port: channel.port2 },
+        transferList: [channel.port2],
+        name: 'builder',
+      });
+    } catch (err) {
+      channel.port1.close();
+      throw err;
+    }
     this.port = channel.port1;
     this.port.on('message', (message: FromBuilder) => this.received(message));
-    this.worker = new Worker(this.options.worker ?? workerUrl('builder-worker', import.meta.url), {
-      workerData: { data, port: channel.port2 },
-      transferList: [channel.port2],
-      name: 'builder',
-    });
     this.worker.on('error', (err) => this.options.logger.error('builder thread failed', { err }));
     this.worker.on('exit', () => this.exited());
   }
@@ -192,9 +201,20 @@ export class BuilderThread {
     const laterMs = this.crashes === 1 ? 0 : RESTART_FIRST_MS * 2 ** (this.crashes - 2);
     const delayMs = Math.min(laterMs, RESTART_MAX_MS);
     this.options.logger.warn('builder thread is started again', { sequence, delay_ms: delayMs });
+    this.spawnIn(delayMs);
+  }
+
+  /** As often as it takes: what was acknowledged waits in the log. */
+  private spawnIn(delayMs: number): void {
     this.timer = setTimeout(() => {
       const { replay, pendingBytes } = this.options.restart();
-      this.spawn(replay, pendingBytes);
+      try {
+        this.spawn(replay, pendingBytes);
+      } catch (err) {
+        const nextMs = Math.min(Math.max(RESTART_FIRST_MS, delayMs * 2), RESTART_MAX_MS);
+        this.options.logger.error('builder thread cannot be started', { err, delay_ms: nextMs });
+        this.spawnIn(nextMs);
+      }
     }, delayMs);
   }
 

@@ -14,6 +14,7 @@ import type {
 import { TempoError } from '../../lib/errors.ts';
 import type { Pressure } from '../../lib/pressure.ts';
 import type { Service } from '../../lib/service.ts';
+import type { StartThread } from '../../lib/start-thread.ts';
 import { LocalStore } from '../../objectstore/local.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
 import type { AttributeLimits } from '../../overrides/attribute-limits.ts';
@@ -107,6 +108,8 @@ interface LogTuning {
   readonly files?: LogFiles;
   /** The code of the builder thread. */
   readonly builderWorker?: URL;
+  /** Of the builder. */
+  readonly startThread?: StartThread;
 }
 
 export interface Ingester extends Service, Pusher, RecentTraces, Flusher {
@@ -148,7 +151,7 @@ class LocalIngester implements Ingester {
   readonly name = 'ingester';
   private readonly options: IngesterOptions;
   private readonly dedicatedColumnsOf: DedicatedColumnsOf;
-  private readonly tuning: typeof LOG_DEFAULTS & Pick<LogTuning, 'files' | 'builderWorker'>;
+  private readonly tuning: typeof LOG_DEFAULTS & Pick<LogTuning, 'files' | 'builderWorker' | 'startThread'>;
   private readonly logger: Logger;
   private readonly metrics: IngesterMetrics;
   private readonly nowMs: () => number;
@@ -285,7 +288,8 @@ class LocalIngester implements Ingester {
       },
       attributeLimits: options.attributeLimits,
       quarantinePath: `${options.wal.path}/quarantine`,
-      ...(this.tuning.builderWorker === undefined ? {} : { worker: this.tuning.builderWorker }),
+      worker: this.tuning.builderWorker,
+      startThread: this.tuning.startThread,
       logger,
       handle: (message) => this.messages.handle(message),
       restart: () => this.builderEnded(opened),

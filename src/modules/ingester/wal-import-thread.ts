@@ -1,6 +1,7 @@
 // The main thread's end of the thread that takes WAL folders over: one at a time.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { TempoError } from '../../lib/errors.ts';
+import { startThread } from '../../lib/start-thread.ts';
 import { workerUrl } from '../../lib/worker-url.ts';
 import type { FromImportWorker } from './messages.ts';
 import type { ImportJob, ImportReport, ImportSettings } from './wal-import.ts';
@@ -55,7 +56,7 @@ export class WalImportThread {
   }
 
   private spawn(): Worker {
-    return new Worker(workerUrl('wal-import-worker', import.meta.url), {
+    return startThread(workerUrl('wal-import-worker', import.meta.url), {
       workerData: this.settings,
       name: 'wal-import',
     });
