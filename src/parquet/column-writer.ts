@@ -42,7 +42,8 @@ interface PageIndexEntry {
   readonly bounds: Bounds | undefined;
 }
 
-export interface WrittenColumn {
+/** What the footer says of a column chunk. */
+export interface WrittenChunk {
   readonly leaf: Leaf;
   readonly codec: Codec;
   readonly encodings: readonly Encoding[];
@@ -54,8 +55,14 @@ export interface WrittenColumn {
   readonly uncompressedBytes: number;
   readonly dataPageOffset: number;
   readonly dictionaryPageOffset: number | undefined;
-  readonly pages: readonly PageIndexEntry[];
+  readonly pageCount: number;
   readonly bounds: Bounds | undefined;
+}
+
+export interface WrittenColumn {
+  readonly leaf: Leaf;
+  readonly chunk: WrittenChunk;
+  readonly pages: readonly PageIndexEntry[];
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -136,7 +143,7 @@ export class ColumnWriter {
       const bounds = to === from ? undefined : this.pageBounds(input, encoding, from, to, p);
       pages.push({ location: written.location, nullCount, bounds });
     }
-    return {
+    const chunk: WrittenChunk = {
       leaf,
       codec: input.compressor?.codec ?? 'UNCOMPRESSED',
       encodings: usedEncodings(encoding, leaf),
@@ -147,9 +154,10 @@ export class ColumnWriter {
       uncompressedBytes,
       dataPageOffset: pages[0].location.offset,
       dictionaryPageOffset: dictionaryPage?.location.offset,
-      pages,
+      pageCount: pages.length,
       bounds: chunkBounds(leaf, pages),
     };
+    return { leaf, chunk, pages };
   }
 
   /**

@@ -1,7 +1,7 @@
 // Writes a Parquet file front to back: row groups column by column, then the page indexes, then the footer.
-// Nothing of the file is held in memory except what the indexes and the footer need.
+// Nothing of the file is held in memory except its page indexes, encoded, and what the footer needs.
 import { ByteWriter } from '../lib/byte-writer.ts';
-import { type ColumnInput, ColumnWriter, type WrittenColumn } from './column-writer.ts';
+import { type ColumnInput, ColumnWriter, type WrittenChunk } from './column-writer.ts';
 import {
   encodeColumnIndex,
   encodeFooter,
@@ -20,10 +20,37 @@ export interface FinishedFile {
   readonly footerBytes: number;
 }
 
-interface OpenRowGroup {
+/** One index of each column of a row group, one behind the other. */
+interface EncodedIndexes {
+  readonly bytes: Uint8Array;
+  /** By column. */
+  readonly lengths: readonly number[];
+}
+
+interface RowGroup {
   readonly rowCount: number;
-  readonly pageRows: Int32Array;
-  readonly columns: WrittenColumn[];
+  readonly columns: readonly WrittenChunk[];
+  readonly columnIndexes: EncodedIndexes;
+  readonly offsetIndexes: EncodedIndexes;
+}
+
+/** Indexes of the row group at hand: as objects those of a large file would be most of what it takes. */
+class IndexWriter {
+  private readonly out = new ByteWriter(1 << 14);
+  private lengths: number[] = [];
+
+  add(encode: (out: ByteWriter) => void): void {
+    const before = this.out.length;
+    encode(this.out);
+    this.lengths.push(this.out.length - before);
+  }
+
+  take(): EncodedIndexes {
+    const taken = { bytes: this.out.view().slice(), lengths: this.lengths };
+    this.out.reset();
+    this.lengths = [];
+    return taken;
+  }
 }
 
 export class ParquetFileWriter {
@@ -31,7 +58,12 @@ export class ParquetFileWriter {
   private readonly createdBy: string;
   private readonly out: FileOutput;
   private readonly columns: ColumnWriter;
-  private readonly groups: OpenRowGroup[] = [];
+  private readonly groups: RowGroup[] = [];
+  private readonly columnIndexes = new IndexWriter();
+  private readonly offsetIndexes = new IndexWriter();
+  /** Of the row group at hand. */
+  private pageRows: Int32Array | undefined;
+  private chunks: WrittenChunk[] = [];
 
   /**
    * @param write gets views that it must consume before it returns.
@@ -57,31 +89,44 @@ export class ParquetFileWriter {
 
   /** @param pageRows row that each page begins with, of all columns; the last element is the row count. */
   beginRowGroup(pageRows: Int32Array): void {
-    this.groups.push({ rowCount: pageRows[pageRows.length - 1], pageRows, columns: [] });
+    this.endRowGroup();
+    this.pageRows = pageRows;
   }
 
   /** Columns come in the order of the schema's leaves. */
-  column(input: ColumnInput): WrittenColumn {
-    const group = this.groups[this.groups.length - 1];
-    const written = this.columns.write(input, group.pageRows);
-    group.columns.push(written);
-    return written;
+  column(input: ColumnInput): WrittenChunk {
+    const written = this.columns.write(input, this.pageRows!);
+    this.columnIndexes.add((out) => encodeColumnIndex(out, written));
+    this.offsetIndexes.add((out) => encodeOffsetIndex(out, written));
+    this.chunks.push(written.chunk);
+    return written.chunk;
+  }
+
+  private endRowGroup(): void {
+    if (this.pageRows === undefined) return;
+    this.groups.push({
+      rowCount: this.pageRows[this.pageRows.length - 1],
+      columns: this.chunks,
+      columnIndexes: this.columnIndexes.take(),
+      offsetIndexes: this.offsetIndexes.take(),
+    });
+    this.pageRows = undefined;
+    this.chunks = [];
+  }
+
+  private place({ bytes, lengths }: EncodedIndexes): IndexPlace[] {
+    let offset = this.out.position;
+    this.out.put(bytes);
+    return lengths.map((length) => {
+      offset += length;
+      return { offset: offset - length, bytes: length };
+    });
   }
 
   finish(): FinishedFile {
-    const scratch = new ByteWriter(1 << 16);
-    const place = (
-      encode: (out: ByteWriter, column: WrittenColumn) => void,
-      column: WrittenColumn,
-    ): IndexPlace => {
-      scratch.reset();
-      encode(scratch, column);
-      const offset = this.out.position;
-      this.out.put(scratch.view());
-      return { offset, bytes: scratch.length };
-    };
-    const columnIndexes = this.groups.map((g) => g.columns.map((column) => place(encodeColumnIndex, column)));
-    const offsetIndexes = this.groups.map((g) => g.columns.map((column) => place(encodeOffsetIndex, column)));
+    this.endRowGroup();
+    const columnIndexes = this.groups.map((group) => this.place(group.columnIndexes));
+    const offsetIndexes = this.groups.map((group) => this.place(group.offsetIndexes));
     const rowGroups = this.groups.map(
       (group, g): FooterRowGroup => ({
         rowCount: group.rowCount,
@@ -92,7 +137,7 @@ export class ParquetFileWriter {
         })),
       }),
     );
-    scratch.reset();
+    const scratch = new ByteWriter(1 << 16);
     encodeFooter(scratch, { schema: this.schema, createdBy: this.createdBy, rowGroups });
     const footerBytes = scratch.length;
     scratch.u32(footerBytes);

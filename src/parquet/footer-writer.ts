@@ -1,7 +1,7 @@
 // Serialises what stands behind the pages: column indexes, offset indexes and the footer (FileMetaData).
 import type { ByteWriter } from '../lib/byte-writer.ts';
-import { compareBounds } from './bounds.ts';
-import type { WrittenColumn } from './column-writer.ts';
+import { type Bounds, compareBounds } from './bounds.ts';
+import type { WrittenChunk, WrittenColumn } from './column-writer.ts';
 import { ENCODING_NUMBER } from './page-writer.ts';
 import { ThriftType, ThriftWriter } from './thrift-writer.ts';
 import type { Codec, Encoding, LogicalType, PhysicalType, Repetition, SchemaNode } from './types.ts';
@@ -38,7 +38,7 @@ export interface IndexPlace {
 }
 
 interface FooterColumn {
-  readonly column: WrittenColumn;
+  readonly column: WrittenChunk;
   readonly columnIndex: IndexPlace;
   readonly offsetIndex: IndexPlace;
 }
@@ -74,7 +74,7 @@ export function encodeColumnIndex(out: ByteWriter, column: WrittenColumn): void 
 function boundaryOrder({ leaf, pages }: WrittenColumn): number {
   let ascending = true;
   let descending = true;
-  let last: WrittenColumn['bounds'];
+  let last: Bounds | undefined;
   for (const { bounds } of pages) {
     if (bounds === undefined) continue;
     if (last !== undefined) {
@@ -183,7 +183,7 @@ function rowGroup(thrift: ThriftWriter, group: FooterRowGroup, ordinal: number):
   thrift.end();
 }
 
-function firstPageOffset(column: WrittenColumn): number {
+function firstPageOffset(column: WrittenChunk): number {
   return column.dictionaryPageOffset ?? column.dataPageOffset;
 }
 
@@ -217,7 +217,7 @@ const DICTIONARY_PAGE = 2;
 const DATA_PAGE_V2 = 3;
 
 /** How many pages have which encoding: a reader learns that every value is in the dictionary. */
-function pageEncodings(thrift: ThriftWriter, column: WrittenColumn): void {
+function pageEncodings(thrift: ThriftWriter, column: WrittenChunk): void {
   const hasDictionary = column.dictionaryPageOffset !== undefined;
   const pages = (type: number, encoding: Encoding, count: number): void => {
     thrift.beginElement();
@@ -229,10 +229,10 @@ function pageEncodings(thrift: ThriftWriter, column: WrittenColumn): void {
   thrift.list(13, ThriftType.struct, hasDictionary ? 2 : 1);
   if (hasDictionary) pages(DICTIONARY_PAGE, 'PLAIN', 1);
   const encoding = column.encodings[column.encodings.length - 1];
-  pages(column.pageVersion === 1 ? DATA_PAGE : DATA_PAGE_V2, encoding, column.pages.length);
+  pages(column.pageVersion === 1 ? DATA_PAGE : DATA_PAGE_V2, encoding, column.pageCount);
 }
 
-function statistics(thrift: ThriftWriter, column: WrittenColumn): void {
+function statistics(thrift: ThriftWriter, column: WrittenChunk): void {
   thrift.begin(12);
   thrift.i64(3, column.nullCount);
   if (column.bounds !== undefined) {
