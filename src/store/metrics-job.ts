@@ -37,7 +37,7 @@ export async function scanMetrics(
   const { inspectedTraces, inspectedSpans, inspectedBytes } = metrics;
   const part = sharedPart(metrics.part());
   const totals = { inspectedTraces, inspectedSpans, inspectedBytes };
-  return { kind: 'metrics', part, ...totals, report: reports?.job(), failures };
+  return { kind: 'metrics', part, areTimely: metrics.areTimely, ...totals, report: reports?.job(), failures };
 }
 
 function limitsOf({ samplesMax, exemplarsMax }: MetricsAsked): MetricsLimits {

@@ -276,6 +276,8 @@ export interface MetricsJobResult {
   readonly kind: 'metrics';
   /** undefined = nothing could be read. */
   readonly part: MetricsPart | undefined;
+  /** No span that matches was left out for its time. */
+  readonly areTimely?: boolean;
   readonly inspectedTraces: number;
   readonly inspectedSpans: number;
   readonly inspectedBytes: number;

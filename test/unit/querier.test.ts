@@ -24,7 +24,9 @@ import { ResultBudget } from '../../src/modules/querier/result-budget.ts';
 import { letGo } from '../../src/modules/querier/let-go.ts';
 import { runJobs } from '../../src/modules/querier/run-jobs.ts';
 import { decodeTags } from '../../src/modules/querier/outer-tags-cache.ts';
+import { decodePart } from '../../src/modules/querier/outer-metrics-cache.ts';
 import { OuterResultCache } from '../../src/modules/querier/outer-result-cache.ts';
+import type { MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
 import { decodeSearchResult, encodeSearchResult } from '../../src/modules/querier/result-bytes.ts';
 import { CachedJobs } from '../../src/modules/querier/result-cache.ts';
 import { Settled } from '../../src/modules/querier/settled.ts';
@@ -33,6 +35,8 @@ import { QueryTurn } from '../../src/store/job-queue.ts';
 import type { RunOptions } from '../../src/store/scan-pool.ts';
 import { packFound, unpackFound } from '../../src/store/pack.ts';
 import type {
+  MetricsJob,
+  MetricsJobResult,
   ScanJob,
   ScanResult,
   ScanSource,
@@ -1108,6 +1112,149 @@ t.test('answers of jobs in a cache outside the process', async (t) => {
   t.equal(encodeSearchResult(name, result, bytes.length - 1), undefined, 'too large');
   const plain = { ...result, areTimely: undefined, matchedApart: undefined, hasMore: false };
   t.match(decodeSearchResult(name, encodeSearchResult(name, plain, 10_000)!), plain);
+});
+
+t.test('parts of metrics queries in a cache outside the process', async (t) => {
+  const double = new MemcachedDouble();
+  const outer = new OuterCache({
+    name: 'frontend-search',
+    roles: ['frontend-search'],
+    client: { ...MEMCACHED, addresses: [await double.start()] },
+    writersMax: 1,
+    queueLengthMax: 20,
+  });
+  await outer.open();
+  t.teardown(async () => {
+    outer.stop();
+    await double.stop();
+  });
+  const part = (first: number): MetricsPart => ({
+    values: Uint8Array.of(1, 2, first),
+    valueEnds: Uint32Array.of(3),
+    labels: Int32Array.of(0, 1),
+    buckets: Uint8Array.of(),
+    rows: Int32Array.of(0, 1),
+    intervals: Int32Array.of(3, 5),
+    cells: Float64Array.of(0.5, first),
+    rests: Float64Array.of(0, 1e-9),
+    weights: Float64Array.of(1, 2),
+    share: 1,
+    exemplars: [
+      {
+        priority: 7,
+        interval: 3,
+        timestampMs: 1_700_000_000_123,
+        value: NaN,
+        group: [Uint8Array.of(0xff, 0)],
+        bucket: 2,
+        labels: [{ key: 'a "b"', value: Uint8Array.of(0x80) }],
+      },
+    ],
+  });
+  const cached = new CachedJobs(new OuterResultCache(outer, undefined), new Metrics());
+  let runs = 0;
+  let over: Partial<MetricsJobResult> = {};
+  const run = async (): Promise<MetricsJobResult> => ({
+    kind: 'metrics',
+    part: part(++runs),
+    areTimely: true,
+    inspectedTraces: 1,
+    inspectedSpans: 2,
+    inspectedBytes: 3,
+    failures: [],
+    ...over,
+  });
+  const block = {
+    kind: 'block',
+    meta: { ...meta('b'), startSec: 110, endSec: 120 },
+    location: 'backend',
+    rowGroups: [0, 2],
+  } as const;
+  const sec = 1_000_000_000n;
+  const rangeOf = (from: number, to: number, step = 10): MetricsRange => ({
+    startUnixNano: BigInt(from) * sec,
+    endUnixNano: BigInt(to) * sec,
+    stepNanos: BigInt(step) * sec,
+  });
+  const job: MetricsJob = {
+    kind: 'metrics',
+    query: '{ } | rate()',
+    range: rangeOf(80, 180),
+    samplesMax: 1000,
+    exemplarsMax: 5,
+    sources: [block],
+  };
+  const first = await cached.metrics(job, run);
+  while (double.items.size === 0) await new Promise(setImmediate);
+  const unread = { inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0 };
+  t.match(await cached.metrics(job, run), { ...unread, part: first.part, failures: [] });
+  t.equal(runs, 1);
+  const [name] = [...double.items.keys()];
+  t.match(name, /^tempo-ts:metrics1:[\w-]{43}$/);
+
+  const plain = { ...job, exemplarsMax: 0 };
+  const others: readonly MetricsJob[] = [
+    { ...job, query: '{ } | count_over_time()' },
+    { ...job, range: rangeOf(80, 180, 20) },
+    { ...job, range: rangeOf(90, 180) },
+    { ...job, range: rangeOf(80, 190) },
+    { ...job, samplesMax: 1001 },
+    { ...job, exemplarsMax: 6 },
+    plain,
+    { ...plain, range: rangeOf(81, 181) },
+    { ...plain, range: rangeOf(80, 180, 20) },
+    { ...plain, query: '{ } | compare({ status = error })' },
+    { ...job, sources: [{ ...block, rowGroups: [2, 4] }] },
+    { ...job, sources: [{ ...block, meta: { ...block.meta, blockId: 'c' } }] },
+    { ...job, sources: [{ ...block, meta: { ...block.meta, tenantId: 'other' } }] },
+  ];
+  for (const [i, other] of others.entries()) {
+    await cached.metrics(other, run);
+    while (double.items.size < i + 2) await new Promise(setImmediate);
+  }
+  t.equal(runs, 1 + others.length, 'each question is another');
+
+  const later = await cached.metrics({ ...plain, range: rangeOf(100, 170) }, run);
+  t.same(later.part?.intervals, Int32Array.of(1, 3), 'the same spans, counted from another start');
+  t.equal(runs, 1 + others.length);
+  await cached.metrics({ ...plain, range: rangeOf(100, 130) }, run);
+  t.equal(runs, 2 + others.length, 'a span of it is outside of the range');
+
+  const kept = double.items.size;
+  const never: readonly MetricsJob[] = [
+    { ...job, query: '{ name = "never" } | rate()', sources: [head('h')] },
+    { ...job, query: '{ name = "never" } | rate()', range: rangeOf(110, 180) },
+    { ...job, query: '{ name = "never" } | rate()', range: rangeOf(80, 120) },
+    { ...job, query: '{ name = "never" } | rate()', isExplained: true },
+    { ...job, query: '{ name = "never" } | rate()', sources: [block, block] },
+    { ...job, query: '{ name = "never" } | rate()', sources: [{ ...block, without: Int32Array.of(1) }] },
+  ];
+  for (const other of never) await cached.metrics(other, run);
+  const partial: readonly Partial<MetricsJobResult>[] = [
+    { areTimely: false },
+    { failures: [{ source: 'b', code: 'block_corrupt', message: 'x' }] },
+    { part: { ...part(0), share: 0.5 } },
+    { part: undefined },
+  ];
+  for (over of partial) {
+    await cached.metrics({ ...plain, query: '{ name = "partial" } | rate()' }, run);
+    await cached.metrics({ ...plain, query: '{ name = "partial" } | rate()' }, run);
+  }
+  t.equal(runs, 2 + others.length + never.length + 2 * partial.length, 'these are done each time');
+  t.equal(double.items.size, kept);
+
+  const bytes = double.items.get(name!)!.value;
+  t.ok(decodePart(name!, bytes));
+  for (let i = 0; i < bytes.length; i++) {
+    const damaged = Buffer.from(bytes);
+    damaged[i]! ^= 1;
+    t.equal(decodePart(name!, damaged), undefined);
+    t.equal(decodePart(name!, bytes.subarray(0, i)), undefined);
+  }
+  t.equal(decodePart(`${name}x`, bytes), undefined, 'the part of another name');
+  over = {};
+  double.items.set(name!, { ...double.items.get(name!)!, value: Buffer.from('nonsense') });
+  t.match(await cached.metrics(job, run), { inspectedBytes: 3 }, 'what is not ours is read anew');
 });
 
 t.test('answers of jobs for tags in a cache outside the process', async (t) => {

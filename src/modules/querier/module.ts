@@ -28,7 +28,6 @@ import type {
   ScanResult,
   SearchJob,
   SearchJobResult,
-  TagsJobResult,
   TraceJob,
   TraceJobResult,
 } from '../../store/scan-job.ts';
@@ -110,7 +109,7 @@ export class LocalQuerier implements Querier {
   private readonly planner: Planner;
   private readonly cachedJobs: CachedJobs;
   /** Answers jobs for tags as they were answered before. */
-  private readonly tagPool: Pick<ScanPool, 'run'>;
+  private readonly cachedPool: Pick<ScanPool, 'run'>;
   private readonly results: ResultBudget;
   private readonly metricsParts: PartsBudget;
   private readonly failedSources: Counter;
@@ -134,7 +133,7 @@ export class LocalQuerier implements Querier {
     });
     this.planner = new Planner({ ...options, pool: this.pool });
     this.cachedJobs = new CachedJobs(options.resultCache, options.metrics);
-    this.tagPool = { run: (job, how) => this.runTags(job, how) };
+    this.cachedPool = { run: (job, how) => this.runCached(job, how) };
     this.failedSources = options.metrics.counter(
       'tempo_querier_failed_sources_total',
       'Blocks or heads that a query could not read; its answer was partial.',
@@ -230,7 +229,7 @@ export class LocalQuerier implements Querier {
       const plan = await this.plan(gathered, 'metrics', run, { targetBytesPerJob });
       const { sources, partial } = gathered;
       const { answer, failures, isLimited } = await findMetrics(query, {
-        pool: this.pool,
+        pool: this.cachedPool,
         turn,
         budget: this.metricsParts,
         sources,
@@ -323,7 +322,7 @@ export class LocalQuerier implements Querier {
     onProgress?: (progress: TagNamesProgress) => void,
   ): Promise<TagNamesAnswer> {
     return this.tags(query, signal, async (jobs) =>
-      findTagNames(query, { pool: this.tagPool, jobs, onProgress, ...this.pace(signal) }),
+      findTagNames(query, { pool: this.cachedPool, jobs, onProgress, ...this.pace(signal) }),
     );
   }
 
@@ -333,7 +332,7 @@ export class LocalQuerier implements Querier {
     onProgress?: (progress: TagValuesProgress) => void,
   ): Promise<TagValuesAnswer> {
     const answer = await this.tags(query, signal, async (jobs) =>
-      findTagValues(query, { pool: this.tagPool, jobs, onProgress, ...this.pace(signal) }),
+      findTagValues(query, { pool: this.cachedPool, jobs, onProgress, ...this.pace(signal) }),
     );
     if (!answer.values.isCut) return answer;
     const cut = `more values than ${query.bytesMax} bytes: the first of them are here`;
@@ -448,13 +447,8 @@ export class LocalQuerier implements Querier {
     });
   }
 
-  private runTags(job: ScanJob, options: RunOptions): Promise<ScanResult> {
-    if (job.kind !== 'tagNames' && job.kind !== 'tagValues') return this.pool.run(job, options);
-    return this.cachedJobs.tags(job, async () => {
-      const result = await this.pool.run(job, options);
-      if (result.kind !== job.kind) throw new Error(`a job for ${job.kind} answered as something else`);
-      return result as TagsJobResult;
-    });
+  private runCached(job: ScanJob, options: RunOptions): Promise<ScanResult> {
+    return this.cachedJobs.other(job, () => this.pool.run(job, options));
   }
 
   private async runTrace(job: TraceJob, options: RunOptions): Promise<TraceJobResult> {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import type { OuterCache } from '../../cache/outer-cache.ts';
 import type { SearchJobResult } from '../../store/scan-job.ts';
 import type { ResultCache } from './result-cache.ts';
+import { OuterMetricsCache } from './outer-metrics-cache.ts';
 import { OuterTagsCache } from './outer-tags-cache.ts';
 import { decodeSearchResult, encodeSearchResult } from './result-bytes.ts';
 
@@ -17,11 +18,13 @@ export class OuterResultCache implements ResultCache {
   private readonly outer: OuterCache;
   private readonly local: ResultCache | undefined;
   readonly tags: OuterTagsCache;
+  readonly metrics: OuterMetricsCache;
 
   constructor(outer: OuterCache, local: ResultCache | undefined) {
     this.outer = outer;
     this.local = local;
     this.tags = new OuterTagsCache(outer);
+    this.metrics = new OuterMetricsCache(outer, local?.metrics);
   }
 
   async get(key: string): Promise<SearchJobResult | undefined> {

@@ -1,15 +1,20 @@
 // What jobs over blocks answered: blocks never change, so that the same job need not be done twice.
 import { ByteLru } from '../../lib/lru.ts';
 import type {
-  QueryInput,
-  ScanSource,
+  MetricsJob,
+  MetricsJobResult,
+  ScanJob,
+  ScanResult,
   SearchJob,
   SearchJobResult,
   TagsJob,
   TagsJobResult,
 } from '../../store/scan-job.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { partBytes } from '../../traceql/engine/metrics/part.ts';
 import { fieldKey } from '../../traceql/source.ts';
+import { type KeptPart, keptPart, type MetricsCache, metricsKey, partWithin } from './metrics-cache.ts';
+import { coversBlock, onlyBlock } from './only-block.ts';
 
 /** Where answers of jobs are kept. It may forget any, and be in another process. */
 export interface ResultCache {
@@ -17,6 +22,8 @@ export interface ResultCache {
   set(key: string, result: SearchJobResult): void;
   /** undefined = answers of jobs for tags are not kept. */
   readonly tags?: TagsCache;
+  /** undefined = parts of metrics queries are not. */
+  readonly metrics?: MetricsCache;
 }
 
 /** The same for tag names and values. */
@@ -31,12 +38,16 @@ const ENTRY_BYTES = 500;
 /** In this process, bounded by bytes. */
 export class LocalResultCache implements ResultCache {
   private readonly entries: ByteLru;
+  readonly metrics: MetricsCache = {
+    get: async (key) => this.entries.get<KeptPart>(key),
+    set: (key, kept) => this.entries.set(key, kept, partBytes(kept.part) + ENTRY_BYTES + 2 * key.length),
+  };
 
   constructor(bytesMax: number, metrics: Metrics) {
     this.entries = new ByteLru(bytesMax);
     metrics.gauge(
       'tempo_querier_result_cache_bytes',
-      'Memory of the answers of parts of searches that are kept.',
+      'Memory of the answers of parts of searches and metrics queries that are kept.',
       [],
       (gauge) => gauge.set(this.entries.sizeBytes),
     );
@@ -64,7 +75,7 @@ export class CachedJobs {
     this.cache = cache;
     this.requests = metrics.counter(
       'tempo_querier_result_cache_requests_total',
-      'Parts of searches and lists of tags that were looked for among kept answers, and what came of it.',
+      'Parts of queries and lists of tags that were looked for among kept answers, and what came of it.',
       ['result'],
     );
   }
@@ -85,6 +96,41 @@ export class CachedJobs {
     return result;
   }
 
+  async metrics(job: MetricsJob, run: () => Promise<MetricsJobResult>): Promise<MetricsJobResult> {
+    const cache = this.cache?.metrics;
+    const key = cache === undefined ? undefined : metricsKey(job);
+    if (cache === undefined || key === undefined) return run();
+    const kept = await cache.get(key);
+    const part = kept === undefined ? undefined : partWithin(kept, job.range);
+    this.requests.inc({ result: part === undefined ? 'miss' : 'hit' });
+    if (part !== undefined) {
+      return {
+        kind: 'metrics',
+        part,
+        inspectedTraces: 0,
+        inspectedSpans: 0,
+        inspectedBytes: 0,
+        failures: [],
+      };
+    }
+    const result = await run();
+    const made = keptPart(job, result);
+    if (made !== undefined) cache.set(key, made);
+    return result;
+  }
+
+  /** A job that is no search; those whose answers are not kept are done. */
+  other(job: ScanJob, done: () => Promise<ScanResult>): Promise<ScanResult> {
+    const run = async <Result>(): Promise<Result> => {
+      const result = await done();
+      if (result.kind !== job.kind) throw new Error(`a job for ${job.kind} answered as something else`);
+      return result as Result;
+    };
+    if (job.kind === 'metrics') return this.metrics(job, run<MetricsJobResult>);
+    if (job.kind !== 'tagNames' && job.kind !== 'tagValues') return done();
+    return this.tags(job, run<TagsJobResult>);
+  }
+
   async tags<Result extends TagsJobResult>(job: TagsJob, run: () => Promise<Result>): Promise<Result> {
     const cache = this.cache?.tags;
     const key = cache === undefined ? undefined : tagsKey(job);
@@ -96,13 +142,6 @@ export class CachedJobs {
     if (result.failures.length === 0) cache.set(key, result);
     return result;
   }
-}
-
-/** The one block that a job reads, whole but for row groups; undefined = it reads something else. */
-function onlyBlock({ sources, whole }: QueryInput): Extract<ScanSource, { kind: 'block' }> | undefined {
-  const [source, ...others] = sources;
-  if (whole !== undefined || source?.kind !== 'block' || others.length > 0) return undefined;
-  return source.without === undefined ? source : undefined;
 }
 
 /** As `resultKey`; times do not count, as tags are those of whole blocks. */
@@ -135,12 +174,4 @@ function resultKey(job: SearchJob): string | undefined {
     after?.traceId,
   ];
   return [...asked.map(String), query].join('|');
-}
-
-/** Of a block that lies within the range nothing is left out, but traces that are not of its times. */
-function coversBlock(
-  { startSec = -Infinity, endSec = Infinity }: SearchJob['range'],
-  block: { readonly startSec: number; readonly endSec: number },
-): boolean {
-  return startSec < block.startSec && endSec > block.endSec;
 }

@@ -40,6 +40,8 @@ export class MetricsAccumulator {
   /** Spans that counted. */
   inspectedSpans = 0;
   inspectedBytes = 0;
+  /** No span that matches was left out for its time, and no trace. */
+  areTimely = true;
   private readonly query: Query;
   private readonly stage: MetricsStage;
   private readonly range: MetricsRange;
@@ -79,12 +81,14 @@ export class MetricsAccumulator {
     const startUnixNano = this.range.startUnixNano - (this.range.startUnixNano % 1000n);
     const times = await source.traceTimes(signal);
     const traces = tracesInScope(source, times, { startUnixNano, endUnixNano, excludeTraces });
+    if (traces !== undefined) this.areTimely = false;
     if (traces?.isEmpty()) return;
     const scan = new Scan(source, traces, signal);
     const matched = (await runStages(scan, this.query.stages)).spans();
     if (matched.isEmpty()) return;
     const rows = await scan.rowsOf(matched);
     const timed = await timedSpans(scan, matched, rows, this.range);
+    if (timed.spans.length < matched.count()) this.areTimely = false;
     if (timed.spans.length === 0) return;
     this.inspectedSpans += timed.spans.length;
     if (this.stage.kind === 'metrics') await this.aggregate(scan, this.stage, timed, rows);
