@@ -165,6 +165,8 @@ const NO_WORDS = new Int32Array(0);
 const NO_BYTES = new Uint8Array(0);
 const NO_STRINGS = { bytes: NO_BYTES, starts: Int32Array.of(0) };
 
+// One loop over runs that called what copies one of them took 2 % more CPU of a whole compaction.
+
 function copyInts(
   sources: readonly Int32Array[],
   starts: readonly Int32Array[],

@@ -122,8 +122,26 @@ export async function* mergeRows(
     if (await cursor.nextGroup()) cursors.push(cursor);
   }
   let group = new GroupBuilder();
-  const equal: RowCursor[] = [];
   while (cursors.length > 0) {
+    if (!takeRows(cursors, group, limits)) {
+      yield group.finish();
+      group = new GroupBuilder();
+      for (const cursor of cursors) cursor.part = -1;
+    }
+    for (const cursor of cursors.filter(({ row, rowCount }) => row === rowCount)) {
+      if (!(await cursor.nextGroup())) cursors.splice(cursors.indexOf(cursor), 1);
+    }
+  }
+  if (group.rows > 0) yield group.finish();
+}
+
+/**
+ * Adds rows until an input is at the end of its row group.
+ * @returns false when the group is full before.
+ */
+function takeRows(cursors: readonly RowCursor[], group: GroupBuilder, limits: MergeLimits): boolean {
+  const equal: RowCursor[] = [];
+  for (let isAtEnd = false; !isAtEnd; ) {
     leastRows(cursors, equal);
     let spans = 0;
     let bytes = 0;
@@ -132,20 +150,13 @@ export async function* mergeRows(
       bytes += cursor.spans * cursor.bytesPerSpan;
     }
     const tooLarge = group.spans + spans > limits.rowGroupSpans || group.bytes + bytes > limits.rowGroupBytes;
-    if (group.rows > 0 && tooLarge) {
-      yield group.finish();
-      group = new GroupBuilder();
-      for (const cursor of cursors) cursor.part = -1;
-    }
+    if (group.rows > 0 && tooLarge) return false;
     group.add(equal);
     group.spans += spans;
     group.bytes += bytes;
-    for (const cursor of equal) {
-      if (++cursor.row < cursor.rowCount || (await cursor.nextGroup())) continue;
-      cursors.splice(cursors.indexOf(cursor), 1);
-    }
+    for (const cursor of equal) if (++cursor.row === cursor.rowCount) isAtEnd = true;
   }
-  if (group.rows > 0) yield group.finish();
+  return true;
 }
 
 /** Leaves those at the lowest id in `equal`, in the order of the inputs. */

@@ -149,22 +149,52 @@ export function decodeDelta32(
       const n = Math.min(perMiniblock, stop - o);
       const from = reader.miniblock(width, n);
       if (width > 32) throw corrupt('a 32-bit difference has more than 32 bits');
-      if (width === 0) {
-        for (let i = 0; i < n; i++) out[o++] = value = (value + min) | 0;
-      } else if (width <= 25 && from + ((n * width) >>> 3) + 4 <= bytes.length) {
-        const mask = (1 << width) - 1;
-        for (let i = 0, bit = 0; i < n; i++, bit += width) {
-          const packed = (view.getUint32(from + (bit >>> 3), true) >>> (bit & 7)) & mask;
-          out[o++] = value = (value + min + packed) | 0;
-        }
-      } else {
-        for (let i = 0, bit = 0; i < n; i++, bit += width) {
-          out[o++] = value = (value + min + bitsAt(bytes, from, bit, width)) | 0;
-        }
-      }
+      if (width <= 25 && from + ((n * width) >>> 3) + 4 <= bytes.length) {
+        value = narrow32(view, from, width, n, min, value, out, o);
+      } else value = wide32(bytes, from, width, n, min, value, out, o);
+      o += n;
     }
   }
   return reader.pos;
+}
+
+// The loops over miniblocks are functions of their own: compiled once, and not with all that is around.
+
+/** @returns the last value, as all of them do. */
+function narrow32(
+  view: DataView,
+  from: number,
+  width: number,
+  count: number,
+  min: number,
+  before: number,
+  out: Int32Array,
+  at: number,
+): number {
+  const mask = (1 << width) - 1;
+  let value = before;
+  for (let i = 0, bit = 0; i < count; i++, bit += width) {
+    const packed = (view.getUint32(from + (bit >>> 3), true) >>> (bit & 7)) & mask;
+    out[at + i] = value = (value + min + packed) | 0;
+  }
+  return value;
+}
+
+function wide32(
+  bytes: Uint8Array,
+  from: number,
+  width: number,
+  count: number,
+  min: number,
+  before: number,
+  out: Int32Array,
+  at: number,
+): number {
+  let value = before;
+  for (let i = 0, bit = 0; i < count; i++, bit += width) {
+    out[at + i] = value = (value + min + bitsAt(bytes, from, bit, width)) | 0;
+  }
+  return value;
 }
 
 /** The first value of a page of INT64. */
@@ -209,30 +239,71 @@ export function decodeDelta64(
       const from = reader.miniblock(width, n);
       if (Math.abs(value) + n * (Math.abs(min) + 2 ** width) >= EXACT_MAX) return false;
       const inside = from + ((n * width) >>> 3) + 8 <= bytes.length;
-      if (width === 0) {
-        for (let i = 0; i < n; i++) out[o++] = value += min;
-      } else if (width <= 25 && inside) {
-        const mask = (1 << width) - 1;
-        for (let i = 0, bit = 0; i < n; i++, bit += width) {
-          const packed = (view.getUint32(from + (bit >>> 3), true) >>> (bit & 7)) & mask;
-          out[o++] = value += min + packed;
-        }
-      } else if (width <= 49 && inside) {
-        const highMask = (1 << (width - 24)) - 1;
-        for (let i = 0, bit = 0; i < n; i++, bit += width) {
-          const p = from + (bit >>> 3);
-          const shift = bit & 7;
-          const low = (view.getUint32(p, true) >>> shift) & 0xffffff;
-          const high = (view.getUint32(p + 3, true) >>> shift) & highMask;
-          out[o++] = value += min + low + high * 0x1000000;
-        }
-      } else {
-        for (let i = 0, bit = 0; i < n; i++, bit += width)
-          out[o++] = value += min + bitsAt(bytes, from, bit, width);
-      }
+      if (width <= 25 && inside) value = narrow64(view, from, width, n, min, value, out, o);
+      else if (width <= 49 && inside) value = middle64(view, from, width, n, min, value, out, o);
+      else value = wide64(bytes, from, width, n, min, value, out, o);
+      o += n;
     }
   }
   return true;
+}
+
+function narrow64(
+  view: DataView,
+  from: number,
+  width: number,
+  count: number,
+  min: number,
+  before: number,
+  out: Float64Array,
+  at: number,
+): number {
+  const mask = (1 << width) - 1;
+  let value = before;
+  for (let i = 0, bit = 0; i < count; i++, bit += width) {
+    const packed = (view.getUint32(from + (bit >>> 3), true) >>> (bit & 7)) & mask;
+    out[at + i] = value += min + packed;
+  }
+  return value;
+}
+
+function middle64(
+  view: DataView,
+  from: number,
+  width: number,
+  count: number,
+  min: number,
+  before: number,
+  out: Float64Array,
+  at: number,
+): number {
+  const highMask = (1 << (width - 24)) - 1;
+  let value = before;
+  for (let i = 0, bit = 0; i < count; i++, bit += width) {
+    const p = from + (bit >>> 3);
+    const shift = bit & 7;
+    const low = (view.getUint32(p, true) >>> shift) & 0xffffff;
+    const high = (view.getUint32(p + 3, true) >>> shift) & highMask;
+    out[at + i] = value += min + low + high * 0x1000000;
+  }
+  return value;
+}
+
+function wide64(
+  bytes: Uint8Array,
+  from: number,
+  width: number,
+  count: number,
+  min: number,
+  before: number,
+  out: Float64Array,
+  at: number,
+): number {
+  let value = before;
+  for (let i = 0, bit = 0; i < count; i++, bit += width) {
+    out[at + i] = value += min + bitsAt(bytes, from, bit, width);
+  }
+  return value;
 }
 
 /**

@@ -4,6 +4,8 @@ import { corrupt } from '../corrupt.ts';
 import type { IntList } from '../../lib/int-list.ts';
 import { readRunHeader, type RunReader } from './run-reader.ts';
 
+/** Levels of more bits are read one by one. */
+const LEVEL_WIDTH_MAX = 3;
 /** Widest value that is read; no dictionary has more than 2^28 entries. */
 const WIDTH_MAX = 28;
 
@@ -36,7 +38,7 @@ function packedAt(bytes: Uint8Array, start: number, width: number, i: number): n
 function fastCount(bytes: Uint8Array, start: number, width: number, count: number): number {
   if (width > 25) return 0;
   const bits = Math.min((bytes.length - start - 4) * 8, 2 ** 31 - 32);
-  return Math.max(0, Math.min(count, Math.floor(bits / width)));
+  return Math.max(0, Math.min(count, Math.floor(bits / width))) | 0;
 }
 
 /** Decodes `count` values in bytes [start, end) into `out` from `at`. */
@@ -62,7 +64,7 @@ export function decodeIndices(
     readRunHeader(bytes, end, width, run);
     const n = Math.min(run.count, last - o);
     if (run.packed) {
-      if (width === 3 && out instanceof Uint8Array) unpackLevels(bytes, run.pos, n, out, o);
+      if (out instanceof Uint8Array) unpackLevels(bytes, run.pos, width, n, out, o);
       else unpack(bytes, view, run.pos, width, n, out, o);
       run.pos += (run.count >>> 3) * width;
     } else out.fill(run.value, o, o + n);
@@ -70,25 +72,36 @@ export function decodeIndices(
   }
 }
 
-/** As `unpack`, of values of 3 bits, which most levels are. */
-function unpackLevels(bytes: Uint8Array, start: number, count: number, out: Uint8Array, at: number): void {
-  const whole = Math.min(count >>> 3, Math.floor((bytes.length - start) / 3));
+/** As `unpack`, of levels: most have up to 3 bits, so that 8 of them are one word. */
+function unpackLevels(
+  bytes: Uint8Array,
+  start: number,
+  width: number,
+  count: number,
+  out: Uint8Array,
+  at: number,
+): void {
+  const whole =
+    width > LEVEL_WIDTH_MAX ? 0 : Math.min(count >>> 3, Math.floor((bytes.length - start) / width));
+  const mask = (1 << width) - 1;
+  for (let i = whole * 8; i < count; i++) out[at + i] = packedAt(bytes, start, width, i);
   let p = start;
   let o = at;
   for (let group = 0; group < whole; group++) {
-    const word = bytes[p] | (bytes[p + 1] << 8) | (bytes[p + 2] << 16);
-    p += 3;
-    out[o] = word & 7;
-    out[o + 1] = (word >>> 3) & 7;
-    out[o + 2] = (word >>> 6) & 7;
-    out[o + 3] = (word >>> 9) & 7;
-    out[o + 4] = (word >>> 12) & 7;
-    out[o + 5] = (word >>> 15) & 7;
-    out[o + 6] = (word >>> 18) & 7;
-    out[o + 7] = word >>> 21;
+    let word = bytes[p];
+    if (width > 1) word |= bytes[p + 1] << 8;
+    if (width > 2) word |= bytes[p + 2] << 16;
+    p += width;
+    out[o] = word & mask;
+    out[o + 1] = (word >>> width) & mask;
+    out[o + 2] = (word >>> (2 * width)) & mask;
+    out[o + 3] = (word >>> (3 * width)) & mask;
+    out[o + 4] = (word >>> (4 * width)) & mask;
+    out[o + 5] = (word >>> (5 * width)) & mask;
+    out[o + 6] = (word >>> (6 * width)) & mask;
+    out[o + 7] = (word >>> (7 * width)) & mask;
     o += 8;
   }
-  for (let i = whole * 8; i < count; i++) out[at + i] = packedAt(bytes, start, 3, i);
 }
 
 function unpack(
@@ -97,18 +110,18 @@ function unpack(
   start: number,
   width: number,
   count: number,
-  out: Int32Array | Uint8Array,
+  out: Int32Array,
   at: number,
 ): void {
   const mask = (1 << width) - 1;
   const fast = fastCount(bytes, start, width, count);
+  // The rest comes first: V8 drops what it compiled while a long loop ran when other code follows the loop.
+  for (let i = fast; i < count; i++) out[at + i] = packedAt(bytes, start, width, i);
   let bit = 0;
-  let i = 0;
-  for (; i < fast; i++) {
+  for (let i = 0; i < fast; i++) {
     out[at + i] = (view.getInt32(start + (bit >>> 3), true) >>> (bit & 7)) & mask;
     bit = (bit + width) | 0;
   }
-  for (; i < count; i++) out[at + i] = packedAt(bytes, start, width, i);
 }
 
 /**

@@ -172,13 +172,18 @@ function plain(type: PhysicalType, range: ByteRange, count: number, out: Float64
 }
 
 function plain64(words: Int32Array, count: number, out: Float64Array, at: number): boolean {
+  return copyWords(words, count, out, at) < EXACT_HIGH;
+}
+
+/** @returns the bits that high words have beside their sign. */
+function copyWords(words: Int32Array, count: number, out: Float64Array, at: number): number {
   let widest = 0;
   for (let i = 0; i < count; i++) {
     const high = words[2 * i + 1];
     widest |= high ^ (high >> 31);
     out[at + i] = high * TWO32 + (words[2 * i] >>> 0);
   }
-  return widest < EXACT_HIGH;
+  return widest;
 }
 
 /** 8-byte values as word pairs. */

@@ -12,22 +12,31 @@ export interface RunReader {
   packed: boolean;
 }
 
+const TOO_EARLY = 'runs of levels or indices end too early';
+/** Of the last byte of a header. */
+const SCALE_MAX = 2 ** 28;
 const GROUPS_MAX = 2 ** 27;
 
 /** Reads the header at `run.pos`; of a packed run all bytes that matter are inside [.., end). */
 export function readRunHeader(bytes: Uint8Array, end: number, width: number, run: RunReader): void {
   let pos = run.pos;
-  let header = 0;
-  let shift = 0;
-  for (;;) {
-    if (pos >= end || shift > 28) throw corrupt('runs of levels or indices end too early');
-    const byte = bytes[pos++];
-    header += (byte & 127) * 2 ** shift;
-    if (byte < 128) break;
-    shift += 7;
+  if (pos >= end) throw corrupt(TOO_EARLY);
+  let header = bytes[pos++];
+  // most runs are short
+  if (header > 127) {
+    header &= 127;
+    let scale = 128;
+    for (;;) {
+      if (pos >= end || scale > SCALE_MAX) throw corrupt(TOO_EARLY);
+      const byte = bytes[pos++];
+      header += (byte & 127) * scale;
+      if (byte < 128) break;
+      scale *= 128;
+    }
   }
-  if (header % 2 === 1) {
-    const groups = (header - 1) / 2;
+  const count = Math.floor(header / 2);
+  if (header !== 2 * count) {
+    const groups = count;
     if (groups === 0 || groups > GROUPS_MAX) throw corrupt('a packed run has an impossible length');
     run.packed = true;
     run.pos = pos;
@@ -37,7 +46,7 @@ export function readRunHeader(bytes: Uint8Array, end: number, width: number, run
     return;
   }
   run.packed = false;
-  run.count = header / 2;
+  run.count = count;
   if (run.count === 0) throw corrupt('a run is empty');
   const valueBytes = (width + 7) >>> 3;
   if (pos + valueBytes > end) throw corrupt('a run has no value');
