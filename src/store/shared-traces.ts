@@ -6,7 +6,7 @@ import { IntList } from '../lib/int-list.ts';
 import type { BlockOpener } from './block-opener.ts';
 import type { ScanFailure, ScanSource, SharedTracesJob, SharedTracesJobResult } from './scan-job.ts';
 import { findSharedIds, type IdPlaces } from './shared-ids.ts';
-import { guarded, type OpenTraces, openTraces } from './source-walk.ts';
+import { guarded, type OpenSource, type OpenTraces, openTraces } from './source-walk.ts';
 
 /** Ids of a head or row group. */
 interface Part {
@@ -24,6 +24,24 @@ const ID_BYTES = 16;
 
 export async function findSharedTraces(
   blocks: BlockOpener,
+  job: SharedTracesJob,
+  signal: AbortSignal,
+): Promise<SharedTracesJobResult> {
+  const opened: OpenSource<OpenTraces>[] = [];
+  const open = async (ref: ScanSource): Promise<readonly OpenSource<OpenTraces>[]> => {
+    const some = await openTraces(blocks, ref, signal);
+    opened.push(...some);
+    return some;
+  };
+  try {
+    return await findIn(open, job, signal);
+  } finally {
+    for (const { release } of opened) release();
+  }
+}
+
+async function findIn(
+  open: (ref: ScanSource) => Promise<readonly OpenSource<OpenTraces>[]>,
   { sources, range }: SharedTracesJob,
   signal: AbortSignal,
 ): Promise<SharedTracesJobResult> {
@@ -35,7 +53,7 @@ export async function findSharedTraces(
   for (const [source, ref] of sources.entries()) {
     await guarded(ref, failures, async () => {
       let newest = -Infinity;
-      for (const { spans, firstRow } of await openTraces(blocks, ref, signal)) {
+      for (const { spans, firstRow } of await open(ref)) {
         signal.throwIfAborted();
         const count = Math.min(spans.traceCount, ref.traceCount ?? Infinity);
         traceCounts[source]! += count;

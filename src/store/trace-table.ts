@@ -25,10 +25,10 @@ export async function readTraceTable(
   const tables: TraceTable[] = [];
   let rows: Int32Array | undefined;
   await guarded(ref, failures, async () => {
-    for (const { spans } of await openSource(blocks, ref, signal)) {
+    for (const { spans, release } of await openSource(blocks, ref, signal)) {
       const count = Math.min(spans.traceCount, ref.traceCount ?? Infinity);
       if (sinceSpan !== undefined && spans instanceof HeadSource) rows = spans.tracesSince(sinceSpan, count);
-      tables.push(await tableOf(spans, rows ?? allRows(count), signal));
+      tables.push(await tableOf(spans, rows ?? allRows(count), signal).finally(release));
     }
   });
   return { kind: 'traceTable', table: joinedTable(tables), rows, failures };
@@ -82,13 +82,17 @@ export async function readTraceParts(
   const ends = new Float64Array(rows.length);
   let length = 0;
   await guarded(ref, failures, async () => {
-    for (const { spans, firstRow } of await openSource(blocks, ref, signal)) {
+    for (const { spans, firstRow, release } of await openSource(blocks, ref, signal)) {
       const to = lowerBound(rows, firstRow + spans.traceCount);
-      for (let i = lowerBound(rows, firstRow); i < to; i++) {
-        const piece = await spans.traces(Int32Array.of(rows[i]! - firstRow), signal);
-        pieces.push(piece);
-        length += piece.length;
-        ends[i] = length;
+      try {
+        for (let i = lowerBound(rows, firstRow); i < to; i++) {
+          const piece = await spans.traces(Int32Array.of(rows[i]! - firstRow), signal);
+          pieces.push(piece);
+          length += piece.length;
+          ends[i] = length;
+        }
+      } finally {
+        release();
       }
     }
   });

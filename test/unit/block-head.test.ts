@@ -13,7 +13,7 @@ import { VecReader, VecWriter } from '../../src/block/head/vec.ts';
 import { collectGarbage } from '../../src/lib/garbage.ts';
 import { NestedSets } from '../../src/block/nested-set.ts';
 import { cutBadSpans, scanRequest } from '../../src/model/otlp/scan.ts';
-import { type FieldRequest, ValueType, type Vector } from '../../src/traceql/source.ts';
+import { type FieldRequest, type SourceMemo, ValueType, type Vector } from '../../src/traceql/source.ts';
 import type { HeadReaderData } from '../support/head-reader-worker.ts';
 import {
   type Attribute,
@@ -1404,4 +1404,57 @@ t.test('vectors keep what is pushed, taken back and pushed again', (t) => {
     },
   );
   t.end();
+});
+
+/** Keeps whatever is made of one head. */
+function aMemo(): SourceMemo {
+  const values = new Map<string, object>();
+  return {
+    get: <T extends object>(what: string) => values.get(what) as T | undefined,
+    set: (what, value) => void values.set(what, value),
+  };
+}
+
+t.test('a string that a head did not have is found when it has come', async (t) => {
+  const head = aHead();
+  const memo = aMemo();
+  const add = (i: number, value: string): void => {
+    append(head, encodeTraces([aSpan({ spanId: hexId(i, 8), attributes: [['a', value]] })]));
+  };
+  const spansWith = async (value: string): Promise<number[]> => {
+    const source = new HeadSource(new HeadReader(head.sab), 'head', memo);
+    const equals = [Buffer.from(value)];
+    const field = { kind: 'attribute', scope: 'span', name: 'a' } as const;
+    const [vector] = await source.load([{ field, equals }]);
+    return [...(vector!.owners ?? [])];
+  };
+  add(1, 'first');
+  t.same(await spansWith('late'), [], 'nobody has it');
+  t.same(await spansWith('late'), [], 'nor now');
+  add(2, 'other');
+  t.same(await spansWith('late'), [], 'nor among what has come');
+  add(3, 'late');
+  t.same(await spansWith('late'), [2]);
+  add(4, 'late');
+  t.same(await spansWith('late'), [2, 3]);
+  t.same(await spansWith('first'), [0]);
+});
+
+t.test('kinds and statuses without a name are kept as they are, whenever they come', async (t) => {
+  const head = aHead();
+  const memo = aMemo();
+  const kinds = [1, 300, 5, -7, 15, 2];
+  const seen: number[] = [];
+  for (const [i, kind] of kinds.entries()) {
+    append(
+      head,
+      encodeTraces([aSpan({ spanId: hexId(i + 1, 8), kind, status: { code: kind, message: '' } })]),
+    );
+    seen.push(kind);
+    const source = new HeadSource(new HeadReader(head.sab), 'head', memo);
+    for (const name of ['span:kind', 'span:status'] as const) {
+      const [vector] = await source.load([{ field: { kind: 'intrinsic', name } }]);
+      t.same([...vector!.num!], seen, `${name} of ${i + 1}`);
+    }
+  }
 });

@@ -9,6 +9,7 @@ import { CACHE_ROLES } from '../../src/cache/settings.ts';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
+import { Scratch, ScratchPool } from '../../src/lib/scratch.ts';
 import { BucketStore } from '../../src/objectstore/bucket-store.ts';
 import { CachedStore } from '../../src/objectstore/cached-store.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
@@ -40,6 +41,8 @@ import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
 import { aSpan, decodeTraces, encodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { asBlock, asHead } from '../support/scan-sources.ts';
+
+t.setTimeout(120_000);
 
 const SECOND = 1_000_000_000n;
 const { signal } = new AbortController();
@@ -166,6 +169,121 @@ t.test('what was brought together is of use until a head has more of just these 
   add([span(3, 7)]);
   const more = await asBlock(backend, 'more', [span(3, 8)]);
   t.not((await sharedOf(scanner, [...sources, more])).version, await versionNow(), 'another trace in two');
+});
+
+t.test('jobs give back the memory that they have read into', async (t) => {
+  const backend = new MemoryStore(() => 0);
+  const more = Array.from({ length: 60 }, (_, i) => span(2, 10 + i, { kind: 1 + (i % 2) }));
+  const spans = [ROOT, SHARED, LEAF, OTHER, ...more];
+  const sources: readonly ScanSource[] = [
+    await asBlock(backend, 'block', spans),
+    await asBlock(backend, 'another', spans.slice(1)),
+  ];
+  const lent = new Set<Scratch>();
+  let begun = 0;
+  const begin = Reflect.get(ScratchPool.prototype, 'begin') as (this: ScratchPool) => Scratch;
+  const end = Reflect.get(Scratch.prototype, 'end') as (this: Scratch) => void;
+  t.teardown(() => {
+    ScratchPool.prototype.begin = begin;
+    Scratch.prototype.end = end;
+  });
+  ScratchPool.prototype.begin = function (): Scratch {
+    const scratch = begin.call(this);
+    lent.add(scratch);
+    begun++;
+    return scratch;
+  };
+  Scratch.prototype.end = function (): void {
+    end.call(this);
+    lent.delete(this);
+  };
+  const [source] = sources as [ScanSource];
+  const jobs: readonly ScanJob[] = [
+    { kind: 'sharedTraces', sources, range: [0, 2 ** 32] },
+    { kind: 'traceTable', sources: [source] },
+    { kind: 'traceParts', sources: [source], rows: Int32Array.of(0, 1) },
+    { kind: 'trace', id: idOf(1), sources, format: 'proto', bytesMax: 0 },
+    search('{ name = "leaf" }', sources),
+  ];
+  for (const job of jobs) {
+    begun = 0;
+    lent.clear();
+    // nothing fits the cache: all that is read is at hand only
+    const scanner = new Scanner({ local: backend, backend, cacheBytes: 0 });
+    t.match(await scanner.run(job, signal), { failures: [] });
+    t.ok(begun > 0, `${job.kind} reads`);
+    t.equal(lent.size, 0, job.kind);
+  }
+});
+
+t.test('memory that waits to be used again has a bound', async (t) => {
+  const chunk = 256 * 1024;
+  const pool = new ScratchPool(3 * chunk, 0xa5);
+  const works = Array.from({ length: 4 }, () => pool.begin());
+  const taken = works.map((work) => work.take(chunk));
+  for (const work of works) work.end();
+  t.equal(pool.keptBytes, 3 * chunk, 'what is beyond it goes');
+  t.ok(
+    taken.every((bytes) => bytes[0] === 0xa5),
+    'given back',
+  );
+  works[0]!.end();
+  t.equal(pool.keptBytes, 3 * chunk, 'only once');
+  t.throws(() => works[0]!.take(1), /after the work/);
+  const again = pool.begin();
+  const first = again.take(100);
+  t.equal(pool.keptBytes, 2 * chunk, 'one is in use');
+  t.ok(
+    taken.some(({ buffer }) => buffer === first.buffer),
+    'of those that waited',
+  );
+  const second = again.take(7);
+  const third = again.take(1);
+  t.ok(second.byteOffset >= first.byteOffset + first.length && third.byteOffset >= second.byteOffset + 7);
+  t.equal(third.byteOffset % 8, 0);
+  t.ok(again.take(3 * chunk).length === 3 * chunk && pool.keptBytes === 2 * chunk, 'none is large enough');
+  again.end();
+  t.equal(pool.keptBytes, 3 * chunk, 'the large one does not fit');
+  pool.limit(chunk);
+  t.equal(pool.keptBytes, chunk);
+  pool.limit(chunk - 1);
+  t.equal(pool.keptBytes, 0);
+  await t.rejects(
+    pool.lend((scratch) => {
+      scratch.take(1);
+      throw new Error('in vain');
+    }),
+    /in vain/,
+  );
+});
+
+t.test('a scan thread forgets what it has made of a head that is gone', async (t) => {
+  const metrics = new Metrics();
+  const pool = new ScanPool({
+    batchSizeMax: 7,
+    threads: 1,
+    queueLengthMax: 100,
+    tenantQueueLengthMax: 20,
+    workerData: { localBlocksPath: os.tmpdir(), backendPath: os.tmpdir(), cacheBytes: 16 << 20 },
+    heapBytesMax: 64 << 20,
+    logger: silentLogger,
+    metrics,
+  });
+  pool.start();
+  t.teardown(() => pool.stop());
+  const held = async (): Promise<number> =>
+    Number(/tempo_head_columns_held_bytes (\d+)/.exec(await metrics.text())?.[1]);
+  const gone = asHead('gone', [ROOT, OTHER]);
+  await pool.run(search('{ name = "root" }', [gone]), { tenant: 'one' });
+  const one = await held();
+  t.ok(one > 0, 'something is kept');
+  await pool.run(search('{ name = "root" }', [asHead('stays', [ROOT, OTHER])]), { tenant: 'one' });
+  t.equal(await held(), 2 * one);
+  pool.headReleased(1000, 'gone');
+  await until(async () => {
+    await pool.run(search('{ name = "root" }', []), { tenant: 'one' });
+    return (await held()) === one;
+  });
 });
 
 t.test('what is read of remote blocks has a role for caches, where these are wanted', async (t) => {
