@@ -8,6 +8,7 @@ const CHUNK_BYTES_MIN = 256 * 1024;
 const ALIGNED_TO = 8;
 
 export class ScratchPool {
+  /** What came back last is last. */
   private readonly free: Uint8Array[] = [];
   private readonly poison: number | undefined;
   private keptBytesMax: number;
@@ -42,7 +43,7 @@ export class ScratchPool {
   /** Changes how much is kept. */
   limit(keptBytesMax: number): void {
     this.keptBytesMax = keptBytesMax;
-    while (this.freeBytes > keptBytesMax) this.freeBytes -= this.free.pop()!.length;
+    this.forget();
   }
 
   /** The smallest chunk that has as many bytes. */
@@ -61,10 +62,18 @@ export class ScratchPool {
   giveBack(chunks: readonly Uint8Array[]): void {
     for (const chunk of chunks) {
       if (this.poison !== undefined) chunk.fill(this.poison);
-      if (this.freeBytes + chunk.length > this.keptBytesMax) continue;
+      if (chunk.length > this.keptBytesMax) continue;
       this.free.push(chunk);
       this.freeBytes += chunk.length;
     }
+    this.forget();
+  }
+
+  /** What nobody has needed for longest goes first: sizes that are no longer asked for must not fill it. */
+  private forget(): void {
+    let drop = 0;
+    while (this.freeBytes > this.keptBytesMax) this.freeBytes -= this.free[drop++].length;
+    this.free.splice(0, drop);
   }
 }
 
