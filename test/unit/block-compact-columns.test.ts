@@ -1,6 +1,9 @@
 // Compaction of vParquet5: columns of every kind, and blocks as both Tempos wrote them.
 import t from 'tap';
+import { ValueGatherer } from '../../src/block/compact/gather-values.ts';
+import type { MergedStrings } from '../../src/block/compact/merged-strings.ts';
 import { DEFAULT_DEDICATED_COLUMNS } from '../../src/block/vparquet/create.ts';
+import { WorkMemory } from '../../src/lib/work-memory.ts';
 import { expectedRows, readRows, sameRows, writeBlock } from '../support/block-rows.ts';
 import { compactWritten } from '../support/compacting.ts';
 import { EVERY_DEDICATED, everyTrace } from '../support/every-value.ts';
@@ -23,6 +26,48 @@ t.test('vParquet5, with columns of every kind', async (t) => {
     const again = await compactWritten([compacted, writeBlock([late!], layout)]);
     sameRows(t, await readRows(again), want, `${name}, again`);
   }
+});
+
+t.test('strings of one column after another: those that repeat get numbers, from 0 each time', (t) => {
+  const memory = new WorkMemory(1 << 24);
+  const gatherer = new ValueGatherer(memory);
+  const count = 70_000;
+  const gather = (textOf: (i: number) => string) => {
+    memory.reset();
+    const texts = Array.from({ length: count }, (_, i) => Buffer.from(textOf(i)));
+    const starts = new Int32Array(count + 1);
+    texts.forEach((text, i) => (starts[i + 1] = starts[i]! + text.length));
+    const rows = Int32Array.from({ length: count + 1 }, (_, i) => i);
+    const column = {
+      entries: { count, repetition: undefined, rowStarts: rows },
+      definition: 1,
+      valueStarts: rows,
+      values: { kind: 'packed', bytes: new Uint8Array(Buffer.concat(texts)), starts },
+    } as const;
+    const runs = {
+      part: Int32Array.of(0),
+      row: Int32Array.of(0),
+      length: Int32Array.of(count),
+      pageRows: Int32Array.of(0, count),
+    };
+    const leaf = { type: 'BYTE_ARRAY' } as Parameters<ValueGatherer['gather']>[2];
+    return gatherer.gather([column], runs, leaf, true).values;
+  };
+  const sizeOf = (values: ReturnType<typeof gather>): number => {
+    if (values.kind !== 'strings') return -1;
+    const table = values.table as MergedStrings;
+    t.strictSame([...values.ids.subarray(0, 3)], [0, 1, 2]);
+    t.equal(table.body().length, table.ends[table.size - 1], 'its bytes are those of the column alone');
+    return table.size;
+  };
+  t.equal(gather((i) => `distinct ${i}`).kind, 'packed');
+  t.equal(sizeOf(gather((i) => `first ${i % 300}`)), 300);
+  t.equal(sizeOf(gather((i) => `second ${i % 200}`)), 200, 'what was there before is forgotten');
+  t.equal(sizeOf(gather((i) => `second ${i % 200}`)), 200);
+  // Nine of ten differ: that is about as many as pay.
+  t.equal(gather((i) => `mostly ${i % 20 === 0 ? 0 : i}`).kind, 'packed');
+  t.equal(gather((i) => `less so ${i % 5 === 0 ? 0 : i}`).kind, 'strings');
+  t.end();
 });
 
 t.test('blocks that Tempo wrote in vParquet5', async (t) => {

@@ -266,10 +266,12 @@ t.test('uploads that were never finished count, and go after a day', async (t) =
   await write('not-a-block/data.parquet');
   const lines: string[] = [];
   const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => lines.push(line) });
+  let isOwn = true;
+  const owns = (block: string): boolean => isOwn || block !== ID(2);
   const upkeep = async (afterMs: number) => {
     clock.nowMs += afterMs;
     await poller.poll();
-    return deleteUnfinished({ store, blocklist, logger, owns: () => true, nowMs: () => clock.nowMs });
+    return deleteUnfinished({ store, blocklist, logger, owns, nowMs: () => clock.nowMs });
   };
   t.same(await upkeep(1000), { deleted: 0, failed: 0 });
   t.same([...blocklist.tenant('team').unfinished.keys()], [ID(2), ID(3)]);
@@ -278,6 +280,9 @@ t.test('uploads that were never finished count, and go after a day', async (t) =
   t.equal(storedBytes(blocklist), 1534);
   await write(`${ID(2)}/index`);
   t.same(await upkeep(UNFINISHED_MS - 1000), { deleted: 0, failed: 0 }, 'something was added meanwhile');
+  isOwn = false;
+  t.same(await upkeep(2000), { deleted: 0, failed: 0 }, 'it is for another to look after');
+  isOwn = true;
   const deleteFolder = store.deleteFolder.bind(store);
   store.deleteFolder = () => Promise.reject(new TempoError('unavailable', 'no'));
   t.same(await upkeep(2000), { deleted: 0, failed: 1 });
