@@ -10,7 +10,7 @@ import { flush } from './read-api.ts';
 import { type RunningTempo, startTempo } from './server.ts';
 
 /** The blocks of a tenant in the backend and their levels; undefined = it is compacted. */
-export type StoredBlocks = (tenant: string) => Promise<ReadonlyMap<string, number | undefined>>;
+type StoredBlocks = (tenant: string) => Promise<ReadonlyMap<string, number | undefined>>;
 
 /** Where the blocks are. */
 export interface BlocksPlace {
