@@ -43,15 +43,16 @@ export class CompactionThread {
   run(job: CompactionJob): Promise<CompactResult> {
     if (this.isStopped) return Promise.reject(new TempoError('unavailable', 'the compactor is stopping'));
     if (this.running !== undefined) return Promise.reject(new Error('a block is being compacted'));
-    try {
-      this.worker ??= this.spawn();
-    } catch (err) {
-      return Promise.reject(err as Error);
-    }
     const isRemote = this.workerData.backendPath === '';
     const port = isRemote ? this.connect() : undefined;
     if (isRemote && port === undefined) {
       return Promise.reject(new TempoError('unavailable', 'the object store cannot be asked at the moment'));
+    }
+    try {
+      this.worker ??= this.spawn();
+    } catch (err) {
+      port?.close();
+      return Promise.reject(err as Error);
     }
     const done = Promise.withResolvers<CompactResult>();
     this.running = { id: this.nextId++, done };

@@ -140,7 +140,7 @@ export function provenance(corpus: Corpus): string {
   const memoryGib = (totalmem() / 2 ** 30).toFixed(0);
   return [
     `Commit ${gitText('rev-parse', '--short', 'HEAD')}${changed}, ${new Date().toISOString().slice(0, 16)}Z.`,
-    `${cores.length} x ${cores[0]?.model.trim() ?? arch()}, ${memoryGib} GiB, Linux ${release()},`,
+    `${cores.length} x ${cores[0]?.model.trim() ?? arch()}, ${memoryGib} GiB, Linux ${release().split('.', 2).join('.')},`,
     `Node ${process.version}. Corpus: ${corpus.spans} spans, ${corpus.requests.length} requests,`,
     `${(corpus.bytes / 1e6).toFixed(0)} MB.`,
   ].join(' ');

@@ -18,6 +18,8 @@ import {
   startVersitygw,
 } from './clouds.ts';
 
+t.setTimeout(120_000);
+
 const MIB = 1024 * 1024;
 
 const scratch = t.testdir();

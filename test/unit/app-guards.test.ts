@@ -1,4 +1,5 @@
 // Memory and disk are watched: what is told to the parts, what is refused, and that refusing ends.
+import { constants, type PerformanceNodeEntry, PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { Admission } from '../../src/app/admission.ts';
@@ -237,8 +238,22 @@ t.test('garbage is collected in steps', async (t) => {
   const registry = new FinalizationRegistry(() => (isGone = true));
   registry.register(new SharedArrayBuffer(1024), undefined);
   await nextTurn();
+  const kinds = new Set<string>();
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries() as PerformanceNodeEntry[]) {
+      const { kind, flags } = entry.detail as { readonly kind: number; readonly flags: number };
+      if (kind === constants.NODE_PERFORMANCE_GC_MAJOR) {
+        kinds.add((flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) === 0 ? 'in steps' : 'asked for');
+      }
+    }
+  });
+  observer.observe({ entryTypes: ['gc'] });
   markGarbage();
   t.ok(await until(() => isGone), 'without being asked again');
+  t.ok(await until(() => kinds.size > 0));
+  observer.disconnect();
+  // One that is asked for drops compiled code.
+  t.strictSame([...kinds], ['in steps']);
 });
 
 t.test('an idle process gives back what its allocator keeps', async (t) => {

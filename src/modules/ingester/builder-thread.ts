@@ -23,6 +23,8 @@ export interface BuilderThreadOptions {
   readonly startThread?: StartThread | undefined;
   readonly logger: Logger;
   readonly handle: (message: FromBuilder) => void;
+  /** The thread ended unasked. */
+  readonly ended: () => void;
   /**
    * After a crash: what the next builder has to read from the segments, and the memory of heads still being
    * written.
@@ -186,6 +188,7 @@ export class BuilderThread {
   private exited(): void {
     this.worker = undefined;
     if (this.stopping) return;
+    this.options.ended();
     this.drain();
     this.port?.close();
     this.port = undefined;

@@ -292,6 +292,7 @@ class LocalIngester implements Ingester {
       startThread: this.tuning.startThread,
       logger,
       handle: (message) => this.messages.handle(message),
+      ended: () => this.metrics.builderRestarts.inc(),
       restart: () => this.builderEnded(opened),
     });
     const pipeline = new BlockPipeline({
@@ -458,7 +459,6 @@ class LocalIngester implements Ingester {
 
   /** The live heads of the builder that ended answer queries until another has taken in their frames. */
   private builderEnded(opened: OpenedLog): { replay: ReplayPlan; pendingBytes: number } {
-    this.metrics.builderRestarts.inc();
     this.heads.orphanLive();
     const covered = coveredRanges([...recordsOf(opened.replay.covered), ...this.heads.takenRanges()]);
     const paths = opened.segments.list().map((segment) => segment.path);

@@ -282,7 +282,8 @@ export class LocalQuerier implements Querier {
     signal?: AbortSignal,
   ): Promise<TraceAnswer> {
     const choice = { from: query.from, blocks: query.blocks, needsTables: false };
-    const gathered = await this.gather(query.tenant, query.range, query.range, signal, choice);
+    // What an ingester still holds it looks through whatever the range, as Tempo's do.
+    const gathered = await this.gather(query.tenant, ANY_TIME, query.range, signal, choice);
     try {
       const { tenant, id } = query;
       const jobs = planTrace(gathered.sources, this.options.scanThreads);

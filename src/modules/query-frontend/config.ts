@@ -44,10 +44,14 @@ export const queryFrontendFields = {
     most_recent_shards: int(200, 'shards for most_recent ordering'),
     default_spans_per_span_set: int(3, 'spss default'),
     max_spans_per_span_set: int(100, 'spss cap, 0 = off'),
-    result_cache_bytes: size('0', 'memory for what parts of searches over blocks have answered, 0 = off', {
-      hidden: true,
-      ours: true,
-    }),
+    result_cache_bytes: size(
+      '0',
+      'memory for what parts of searches and metrics queries over blocks have answered, 0 = off',
+      {
+        hidden: true,
+        ours: true,
+      },
+    ),
     ...sloFields,
     metadata_slo: block(sloFields, 'objective of the tag endpoints', { hidden: true }),
   }),
