@@ -138,9 +138,10 @@ export function provenance(corpus: Corpus): string {
     gitText('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' with local changes';
   const cores = cpus();
   const memoryGib = (totalmem() / 2 ** 30).toFixed(0);
+  const linux = release().split('.', 2).join('.');
   return [
     `Commit ${gitText('rev-parse', '--short', 'HEAD')}${changed}, ${new Date().toISOString().slice(0, 16)}Z.`,
-    `${cores.length} x ${cores[0]?.model.trim() ?? arch()}, ${memoryGib} GiB, Linux ${release().split('.', 2).join('.')},`,
+    `${cores.length} x ${cores[0]?.model.trim() ?? arch()}, ${memoryGib} GiB, Linux ${linux},`,
     `Node ${process.version}. Corpus: ${corpus.spans} spans, ${corpus.requests.length} requests,`,
     `${(corpus.bytes / 1e6).toFixed(0)} MB.`,
   ].join(' ');
