@@ -116,7 +116,7 @@ export class BucketStore implements TreeStore {
       const { size } = await file.stat();
       const { partBytes, partsAtOnce } = this.bucket.uploadShape(size);
       if (size <= partBytes) {
-        await this.write(key, await readPart(file, 0, size), signal);
+        await this.write(key, await readPart(file, 0, new Uint8Array(size)), signal);
         return;
       }
       await this.uploadParts(key, file, { size, partBytes, partsAtOnce }, signal);
@@ -199,6 +199,7 @@ export class BucketStore implements TreeStore {
     return { folders, objects };
   }
 
+  /** Each part is read into memory of one that is sent: a large file would leave as much garbage. */
   private async uploadParts(
     key: string,
     file: fs.FileHandle,
@@ -209,10 +210,13 @@ export class BucketStore implements TreeStore {
     const upload = await again(() => this.bucket.startUpload(this.full(key), signal));
     try {
       const count = Math.ceil(size / partBytes);
+      const sent: Uint8Array[] = [];
       await eachConcurrently(Array(count).keys(), Math.min(partsAtOnce, count), async (index) => {
         const offset = index * partBytes;
-        const bytes = await readPart(file, offset, Math.min(partBytes, size - offset));
+        const memory = sent.pop() ?? new Uint8Array(partBytes);
+        const bytes = await readPart(file, offset, memory.subarray(0, size - offset));
         await again(() => upload.part(index, bytes, signal));
+        sent.push(memory);
       });
       await again(() => upload.finish(signal));
     } catch (err) {
@@ -275,11 +279,11 @@ export class BucketStore implements TreeStore {
 
 const NEVER = new AbortController().signal;
 
-async function readPart(file: fs.FileHandle, offset: number, lengthBytes: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(lengthBytes);
+/** Fills the bytes with those of the file from `offset` on. */
+async function readPart(file: fs.FileHandle, offset: number, bytes: Uint8Array): Promise<Uint8Array> {
   let filled = 0;
-  while (filled < lengthBytes) {
-    const { bytesRead } = await file.read(bytes, filled, lengthBytes - filled, offset + filled);
+  while (filled < bytes.length) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, offset + filled);
     if (bytesRead === 0) throw new TempoError('internal', 'the file became shorter while it was uploaded');
     filled += bytesRead;
   }

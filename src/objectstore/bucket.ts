@@ -63,7 +63,7 @@ export interface ByteRange {
 
 /** An object that is written in parts: it is there when `finish` has resolved, and not before. */
 export interface Upload {
-  /** Parts have numbers from 0. */
+  /** Parts have numbers from 0. The bytes are read no more when it has resolved. */
   part(index: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
   finish(signal?: AbortSignal): Promise<void>;
   /** Gives up what was uploaded. */

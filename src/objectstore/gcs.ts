@@ -180,7 +180,8 @@ class GcsUpload implements Upload {
 
   async part(_index: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
     await this.attempt(async () => {
-      if (this.stream.write(bytes)) return;
+      // a copy: the stream keeps what is not sent yet
+      if (this.stream.write(Buffer.from(bytes))) return;
       await once(this.stream, 'drain', signal === undefined ? {} : { signal });
     });
   }

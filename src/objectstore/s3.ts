@@ -44,7 +44,9 @@ const IDLE_MS_MAX = 60_000;
 const REQUEST_MS_MAX = 300_000;
 const PART_BYTES_MIN = 8 * 1024 * 1024;
 const PARTS_MAX = 10_000;
-const PARTS_AT_ONCE = 4;
+const PARTS_AT_ONCE_MAX = 4;
+/** Of parts of one upload that are sent at the same time, where one alone is not larger. */
+const SENT_BYTES_MAX = 32 * 1024 * 1024;
 /** What the permission for an action is called. */
 const PERMISSIONS: Readonly<Record<Action, string>> = {
   list: 's3:ListBucket',
@@ -187,7 +189,9 @@ class S3Bucket implements Bucket {
   /** All parts but the last are equally long, which some stores demand. */
   uploadShape(sizeBytes: number): UploadShape {
     const least = this.settings.partBytes > 0 ? this.settings.partBytes : PART_BYTES_MIN;
-    return { partBytes: Math.max(least, Math.ceil(sizeBytes / PARTS_MAX)), partsAtOnce: PARTS_AT_ONCE };
+    const partBytes = Math.max(least, Math.ceil(sizeBytes / PARTS_MAX));
+    const atOnce = Math.floor(SENT_BYTES_MAX / partBytes);
+    return { partBytes, partsAtOnce: Math.min(Math.max(1, atOnce), PARTS_AT_ONCE_MAX) };
   }
 
   async startUpload(key: string, abortSignal?: AbortSignal): Promise<Upload> {

@@ -46,6 +46,12 @@ export interface JoinOptions {
   readonly beforeMarks?: (meta: BlockMeta) => Promise<void>;
 }
 
+/**
+ * After inputs of so many bytes the thread that compacts ends, before the new block is uploaded: what it
+ * holds and what is sent would be too much together. The next one compiles its code again, a second of CPU.
+ */
+const LARGE_BYTES = 256 << 20;
+
 const TOO_LARGE = 'trace_too_large_to_compact';
 
 export class BlockJoiner {
@@ -186,6 +192,7 @@ export class BlockJoiner {
       throw isWanted() ? err : noLongerWanted();
     } finally {
       signal?.removeEventListener('abort', abandon);
+      if (sizeOf(job.inputs) >= LARGE_BYTES) await thread.rest();
     }
   }
 
@@ -211,6 +218,10 @@ export class BlockJoiner {
     metrics.spansCombined.inc({ replication_factor }, result.duplicateSpans);
     metrics.spansDeduped.inc({ replication_factor }, result.duplicateSpans);
   }
+}
+
+function sizeOf(blocks: readonly BlockMeta[]): number {
+  return blocks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
 function noLongerWanted(): TempoError {

@@ -1,4 +1,4 @@
-// A thread of an object store in memory that ends when it is asked for the object `crash`.
+// A thread of an object store in memory that ends when it is asked for the object `crash`, without an answer.
 import { parentPort } from 'node:worker_threads';
 import { BucketStore } from '../../src/objectstore/bucket-store.ts';
 import { serveStore } from '../../src/objectstore/serve-store.ts';
@@ -7,8 +7,9 @@ import { MemoryBucket } from './memory-bucket.ts';
 
 class CrashingBucket extends MemoryBucket {
   override read(...args: Parameters<MemoryBucket['read']>): Promise<Uint8Array> {
-    if (args[0] === 'crash') setImmediate(() => process.exit(1));
-    return super.read(...args);
+    if (args[0] !== 'crash') return super.read(...args);
+    setImmediate(() => process.exit(1));
+    return new Promise(() => {});
   }
 }
 

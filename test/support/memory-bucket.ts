@@ -39,6 +39,8 @@ export class MemoryBucket implements Bucket {
     part: 0,
   };
   partBytes = 4 * 1024 * 1024;
+  /** What parts of uploads lay in. */
+  readonly partMemory = new Set<ArrayBufferLike>();
   abandoned = 0;
   /** Reads are never answered. */
   hang = false;
@@ -102,7 +104,10 @@ export class MemoryBucket implements Bucket {
   startUpload(key: string): Promise<Upload> {
     const parts: Uint8Array[] = [];
     return Promise.resolve({
-      part: (index, bytes) => this.attempt('part', () => void (parts[index] = bytes.slice())),
+      part: (index, bytes) => {
+        this.partMemory.add(bytes.buffer);
+        return this.attempt('part', () => void (parts[index] = bytes.slice()));
+      },
       finish: () => this.write(key, Buffer.concat(parts)),
       abandon: () => this.attempt('stat', () => void this.abandoned++),
     });

@@ -152,6 +152,7 @@ t.test('whose a job is, by the text that Tempo hashes', (t) => {
 class FaultyStore extends LocalStore {
   failing: string | undefined;
   onStat: (key: string) => void = () => undefined;
+  onWriteFile: (key: string) => void = () => undefined;
 
   private check(call: string): void {
     if (this.failing === call) throw new TempoError('unavailable', `${call} fails`);
@@ -164,6 +165,7 @@ class FaultyStore extends LocalStore {
 
   override async writeFile(key: string, path: string): Promise<void> {
     this.check('writeFile');
+    this.onWriteFile(key);
     await super.writeFile(key, path);
     if (this.failing !== 'half' || !key.endsWith('data.parquet')) return;
     const whole = new Uint8Array(await super.read(key));
@@ -247,7 +249,7 @@ async function setUp(
     return readRows({ meta, objects: new Map([['data.parquet', data.slice()]]) });
   };
   const text = async (): Promise<string> => (await metrics.bytes()).toString();
-  return { compactor, backend, blocklist, clock, discarded, folder, live, polled, put, rows, text };
+  return { compactor, backend, blocklist, clock, discarded, folder, joiner, live, polled, put, rows, text };
 }
 
 const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
@@ -297,6 +299,45 @@ t.test('blocks for which no thread may start are joined the next time', async (t
   t.strictSame(await rows(live()[0]!), expectedRows(spans));
   t.equal(live().length, 1);
   t.equal(few.refused, 1);
+});
+
+t.test('the thread ends before a large block is uploaded, or when it cannot be made', async (t) => {
+  const seen: string[] = [];
+  let isFailing = false;
+  const thread: BlockJoinerOptions['thread'] = {
+    run: async ({ inputs, blockId }) => {
+      seen.push('run');
+      if (isFailing) throw new TempoError('block_corrupt', 'no');
+      const meta = aMeta(blockId, { sizeBytes: 4, compactionLevel: 1 });
+      const scratch = new LocalStore(`${folder}/scratch`);
+      for (const name of ['data.parquet', 'meta.json']) {
+        const bytes = name === 'meta.json' ? metaToBytes(meta) : Buffer.from('data');
+        await scratch.write(`${TENANT}/${blockId}/${name}`, bytes);
+      }
+      const checksums = { columns: [], values: new Int32Array(0) };
+      const counts = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
+      return { meta, spans: inputs.length, checksums, ...counts };
+    },
+    rest: async () => void seen.push('rest'),
+    abandon: async () => undefined,
+    stop: async () => undefined,
+  };
+  const { backend, blocklist, folder, joiner } = await setUp(t, {}, { thread });
+  backend.onWriteFile = (key) => void seen.push(key.slice(key.lastIndexOf('/') + 1));
+  const join = async (sizeBytes: number): Promise<readonly string[]> => {
+    seen.length = 0;
+    const inputs = [aMeta(ID(1), { sizeBytes }), aMeta(ID(2), { sizeBytes })];
+    for (const meta of inputs) {
+      await backend.write(`${TENANT}/${meta.blockId}/meta.json`, metaToBytes(meta));
+      blocklist.added(meta);
+    }
+    await joiner.join(TENANT, inputs).catch(() => seen.push('failed'));
+    return [...seen];
+  };
+  t.strictSame(await join(100e6), ['run', 'data.parquet', 'meta.json']);
+  t.strictSame(await join(140e6), ['run', 'rest', 'data.parquet', 'meta.json']);
+  isFailing = true;
+  t.strictSame(await join(140e6), ['run', 'rest', 'failed']);
 });
 
 t.test('a backend that fails', async (t) => {

@@ -1,5 +1,6 @@
 // What is alike for all clouds, over a bucket in memory that can be told to fail: retries, hedging, prefix,
 // the check at start, texts of errors, the cache, and calls from another thread.
+import { randomBytes } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
@@ -14,6 +15,7 @@ import { createBackendMetrics } from '../../src/objectstore/backend-metrics.ts';
 import { PortStore } from '../../src/objectstore/port-store.ts';
 import { RemoteStore } from '../../src/objectstore/remote-store.ts';
 import { Retrier } from '../../src/objectstore/retry.ts';
+import { openS3 } from '../../src/objectstore/s3.ts';
 import { renewing, s3Credentials } from '../../src/objectstore/s3-credentials.ts';
 import { endpointShape } from '../../src/objectstore/s3-endpoint.ts';
 import { serveStore } from '../../src/objectstore/serve-store.ts';
@@ -161,6 +163,34 @@ t.test('a part that fails is sent again, and what cannot be finished is given up
   t.equal(await codeOf(store.writeFile('never', file)), 'internal');
   t.equal(bucket.abandoned, 1);
   t.notOk(bucket.objects.has('tempo/blocks/never'));
+});
+
+t.test('a large file is read into memory of few parts', async (t) => {
+  const file = path.join(scratch, 'many-parts');
+  const content = randomBytes(20_500);
+  fs.writeFileSync(file, content);
+  const { bucket, store } = open();
+  bucket.partBytes = 1000;
+  await store.writeFile('many', file);
+  t.equal(bucket.calls.part, 21);
+  t.equal(bucket.partMemory.size, 2, 'as many as are sent at the same time');
+  t.ok(content.equals(bucket.objects.get('tempo/blocks/many')!));
+});
+
+t.test('S3: how many parts are sent at the same time, by their size', async (t) => {
+  const MIB = 1 << 20;
+  const cases = [
+    { partBytes: 0, sizeBytes: 100 * MIB, want: { partBytes: 8 * MIB, partsAtOnce: 4 } },
+    { partBytes: 16 * MIB, sizeBytes: 100 * MIB, want: { partBytes: 16 * MIB, partsAtOnce: 2 } },
+    { partBytes: 100 * MIB, sizeBytes: 900 * MIB, want: { partBytes: 100 * MIB, partsAtOnce: 1 } },
+    { partBytes: 5 * MIB, sizeBytes: 120_000 * MIB, want: { partBytes: 12 * MIB, partsAtOnce: 2 } },
+  ];
+  for (const { partBytes, sizeBytes, want } of cases) {
+    const { bucket: settings } = s3Backend({ accessKey: 'a', secretKey: 'b', partBytes });
+    const bucket = await openS3(settings as S3Settings);
+    t.same(bucket.uploadShape(sizeBytes), want);
+    bucket.close();
+  }
 });
 
 t.test('a slow answer is asked for twice, and the first one counts', async (t) => {
