@@ -1,5 +1,6 @@
 // What is wrong with the configuration of listening sockets, and which of their keys have no effect.
 import { parseEndpoint } from '../rpc/listen.ts';
+import { checkPorts } from './check-ports.ts';
 import type { TempoConfig } from './config.ts';
 import type { ServerConfig } from './server-config.ts';
 import { TLS_VERSIONS } from './server-tls.ts';
@@ -24,6 +25,7 @@ export function checkListeners(config: TempoConfig, fail: Report, warn: Report):
       fail(`${path}.endpoint`, (err as Error).message);
     }
   }
+  checkPorts(config, fail);
 }
 
 function checkServer(block: string, config: ServerConfig, fail: Report, warn: Report): void {

@@ -29,15 +29,24 @@ export function checkRings(config: TempoConfig, fail: Report, warn: Report): voi
     const text = `is not less than heartbeat_timeout (${timeout} ms): the instance counts as dead in between`;
     warn(`${path}.${path.endsWith('lifecycler') ? '' : 'ring.'}heartbeat_period`, text);
   }
-  const isGossip = !isSingleProcess(config.target) && rings.some(({ store }) => store === 'memberlist');
-  if (isGossip && config.memberlist.joinMembers.length === 0) {
+  if (usesGossip(config) && config.memberlist.joinMembers.length === 0) {
     warn('memberlist.join_members', 'names nobody: others have to join this process, else it is alone');
+  }
+  const order = startOrder(config.target);
+  const asksIngesters = order.includes('distributor') && isInRing(order, config);
+  if (asksIngesters && config.ingesterClient.poolConfig.checkintervalMs <= 0) {
+    fail('ingester_client.pool_config.checkinterval', 'must be more than 0');
   }
   const alone = ratesAloneReason(config);
   if (alone !== undefined) {
     const text = `is global, and each distributor may take all of it for itself: ${alone}`;
     warn('overrides.defaults.ingestion.rate_strategy', text);
   }
+}
+
+/** Whether the process is a member of a gossip cluster, and listens for it. */
+export function usesGossip(config: TempoConfig): boolean {
+  return !isSingleProcess(config.target) && usedRings(config).some(({ store }) => store === 'memberlist');
 }
 
 function usedRings(config: TempoConfig): readonly UsedRing[] {

@@ -172,19 +172,7 @@ function checkFrontend({ querier, queryFrontend, target }: TempoConfig, fail: Re
   }
 }
 
-function checkTimes({ backendWorker, compactor, ingester, storage }: TempoConfig, fail: Report): void {
-  for (const [block, { compaction }] of [
-    ['compactor', compactor],
-    ['backend_worker', backendWorker],
-  ] as const) {
-    const path = `${block}.compaction`;
-    if (compaction.blockRetentionMs < 0) {
-      fail(`${path}.block_retention`, 'is negative: every block would be deleted');
-    }
-    if (compaction.compactedBlockRetentionMs < 0) {
-      fail(`${path}.compacted_block_retention`, 'is negative');
-    }
-  }
+function checkTimes({ ingester, storage }: TempoConfig, fail: Report): void {
   const positive: readonly (readonly [string, number])[] = [
     ['storage.trace.blocklist_poll', storage.trace.blocklistPollMs],
     ['ingester.flush_check_period', ingester.flushCheckPeriodMs],

@@ -51,7 +51,7 @@ export function decode(field: Field, node: YamlNode | undefined, path: string, n
       if (node.kind !== 'scalar') return refuse(`needs ${NEEDS[field.kind]}, found ${describe(node)}`);
       const value = decodeScalar(field, node);
       if (value instanceof Error) return refuse(value.message);
-      if (field.kind === 'duration') warnOfDays(field, node, { path, notes });
+      if (field.kind === 'duration') warnOfDuration(field, node, { path, notes });
       return value;
     }
   }
@@ -89,7 +89,7 @@ function decodeScalar(field: ScalarField, node: YamlScalar): unknown {
     case 'float':
       return (node.quoted ? undefined : parseFloating(text)) ?? wrong;
     case 'duration':
-      return attempt(parseDuration, text);
+      return decodeDuration(field, node);
     case 'size':
       return attempt(parseSize, text.replaceAll('_', ''));
     case 'enum': {
@@ -100,15 +100,43 @@ function decodeScalar(field: ScalarField, node: YamlScalar): unknown {
   }
 }
 
-/** Where Tempo reads a duration as Go does it has no days, weeks and years. */
-function warnOfDays(
+/** A number in a file is nanoseconds where Tempo has a duration of Go's; those of Prometheus need a unit. */
+function decodeDuration(field: DurationField, node: YamlScalar): unknown {
+  const { text } = node;
+  const value = (field.days === true ? undefined : bareNanos(node)) ?? attempt(parseDuration, text);
+  if (typeof value !== 'number' || value >= 0) return value;
+  return field.refusesNegative === true ? new Error(`"${text}" is negative`) : 0;
+}
+
+const NS_IN_MS = 1_000_000;
+/** As many nanoseconds as fit a Go duration. */
+const NANOS_MAX = 2 ** 63;
+
+/** @returns milliseconds; undefined = it is no number, or has to be read as a text with a unit. */
+function bareNanos({ isFlag, quoted, text }: YamlScalar): number | Error | undefined {
+  const number = isFlag === true || quoted ? undefined : (parseInteger(text) ?? parseFloating(text));
+  if (number === undefined) return undefined;
+  if (!(Math.abs(number) <= NANOS_MAX)) return new Error(`${text} is too large: a number is nanoseconds`);
+  return Math.abs(number) === NANOS_MAX ? Math.sign(number) * Infinity : Math.trunc(number) / NS_IN_MS;
+}
+
+/** What Tempo reads otherwise, and what looks as if something else were meant. */
+function warnOfDuration(
   field: DurationField,
-  { at, text }: YamlScalar,
+  node: YamlScalar,
   { path, notes }: { readonly path: string; readonly notes: Notes },
 ): void {
-  if (field.days === true || !/[dwy]/.test(text)) return;
-  const inHours = formatDuration(parseDuration(text)).replace(/(h)0m0s$/, '$1');
-  notes.warnings.push({ at, path, text: `Tempo reads no days, weeks or years here: ${text} is ${inHours}` });
+  const { at, text } = node;
+  const warn = (about: string): void => void notes.warnings.push({ at, path, text: about });
+  const bareMs = field.days === true ? undefined : bareNanos(node);
+  const ms = typeof bareMs === 'number' ? bareMs : parseDuration(text);
+  if (ms < 0) warn(`${text} is negative, 0s is used`);
+  else if (bareMs !== undefined && ms > 0 && ms < 1) {
+    warn(`${text} is ${formatDuration(ms)}: a number without a unit is nanoseconds`);
+  } else if (field.days !== true && /[dwy]/.test(text)) {
+    const inHours = formatDuration(ms).replace(/(h)0m0s$/, '$1');
+    warn(`Tempo reads no days, weeks or years here: ${text} is ${inHours}`);
+  }
 }
 
 function attempt(parse: (text: string) => number, text: string): unknown {

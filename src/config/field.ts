@@ -42,6 +42,8 @@ export interface DurationField extends Base<number> {
   readonly kind: 'duration';
   /** Tempo reads days and weeks too (`14d`), as Prometheus does. */
   readonly days?: true;
+  /** A negative one is a mistake that nothing should start with; else 0 is used in its place. */
+  readonly refusesNegative?: true;
 }
 /** Bytes written as a number or as text with a unit (`64KiB`). */
 export interface SizeField extends Base<number> {
@@ -165,9 +167,13 @@ export function duration(value: string, doc: string, options?: FieldOptions): Du
   return { kind: 'duration', default: parseDuration(value), doc, ...options };
 }
 
-/** One in which Tempo reads days and weeks too. */
+/** One in which Tempo reads days and weeks too, and nothing negative. */
 export function days(value: string, doc: string, options?: FieldOptions): DurationField {
-  return { ...duration(value, doc, options), days: true };
+  return { ...notNegative(duration(value, doc, options)), days: true };
+}
+
+export function notNegative(field: DurationField): DurationField {
+  return { ...field, refusesNegative: true };
 }
 
 /** @param value size text, such as `64KiB`. */

@@ -60,7 +60,7 @@ function readTree(options: LoadOptions, { warnings }: Notes): YamlMap {
 /** Puts a flag's value into the tree, in place of what the file says. */
 function overlay(tree: YamlMap, { flag, path, values, isList }: FlagValue): void {
   const at = `-${flag}`;
-  const scalars = values.map((text) => ({ kind: 'scalar', at, text, quoted: false }) as const);
+  const scalars = values.map((text) => ({ kind: 'scalar', at, text, quoted: false, isFlag: true }) as const);
   const last = scalars.at(-1);
   if (last === undefined) return;
   const value = isList ? ({ kind: 'list', at, items: scalars } as const) : last;

@@ -22,6 +22,8 @@ export interface YamlScalar {
   readonly at: string;
   readonly text: string;
   readonly quoted: boolean;
+  /** It was given by a flag. */
+  readonly isFlag?: true;
 }
 
 interface YamlList {

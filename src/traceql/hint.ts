@@ -27,6 +27,7 @@ const FUNCTIONS: readonly string[] = (
 /** What else is written in other languages. */
 const FOREIGN = new Map([
   ['and', '&&'],
+  ['&', '&&'],
   ['or', '||'],
   ['not', '!( )'],
   ['like', '=~'],
@@ -34,6 +35,15 @@ const FOREIGN = new Map([
   ['contains', '=~'],
   ['in', '=~ "a|b"'],
   ['is', '='],
+]);
+
+/** What of other languages the lexer takes for two operators, the second of which is one too many. */
+const FOREIGN_OPERATORS = new Map([
+  ['==', '='],
+  ['!==', '!='],
+  ['<>', '!='],
+  ['=>', '>='],
+  ['=<', '<='],
 ]);
 
 /** Words that only mean something behind their scope. */
@@ -83,6 +93,7 @@ export function syntaxHint({ token, before, next, isInFilter }: Met): string {
   if (before.kind === 'keyword' && before.text === 'by') return ', groups stand in parentheses: by( ... )';
   if (token.kind === 'keyword' && SCOPED.has(token.text)) return meant(SCOPED.get(token.text));
   if (token.kind === 'identifier') return wordHint(token.text, before, isInFilter ? undefined : next);
+  if (token.text === '~' && isInFilter) return instead('=~', next.text === '=' ? '~=' : '~');
   return token.kind === 'op' ? operatorHint(token.text, before) : '';
 }
 
@@ -97,9 +108,9 @@ function wordHint(word: string, before: Token, next: Token | undefined): string 
 
 function operatorHint(operator: string, before: Token): string {
   if (before.kind === 'keyword' && before.text === 'count') return meant('count()');
-  if (operator === '=' && before.text === '=') return meant('=');
-  if (operator === '>' && before.text === '<') return meant('!=');
-  return '';
+  const written = before.kind === 'op' ? before.text + operator : '';
+  const ours = FOREIGN_OPERATORS.get(written);
+  return ours === undefined ? '' : instead(ours, written);
 }
 
 function startHint(token: Token): string {
@@ -139,4 +150,8 @@ function intrinsicNear(text: string): string | undefined {
 
 function meant(text: string | undefined): string {
   return text === undefined ? '' : `, did you mean ${text}?`;
+}
+
+function instead(ours: string, written: string): string {
+  return meant(`${ours} in place of ${written}`);
 }

@@ -171,6 +171,60 @@ distributor: { receivers: { otlp: { protocols: { grpc: { transport: unix, endpoi
   t.end();
 });
 
+t.test('ports on which two listeners would meet', (t) => {
+  const otlp = (text: string): string => `distributor: { receivers: { otlp: { protocols: { ${text} } } } }`;
+  const GRPC = 'distributor.receivers.otlp.protocols.grpc.endpoint';
+  const HTTP = 'distributor.receivers.otlp.protocols.http.endpoint';
+  const onLoopback = 'http_listen_port: 9095, http_listen_address: 127.0.0.1';
+  const GOSSIP = 'ingester: { lifecycler: { ring: { kvstore: { store: memberlist } } } }';
+  const table: readonly { readonly input: string; readonly want?: readonly [string, string] }[] = [
+    { input: '' },
+    {
+      input: 'server: { http_listen_port: 9095 }',
+      want: ['server.grpc_listen_port', 'server.http_listen_port'],
+    },
+    { input: 'server: { http_listen_port: 0, grpc_listen_port: 0 }' },
+    {
+      input: `server: { ${onLoopback}, grpc_listen_address: 127.0.0.2 }`,
+    },
+    {
+      input: `server: { ${onLoopback}, grpc_listen_address: localhost }`,
+      want: ['server.grpc_listen_port', 'server.http_listen_port'],
+    },
+    {
+      input: `server: { ${onLoopback}, grpc_listen_address: '::1' }`,
+    },
+    { input: `server: { http_listen_port: 9095, http_listen_network: tcp4, grpc_listen_network: tcp6 }` },
+    {
+      input: `server: { http_listen_port: 9095, http_listen_address: 0.0.0.0, grpc_listen_address: '::' }`,
+      want: ['server.grpc_listen_port', 'server.http_listen_port'],
+    },
+    { input: 'internal_server: { http_listen_port: 3200 }' },
+    {
+      input: 'internal_server: { enable: true, http_listen_port: 3200 }',
+      want: ['internal_server.http_listen_port', 'server.http_listen_port'],
+    },
+    { input: otlp(`grpc: { endpoint: 'tempo:3200' }`), want: [GRPC, 'server.http_listen_port'] },
+    { input: otlp(`grpc: { endpoint: 'tempo:4317' }, http: { endpoint: 'other:4317' }`) },
+    { input: otlp(`grpc: { endpoint: ':4317' }, http: { endpoint: '[::1]:4317' }`), want: [HTTP, GRPC] },
+    { input: `target: query-frontend\n${otlp(`grpc: { endpoint: ':3200' }`)}` },
+    { input: `memberlist: { bind_port: 3200 }\n${GOSSIP}` },
+    {
+      input: `target: ingester\nmemberlist: { bind_port: 3200 }\n${GOSSIP}`,
+      want: ['memberlist.bind_port', 'server.http_listen_port'],
+    },
+  ];
+  const LOCAL = 'storage: {trace: {backend: local, local: {path: /b}, wal: {path: /w}}}\n';
+  for (const { input, want } of table) {
+    const { problems } = checkConfig(configOf(LOCAL + input));
+    t.equal(problems.length, want === undefined ? 0 : 1, input);
+    const [path, other] = want ?? [];
+    t.equal(problems[0]?.path, path, input);
+    if (other !== undefined) t.match(problems[0]?.text, new RegExp(`^port \\d+ is that of ${other} too$`));
+  }
+  t.end();
+});
+
 t.test('codes of calls as labels', async (t) => {
   const insecure = grpc.credentials.createInsecure();
   for (const [yaml, label] of [

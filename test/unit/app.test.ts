@@ -231,6 +231,9 @@ t.test('what a readable configuration can have wrong', (t) => {
   t.same(problems(`${inConsul}target: distributor`), [ofIngester]);
   t.same(problems(`${inConsul}target: 'ingester,compactor'`), [ofIngester, ofCompactor]);
   t.same(problems(`${inConsul}target: query-frontend`), []);
+  const neverChecked = `${LOCAL}ingester_client: {pool_config: {checkinterval: 0s}}\n`;
+  t.same(problems(neverChecked), []);
+  t.same(problems(`${neverChecked}target: distributor`), ['ingester_client.pool_config.checkinterval']);
   const worker = `target: backend-worker\nbackend_worker: {backend_scheduler_addr: 'a:1', ${consul}}`;
   t.same(problems(LOCAL + worker), ['backend_worker.ring.kvstore.store']);
   t.same(problems(`${LOCAL}target: 'querier,query-frontend'`), []);
@@ -254,9 +257,6 @@ t.test('what a readable configuration can have wrong', (t) => {
       endpoint,
     );
   }
-  t.same(problems(`${LOCAL}compactor: {compaction: {block_retention: -1h}}`), [
-    'compactor.compaction.block_retention',
-  ]);
   t.same(problems(`${LOCAL}query_frontend: {query_end_cutoff: 20m}`), ['query_frontend.query_end_cutoff']);
   const block = (text: string) => LOCAL.replace('{trace: {', `{trace: {block: {${text}}, `);
   t.same(problems(block('bloom_filter_false_positive: 0, bloom_filter_shard_size_bytes: 0')), [

@@ -19,7 +19,7 @@ import {
   withDefaults,
 } from '../../src/config/field.ts';
 import { flagsOf } from '../../src/config/flags.ts';
-import { loadConfig, type Loaded } from '../../src/config/load.ts';
+import { loadConfig, type FlagValue, type Loaded } from '../../src/config/load.ts';
 import { plainConfig, printConfig } from '../../src/config/print.ts';
 import { parseAny } from '../../src/config/scalar.ts';
 import { HOSTNAME } from '../../src/config/shared-blocks.ts';
@@ -290,6 +290,63 @@ overrides:
     `f:8 overrides.defaults.metrics_generator.collection_interval: ${reads}: 1d is 24h`,
   ]);
   t.equal(config.compactor.compaction.blockRetentionMs, 14 * 86_400_000);
+  t.end();
+});
+
+t.test('durations as numbers are nanoseconds, where Tempo has a duration of Go', (t) => {
+  const read = (value: string): readonly unknown[] => {
+    const { config, warnings } = load(`ingester: {max_block_duration: ${value}}`);
+    return [config.ingester.maxBlockDurationMs, ...warnings.map(({ text: warning }) => warning)];
+  };
+  const table: readonly (readonly [string, number, string?])[] = [
+    ['1800000000000', 1_800_000],
+    ['1_000_000_000', 1000],
+    ['0x3b9aca00', 1000],
+    ['07346545000', 1000],
+    ['1e10', 10_000],
+    ['90000000000.7', 90_000],
+    ['0', 0],
+    ['9223372036854775807', Infinity],
+    ['1800', 0.0018, '1800 is 1.8µs: a number without a unit is nanoseconds'],
+    ['30', 0.000_03, '30 is 30ns: a number without a unit is nanoseconds'],
+  ];
+  for (const [text, ms, warning] of table) {
+    t.same(read(text), [ms, ...(warning === undefined ? [] : [warning])], text);
+  }
+  const refused = (source: string, want: RegExp, flags: readonly FlagValue[] = []): void => {
+    t.match(
+      problemsOf(() => loadConfig(rootBlock, { file: { name: 'f', text: source }, flags })),
+      want,
+    );
+  };
+  refused('ingester: {max_block_duration: 99999999999999999999}', /is too large: a number is nanoseconds/);
+  refused('ingester: {max_block_duration: true}', /"true" is no duration/);
+  const flag = { flag: 'x', path: 'querier.search.query_timeout', values: ['30000000000'], isList: false };
+  refused('', /"30000000000" is no duration/, [flag]);
+  const ofTenants = (text: string): string => `overrides: {defaults: {read: {max_search_duration: ${text}}}}`;
+  refused(ofTenants('3600000000000'), /"3600000000000" is no duration/);
+  refused(ofTenants('-1h'), /"-1h" is negative/);
+  t.end();
+});
+
+t.test('negative durations', (t) => {
+  const { config, warnings } = load(`server: {http_server_read_timeout: -5m}
+ingester: {trace_idle_period: -1}
+query_frontend: {search: {duration_slo: -0s}}`);
+  t.same(
+    warnings.map(({ at, path, text }) => `${at} ${path}: ${text}`),
+    [
+      'tempo.yaml:1 server.http_server_read_timeout: -5m is negative, 0s is used',
+      'tempo.yaml:2 ingester.trace_idle_period: -1 is negative, 0s is used',
+    ],
+  );
+  t.equal(config.server.httpServerReadTimeoutMs, 0);
+  t.equal(config.ingester.traceIdlePeriodMs, 0);
+  const retention = 'compaction: {block_retention: -1h, compacted_block_retention: -1}';
+  const told = problemsOf(() => load(`compactor: {${retention}}\nbackend_worker: {${retention}}`));
+  t.equal(told.split('\n').length, 4);
+  t.match(told, /^tempo\.yaml:1: compactor\.compaction\.block_retention: "-1h" is negative$/m);
+  t.match(told, /^tempo\.yaml:2: backend_worker\.compaction\.compacted_block_retention: "-1" is negative$/m);
   t.end();
 });
 

@@ -115,10 +115,12 @@ export class GossipNode implements Receiver {
     const { clock, gossipIntervalMs, obsoleteEntriesMs, random } = this.#options;
     this.#prober.start();
     // Members that were started together do not all speak at one moment.
-    const begin = clock.after(gossipIntervalMs * random(), () => {
-      this.#timers.push(every(clock, gossipIntervalMs, () => this.gossip()));
-    });
-    this.#timers.push(begin);
+    if (gossipIntervalMs > 0) {
+      const begin = clock.after(gossipIntervalMs * random(), () => {
+        this.#timers.push(every(clock, gossipIntervalMs, () => this.gossip()));
+      });
+      this.#timers.push(begin);
+    }
     this.#pushPullLater();
     if (obsoleteEntriesMs <= 0) return;
     const forget = (): void => {
