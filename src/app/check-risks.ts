@@ -126,6 +126,11 @@ function storageRisks({ overrides, storage: { trace }, target }: TempoConfig): r
       'storage.trace.blocklist_poll_concurrency',
       'is 0, 1 is used',
     ),
+    ...when(
+      trace.emptyTenantDeletionEnabled && trace.emptyTenantDeletionAgeMs <= 0,
+      'storage.trace.empty_tenant_deletion_age',
+      'is 0: nothing is deleted until it is more',
+    ),
     ...when(trace.s3.signatureV2, 'storage.trace.s3.signature_v2', 'has no effect, version 4 is used'),
     ...when(trace.s3.nativeAwsAuthEnabled, 'storage.trace.s3.native_aws_auth_enabled', 'has no effect'),
     ...when(

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Store } from '../store/store.ts';
 import type { Caches } from './caches.ts';
 import { blockRetention, upkeepOf } from './compaction-settings.ts';
+import { indexOwner } from '../store/tenant-index.ts';
 import type { ModuleName } from './graph.ts';
 import { configuredStore } from './object-stores.ts';
 import type { Parts } from './wire-parts.ts';
@@ -17,6 +18,8 @@ const BACKEND_CACHE_SHARE = 0.08;
 const SCAN_HEAP_SHARE = 0.3;
 const SCAN_HEAP_BYTES_MIN = 256 * 1024 * 1024;
 const SCAN_THREADS_MIN = 2;
+/** Of the age at which readers do not believe an index: when it is written again. */
+const INDEX_AGE_SHARE = 0.5;
 /** Modules that write into the backend. */
 const WRITERS: ReadonlySet<ModuleName> = new Set([
   'ingester',
@@ -60,7 +63,10 @@ export function createStore(
     retainsAtPolls: upkeep === 'compactor',
     // Workers apply retention by jobs, each to all blocks.
     ownsBlock: (blockId) => upkeep !== 'compactor' || (shares.compactor?.owns(blockId) ?? true),
-    ownsIndex: indexOwner(upkeep !== 'none', share, trace.blocklistPollTenantIndexBuilders),
+    ownsIndex: upkeep === 'none' ? () => false : indexOwner(share, trace.blocklistPollTenantIndexBuilders),
+    // Readers that take an old index for none must not find it old between two polls.
+    indexAgeMsMax: trace.blocklistPollStaleTenantIndexMs * INDEX_AGE_SHARE,
+    leftoversMs: trace.emptyTenantDeletionEnabled ? trace.emptyTenantDeletionAgeMs : 0,
     sizeBytesMax: remote === undefined && upkeep !== 'none' ? trace.local.maxBytes : 0,
     polls: order.some((name) => READERS.has(name)),
     scanThreads: order.includes('querier') || order.includes('ingester') ? scanThreads() : 0,
@@ -79,17 +85,6 @@ export function createStore(
   // Others may have changed much while the ring settled.
   share?.onBegin(() => store.pollNow());
   return store;
-}
-
-/** Who writes the index of a tenant: all that may, or whose one of the keys is that Tempo makes of it. */
-function indexOwner(
-  mayWrite: boolean,
-  share: WorkShares['compactor'],
-  builders: number,
-): (tenant: string) => boolean {
-  if (!mayWrite || share === undefined) return () => mayWrite;
-  const numbers = Array.from({ length: Math.max(0, builders) }, (_, i) => i);
-  return (tenant) => numbers.some((i) => share.owns(`build-tenant-index-${i}-${tenant}`));
 }
 
 export function scanThreads(): number {

@@ -160,13 +160,19 @@ const traceFields = {
   blocklist_poll_concurrency: int(50, 'meta reads in parallel (0 warns)'),
   blocklist_poll_tenant_concurrency: int(0, 'tenants in parallel, 0 = 8'),
   blocklist_poll_fallback: bool(true, 'list bucket if the index fails'),
-  blocklist_poll_tenant_index_builders: int(2, 'index writers per tenant'),
-  blocklist_poll_stale_tenant_index: duration('0s', 'max index age, 0 = off'),
+  blocklist_poll_tenant_index_builders: int(
+    2,
+    'of processes that share the upkeep, how many write the index of a tenant; 0 = none is written',
+  ),
+  blocklist_poll_stale_tenant_index: duration(
+    '0s',
+    'age at which readers do not believe an index: it is written again when it is half as old; 0 = off',
+  ),
   blocklist_poll_jitter_ms: int(0, 'random delay per meta read'),
   blocklist_poll_tolerate_consecutive_errors: int(1, 'retries per tenant'),
   blocklist_poll_tolerate_tenant_failures: int(1, 'failed tenants allowed'),
-  empty_tenant_deletion_enabled: bool(false, 'clean empty tenants'),
-  empty_tenant_deletion_age: duration('0s', 'min object age'),
+  empty_tenant_deletion_enabled: bool(false, 'what lies in the folder of a tenant without blocks is deleted'),
+  empty_tenant_deletion_age: duration('0s', 'once all of it is that old'),
   backend: oneOf(['', 'local', 's3', 'gcs', 'azure'], '', 'object store (required)', {
     flag: 'storage.trace.backend',
   }),

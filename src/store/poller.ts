@@ -7,6 +7,7 @@ import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type Blocklist, type CompactedBlock, NONE, type TenantBlocks, tenantBlocks } from './blocklist.ts';
+import { EmptyTenants } from './empty-tenants.ts';
 import { absentAsUndefined, readMeta } from './read-meta.ts';
 import { INDEX_JSON, INDEX_PROTO, tenantIndexJson, tenantIndexProto } from './tenant-index.ts';
 import { measureUnfinished, type UnfinishedBlock } from './unfinished.ts';
@@ -18,7 +19,18 @@ export interface PollerOptions {
   /** Of one tenant. */
   readonly concurrency: number;
   readonly tenantConcurrency: number;
+  /** An index is written again when it is that old, though the blocks are the same; 0 = never. */
+  readonly indexAgeMsMax?: number;
+  /** Age from which what lies in the folder of a tenant without blocks is deleted; 0 = it stays. */
+  readonly leftoversMs?: number;
   readonly nowMs: () => number;
+}
+
+/** An index that was written. */
+interface WrittenIndex {
+  /** Hash of its blocks: an unchanged list is not written again. */
+  readonly state: string;
+  readonly atMs: number;
 }
 
 type Found =
@@ -39,11 +51,16 @@ const LISTINGS_MAX = 4;
 
 export class Poller {
   private readonly options: PollerOptions;
-  /** Hash of the blocks last written to the index, by tenant: an unchanged list is not written again. */
-  private readonly written = new Map<string, string>();
+  /** By tenant. */
+  private readonly written = new Map<string, WrittenIndex>();
+  private readonly empty: EmptyTenants;
+  /** Tenants without a block, as of the last poll. */
+  private emptyTenants: readonly string[] = [];
 
   constructor(options: PollerOptions) {
+    const { store, logger, leftoversMs = 0, nowMs } = options;
     this.options = options;
+    this.empty = new EmptyTenants({ store, logger, leftoversMs, nowMs });
   }
 
   /** One pass over all tenants. A tenant that fails keeps its previous list; the failed ones are returned. */
@@ -52,11 +69,12 @@ export class Poller {
     blocklist.beginPoll();
     const polled = new Map<string, TenantBlocks>();
     const failed: string[] = [];
+    const empty: string[] = [];
     await eachConcurrently(await this.listTenants(), tenantConcurrency, async (tenant) => {
       try {
         const blocks = await this.pollTenant(tenant, blocklist.tenant(tenant));
-        if (isEmpty(blocks)) return;
-        polled.set(tenant, blocks);
+        if (isEmpty(blocks)) empty.push(tenant);
+        else polled.set(tenant, blocks);
       } catch (err) {
         logger.error('polling a tenant failed', { tenant, err });
         failed.push(tenant);
@@ -65,22 +83,32 @@ export class Poller {
     });
     blocklist.replace(polled);
     for (const tenant of this.written.keys()) if (!polled.has(tenant)) this.written.delete(tenant);
+    for (const tenant of this.empty.known()) if (!empty.includes(tenant)) this.empty.forget(tenant);
+    this.emptyTenants = empty;
     return failed;
   }
 
   /**
-   * Writes the indexes of tenants whose blocks are others than they were. A process that begins writes all of
-   * them, so nobody should wait for it: also on a disk that takes no more, blocks are answered.
+   * Writes the indexes of tenants whose blocks are others than they were, and deletes those of tenants that
+   * have none. A process that begins writes all of them, so nobody should wait for it: also on a disk that
+   * takes no more, blocks are answered.
    * @param isOurs asked before each; another process may have written those that are not.
    * @returns tenants whose index could not be written.
    */
   async writeIndexes(isOurs: (tenant: string) => boolean): Promise<readonly string[]> {
     const { blocklist, logger } = this.options;
     const failed: string[] = [];
-    await eachConcurrently(blocklist.tenants(), INDEXES_AT_ONCE, async (tenant) => {
+    const tenants = new Set([...blocklist.tenants(), ...this.emptyTenants]);
+    await eachConcurrently(tenants, INDEXES_AT_ONCE, async (tenant) => {
       if (!isOurs(tenant)) return void this.written.delete(tenant);
+      const blocks = blocklist.tenant(tenant);
       try {
-        await this.writeIndex(tenant, blocklist.tenant(tenant));
+        if (isEmpty(blocks) && blocks.unlisted === undefined) {
+          await this.empty.clean(tenant);
+          return;
+        }
+        this.empty.forget(tenant);
+        await this.writeIndex(tenant, blocks);
       } catch (err) {
         logger.error('tenant index cannot be written', { tenant, err });
         failed.push(tenant);
@@ -220,11 +248,14 @@ export class Poller {
   private async writeIndex(tenant: string, blocks: TenantBlocks): Promise<void> {
     const ids = [...blocks.live.keys(), '/', ...blocks.compacted.keys()].sort().join();
     const state = hash('sha1', ids, 'base64');
-    if (this.written.get(tenant) === state) return;
-    const now = this.options.nowMs();
+    const { indexAgeMsMax = 0, nowMs } = this.options;
+    const now = nowMs();
+    const before = this.written.get(tenant);
+    const isOld = before !== undefined && indexAgeMsMax > 0 && now - before.atMs >= indexAgeMsMax;
+    if (before?.state === state && !isOld) return;
     await this.options.store.write(`${tenant}/${INDEX_PROTO}`, tenantIndexProto(blocks, now));
     await this.options.store.write(`${tenant}/${INDEX_JSON}`, tenantIndexJson(blocks, now));
-    this.written.set(tenant, state);
+    this.written.set(tenant, { state, atMs: now });
   }
 }
 

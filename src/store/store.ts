@@ -35,6 +35,10 @@ export interface StoreOptions {
   readonly ownsBlock: (blockId: string) => boolean;
   /** Whether the index of the tenant is for this process to write, for others to read. */
   readonly ownsIndex: (tenant: string) => boolean;
+  /** An index is written again when it is that old; 0 = when the blocks are others. */
+  readonly indexAgeMsMax: number;
+  /** Age from which what lies in the folder of a tenant without blocks is deleted; 0 = it stays. */
+  readonly leftoversMs: number;
   /** Most that is kept on disk; 0 = no bound. */
   readonly sizeBytesMax: number;
   readonly scanThreads: number;
@@ -92,6 +96,8 @@ export class Store implements Service {
       logger,
       concurrency: options.blocklistPollConcurrency,
       tenantConcurrency: options.blocklistPollTenantConcurrency || TENANTS_AT_ONCE,
+      indexAgeMsMax: options.indexAgeMsMax,
+      leftoversMs: options.leftoversMs,
       nowMs: options.nowMs,
     });
     this.metrics = createStoreMetrics(metrics, this.blocklist, options.ownsIndex);

@@ -11,6 +11,21 @@ import type { TenantBlocks } from './blocklist.ts';
 export const INDEX_JSON = 'index.json.gz';
 export const INDEX_PROTO = 'index.pb.zst';
 
+/**
+ * Who writes the index of a tenant: so many of those that share the upkeep, each the owner of one of the keys
+ * that Tempo makes of it.
+ *
+ * @param share undefined = this process has the upkeep to itself.
+ */
+export function indexOwner(
+  share: { readonly owns: (key: string) => boolean } | undefined,
+  builders: number,
+): (tenant: string) => boolean {
+  const numbers = Array.from({ length: Math.max(0, builders) }, (_, i) => i);
+  return (tenant) =>
+    numbers.some((i) => share === undefined || share.owns(`build-tenant-index-${i}-${tenant}`));
+}
+
 /** gzip of `{"created_at", "meta": [...], "compacted": [...]}`. */
 export function tenantIndexJson(blocks: TenantBlocks, createdMs: number): Uint8Array {
   const meta = [...blocks.live.values()].map((m) => metaToJson(m));

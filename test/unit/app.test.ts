@@ -332,10 +332,13 @@ t.test('settings that work and will hurt: what Tempo warns of', (t) => {
     {
       input:
         'storage: {trace: {blocklist_poll_concurrency: 0, cache: redis, redis: {endpoint: r}, ' +
-        's3: {native_aws_auth_enabled: true}}}',
-      want: ['blocklist_poll_concurrency', 's3.native_aws_auth_enabled', 'cache'].map(
-        (key) => `storage.trace.${key}`,
-      ),
+        's3: {native_aws_auth_enabled: true}, empty_tenant_deletion_enabled: true}}',
+      want: [
+        'blocklist_poll_concurrency',
+        'empty_tenant_deletion_age',
+        's3.native_aws_auth_enabled',
+        'cache',
+      ].map((key) => `storage.trace.${key}`),
     },
     { input: 'storage: {trace: {cache: none}}', want: ['storage.trace.cache'] },
     {

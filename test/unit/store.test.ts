@@ -13,9 +13,10 @@ import { LocalStore } from '../../src/objectstore/local.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { firstFound, packedBytes, packFound, unpackFound } from '../../src/store/pack.ts';
-import { Poller } from '../../src/store/poller.ts';
+import { Poller, type PollerOptions } from '../../src/store/poller.ts';
 import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
+import { indexOwner } from '../../src/store/tenant-index.ts';
 import { deleteUnfinished, UNFINISHED_MS } from '../../src/store/unfinished.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
@@ -41,7 +42,7 @@ function aMeta(n: number, over: Partial<BlockMeta> = {}): BlockMeta {
   };
 }
 
-function setUp(nowMs = 10_000_000) {
+function setUp(nowMs = 10_000_000, over: Partial<PollerOptions> = {}) {
   const clock = { nowMs };
   const store = new MemoryStore(() => clock.nowMs);
   const blocklist = new Blocklist();
@@ -52,6 +53,7 @@ function setUp(nowMs = 10_000_000) {
     concurrency: 2,
     tenantConcurrency: 2,
     nowMs: () => clock.nowMs,
+    ...over,
   });
   const put = (meta: BlockMeta, name = 'meta.json'): Promise<void> =>
     store.write(`${meta.tenantId}/${meta.blockId}/${name}`, metaToBytes(meta));
@@ -363,6 +365,100 @@ t.test('an index that cannot be written hides no blocks', async (t) => {
   t.same(await poller.poll(), []);
   t.same(await poller.writeIndexes(() => true), ['team']);
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
+});
+
+t.test('a tenant whose last block is gone has no index', async (t) => {
+  const { store, blocklist, poller, put } = setUp();
+  const cycle = async (isOurs = true): Promise<readonly string[]> => {
+    await poller.poll();
+    await poller.writeIndexes(() => isOurs);
+    return store.listObjects('team');
+  };
+  const indexes = ['index.pb.zst', 'index.json.gz'];
+  await put(aMeta(1));
+  await store.write('team/note.txt', new Uint8Array(1));
+  t.same((await cycle()).toSorted(), [...indexes, 'note.txt'].toSorted());
+  await store.deleteFolder(`team/${ID(1)}`);
+  t.equal((await cycle(false)).length, 3, 'it is not for others to delete');
+  const deleted: string[] = [];
+  const remove = store.delete.bind(store);
+  store.delete = (key) => {
+    deleted.push(key);
+    return remove(key);
+  };
+  t.same(await cycle(), ['note.txt'], 'and nothing else goes');
+  await cycle();
+  t.same(
+    deleted,
+    indexes.map((name) => `team/${name}`),
+    'once',
+  );
+  await put(aMeta(2));
+  t.equal((await cycle()).length, 3, 'there is one again when there is a block');
+  await store.deleteFolder(`team/${ID(2)}`);
+  blocklist.deleted('team', ID(2));
+  await poller.writeIndexes(() => true);
+  t.same(await store.listObjects('team'), ['note.txt'], 'before the next poll, too');
+  blocklist.added(aMeta(3));
+  await poller.writeIndexes(() => true);
+  blocklist.deleted('team', ID(3));
+  await poller.writeIndexes(() => true);
+  t.same(await store.listObjects('team'), ['note.txt'], 'of a block that came and went between polls');
+});
+
+t.test('what lies in the folder of a tenant without blocks', async (t) => {
+  const { clock, store, poller } = setUp(10_000_000, { leftoversMs: 3000 });
+  const cycle = async (): Promise<readonly string[]> => {
+    await poller.poll();
+    await poller.writeIndexes(() => true);
+    return store.listFolders('');
+  };
+  await store.write('old/index.json.gz', new Uint8Array(1));
+  await store.write('old/note.txt', new Uint8Array(1));
+  await store.write('overrides/team/overrides.json', new Uint8Array(1));
+  t.same(await cycle(), ['old', 'overrides'], 'stays while it is young');
+  clock.nowMs += 2000;
+  await store.write('old/other.txt', new Uint8Array(1));
+  clock.nowMs += 2000;
+  t.same(await store.listObjects('old'), ['note.txt', 'other.txt']);
+  t.same(await cycle(), ['old', 'overrides'], 'and while any of it is');
+  clock.nowMs += 2000;
+  t.same(await cycle(), ['overrides'], 'folders stay');
+});
+
+t.test('an index that readers would take for old is written again', async (t) => {
+  const { clock, store, poller, put } = setUp(10_000_000, { indexAgeMsMax: 600_000 });
+  await put(aMeta(1));
+  const createdAt = async (): Promise<number> => {
+    await poller.poll();
+    await poller.writeIndexes(() => true);
+    const index = JSON.parse(gunzipSync(await store.read('team/index.json.gz')).toString());
+    return Date.parse(index.created_at) - 10_000_000;
+  };
+  t.equal(await createdAt(), 0);
+  clock.nowMs += 599_999;
+  t.equal(await createdAt(), 0);
+  clock.nowMs += 1;
+  t.equal(await createdAt(), 600_000);
+});
+
+t.test('whose the index of a tenant is', (t) => {
+  const asked: string[] = [];
+  const shareOf = (own: string) => ({ owns: (key: string) => (asked.push(key), key === own) });
+  const first = indexOwner(shareOf('build-tenant-index-0-team'), 2);
+  const second = indexOwner(shareOf('build-tenant-index-1-team'), 2);
+  const third = indexOwner(shareOf('build-tenant-index-2-team'), 2);
+  t.same(
+    [first, second, third].map((owns) => owns('team')),
+    [true, true, false],
+    'of two members',
+  );
+  t.same(new Set(asked), new Set(['build-tenant-index-0-team', 'build-tenant-index-1-team']));
+  t.notOk(first('other'));
+  t.ok(indexOwner(undefined, 2)('team'), 'of whoever has the upkeep to itself');
+  t.notOk(indexOwner(undefined, 0)('team'), 'or nobody writes it');
+  t.notOk(indexOwner(shareOf('build-tenant-index-0-team'), -1)('team'));
+  t.end();
 });
 
 t.test('what happens during a poll survives it', async (t) => {
