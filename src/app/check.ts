@@ -2,6 +2,7 @@
 // build does not have (missing), and what will hurt (warnings).
 import { WRITTEN_FORMATS } from '../block/vparquet/schema.ts';
 import type { Problem } from '../config/errors.ts';
+import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { TempoConfig } from './config.ts';
 import { dimensionsProblem } from '../overrides/cost-attribution.ts';
 import { regexMatcher } from '../traceql/regex.ts';
@@ -12,6 +13,7 @@ import { checkListeners } from './check-listeners.ts';
 import { checkDedicatedColumns } from './check-dedicated.ts';
 import { checkRings } from './check-rings.ts';
 import { riskySettings } from './check-risks.ts';
+import { memoryRisks } from './memory-shares.ts';
 import { isLogFormat, LOG_FORMATS } from '../store/log/segment.ts';
 import { startOrder, targetMissing, targetProblem, targetsOf } from './graph.ts';
 
@@ -24,7 +26,8 @@ export interface Findings {
 
 type Report = (path: string, text: string) => void;
 
-export function checkConfig(config: TempoConfig): Findings {
+/** @param budget of the process that it is for; undefined = not known. */
+export function checkConfig(config: TempoConfig, budget?: MemoryBudget): Findings {
   const problems: Problem[] = [];
   const missing: Problem[] = [];
   const warnings: Problem[] = [];
@@ -42,7 +45,9 @@ export function checkConfig(config: TempoConfig): Findings {
   checkLimits(config, fail);
   checkUserOverrides(config, fail);
   for (const { path, text } of cacheProblems(config)) fail(path, text);
-  for (const [path, text] of [...riskySettings(config), ...featuresNotYet(config)]) warn(path, text);
+  const ofMemory = budget === undefined ? [] : memoryRisks(config, budget);
+  const risks = [...riskySettings(config), ...ofMemory, ...featuresNotYet(config)];
+  for (const [path, text] of risks) warn(path, text);
   return { problems, missing, warnings };
 }
 

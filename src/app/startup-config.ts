@@ -6,6 +6,7 @@ import type { FlagSpec } from '../config/flags.ts';
 import { loadConfig, type FlagValue, type LoadOptions } from '../config/load.ts';
 import { checkConfig } from './check.ts';
 import { rootBlock, type TempoConfig } from './config.ts';
+import { budgetOf } from './memory-shares.ts';
 import { builtInConfig, isWithoutConfiguration, userFolder } from './no-arguments.ts';
 
 export interface StartupConfig {
@@ -38,7 +39,7 @@ export function startupConfig(
     ? userFolder({ platform: process.platform, env })
     : undefined;
   const { config, warnings } = loadConfig(rootBlock, { ...source(env, given, folder), flags: values });
-  const findings = checkConfig(config);
+  const findings = checkConfig(config, budgetOf(config));
   if (findings.problems.length > 0) throw new ConfigError(findings.problems);
   return {
     config,

@@ -1,49 +1,22 @@
-// Constructs what shares out the memory of the process and refuses work when that or the disk runs short.
-import { totalmem } from 'node:os';
+// Constructs what refuses work when the memory of the process or the disk runs short.
 import path from 'node:path';
 import { requestBodies } from '../lib/byte-ledger.ts';
 import { collectGarbage } from '../lib/garbage.ts';
-import { memoryBudget } from '../lib/memory-budget.ts';
 import type { Ingester } from '../modules/ingester/index.ts';
 import { bodyThreads } from '../rpc/body-threads.ts';
 import type { Store } from '../store/store.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { Admission } from './admission.ts';
-import type { TempoConfig } from './config.ts';
 import { DiskGuard } from './disk-guard.ts';
 import { MemoryGuard } from './memory-guard.ts';
 import type { Parts } from './wire-parts.ts';
 
-/** What the process takes with nothing to do, and the log ring; of a small budget at most a share. */
-const BASE_BYTES = 224 * 1024 * 1024;
-const BASE_SHARE_MAX = 0.5;
-/** Share of the rest for bodies of requests, and the least: one large message must pass. */
+/** Share of the memory for bodies of requests, and the least: one large message must pass. */
 const BODIES_SHARE = 0.15;
 const BODIES_BYTES_MIN = 64 * 1024 * 1024;
 const BODIES_BYTES_MAX = 512 * 1024 * 1024;
 /** What of the cache for parts of an object store is kept while memory is short. */
 const TIGHT_CACHE_SHARE = 0.25;
-
-export interface MemoryShares {
-  /** Memory that the process may use. */
-  readonly budgetBytes: number;
-  /** What of it is left to share. */
-  readonly sharedBytes: number;
-}
-
-export function shareMemory(config: TempoConfig): MemoryShares {
-  const budgetBytes = budgetOf(config);
-  return { budgetBytes, sharedBytes: budgetBytes - Math.min(BASE_BYTES, budgetBytes * BASE_SHARE_MAX) };
-}
-
-function budgetOf({ memory }: TempoConfig): number {
-  return memoryBudget({
-    configuredBytes: memory.limit,
-    constrainedBytes: process.constrainedMemory(),
-    totalBytes: totalmem(),
-    goMemLimit: process.env['GOMEMLIMIT'],
-  });
-}
 
 /** What waits there is bounded by what bodies of requests may take together. */
 function showBodyThreads(metrics: Metrics): void {

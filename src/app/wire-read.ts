@@ -24,6 +24,7 @@ import type { Caches } from './caches.ts';
 import type { TempoConfig } from './config.ts';
 import { grpcClientOptions } from './grpc-client-options.ts';
 import type { ModuleName } from './graph.ts';
+import { resultBytesMax } from './memory-shares.ts';
 import { injectRequest } from './inject-request.ts';
 import type { WiredRings } from './wire-rings.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
@@ -31,9 +32,7 @@ import { scanThreads } from './wire-store.ts';
 
 /** Traces among which those in several blocks are looked for at a time: well under a second. */
 const IDS_PER_JOB = 4_000_000;
-/** Share of the memory for answers of searches that are made or sent. */
-const RESULTS_SHARE = 0.12;
-/** For what jobs of metrics queries answered, until it is one answer. */
+/** Share of the memory for what jobs of metrics queries answered, until it is one answer. */
 const METRICS_PARTS_SHARE = 0.06;
 /** For what is known about traces that lie in several blocks: four bytes for each copy. */
 const SHARED_TRACES_SHARE = 0.02;
@@ -82,11 +81,11 @@ function createQuerier(
     logger: logger.child({ module: 'querier' }),
     metrics,
     targetBytesPerJob: config.queryFrontend.search.targetBytesPerJob,
-    scanThreads: scanThreads(),
+    scanThreads: scanThreads(sharedBytes),
     concurrentJobs: config.queryFrontend.search.concurrentJobs,
     metricsJobs: config.queryFrontend.metrics,
     samplesMax: ofMetrics.maxSamples,
-    resultBytesMax: Math.floor(sharedBytes * RESULTS_SHARE),
+    resultBytesMax: resultBytesMax(sharedBytes),
     resultBytesTaken: (bytes) => store.pool.yieldCaches(bytes),
     metricsPartsBytesMax: Math.floor(sharedBytes * METRICS_PARTS_SHARE),
     idsPerJob: IDS_PER_JOB,
@@ -232,10 +231,7 @@ function addLoneFrontend(parts: Parts): Service {
   });
   const streams = new QuerierStreams(queue, logger.child({ module: 'query-frontend' }));
   streams.registerMethods(grpcMethods);
-  addFrontend(
-    parts,
-    new RemoteQuerier({ queue, answerBytesMax: Math.floor(sharedBytes * RESULTS_SHARE), metrics }),
-  );
+  addFrontend(parts, new RemoteQuerier({ queue, answerBytesMax: resultBytesMax(sharedBytes), metrics }));
   return {
     name: 'query-frontend',
     start: () => Promise.resolve(),

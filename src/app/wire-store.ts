@@ -17,7 +17,9 @@ const BACKEND_CACHE_SHARE = 0.08;
 /** Share of the memory that the heaps of scan threads may take together, and the least of one. */
 const SCAN_HEAP_SHARE = 0.3;
 const SCAN_HEAP_BYTES_MIN = 256 * 1024 * 1024;
+/** One a core, and at least so many, as far as each has so much of the memory. */
 const SCAN_THREADS_MIN = 2;
+const SCAN_THREAD_BYTES = 160 * 1024 * 1024;
 /** Of the age at which readers do not believe an index: when it is written again. */
 const INDEX_AGE_SHARE = 0.5;
 /** Modules that write into the backend. */
@@ -51,6 +53,7 @@ export function createStore(
   const outer = { caches: caches.forBlocks, isWriter };
   const parts = { logger: storeLogger, metrics: backendMetrics, cacheBytes, ...outer };
   const { store: objectStore, remote, path: backendPath } = configuredStore(trace, parts);
+  const threads = scanThreads(sharedBytes);
   const store = new Store({
     objectStore,
     remote,
@@ -69,15 +72,15 @@ export function createStore(
     leftoversMs: trace.emptyTenantDeletionEnabled ? trace.emptyTenantDeletionAgeMs : 0,
     sizeBytesMax: remote === undefined && upkeep !== 'none' ? trace.local.maxBytes : 0,
     polls: order.some((name) => READERS.has(name)),
-    scanThreads: order.includes('querier') || order.includes('ingester') ? scanThreads() : 0,
+    scanThreads: order.includes('querier') || order.includes('ingester') ? threads : 0,
     scanQueueLengthMax: trace.pool.queueDepth,
     scanTenantQueueLengthMax: config.queryFrontend.maxOutstandingPerTenant,
-    scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, (sharedBytes * SCAN_HEAP_SHARE) / scanThreads()),
+    scanHeapBytesMax: Math.max(SCAN_HEAP_BYTES_MIN, (sharedBytes * SCAN_HEAP_SHARE) / threads),
     scanBatchSizeMax: config.queryFrontend.maxBatchSize,
     scanWorkerData: {
       localBlocksPath: path.resolve(trace.wal.path, 'blocks'),
       backendPath,
-      cacheBytes: Math.floor((sharedBytes * SCAN_CACHE_SHARE) / scanThreads()),
+      cacheBytes: Math.floor((sharedBytes * SCAN_CACHE_SHARE) / threads),
       cached: caches.cachedParts,
     },
     nowMs: Date.now,
@@ -87,6 +90,7 @@ export function createStore(
   return store;
 }
 
-export function scanThreads(): number {
-  return Math.max(SCAN_THREADS_MIN, availableParallelism());
+export function scanThreads(sharedBytes: number, cores = availableParallelism()): number {
+  const fitting = Math.floor(sharedBytes / SCAN_THREAD_BYTES);
+  return Math.max(1, Math.min(Math.max(SCAN_THREADS_MIN, cores), fitting));
 }

@@ -21,20 +21,25 @@ export interface MemoryFacts {
   readonly goMemLimit: string | undefined;
 }
 
+export interface MemoryBudget {
+  readonly bytes: number;
+  /** What says so. */
+  readonly from: string;
+}
+
 /**
  * What is configured; else the lesser of the cgroup's limit and GOMEMLIMIT; else the smaller of a quarter of
  * memory and 2 GiB.
  */
-export function memoryBudget(facts: MemoryFacts): number {
+export function memoryBudget(facts: MemoryFacts): MemoryBudget {
   const { configuredBytes, constrainedBytes = 0, totalBytes } = facts;
-  if (configuredBytes > 0) return configuredBytes;
+  if (configuredBytes > 0) return { bytes: configuredBytes, from: 'memory.limit' };
   const goLimit = parseGoMemLimit(facts.goMemLimit);
-  const limits = [
-    goLimit,
-    constrainedBytes > 0 && constrainedBytes < totalBytes ? constrainedBytes : Infinity,
-  ];
-  const limit = Math.min(...limits);
-  return Math.min(limit, limit === Infinity ? Math.min(totalBytes / QUARTER, BUDGET_MAX) : Infinity);
+  const cgroupLimit = constrainedBytes > 0 && constrainedBytes < totalBytes ? constrainedBytes : Infinity;
+  if (goLimit < cgroupLimit) return { bytes: goLimit, from: 'GOMEMLIMIT' };
+  if (cgroupLimit < Infinity) return { bytes: cgroupLimit, from: 'the limit of the cgroup' };
+  const bytes = Math.min(totalBytes / QUARTER, BUDGET_MAX);
+  return { bytes, from: 'a quarter of the memory of the machine' };
 }
 
 function parseGoMemLimit(text: string | undefined): number {

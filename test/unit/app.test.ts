@@ -11,6 +11,7 @@ import { checkConfig } from '../../src/app/check.ts';
 import { parseCommandLine, UsageError } from '../../src/app/command-line.ts';
 import { rootBlock } from '../../src/app/config.ts';
 import { distributorId } from '../../src/app/wire-distributors.ts';
+import { scanThreads } from '../../src/app/wire-store.ts';
 import { HOSTNAME } from '../../src/config/shared-blocks.ts';
 import { isInRing, startOrder, targetMissing, targetProblem } from '../../src/app/graph.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
@@ -400,6 +401,39 @@ t.test('settings that work and will hurt: what Tempo warns of', (t) => {
       input,
     );
   }
+  t.end();
+});
+
+t.test('a memory budget that large answers may exceed', (t) => {
+  const MIB = 1024 ** 2;
+  const told = (input: string, mib: number, from = 'memory.limit'): string[] =>
+    checkConfig(configOf(LOCAL + input), { bytes: mib * MIB, from })
+      .warnings.filter(({ path }) => path === 'memory.limit')
+      .map(({ text }) => text);
+  t.same(told('', 400), [
+    'is 400MiB: large answers, which have 24MiB of it, may take more than all: give it 700MiB, or lower ' +
+      'query_frontend.search.max_result_limit (262144) and max_spans_per_span_set (100)',
+  ]);
+  t.match(told('', 699, 'the limit of the cgroup')[0], /^is 699MiB by the limit of the cgroup: large/);
+  t.same(told('', 700), []);
+  const limits = (limit: number, spans: number): string =>
+    `query_frontend: {search: {max_result_limit: ${limit}, max_spans_per_span_set: ${spans}}}\n`;
+  t.same(told(limits(1000, 100), 400), [], 'no answer is so large');
+  t.equal(told(limits(1500, 100), 400).length, 1);
+  t.equal(told(limits(0, 1), 400).length, 1);
+  t.equal(told(limits(1, 0), 400).length, 1);
+  t.same(told('target: distributor', 400), [], 'which answers nothing');
+  t.equal(told('target: ingester', 400).length, 1);
+  t.end();
+});
+
+t.test('threads that scan: one a core, as far as memory goes', (t) => {
+  const GIB = 1024 ** 3;
+  t.equal(scanThreads(0.1 * GIB, 8), 1);
+  t.equal(scanThreads(0.35 * GIB, 8), 2);
+  t.equal(scanThreads(2 * GIB, 1), 2);
+  t.equal(scanThreads(2 * GIB, 8), 8);
+  t.equal(scanThreads(2 * GIB, 64), 12);
   t.end();
 });
 

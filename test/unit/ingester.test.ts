@@ -805,25 +805,45 @@ t.test('a second ingester on the folder is refused', async (t) => {
 t.test('the memory budget', (t) => {
   const gib = 1024 ** 3;
   const cases = [
-    { name: 'a quarter of a small machine', facts: { totalBytes: 4 * gib }, want: gib },
-    { name: 'at most 2 GiB', facts: { totalBytes: 64 * gib }, want: 2 * gib },
-    { name: 'the configuration', facts: { totalBytes: gib, configuredBytes: 3 * gib }, want: 3 * gib },
-    { name: 'the cgroup', facts: { totalBytes: 64 * gib, constrainedBytes: 3 * gib }, want: 3 * gib },
-    { name: 'no cgroup limit', facts: { totalBytes: 4 * gib, constrainedBytes: 2 ** 63 }, want: gib },
-    { name: 'GOMEMLIMIT', facts: { totalBytes: 64 * gib, goMemLimit: '512MiB' }, want: gib / 2 },
+    { name: 'a quarter of a small machine', facts: { totalBytes: 4 * gib }, want: gib, by: /quarter/ },
+    { name: 'at most 2 GiB', facts: { totalBytes: 64 * gib }, want: 2 * gib, by: /quarter/ },
+    {
+      name: 'the configuration',
+      facts: { totalBytes: gib, configuredBytes: 3 * gib },
+      want: 3 * gib,
+      by: /^memory.limit$/,
+    },
+    {
+      name: 'the cgroup',
+      facts: { totalBytes: 64 * gib, constrainedBytes: 3 * gib },
+      want: 3 * gib,
+      by: /cgroup/,
+    },
+    {
+      name: 'no cgroup limit',
+      facts: { totalBytes: 4 * gib, constrainedBytes: 2 ** 63 },
+      want: gib,
+      by: /quarter/,
+    },
+    {
+      name: 'GOMEMLIMIT',
+      facts: { totalBytes: 64 * gib, goMemLimit: '512MiB' },
+      want: gib / 2,
+      by: /^GOMEMLIMIT$/,
+    },
     {
       name: 'the lesser',
       facts: { totalBytes: 64 * gib, constrainedBytes: gib, goMemLimit: '2GiB' },
       want: gib,
+      by: /cgroup/,
     },
-    { name: 'GOMEMLIMIT off', facts: { totalBytes: 4 * gib, goMemLimit: 'off' }, want: gib },
+    { name: 'GOMEMLIMIT off', facts: { totalBytes: 4 * gib, goMemLimit: 'off' }, want: gib, by: /quarter/ },
   ];
-  for (const { name, facts, want } of cases) {
-    t.equal(
-      memoryBudget({ configuredBytes: 0, constrainedBytes: undefined, goMemLimit: undefined, ...facts }),
-      want,
-      name,
-    );
+  for (const { name, facts, want, by } of cases) {
+    const none = { configuredBytes: 0, constrainedBytes: undefined, goMemLimit: undefined };
+    const { bytes, from } = memoryBudget({ ...none, ...facts });
+    t.equal(bytes, want, name);
+    t.match(from, by, name);
   }
   t.end();
 });

@@ -126,6 +126,12 @@ export const BLOCK_BYTES_PER_SPAN = 90;
 const ANSWER_BYTES_PER_TRACE = 400;
 const ANSWER_BYTES_PER_SPAN = 200;
 
+/** Of any search that the limits allow, which are none where they are 0. */
+export function largestAnswerBytes(limit: number, spansPerSpanSet: number): number {
+  const bytesPerTrace = ANSWER_BYTES_PER_TRACE + (spansPerSpanSet || Infinity) * ANSWER_BYTES_PER_SPAN;
+  return (limit || Infinity) * bytesPerTrace;
+}
+
 export interface AnswerSize {
   readonly bytes: number;
   /** For each trace that is looked at. */
