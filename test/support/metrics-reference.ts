@@ -27,33 +27,64 @@ export interface TempoMetric extends Omit<MetricFacts, 'help'> {
 
 export const PAGE = 'docs/reference/metrics.md';
 
-function configText(folder: string): string {
+/** Servers that together register all that there is: the first one is what most people run. */
+const SERVERS: readonly { readonly target: string; readonly text: string }[] = [
+  { target: 'all,backend-scheduler,backend-worker', text: '' },
+  {
+    // Rings of several processes, and caches outside of this one; nobody need answer.
+    target: 'scalable-single-binary',
+    text: `
+memberlist: { bind_addr: [127.0.0.1], bind_port: 0 }
+compactor: { ring: { kvstore: { store: memberlist } } }
+querier: { trace_by_id: { external: { endpoint: 'http://127.0.0.1:1' } } }
+query_frontend: { trace_by_id: { external_enabled: true }, search: { result_cache_bytes: 1000000 } }
+cache:
+  caches:
+    - { roles: [frontend-search], memcached: { addresses: '127.0.0.1:1' } }
+`,
+  },
+  { target: 'query-frontend', text: '' },
+];
+
+function configText(folder: string, { target, text }: (typeof SERVERS)[number]): string {
   const overrides = join(folder, 'overrides.yaml');
   writeFileSync(overrides, 'overrides: {}\n');
+  const otlp =
+    "otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } } }";
   return `
-target: all,backend-scheduler,backend-worker
+target: ${target}
 backend_scheduler: { local_work_path: '${folder}/work' }
 server:
   http_listen_address: 127.0.0.1
   http_listen_port: 0
   grpc_listen_address: 127.0.0.1
   grpc_listen_port: 0
-distributor:
-  receivers:
-    otlp: { protocols: { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } } }
+distributor: { receivers: { ${otlp} } }
 storage:
   trace: { backend: local, local: { path: '${folder}/blocks' }, wal: { path: '${folder}/wal' } }
 overrides: { per_tenant_override_config: '${overrides}' }
-`;
+${text}`;
 }
 
-/** Starts all of the server in this process and asks it what it registered, and what it shows at once. */
-export async function liveMetrics(): Promise<{
+/** What one server registered, and what it shows at once. */
+export interface ServerMetrics {
+  readonly target: string;
   readonly facts: readonly MetricFacts[];
   readonly text: string;
-}> {
+}
+
+/** Starts servers of all roles in this process, one after the other. */
+export async function liveMetrics(): Promise<readonly ServerMetrics[]> {
+  const found: ServerMetrics[] = [];
+  for (const server of SERVERS) found.push(await metricsOf(server));
+  return found;
+}
+
+async function metricsOf(server: (typeof SERVERS)[number]): Promise<ServerMetrics> {
   const folder = mkdtempSync(join(tmpdir(), 'tempo-metrics-'));
-  const { config } = loadConfig(rootBlock, { file: { name: 'tempo.yaml', text: configText(folder) } });
+  const { config } = loadConfig(rootBlock, {
+    file: { name: 'tempo.yaml', text: configText(folder, server) },
+  });
   const metrics = new Metrics();
   const app = new App(silentLogger);
   await app.start(
@@ -75,11 +106,17 @@ export async function liveMetrics(): Promise<{
         return { name, type, labels, bounds: upperBounds, help };
       }),
     );
-    return { facts, text: await metrics.text() };
+    return { target: server.target, facts, text: await metrics.text() };
   } finally {
     await app.stop();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Of all servers, each name once. */
+export function factsOf(servers: readonly ServerMetrics[]): readonly MetricFacts[] {
+  const all = servers.flatMap(({ facts }) => facts).map((fact) => [fact.name, fact] as const);
+  return [...new Map(all.toReversed()).values()];
 }
 
 function rowsOf(file: string): string[][] {
@@ -118,17 +155,19 @@ export function fits({ pattern }: AbsentRule, name: string): boolean {
 const isOfProcess = (name: string): boolean => name.startsWith('process_') || name.startsWith('nodejs_');
 
 /** The page as it should be. */
-export function pageText(facts: readonly MetricFacts[]): string {
+export function pageText(servers: readonly ServerMetrics[]): string {
   const tempo = new Set(tempoMetrics().map(({ name }) => name));
-  const sorted = [...facts].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const sorted = [...factsOf(servers)].sort((a, b) => (a.name < b.name ? -1 : 1));
   const own = sorted.filter(({ name }) => !tempo.has(name) && !isOfProcess(name));
   return `# Metrics
 
-Written by \`npm run reference\` from what a running server registers; a test compares.
+Written by \`npm run reference\` from what running servers register, of one process and of roles
+apart; a test compares.
 
 \`GET /metrics\` answers in Prometheus' text format, or in OpenMetrics when asked for it. What has no
 labels is there from the start, series with labels from their first value on. \`tenant\` is the tenant,
-\`user\` where Tempo calls it so.
+\`user\` where Tempo calls it so. A process has the metrics of its roles: those of gossip and
+of members of rings are there where rings have several processes.
 
 ## Tempo's
 
@@ -163,7 +202,7 @@ function code(text: string): string {
 }
 
 if (import.meta.main) {
-  const { facts } = await liveMetrics();
+  const servers = await liveMetrics();
   mkdirSync('docs/reference', { recursive: true });
-  writeFileSync(PAGE, pageText(facts));
+  writeFileSync(PAGE, pageText(servers));
 }
