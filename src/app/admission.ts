@@ -1,7 +1,7 @@
 // Who may come in: pushes and queries are refused with a reason and counted while memory or disk is short.
 // Queries wait for a while first, when it is other queries that hold the memory.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RetryLaterError, TempoError } from '../lib/errors.ts';
+import { requestCancelled, RetryLaterError } from '../lib/errors.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { DiskGuard } from './disk-guard.ts';
 import type { MemoryGuard } from './memory-guard.ts';
@@ -73,7 +73,7 @@ export class Admission {
     const waiting: Waiting = { tenant, untilMs, admitted: Promise.withResolvers() };
     const leave = (): void => {
       if (!line.remove(tenant, waiting)) return;
-      waiting.admitted.reject(new TempoError('cancelled', 'the request was cancelled'));
+      waiting.admitted.reject(requestCancelled());
     };
     line.add(tenant, waiting);
     if (signal?.aborted === true) leave();

@@ -2,6 +2,7 @@
 // Here are the messages; nothing is sent.
 import { ByteWriter } from '../lib/byte-writer.ts';
 import { TempoError } from '../lib/errors.ts';
+import { TRACE_ID_BYTES } from '../model/ids.ts';
 import { type TraceLayout, varintBytes } from '../model/otlp/trace-layout.ts';
 import { BYTES, VARINT, WireCursor } from '../model/otlp/wire.ts';
 
@@ -22,7 +23,6 @@ export const DISCARD_REASONS: Readonly<Record<Exclude<PushReason, 0>, string>> =
 
 const TRACES_TAG = 0x12;
 const IDS_TAG = 0x1a;
-const ID_BYTES = 16;
 /** Start and end of a trace in unix seconds, before it. */
 const TIMES_BYTES = 8;
 /** What `varint` wants free behind the last byte. */
@@ -33,7 +33,7 @@ export function measureEntries(layout: TraceLayout, entryBytes: Int32Array): num
   let sum = 0;
   for (let trace = 0; trace < layout.count; trace++) {
     const segment = TIMES_BYTES + layout.measure(trace);
-    const bytes = 1 + varintBytes(segment) + segment + 2 + ID_BYTES;
+    const bytes = 1 + varintBytes(segment) + segment + 2 + TRACE_ID_BYTES;
     entryBytes[trace] = bytes;
     sum += bytes;
   }
@@ -57,9 +57,9 @@ export function writeEntries(layout: TraceLayout, body: Uint8Array, buffer: Uint
     out.u32(layout.endSec(trace));
     layout.write(trace, body, out);
     out.bytes[out.length++] = IDS_TAG;
-    out.bytes[out.length++] = ID_BYTES;
+    out.bytes[out.length++] = TRACE_ID_BYTES;
     const id = layout.idAt(trace);
-    for (let i = 0; i < ID_BYTES; i++) out.bytes[out.length++] = body[id + i]!;
+    for (let i = 0; i < TRACE_ID_BYTES; i++) out.bytes[out.length++] = body[id + i]!;
   }
 }
 

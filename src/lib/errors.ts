@@ -25,6 +25,11 @@ export class TempoError extends Error {
   }
 }
 
+/** Nobody waits for it any more. */
+export function requestCancelled(): TempoError {
+  return new TempoError('cancelled', 'the request was cancelled');
+}
+
 /** A refusal that the caller may repeat after a while; told to OTLP clients as RetryInfo and Retry-After. */
 export class RetryLaterError extends TempoError {
   readonly retryAfterMs: number;

@@ -17,9 +17,9 @@ export function fnv1of32(
   return hash >>> 0;
 }
 
-/** FNV-1a, 32 bits. */
-export function fnv1aOf32(bytes: Uint8Array): number {
+/** FNV-1a, 32 bits, of the bytes from `start` to `end`. */
+export function fnv1aOf32(bytes: Uint8Array, start = 0, end = bytes.length): number {
   let hash = FNV_BASIS;
-  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
   return hash >>> 0;
 }

@@ -1,5 +1,5 @@
 // Failures of object stores as errors whose text says what was tried, what the store answered and what to do.
-import { type ErrorCode, TempoError } from '../lib/errors.ts';
+import { type ErrorCode, requestCancelled, TempoError } from '../lib/errors.ts';
 import type { Action, Bucket, Failure, FailureKind } from './bucket.ts';
 
 const CODES: Readonly<Record<FailureKind, ErrorCode>> = {
@@ -29,7 +29,7 @@ const DETAIL_LENGTH_MAX = 300;
 export function storeError(bucket: Bucket, action: Action, key: string, failure: Failure): TempoError {
   const { kind } = failure;
   if (kind === 'not_found') return new TempoError('not_found', `${key} does not exist`);
-  if (kind === 'cancelled') return new TempoError('cancelled', 'the request was cancelled');
+  if (kind === 'cancelled') return requestCancelled();
   const what = key === '' ? action : `${action} ${key}`;
   const detail = oneLine(failure.detail);
   return new TempoError(

@@ -1,7 +1,7 @@
 // The object store as seen from a thread that does not have it: calls go over a port to the one that has.
 import type { MessagePort } from 'node:worker_threads';
 import type { ReadUse } from '../cache/settings.ts';
-import { type ErrorCode, TempoError } from '../lib/errors.ts';
+import { type ErrorCode, requestCancelled, TempoError } from '../lib/errors.ts';
 import type { ObjectInfo, TreeStore } from './objectstore.ts';
 import type { FromStoreThread, StoreCall, ToStoreThread } from './store-messages.ts';
 
@@ -102,13 +102,13 @@ export class PortStore implements TreeStore {
   private call(call: StoreCall, signal?: AbortSignal): Promise<unknown> {
     const { port } = this;
     if (port === undefined) return Promise.reject(gone());
-    if (signal?.aborted === true) return Promise.reject(cancelled());
+    if (signal?.aborted === true) return Promise.reject(requestCancelled());
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       const cancel = (): void => {
         this.answered(id);
         port.postMessage({ kind: 'cancel', id } satisfies ToStoreThread);
-        reject(cancelled());
+        reject(requestCancelled());
       };
       const over = (): void => signal?.removeEventListener('abort', cancel);
       signal?.addEventListener('abort', cancel, { once: true });
@@ -142,8 +142,4 @@ export class PortStore implements TreeStore {
 
 function gone(): TempoError {
   return new TempoError('unavailable', 'the thread of the object store is not there');
-}
-
-function cancelled(): TempoError {
-  return new TempoError('cancelled', 'the request was cancelled');
 }

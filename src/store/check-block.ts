@@ -8,9 +8,9 @@ import type { RowGroupSource } from '../block/vparquet/row-group.ts';
 import { loadSpanTree } from '../block/vparquet/span-tree.ts';
 import { TempoError } from '../lib/errors.ts';
 import { WorkMemory } from '../lib/work-memory.ts';
+import { TRACE_ID_BYTES } from '../model/ids.ts';
 import { exactValues } from '../parquet/exact-values.ts';
 
-const ID_BYTES = 16;
 /** Columns that need more are read into memory of their own. */
 const MEMORY_BYTES_MAX = 64 << 20;
 
@@ -35,9 +35,9 @@ export async function checkBlock(block: Block, { spans, checksums }: WantedBlock
   const memory = new WorkMemory(MEMORY_BYTES_MAX);
   for (const [i, source] of rowGroups.entries()) {
     const { ids, sorted } = await source.traceIds();
-    const first = Buffer.from(ids.subarray(0, ID_BYTES));
+    const first = Buffer.from(ids.subarray(0, TRACE_ID_BYTES));
     if (!sorted || (last !== undefined && last.compare(first) >= 0)) throw damaged('ids are not in order');
-    last = Buffer.from(ids.subarray(ids.length - ID_BYTES));
+    last = Buffer.from(ids.subarray(ids.length - TRACE_ID_BYTES));
     for (const id of [first, last]) {
       if (!(await block.mightContain(new Uint8Array(id)))) throw damaged('the bloom filter lacks an id');
     }

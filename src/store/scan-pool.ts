@@ -1,7 +1,7 @@
 // The scan threads, and who runs next in them. A job goes to the thread that has likely cached its columns,
 // unless that one is busier than another.
 import type { MessagePort } from 'node:worker_threads';
-import { type ErrorCode, TempoError } from '../lib/errors.ts';
+import { type ErrorCode, requestCancelled, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
 import type { Pressure } from '../lib/pressure.ts';
 import { workerUrl } from '../lib/worker-url.ts';
@@ -159,7 +159,7 @@ export class ScanPool {
   private enqueue(job: ScanJob, options: RunOptions): Promise<ScanResult> {
     const { tenant, turn = new QueryTurn(), affinity, signal, limitMs = 0 } = options;
     if (this.stopped) return Promise.reject(stopping());
-    if (signal?.aborted) return Promise.reject(cancelled());
+    if (signal?.aborted) return Promise.reject(requestCancelled());
     this.start();
     const refusal = this.refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
@@ -225,7 +225,7 @@ export class ScanPool {
 
   /** Ends a job when its caller gives up, and lets go of the caller when it is over. */
   private listen(pending: Pending, signal: AbortSignal): void {
-    const onAbort = (): void => this.cancel(pending, cancelled());
+    const onAbort = (): void => this.cancel(pending, requestCancelled());
     signal.addEventListener('abort', onAbort, { once: true });
     pending.over = () => signal.removeEventListener('abort', onAbort);
   }
@@ -407,8 +407,4 @@ function stopping(): TempoError {
 
 function overdue(): TempoError {
   return new TempoError('deadline_exceeded', 'context deadline exceeded');
-}
-
-function cancelled(): TempoError {
-  return new TempoError('cancelled', 'the request was cancelled');
 }

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { DIGEST_WORDS } from '../block/stored-spans.ts';
 import { IntList } from '../lib/int-list.ts';
+import { TRACE_ID_BYTES } from '../model/ids.ts';
 import type { BlockOpener } from './block-opener.ts';
 import type { ScanFailure, ScanSource, SharedTracesJob, SharedTracesJobResult } from './scan-job.ts';
 import { findSharedIds, type IdPlaces } from './shared-ids.ts';
@@ -19,8 +20,6 @@ interface Part {
   /** The ordinal of each id. */
   readonly ordinals: Int32Array;
 }
-
-const ID_BYTES = 16;
 
 export async function findSharedTraces(
   blocks: BlockOpener,
@@ -60,7 +59,7 @@ async function findIn(
         newest = Math.max(newest, await spans.newestStart(signal));
         if (!spans.mayHaveIds(...range)) continue;
         const { ids } = await spans.traceIds(signal);
-        const part = idsInRange(ids.subarray(0, count * ID_BYTES), range);
+        const part = idsInRange(ids.subarray(0, count * TRACE_ID_BYTES), range);
         parts.push({ source, ref, spans, firstRow, ...part });
       }
       newestStarts[source] = newest;
@@ -78,19 +77,19 @@ async function findIn(
 }
 
 function idsInRange(ids: Uint8Array, [from, to]: SharedTracesJob['range']): Pick<Part, 'ids' | 'ordinals'> {
-  const count = ids.length / ID_BYTES;
+  const count = ids.length / TRACE_ID_BYTES;
   const ordinals = new Int32Array(count);
   const view = new DataView(ids.buffer, ids.byteOffset, ids.byteLength);
   let kept = 0;
   for (let i = 0; i < count; i++) {
-    const bits = view.getUint32(i * ID_BYTES);
+    const bits = view.getUint32(i * TRACE_ID_BYTES);
     if (bits >= from && bits < to) ordinals[kept++] = i;
   }
   if (kept === count) return { ids, ordinals };
-  const some = new Uint8Array(kept * ID_BYTES);
+  const some = new Uint8Array(kept * TRACE_ID_BYTES);
   for (let i = 0; i < kept; i++) {
-    const at = ordinals[i]! * ID_BYTES;
-    some.set(ids.subarray(at, at + ID_BYTES), i * ID_BYTES);
+    const at = ordinals[i]! * TRACE_ID_BYTES;
+    some.set(ids.subarray(at, at + TRACE_ID_BYTES), i * TRACE_ID_BYTES);
   }
   return { ids: some, ordinals: ordinals.subarray(0, kept) };
 }

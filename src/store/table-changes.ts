@@ -1,9 +1,8 @@
 // The table of traces of a source that grows, with what is new in it.
 import { DIGEST_WORDS } from '../block/stored-spans.ts';
 import type { TraceTable } from '../contracts/recent-traces.ts';
+import { TRACE_ID_BYTES } from '../model/ids.ts';
 import type { TraceTableChanges } from './scan-job.ts';
-
-const ID_BYTES = 16;
 
 /** The table with what is new, in shared memory; the one that is known stays what it is. */
 export function changedTable(known: TraceTable, { rows, table }: TraceTableChanges): TraceTable {
@@ -23,7 +22,7 @@ export function changedTable(known: TraceTable, { rows, table }: TraceTableChang
   };
   return {
     traceCount,
-    ids: change(Uint8Array, known.ids, table.ids, ID_BYTES),
+    ids: change(Uint8Array, known.ids, table.ids, TRACE_ID_BYTES),
     digests: change(Int32Array, known.digests, table.digests, DIGEST_WORDS),
     startMicros: change(Float64Array, known.startMicros, table.startMicros, 1),
     endMicros: change(Float64Array, known.endMicros, table.endMicros, 1),

@@ -4,6 +4,7 @@ import { DIGEST_WORDS } from '../block/stored-spans.ts';
 import { lowerBound } from '../lib/lower-bound.ts';
 import { HeadSource } from '../block/head/source.ts';
 import type { TraceTable } from '../contracts/recent-traces.ts';
+import { TRACE_ID_BYTES } from '../model/ids.ts';
 import type { BlockOpener } from './block-opener.ts';
 import type {
   ScanFailure,
@@ -13,8 +14,6 @@ import type {
   TraceTableJobResult,
 } from './scan-job.ts';
 import { guarded, type OpenSource, openSource } from './source-walk.ts';
-
-const ID_BYTES = 16;
 
 export async function readTraceTable(
   blocks: BlockOpener,
@@ -45,8 +44,10 @@ async function tableOf(
 ): Promise<TraceTable> {
   const times = await spans.traceTimes(signal);
   const { ids: all } = await spans.traceIds(signal);
-  const ids = new Uint8Array(rows.length * ID_BYTES);
-  rows.forEach((row, i) => ids.set(all.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), i * ID_BYTES));
+  const ids = new Uint8Array(rows.length * TRACE_ID_BYTES);
+  rows.forEach((row, i) =>
+    ids.set(all.subarray(row * TRACE_ID_BYTES, (row + 1) * TRACE_ID_BYTES), i * TRACE_ID_BYTES),
+  );
   return {
     traceCount: rows.length,
     ids,
@@ -64,7 +65,7 @@ function joinedTable(tables: readonly TraceTable[]): TraceTable {
     tables.map((table) => table[name]);
   return {
     traceCount,
-    ids: joined(new Uint8Array(traceCount * ID_BYTES), of('ids')),
+    ids: joined(new Uint8Array(traceCount * TRACE_ID_BYTES), of('ids')),
     digests: joined(new Int32Array(traceCount * DIGEST_WORDS), of('digests')),
     startMicros: joined(new Float64Array(traceCount), of('startMicros')),
     endMicros: joined(new Float64Array(traceCount), of('endMicros')),

@@ -35,15 +35,19 @@ export function s3Client(address: string): S3Client {
   });
 }
 
+export async function createBucket(address: string): Promise<void> {
+  const client = s3Client(address);
+  await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+  client.destroy();
+}
+
 async function s3Server(
   name: string,
   address: string,
   stop: () => Promise<void>,
   isNew = true,
 ): Promise<CloudServer> {
-  const client = s3Client(address);
-  if (isNew) await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
-  client.destroy();
+  if (isNew) await createBucket(address);
   const keys = `access_key: ${S3_USER}, secret_key: ${S3_PASSWORD}`;
   const yaml = `    backend: s3
     s3: { bucket: ${BUCKET}, endpoint: '${address}', insecure: true, ${keys}, prefix: some/where }
@@ -52,7 +56,7 @@ async function s3Server(
 }
 
 /** As the configurations of clusters name it in the environment. */
-export function minioBucket({ address }: CloudServer): Bucket {
+export function minioBucket({ address }: Pick<CloudServer, 'address'>): Bucket {
   return { S3_ENDPOINT: address, S3_BUCKET: BUCKET, S3_ACCESS_KEY: S3_USER, S3_SECRET_KEY: S3_PASSWORD };
 }
 
@@ -63,13 +67,17 @@ export interface MinioOptions {
   readonly isNew?: boolean;
 }
 
-export async function startMinio(
-  folder: string,
-  { certs = '', isNew = true }: MinioOptions = {},
-): Promise<CloudServer> {
-  const address = `127.0.0.1:${await freePort()}`;
-  const args = ['server', '--address', address, ...(certs === '' ? [] : ['--certs-dir', certs]), folder];
-  const { stop } = await startComponent('MINIO', args, {
+export interface ServerProgram {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Answers once it is up. */
+  readonly url: string;
+}
+
+/** How MinIO is started on a folder. @param certs '' = over HTTP. */
+export function minioProgram(folder: string, address: string, certs = ''): ServerProgram {
+  return {
+    args: ['server', '--address', address, ...(certs === '' ? [] : ['--certs-dir', certs]), folder],
     env: {
       MINIO_ROOT_USER: S3_USER,
       MINIO_ROOT_PASSWORD: S3_PASSWORD,
@@ -77,7 +85,16 @@ export async function startMinio(
       MINIO_KMS_SECRET_KEY: `key:${Buffer.alloc(32, 7).toString('base64')}`,
     },
     url: `http://${address}/minio/health/live`,
-  });
+  };
+}
+
+export async function startMinio(
+  folder: string,
+  { certs = '', isNew = true }: MinioOptions = {},
+): Promise<CloudServer> {
+  const address = `127.0.0.1:${await freePort()}`;
+  const { args, env, url } = minioProgram(folder, address, certs);
+  const { stop } = await startComponent('MINIO', args, { env, url });
   if (certs !== '') return { name: 'minio', address, stop, yaml: '' };
   return s3Server('minio', address, stop, isNew);
 }

@@ -3,8 +3,8 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { globSync, mkdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Bucket, RoleName } from '../../cmd/cluster/layout.ts';
+import { createBucket, minioBucket, minioProgram } from '../components/clouds.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import type { Counts } from './load.ts';
@@ -69,28 +69,13 @@ class Restartable {
   }
 }
 
-const KEYS = { accessKeyId: 'tempo-user', secretAccessKey: 'tempo-password' };
-
 async function startMinio(folder: string): Promise<{ readonly minio: Restartable; readonly bucket: Bucket }> {
   const address = `127.0.0.1:${await freePort()}`;
-  const args = ['server', '--quiet', '--address', address, path.join(folder, 'minio')];
-  const env = {
-    MINIO_ROOT_USER: KEYS.accessKeyId,
-    MINIO_ROOT_PASSWORD: KEYS.secretAccessKey,
-    MINIO_BROWSER: 'off',
-  };
-  const minio = new Restartable('MINIO', args, env, `http://${address}/minio/health/ready`);
+  const { args, env, url } = minioProgram(path.join(folder, 'minio'), address);
+  const minio = new Restartable('MINIO', args, env, url);
   await minio.start();
-  const client = new S3Client({
-    endpoint: `http://${address}`,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    credentials: KEYS,
-  });
-  await client.send(new CreateBucketCommand({ Bucket: 'tempo' }));
-  client.destroy();
-  const keys = { S3_ACCESS_KEY: KEYS.accessKeyId, S3_SECRET_KEY: KEYS.secretAccessKey };
-  return { minio, bucket: { S3_ENDPOINT: address, S3_BUCKET: 'tempo', ...keys } };
+  await createBucket(address);
+  return { minio, bucket: minioBucket({ address }) };
 }
 
 const seconds = (count: number): Promise<void> => pause(count * 1000);

@@ -1,7 +1,7 @@
 // Compaction of vParquet5: columns of every kind, and blocks as both Tempos wrote them.
 import t from 'tap';
 import { ValueGatherer } from '../../src/block/compact/gather-values.ts';
-import type { MergedStrings } from '../../src/block/compact/merged-strings.ts';
+import { MergedStrings } from '../../src/block/compact/merged-strings.ts';
 import { DEFAULT_DEDICATED_COLUMNS } from '../../src/block/vparquet/create.ts';
 import { WorkMemory } from '../../src/lib/work-memory.ts';
 import { expectedRows, readRows, sameRows, writeBlock } from '../support/block-rows.ts';
@@ -85,4 +85,30 @@ t.test('blocks that Tempo wrote in vParquet5', async (t) => {
   const alike = { ...of3!, meta: { ...of3!.meta, replicationFactor: 0 } };
   const { result } = await compactWritten([of2!, alike]);
   t.match(result, { combined: 0, spans: 20_008, duplicateSpans: 20_008 });
+});
+
+t.test('a table of strings that is used again forgets what it had', (t) => {
+  const table = new MergedStrings();
+  const add = (text: string, hash: number): number => {
+    const bytes = Buffer.from(` ${text} `);
+    return table.idOf(bytes, 1, bytes.length - 1, hash);
+  };
+  // so many that it grows; hashes that meet in one slot, too
+  const fill = (count: number, prefix: string): void => {
+    for (let n = 0; n < count; n++) t.equal(add(`${prefix}${n}`, n >> 2), n);
+    for (let n = 0; n < count; n++) t.equal(add(`${prefix}${n}`, n >> 2), n, 'each is known');
+    const texts = Array.from({ length: count }, (_, n) => `${prefix}${n}`);
+    const body = texts.flatMap((text) => [text.length, 0, 0, 0, ...Buffer.from(text)]);
+    t.strictSame([...table.body()], body);
+    t.equal(table.size, count);
+  };
+  fill(500, 'a');
+  table.reset();
+  t.equal(table.size, 0);
+  t.equal(table.body().length, 0);
+  t.equal(add('a400', 100), 0, 'of another column');
+  t.equal(add('a0', 0), 1);
+  table.reset();
+  fill(500, 'bb');
+  t.end();
 });

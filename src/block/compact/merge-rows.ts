@@ -2,6 +2,7 @@
 // groups. Holds the ids of one row group of each block at a time.
 import { TempoError } from '../../lib/errors.ts';
 import { IntList } from '../../lib/int-list.ts';
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import type { Block } from '../vparquet/open.ts';
 import type { RowGroupSource } from '../vparquet/row-group.ts';
 import { loadSpanTree } from '../vparquet/span-tree.ts';
@@ -43,8 +44,6 @@ interface SharedRows {
   readonly row: Int32Array;
   readonly spans: Int32Array;
 }
-
-const ID_BYTES = 16;
 
 /** The rows of one input, one after the other. */
 class RowCursor {
@@ -93,7 +92,7 @@ class RowCursor {
         throw new TempoError('block_corrupt', `block ${block.meta.blockId}: rows are not in order`);
       }
       this.ids = ids;
-      this.lastId = ids.subarray(ids.length - ID_BYTES);
+      this.lastId = ids.subarray(ids.length - TRACE_ID_BYTES);
       this.rowSpan = (await loadSpanTree(source.group, signal)).rowSpan;
       const spans = this.rowSpan[this.rowCount];
       this.bytesPerSpan = source.group.group.totalBytes / Math.max(1, spans);
@@ -103,7 +102,7 @@ class RowCursor {
 }
 
 function compareIds(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): number {
-  for (let k = 0; k < ID_BYTES; k++) {
+  for (let k = 0; k < TRACE_ID_BYTES; k++) {
     const difference = a[aAt + k] - b[bAt + k];
     if (difference !== 0) return difference;
   }
@@ -167,7 +166,7 @@ function leastRows(cursors: readonly RowCursor[], equal: RowCursor[]): void {
     const order =
       least === undefined
         ? -1
-        : compareIds(cursor.ids, cursor.row * ID_BYTES, least.ids, least.row * ID_BYTES);
+        : compareIds(cursor.ids, cursor.row * TRACE_ID_BYTES, least.ids, least.row * TRACE_ID_BYTES);
     if (order > 0) continue;
     if (order < 0) equal.length = 0;
     equal.push(cursor);
@@ -180,7 +179,7 @@ class GroupBuilder {
   bytes = 0;
   rows = 0;
   private readonly parts: PartRows[] = [];
-  private ids = new Uint8Array(ID_BYTES * 1024);
+  private ids = new Uint8Array(TRACE_ID_BYTES * 1024);
   private readonly part = new IntList();
   private readonly row = new IntList();
   private readonly rowSpans = new IntList();
@@ -193,13 +192,13 @@ class GroupBuilder {
   /** A row with its copies. */
   add(equal: readonly RowCursor[]): void {
     const first = equal[0];
-    if ((this.rows + 1) * ID_BYTES > this.ids.length) {
+    if ((this.rows + 1) * TRACE_ID_BYTES > this.ids.length) {
       const larger = new Uint8Array(this.ids.length * 2);
       larger.set(this.ids);
       this.ids = larger;
     }
-    const at = first.row * ID_BYTES;
-    for (let k = 0; k < ID_BYTES; k++) this.ids[this.rows * ID_BYTES + k] = first.ids[at + k];
+    const at = first.row * TRACE_ID_BYTES;
+    for (let k = 0; k < TRACE_ID_BYTES; k++) this.ids[this.rows * TRACE_ID_BYTES + k] = first.ids[at + k];
     for (const cursor of equal) this.use(cursor);
     this.part.push(first.part);
     this.row.push(first.row);
@@ -227,7 +226,7 @@ class GroupBuilder {
   finish(): MergedRows {
     return {
       parts: this.parts,
-      ids: this.ids.subarray(0, this.rows * ID_BYTES),
+      ids: this.ids.subarray(0, this.rows * TRACE_ID_BYTES),
       part: this.part.view(),
       row: this.row.view(),
       spans: this.rowSpans.view(),

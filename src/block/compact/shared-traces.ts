@@ -1,5 +1,6 @@
 // Traces that lie in several inputs: copies with the same spans become one of them, parts are brought
 // together through a head (as queries do), which takes each span once, and become rows of a block in memory.
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import { HeadBuilder } from '../head/builder.ts';
 import { HeadReader } from '../head/reader.ts';
 import { IntList } from '../../lib/int-list.ts';
@@ -36,7 +37,6 @@ export interface CombineResult {
   cutSpans: number;
 }
 
-const ID_BYTES = 16;
 /** Address space of the head in which traces come together. */
 const HEAD_BYTES = 2 * 1024 * 1024 * 1024;
 /** Rows that are written out at a time. */
@@ -207,6 +207,7 @@ class Combination {
 }
 
 function isAt(ids: Uint8Array, row: number, wanted: Uint8Array, at: number): boolean {
-  for (let k = 0; k < ID_BYTES; k++) if (ids[row * ID_BYTES + k] !== wanted[at * ID_BYTES + k]) return false;
+  for (let k = 0; k < TRACE_ID_BYTES; k++)
+    if (ids[row * TRACE_ID_BYTES + k] !== wanted[at * TRACE_ID_BYTES + k]) return false;
   return true;
 }

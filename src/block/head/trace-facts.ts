@@ -1,4 +1,5 @@
 // What a search shows of whole traces of a head: when they begin and end, their roots and services.
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import type { ServiceStats, TraceFacts } from '../../traceql/source.ts';
 import type { HeadColumns } from './head-columns.ts';
 import type { HeadReader } from './reader.ts';
@@ -6,7 +7,6 @@ import type { TraceColumns } from './trace-columns.ts';
 import type { TraceIndex } from './trace-index.ts';
 import { wordsToBigint } from './vectors.ts';
 
-const ID_BYTES = 16;
 const STATUS_ERROR = 2;
 /** Texts that are made once. */
 const TEXTS_MAX = 4096;
@@ -49,7 +49,12 @@ export class TraceFactsReader {
     const ids = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
     return Array.from(traces, (trace) => {
       signal?.throwIfAborted();
-      return this.factsOf(trace, known, spans, ids.subarray(trace * ID_BYTES, (trace + 1) * ID_BYTES));
+      return this.factsOf(
+        trace,
+        known,
+        spans,
+        ids.subarray(trace * TRACE_ID_BYTES, (trace + 1) * TRACE_ID_BYTES),
+      );
     });
   }
 

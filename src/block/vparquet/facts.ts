@@ -1,5 +1,6 @@
 // Facts of traces of a row group, for search results. The small columns that they come from are decoded
 // once, whole, and kept in the thread's cache; of few traces only their pages.
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import type { ColumnRows, GroupColumns } from './group-columns.ts';
 import {
   pickNumbers,
@@ -20,7 +21,6 @@ const ROOT_SERVICE = 'RootServiceName';
 const ROOT_NAME = 'RootSpanName';
 const START = 'StartTimeUnixNano';
 const END = 'EndTimeUnixNano';
-const ID_BYTES = 16;
 
 const utf8 = new TextDecoder();
 
@@ -76,7 +76,7 @@ export async function traceFacts(
     const rootService = services.texts[services.codes[at]];
     const rootName = names.texts[names.codes[at]];
     return {
-      id: ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES),
+      id: ids.subarray(row * TRACE_ID_BYTES, (row + 1) * TRACE_ID_BYTES),
       rootService,
       rootName,
       hasRoot: rootService !== '' || rootName !== '',

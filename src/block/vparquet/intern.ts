@@ -1,5 +1,6 @@
 // Equal strings of a table under one small number, by a hash table over their bytes: for columns that
 // repeat few strings without having a dictionary.
+import { fnv1aOf32 } from '../../lib/hash.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 
 export interface Interned {
@@ -100,7 +101,6 @@ class Slots {
 }
 
 function hashOf(bytes: Uint8Array, start: number, end: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
+  const hash = fnv1aOf32(bytes, start, end);
   return hash ^ (hash >>> 15);
 }

@@ -3,6 +3,7 @@
 import type { Bitset } from '../../lib/bitset.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Scratch } from '../../lib/scratch.ts';
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import {
   type AttributeScope,
@@ -44,7 +45,6 @@ const PAGES_SHARE_MAX = 1 / 4;
 const ATTRIBUTE_SHARE_FIRST_MAX = 1 / 2;
 /** Literals longer than this (together) do not name a cached vector. */
 const LITERALS_KEY_MAX = 512;
-const ID_BYTES = 16;
 const NANOS_BYTES = 8;
 /** What an entry of the cache takes beside its value. */
 const ENTRY_BYTES = 200;
@@ -86,16 +86,16 @@ export class RowGroupSource implements StoredSpans {
     const pages = await this.group.pages('TraceID', scratch, signal);
     const { ids: order, table } = readStrings(pages, await this.group.dictionary('TraceID', signal));
     if (order.length !== this.traceCount) throw this.group.damaged('TraceID', 'has not one id a row');
-    const ids = new Uint8Array(order.length * ID_BYTES);
+    const ids = new Uint8Array(order.length * TRACE_ID_BYTES);
     let sorted = true;
     for (let i = 0; i < order.length; i++) {
       const start = table.offset(order[i]);
       const length = table.length(order[i]);
-      if (length > ID_BYTES) throw this.group.damaged('TraceID', 'has an id of more than 16 bytes');
+      if (length > TRACE_ID_BYTES) throw this.group.damaged('TraceID', 'has an id of more than 16 bytes');
       const bytes = table.bufferOf(order[i]);
-      const at = (i + 1) * ID_BYTES - length;
+      const at = (i + 1) * TRACE_ID_BYTES - length;
       for (let k = 0; k < length; k++) ids[at + k] = bytes[start + k];
-      if (i > 0 && sorted) sorted = ascending(ids, (i - 1) * ID_BYTES);
+      if (i > 0 && sorted) sorted = ascending(ids, (i - 1) * TRACE_ID_BYTES);
     }
     return { ids, sorted };
   }
@@ -269,7 +269,7 @@ export class RowGroupSource implements StoredSpans {
   }
 
   async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    if (id.length !== ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
+    if (id.length !== TRACE_ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
     const row = await findRow(this.group, id, signal);
     return row < 0 ? undefined : (await this.writeRows(Int32Array.of(row), id, 'genericFirst', signal)).bytes;
   }
@@ -309,8 +309,10 @@ export class RowGroupSource implements StoredSpans {
 
   private async idsOf(rows: Int32Array, signal?: AbortSignal): Promise<Uint8Array> {
     const { ids } = await this.traceIds(signal);
-    const some = new Uint8Array(rows.length * ID_BYTES);
-    rows.forEach((row, i) => some.set(ids.subarray(row * ID_BYTES, (row + 1) * ID_BYTES), i * ID_BYTES));
+    const some = new Uint8Array(rows.length * TRACE_ID_BYTES);
+    rows.forEach((row, i) =>
+      some.set(ids.subarray(row * TRACE_ID_BYTES, (row + 1) * TRACE_ID_BYTES), i * TRACE_ID_BYTES),
+    );
     return some;
   }
 
@@ -325,7 +327,7 @@ export class RowGroupSource implements StoredSpans {
   /** By the statistics, which may be shortened. */
   mayHaveIds(from: number, to: number): boolean {
     const { min, max } = this.group.chunk('TraceID')?.statistics ?? {};
-    if (min?.length !== ID_BYTES || max?.length !== ID_BYTES) return true;
+    if (min?.length !== TRACE_ID_BYTES || max?.length !== TRACE_ID_BYTES) return true;
     return firstBits(min) < to && firstBits(max) >= from;
   }
 
@@ -372,8 +374,8 @@ class GroupMemo implements SourceMemo {
 }
 
 function ascending(ids: Uint8Array, at: number): boolean {
-  for (let k = 0; k < ID_BYTES; k++) {
-    const difference = ids[at + ID_BYTES + k] - ids[at + k];
+  for (let k = 0; k < TRACE_ID_BYTES; k++) {
+    const difference = ids[at + TRACE_ID_BYTES + k] - ids[at + k];
     if (difference !== 0) return difference > 0;
   }
   return false;

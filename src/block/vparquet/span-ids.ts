@@ -1,9 +1,8 @@
 // Ids and kinds of all spans of a row group as numbers, for work that compares them.
+import { SPAN_ID_BYTES } from '../../model/ids.ts';
 import { readNumbers, readStrings } from '../../parquet/column-reader.ts';
 import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import type { GroupColumns } from './group-columns.ts';
-
-const SPAN_ID_BYTES = 8;
 
 /** Two words a span, the first with the lower bytes; 0,0 where there is no id. */
 export async function readSpanIds(

@@ -1,5 +1,6 @@
 // Writes rows of a block as OTLP TracesData, straight from the entries of their columns.
 import { ByteWriter } from '../../lib/byte-writer.ts';
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import * as otlp from '../../model/otlp/encode.ts';
 import { Tag } from '../../model/otlp/encode.ts';
 import { WireCursor } from '../../model/otlp/wire.ts';
@@ -25,7 +26,6 @@ const names = (prefix: string, ...suffixes: string[]): string[] => suffixes.map(
 const TEXTS = ['ValueUnsupported', 'ValueArray', 'ValueKVList'];
 const GENERIC = ['Key', 'IsArray', 'Value', 'ValueInt', 'ValueDouble', 'ValueBool', ...TEXTS];
 const DROPPED = 'DroppedAttributesCount';
-const ID_BYTES = 16;
 /** Tag of a link in the message that vParquet3 keeps them in. */
 const LINK_OF_LIST = 0x0a;
 
@@ -115,14 +115,14 @@ class TraceWriter {
     let scopeSpans = -1;
     for (let level = spans.nextRepetition(); level >= 0; level = spans.nextRepetition()) {
       const depth = spans.nextDefinition();
-      if (level === 0) this.idEnd += ID_BYTES;
+      if (level === 0) this.idEnd += TRACE_ID_BYTES;
       if (level <= 2 && scopeSpans >= 0) {
         otlp.closeField(w, scopeSpans);
         scopeSpans = -1;
       }
       if (level <= 1) {
         if (resourceSpans >= 0) otlp.closeField(w, resourceSpans);
-        if (level === 0 && this.idEnd > ID_BYTES) ends.push(w.length);
+        if (level === 0 && this.idEnd > TRACE_ID_BYTES) ends.push(w.length);
         resourceSpans = otlp.openField(w, Tag.tracesData.resourceSpans);
         const before = w.length - 2;
         this.writeResource();
@@ -171,7 +171,7 @@ class TraceWriter {
   private writeSpan(): void {
     const { w } = this;
     const mark = otlp.openField(w, Tag.scopeSpans.spans);
-    otlp.bytesField(w, Tag.span.traceId, this.ids, this.idEnd - ID_BYTES, ID_BYTES);
+    otlp.bytesField(w, Tag.span.traceId, this.ids, this.idEnd - TRACE_ID_BYTES, TRACE_ID_BYTES);
     this.string(Tag.span.spanId, `${SPAN}SpanID`);
     this.string(Tag.span.traceState, `${SPAN}TraceState`);
     this.string(Tag.span.parentSpanId, `${SPAN}ParentSpanID`);

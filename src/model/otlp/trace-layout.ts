@@ -1,6 +1,7 @@
 // Where the spans of each trace lie in a request, and the request taken apart by it: what every trace needs
 // of resources, scopes and spans, copied as bytes. Numbers in typed arrays; no object a trace or a span.
 import type { ByteWriter } from '../../lib/byte-writer.ts';
+import { TRACE_ID_BYTES } from '../ids.ts';
 import { Tag } from './encode.ts';
 import type { SpanSink } from './scan.ts';
 import { isSameId } from './trace-runs.ts';
@@ -13,7 +14,6 @@ const Trace = { idAt: 0, spans: 1, firstRun: 2, lastRun: 3, start: 4, end: 6 } a
 const TRACE_WORDS = 8;
 /** Words of a resource or scope: its first part, and the bytes of its parts. */
 const OWNER_WORDS = 2;
-const ID_BYTES = 16;
 const COUNT_MIN = 64;
 const SEC_MAX = 0xffff_ffff;
 const NANOS_PER_SEC = 1_000_000_000;
@@ -306,7 +306,7 @@ function isLess(lowA: number, highA: number, lowB: number, highB: number): boole
 
 function hashOf(b: Uint8Array, p: number, seed: number): number {
   let h = seed;
-  for (let at = p; at < p + ID_BYTES; at += 4) {
+  for (let at = p; at < p + TRACE_ID_BYTES; at += 4) {
     h = Math.imul(h ^ word32(b, at), 0x9e37_79b1);
     h ^= h >>> 15;
   }

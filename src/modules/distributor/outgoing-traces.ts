@@ -2,11 +2,9 @@
 // all of them. Buffers go back when nobody reads them any more.
 import { bufferBytes, measureEntries, writeEntries } from '../../contracts/push-bytes.ts';
 import { TempoError } from '../../lib/errors.ts';
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import type { TraceLayout } from '../../model/otlp/trace-layout.ts';
 import type { BufferPool } from '../../rpc/buffer-pool.ts';
-
-/** Ids are at the end of entries. */
-const ID_BYTES = 16;
 
 export interface OutgoingMessage {
   readonly bytes: Uint8Array;
@@ -74,8 +72,9 @@ export class OutgoingTraces {
 
   /** In hex; before `release`. */
   idOf(trace: number): string {
+    // ids are at the end of entries
     const end = this.#starts[trace + 1]!;
-    return Buffer.from(this.#all.buffer.subarray(end - ID_BYTES, end)).toString('hex');
+    return Buffer.from(this.#all.buffer.subarray(end - TRACE_ID_BYTES, end)).toString('hex');
   }
 
   /** The push is over; messages may still have readers. */

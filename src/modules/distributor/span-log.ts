@@ -1,5 +1,6 @@
 // Lines and counters about single spans, each off unless configured: log_received_spans, log_discarded_spans
 // and metric_received_spans. They decode requests on the main thread, which costs more than taking them in.
+import { SPAN_ID_BYTES, TRACE_ID_BYTES } from '../../model/ids.ts';
 import { type ReadSpan, readSpans } from '../../model/otlp/span-reader.ts';
 import type { LogFields, Logger } from '../../telemetry/log.ts';
 import type { Counter } from '../../telemetry/metrics.ts';
@@ -27,7 +28,6 @@ export interface SpanLogOptions {
 const STATUS_ERROR = 2;
 const STATUSES = ['STATUS_CODE_UNSET', 'STATUS_CODE_OK', 'STATUS_CODE_ERROR'];
 const KINDS = ['UNSPECIFIED', 'INTERNAL', 'SERVER', 'CLIENT', 'PRODUCER', 'CONSUMER'];
-const ID_BYTES = { trace: 16, span: 8 };
 /** Label values come from strangers. */
 const SERIES_MAX = 10_000;
 
@@ -90,7 +90,7 @@ export class SpanLog {
 
 function hasBadId({ traceId, spanId }: ReadSpan): boolean {
   const isBad = (id: string, bytes: number): boolean => id.length !== bytes * 2 || /^0*$/.test(id);
-  return isBad(traceId, ID_BYTES.trace) || isBad(spanId, ID_BYTES.span);
+  return isBad(traceId, TRACE_ID_BYTES) || isBad(spanId, SPAN_ID_BYTES);
 }
 
 function logSpan(

@@ -1,7 +1,7 @@
 // Memory for the parts of metrics queries, from the jobs that make them until the series are made. A query
 // whose next part might be too much beside what is held begins no job until others are done, but for the
 // oldest query of each tenant: that one goes on, one job after another.
-import { TempoError } from '../../lib/errors.ts';
+import { requestCancelled } from '../../lib/errors.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 
 export interface PartsBudgetOptions {
@@ -113,7 +113,7 @@ export class PartsLease {
 
   /** Waits until a job may begin whose part has so many bytes at most. Its end must be told. */
   async begin(bytesMax: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw cancelled();
+    if (signal.aborted) throw requestCancelled();
     await new Promise<void>((resolve, reject) => {
       const over = (): void => {
         signal.removeEventListener('abort', onAbort);
@@ -129,7 +129,7 @@ export class PartsLease {
       };
       const onAbort = (): void => {
         over();
-        reject(cancelled());
+        reject(requestCancelled());
       };
       signal.addEventListener('abort', onAbort, { once: true });
       this.waiting.add(waiting);
@@ -160,8 +160,4 @@ export class PartsLease {
     this.isOver = true;
     this.changed();
   }
-}
-
-function cancelled(): TempoError {
-  return new TempoError('cancelled', 'the request was cancelled');
 }

@@ -1,7 +1,7 @@
 // Memory for the answers of searches, from the first job until they are sent. A search whose answer would be
 // too much beside the others waits: tenants take turns, and none of them holds all of it. Small ones never
 // wait.
-import { TempoError } from '../../lib/errors.ts';
+import { requestCancelled, TempoError } from '../../lib/errors.ts';
 import { noteReleasedBytes } from '../../lib/garbage.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 
@@ -178,7 +178,7 @@ export class ResultBudget {
     if (account.waiting.size >= TENANT_WAITING_MAX || this.waitingCount >= WAITING_MAX) {
       return Promise.reject(this.refusal());
     }
-    if (signal?.aborted === true) return Promise.reject(cancelled());
+    if (signal?.aborted === true) return Promise.reject(requestCancelled());
     const { waitMs } = this.options;
     return new Promise((resolve, reject) => {
       const over = (): void => {
@@ -198,7 +198,7 @@ export class ResultBudget {
           resolve();
         },
       };
-      const onAbort = (): void => leave(cancelled());
+      const onAbort = (): void => leave(requestCancelled());
       const timer = waitMs > 0 ? setTimeout(() => leave(this.refusal()), waitMs) : undefined;
       signal?.addEventListener('abort', onAbort, { once: true });
       account.waiting.add(waiting);
@@ -238,8 +238,4 @@ export class ResultBudget {
     const held = `answers of searches hold ${this.heldBytes} bytes of at most ${bytesMax}`;
     return new TempoError('resource_exhausted', `${held}, try again later or with a lower limit`);
   }
-}
-
-function cancelled(): TempoError {
-  return new TempoError('cancelled', 'the request was cancelled');
 }

@@ -1,4 +1,5 @@
 // JSON text of results, built by concatenation in the form of protobuf's JSON mapping.
+import { TRACE_ID_BYTES } from '../../model/ids.ts';
 import type { Static } from '../ast.ts';
 import { formatNanos } from '../../lib/duration.ts';
 
@@ -43,7 +44,6 @@ export function jsonAttribute(key: string, anyValue: string): string {
   return `{"key":${jsonString(key)},"value":${anyValue}}`;
 }
 
-const TRACE_ID_BYTES = 16;
 const SPAN_ID_DIGITS = 16;
 const HEX = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
 

@@ -1,5 +1,6 @@
 // Turns the chosen traces and their matched spans into Tempo's TraceSearchMetadata as JSON text.
 // Everything here is loaded for these traces only.
+import { SPAN_ID_BYTES } from '../../model/ids.ts';
 import type { ServiceStats, TraceFacts, Vector } from '../source.ts';
 import { compareSpans, earliestSpans } from './earliest.ts';
 import { jsonAnyValue, jsonAnyValues, jsonAttribute, traceIdText } from './json.ts';
@@ -13,7 +14,6 @@ import { bytesAt, firstEntry, integerAt } from './value-reader.ts';
 const NO_ROOT = '<root span not yet received>';
 const NANOS_PER_MILLI = 1_000_000n;
 const BILLION = 1_000_000_000n;
-const SPAN_ID_BYTES = 8;
 /** Never returned as attributes of a span: they have places of their own, or Tempo leaves them out. */
 const HIDDEN: ReadonlySet<string> = new Set([
   'span:name',

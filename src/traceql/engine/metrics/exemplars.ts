@@ -1,5 +1,7 @@
 // Exemplars of a metrics query: at most one of a trace, spread over the range. Which ones are taken depends
 // on the traces only, not on jobs or on the order of spans.
+import { fnv1aOf32 } from '../../../lib/hash.ts';
+import { TRACE_ID_BYTES } from '../../../model/ids.ts';
 import type { FieldRef, Query } from '../../ast.ts';
 import { printField } from '../../print.ts';
 import type { Rows, Scan } from '../scan.ts';
@@ -25,7 +27,6 @@ export interface Exemplar {
 /** The range is cut into slices of so many exemplars or, where it has few intervals, of more. */
 const PER_SLICE_MIN = 2;
 const NANOS_PER_MILLI = 1_000_000n;
-const ID_BYTES = 16;
 
 /** What an exemplar of a span would be. */
 export interface ExemplarSource {
@@ -103,12 +104,12 @@ export class Exemplars {
     for (let trace = 0; trace < candidates.length; trace++) {
       const k = candidates[trace]!;
       if (k < 0) continue;
-      const priority = hashOf(ids, trace * ID_BYTES);
+      const priority = mixed(fnv1aOf32(ids, trace * TRACE_ID_BYTES, (trace + 1) * TRACE_ID_BYTES), 0);
       if (!this.isWanted(timed.intervals[k]!, priority)) continue;
       const slice = this.sliceOf(timed.intervals[k]!);
       const others = bySlice.get(slice) ?? [];
       if (others.length === this.perSlice && priority >= others.at(-1)!.priority) continue;
-      const id = ids.slice(trace * ID_BYTES, (trace + 1) * ID_BYTES);
+      const id = ids.slice(trace * TRACE_ID_BYTES, (trace + 1) * TRACE_ID_BYTES);
       others.push({ k, priority, id });
       bySlice.set(slice, others.sort((a, b) => a.priority - b.priority).slice(0, this.perSlice));
     }
@@ -166,12 +167,6 @@ async function oneOfEachTrace(
     lowest[trace] = hash;
   }
   return chosen;
-}
-
-function hashOf(ids: Uint8Array, at: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = at; i < at + ID_BYTES; i++) hash = Math.imul(hash ^ ids[i]!, 0x01000193);
-  return mixed(hash, 0);
 }
 
 function mixed(a: number, b: number): number {
