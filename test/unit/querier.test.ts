@@ -23,12 +23,14 @@ import {
 import { ResultBudget } from '../../src/modules/querier/result-budget.ts';
 import { letGo } from '../../src/modules/querier/let-go.ts';
 import { runJobs } from '../../src/modules/querier/run-jobs.ts';
-import { decodeTags } from '../../src/modules/querier/outer-tags-cache.ts';
-import { decodePart } from '../../src/modules/querier/outer-metrics-cache.ts';
+import { PART_CODEC } from '../../src/modules/querier/metrics-part-bytes.ts';
+import { decodeAnswer, encodeAnswer } from '../../src/modules/querier/outer-answers.ts';
 import { OuterResultCache } from '../../src/modules/querier/outer-result-cache.ts';
 import type { MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
-import { decodeSearchResult, encodeSearchResult } from '../../src/modules/querier/result-bytes.ts';
-import { CachedJobs } from '../../src/modules/querier/result-cache.ts';
+import { SEARCH_CODEC } from '../../src/modules/querier/result-bytes.ts';
+import { TAGS_CODEC } from '../../src/modules/querier/tags-bytes.ts';
+import type { KeptPart } from '../../src/modules/querier/metrics-cache.ts';
+import { type AnswerCache, CachedJobs, type ResultCache } from '../../src/modules/querier/result-cache.ts';
 import { Settled } from '../../src/modules/querier/settled.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { QueryTurn } from '../../src/store/job-queue.ts';
@@ -1105,13 +1107,12 @@ t.test('answers of jobs in a cache outside the process', async (t) => {
   for (let i = 0; i < bytes.length; i++) {
     const damaged = Buffer.from(bytes);
     damaged[i]! ^= 1;
-    t.equal(decodeSearchResult(name, damaged), undefined);
-    t.equal(decodeSearchResult(name, bytes.subarray(0, i)), undefined);
+    t.equal(decodeAnswer(SEARCH_CODEC, name, damaged), undefined);
+    t.equal(decodeAnswer(SEARCH_CODEC, name, bytes.subarray(0, i)), undefined);
   }
-  t.equal(decodeSearchResult(`${name}x`, bytes), undefined, 'the answer of another name');
-  t.equal(encodeSearchResult(name, result, bytes.length - 1), undefined, 'too large');
+  t.equal(decodeAnswer(SEARCH_CODEC, `${name}x`, bytes), undefined, 'the answer of another name');
   const plain = { ...result, areTimely: undefined, matchedApart: undefined, hasMore: false };
-  t.match(decodeSearchResult(name, encodeSearchResult(name, plain, 10_000)!), plain);
+  t.match(decodeAnswer(SEARCH_CODEC, name, encodeAnswer(SEARCH_CODEC, name, plain)!), plain);
 });
 
 t.test('parts of metrics queries in a cache outside the process', async (t) => {
@@ -1244,18 +1245,92 @@ t.test('parts of metrics queries in a cache outside the process', async (t) => {
   t.equal(double.items.size, kept);
 
   const bytes = double.items.get(name!)!.value;
-  t.ok(decodePart(name!, bytes));
+  t.ok(decodeAnswer(PART_CODEC, name!, bytes));
   for (let i = 0; i < bytes.length; i++) {
     const damaged = Buffer.from(bytes);
     damaged[i]! ^= 1;
-    t.equal(decodePart(name!, damaged), undefined);
-    t.equal(decodePart(name!, bytes.subarray(0, i)), undefined);
+    t.equal(decodeAnswer(PART_CODEC, name!, damaged), undefined);
+    t.equal(decodeAnswer(PART_CODEC, name!, bytes.subarray(0, i)), undefined);
   }
-  t.equal(decodePart(`${name}x`, bytes), undefined, 'the part of another name');
+  t.equal(decodeAnswer(PART_CODEC, `${name}x`, bytes), undefined, 'the part of another name');
   over = {};
   double.items.set(name!, { ...double.items.get(name!)!, value: Buffer.from('nonsense') });
   t.match(await cached.metrics(job, run), { inspectedBytes: 3 }, 'what is not ours is read anew');
 });
+
+t.test(
+  'before the cache outside stands that of this process, and what is too large stays there',
+  async (t) => {
+    const outside = new Map<string, Uint8Array>();
+    let asked = 0;
+    const outer = {
+      get: async (role: string, name: string) => {
+        t.equal(role, 'frontend-search');
+        asked++;
+        return outside.get(name);
+      },
+      set: (name: string, bytes: Uint8Array) => void outside.set(name, bytes),
+    };
+    const near = () => new LocalResultCache(10_000_000, new Metrics());
+    const searchOf = (bodyBytes: number): SearchJobResult => ({
+      kind: 'search',
+      found: { ...packed([]), chunks: [new Uint8Array(bodyBytes)] },
+      hasMore: false,
+      inspectedTraces: 0,
+      inspectedSpans: 0,
+      inspectedBytes: 0,
+      failures: [],
+    });
+    const partOf = (bodyBytes: number): KeptPart => ({
+      part: {
+        values: new Uint8Array(bodyBytes),
+        valueEnds: new Uint32Array(0),
+        labels: new Int32Array(0),
+        buckets: new Uint8Array(0),
+        rows: new Int32Array(0),
+        intervals: new Int32Array(0),
+        cells: new Float64Array(0),
+        rests: new Float64Array(0),
+        weights: new Float64Array(0),
+        share: 1,
+        exemplars: [],
+      },
+      firstInterval: 7n,
+    });
+    const tagsOf = (bodyBytes: number): TagsJobResult => ({
+      kind: 'tagNames',
+      names: [['x'.repeat(bodyBytes)]],
+      inspectedBytes: 0,
+      failures: [],
+    });
+    const cases = [
+      { name: 'search', of: (cache: ResultCache) => cache, make: searchOf, hasNear: true },
+      { name: 'metrics', of: (cache: ResultCache) => cache.metrics!, make: partOf, hasNear: true },
+      { name: 'tags', of: (cache: ResultCache) => cache.tags!, make: tagsOf, hasNear: false },
+    ] as const;
+    for (const { name, of, make, hasNear } of cases) {
+      const open = () => of(new OuterResultCache(outer, near())) as AnswerCache<unknown>;
+      const [cache, other] = [open(), open()];
+      const answer = make(100);
+      cache.set('k', answer);
+      asked = 0;
+      t.same(await cache.get('k'), answer, name);
+      t.equal(asked, hasNear ? 0 : 1, `${name}: whoever has it does not ask`);
+      t.same(await other.get('k'), answer, `${name}: from outside`);
+      asked = 0;
+      t.same(await other.get('k'), answer, name);
+      t.equal(asked, hasNear ? 0 : 1, `${name}: what came from outside is here then`);
+      const before = outside.size;
+      cache.set('large', make(1_000_000));
+      t.equal(outside.size, before, `${name}: too large`);
+      t.equal((await cache.get('large')) !== undefined, hasNear, name);
+      cache.set('fits', make(999_000));
+      t.equal(outside.size, before + 1, name);
+      const lone = of(new OuterResultCache(outer, undefined)) as AnswerCache<unknown>;
+      t.same(await lone.get('k'), answer, `${name}: without a cache in this process`);
+    }
+  },
+);
 
 t.test('answers of jobs for tags in a cache outside the process', async (t) => {
   const double = new MemcachedDouble();
@@ -1318,8 +1393,8 @@ t.test('answers of jobs for tags in a cache outside the process', async (t) => {
   for (let i = 0; i < value.length; i++) {
     const damaged = Buffer.from(value);
     damaged[i]! ^= 1;
-    t.equal(decodeTags(name, damaged), undefined);
-    t.equal(decodeTags(name, value.subarray(0, i)), undefined);
+    t.equal(decodeAnswer(TAGS_CODEC, name, damaged), undefined);
+    t.equal(decodeAnswer(TAGS_CODEC, name, value.subarray(0, i)), undefined);
   }
-  t.equal(decodeTags(`${name}x`, value), undefined, 'the answer of another name');
+  t.equal(decodeAnswer(TAGS_CODEC, `${name}x`, value), undefined, 'the answer of another name');
 });

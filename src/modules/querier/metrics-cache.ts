@@ -12,12 +12,6 @@ export interface KeptPart {
   readonly firstInterval: bigint;
 }
 
-/** Where parts are kept. It may forget any, and be in another process. */
-export interface MetricsCache {
-  get(key: string): Promise<KeptPart | undefined>;
-  set(key: string, kept: KeptPart): void;
-}
-
 const NANOS_PER_SECOND = 1_000_000_000n;
 
 /** Equal keys = equal spans in equal intervals; undefined: they may change, or are of this query only. */

@@ -1,12 +1,10 @@
-// The answer of a search over blocks as bytes: a header, the lengths of its arrays, the arrays, little-
-// endian. Whatever is not exactly such bytes is no answer, and under another name it is none either.
-import { crc32 } from 'node:zlib';
+// The answer of a search over blocks as bytes, for a cache outside the process: a header, the lengths of its
+// arrays, the arrays.
 import type { SearchJobResult } from '../../store/scan-job.ts';
+import type { AnswerCodec } from './outer-answers.ts';
 
-const MAGIC = 0x31_6a_73_74;
-/** Magic, checksum of its name and of what follows, flags, count of traces, count of arrays. */
-const HEADER_BYTES = 20;
-const CHECKED_FROM = 8;
+/** Flags, count of traces, count of arrays. */
+const HEADER_BYTES = 12;
 const LENGTH_BYTES = 4;
 /** Arrays before the chunks. */
 const FIXED_ARRAYS = 7;
@@ -17,12 +15,9 @@ const ARE_TIMELY = 8;
 
 const NONE = new Uint8Array(0);
 
-/** @returns undefined when it takes more than `bytesMax`. */
-export function encodeSearchResult(
-  name: string,
-  result: SearchJobResult,
-  bytesMax: number,
-): Uint8Array | undefined {
+export const SEARCH_CODEC: AnswerCodec<SearchJobResult> = { kind: 'search', version: 1, encode, decode };
+
+function encode(result: SearchJobResult): readonly ArrayBufferView[] {
   const { found, matchedApart } = result;
   const arrays: readonly ArrayBufferView[] = [
     found.ids,
@@ -34,22 +29,12 @@ export function encodeSearchResult(
     matchedApart ?? NONE,
     ...found.chunks,
   ];
-  const size = arrays.reduce((sum, { byteLength }) => sum + LENGTH_BYTES + byteLength, HEADER_BYTES);
-  if (size > bytesMax) return undefined;
-  const bytes = new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, MAGIC, true);
-  view.setUint32(8, flagsOf(result), true);
-  view.setUint32(12, found.count, true);
-  view.setUint32(16, arrays.length, true);
-  let at = HEADER_BYTES + arrays.length * LENGTH_BYTES;
-  arrays.forEach((array, i) => {
-    view.setUint32(HEADER_BYTES + i * LENGTH_BYTES, array.byteLength, true);
-    bytes.set(new Uint8Array(array.buffer, array.byteOffset, array.byteLength), at);
-    at += array.byteLength;
-  });
-  view.setUint32(4, checksumOf(name, bytes), true);
-  return bytes;
+  const header = new DataView(new ArrayBuffer(HEADER_BYTES + arrays.length * LENGTH_BYTES));
+  header.setUint32(0, flagsOf(result), true);
+  header.setUint32(4, found.count, true);
+  header.setUint32(8, arrays.length, true);
+  arrays.forEach(({ byteLength }, i) => header.setUint32(HEADER_BYTES + i * LENGTH_BYTES, byteLength, true));
+  return [header, ...arrays];
 }
 
 function flagsOf({ hasMore, matchedApart, areTimely }: SearchJobResult): number {
@@ -61,24 +46,17 @@ function flagsOf({ hasMore, matchedApart, areTimely }: SearchJobResult): number 
   );
 }
 
-function checksumOf(name: string, bytes: Uint8Array): number {
-  return crc32(bytes.subarray(CHECKED_FROM), crc32(name));
-}
-
-/** @returns undefined when these are not the bytes of the answer of that name. */
-export function decodeSearchResult(name: string, bytes: Uint8Array): SearchJobResult | undefined {
+function decode(bytes: Uint8Array): SearchJobResult | undefined {
   if (bytes.length < HEADER_BYTES) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const isOurs = view.getUint32(0, true) === MAGIC;
-  if (!isOurs || view.getUint32(4, true) !== checksumOf(name, bytes)) return undefined;
-  const flags = view.getUint32(8, true);
+  const flags = view.getUint32(0, true);
   const arrays = arraysOf(bytes, view);
   if (arrays === undefined) return undefined;
   const [ids, starts, durations, bodyChunks, bodyStarts, bodyEnds, matchedApart, ...chunks] = arrays;
   return {
     kind: 'search',
     found: {
-      count: view.getUint32(12, true),
+      count: view.getUint32(4, true),
       ids,
       starts: new BigInt64Array(starts.buffer),
       durations: new BigInt64Array(durations.buffer),
@@ -99,7 +77,7 @@ export function decodeSearchResult(name: string, bytes: Uint8Array): SearchJobRe
 
 /** Each in memory of its own, so that it may be read in wider numbers. */
 function arraysOf(bytes: Uint8Array, view: DataView): Uint8Array<ArrayBuffer>[] | undefined {
-  const count = view.getUint32(16, true);
+  const count = view.getUint32(8, true);
   let at = HEADER_BYTES + count * LENGTH_BYTES;
   if (count < FIXED_ARRAYS || at > bytes.length) return undefined;
   const arrays: Uint8Array<ArrayBuffer>[] = [];

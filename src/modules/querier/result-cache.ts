@@ -13,23 +13,21 @@ import type {
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { partBytes } from '../../traceql/engine/metrics/part.ts';
 import { fieldKey } from '../../traceql/source.ts';
-import { type KeptPart, keptPart, type MetricsCache, metricsKey, partWithin } from './metrics-cache.ts';
+import { type KeptPart, keptPart, metricsKey, partWithin } from './metrics-cache.ts';
 import { coversBlock, onlyBlock } from './only-block.ts';
 
-/** Where answers of jobs are kept. It may forget any, and be in another process. */
-export interface ResultCache {
-  get(key: string): Promise<SearchJobResult | undefined>;
-  set(key: string, result: SearchJobResult): void;
-  /** undefined = answers of jobs for tags are not kept. */
-  readonly tags?: TagsCache;
-  /** undefined = parts of metrics queries are not. */
-  readonly metrics?: MetricsCache;
+/** Where answers of a kind are kept. It may forget any, and be in another process. */
+export interface AnswerCache<Answer> {
+  get(key: string): Promise<Answer | undefined>;
+  set(key: string, answer: Answer): void;
 }
 
-/** The same for tag names and values. */
-export interface TagsCache {
-  get(key: string): Promise<TagsJobResult | undefined>;
-  set(key: string, result: TagsJobResult): void;
+/** Of searches, and of what else is kept. */
+export interface ResultCache extends AnswerCache<SearchJobResult> {
+  /** undefined = answers of jobs for tags are not kept. */
+  readonly tags?: AnswerCache<TagsJobResult>;
+  /** undefined = parts of metrics queries are not. */
+  readonly metrics?: AnswerCache<KeptPart>;
 }
 
 /** What an entry takes beside its arrays and its key. */
@@ -38,7 +36,7 @@ const ENTRY_BYTES = 500;
 /** In this process, bounded by bytes. */
 export class LocalResultCache implements ResultCache {
   private readonly entries: ByteLru;
-  readonly metrics: MetricsCache = {
+  readonly metrics: AnswerCache<KeptPart> = {
     get: async (key) => this.entries.get<KeptPart>(key),
     set: (key, kept) => this.entries.set(key, kept, partBytes(kept.part) + ENTRY_BYTES + 2 * key.length),
   };
