@@ -272,7 +272,9 @@ export function pickKnown(
 /** Ids of the values at the given positions (ascending), all of which are in the dictionary. */
 function pickIds(column: ColumnPages, dictionarySize: number, positions: Int32Array): Int32Array {
   const cursor = new ValueCursor(column, dictionarySize);
-  return positions.map((position) => cursor.idAt(position));
+  const ids = new Int32Array(positions.length);
+  for (let i = 0; i < ids.length; i++) ids[i] = cursor.idAt(positions[i]);
+  return ids;
 }
 
 /** The strings at the given positions (ascending) among the values. */
@@ -303,7 +305,9 @@ function pickFew(ids: Int32Array, table: ByteTable): StringValues | undefined {
   const few = table.few(distinct);
   const numbers = new Map<number, number>();
   distinct.forEach((id, k) => numbers.set(id, k));
-  return { ids: ids.map((id) => numbers.get(id) ?? 0), table: few };
+  const fewIds = new Int32Array(ids.length);
+  for (let i = 0; i < ids.length; i++) fewIds[i] = numbers.get(ids[i]) ?? 0;
+  return { ids: fewIds, table: few };
 }
 
 /** The numbers at the given positions (ascending) among the values. */

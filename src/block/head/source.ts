@@ -20,7 +20,7 @@ import type { HeadReader } from './reader.ts';
 import { encodeTrace } from './trace-encoder.ts';
 import { TraceFactsReader } from './trace-facts.ts';
 import { TraceIndex } from './trace-index.ts';
-import type { VecReader } from './vec.ts';
+import type { VecReader, Words } from './vec.ts';
 import { HeadStrings, emptyVector } from './vectors.ts';
 
 type RelationName = Parameters<SpanSource['relation']>[0];
@@ -189,7 +189,9 @@ export class HeadSource implements StoredSpans {
 
   async newestStart(): Promise<number> {
     const { startMicros } = await this.traceTimes();
-    return startMicros.reduce((newest, start) => Math.max(newest, start + 1), -Infinity);
+    let newest = -Infinity;
+    for (let i = 0; i < startMicros.length; i++) newest = Math.max(newest, startMicros[i]! + 1);
+    return newest;
   }
 
   mayHaveIds(): boolean {
@@ -289,11 +291,13 @@ function sizeOf(vector: Vector): number {
 }
 
 function toMicros(vec: VecReader, out: Float64Array): void {
-  vec.forEachChunk((words, first, count) => {
-    for (let i = 0; i < count; i++) {
-      out[first + i] = Math.floor((words[2 * i + 1]! >>> 0) * 4294967.296 + (words[2 * i]! >>> 0) / 1000);
-    }
-  });
+  vec.forEachChunk((words, first, count) => wordsToMicros(words, count, out, first));
+}
+
+function wordsToMicros(words: Words, count: number, out: Float64Array, at: number): void {
+  for (let i = 0; i < count; i++) {
+    out[at + i] = Math.floor((words[2 * i + 1]! >>> 0) * 4294967.296 + (words[2 * i]! >>> 0) / 1000);
+  }
 }
 
 /** The elements that some owners (ascending) have. */

@@ -5,7 +5,7 @@ import { lowerBound } from '../../lib/lower-bound.ts';
 import { type Arena, ARENA_UNIT } from './arena.ts';
 import { directoryWord, FIRST, FIRST_ZEROS, HEADER_BYTES, type VecKind, vecWidth } from './layout.ts';
 
-type Words = Int32Array | Uint8Array;
+export type Words = Int32Array | Uint8Array;
 
 function chunkView(sab: SharedArrayBuffer, kind: VecKind, unit: number, k: number): Words {
   const words = (FIRST << k) * vecWidth(kind);

@@ -272,7 +272,8 @@ function typedPart(
   positions = positions.subarray(0, count);
   attributeOf = attributeOf.subarray(0, count);
   const isElement = elements(attributeOf);
-  const owners = attributeOf.map((i) => keys.ownerOf(entries[i]));
+  const owners = new Int32Array(count);
+  for (let i = 0; i < count; i++) owners[i] = keys.ownerOf(entries[attributeOf[i]]);
   if (type === ValueType.string) {
     const { ids, table } = compactStrings(pickStrings(pages, dictionary, positions));
     return { attributeCount, part: { count, owners, type, ids, table, numbers: undefined, isElement } };

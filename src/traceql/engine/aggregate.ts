@@ -88,8 +88,14 @@ export class Aggregates extends Values {
     return numberStatic(this.type[spanset]!, this.num[spanset]!);
   }
 
-  /** `aggregate op literal`; without a value nothing passes. */
-  passes(spanset: number, op: string, literal: number): boolean {
+  /** The spansets of which `aggregate op literal` holds; without a value nothing passes. */
+  passing(op: string, literal: number): number[] {
+    const passing: number[] = [];
+    for (let g = 0; g < this.num.length; g++) if (this.passes(g, op, literal)) passing.push(g);
+    return passing;
+  }
+
+  private passes(spanset: number, op: string, literal: number): boolean {
     const value = this.num[spanset]!;
     if (this.type[spanset] === ValueType.nil) return false;
     switch (op) {
@@ -134,7 +140,8 @@ function numberStatic(type: number, value: number): Static {
 export function splitSpansets(spansets: Spansets, key: string, column: Column, texts: TextPool): Spansets {
   const { members, start: oldStart } = spansets;
   const codes = valueCodes(members, column, texts);
-  const codeCount = codes.reduce((max, code) => Math.max(max, code), -1) + 1;
+  let codeCount = 0;
+  for (let i = 0; i < codes.length; i++) codeCount = Math.max(codeCount, codes[i]! + 1);
   // The group that a value has in the spanset at hand: valid where `usedBy` says so.
   const groupOfCode = new Int32Array(codeCount);
   const usedBy = new Int32Array(codeCount).fill(-1);
@@ -157,7 +164,7 @@ export function splitSpansets(spansets: Spansets, key: string, column: Column, t
     }
   }
   const start = new Int32Array(parents.length + 1);
-  sizes.forEach((size, group) => (start[group + 1] = start[group]! + size));
+  for (let group = 0; group < sizes.length; group++) start[group + 1] = start[group]! + sizes[group]!;
   const next = start.slice();
   const ordered = new Int32Array(members.length);
   for (let i = 0; i < groupOf.length; i++) ordered[next[groupOf[i]!]!++] = members[i]!;
@@ -167,7 +174,8 @@ export function splitSpansets(spansets: Spansets, key: string, column: Column, t
     valueAt: (span) => column.arrays.get(span) ?? columnStatic(column, span, texts),
   };
   const attributes = [...spansets.attributes.map((attribute) => pickAttribute(attribute, parents)), by];
-  const trace = Int32Array.from(parents, (parent) => spansets.trace[parent]!);
+  const trace = new Int32Array(parents.length);
+  for (let i = 0; i < trace.length; i++) trace[i] = spansets.trace[parents[i]!]!;
   return new Spansets(trace, start, ordered, attributes, spansets.spanCount);
 }
 

@@ -4,7 +4,8 @@ import type { CompareOp } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { ValueType } from '../source.ts';
 import { type Column, type Extra, type LaterValues, laterValues } from './column.ts';
-import { compareBytes, MIRRORED } from './entry-test.ts';
+import { compareBytes } from './bytes-tests.ts';
+import { MIRRORED } from './entry-test.ts';
 import type { TextPool } from './text-pool.ts';
 import { isNumberType, isSafe, type Values } from './values.ts';
 

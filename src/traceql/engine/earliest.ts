@@ -1,7 +1,7 @@
 // Which spans of a spanset are shown, and in which order: the earliest, so that the same spans are shown
 // wherever they are stored.
 import type { Vector } from '../source.ts';
-import { compareBytes } from './entry-test.ts';
+import { compareBytes } from './bytes-tests.ts';
 import { bytesAt, firstEntry } from './value-reader.ts';
 
 /** Up to this many are kept in order while passing over the spans; sorting pays above. */

@@ -4,20 +4,14 @@ import type { CompareOp, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
 import { TraceqlError } from '../error.ts';
 import { kindNumber, statusNumber } from './enum-names.ts';
-import { idText } from './json.ts';
+import { type BytesTest, EqualId, MatchingBytes, MatchingId, OrderedBytes } from './bytes-tests.ts';
 import { regexMatcher } from '../regex.ts';
 import { type Field, type FieldRequest, type Intrinsic, ValueType, type Vector } from '../source.ts';
 
 export type EntryTest =
   | { readonly kind: 'never' }
   | { readonly kind: 'exists' }
-  | {
-      readonly kind: 'bytes';
-      readonly type: ValueType;
-      accepts(bytes: Uint8Array): boolean;
-      /** What is accepted is one of these; undefined when that cannot be said. */
-      readonly equals: readonly Uint8Array[] | undefined;
-    }
+  | BytesTest
   | {
       readonly kind: 'number';
       /** The type an entry must have; undefined = any number. */
@@ -95,95 +89,14 @@ function numberTest(
 
 function stringTest(field: FieldRef, op: CompareOp, text: string): EntryTest {
   const idBytes = field.kind === 'intrinsic' ? ID_BYTES[field.name] : undefined;
-  if (idBytes !== undefined) return idTest(op, text, idBytes);
-  const type = ValueType.string;
-  const literal = encoder.encode(text);
-  switch (op) {
-    case '=':
-      return { kind: 'bytes', type, accepts: (bytes) => equalBytes(bytes, literal), equals: [literal] };
-    case '!=':
-      return { kind: 'bytes', type, accepts: (bytes) => !equalBytes(bytes, literal), equals: undefined };
-    case '=~':
-    case '!~':
-      return regexTest(op, text);
-    case '<':
-      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) < 0, equals: undefined };
-    case '<=':
-      return {
-        kind: 'bytes',
-        type,
-        accepts: (bytes) => compareBytes(bytes, literal) <= 0,
-        equals: undefined,
-      };
-    case '>':
-      return { kind: 'bytes', type, accepts: (bytes) => compareBytes(bytes, literal) > 0, equals: undefined };
-    case '>=':
-      return {
-        kind: 'bytes',
-        type,
-        accepts: (bytes) => compareBytes(bytes, literal) >= 0,
-        equals: undefined,
-      };
+  if (op !== '=~' && op !== '!~') {
+    return idBytes === undefined
+      ? new OrderedBytes(op, encoder.encode(text))
+      : new EqualId(op, text, idBytes);
   }
-}
-
-function regexTest(op: '=~' | '!~', pattern: string): EntryTest {
-  const matcher = regexMatcher(pattern);
-  if (!matcher) throw new TraceqlError(`invalid regex: \`${pattern}\``);
-  const type = ValueType.string;
-  if (op === '=~') {
-    return { kind: 'bytes', type, accepts: (bytes) => matcher.matchesBytes(bytes), equals: matcher.literals };
-  }
-  return { kind: 'bytes', type, accepts: (bytes) => !matcher.matchesBytes(bytes), equals: undefined };
-}
-
-/** Ids are compared as bytes, and match patterns as they are shown; `validate` refuses other operators. */
-function idTest(op: CompareOp, text: string, size: number): EntryTest {
-  const type = ValueType.bytes;
-  if (op === '=~' || op === '!~') {
-    const matcher = regexMatcher(text);
-    if (!matcher) throw new TraceqlError(`invalid regex: \`${text}\``);
-    const isWanted = op === '=~';
-    const accepts = (bytes: Uint8Array): boolean => matcher.matchesText(idText(bytes)) === isWanted;
-    return { kind: 'bytes', type, accepts, equals: undefined };
-  }
-  const wanted = idBytesOf(text, size);
-  return {
-    kind: 'bytes',
-    type,
-    accepts: (bytes) => (wanted !== undefined && equalIds(bytes, wanted)) === (op === '='),
-    equals: undefined,
-  };
-}
-
-/** The id of a hex text, left-padded; undefined when it is none. */
-function idBytesOf(text: string, size: number): Uint8Array | undefined {
-  const digits = text.replace(/^0+/, '');
-  if (digits.length > size * 2 || !/^[0-9a-fA-F]*$/.test(digits)) return undefined;
-  const padded = digits.padStart(size * 2, '0');
-  const id = new Uint8Array(size);
-  for (let i = 0; i < size; i++) id[i] = Number.parseInt(padded.slice(i * 2, i * 2 + 2), 16);
-  return id;
-}
-
-function equalIds(bytes: Uint8Array, wanted: Uint8Array): boolean {
-  if (bytes.length > wanted.length) return false;
-  const shift = wanted.length - bytes.length;
-  for (let i = 0; i < shift; i++) if (wanted[i] !== 0) return false;
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== wanted[i + shift]) return false;
-  return true;
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
-
-export function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  const shared = Math.min(a.length, b.length);
-  for (let i = 0; i < shared; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
-  return a.length - b.length;
+  const matcher = regexMatcher(text);
+  if (!matcher) throw new TraceqlError(`invalid regex: \`${text}\``);
+  return idBytes === undefined ? new MatchingBytes(op, matcher) : new MatchingId(op, matcher);
 }
 
 /**
@@ -235,12 +148,7 @@ function markExisting(vector: Vector, matched: Bitset): void {
 }
 
 /** @param entries that matter; undefined = all. */
-function markBytes(
-  vector: Vector,
-  test: Extract<EntryTest, { kind: 'bytes' }>,
-  entries: Int32Array | undefined,
-  matched: Bitset,
-): void {
+function markBytes(vector: Vector, test: BytesTest, entries: Int32Array | undefined, matched: Bitset): void {
   const { count, owners, type, str, table } = vector;
   if (str === undefined || table === undefined) return;
   const types = typeof type === 'number' ? undefined : type;

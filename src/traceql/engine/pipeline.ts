@@ -108,7 +108,7 @@ async function scalarFilter(
   const column = lhs.arg && (await columnOf(scan, lhs.arg, spansets.spans()));
   const values = new Aggregates(spansets, lhs.name, column);
   const literal = rhs.value.type === 'nil' ? Number.NaN : Number(rhs.value.value);
-  return spansets.filter((g) => values.passes(g, op, literal), {
+  return spansets.pick(values.passing(op, literal), {
     key: printScalar(lhs),
     indices: Int32Array.from({ length: spansets.count }, (_, g) => g),
     valueAt: (g) => values.valueAt(g),

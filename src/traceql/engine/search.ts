@@ -92,8 +92,8 @@ export async function searchSource(
   const { apartTraces } = options;
   let matched = matches.traces();
   if (apartTraces !== undefined) {
-    matchedApart = matched.filter((trace) => apartTraces.has(trace));
-    matched = matched.filter((trace) => !apartTraces.has(trace));
+    matchedApart = those(matched, apartTraces, true);
+    matched = those(matched, apartTraces, false);
   }
   const { chosen, areAll } = choose(matched, times, options);
   if (chosen.length === 0) return outcome([], matched.length, !areAll);
@@ -101,6 +101,14 @@ export async function searchSource(
   const shown = facts.slice(0, options.limit);
   const found = await materialise(scan, query, matches, shown, options.spansPerSpanSet);
   return outcome(found, matched.length, !areAll || facts.length > shown.length);
+}
+
+/** The traces that are in the set, or those that are not. */
+function those(traces: Int32Array, set: Bitset, areIn: boolean): Int32Array<ArrayBuffer> {
+  const chosen = new Int32Array(traces.length);
+  let count = 0;
+  for (let i = 0; i < traces.length; i++) if (set.has(traces[i]!) === areIn) chosen[count++] = traces[i]!;
+  return chosen.subarray(0, count);
 }
 
 /** Traces that overlap the time range and are not excluded; undefined = all. */
@@ -163,8 +171,10 @@ function largest(traces: Int32Array, keys: Float64Array, count: number, toleranc
   const numbers = new Float64Array(traces.length);
   for (let i = 0; i < traces.length; i++) numbers[i] = Math.floor(keys[traces[i]!]!);
   const least = nthLargest(numbers, count) - tolerance;
-  const chosen = traces.filter((_, i) => numbers[i]! >= least);
-  return { chosen, areAll: chosen.length === traces.length };
+  const chosen = new Int32Array(traces.length);
+  let n = 0;
+  for (let i = 0; i < traces.length; i++) if (numbers[i]! >= least) chosen[n++] = traces[i]!;
+  return { chosen: chosen.subarray(0, n), areAll: n === traces.length };
 }
 
 /** Up to this many the largest are kept in order while passing over the numbers; sorting pays above. */

@@ -17,7 +17,8 @@ export interface SpansetAttribute {
 
 /** The attribute for chosen spansets, in the order of `chosen`. */
 export function pickAttribute(attribute: SpansetAttribute, chosen: readonly number[]): SpansetAttribute {
-  const indices = Int32Array.from(chosen, (g) => attribute.indices[g]!);
+  const indices = new Int32Array(chosen.length);
+  for (let i = 0; i < indices.length; i++) indices[i] = attribute.indices[chosen[i]!]!;
   return { key: attribute.key, indices, valueAt: (index) => attribute.valueAt(index) };
 }
 
@@ -87,23 +88,20 @@ export class Spansets {
     return spans;
   }
 
-  /** The spansets that `keep` accepts, with one more attribute when given. */
-  filter(keep: (spanset: number) => boolean, added?: SpansetAttribute): Spansets {
-    const kept: number[] = [];
-    for (let g = 0; g < this.count; g++) if (keep(g)) kept.push(g);
-    const start = new Int32Array(kept.length + 1);
-    kept.forEach((g, i) => (start[i + 1] = start[i]! + this.start[g + 1]! - this.start[g]!));
-    const members = new Int32Array(start[kept.length]!);
-    kept.forEach((g, i) => members.set(this.membersOf(g), start[i]));
+  /** Some of the spansets, ascending, with one more attribute when given. */
+  pick(chosen: readonly number[], added?: SpansetAttribute): Spansets {
+    const start = new Int32Array(chosen.length + 1);
+    const trace = new Int32Array(chosen.length);
+    for (let i = 0; i < chosen.length; i++) {
+      const g = chosen[i]!;
+      start[i + 1] = start[i]! + this.start[g + 1]! - this.start[g]!;
+      trace[i] = this.trace[g]!;
+    }
+    const members = new Int32Array(start[chosen.length]!);
+    for (let i = 0; i < chosen.length; i++) members.set(this.membersOf(chosen[i]!), start[i]);
     const all = added ? [...this.attributes, added] : this.attributes;
-    const attributes = all.map((attribute) => pickAttribute(attribute, kept));
-    return new Spansets(
-      Int32Array.from(kept, (g) => this.trace[g]!),
-      start,
-      members,
-      attributes,
-      this.spanCount,
-    );
+    const attributes = all.map((attribute) => pickAttribute(attribute, chosen));
+    return new Spansets(trace, start, members, attributes, this.spanCount);
   }
 
   /** Only the spans of `spans`; what becomes empty goes. */
@@ -118,7 +116,9 @@ export class Spansets {
       start[g + 1] = n;
     }
     const all = new Spansets(this.trace, start, members.subarray(0, n), this.attributes, this.spanCount);
-    return all.filter((g) => all.start[g] !== all.start[g + 1]);
+    const kept: number[] = [];
+    for (let g = 0; g < this.count; g++) if (start[g] !== start[g + 1]) kept.push(g);
+    return all.pick(kept);
   }
 
   membersOf(spanset: number): Int32Array {
