@@ -16,8 +16,8 @@ import type { TempoConfig } from './config.ts';
 import { isInRing, type ModuleName, startOrder } from './graph.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import type { HttpServer } from './http-server.ts';
-import { IdleMemory } from './idle-memory.ts';
 import { shareMemory } from './memory-shares.ts';
+import { SpareMemory } from './spare-memory.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
 import type { Rings } from '../ring/rings.ts';
 import { registerRingPages } from './ring-pages.ts';
@@ -95,14 +95,14 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   registerPages(server, config, order, shares.rings);
   const discarded = taking?.distributor.discarded ?? countDiscarded(metrics);
   const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded, share: shares.compactor });
-  const idleMemory = new IdleMemory({ logger, metrics });
+  const spareMemory = new SpareMemory({ logger, metrics });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
   const stopWatching = (): void => {
     stopSweeping();
     stopProbe();
     caches.stop();
     admission.stop();
-    idleMemory.stop();
+    spareMemory.stop();
   };
   // Those that have nothing to start do their work in requests and scan threads.
   const services: Readonly<Record<ModuleName, Service | undefined | (() => Service | undefined)>> = {

@@ -645,3 +645,56 @@ await t.test('a damaged footer is an error or another footer', async (t) => {
     { numRuns: 2000 },
   );
 });
+
+t.test('a cache of bytes keeps what several turns used before what one did', (t) => {
+  const kept = (cache: ByteLru, ...keys: string[]): string[] =>
+    keys.filter((key) => cache.peek(key) !== undefined);
+  const cache = new ByteLru(100);
+  const ask = (key: string, bytes: number, needs: string[] = []): void => {
+    if (cache.get(key) === undefined) cache.set(key, {}, bytes, needs);
+  };
+  for (let turn = 0; turn < 2; turn++) {
+    cache.nextTurn();
+    ask('a', 20);
+    ask('b', 20);
+    ask('a', 20);
+  }
+  cache.nextTurn();
+  for (let i = 0; i < 50; i++) ask(`passed over ${i}`, 10);
+  t.strictSame(kept(cache, 'a', 'b'), ['a', 'b']);
+  t.equal(cache.sizeBytes, 100);
+  ask('large', 60);
+  t.strictSame(kept(cache, 'a', 'b', 'large', 'passed over 49'), ['a', 'b', 'large']);
+  ask('larger', 61);
+  t.strictSame(
+    kept(cache, 'a', 'b', 'large', 'larger'),
+    ['a', 'b'],
+    'what several turns used leaves no room',
+  );
+
+  // No more than a part is for what several turns used.
+  for (let turn = 0; turn < 2; turn++) {
+    cache.nextTurn();
+    for (const key of ['c', 'd', 'e']) ask(key, 20);
+  }
+  t.strictSame(kept(cache, 'a', 'b', 'c', 'd', 'e'), ['a', 'b', 'c', 'd', 'e']);
+  cache.nextTurn();
+  ask('new', 20);
+  t.strictSame(kept(cache, 'a', 'b', 'c', 'd', 'e', 'new'), ['a', 'c', 'd', 'e', 'new']);
+
+  // What an entry refers to stays as long as it does.
+  cache.clear();
+  cache.nextTurn();
+  ask('needed', 30);
+  ask('needs', 30, ['needed']);
+  cache.nextTurn();
+  ask('needs', 30);
+  for (let i = 0; i < 50; i++) ask(`passed over ${i}`, 10);
+  t.strictSame(kept(cache, 'needed', 'needs'), ['needed', 'needs']);
+  cache.limit(40);
+  t.strictSame(kept(cache, 'needed', 'needs'), ['needed']);
+  cache.resize('needed', 41);
+  t.equal(cache.count, 0);
+  t.equal(cache.sizeBytes, 0);
+  t.end();
+});
