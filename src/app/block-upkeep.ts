@@ -140,7 +140,13 @@ export class BlockUpkeep {
       scratch: new LocalStore(scratchPath),
       scratchPath,
       thread: new CompactionThread(
-        { scratchPath, backendPath, bloom, valueFilterBytesMax: block.valueFilterMaxBytes },
+        {
+          scratchPath,
+          backendPath,
+          bloom,
+          valueFilterBytesMax: block.valueFilterMaxBytes,
+          compression: block.parquetCompression,
+        },
         () => store.remote?.connect(),
       ),
       traceBytesMaxOf: (tenant) => overrides.of(tenant).global.maxBytesPerTrace,

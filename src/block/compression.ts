@@ -1,9 +1,9 @@
-// Codecs of block pages: zstd by the native module where it is installed, else by node:zlib; snappy is only
-// read. Contexts are kept, so an instance belongs to one thread.
+// Codecs of block pages: zstd by the native module where it is installed, else by node:zlib; snappy for those
+// who ask for it. Contexts are kept, so an instance belongs to one thread.
 import { createRequire } from 'node:module';
 import * as zlib from 'node:zlib';
 import { TempoError } from '../lib/errors.ts';
-import { snappyDecompress } from '../lib/snappy.ts';
+import { SnappyCompressor, snappyDecompress } from '../lib/snappy.ts';
 import type { Codec, Compressor, Decompressors } from '../parquet/types.ts';
 
 /** The part of zstd-napi's binding that is used. */
@@ -34,6 +34,16 @@ function nativeZstd(): ZstdBinding | undefined {
     bindingTried = true;
   }
   return binding;
+}
+
+/** What pages of new blocks can be compressed with. */
+export const BLOCK_COMPRESSIONS = ['zstd', 'snappy'] as const;
+export type BlockCompression = (typeof BLOCK_COMPRESSIONS)[number];
+
+export function blockCompressor(compression: BlockCompression = 'zstd'): Compressor {
+  if (compression === 'zstd') return zstdCompressor();
+  const snappy = new SnappyCompressor();
+  return { codec: 'SNAPPY', compress: (bytes) => snappy.compress(bytes) };
 }
 
 const SCRATCH_BYTES = 256 * 1024;

@@ -1,5 +1,6 @@
 // What the main thread and the thread that compacts say to each other.
 import type { MessagePort } from 'node:worker_threads';
+import type { BlockCompression } from '../block/compression.ts';
 import type { CompactResult } from '../block/compact/compact.ts';
 import type { BlockMeta } from '../block/meta.ts';
 import type { BloomOptions } from '../block/trace-bloom.ts';
@@ -12,6 +13,8 @@ export interface CompactionWorkerData {
   readonly backendPath: string;
   readonly bloom: BloomOptions;
   readonly valueFilterBytesMax: number;
+  /** undefined = zstd. */
+  readonly compression?: BlockCompression | undefined;
 }
 
 export interface CompactionJob {

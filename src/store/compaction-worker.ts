@@ -22,14 +22,15 @@ const port = parentPort;
 if (port === null) throw new Error('compaction-worker runs only as a worker thread');
 giveWay(NICENESS);
 
-const { scratchPath, backendPath, bloom, valueFilterBytesMax } = workerData as CompactionWorkerData;
+const { scratchPath, backendPath, bloom, valueFilterBytesMax, compression } =
+  workerData as CompactionWorkerData;
 
 async function compact(job: CompactionJob, remote: PortStore | undefined): Promise<CompactResult> {
   const backend = remote ?? new LocalStore(backendPath);
   const sink = new SyncedFolder(scratchPath, `${job.inputs[0].tenantId}/${job.blockId}`, META_NAME);
   try {
     const scratch = new LocalStore(scratchPath);
-    return await compactChecked(job, { backend, scratch, sink, bloom, valueFilterBytesMax });
+    return await compactChecked(job, { backend, scratch, sink, bloom, valueFilterBytesMax, compression });
   } finally {
     sink.abandon();
   }

@@ -1,5 +1,6 @@
 // The storage block: backend, write-ahead log, new blocks, polling; and the block, log and compaction blocks
 // others contain.
+import { BLOCK_COMPRESSIONS } from '../block/compression.ts';
 import { backgroundFields, memcachedClient, redisClient } from '../cache/config.ts';
 import {
   azureFields,
@@ -64,6 +65,12 @@ export const blockFields = {
   v2_index_downsample_bytes: int(1_048_576, 'not read', { flag: '+v2-index-downsample-bytes' }),
   v2_index_page_size_bytes: int(256_000, 'not read', { flag: '+v2-index-page-size-bytes' }),
   v2_encoding: text('zstd', 'not read'),
+  parquet_compression: oneOf(
+    BLOCK_COMPRESSIONS,
+    'zstd',
+    'compression of new blocks; snappy costs more and is for readers that do not know zstd',
+    { hidden: true, ours: true },
+  ),
   parquet_row_group_size_bytes: int(100_000_000, 'estimated size of a row group'),
   parquet_dedicated_columns: dedicatedColumns,
 };

@@ -2,6 +2,7 @@
 // finds in each what the format's rules say.
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
+import { blockCompressor } from '../../src/block/compression.ts';
 import { expectedRows, type Row, writeBlock, sameRows } from '../support/block-rows.ts';
 import { EVERY_DEDICATED, everyAttribute, everyColumn } from '../support/every-value.ts';
 import { aResource, aScope, aTrace, START_NANO, type TestSpan } from '../support/otlp.ts';
@@ -45,10 +46,11 @@ t.test('pyarrow finds in every column what belongs there', async (t) => {
   sameRows(t, JSON.parse(output) as Row[], expectedRows(spans), 'vParquet4');
 });
 
-t.test('and in every column of vParquet5', async (t) => {
+t.test('and in every column of vParquet5, with pages in snappy', async (t) => {
   const spans = Array.from({ length: TRACES }, (_, id) => spansOf(id + 1)).flat();
   const layout = { format: 'vParquet5', dedicatedColumns: EVERY_DEDICATED } as const;
-  const { objects } = writeBlock([spans], { rowGroupSpans: 100, pageRows: 5, ...layout });
+  const compressor = blockCompressor('snappy');
+  const { objects } = writeBlock([spans], { rowGroupSpans: 100, pageRows: 5, compressor, ...layout });
   const path = `${t.testdir()}/data.parquet`;
   writeFileSync(path, objects.get('data.parquet')!);
   const output = await runComponent('PYARROW_PYTHON', ['test/components/dump_parquet.py', path]);

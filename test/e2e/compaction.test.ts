@@ -1,7 +1,9 @@
 // Compaction end to end: answers are the same before and after it, over a restart, and once the blocks that
 // were joined are deleted.
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
+import { metaFromJson } from '../../src/block/meta-json.ts';
+import { openWritten } from '../support/compacting.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
 import { aResource, aTrace, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
@@ -78,9 +80,31 @@ const args = ['-storage.trace.blocklist_poll=500ms'];
 const LIMIT_MS = 60_000;
 const LENGTH = 'tempodb_blocklist_length{tenant="single-tenant"}';
 
+const snappy = (data: string): string => `    backend: local
+    local: { path: '${data}/blocks' }
+    block: { parquet_compression: snappy }
+`;
+
+/** What the columns of each block are compressed with. */
+async function codecs(data: string): Promise<readonly string[]> {
+  const tenant = `${data}/blocks/single-tenant`;
+  const blocks = readdirSync(tenant).filter((name) => !name.startsWith('index'));
+  const found = blocks.map(async (name) => {
+    const meta = metaFromJson(readFileSync(`${tenant}/${name}/meta.json`));
+    const objects = new Map([
+      ['data.parquet', new Uint8Array(readFileSync(`${tenant}/${name}/data.parquet`))],
+    ]);
+    const { rowGroups } = await openWritten({ meta, objects });
+    const used = new Set(rowGroups.flatMap(({ group }) => group.group.columns.map(({ codec }) => codec)));
+    return [...used].toSorted().join(' ');
+  });
+  return Promise.all(found);
+}
+
 t.test('answers before and after', { timeout: 180_000 }, async (t) => {
   const data = t.testdir();
-  const before = await startTempo(data, { args, yaml: yaml('compaction_cycle: 1h') });
+  const backend = snappy(data);
+  const before = await startTempo(data, { args, backend, yaml: yaml('compaction_cycle: 1h') });
   t.teardown(() => before.kill());
   for (const spans of requests()) {
     t.equal((await httpExport(before, encodeTraces(spans))).status, 200);
@@ -92,9 +116,11 @@ t.test('answers before and after', { timeout: 180_000 }, async (t) => {
   );
   const want = await answers(before);
   t.equal(await before.stop(), 0);
+  t.strictSame(await codecs(data), Array(FLUSHES).fill('SNAPPY UNCOMPRESSED'));
 
   const after = await startTempo(data, {
     args,
+    backend,
     yaml: yaml('compaction_cycle: 100ms, compacted_block_retention: 2s'),
   });
   t.teardown(() => after.kill());
@@ -109,6 +135,7 @@ t.test('answers before and after', { timeout: 180_000 }, async (t) => {
   t.ok(await until(async () => folders().length === 1, LIMIT_MS), 'the others are deleted');
   t.strictSame(await answers(after), want, 'after deletion');
   t.strictSame(readdirSync(`${data}/wal/compaction`), []);
+  t.strictSame(await codecs(data), ['SNAPPY UNCOMPRESSED']);
   await after.kill();
 
   const again = await startTempo(data, { args, yaml: yaml('compaction_cycle: 100ms') });

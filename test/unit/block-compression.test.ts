@@ -1,7 +1,11 @@
-// The codecs of block pages: zstd by either implementation, and Snappy, which is only read.
+// The codecs of block pages: zstd by either implementation, and Snappy.
 import t from 'tap';
-import { blockDecompressors, zstdCompressor } from '../../src/block/compression.ts';
-import { snappyDecompress } from '../../src/lib/snappy.ts';
+import { blockCompressor, blockDecompressors, zstdCompressor } from '../../src/block/compression.ts';
+import { SnappyCompressor, snappyDecompress } from '../../src/lib/snappy.ts';
+import { expectedRows, readRows, writeBlock } from '../support/block-rows.ts';
+import { compactWritten, openWritten } from '../support/compacting.ts';
+import { aTrace } from '../support/otlp.ts';
+import { seeded } from '../support/seeded.ts';
 
 t.test('compression', async (t) => {
   const input = Uint8Array.from({ length: 5000 }, (_, i) => (i * i) >> 5);
@@ -67,4 +71,38 @@ t.test('snappy', async (t) => {
     if (want === undefined) t.throws(decode, { name: 'SnappyError' }, name);
     else t.equal(decode(), want, name);
   }
+});
+
+t.test('snappy: what is compressed is read back', (t) => {
+  const compressor = new SnappyCompressor();
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  t.comment(`seed ${seed}`);
+  const random = seeded(seed);
+  const lengths = [0, 1, 3, 4, 5, 60, 61, 127, 128, 256, 257, 65_535, 65_536, 65_537, 200_000];
+  for (const alphabet of [1, 2, 5, 60, 256]) {
+    for (const length of lengths) {
+      const bytes = Uint8Array.from({ length }, () => random() * alphabet);
+      const stored = compressor.compress(bytes);
+      t.ok(stored.length <= 32 + length + length / 6, 'within its bound');
+      t.ok(Buffer.from(snappyDecompress(stored, length)).equals(bytes), `${length} of ${alphabet}`);
+    }
+  }
+  const text = Buffer.from('the same words come again and again, '.repeat(3000));
+  t.ok(compressor.compress(text).length < text.length / 15, 'and what repeats is smaller');
+  t.end();
+});
+
+t.test('blocks with pages in snappy', async (t) => {
+  const spans = [1, 2, 3, 4].flatMap((id) => aTrace(id, 6));
+  const compressor = blockCompressor('snappy');
+  const block = writeBlock([spans], { compressor });
+  const codecs = async (written: typeof block): Promise<ReadonlySet<string>> => {
+    const { rowGroups } = await openWritten(written);
+    return new Set(rowGroups.flatMap(({ group }) => group.group.columns.map(({ codec }) => codec)));
+  };
+  t.strictSame(await codecs(block), new Set(['UNCOMPRESSED', 'SNAPPY']));
+  t.strictSame(await readRows(block), expectedRows(spans));
+  const joined = await compactWritten([block, writeBlock([aTrace(9, 3)])], { compressor });
+  t.strictSame(await codecs(joined), new Set(['UNCOMPRESSED', 'SNAPPY']), 'also where others are joined');
+  t.strictSame(await readRows(joined), expectedRows([...spans, ...aTrace(9, 3)]));
 });

@@ -1,6 +1,7 @@
 // The block writer thread: turns one cut head after another into a block in the ingester's folder, synced,
 // meta last.
 import { parentPort, workerData } from 'node:worker_threads';
+import { blockCompressor } from '../../block/compression.ts';
 import { HeadReader } from '../../block/head/reader.ts';
 import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import { createBlock } from '../../block/vparquet/create.ts';
@@ -14,12 +15,12 @@ import type { BlockWorkerData, FromBlockWorker, ToBlockWorker, WriteJob } from '
 const NICENESS = 10;
 
 function write({ blockId, tenant, sab, ...own }: WriteJob, odd: OddTraces): BlockMeta {
-  const { path, format, bloom, valueFilterBytesMax, ...usual } = workerData as BlockWorkerData;
+  const { path, format, bloom, valueFilterBytesMax, compression, ...usual } = workerData as BlockWorkerData;
   const dedicatedColumns = own.dedicatedColumns ?? usual.dedicatedColumns;
   const sink = new SyncedFolder(path, `${tenant}/${blockId}`, META_NAME);
   try {
     const head = new HeadReader(sab);
-    const options = { bloom, valueFilterBytesMax };
+    const options = { bloom, valueFilterBytesMax, compressor: blockCompressor(compression) };
     const meta = createBlock({ head, blockId, tenant, format, dedicatedColumns, options, sink, odd });
     sink.finish();
     return meta;

@@ -16,7 +16,8 @@ export type NewBlockConfig = Pick<
   | 'bloomFilterShardSizeBytes'
   | 'parquetDedicatedColumns'
   | 'valueFilterMaxBytes'
->;
+> &
+  Partial<Pick<BlockConfig, 'parquetCompression'>>;
 
 export type DedicatedColumnsOf = (tenant: string) => readonly DedicatedColumn[] | undefined;
 
@@ -133,6 +134,7 @@ export function blockSettings(block: NewBlockConfig): Omit<BlockWorkerData, 'pat
     dedicatedColumns: parquetDedicatedColumns,
     bloom: { falsePositive: bloomFilterFalsePositive, shardSizeBytes: bloomFilterShardSizeBytes },
     valueFilterBytesMax: block.valueFilterMaxBytes,
+    compression: block.parquetCompression,
   };
 }
 

@@ -1,5 +1,6 @@
 // What the main thread and the ingester's threads say to each other: plain data that survives a message.
 import type { Distances } from '../../block/head/arrivals.ts';
+import type { BlockCompression } from '../../block/compression.ts';
 import type { BlockMeta, DedicatedColumn } from '../../block/meta.ts';
 import type { BloomOptions } from '../../block/trace-bloom.ts';
 import type { Pressure } from '../../lib/pressure.ts';
@@ -128,6 +129,8 @@ export interface BlockWorkerData {
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly bloom: BloomOptions;
   readonly valueFilterBytesMax: number;
+  /** undefined = zstd. */
+  readonly compression?: BlockCompression | undefined;
 }
 
 export interface WriteJob {

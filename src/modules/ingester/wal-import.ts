@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { ArenaFullError } from '../../block/head/arena.ts';
 import { HeadBuilder } from '../../block/head/builder.ts';
 import { HeadReader } from '../../block/head/reader.ts';
-import { blockDecompressors } from '../../block/compression.ts';
+import { type BlockCompression, blockCompressor, blockDecompressors } from '../../block/compression.ts';
 import { type BlockMeta, type DedicatedColumn, META_NAME } from '../../block/meta.ts';
 import type { BloomOptions } from '../../block/trace-bloom.ts';
 import { createBlock } from '../../block/vparquet/create.ts';
@@ -27,6 +27,8 @@ export interface ImportSettings {
   readonly dedicatedColumns: readonly DedicatedColumn[];
   readonly bloom: BloomOptions;
   readonly valueFilterBytesMax: number;
+  /** undefined = zstd. */
+  readonly compression?: BlockCompression | undefined;
   /** Estimated bytes at which a block is written. */
   readonly maxBlockBytes: number;
   /** Memory of the head at which a block is written. */
@@ -175,8 +177,8 @@ export class WalImport {
     const { head } = this;
     this.head = undefined;
     if (head === undefined || head.builder.traceCount === 0) return;
-    const { blocksPath, format, bloom, valueFilterBytesMax } = this.settings;
-    const options = { bloom, valueFilterBytesMax };
+    const { blocksPath, format, bloom, valueFilterBytesMax, compression } = this.settings;
+    const options = { bloom, valueFilterBytesMax, compressor: blockCompressor(compression) };
     const dedicatedColumns = this.job.dedicatedColumns ?? this.settings.dedicatedColumns;
     const { blockId, builder } = head;
     const tenant = this.job.meta.tenantId;
