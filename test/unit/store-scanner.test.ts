@@ -12,6 +12,7 @@ import type { BlockMeta } from '../../src/block/meta.ts';
 import { Scratch, ScratchPool } from '../../src/lib/scratch.ts';
 import { BucketStore } from '../../src/objectstore/bucket-store.ts';
 import { CachedStore } from '../../src/objectstore/cached-store.ts';
+import { MaterialAtHand } from '../../src/block/vparquet/group-columns.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
 import { FOOTER_TAIL_BYTES, parseFooter } from '../../src/parquet/footer.ts';
@@ -183,10 +184,18 @@ t.test('jobs give back the memory that they have read into', async (t) => {
   let begun = 0;
   const begin = Reflect.get(ScratchPool.prototype, 'begin') as (this: ScratchPool) => Scratch;
   const end = Reflect.get(Scratch.prototype, 'end') as (this: Scratch) => void;
+  // What is at hand of a block has to go even where the block has nothing that would lie there.
+  const released = new Set<MaterialAtHand>();
+  const release = Reflect.get(MaterialAtHand.prototype, 'release') as (this: MaterialAtHand) => void;
   t.teardown(() => {
     ScratchPool.prototype.begin = begin;
     Scratch.prototype.end = end;
+    MaterialAtHand.prototype.release = release;
   });
+  MaterialAtHand.prototype.release = function (): void {
+    release.call(this);
+    released.add(this);
+  };
   ScratchPool.prototype.begin = function (): Scratch {
     const scratch = begin.call(this);
     lent.add(scratch);
@@ -208,11 +217,13 @@ t.test('jobs give back the memory that they have read into', async (t) => {
   for (const job of jobs) {
     begun = 0;
     lent.clear();
+    released.clear();
     // nothing fits the cache: all that is read is at hand only
     const scanner = new Scanner({ local: backend, backend, cacheBytes: 0 });
     t.match(await scanner.run(job, signal), { failures: [] });
     t.ok(begun > 0, `${job.kind} reads`);
     t.equal(lent.size, 0, job.kind);
+    t.equal(released.size, 'sources' in job ? job.sources.length : 0, `${job.kind}: blocks`);
   }
 });
 

@@ -5,6 +5,7 @@ import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
 import type { RowGroupSource } from '../../src/block/vparquet/row-group.ts';
+import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import { printQuery } from '../../src/traceql/print.ts';
 import { staticAt } from '../../src/traceql/engine/value-reader.ts';
@@ -17,7 +18,7 @@ import { Chance } from '../support/fuzz.ts';
 import { type Golden, goldenAnswers, openGoldenBlock } from '../support/golden-blocks.ts';
 import { askSources, type MetricsAsked } from '../support/metrics-script.ts';
 import { GOLDEN_DEVIATIONS } from '../support/golden-deviations.ts';
-import { START_NANO, aSpan, encodeTraces, hexId } from '../support/otlp.ts';
+import { START_NANO, aSpan, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
 
 const SECOND = 1_000_000_000n;
 
@@ -175,6 +176,61 @@ await t.test('intervals are open to the left and closed to the right', async (t)
     t.same(series.map((one) => shown(one as Shown, startUnixNano)).toSorted(), want.toSorted(), source.name);
     const instant = await ask({ ...ranged, stepNanos: 2n * SECOND, isInstant: true }, [source]);
     t.equal(instant.series.length, want.length, `${source.name}, at once`);
+  }
+});
+
+await t.test('whether all that matches counted: else the part is of this range only', async (t) => {
+  const startUnixNano = START_NANO - (START_NANO % SECOND);
+  const range = { startUnixNano, endUnixNano: startUnixNano + 10n * SECOND, stepNanos: SECOND };
+  const at = (trace: number, span: number, seconds: bigint, name: string): TestSpan =>
+    aSpan({
+      traceId: hexId(trace, 16),
+      spanId: hexId(span, 8),
+      name,
+      startUnixNano: startUnixNano + seconds * SECOND,
+      endUnixNano: startUnixNano + seconds * SECOND + 1n,
+    });
+  const within = [at(1, 1, 2n, 'a'), at(1, 2, 3n, 'b')];
+  const excludeTraces = new Bitset(1);
+  excludeTraces.add(0);
+  const cases = [
+    { name: 'all within', spans: within, text: '{ }', want: true },
+    { name: 'a trace outside', spans: [...within, at(2, 3, 12n, 'a')], text: '{ }', want: false },
+    { name: 'only a trace outside', spans: [at(2, 3, 12n, 'a')], text: '{ }', want: false },
+    { name: 'a span outside', spans: [...within, at(1, 3, 12n, 'a')], text: '{ }', want: false },
+    {
+      name: 'all that match outside',
+      spans: [...within, at(1, 3, 12n, 'c')],
+      text: '{ name = "c" }',
+      want: false,
+    },
+    {
+      name: 'what does not match',
+      spans: [...within, at(1, 3, 12n, 'c')],
+      text: '{ name = "a" }',
+      want: true,
+    },
+    { name: 'no match', spans: within, text: '{ name = "c" }', want: true },
+    {
+      name: 'a trace counted elsewhere',
+      spans: within,
+      text: '{ }',
+      options: { excludeTraces },
+      want: false,
+    },
+  ];
+  for (const { name, spans, text, options, want } of cases) {
+    const bytes = encodeTraces(spans);
+    const builder = new HeadBuilder({ maxBytes: 1 << 24 });
+    builder.append(bytes, 0, bytes.length);
+    for (const source of [new ArraySource(spans), new HeadSource(new HeadReader(builder.sab), 'head')]) {
+      const query = parse(`${text} | rate()`);
+      const job = new MetricsAccumulator(query, range, { cellsMax: 1000, exemplarsMax: 0 });
+      await job.add(source, options);
+      t.equal(job.areTimely, want, `${name}: ${source.name}`);
+      await job.add(new ArraySource(within));
+      t.equal(job.areTimely, want, `${name}: whatever else is read`);
+    }
   }
 });
 
