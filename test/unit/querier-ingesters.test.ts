@@ -16,7 +16,7 @@ import {
   type ToIngester,
 } from '../../src/store/recent-sessions.ts';
 import type { ScanJob, ScanResult, SearchJobResult } from '../../src/store/scan-job.ts';
-import { silentLogger } from '../../src/telemetry/log.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { listing, ScriptedIngester } from '../support/scripted-ingester.ts';
 
@@ -47,6 +47,40 @@ function recentsOf(ingesters: Readonly<Record<string, ScriptedIngester>>, ring: 
 /** One that has nothing. */
 const empty = (): ScriptedIngester =>
   new ScriptedIngester((said) => (said.kind === 'open' ? [listing(said, [])] : []));
+
+t.test('of an ingester that cannot be asked is told once a minute', async (t) => {
+  const lines: string[] = [];
+  let nowMs = 1000;
+  let asked = [{ id: 'one', addr: 'a:1' }];
+  const recents = new RemoteRecents({
+    ingesters: () => ({ asked, awayCount: 0, missingMax: 1 }),
+    open: async () => {
+      throw new TempoError('unavailable', 'nobody is there');
+    },
+    timeoutMs: 10_000,
+    tableBytesMax: 1 << 20,
+    logger: createLogger({ level: 'warn', format: 'logfmt', write: (line) => void lines.push(line) }),
+    metrics: new Metrics(),
+    nowMs: () => nowMs,
+  });
+  const ask = async (): Promise<readonly string[]> => {
+    lines.length = 0;
+    await recents.recentSources('team', ANY);
+    return lines.map((line) => /ingester=\w+ times=\d+/.exec(line)?.[0] ?? line);
+  };
+  t.same(await ask(), ['ingester=one times=1']);
+  t.same(await ask(), []);
+  asked = [...asked, { id: 'two', addr: 'b:1' }];
+  t.same(await ask(), ['ingester=two times=1'], 'of another one at once');
+  nowMs += 59_999;
+  t.same(await ask(), []);
+  nowMs += 1;
+  t.same((await ask()).toSorted(), ['ingester=one times=4', 'ingester=two times=2'], 'with how often it was');
+  t.same(await ask(), []);
+  nowMs += 60_000;
+  t.same((await ask()).toSorted(), ['ingester=one times=2', 'ingester=two times=2']);
+  await recents.close();
+});
 
 t.test('connections to ingesters', async (t) => {
   const [one, two] = ['10.0.0.1:9095', '10.0.0.2:9095'];

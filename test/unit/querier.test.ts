@@ -337,6 +337,51 @@ function sharedOf(
   };
 }
 
+t.test('a querier over what is recent elsewhere, with the budgets and metrics of the first', async (t) => {
+  const { querier, jobs, counts, metrics } = aQuerier((job) =>
+    job.kind === 'sharedTraces'
+      ? sharedOf(job, [], [])
+      : {
+          kind: 'search',
+          found: packed([]),
+          hasMore: false,
+          inspectedTraces: 0,
+          inspectedSpans: 0,
+          inspectedBytes: 0,
+          failures: [],
+        },
+  );
+  let released = 0;
+  const { sab } = new HeadBuilder({ maxBytes: 1 << 20 });
+  const other = querier.over({
+    recentSources: async () => ({
+      sources: [{ kind: 'head', blockId: 'elsewhere', sab }],
+      complete: true,
+      release: () => void released++,
+    }),
+  });
+  const heads = async (one: LocalQuerier): Promise<readonly unknown[]> => {
+    jobs.length = 0;
+    const range = { startSec: 1, endSec: 2 };
+    await one.search({
+      tenant: 't',
+      query: '{}',
+      range,
+      limit: 5,
+      spansPerSpanSet: 3,
+      format: 'json',
+      ...WHOLE,
+    });
+    const sources = jobs.flatMap((job) => (job.kind === 'search' ? job.sources : []));
+    return sources.flatMap((source) => (source.kind === 'head' ? [source.blockId] : []));
+  };
+  t.same(await heads(other), ['elsewhere']);
+  t.same([counts.released, released], [0, 1]);
+  t.same(await heads(querier), ['head'], 'and the first as before');
+  t.same([counts.released, released], [1, 1]);
+  t.match(await metrics.text(), /tempo_query_frontend_jobs_per_query_count\{op="search"\} 2\n/);
+});
+
 t.test('a querier tells each source that failed once, and lets go of all of them', async (t) => {
   const failures = [{ source: 'two', code: 'block_corrupt', message: 'bad page' }];
   const stats = { hasMore: false, inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };

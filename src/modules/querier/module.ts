@@ -18,7 +18,6 @@ import type {
 } from '../../contracts/query.ts';
 import type { RecentTraces, SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
-import { exponentialBuckets } from '../../lib/exponential-buckets.ts';
 import { splitTenants } from '../../model/tenant.ts';
 import type { Blocklist } from '../../store/blocklist.ts';
 import { QueryTurn } from '../../store/job-queue.ts';
@@ -33,15 +32,15 @@ import type {
 } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
+import type { Metrics } from '../../telemetry/metrics.ts';
+import { QuerierCommon } from './common.ts';
 import type { ExternalTraces } from './external-traces.ts';
 import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
 import { answerSize, distinctSources, type PlannedJob, planTrace } from './plan.ts';
-import { PartsBudget } from './parts-budget.ts';
-import { type JobSize, Planner, type QueryPlan } from './planner.ts';
-import { ResultBudget, type ResultLease } from './result-budget.ts';
-import { CachedJobs, type ResultCache } from './result-cache.ts';
+import type { JobSize, QueryPlan } from './planner.ts';
+import type { ResultLease } from './result-budget.ts';
+import type { ResultCache } from './result-cache.ts';
 import { runJobs } from './run-jobs.ts';
 import { MatchedParts } from './matched-parts.ts';
 import { findMetrics, secondsOf } from './metrics.ts';
@@ -88,9 +87,6 @@ export interface QuerierOptions {
 /** Without start and end a search means the last hour of the backend, and whatever is recent. */
 const DEFAULT_RANGE_SEC = 3600;
 
-/** A search waits for memory as long as so many jobs one after another may take. */
-const RESULT_WAIT_JOBS = 4;
-
 /** Of one query at a time: those that run, those that are next, and some to choose from. */
 const JOBS_PER_THREAD = 4;
 
@@ -105,59 +101,19 @@ interface Gathered {
 
 export class LocalQuerier implements Querier {
   private readonly options: QuerierOptions;
-  private readonly pool: Pick<ScanPool, 'run'>;
-  private readonly planner: Planner;
-  private readonly cachedJobs: CachedJobs;
+  private readonly common: QuerierCommon;
   /** Answers jobs for tags as they were answered before. */
   private readonly cachedPool: Pick<ScanPool, 'run'>;
-  private readonly results: ResultBudget;
-  private readonly metricsParts: PartsBudget;
-  private readonly failedSources: Counter;
-  private readonly limitedMetrics: Counter;
-  private readonly jobsPerQuery: Histogram;
 
-  constructor(options: QuerierOptions) {
+  constructor(options: QuerierOptions, common = new QuerierCommon(options)) {
     this.options = options;
-    const { jobLimitMs, poolOver = (pool) => pool } = options;
-    const pool = poolOver(options.pool);
-    this.pool = { run: (job, how) => pool.run(job, { ...how, limitMs: jobLimitMs(job.kind) }) };
-    this.results = new ResultBudget({
-      bytesMax: options.resultBytesMax,
-      waitMs: RESULT_WAIT_JOBS * jobLimitMs('search'),
-      taken: options.resultBytesTaken,
-      metrics: options.metrics,
-    });
-    this.metricsParts = new PartsBudget({
-      bytesMax: options.metricsPartsBytesMax,
-      metrics: options.metrics,
-    });
-    this.planner = new Planner({ ...options, pool: this.pool });
-    this.cachedJobs = new CachedJobs(options.resultCache, options.metrics);
+    this.common = common;
     this.cachedPool = { run: (job, how) => this.runCached(job, how) };
-    this.failedSources = options.metrics.counter(
-      'tempo_querier_failed_sources_total',
-      'Blocks or heads that a query could not read; its answer was partial.',
-      ['code'],
-    );
-    this.limitedMetrics = options.metrics.counter(
-      'tempo_querier_limited_metrics_queries_total',
-      'Metrics queries that had more samples than querier.metrics.max_samples: some series were left out.',
-    );
-    this.jobsPerQuery = options.metrics.histogram(
-      'tempo_query_frontend_jobs_per_query',
-      'Jobs that a query was cut into.',
-      exponentialBuckets(1, 10, 7),
-      ['op'],
-    );
-    options.metrics
-      .gauge('tempo_querier_ingester_clients', 'Ingesters that are asked for recent spans.')
-      .set(1);
   }
 
-  /** The same querier, with the same budgets, caches and metrics, over what is recent elsewhere. */
+  /** One with the same budgets, caches and metrics, over what is recent elsewhere. */
   over(recent: RecentTraces): LocalQuerier {
-    const other = Object.create(LocalQuerier.prototype) as LocalQuerier;
-    return Object.assign(other, this, { options: { ...this.options, recent } });
+    return new LocalQuerier({ ...this.options, recent }, this.common);
   }
 
   async search(
@@ -171,7 +127,7 @@ export class LocalQuerier implements Querier {
       const { tenant, ...rest } = query;
       const turn = new QueryTurn();
       const { bytes, bytesPerTrace } = answerSize(gathered.sources, query);
-      lease = await this.results.take(tenant, bytes, signal);
+      lease = await this.common.results.take(tenant, bytes, signal);
       const plan = await this.plan(gathered, 'search', { tenant, turn, signal }, { bytesPerTrace });
       const { jobs, inPlace, whole } = plan;
       const merge = new SearchMerge(query, gathered.sources, jobs, plan.inspectedBytes);
@@ -231,7 +187,7 @@ export class LocalQuerier implements Querier {
       const { answer, failures, isLimited } = await findMetrics(query, {
         pool: this.cachedPool,
         turn,
-        budget: this.metricsParts,
+        budget: this.common.metricsParts,
         sources,
         plan,
         samplesMax,
@@ -239,7 +195,7 @@ export class LocalQuerier implements Querier {
         ...this.pace(signal, metricsJobs.concurrentJobs),
       });
       this.report(failures, partial);
-      if (isLimited) this.limitedMetrics.inc();
+      if (isLimited) this.common.limitedMetrics.inc();
       return { ...answer, partial: [...partial, ...answer.partial] };
     } finally {
       gathered.release();
@@ -288,7 +244,7 @@ export class LocalQuerier implements Querier {
       const { tenant, id } = query;
       const jobs = planTrace(gathered.sources, this.options.scanThreads);
       const spread = id.at(-1) ?? 0; // ids differ, and so do the threads that look for them
-      this.jobsPerQuery.observe({ op: 'traces' }, jobs.length);
+      this.common.jobsPerQuery.observe({ op: 'traces' }, jobs.length);
       if (jobs.length === 0) return this.traceAnswer([], gathered.partial);
       if (jobs.length === 1) {
         const only = { kind: 'trace', id, ...jobs[0]!.input, format, bytesMax } as const;
@@ -364,9 +320,9 @@ export class LocalQuerier implements Querier {
     run: RunOptions,
     size: JobSize = {},
   ): Promise<QueryPlan> {
-    const plan = await this.planner.plan(gathered.sources, run, size);
+    const plan = await this.common.planner.plan(gathered.sources, run, size);
     this.report(plan.failures, gathered.partial);
-    this.jobsPerQuery.observe({ op }, plan.jobs.length);
+    this.common.jobsPerQuery.observe({ op }, plan.jobs.length);
     return plan;
   }
 
@@ -377,8 +333,8 @@ export class LocalQuerier implements Querier {
     signal: AbortSignal | undefined,
   ): Promise<QueryPlan> {
     if (query !== undefined) return this.plan(gathered, 'metadata', { tenant, signal });
-    const plan = await this.planner.planApart(gathered.sources, { tenant, signal });
-    this.jobsPerQuery.observe({ op: 'metadata' }, plan.jobs.length);
+    const plan = await this.common.planner.planApart(gathered.sources, { tenant, signal });
+    this.common.jobsPerQuery.observe({ op: 'metadata' }, plan.jobs.length);
     return plan;
   }
 
@@ -425,7 +381,7 @@ export class LocalQuerier implements Querier {
     const sources = parts.flatMap((part) => part.sources);
     if (choice.from === 'ingesters') return { sources: distinctSources(sources, []), partial, release };
     for (const { code, reason } of tenants.flatMap((one) => blocklist.gaps(one))) {
-      this.failedSources.inc({ code });
+      this.common.failedSources.inc({ code });
       partial.push(reason);
     }
     const blocks = tenants
@@ -441,19 +397,19 @@ export class LocalQuerier implements Querier {
   }
 
   private async runSearch(job: SearchJob, options: RunOptions): Promise<SearchJobResult> {
-    return this.cachedJobs.search(job, async (asked) => {
-      const result = await this.pool.run(asked, options);
+    return this.common.cachedJobs.search(job, async (asked) => {
+      const result = await this.common.pool.run(asked, options);
       if (result.kind !== 'search') throw new Error('a search job answered as something else');
       return result;
     });
   }
 
   private runCached(job: ScanJob, options: RunOptions): Promise<ScanResult> {
-    return this.cachedJobs.other(job, () => this.pool.run(job, options));
+    return this.common.cachedJobs.other(job, () => this.common.pool.run(job, options));
   }
 
   private async runTrace(job: TraceJob, options: RunOptions): Promise<TraceJobResult> {
-    const result = await this.pool.run(job, options);
+    const result = await this.common.pool.run(job, options);
     if (result.kind !== 'trace') throw new Error('a trace job answered as something else');
     return result;
   }
@@ -479,7 +435,7 @@ export class LocalQuerier implements Querier {
     for (const { source, code, message } of failures) {
       const text = `block ${source} could not be read: ${message}`;
       if (partial.includes(text)) continue;
-      this.failedSources.inc({ code });
+      this.common.failedSources.inc({ code });
       this.options.logger.error('a source could not be read', { source, code, err: message });
       partial.push(text);
     }
