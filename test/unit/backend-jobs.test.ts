@@ -636,9 +636,9 @@ async function withWorker(
 ) {
   const set = await aScheduler(t, {}, { retentionMs: 1e15, ...schedulerOver });
   const backend = new TestStore(`${set.folder}/backend`);
-  const scratchPath = `${set.folder}/scratch`;
   const own = new Blocklist();
-  const newWorker = (): BackendWorker => {
+  const newWorker = (workerId = 'w', scheduler = set.scheduler, store = backend): BackendWorker => {
+    const scratchPath = `${set.folder}/scratch-${workerId}`;
     const thread = new CompactionThread(
       {
         scratchPath,
@@ -650,7 +650,7 @@ async function withWorker(
     );
     const joiner = new BlockJoiner({
       blocklist: own,
-      backend,
+      backend: store,
       scratch: new LocalStore(scratchPath),
       scratchPath,
       thread,
@@ -662,10 +662,10 @@ async function withWorker(
       nowMs: () => set.clock.nowMs,
     });
     const worker = new BackendWorker({
-      workerId: 'w',
-      source: sourceOf(set.scheduler),
+      workerId,
+      source: sourceOf(scheduler),
       joiner,
-      backend,
+      backend: store,
       retain: async () => 0,
       refusal: () => undefined,
       backoff: { minMs: 5, maxMs: 20, triesMax: 0 },
@@ -746,6 +746,39 @@ t.test('a worker does what it is given', async (t) => {
   );
   clock.nowMs += HOUR_MS;
   t.ok(await until(async () => retained === 2, 20_000));
+});
+
+t.test('two schedulers at once have blocks joined twice, and nothing is lost', async (t) => {
+  const { backend, blocklist, folder, jobs, newWorker, polled, put, rows, scheduler } = await withWorker(t);
+  for (const n of [0, 1, 2])
+    await put(
+      n,
+      spans.filter((_, i) => i % 3 === n || i % 5 === n),
+    );
+  const seen = new Blocklist();
+  for (const meta of blocklist.tenant(TENANT).live.values()) seen.added(meta);
+  const local = new LocalStore(`${folder}/work-of-the-other`);
+  const other = await aScheduler(t, { folder, blocklist: seen }, { retentionMs: 1e15, local });
+  const elsewhere = new TestStore(`${folder}/backend`);
+  // both new blocks are there before the first input is marked
+  const arrived = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  for (const [i, store] of [backend, elsewhere].entries()) {
+    store.beforeCopy = async () => {
+      arrived[i]!.resolve();
+      await Promise.all(arrived.map(({ promise }) => promise));
+    };
+  }
+  scheduler.polled();
+  other.scheduler.polled();
+  await newWorker().start();
+  await newWorker('other', other.scheduler, elsewhere).start();
+  const others = () => other.scheduler.jobs().map(({ status }) => status);
+  const both = async (): Promise<boolean> => jobs().includes('succeeded') && others().includes('succeeded');
+  t.ok(await until(both, 20_000));
+  const { live, compacted } = await polled();
+  t.strictSame([...compacted.keys()].toSorted(), [ID(0), ID(1), ID(2)]);
+  t.equal(live.size, 2);
+  for (const meta of live.values()) t.strictSame(await rows(meta), expectedRows(spans));
 });
 
 t.test('what a worker finds that another left', async (t) => {
