@@ -84,6 +84,8 @@ export interface SearchAnswer {
   readonly partial: readonly string[];
   /** Of a query that is explained; jobs that were not needed have none. */
   readonly reports?: readonly JobReport[];
+  /** Frees the memory of the bodies, which nothing may read any more; undefined = others have them too. */
+  readonly letGo?: (() => void) | undefined;
 }
 
 /** An answer while it is made. */

@@ -268,7 +268,7 @@ const WHOLE = { from: 'all', blocks: undefined, bytesMax: 0 } as const;
 const ANY = { startSec: undefined, endSec: undefined };
 
 /** A querier over one head and two blocks of the backend, with an invented scan. */
-function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
+function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000, resultCache?: ResultCache) {
   const metrics = new Metrics();
   const jobs: ScanJob[] = [];
   const limits = new Set<string>();
@@ -308,6 +308,7 @@ function aQuerier(scan: (job: ScanJob) => ScanResult, concurrentJobs = 1000) {
     sharedCacheBytes: 10_000,
     jobLimitMs: (kind) => (kind === 'trace' ? 10 : 30),
     nowMs: () => 0,
+    resultCache,
   });
   return { querier, jobs, limits, counts, metrics };
 }
@@ -475,6 +476,29 @@ t.test('sources whose traces are all older than what was found are not searched'
   asked.length = 0;
   await querier.search({ ...query, limit: 1, order: { by: 'duration', isDescending: true } });
   t.equal(asked.length, 3, 'in another order all are searched');
+
+  three.letGo!();
+  t.same([three.traces.length, three.traces.map(({ body }) => body.buffer.byteLength)], [2, [0, 0]]);
+});
+
+t.test('an answer does not free what a cache has', async (t) => {
+  const resultCache = { get: async () => undefined, set: () => {} };
+  const scan = (job: ScanJob): ScanResult =>
+    job.kind === 'sharedTraces'
+      ? sharedOf(job, [], [])
+      : {
+          kind: 'search',
+          found: packed([['a', 1n]]),
+          hasMore: false,
+          inspectedTraces: 0,
+          inspectedSpans: 0,
+          inspectedBytes: 0,
+          failures: [],
+        };
+  const { querier } = aQuerier(scan, 1, resultCache);
+  const query = { tenant: 'team', query: '{ }', range: ANY, spansPerSpanSet: 3, format: 'json' } as const;
+  const answer = await querier.search({ ...query, limit: 2 });
+  t.match([answer.traces.length, answer.letGo], [1, undefined]);
 });
 
 t.test('jobs of a query: a few at a time, and all end with the first that fails', async (t) => {
@@ -667,6 +691,37 @@ t.test('of what jobs found only what is of use is held', (t) => {
       ['c', 1 << 20],
     ],
   );
+  const bodies = merge.traces.map(({ body }) => body);
+  merge.free();
+  t.same([merge.traces, bodies.map(({ buffer }) => buffer.byteLength)], [[], [0, 0]]);
+  t.end();
+});
+
+t.test('what bodies lie in is free at once, but for what others have too', (t) => {
+  const body = (inBuffer: ArrayBuffer): Uint8Array => new Uint8Array(inBuffer).fill(1);
+  const own = new ArrayBuffer(3 << 20);
+  const message = new ArrayBuffer(100);
+  const job = { input: { sources: [head('h')] }, affinity: 0, newestStart: Infinity };
+  const merge = new SearchMerge({ limit: 2 }, [], [job, job], 0);
+  const add = (traceId: string, chunk: Uint8Array, end: number): void => {
+    const json = chunk.subarray(0, end);
+    const found = packFound([{ traceId, startUnixNano: 1n, durationNanos: 1n, json }], 'json');
+    const packed = {
+      ...found,
+      chunks: [chunk],
+      bodyChunks: new Int32Array(1),
+      bodyStarts: new Float64Array(1),
+    };
+    const counts = { hasMore: false, inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0, failures: [] };
+    const result = { ...packed, bodyEnds: Float64Array.of(end) };
+    merge.add(job.input, { kind: 'search', found: result, report: undefined, ...counts });
+  };
+  add('a', body(own), 1000);
+  add('b', body(message).subarray(1), 50);
+  const copied = merge.traces[0]!.body.buffer;
+  t.not(copied, own, 'most of it was of no use');
+  merge.free();
+  t.same([own.byteLength, copied.byteLength, message.byteLength], [0, 0, 100]);
   t.end();
 });
 

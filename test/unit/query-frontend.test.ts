@@ -412,6 +412,29 @@ t.test('a large answer is the same, sent as a stream while others get their turn
   t.equal(largest, 256 << 10);
   t.ok(turns > 1, `${turns} turns of others`);
 
+  // What was sent does not change with its parts, which are free once they are copied.
+  const parts = texts.map((one) => Uint8Array.from(one));
+  const joined = Buffer.concat(parts);
+  let freed = 0;
+  const free = (): void => {
+    freed++;
+    for (const part of parts) part.buffer.transfer(0);
+  };
+  const pieces: Buffer[] = [];
+  for await (const piece of bodyOf(parts, free) as Readable) pieces.push(piece as Buffer);
+  t.ok(Buffer.concat(pieces).equals(joined));
+  t.equal(freed, 1);
+  const small = Uint8Array.of(1, 2);
+  t.same(
+    bodyOf([small], () => small.buffer.transfer(0)),
+    Buffer.of(1, 2),
+  );
+  const left = bodyOf(many, () => freed++) as Readable;
+  await once(left, 'readable');
+  left.destroy();
+  await once(left, 'close');
+  t.equal(freed, 2, 'nobody wants the rest');
+
   // A client that leaves amid the body.
   await app.listen({ port: 0, host: '127.0.0.1' });
   t.teardown(() => app.close());

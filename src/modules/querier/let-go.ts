@@ -10,6 +10,8 @@ export interface Held {
   readonly traces: readonly AnsweredTrace[];
   /** Memory of the buffers in which their bodies lie. */
   readonly heldBytes: number;
+  /** Where the bodies are that were copied. */
+  readonly copies?: ArrayBuffer;
 }
 
 /** Those with the least that is of use come first; what a step leaves is for the next one. */
@@ -30,22 +32,21 @@ export function letGo(traces: readonly AnsweredTrace[]): Held {
     bytes += used;
     heldBytes -= buffer.byteLength;
   }
-  return left.size === 0
-    ? { traces, heldBytes }
-    : { traces: moved(traces, left, bytes), heldBytes: heldBytes + bytes };
+  if (left.size === 0) return { traces, heldBytes };
+  const copies = new Uint8Array(bytes);
+  return { traces: moved(traces, left, copies), heldBytes: heldBytes + bytes, copies: copies.buffer };
 }
 
-/** @param bytes of the bodies that lie in these buffers. */
+/** @param copies as large as the bodies that lie in these buffers. */
 function moved(
   traces: readonly AnsweredTrace[],
   left: ReadonlySet<ArrayBufferLike>,
-  bytes: number,
+  copies: Uint8Array,
 ): readonly AnsweredTrace[] {
-  const kept = new Uint8Array(bytes);
   let at = 0;
   return traces.map((trace) => {
     if (!left.has(trace.body.buffer)) return trace;
-    const body = kept.subarray(at, (at += trace.body.length));
+    const body = copies.subarray(at, (at += trace.body.length));
     body.set(trace.body);
     return { ...trace, body };
   });

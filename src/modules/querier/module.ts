@@ -39,7 +39,7 @@ import { LateJobs } from './late-jobs.ts';
 import { SearchMerge } from './merge.ts';
 import { answerSize, distinctSources, type PlannedJob, planTrace } from './plan.ts';
 import type { JobSize, QueryPlan } from './planner.ts';
-import type { ResultLease } from './result-budget.ts';
+import { keepUntilSent, type ResultLease } from './result-budget.ts';
 import type { ResultCache } from './result-cache.ts';
 import { runJobs } from './run-jobs.ts';
 import { MatchedParts } from './matched-parts.ts';
@@ -160,7 +160,15 @@ export class LocalQuerier implements Querier {
       gathered.partial.push(...late.reasons(jobs.length));
       const { traces, hasMore, stats, reports } = merge;
       keepUntilSent(lease, merge.heldBytes, signal);
-      return { traces, hasMore, stats, partial: gathered.partial, reports };
+      const held = lease;
+      const letGo = (): void => {
+        merge.free();
+        held.holds(0);
+      };
+      // A cache may have them too.
+      const isOwn = this.options.resultCache === undefined;
+      const { partial } = gathered;
+      return { traces, hasMore, stats, partial, reports, letGo: isOwn ? letGo : undefined };
     } catch (err) {
       lease?.drop();
       throw err;
@@ -440,11 +448,4 @@ export class LocalQuerier implements Querier {
       partial.push(text);
     }
   }
-}
-
-/** The signal of a query is raised when its answer has been sent, if not before. */
-function keepUntilSent(lease: ResultLease, bytes: number, signal: AbortSignal | undefined): void {
-  if (signal === undefined || signal.aborted) return lease.drop();
-  lease.holds(bytes);
-  signal.addEventListener('abort', () => lease.drop(), { once: true });
 }

@@ -98,6 +98,7 @@ export class ResultBudget {
     return {
       found,
       holds: (actual) => {
+        if (isDropped) return;
         this.uncount(account, held);
         this.count(account, actual);
         held = actual;
@@ -238,4 +239,11 @@ export class ResultBudget {
     const held = `answers of searches hold ${this.heldBytes} bytes of at most ${bytesMax}`;
     return new TempoError('resource_exhausted', `${held}, try again later or with a lower limit`);
   }
+}
+
+/** The signal of a query is raised when its answer has been sent, if not before. */
+export function keepUntilSent(lease: ResultLease, bytes: number, signal: AbortSignal | undefined): void {
+  if (signal === undefined || signal.aborted) return lease.drop();
+  lease.holds(bytes);
+  signal.addEventListener('abort', () => lease.drop(), { once: true });
 }

@@ -5,13 +5,16 @@ import { noteShortLivedBytes } from '../../lib/garbage.ts';
 
 /** Larger bodies are streams. */
 const JOINED_BYTES_MAX = 1 << 20;
-/** Small parts are sent together up to this size, larger parts in pieces of it. */
+/** Of the pieces of a stream. */
 const CHUNK_BYTES = 256 << 10;
 /** Others get a turn when the parts took that long. */
 const TURN_MS = 5;
 
-/** @param parts must not change any more. */
-export function bodyOf(parts: Iterable<Uint8Array>): Buffer | Readable {
+/**
+ * @param parts must not change any more; they are copied, but for a small body of one part.
+ * @param copied called when they are, or when nobody wants the rest of them: then every part is.
+ */
+export function bodyOf(parts: Iterable<Uint8Array>, copied?: () => void): Buffer | Readable {
   const begun: Uint8Array[] = [];
   let sizeBytes = 0;
   const iterator = parts[Symbol.iterator]();
@@ -19,10 +22,14 @@ export function bodyOf(parts: Iterable<Uint8Array>): Buffer | Readable {
     begun.push(next.value);
     sizeBytes += next.value.length;
     if (sizeBytes > JOINED_BYTES_MAX) {
-      return Readable.from(withTurns(chunks(continued(begun, iterator))), { objectMode: false });
+      const all = chunks(continued(begun, iterator), copied);
+      return Readable.from(withTurns(all), { objectMode: false });
     }
   }
-  return begun.length === 1 ? viewOf(begun[0]!) : Buffer.concat(begun, sizeBytes);
+  if (begun.length === 1 && copied === undefined) return viewOf(begun[0]!);
+  const body = Buffer.concat(begun, sizeBytes);
+  copied?.();
+  return body;
 }
 
 function* continued(begun: readonly Uint8Array[], rest: Iterator<Uint8Array>): Generator<Uint8Array> {
@@ -30,25 +37,26 @@ function* continued(begun: readonly Uint8Array[], rest: Iterator<Uint8Array>): G
   for (let next = rest.next(); next.done !== true; next = rest.next()) yield next.value;
 }
 
-function* chunks(parts: Iterable<Uint8Array>): Generator<Buffer> {
-  let chunk = newChunk();
-  let length = 0;
-  for (const part of parts) {
-    if (length + part.length > CHUNK_BYTES) {
-      if (length > 0) yield chunk.subarray(0, length);
-      chunk = newChunk();
-      length = 0;
-    }
-    if (part.length > CHUNK_BYTES) {
-      for (let at = 0; at < part.length; at += CHUNK_BYTES) {
-        yield viewOf(part.subarray(at, at + CHUNK_BYTES));
+function* chunks(parts: Iterable<Uint8Array>, copied: (() => void) | undefined): Generator<Buffer> {
+  try {
+    let chunk = newChunk();
+    let length = 0;
+    for (const part of parts) {
+      for (let at = 0; at < part.length; ) {
+        const piece = part.subarray(at, at + CHUNK_BYTES - length);
+        chunk.set(piece, length);
+        at += piece.length;
+        length += piece.length;
+        if (length < CHUNK_BYTES) continue;
+        yield chunk;
+        chunk = newChunk();
+        length = 0;
       }
-    } else {
-      chunk.set(part, length);
-      length += part.length;
     }
+    if (length > 0) yield chunk.subarray(0, length);
+  } finally {
+    copied?.();
   }
-  if (length > 0) yield chunk.subarray(0, length);
 }
 
 function newChunk(): Buffer {

@@ -219,7 +219,8 @@ function addSearchRoute(route: Route, reads: Reads): void {
     const isProto = answerFormat(request.headers.accept) === 'protobuf';
     const found = await reads.search(call, isProto ? 'proto' : 'json');
     reply.headers(searchNotes(found));
-    if (isProto) return send(reply, 'protobuf', searchProtoParts(found));
-    return send(reply, 'json', searchJson(found));
+    const { letGo } = found.answer;
+    if (isProto) return send(reply, 'protobuf', searchProtoParts(found), letGo);
+    return send(reply, 'json', searchJson(found), letGo);
   });
 }

@@ -49,15 +49,19 @@ function headerText(reasons: readonly string[]): string {
     .slice(0, 1000);
 }
 
-/** @param body text, or finished parts. */
+/**
+ * @param body text, or finished parts.
+ * @param copied called when the parts are not needed any more.
+ */
 export function send(
   reply: FastifyReply,
   format: AnswerFormat,
   body: string | Uint8Array | Iterable<Uint8Array>,
+  copied?: () => void,
 ): FastifyReply {
   reply.type(CONTENT_TYPES[format]);
   if (typeof body === 'string') return reply.send(Buffer.from(body));
-  return reply.send(bodyOf(body instanceof Uint8Array ? [body] : body));
+  return reply.send(bodyOf(body instanceof Uint8Array ? [body] : body, copied));
 }
 
 export function notFound(reply: FastifyReply): FastifyReply {
