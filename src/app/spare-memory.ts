@@ -2,8 +2,9 @@
 // a flood of tenants or a large scrape left would stay for good, and holes would grow under steady load (175
 // of 698 MB after half an hour). A process with nothing to do collects too; one that works only has the
 // allocator give back what it has free, now and then.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { collectGarbage } from '../lib/garbage.ts';
+import { startThread } from '../lib/start-thread.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter, Metrics } from '../telemetry/metrics.ts';
@@ -120,7 +121,7 @@ function usedMicros(): number {
 }
 
 function startAllocatorThread(): Worker {
-  return new Worker(workerUrl('allocator-worker', import.meta.url), {
+  return startThread(workerUrl('allocator-worker', import.meta.url), {
     name: 'allocator',
     execArgv: ['--disable-warning=ExperimentalWarning'],
   });

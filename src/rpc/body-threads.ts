@@ -2,8 +2,9 @@
 // and JSON. They start with the first such body and end when none has come for a while, so that their heaps
 // are given back.
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { type ErrorCode, TempoError } from '../lib/errors.ts';
+import { NoThreadError, type StartThread, startThread } from '../lib/start-thread.ts';
 import { workerUrl } from '../lib/worker-url.ts';
 
 export type BodyJob =
@@ -88,23 +89,14 @@ class BodyThread {
   }
 }
 
-export type StartWorker = () => Worker;
-
-function startWorker(): Worker {
-  return new Worker(workerUrl('body-worker', import.meta.url), {
-    name: 'body',
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
-  });
-}
-
 export class BodyThreads {
-  readonly #startWorker: StartWorker;
+  readonly #startThread: StartThread;
   readonly #threads = new Set<BodyThread>();
   /** Bounded by what receivers let all their requests hold. */
   readonly #waiting: Pending[] = [];
 
-  constructor(start: StartWorker = startWorker) {
-    this.#startWorker = start;
+  constructor(start: StartThread = startThread) {
+    this.#startThread = start;
   }
 
   /** Those that wait, and those in threads. */
@@ -152,11 +144,15 @@ export class BodyThreads {
   /** undefined = the system lets none start: who waits then has the threads there are, or is refused. */
   #newWorker(): Worker | undefined {
     try {
-      return this.#startWorker();
+      return this.#startThread(workerUrl('body-worker', import.meta.url), {
+        name: 'body',
+        resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB_MAX },
+      });
     } catch (err) {
+      const isRefused = err instanceof NoThreadError;
       const isAnyLeft = [...this.#threads].some(({ isEnding }) => !isEnding);
-      if (isAnyLeft) return undefined;
-      const refusal = new TempoError('unavailable', 'no thread can be started to read the body', err);
+      if (isRefused && isAnyLeft) return undefined;
+      const refusal = isRefused ? err : new TempoError('internal', 'no body thread can be started', err);
       for (const { reject } of this.#waiting.splice(0)) reject(refusal);
       return undefined;
     }

@@ -229,6 +229,9 @@ const TASK_WORD = /\b(?:TOD[O]|FIXM[E]|XX[X])\b/;
 const TASK_NUMBERED = /\b(?:TOD[O]|FIXM[E]|XX[X])\b.*#\d+/;
 const MACHINE_PATH = /(?<![\w.~$}-])\/(?:work|home|root)\/\w/;
 
+/** It tells what the system says when it lets no thread start. */
+const THREAD_STARTER = 'src/lib/start-thread.ts';
+
 function lineProblems(path: string, line: string): [string, string][] {
   const found: [string, string][] = [];
   if (line.length > LINE_LENGTH_MAX) {
@@ -241,6 +244,9 @@ function lineProblems(path: string, line: string): [string, string][] {
   if (/^export default\b/.test(line)) found.push(['default-export', 'exports have names']);
   if (path.startsWith('src/') && /\bconsole\.\w/.test(line.replace(/\/\/.*|\*.*/, ''))) {
     found.push(['console', 'src writes through the logger it is given']);
+  }
+  if (isProduct(path) && path !== THREAD_STARTER && /\bnew Worker\(/.test(line)) {
+    found.push(['new-thread', `threads are started by ${THREAD_STARTER}`]);
   }
   return found;
 }

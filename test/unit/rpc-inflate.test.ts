@@ -1,13 +1,14 @@
 // Compressed bodies: what foreign encoders made, damage of every kind, and limits of size, time and memory.
-import { Worker } from 'node:worker_threads';
 import zlib from 'node:zlib';
 import t from 'tap';
 import { ByteGate } from '../../src/lib/byte-gate.ts';
 import { lz4Decompress } from '../../src/lib/lz4.ts';
+import { NoThreadError, startThread } from '../../src/lib/start-thread.ts';
 import { snappyUnframe } from '../../src/lib/snappy-frames.ts';
 import { xxhash32 } from '../../src/lib/xxhash32.ts';
 import { bodyThreads, BodyThreads } from '../../src/rpc/body-threads.ts';
 import { ENCODINGS, inflate } from '../../src/rpc/inflate.ts';
+import { FewThreads } from '../support/few-threads.ts';
 
 // Made by python-lz4 4.4 (lz4 1.9) and cramjam 2 (snap).
 const TEXT = Buffer.from(Array.from({ length: 60 }, (_, i) => `span ${(i * i) % 97} `).join(''));
@@ -195,27 +196,41 @@ t.test('large bodies leave the loop free', async (t) => {
 });
 
 t.test('a body that no thread can be started for is refused, for now', async (t) => {
-  let isFull = true;
-  let started = 0;
-  const threads = new BodyThreads(() => {
-    started++;
-    if (isFull) throw new Error('Worker initialization failure: EAGAIN');
-    return new Worker(new URL('../../src/rpc/body-worker.ts', import.meta.url));
-  });
+  const few = new FewThreads();
+  const threads = new BodyThreads(few.start);
   const body = { kind: 'otlpJson', bytes: Buffer.from('{}') } as const;
-  const refusal = { code: 'unavailable', message: 'no thread can be started to read the body' };
-  await t.rejects(threads.run(body), refusal);
+  await t.rejects(threads.run(body), {
+    code: 'unavailable',
+    message: 'the system lets no body thread start',
+  });
   t.equal(threads.jobs, 0, 'nothing of it stays');
-  isFull = false;
+  few.left = 0;
   const first = threads.run(body);
-  isFull = true;
+  few.left = Infinity;
+  const before = few.refused;
   const others = await Promise.all([first, threads.run(body), threads.run(body)]);
   t.same(
     others.map(({ length }) => length),
     [0, 0, 0],
     'others wait for the thread there is',
   );
-  t.ok(started > 2);
+  t.ok(few.refused > before);
+  const wrong = new BodyThreads(() => {
+    throw new RangeError('no such option');
+  });
+  await t.rejects(wrong.run(body), { code: 'internal' }, 'a mistake of ours');
+  t.equal(wrong.jobs, 0);
+});
+
+t.test('a thread that the system does not let start', (t) => {
+  const tooMuch = { name: 'small', resourceLimits: { stackSizeMb: 1e9 } };
+  const start = () => startThread(new URL('data:text/javascript,'), tooMuch);
+  t.throws(start, new NoThreadError('small', undefined));
+  const unknown = { name: 'small', execArgv: ['--no-such-option'] };
+  t.throws(() => startThread(new URL('data:text/javascript,'), unknown), {
+    code: 'ERR_WORKER_INVALID_EXEC_ARGV',
+  });
+  t.end();
 });
 
 t.test('a gate for bytes', async (t) => {
