@@ -7,6 +7,7 @@ import { createHttpServer } from '../../src/app/http-server.ts';
 import { registerRingPages } from '../../src/app/ring-pages.ts';
 import { ServerMetrics } from '../../src/app/server-metrics.ts';
 import { registerStatusPages } from '../../src/app/status-pages.ts';
+import { createDistributorRing } from '../../src/app/wire-distributors.ts';
 import type { Parts } from '../../src/app/wire-parts.ts';
 import { createWorkShares, sharing } from '../../src/app/wire-shares.ts';
 import { loadConfig } from '../../src/config/load.ts';
@@ -265,6 +266,45 @@ t.test('rings of several processes', async (t) => {
   t.equal(forget.statusCode, 302);
   t.same(await json(clock.nowMs()), [['one', 'ACTIVE', 4]]);
   t.equal((await app.inject('/memberlist')).body, "This instance doesn't use memberlist.");
+});
+
+t.test('distributors that share rates know how many they are', async (t) => {
+  const { memberlist } = configOf(LOCAL);
+  const metrics = new Metrics();
+  const rings = new Rings({ isSingleProcess: false, memberlist, logger: silentLogger, metrics });
+  const order: string[] = [];
+  const join = (id: string) => {
+    const config = configOf(`${LOCAL}target: distributor
+distributor: {ring: {instance_id: ${id}, instance_addr: 10.0.0.7, kvstore: {store: inmemory}}}`);
+    const parts = { config, logger: silentLogger, metrics: new Metrics() } as unknown as Parts;
+    const ring = createDistributorRing(parts, rings);
+    const note = (what: string) => async (): Promise<void> => {
+      order.push(`${id} ${what} ${ring.count()}`);
+    };
+    const readiness = (): string | undefined => (id === 'two' ? 'not yet' : undefined);
+    return { ring, service: ring.join({ name: id, start: note('begins'), stop: note('ends'), readiness }) };
+  };
+  await rings.start();
+  t.teardown(() => rings.stop());
+  const [one, two] = [join('one'), join('two')];
+  t.equal(one.ring.count(), 0);
+  await one.service.start();
+  await two.service.start();
+  t.equal(one.ring.count(), 2);
+  t.same(
+    rings.all.map(({ name, current }) => [name, current.instances.map(({ id, addr }) => `${id} ${addr}`)]),
+    [['distributor', ['one 10.0.0.7:9095', 'two 10.0.0.7:9095']]],
+  );
+  t.equal(one.service.readiness?.(), undefined);
+  t.equal(two.service.readiness?.(), 'not yet');
+  await one.service.stop();
+  t.equal(two.ring.count(), 1, 'who stops leaves');
+  await two.service.stop();
+  t.same(
+    order,
+    ['one begins 1', 'two begins 2', 'one ends 2', 'two ends 1'],
+    'in the ring while it takes spans',
+  );
 });
 
 t.test('rings of those that share the upkeep of blocks', async (t) => {

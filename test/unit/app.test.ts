@@ -10,7 +10,7 @@ import { App } from '../../src/app/app.ts';
 import { checkConfig } from '../../src/app/check.ts';
 import { parseCommandLine, UsageError } from '../../src/app/command-line.ts';
 import { rootBlock } from '../../src/app/config.ts';
-import { distributorId } from '../../src/app/wire-distributors.ts';
+import { distributorId, ratesAloneReason } from '../../src/app/wire-distributors.ts';
 import { scanThreads } from '../../src/app/wire-store.ts';
 import { HOSTNAME } from '../../src/config/shared-blocks.ts';
 import { isInRing, startOrder, targetMissing, targetProblem } from '../../src/app/graph.ts';
@@ -517,6 +517,17 @@ t.test('rings that would not do what they are for are told of', (t) => {
     [`${isGlobal}${inEtcd('etcd')}target: distributor`, [...nobody, strategy]],
     [`${isGlobal}target: all`, []],
     [
+      `${join}${isGlobal}target: distributor\ndistributor: { ring: { kvstore: { store: inmemory } } }`,
+      [strategy],
+    ],
+    [`${join}target: distributor\ndistributor: { ring: { kvstore: { store: inmemory } } }`, []],
+    [`${join}${isGlobal}target: ingester\ndistributor: { ring: { kvstore: { store: inmemory } } }`, []],
+    [`${join}${isGlobal}target: distributor\ndistributor: { ring: { kvstore: { store: etcd } } }`, []],
+    [
+      `${isGlobal}${inEtcd('etcd')}target: distributor\ndistributor: { ring: { kvstore: { store: etcd } } }`,
+      [],
+    ],
+    [
       `${join}ingester: { lifecycler: { heartbeat_period: 6m } }\ntarget: ingester`,
       ['ingester.lifecycler.heartbeat_period'],
     ],
@@ -527,6 +538,13 @@ t.test('rings that would not do what they are for are told of', (t) => {
     ],
   ];
   for (const [text, want] of table) t.same(told(text), want, text);
+  const apart = (text: string) => configOf(`${join}${isGlobal}target: distributor\n${text}`);
+  const inMemory = apart('distributor: { ring: { kvstore: { store: inmemory } } }');
+  t.equal(ratesAloneReason(inMemory), 'distributor.ring.kvstore.store is inmemory');
+  t.equal(
+    ratesAloneReason({ ...apart(''), memberlist: configOf('').memberlist }),
+    'memberlist.join_members names nobody',
+  );
   const idOf = (text: string): string => distributorId(configOf(text));
   t.equal(idOf('target: distributor'), HOSTNAME, 'a host for itself');
   t.equal(idOf('target: distributor\nserver: { grpc_listen_port: 9100 }'), `${HOSTNAME}-9100`);
