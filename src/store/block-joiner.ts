@@ -21,7 +21,8 @@ export interface BlockJoinerOptions {
   readonly scratchPath: string;
   readonly thread: {
     run(job: CompactionJob): Promise<CompactResult>;
-    rest(): Promise<void>;
+    rest(): void;
+    finish(): Promise<void>;
     abandon(): Promise<void>;
     stop(): Promise<void>;
   };
@@ -98,9 +99,9 @@ export class BlockJoiner {
     await this.mark();
   }
 
-  /** No work is near: memory is given back. */
-  async rest(): Promise<void> {
-    await this.options.thread.rest();
+  /** No work is near: memory is given back soon. */
+  rest(): void {
+    this.options.thread.rest();
   }
 
   /** What is under way fails. */
@@ -192,7 +193,7 @@ export class BlockJoiner {
       throw isWanted() ? err : noLongerWanted();
     } finally {
       signal?.removeEventListener('abort', abandon);
-      if (sizeOf(job.inputs) >= LARGE_BYTES) await thread.rest();
+      if (sizeOf(job.inputs) >= LARGE_BYTES) await thread.finish();
     }
   }
 

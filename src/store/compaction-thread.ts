@@ -1,4 +1,5 @@
-// The main thread's end of the thread that compacts: one job at a time. The thread is there while jobs are.
+// The main thread's end of the thread that compacts: one job at a time. The thread is there while jobs are,
+// and a while longer.
 import type { MessagePort, Worker } from 'node:worker_threads';
 import type { CompactResult } from '../block/compact/compact.ts';
 import { TempoError } from '../lib/errors.ts';
@@ -13,6 +14,8 @@ import type {
 
 /** Columns are not in the heap: what is there is little. */
 const HEAP_MIB_MAX = 512;
+/** How long a thread without a job stays: the next one would compile its code again, a second of CPU. */
+const IDLE_MS = 2 * 60_000;
 
 interface Running {
   readonly id: number;
@@ -23,6 +26,8 @@ export class CompactionThread {
   private readonly workerData: CompactionWorkerData;
   private readonly connect: () => MessagePort | undefined;
   private readonly startThread: StartThread;
+  private readonly idleMs: number;
+  private idle: NodeJS.Timeout | undefined;
   private worker: Worker | undefined;
   private running: Running | undefined;
   private nextId = 1;
@@ -33,16 +38,19 @@ export class CompactionThread {
     workerData: CompactionWorkerData,
     connect: () => MessagePort | undefined,
     start: StartThread = startThread,
+    idleMs = IDLE_MS,
   ) {
     this.workerData = workerData;
     this.connect = connect;
     this.startThread = start;
+    this.idleMs = idleMs;
   }
 
   /** Resolves when the new block is complete in the scratch folder. */
   run(job: CompactionJob): Promise<CompactResult> {
     if (this.isStopped) return Promise.reject(new TempoError('unavailable', 'the compactor is stopping'));
     if (this.running !== undefined) return Promise.reject(new Error('a block is being compacted'));
+    this.awake();
     const isRemote = this.workerData.backendPath === '';
     const port = isRemote ? this.connect() : undefined;
     if (isRemote && port === undefined) {
@@ -61,8 +69,14 @@ export class CompactionThread {
     return done.promise;
   }
 
-  /** No job is near: the thread gives its memory back. */
-  async rest(): Promise<void> {
+  /** No job is near: the thread ends, unless one comes soon. */
+  rest(): void {
+    if (this.running !== undefined || this.worker === undefined) return;
+    this.idle ??= setTimeout(() => void this.end(), this.idleMs).unref();
+  }
+
+  /** The thread gives its memory back, now. The next job starts another. */
+  async finish(): Promise<void> {
     if (this.running === undefined) await this.end();
   }
 
@@ -76,7 +90,13 @@ export class CompactionThread {
     await this.end();
   }
 
+  private awake(): void {
+    clearTimeout(this.idle);
+    this.idle = undefined;
+  }
+
   private async end(): Promise<void> {
+    this.awake();
     const { worker } = this;
     this.worker = undefined;
     await worker?.terminate();

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { CompactResult } from '../block/compact/compact.ts';
 import { META_NAME } from '../block/meta.ts';
 import { TempoError } from '../lib/errors.ts';
+import { collectWhenIdle } from '../lib/garbage.ts';
 import { giveWay } from '../lib/thread-priority.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { PortStore } from '../objectstore/port-store.ts';
@@ -50,5 +51,7 @@ async function answerTo({ id, job, port: storePort }: ToCompactionWorker): Promi
 }
 
 port.on('message', (message: ToCompactionWorker) => {
-  void answerTo(message).then((answer) => port.postMessage(answer));
+  void answerTo(message)
+    .then((answer) => port.postMessage(answer))
+    .finally(collectWhenIdle);
 });

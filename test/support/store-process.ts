@@ -134,7 +134,8 @@ export class StoreProcess {
       scratchPath: SCRATCH.slice(0, -1),
       thread: {
         run: (job) => this.runCompaction(job, scratch, files),
-        rest: () => Promise.resolve(),
+        rest: () => undefined,
+        finish: () => Promise.resolve(),
         abandon: () => Promise.resolve(),
         stop: () => Promise.resolve(),
       },

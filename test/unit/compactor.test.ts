@@ -1,11 +1,12 @@
 // The compactor: which blocks it chooses, what it does with them, and what is left when something fails.
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
 import type { BlockMeta } from '../../src/block/meta.ts';
 import { metaToBytes } from '../../src/block/meta-json.ts';
 import { TempoError } from '../../src/lib/errors.ts';
-import type { StartThread } from '../../src/lib/start-thread.ts';
+import { startThread, type StartThread } from '../../src/lib/start-thread.ts';
 import { Compactor, type CompactorOptions } from '../../src/modules/compactor/index.ts';
 import type { ObjectInfo } from '../../src/objectstore/objectstore.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
@@ -182,7 +183,8 @@ async function setUp(
   t: Test,
   over: Partial<CompactorOptions> = {},
   ofJoiner: Partial<BlockJoinerOptions> = {},
-  startThread?: StartThread,
+  start?: StartThread,
+  idleMs?: number,
 ) {
   const folder = t.testdir();
   const backend = new FaultyStore(`${folder}/backend`);
@@ -192,7 +194,8 @@ async function setUp(
   const thread = new CompactionThread(
     { scratchPath, backendPath: `${folder}/backend`, bloom, valueFilterBytesMax: 65_536 },
     () => undefined,
-    startThread,
+    start,
+    idleMs,
   );
   const blocklist = new Blocklist();
   const metrics = new Metrics();
@@ -287,6 +290,33 @@ t.test('three blocks become one', async (t) => {
   t.match(shown, 'tempodb_compaction_errors_total 0');
 });
 
+t.test('the thread stays for the next blocks, and ends when none come', async (t) => {
+  const exits: Promise<unknown>[] = [];
+  const start: StartThread = (url, options) => {
+    const worker = startThread(url, options);
+    exits.push(once(worker, 'exit'));
+    return worker;
+  };
+  const patient = await setUp(t, {}, {}, start);
+  await putThree(patient.put);
+  await patient.compactor.pass();
+  await patient.put(ID(3), aTrace(9, 3));
+  await patient.put(ID(4), aTrace(10, 3));
+  await patient.compactor.pass();
+  t.equal(patient.live().length, 1);
+  t.equal(exits.length, 1, 'one for both passes');
+  await patient.compactor.stop();
+  const { compactor, live, put } = await setUp(t, {}, {}, start, 1);
+  await putThree(put);
+  await compactor.pass();
+  await exits[1];
+  await put(ID(5), aTrace(11, 3));
+  await put(ID(6), aTrace(12, 3));
+  await compactor.pass();
+  t.equal(live().length, 1);
+  t.equal(exits.length, 3);
+});
+
 t.test('blocks for which no thread may start are joined the next time', async (t) => {
   const few = new FewThreads(1);
   const { compactor, clock, live, put, rows, text } = await setUp(t, {}, {}, few.start);
@@ -318,7 +348,8 @@ t.test('the thread ends before a large block is uploaded, or when it cannot be m
       const counts = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
       return { meta, spans: inputs.length, checksums, ...counts };
     },
-    rest: async () => void seen.push('rest'),
+    rest: () => undefined,
+    finish: async () => void seen.push('end'),
     abandon: async () => undefined,
     stop: async () => undefined,
   };
@@ -335,9 +366,9 @@ t.test('the thread ends before a large block is uploaded, or when it cannot be m
     return [...seen];
   };
   t.strictSame(await join(100e6), ['run', 'data.parquet', 'meta.json']);
-  t.strictSame(await join(140e6), ['run', 'rest', 'data.parquet', 'meta.json']);
+  t.strictSame(await join(140e6), ['run', 'end', 'data.parquet', 'meta.json']);
   isFailing = true;
-  t.strictSame(await join(140e6), ['run', 'rest', 'failed']);
+  t.strictSame(await join(140e6), ['run', 'end', 'failed']);
 });
 
 t.test('a backend that fails', async (t) => {
@@ -502,7 +533,7 @@ t.test('a job that becomes the job of another while it is done', async (t) => {
     isOwn = false;
     return done.promise;
   };
-  const thread = { run, rest: async () => {}, abandon, stop: async () => {} };
+  const thread = { run, rest: () => {}, finish: async () => {}, abandon, stop: async () => {} };
   const logger = { ...silentLogger, warn: (...line: unknown[]) => void lines.push(inspect(line)) };
   const share = {
     owns: () => isOwn,

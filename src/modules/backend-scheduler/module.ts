@@ -137,6 +137,7 @@ export class BackendScheduler implements Service {
     for (const timer of this.timers) clearInterval(timer);
     for (const { offered } of this.waiters) offered.resolve(undefined);
     await Promise.all(this.upkeep);
+    await this.files.settled();
     await this.flush();
   }
 

@@ -47,6 +47,11 @@ export class WorkFiles {
     await Promise.all([...shards].map((shard) => this.saveShard(shard)));
   }
 
+  /** Resolves when nothing is being written to the local disk. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.last.values());
+  }
+
   /** Writes work.json, if anything changed. @returns its size, undefined = it was up to date. */
   flush(): Promise<number | undefined> {
     const flushed = this.flushing.then(() => this.flushNow());

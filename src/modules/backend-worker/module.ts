@@ -104,7 +104,7 @@ export class BackendWorker implements Service {
           idle.reset();
           this.metrics.jobs.inc();
           if (await this.attempt(offered)) continue;
-        } else await joiner.rest();
+        } else joiner.rest();
       } catch (err) {
         if (signal.aborted) return;
         this.metrics.retries.inc();

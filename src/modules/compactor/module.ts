@@ -94,7 +94,7 @@ export class Compactor implements Service {
         await this.compactTenant(tenant);
         await nextTurn(); // there may be many tenants
       }
-      await joiner.rest();
+      joiner.rest();
     } catch (err) {
       joiner.metrics.errors.inc();
       logger.error('compaction failed', { err });
