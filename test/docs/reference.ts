@@ -119,7 +119,7 @@ are known too. An unknown key is an error with its line and the nearest known ke
 tells what is doubtful, \`-config.verify=strict\` fails at it. \`/status/config?mode=diff\` shows what
 differs from the defaults.
 
-A duration is a number with a unit (\`1h30m\`). Without a unit it is nanoseconds, but in the limits of
+A duration is a number with a unit (\`1h30m\`). Without a unit it is nanoseconds, but in a few limits of
 tenants, where Tempo needs one too; in place of a negative one 0 is used, with a warning.
 
 ${sections.join('')}${oldKeys()}`;
