@@ -37,7 +37,7 @@ export type RemoteQuery =
 
 /** By the kind of the query. */
 export interface RemoteAnswers {
-  readonly search: SearchAnswer;
+  readonly search: Omit<SearchAnswer, 'letGo'>;
   readonly metrics: MetricsAnswer;
   readonly tagNames: TagNamesAnswer;
   readonly tagValues: TagValuesAnswer;

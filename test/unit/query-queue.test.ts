@@ -23,7 +23,7 @@ import { answerWholeQuery } from '../../src/modules/querier/whole-queries.ts';
 import type { AnswerFrame } from '../../src/contracts/remote-query.ts';
 import type { Querier, SearchAnswer } from '../../src/contracts/query.ts';
 import type { DuplexHandler, DuplexPeer, GrpcMethods } from '../../src/rpc/grpc-methods.ts';
-import { encodeStructured } from '../../src/rpc/structured.ts';
+import { decodeStructured, encodeStructured } from '../../src/rpc/structured.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 
@@ -308,6 +308,28 @@ t.test(
     t.equal(await two.ended, 'the querier is given up: it is silent', 'nor one that never says anything');
   },
 );
+
+t.test('what an answer lies in is free once it is sent, and not before', async (t) => {
+  const order: string[] = [];
+  const body = Buffer.from('found');
+  const letGo = (): void => {
+    order.push('free');
+    body.fill(0);
+  };
+  const answer = { traces: [{ traceId: 'a', body }], partial: [], letGo } as unknown as SearchAnswer;
+  const querier = { search: async () => answer } as unknown as Querier;
+  const said: AnswerFrame[] = [];
+  const request = { asked: { kind: 'search', query: { tenant: 'a' } }, wantsProgress: false };
+  const signal = new AbortController().signal;
+  await answerWholeQuery(querier, encodeStructured(request), signal, async (frame) => {
+    await settled();
+    for (const response of frameResponses(frame)) order.push(`${response.code}`);
+    said.push(decodeStructured(encodeStructured(frame)) as AnswerFrame);
+  });
+  t.same(order, ['200', 'free']);
+  t.match(said, [{ kind: 'answer', answer: { traces: [{ traceId: 'a' }] } }]);
+  t.notOk('letGo' in (said[0] as Extract<AnswerFrame, { kind: 'answer' }>).answer);
+});
 
 t.test('a querier says every second that it is at work', async (t) => {
   mock.timers.enable({ apis: ['setInterval'] });

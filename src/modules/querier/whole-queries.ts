@@ -7,7 +7,7 @@ import {
   type RemoteProgress,
   type RemoteRequest,
 } from '../../contracts/remote-query.ts';
-import type { MetricsProgress, Querier } from '../../contracts/query.ts';
+import type { MetricsProgress, Querier, SearchAnswer } from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { decodeStructured } from '../../rpc/structured.ts';
 
@@ -27,8 +27,10 @@ export async function answerWholeQuery(
 ): Promise<void> {
   const told = new Teller(say);
   try {
-    const answer = await run(querier, readRequest(body), signal, told);
+    const found = await run(querier, readRequest(body), signal, told);
+    const { letGo, ...answer } = found as typeof found & Pick<SearchAnswer, 'letGo'>;
     await told.last({ kind: 'answer', answer });
+    letGo?.();
   } catch (err) {
     await told.last({ kind: 'failure', failure: failureOf(err) });
   }
