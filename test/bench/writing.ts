@@ -1,5 +1,6 @@
 // What it costs to write blocks and to compact two of them: CPU, memory and bytes a span, for each format,
-// with the filter over attribute values and without, in turn. Each figure is of a process of its own.
+// with the filter over attribute values and without, in turn. Each figure is of a process of its own, but that
+// of joining them again, when all code is compiled.
 // npm run bench:writing -- --corpus DIR [--format vParquet5] [--rounds 3] [--folder DIR]
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -108,10 +109,10 @@ async function compact(folder: string, valueFilterBytesMax: number): Promise<Fig
   return figures;
 }
 
-function inProcess(phase: 'write' | 'compact', folder: string, format: string, filter: string): Figures {
+function inProcess<T>(phase: 'write' | 'compact', folder: string, format: string, filter: string): T {
   const own = ['--phase', phase, '--folder', folder, '--format', format, '--filter', filter];
   const args = [import.meta.filename, '--corpus', flags.corpus ?? '', ...own];
-  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Figures;
+  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as T;
 }
 
 function line(what: string, { spans, cpuMicros: micros, rssMib, dataBytes, filterBytes }: Figures): void {
@@ -128,15 +129,19 @@ const [format] = flags.format as [WrittenFormat];
 if (flags.phase === 'write') {
   process.stdout.write(JSON.stringify(write(flags.folder!, format, Number(flags.filter))));
 } else if (flags.phase === 'compact') {
-  process.stdout.write(JSON.stringify(await compact(flags.folder!, Number(flags.filter))));
+  const filterBytes = Number(flags.filter);
+  const first = await compact(flags.folder!, filterBytes);
+  process.stdout.write(JSON.stringify([first, await compact(flags.folder!, filterBytes)]));
 } else {
   for (const each of flags.format) {
     const folder = mkdtempSync(path.join(flags.folder ?? tmpdir(), 'writing-'));
     for (let round = 0; round < Number(flags.rounds); round++) {
       for (const filter of ['0', flags.filter]) {
         const name = `${each}, ${filter === '0' ? 'no filter' : 'with filter'}`;
-        line(`write: ${name}`, inProcess('write', folder, each, filter));
-        line(`compact: ${name}`, inProcess('compact', folder, each, filter));
+        line(`write: ${name}`, inProcess<Figures>('write', folder, each, filter));
+        const [first, second] = inProcess<readonly [Figures, Figures]>('compact', folder, each, filter);
+        line(`compact: ${name}`, first);
+        line(`compact again: ${name}`, second);
       }
     }
     rmSync(folder, { recursive: true });
