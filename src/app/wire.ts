@@ -16,6 +16,7 @@ import type { TempoConfig } from './config.ts';
 import { isInRing, type ModuleName, startOrder } from './graph.ts';
 import { registerOverridesRoutes } from './overrides-routes.ts';
 import type { HttpServer } from './http-server.ts';
+import { helpersGiveWay } from './helper-threads.ts';
 import { shareMemory } from './memory-shares.ts';
 import { SpareMemory } from './spare-memory.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
@@ -95,6 +96,7 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   registerPages(server, config, order, shares.rings);
   const discarded = taking?.distributor.discarded ?? countDiscarded(metrics);
   const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded, share: shares.compactor });
+  helpersGiveWay();
   const spareMemory = new SpareMemory({ logger, metrics });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
   const stopWatching = (): void => {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import t, { type Test } from 'tap';
+import { helpersGiveWay } from '../../src/app/helper-threads.ts';
 import { byRole, OuterCache } from '../../src/cache/outer-cache.ts';
 import { CACHE_ROLES } from '../../src/cache/settings.ts';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
@@ -677,32 +678,42 @@ t.test('caches of scan threads give way to answers, and come back', async (t) =>
   t.ok((await read()) > during);
 });
 
-t.test('scan threads give way to the main thread', { skip: process.platform !== 'linux' }, async (t) => {
-  const workerData = { localBlocksPath: '', backendPath: '', cacheBytes: 0 };
-  const pool = new ScanPool({
-    batchSizeMax: 1,
-    threads: 2,
-    queueLengthMax: 10,
-    tenantQueueLengthMax: 10,
-    workerData,
-    heapBytesMax: 256 << 20,
-    logger: silentLogger,
-    metrics: new Metrics(),
-  });
-  t.strictSame(nicerThreads(), []);
-  pool.start();
-  t.teardown(() => pool.stop());
-  const job: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part', bytesMax: 0 };
-  await Promise.all([0, 1].map((affinity) => pool.run(job, { tenant: 'one', affinity })));
-  t.strictSame(nicerThreads(), [5, 5]);
-});
+t.test(
+  'scan threads and V8 helpers give way to the main thread',
+  { skip: process.platform !== 'linux' },
+  async (t) => {
+    const workerData = { localBlocksPath: '', backendPath: '', cacheBytes: 0 };
+    const pool = new ScanPool({
+      batchSizeMax: 1,
+      threads: 2,
+      queueLengthMax: 10,
+      tenantQueueLengthMax: 10,
+      workerData,
+      heapBytesMax: 256 << 20,
+      logger: silentLogger,
+      metrics: new Metrics(),
+    });
+    t.strictSame(nicerThreads(/^scan/), []);
+    pool.start();
+    t.teardown(() => pool.stop());
+    const job: ScanJob = { kind: 'trace', id: new Uint8Array(16), sources: [], format: 'part', bytesMax: 0 };
+    await Promise.all([0, 1].map((affinity) => pool.run(job, { tenant: 'one', affinity })));
+    t.strictSame(nicerThreads(/^scan/), [5, 5]);
+    helpersGiveWay();
+    const helpers = nicerThreads(/V8Worker/);
+    t.ok(helpers.length > 0);
+    t.ok(helpers.every((more) => more === 5));
+    t.strictSame(nicerThreads(/^(?!scan|.*V8Worker)/), [], 'no other one does');
+  },
+);
 
-/** By how much threads of this process are nicer than this one, those that are. */
-function nicerThreads(): number[] {
+/** By how much threads of this process are nicer than this one, those that are, of all with such a name. */
+function nicerThreads(name: RegExp): number[] {
   const stats = readdirSync('/proc/self/task').map((id) =>
     readFileSync(`/proc/self/task/${id}/stat`, 'latin1'),
   );
-  const niceness = stats.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
+  const named = stats.filter((stat) => name.test(stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'))));
+  const niceness = named.map((stat) => Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]));
   return niceness.map((nice) => nice - os.getPriority()).filter((more) => more > 0);
 }
 
