@@ -18,7 +18,7 @@ import { registerOverridesRoutes } from './overrides-routes.ts';
 import type { HttpServer } from './http-server.ts';
 import { helpersGiveWay } from './helper-threads.ts';
 import { shareMemory } from './memory-shares.ts';
-import { SpareMemory } from './spare-memory.ts';
+import { IdleMemory } from './idle-memory.ts';
 import { pageFacts, registerPageRoutes } from './page-routes.ts';
 import type { Rings } from '../ring/rings.ts';
 import { registerRingPages } from './ring-pages.ts';
@@ -97,14 +97,14 @@ export function wire(config: TempoConfig, options: WireOptions): readonly Servic
   const discarded = taking?.distributor.discarded ?? countDiscarded(metrics);
   const upkeep = new BlockUpkeep({ ...parts, store, admission, discarded, share: shares.compactor });
   helpersGiveWay();
-  const spareMemory = new SpareMemory({ logger, metrics });
+  const idleMemory = new IdleMemory({ logger, metrics });
   const stopSweeping = sweepTenants(metrics, config.memory.idleTenantTimeoutMs);
   const stopWatching = (): void => {
     stopSweeping();
     stopProbe();
     caches.stop();
     admission.stop();
-    spareMemory.stop();
+    idleMemory.stop();
   };
   // Those that have nothing to start do their work in requests and scan threads.
   const services: Readonly<Record<ModuleName, Service | undefined | (() => Service | undefined)>> = {

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { Admission } from '../../src/app/admission.ts';
 import { DiskGuard } from '../../src/app/disk-guard.ts';
-import { SpareMemory } from '../../src/app/spare-memory.ts';
+import { IdleMemory } from '../../src/app/idle-memory.ts';
 import { MemoryGuard } from '../../src/app/memory-guard.ts';
 import { ByteLedger } from '../../src/lib/byte-ledger.ts';
 import { collectGarbage, collectReleased, markGarbage, noteReleasedBytes } from '../../src/lib/garbage.ts';
@@ -259,7 +259,7 @@ t.test('garbage is collected in steps', async (t) => {
 t.test('an idle process gives back what its allocator keeps', async (t) => {
   const metrics = new Metrics();
   let cpuMicros = 0;
-  const idle = new SpareMemory({ logger: silentLogger, metrics, cpuMicros: () => cpuMicros });
+  const idle = new IdleMemory({ logger: silentLogger, metrics, cpuMicros: () => cpuMicros });
   t.teardown(() => idle.stop());
   const given = async (): Promise<number> => {
     const text = String(await metrics.bytes('text'));
@@ -281,42 +281,10 @@ t.test('an idle process gives back what its allocator keeps', async (t) => {
   t.equal(held.length, 400);
 });
 
-t.test('a process that works has its allocator give back what is free, now and then', async (t) => {
-  let nowMs = 0;
-  let cpuMicros = 0;
-  let processBytes = 500 << 20;
-  const starts: number[] = [];
-  const memory = new SpareMemory({
-    logger: silentLogger,
-    metrics: new Metrics(),
-    cpuMicros: () => (cpuMicros += 500_000),
-    nowMs: () => (nowMs += 1000),
-    processBytes: () => processBytes,
-    startThread: () => {
-      starts.push(Math.round(nowMs / 60_000));
-      throw new Error('EAGAIN');
-    },
-  });
-  t.teardown(() => memory.stop());
-  const minutes = async (count: number): Promise<void> => {
-    for (const end = nowMs + count * 60_000; nowMs < end; ) await memory.sample();
-  };
-  await minutes(10);
-  t.strictSame(starts, [4], 'then nothing came on top');
-  processBytes = 520 << 20;
-  await minutes(10);
-  t.strictSame(starts, [4], 'too little came on top');
-  processBytes = 540 << 20;
-  await minutes(1);
-  processBytes = 600 << 20;
-  await minutes(6);
-  t.strictSame(starts, [4, 20, 24]);
-});
-
 t.test('an idle process that may start no thread goes on, and counts from the least it had', async (t) => {
   let processBytes = 500 << 20;
   let started = 0;
-  const idle = new SpareMemory({
+  const idle = new IdleMemory({
     logger: silentLogger,
     metrics: new Metrics(),
     cpuMicros: () => 0,

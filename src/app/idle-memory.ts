@@ -1,7 +1,5 @@
-// Gives memory back. V8 collects when it allocates and glibc keeps what lies between blocks in use, so what
-// a flood of tenants or a large scrape left would stay for good, and holes would grow under steady load (175
-// of 698 MB after half an hour). A process with nothing to do collects too; one that works only has the
-// allocator give back what it has free, now and then.
+// Gives memory back while the process has nothing to do. V8 collects when it allocates and glibc keeps what
+// lies between blocks in use, so what a flood of tenants or a large scrape left would stay for good.
 import type { Worker } from 'node:worker_threads';
 import { collectGarbage } from '../lib/garbage.ts';
 import { startThread } from '../lib/start-thread.ts';
@@ -9,12 +7,11 @@ import { workerUrl } from '../lib/worker-url.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Counter, Metrics } from '../telemetry/metrics.ts';
 
-export interface SpareMemoryOptions {
+export interface IdleMemoryOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** CPU time of the process in microseconds, ever growing. */
   readonly cpuMicros?: () => number;
-  readonly nowMs?: () => number;
   /** Memory of the process. */
   readonly processBytes?: () => number;
   /** Starts the thread that has the allocator give memory back. */
@@ -28,35 +25,29 @@ const IDLE_SAMPLES = 5;
 const IDLE_SHARE = 0.05;
 /** What came on top since the last time, for it to be worth 50 ms of CPU. */
 const GROWN_BYTES_MIN = 8 << 20;
-/** A process that works: the allocator stands still for some 20 ms, so the less often and for more. */
-const BUSY_GROWN_BYTES_MIN = 32 << 20;
-const BUSY_PAUSE_MS = 4 * 60 * 1000;
 
-export class SpareMemory {
+export class IdleMemory {
   #cpuMicros: number;
   #idleSamples = 0;
   /** After the last time. */
   #leastBytes = 0;
-  #trimmedMs: number;
   #isRunning = false;
   #worker: Worker | undefined;
-  readonly #options: Required<SpareMemoryOptions>;
+  readonly #options: Required<IdleMemoryOptions>;
   readonly #timer: NodeJS.Timeout;
   readonly #given: Counter;
 
-  constructor(options: SpareMemoryOptions) {
+  constructor(options: IdleMemoryOptions) {
     this.#options = {
       cpuMicros: usedMicros,
-      nowMs: () => performance.now(),
       processBytes: () => process.memoryUsage.rss(),
       startThread: startAllocatorThread,
       ...options,
     };
     this.#cpuMicros = this.#options.cpuMicros();
-    this.#trimmedMs = this.#options.nowMs();
     this.#given = options.metrics.counter(
       'tempo_memory_given_back_bytes_total',
-      'Memory that the process gave back to the system, without work and now and then under load.',
+      'Memory that the process gave back to the system while it had nothing to do.',
     );
     this.#timer = setInterval(() => void this.sample(), SAMPLE_MS).unref();
   }
@@ -68,34 +59,26 @@ export class SpareMemory {
 
   /** Looks once. */
   async sample(): Promise<void> {
-    const { cpuMicros, processBytes, nowMs } = this.#options;
+    const { cpuMicros, processBytes } = this.#options;
     const usedMicros = cpuMicros() - this.#cpuMicros;
     this.#cpuMicros += usedMicros;
     this.#idleSamples = usedMicros < SAMPLE_MS * 1000 * IDLE_SHARE ? this.#idleSamples + 1 : 0;
-    if (this.#isRunning) return;
-    const isIdle = this.#idleSamples >= IDLE_SAMPLES;
-    if (!isIdle && nowMs() - this.#trimmedMs < BUSY_PAUSE_MS) return;
-    const bytes = processBytes();
-    this.#leastBytes = Math.min(this.#leastBytes, bytes);
-    if (bytes - this.#leastBytes < (isIdle ? GROWN_BYTES_MIN : BUSY_GROWN_BYTES_MIN)) return;
-    await this.#giveBack(isIdle, bytes);
-  }
-
-  async #giveBack(isIdle: boolean, bytes: number): Promise<void> {
-    const { logger, processBytes, nowMs } = this.#options;
+    if (this.#idleSamples < IDLE_SAMPLES || this.#isRunning) return;
+    const before = processBytes();
+    this.#leastBytes = Math.min(this.#leastBytes, before);
+    if (before - this.#leastBytes < GROWN_BYTES_MIN) return;
     this.#isRunning = true;
     try {
-      if (isIdle) collectGarbage();
+      collectGarbage();
       await this.#trim();
     } catch (err) {
       // No thread can be started now.
-      logger.debug('the allocator gives nothing back', { err: String(err) });
+      this.#options.logger.debug('the allocator gives nothing back', { err: String(err) });
     } finally {
       this.#isRunning = false;
       this.#idleSamples = 0;
-      this.#trimmedMs = nowMs();
       this.#leastBytes = processBytes();
-      this.#given.inc(Math.max(0, bytes - this.#leastBytes));
+      this.#given.inc(Math.max(0, before - this.#leastBytes));
     }
   }
 
