@@ -12,7 +12,15 @@ const NICENESS = 5;
 /** Makes them nicer than the process was started, on Linux and where Node names its threads. */
 export function helpersGiveWay(): void {
   if (process.platform !== 'linux') return;
-  for (const id of readdirSync(TASKS)) if (isHelper(id)) giveWay(NICENESS, Number(id));
+  for (const id of threads()) if (isHelper(id)) giveWay(NICENESS, Number(id));
+}
+
+function threads(): readonly string[] {
+  try {
+    return readdirSync(TASKS);
+  } catch {
+    return []; // a sandbox without /proc
+  }
 }
 
 function isHelper(id: string): boolean {

@@ -43,15 +43,14 @@ export function resultBytesMax(sharedBytes: number): number {
   return Math.floor(sharedBytes * RESULTS_SHARE);
 }
 
-/** Told where searches run and may have answers that are too large for the budget. */
+/** Told where answers of searches are held that may be too large for the budget. */
 export function memoryRisks(
   { queryFrontend: { search }, target }: TempoConfig,
   { bytes, from }: MemoryBudget,
 ): readonly (readonly [path: string, text: string])[] {
   const order = startOrder(target);
-  if (bytes >= LARGE_ANSWERS_BYTES_MIN || !(order.includes('querier') || order.includes('ingester'))) {
-    return [];
-  }
+  const answers = order.includes('querier') || order.includes('query-frontend');
+  if (bytes >= LARGE_ANSWERS_BYTES_MIN || !answers) return [];
   const { maxResultLimit, maxSpansPerSpanSet } = search;
   const shareBytes = resultBytesMax(sharedOf(bytes));
   if (largestAnswerBytes(maxResultLimit, maxSpansPerSpanSet) <= shareBytes) return [];

@@ -19,6 +19,7 @@ const IDLE_MS = 2 * 60_000;
 
 interface Running {
   readonly id: number;
+  readonly worker: Worker;
   readonly done: PromiseWithResolvers<CompactResult>;
 }
 
@@ -56,16 +57,17 @@ export class CompactionThread {
     if (isRemote && port === undefined) {
       return Promise.reject(new TempoError('unavailable', 'the object store cannot be asked at the moment'));
     }
+    let worker: Worker;
     try {
-      this.worker ??= this.spawn();
+      worker = this.worker ??= this.spawn();
     } catch (err) {
       port?.close();
       return Promise.reject(err as Error);
     }
     const done = Promise.withResolvers<CompactResult>();
-    this.running = { id: this.nextId++, done };
+    this.running = { id: this.nextId++, worker, done };
     const message: ToCompactionWorker = { id: this.running.id, job, port };
-    this.worker.postMessage(message, port === undefined ? [] : [port]);
+    worker.postMessage(message, port === undefined ? [] : [port]);
     return done.promise;
   }
 
@@ -126,7 +128,9 @@ export class CompactionThread {
   private exited(worker: Worker, cause: unknown): void {
     if (this.worker === worker) this.worker = undefined;
     const { running } = this;
+    // One that was at rest may end while the next is at work.
+    if (running?.worker !== worker) return;
     this.running = undefined;
-    running?.done.reject(new TempoError('unavailable', 'the thread that compacts ended', cause));
+    running.done.reject(new TempoError('unavailable', 'the thread that compacts ended', cause));
   }
 }

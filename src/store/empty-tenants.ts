@@ -34,6 +34,8 @@ export class EmptyTenants {
   async clean(tenant: string): Promise<void> {
     const { store, logger, leftoversMs } = this.options;
     if (!this.withoutIndex.has(tenant)) {
+      // The first block may have come since the poll, and its index from another process.
+      if ((await store.listFolders(tenant)).length > 0) return;
       for (const name of [INDEX_PROTO, INDEX_JSON]) await store.delete(`${tenant}/${name}`);
       this.withoutIndex.add(tenant);
       logger.debug('a tenant without blocks has no index', { tenant });

@@ -102,8 +102,10 @@ export class Poller {
     await eachConcurrently(tenants, INDEXES_AT_ONCE, async (tenant) => {
       if (!isOurs(tenant)) return void this.written.delete(tenant);
       const blocks = blocklist.tenant(tenant);
+      // What it has nobody knows now: an index that is there may be right.
+      if (blocks.unlisted !== undefined) return;
       try {
-        if (isEmpty(blocks) && blocks.unlisted === undefined) {
+        if (isEmpty(blocks)) {
           await this.empty.clean(tenant);
           return;
         }

@@ -2,13 +2,15 @@
 // the end every acknowledged trace is found, once. `npm run faults` has their full lengths.
 import t from 'tap';
 import { FIRST_FAULTS } from '../faults/usual-faults.ts';
-import { runFault, SHORT, startWorld, violations } from '../faults/world.ts';
+import { runFault, SHORT, startWorld, violations, type World } from '../faults/world.ts';
 
 t.setTimeout(300_000);
 
 t.test('a cluster of processes', async (t) => {
-  const world = await startWorld(t.testdir(), SHORT);
-  t.teardown(() => world.end());
+  let started: World | undefined;
+  // Said before there is a folder: tap would else delete it while the processes still write there.
+  t.teardown(() => started?.end());
+  const world = (started = await startWorld(t.testdir(), SHORT));
   for (const fault of FIRST_FAULTS) {
     const counts = await runFault(world, fault);
     const { complaints } = world.load;

@@ -423,7 +423,9 @@ t.test('a memory budget that large answers may exceed', (t) => {
   t.equal(told(limits(0, 1), 400).length, 1);
   t.equal(told(limits(1, 0), 400).length, 1);
   t.same(told('target: distributor', 400), [], 'which answers nothing');
-  t.equal(told('target: ingester', 400).length, 1);
+  t.same(told('target: ingester', 400), [], 'which has no part of it for answers');
+  t.equal(told('target: querier', 400).length, 1);
+  t.equal(told('target: query-frontend', 400).length, 1);
   t.end();
 });
 

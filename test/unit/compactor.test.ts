@@ -1,5 +1,5 @@
 // The compactor: which blocks it chooses, what it does with them, and what is left when something fails.
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
@@ -14,6 +14,7 @@ import { BlockJoiner, type BlockJoinerOptions } from '../../src/store/block-join
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { type CompactionLimits, compactionJobs, jobKey } from '../../src/store/compaction-select.ts';
 import { showOutstanding } from '../../src/store/compaction-metrics.ts';
+import type { CompactionJob } from '../../src/store/compaction-messages.ts';
 import { CompactionThread } from '../../src/store/compaction-thread.ts';
 import { Poller } from '../../src/store/poller.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
@@ -254,6 +255,29 @@ async function setUp(
   const text = async (): Promise<string> => (await metrics.bytes()).toString();
   return { compactor, backend, blocklist, clock, discarded, folder, joiner, live, polled, put, rows, text };
 }
+
+t.test('a thread that ends takes no job of the next one with it', async (t) => {
+  const workers: EventEmitter[] = [];
+  const start = (() => {
+    const worker = Object.assign(new EventEmitter(), { postMessage: () => {}, terminate: async () => 0 });
+    workers.push(worker);
+    return worker;
+  }) as unknown as StartThread;
+  const data = { scratchPath: '', backendPath: '/', bloom: { falsePositive: 0.01, shardSizeBytes: 1 } };
+  const thread = new CompactionThread({ ...data, valueFilterBytesMax: 0 }, () => undefined, start);
+  const job = {} as CompactionJob;
+  const first = thread.run(job);
+  workers[0]!.emit('message', { kind: 'compacted', id: 1, result: 'first' });
+  t.equal(await first, 'first');
+  await thread.finish();
+  const second = thread.run(job);
+  workers[0]!.emit('exit', 1);
+  workers[1]!.emit('message', { kind: 'compacted', id: 2, result: 'second' });
+  t.equal(await second, 'second');
+  const third = thread.run(job);
+  workers[1]!.emit('exit', 1);
+  await t.rejects(third, { message: 'the thread that compacts ended' });
+});
 
 const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
 

@@ -662,8 +662,10 @@ t.test('of what jobs found only what is of use is held', (t) => {
   });
   const merge = new SearchMerge({ limit: 2 }, [], jobs, 0);
   let done = 0;
+  const jsons: Uint8Array[] = [];
   const large = (traceId: string, startUnixNano: bigint) => {
     const json = new Uint8Array(1 << 20);
+    jsons.push(json);
     return { traceId, startUnixNano, durationNanos: 1n, json };
   };
   const add = (traces: readonly ReturnType<typeof large>[]): void => {
@@ -694,6 +696,11 @@ t.test('of what jobs found only what is of use is held', (t) => {
   const bodies = merge.traces.map(({ body }) => body);
   merge.free();
   t.same([merge.traces, bodies.map(({ buffer }) => buffer.byteLength)], [[], [0, 0]]);
+  // It had no hold on the others any more.
+  t.same(
+    jsons.map(({ length }) => length),
+    [0, 1 << 20, 0, 1 << 20, 1 << 20],
+  );
   t.end();
 });
 
@@ -721,7 +728,11 @@ t.test('what bodies lie in is free at once, but for what others have too', (t) =
   const copied = merge.traces[0]!.body.buffer;
   t.not(copied, own, 'most of it was of no use');
   merge.free();
-  t.same([own.byteLength, copied.byteLength, message.byteLength], [0, 0, 100]);
+  t.same(
+    [own.byteLength, copied.byteLength, message.byteLength],
+    [3 << 20, 0, 100],
+    'it had let go of the first',
+  );
   t.end();
 });
 

@@ -429,11 +429,21 @@ t.test('a large answer is the same, sent as a stream while others get their turn
     bodyOf([small], () => small.buffer.transfer(0)),
     Buffer.of(1, 2),
   );
+  t.equal(small.length, 0, 'free');
   const left = bodyOf(many, () => freed++) as Readable;
   await once(left, 'readable');
   left.destroy();
   await once(left, 'close');
   t.equal(freed, 2, 'nobody wants the rest');
+
+  // Both forms of a search free what its traces lie in.
+  let letGo = 0;
+  answers.search = { ...answer, traces: repeated.slice(0, 1).map(found), letGo: () => letGo++ };
+  await get('/api/search?q={}', { accept: 'application/protobuf' });
+  t.equal(letGo, 1);
+  answers.search = { ...answers.search, traces: texts.map(found) };
+  await get('/api/search');
+  t.equal(letGo, 2);
 
   // A client that leaves amid the body.
   await app.listen({ port: 0, host: '127.0.0.1' });

@@ -14,6 +14,7 @@ import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import { firstFound, packedBytes, packFound, unpackFound } from '../../src/store/pack.ts';
 import { Poller, type PollerOptions } from '../../src/store/poller.ts';
+import { INDEX_JSON } from '../../src/store/tenant-index.ts';
 import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
 import { indexOwner } from '../../src/store/tenant-index.ts';
@@ -89,6 +90,27 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   await poller.writeIndexes(() => false);
   await poller.writeIndexes(() => true);
   t.equal(written.length, 4, 'but where another process may have written them meanwhile');
+});
+
+t.test('the index of a tenant whose blocks cannot be listed stays as it is', async (t) => {
+  const first = setUp();
+  await first.put(aMeta(1));
+  await first.poller.poll();
+  await first.poller.writeIndexes(() => true);
+  const index = await first.store.read(`team/${INDEX_JSON}`);
+
+  // Another process, whose first listing fails.
+  const { store, blocklist } = first;
+  const again = setUp(undefined, { store });
+  const listFolders = store.listFolders.bind(store);
+  store.listFolders = async (folder) => {
+    if (folder === 'team') throw new Error('slow down');
+    return listFolders(folder);
+  };
+  await again.poller.poll();
+  t.same(await again.poller.writeIndexes(() => true), []);
+  t.same(await store.read(`team/${INDEX_JSON}`), index);
+  t.equal(blocklist.tenant('team').live.size, 1);
 });
 
 t.test('a store that lists trees is not asked for each block', async (t) => {
@@ -404,6 +426,15 @@ t.test('a tenant whose last block is gone has no index', async (t) => {
   blocklist.deleted('team', ID(3));
   await poller.writeIndexes(() => true);
   t.same(await store.listObjects('team'), ['note.txt'], 'of a block that came and went between polls');
+});
+
+t.test('the index of a first block that came since the poll stays', async (t) => {
+  const { store, poller, put } = setUp();
+  await store.write('team/index.json.gz', new Uint8Array(1));
+  await poller.poll();
+  await put(aMeta(1));
+  await poller.writeIndexes(() => true);
+  t.same(await store.listObjects('team'), ['index.json.gz'], 'another process may have written it');
 });
 
 t.test('what lies in the folder of a tenant without blocks', async (t) => {

@@ -33,7 +33,7 @@ export class SearchMerge implements SearchProgress {
   private readonly totalJobs: number;
   private readonly settled: Settled | undefined;
   /** Buffers in which nothing lies but bodies. */
-  private readonly buffers: ArrayBuffer[] = [];
+  private buffers: ArrayBuffer[] = [];
   /** Of all traces that were found. */
   private readonly ids = new Set<string>();
   private completedJobs = 0;
@@ -89,6 +89,8 @@ export class SearchMerge implements SearchProgress {
     const { traces, heldBytes, copies } = letGo(this.traces);
     this.traces = traces;
     this.heldBytes = heldBytes;
+    const used = new Set<ArrayBufferLike>(traces.map(({ body }) => body.buffer));
+    this.buffers = this.buffers.filter((buffer) => used.has(buffer));
     if (copies !== undefined) this.buffers.push(copies);
   }
 

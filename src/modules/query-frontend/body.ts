@@ -12,7 +12,7 @@ const TURN_MS = 5;
 
 /**
  * @param parts must not change any more; they are copied, but for a small body of one part.
- * @param copied called when they are, or when nobody wants the rest of them: then every part is.
+ * @param copied called when they are, or when whoever began to read wants no more.
  */
 export function bodyOf(parts: Iterable<Uint8Array>, copied?: () => void): Buffer | Readable {
   const begun: Uint8Array[] = [];
