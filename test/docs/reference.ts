@@ -120,7 +120,8 @@ tells what is doubtful, \`-config.verify=strict\` fails at it. \`/status/config?
 differs from the defaults.
 
 A duration is a number with a unit (\`1h30m\`). Without a unit it is nanoseconds, but in a few limits of
-tenants, where Tempo needs one too; in place of a negative one 0 is used, with a warning.
+tenants, where Tempo needs one too, and in flags; in place of a negative one 0 is used, with a warning, where
+it is not refused as by Tempo (retention, and what needs a unit).
 
 ${sections.join('')}${oldKeys()}`;
 }
