@@ -90,7 +90,16 @@ function checkJobs(config: TempoConfig, fail: Report, warn: Report): void {
   }
 }
 
-function checkLimits({ overrides }: TempoConfig, fail: Report): void {
+/** Less is surely meant in another unit: a process that does nothing takes a hundred times as much. */
+const MEMORY_BYTES_MIN = 1 << 20;
+
+function checkLimits({ overrides, memory }: TempoConfig, fail: Report): void {
+  if (memory.limit > 0 && memory.limit < MEMORY_BYTES_MIN) {
+    fail(
+      'memory.limit',
+      `is ${memory.limit} bytes, nothing can be done with it: a unit may be missing, as in 1GiB`,
+    );
+  }
   const all = Object.entries({ defaults: overrides.defaults, ...overrides.inlineTenants });
   for (const [name, { costAttribution }] of all) {
     const wrong = dimensionsProblem(costAttribution.dimensions);

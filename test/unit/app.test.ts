@@ -215,6 +215,8 @@ t.test('what a readable configuration can have wrong', (t) => {
   t.same(warnings(LOCAL), []);
   t.same(problems('storage: {trace: {backend: local}}'), ['storage.trace.local.path']);
   t.same(problems(`${LOCAL}target: nope`), ['target']);
+  t.same(problems(`${LOCAL}memory: {limit: 64}`), ['memory.limit'], 'a unit is missing');
+  t.same(problems(`${LOCAL}memory: {limit: 1MiB}`), []);
   const missing = (text: string): string[] => checkConfig(configOf(text)).missing.map(({ path }) => path);
   t.same(missing(LOCAL), []);
   t.same(missing(''), ['storage.trace.backend']);

@@ -696,5 +696,27 @@ t.test('a cache of bytes keeps what several turns used before what one did', (t)
   cache.resize('needed', 41);
   t.equal(cache.count, 0);
   t.equal(cache.sizeBytes, 0);
+
+  // What has gone takes none of the part that is for what several turns used.
+  cache.limit(100);
+  const askTwice = (...keys: string[]): void => {
+    for (let turn = 0; turn < 2; turn++) {
+      cache.nextTurn();
+      for (const key of keys) ask(key, 40);
+    }
+  };
+  askTwice('x/deleted', 'y/prefix');
+  cache.delete('x/deleted');
+  cache.deletePrefix('y/');
+  t.equal(cache.count, 0);
+  askTwice('less', 'trimmed');
+  cache.resize('less', 10);
+  cache.limit(10);
+  t.equal(cache.sizeBytes, 0);
+  cache.limit(100);
+  askTwice('f', 'g');
+  cache.nextTurn();
+  for (let i = 0; i < 50; i++) ask(`passed over ${i}`, 10);
+  t.strictSame(kept(cache, 'f', 'g'), ['f', 'g']);
   t.end();
 });

@@ -601,13 +601,18 @@ t.test('answers that are large together wait for each other, small ones do not',
 
 t.test('a flood of large answers of one tenant holds up its own ones only', async (t) => {
   const MIB = 1 << 20;
-  const budget = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, taken: () => {}, metrics: new Metrics() });
+  const metrics = new Metrics();
+  const budget = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, taken: () => {}, metrics });
   const begun: string[] = [];
   const take = async (tenant: string, mib: number): Promise<() => void> => {
     const lease = await budget.take(tenant, mib * MIB, undefined);
     begun.push(tenant);
     return () => lease.drop();
   };
+  const gone = await budget.take('gone', MIB, undefined);
+  gone.drop();
+  gone.holds(MIB);
+  t.match(await metrics.text(), /tempo_querier_result_bytes 0\n/, 'what was dropped holds nothing');
   const endFlood = await take('flood', 1000);
   const flood = [take('flood', 1000), take('flood', 1000)];
   const endFew = await take('few', 4);
