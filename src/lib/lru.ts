@@ -1,32 +1,56 @@
-// A cache bounded by bytes: what was used longest ago goes first. Its owner says how many bytes an entry
-// takes. Where the owner tells of turns (of jobs, say), what only one turn used goes before the rest: passing
-// over much data once does not drive out what every turn needs.
+// A cache bounded by bytes, whose owner says how many an entry takes. What was used longest ago goes first,
+// as long as nothing else is said. Where the owner tells of turns (of jobs, say), what many turns used stays
+// longer, so that passing over much data once does not drive out what every turn needs. Where it says what is
+// small, the small stays longer too: a few values found among millions cost as much to find again as many,
+// and little to keep.
+//
+// An entry is due when the clock reaches its place; the clock goes to the place of what is driven out. An
+// entry that is used moves its weight beyond the clock (greedy dual size with frequency). Weights are of few
+// kinds, so that entries of a kind lie in the order in which they are due.
 
 interface Entry {
   readonly value: object;
   readonly needs: readonly string[];
-  readonly turn: number;
   bytes: number;
+  /** Turns that used it, the last of which is `usedTurn`. */
+  uses: number;
+  usedTurn: number;
+  kind: number;
+  due: number;
+}
+
+export interface LruOptions {
+  /** An entry of that size weighs twice what one weighs that is far larger; 0 = sizes mean nothing. */
+  readonly smallBytes?: number;
 }
 
 const NONE: readonly string[] = [];
-/** Of the bytes, for what several turns used; beyond it goes as what one used. */
-const REUSED_SHARE = 0.8;
+/** More uses say no more. */
+const USES_MAX = 16;
+/** Weights are powers of two to the half of a kind. */
+const KINDS_A_DOUBLING = 2;
+const KINDS = 32;
+/** Of the bytes: a turn that sets more keeps none of it for being its own. */
+const SPARED_SHARE = 1 / 4;
 
 export class ByteLru {
   /** Of all entries together. */
   maxBytes: number;
+  private readonly smallBytes: number;
   private usedBytes = 0;
-  private reusedBytes = 0;
   private hitCount = 0;
   private missCount = 0;
   private turn = 0;
-  /** Entries used in one turn, and behind them those used in several: in this order they go. */
-  private readonly once = new Map<string, Entry>();
-  private readonly reused = new Map<string, Entry>();
+  /** Of what this turn has set. */
+  private turnBytes = 0;
+  private clock = 0;
+  private readonly entries = new Map<string, Entry>();
+  /** By kind, each in the order in which they are due. */
+  private readonly kinds: readonly Map<string, Entry>[] = Array.from({ length: KINDS }, () => new Map());
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, { smallBytes = 0 }: LruOptions = {}) {
     this.maxBytes = maxBytes;
+    this.smallBytes = smallBytes;
   }
 
   get sizeBytes(): number {
@@ -34,7 +58,7 @@ export class ByteLru {
   }
 
   get count(): number {
-    return this.once.size + this.reused.size;
+    return this.entries.size;
   }
 
   get hits(): number {
@@ -45,47 +69,29 @@ export class ByteLru {
     return this.missCount;
   }
 
-  /** Uses from here on are another turn's. */
+  /** Uses from here on are another turn's. What a turn has used stays until its end, unless that is much. */
   nextTurn(): void {
     this.turn++;
+    this.turnBytes = 0;
   }
 
   /** The caller knows what kind of value it keeps under a key. */
   get<T extends object>(key: string): T | undefined {
-    const entry = this.find(key);
+    const entry = this.entries.get(key);
     if (entry === undefined) {
       this.missCount++;
       return undefined;
     }
     this.hitCount++;
-    this.use(key, entry, entry.turn !== this.turn);
+    if (entry.usedTurn !== this.turn && entry.uses < USES_MAX) entry.uses++;
+    entry.usedTurn = this.turn;
+    this.use(key, entry);
     return entry.value as T;
-  }
-
-  private find(key: string): Entry | undefined {
-    return this.reused.get(key) ?? this.once.get(key);
-  }
-
-  /** Moves an entry behind all others of its kind, and what it needs behind it. */
-  private use(key: string, entry: Entry, isAnotherTurn: boolean): void {
-    if (this.once.delete(key)) {
-      if (isAnotherTurn) this.reusedBytes += entry.bytes;
-      (isAnotherTurn ? this.reused : this.once).set(key, entry);
-    } else {
-      this.reused.delete(key);
-      this.reused.set(key, entry);
-    }
-    const isReused = this.reused.has(key);
-    for (const need of entry.needs) {
-      const needed = this.find(need);
-      if (needed !== undefined) this.use(need, needed, isReused);
-    }
-    if (isReused) this.trimReused();
   }
 
   /** As `get`, but not counted as a use. */
   peek<T extends object>(key: string): T | undefined {
-    return this.find(key)?.value as T | undefined;
+    return this.entries.get(key)?.value as T | undefined;
   }
 
   /**
@@ -93,45 +99,45 @@ export class ByteLru {
    * value refers to: they do not go before it, so that no memory is held that is not counted.
    */
   set(key: string, value: object, bytes: number, needs: readonly string[] = NONE): void {
+    const uses = this.entries.get(key)?.uses ?? 1;
     this.delete(key);
     if (bytes > this.maxBytes) return;
-    const entry: Entry = { value, bytes, needs, turn: this.turn };
-    this.once.set(key, entry);
+    const entry: Entry = { value, bytes, needs, uses, usedTurn: this.turn, kind: 0, due: 0 };
+    this.entries.set(key, entry);
     this.usedBytes += bytes;
-    this.use(key, entry, false);
+    this.turnBytes += bytes;
+    this.use(key, entry);
     this.trim();
   }
 
   /** States anew how large an entry is; nothing happens when it is gone. */
   resize(key: string, bytes: number): void {
-    const entry = this.find(key);
+    const entry = this.entries.get(key);
     if (entry === undefined) return;
-    if (this.reused.has(key)) this.reusedBytes += bytes - entry.bytes;
     this.usedBytes += bytes - entry.bytes;
     entry.bytes = bytes;
+    this.use(key, entry);
     if (bytes > this.maxBytes) this.delete(key);
     this.trim();
   }
 
   delete(key: string): void {
-    const entry = this.find(key);
+    const entry = this.entries.get(key);
     if (entry === undefined) return;
     this.usedBytes -= entry.bytes;
-    if (this.reused.delete(key)) this.reusedBytes -= entry.bytes;
-    else this.once.delete(key);
+    this.entries.delete(key);
+    this.kinds[entry.kind]!.delete(key);
   }
 
   /** Looks at every key. */
   deletePrefix(prefix: string): void {
-    for (const key of this.once.keys()) if (key.startsWith(prefix)) this.delete(key);
-    for (const key of this.reused.keys()) if (key.startsWith(prefix)) this.delete(key);
+    for (const key of this.entries.keys()) if (key.startsWith(prefix)) this.delete(key);
   }
 
   clear(): void {
-    this.once.clear();
-    this.reused.clear();
+    this.entries.clear();
+    for (const kind of this.kinds) kind.clear();
     this.usedBytes = 0;
-    this.reusedBytes = 0;
   }
 
   /** Changes what all entries together may take. */
@@ -140,24 +146,58 @@ export class ByteLru {
     this.trim();
   }
 
-  private trimReused(): void {
-    for (const [key, entry] of this.reused) {
-      if (this.reusedBytes <= this.maxBytes * REUSED_SHARE) return;
-      this.reused.delete(key);
-      this.reusedBytes -= entry.bytes;
-      this.once.set(key, entry);
+  private use(key: string, entry: Entry): void {
+    const kind = this.kindOf(entry);
+    this.move(key, entry, kind, this.clock + weightOf(kind));
+  }
+
+  /** Behind what is due before, and what it needs behind it. Nothing becomes due earlier than it was. */
+  private move(key: string, entry: Entry, kind: number, due: number): void {
+    if (due >= entry.due) {
+      this.kinds[entry.kind]!.delete(key);
+      entry.kind = kind;
+      entry.due = due;
+    }
+    this.kinds[entry.kind]!.set(key, entry);
+    for (const need of entry.needs) {
+      const needed = this.entries.get(need);
+      if (needed !== undefined) this.move(need, needed, entry.kind, entry.due);
     }
   }
 
+  private kindOf({ bytes, uses }: Entry): number {
+    const weight = uses * (1 + this.smallBytes / Math.max(1, bytes));
+    return Math.min(KINDS - 1, Math.round(KINDS_A_DOUBLING * Math.log2(weight)));
+  }
+
   private trim(): void {
-    this.trimReused();
-    for (const entries of [this.once, this.reused]) {
-      for (const [key, entry] of entries) {
-        if (this.usedBytes <= this.maxBytes) return;
-        this.usedBytes -= entry.bytes;
-        if (entries === this.reused) this.reusedBytes -= entry.bytes;
-        entries.delete(key);
-      }
+    while (this.usedBytes > this.maxBytes) {
+      const next = this.nextDue(false);
+      if (next === undefined) return;
+      this.clock = Math.max(this.clock, this.entries.get(next)!.due);
+      const isSpared = this.turn > 0 && this.turnBytes <= this.maxBytes * SPARED_SHARE;
+      this.delete((isSpared ? this.nextDue(true) : undefined) ?? next);
     }
   }
+
+  /** @param isOfOthers what this turn has used stays. */
+  private nextDue(isOfOthers: boolean): string | undefined {
+    let first: string | undefined;
+    let least = Infinity;
+    for (const kind of this.kinds) {
+      for (const [key, { due, usedTurn }] of kind) {
+        if (isOfOthers && usedTurn === this.turn) continue;
+        if (due < least) {
+          least = due;
+          first = key;
+        }
+        break;
+      }
+    }
+    return first;
+  }
+}
+
+function weightOf(kind: number): number {
+  return 2 ** (kind / KINDS_A_DOUBLING);
 }

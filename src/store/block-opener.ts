@@ -48,7 +48,11 @@ const FILTERS_SHARE = 1 / 8;
 /** For columns made of heads, which have no more than that. */
 const HEADS_SHARE = 1 / 8;
 const HEADS_BYTES_MAX = 64 << 20;
-const BLOCKS_SHARE = 1 - FILTERS_SHARE - HEADS_SHARE;
+/** For what queries found in blocks. */
+const MEMOS_SHARE = 1 / 8;
+/** Vectors of that size are worth twice what larger ones are: most of their cost is the pages they come from. */
+const SMALL_BYTES = 256 * 1024;
+const BLOCKS_SHARE = 1 - FILTERS_SHARE - HEADS_SHARE - MEMOS_SHARE;
 
 type BlockLocation = 'local' | 'backend';
 
@@ -64,6 +68,8 @@ export class BlockOpener {
   /** Of the thread. */
   readonly cache: ByteLru;
   readonly filters: ValueFilters;
+  /** What queries found in blocks: it must not go for columns, a hundred times as large. */
+  readonly memos: ByteLru;
   /** What was made of heads; it grows with them. */
   readonly heads: ByteLru;
   /** Bytes read of blocks beside their row groups: footers and value filters. */
@@ -74,15 +80,22 @@ export class BlockOpener {
   constructor(options: BlockOpenerOptions) {
     this.options = options;
     this.scratch = new ScratchPool(scratchBytes(options.cacheBytes));
-    this.cache = new ByteLru(options.cacheBytes * BLOCKS_SHARE);
+    this.cache = new ByteLru(options.cacheBytes * BLOCKS_SHARE, { smallBytes: SMALL_BYTES });
+    this.memos = new ByteLru(options.cacheBytes * MEMOS_SHARE);
     this.heads = new ByteLru(headsBytes(options.cacheBytes));
     this.filters = new ValueFilters(options.cacheBytes * FILTERS_SHARE);
   }
 
   /** With the memory that waits to be used again. */
   get cachedBytes(): number {
-    const { cache, filters, heads, scratch } = this;
-    return cache.sizeBytes + filters.cache.sizeBytes + heads.sizeBytes + scratch.keptBytes;
+    const { cache, memos, filters, heads, scratch } = this;
+    return cache.sizeBytes + memos.sizeBytes + filters.cache.sizeBytes + heads.sizeBytes + scratch.keptBytes;
+  }
+
+  /** Another job begins. */
+  nextTurn(): void {
+    this.cache.nextTurn();
+    this.memos.nextTurn();
   }
 
   /** The caches take that share of their bytes from now on. */
@@ -90,6 +103,7 @@ export class BlockOpener {
     const { cacheBytes } = this.options;
     this.scratch.limit(scratchBytes(cacheBytes * share));
     this.cache.limit(cacheBytes * share * BLOCKS_SHARE);
+    this.memos.limit(cacheBytes * share * MEMOS_SHARE);
     this.heads.limit(headsBytes(cacheBytes * share));
     this.filters.cache.limit(cacheBytes * share * FILTERS_SHARE);
   }
@@ -172,6 +186,7 @@ export class BlockOpener {
       this.reread.set(blockId, now);
       if (this.reread.size > REREAD_MAX) this.reread.delete(this.reread.keys().next().value!);
       this.cache.deletePrefix(`${blockId}/`);
+      this.memos.deletePrefix(`${blockId}/`);
       await backend.distrust?.(`${tenantId}/${blockId}`);
     }
     return due.length > 0;
@@ -199,6 +214,7 @@ export class BlockOpener {
       decompressors: this.decompressors,
       scratch: this.scratch,
       cache: this.cache,
+      memos: this.memos,
       signal,
     };
   }

@@ -70,7 +70,7 @@ port.on('message', (message: ToScanWorker) => {
     const before = process.threadCpuUsage();
     try {
       signal.throwIfAborted();
-      scanner.blocks.cache.nextTurn();
+      scanner.blocks.nextTurn();
       const result = await scanner.run(job, signal);
       const used = process.threadCpuUsage(before);
       const cpuMicros = used.user + used.system;

@@ -150,6 +150,8 @@ export interface SpanSource {
   readonly partialShare?: number;
   /** Keeps what was found out about a source that never changes; undefined = it may change. */
   readonly memo?: SourceMemo;
+  /** The same of a source that gains spans, whose earlier ones keep their ordinals and never change. */
+  readonly grownMemo?: SourceMemo;
 
   /** 16 bytes a trace, in ordinal order. `sorted` when ascending. */
   traceIds(signal?: AbortSignal): Promise<{ readonly ids: Uint8Array; readonly sorted: boolean }>;

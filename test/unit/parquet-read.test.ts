@@ -15,7 +15,6 @@ import { BitRank, Selector } from '../../src/lib/bit-rank.ts';
 import { ByteWriter } from '../../src/lib/byte-writer.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { IntList } from '../../src/lib/int-list.ts';
-import { ByteLru } from '../../src/lib/lru.ts';
 import { ColumnPages } from '../../src/parquet/column-pages.ts';
 import {
   type Dictionary,
@@ -590,22 +589,6 @@ await t.test('bit ranks', async (t) => {
   );
 });
 
-await t.test('the cache forgets what was used longest ago', async (t) => {
-  const lru = new ByteLru(100);
-  for (const key of ['a', 'b', 'c']) lru.set(key, { key }, 30);
-  t.ok(lru.get('a'));
-  lru.set('d', { key: 'd' }, 30);
-  t.notOk(lru.get('b'), 'b was oldest');
-  t.same([lru.sizeBytes, lru.count, lru.hits, lru.misses], [90, 3, 1, 1]);
-  lru.resize('d', 80);
-  t.ok(lru.peek('d'));
-  t.equal(lru.sizeBytes, 80);
-  lru.set('huge', {}, 101);
-  t.notOk(lru.peek('huge'));
-  lru.resize('d', 101);
-  t.same([lru.sizeBytes, lru.count], [0, 0]);
-});
-
 await t.test('thrift: what is too long or too deep is damage', async (t) => {
   const cases: { name: string; input: number[] }[] = [
     { name: 'ends in a field', input: [0x15] },
@@ -644,79 +627,4 @@ await t.test('a damaged footer is an error or another footer', async (t) => {
     }),
     { numRuns: 2000 },
   );
-});
-
-t.test('a cache of bytes keeps what several turns used before what one did', (t) => {
-  const kept = (cache: ByteLru, ...keys: string[]): string[] =>
-    keys.filter((key) => cache.peek(key) !== undefined);
-  const cache = new ByteLru(100);
-  const ask = (key: string, bytes: number, needs: string[] = []): void => {
-    if (cache.get(key) === undefined) cache.set(key, {}, bytes, needs);
-  };
-  for (let turn = 0; turn < 2; turn++) {
-    cache.nextTurn();
-    ask('a', 20);
-    ask('b', 20);
-    ask('a', 20);
-  }
-  cache.nextTurn();
-  for (let i = 0; i < 50; i++) ask(`passed over ${i}`, 10);
-  t.strictSame(kept(cache, 'a', 'b'), ['a', 'b']);
-  t.equal(cache.sizeBytes, 100);
-  ask('large', 60);
-  t.strictSame(kept(cache, 'a', 'b', 'large', 'passed over 49'), ['a', 'b', 'large']);
-  ask('larger', 61);
-  t.strictSame(
-    kept(cache, 'a', 'b', 'large', 'larger'),
-    ['a', 'b'],
-    'what several turns used leaves no room',
-  );
-
-  // No more than a part is for what several turns used.
-  for (let turn = 0; turn < 2; turn++) {
-    cache.nextTurn();
-    for (const key of ['c', 'd', 'e']) ask(key, 20);
-  }
-  t.strictSame(kept(cache, 'a', 'b', 'c', 'd', 'e'), ['a', 'b', 'c', 'd', 'e']);
-  cache.nextTurn();
-  ask('new', 20);
-  t.strictSame(kept(cache, 'a', 'b', 'c', 'd', 'e', 'new'), ['a', 'c', 'd', 'e', 'new']);
-
-  // What an entry refers to stays as long as it does.
-  cache.clear();
-  cache.nextTurn();
-  ask('needed', 30);
-  ask('needs', 30, ['needed']);
-  cache.nextTurn();
-  ask('needs', 30);
-  for (let i = 0; i < 50; i++) ask(`passed over ${i}`, 10);
-  t.strictSame(kept(cache, 'needed', 'needs'), ['needed', 'needs']);
-  cache.limit(40);
-  t.strictSame(kept(cache, 'needed', 'needs'), ['needed']);
-  cache.resize('needed', 41);
-  t.equal(cache.count, 0);
-  t.equal(cache.sizeBytes, 0);
-
-  // What has gone takes none of the part that is for what several turns used.
-  cache.limit(100);
-  const askTwice = (...keys: string[]): void => {
-    for (let turn = 0; turn < 2; turn++) {
-      cache.nextTurn();
-      for (const key of keys) ask(key, 40);
-    }
-  };
-  askTwice('x/deleted', 'y/prefix');
-  cache.delete('x/deleted');
-  cache.deletePrefix('y/');
-  t.equal(cache.count, 0);
-  askTwice('less', 'trimmed');
-  cache.resize('less', 10);
-  cache.limit(10);
-  t.equal(cache.sizeBytes, 0);
-  cache.limit(100);
-  askTwice('f', 'g');
-  cache.nextTurn();
-  for (let i = 0; i < 50; i++) ask(`passed over ${i}`, 10);
-  t.strictSame(kept(cache, 'f', 'g'), ['f', 'g']);
-  t.end();
 });

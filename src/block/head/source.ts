@@ -38,6 +38,7 @@ export class HeadSource implements StoredSpans {
   readonly partialShare = PARTIAL_SHARE;
   /** Bytes of the vectors made so far. */
   bytesRead = 0;
+  readonly grownMemo?: SourceMemo;
   private readonly reader: HeadReader;
   private readonly index: TraceIndex;
   private readonly columns: HeadColumns;
@@ -53,6 +54,7 @@ export class HeadSource implements StoredSpans {
   constructor(reader: HeadReader, name: string, memo?: SourceMemo) {
     this.reader = reader;
     this.name = name;
+    if (memo !== undefined) this.grownMemo = memo;
     this.traceCount = reader.traceCount;
     this.spanCount = reader.spanCount;
     this.columns = new HeadColumns(reader, memo);

@@ -27,6 +27,7 @@ export interface BlockFile {
   readonly readRange: ReadRange;
   readonly decompressors: Decompressors;
   readonly cache: ByteLru;
+  readonly memos: ByteLru;
   /** What was read of the row group that is worked on, and is too large for the cache. */
   readonly atHand: MaterialAtHand;
   /** Of the thread. */
@@ -240,6 +241,10 @@ export class GroupColumns {
       const key = this.cacheKey(`p/${name}`);
       const pages = cache.peek<ColumnPages>(key);
       if (pages === undefined) continue;
+      if (!pages.isBorrowed && this.fitsCache(pages.sizeBytes)) {
+        cache.resize(key, pages.sizeBytes); // it stays among what several jobs used
+        continue;
+      }
       cache.delete(key);
       this.keepMaterial(key, pages, pages.sizeBytes, pages.isBorrowed);
     }

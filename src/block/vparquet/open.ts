@@ -22,6 +22,8 @@ export interface OpenBlockOptions {
   readonly decompressors: Decompressors;
   /** Of the thread. Blocks share it, their ids keep the entries apart. */
   readonly cache: ByteLru;
+  /** Of the thread too: what queries found, which is small beside what they looked at; as `cache` without. */
+  readonly memos?: ByteLru;
   /** Of the thread too. */
   readonly scratch?: ScratchPool;
   readonly signal?: AbortSignal;
@@ -77,6 +79,7 @@ export async function openBlock(options: OpenBlockOptions): Promise<Block> {
     readRange,
     decompressors,
     cache,
+    memos: options.memos ?? cache,
     atHand: new MaterialAtHand(scratch),
     scratch,
   };

@@ -365,11 +365,11 @@ class GroupMemo implements SourceMemo {
   }
 
   get<T extends object>(what: string): T | undefined {
-    return this.group.file.cache.get<T>(this.group.cacheKey(`m/${what}`));
+    return this.group.file.memos.get<T>(this.group.cacheKey(`m/${what}`));
   }
 
   set(what: string, value: object, bytes: number): void {
-    this.group.file.cache.set(this.group.cacheKey(`m/${what}`), value, bytes);
+    this.group.file.memos.set(this.group.cacheKey(`m/${what}`), value, bytes);
   }
 }
 

@@ -15,13 +15,14 @@ import {
 import { compareColumns } from './compare-columns.ts';
 import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
+import { keptFilter } from './kept-filter.ts';
 import { byOwner, flatten, nestedConjunction, type NestedOwner } from './nested-conditions.ts';
 import type { Scan } from './scan.ts';
 
 /** The spans of `{ expr }`, at most those in `within`. */
 export async function filterSpans(scan: Scan, expr: FieldExpr, within: Bitset | undefined): Promise<Bitset> {
   if (within?.isEmpty()) return within.clone();
-  const result = await evaluate(scan, expr, within);
+  const result = await keptFilter(scan, expr, within, evaluate);
   return within === undefined ? result : result.and(within);
 }
 

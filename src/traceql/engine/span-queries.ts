@@ -26,7 +26,8 @@ function isShown(stage: Stage): boolean {
   return stage.kind === 'select';
 }
 
-function isOfSpan(expr: FieldExpr): boolean {
+/** Does nothing but the span itself, and what it belongs to, decide? */
+export function isOfSpan(expr: FieldExpr): boolean {
   switch (expr.kind) {
     case 'literal':
       return true;
