@@ -4,9 +4,9 @@
 // small, the small stays longer too: a few values found among millions cost as much to find again as many,
 // and little to keep.
 //
-// An entry is due when the clock reaches its place; the clock goes to the place of what is driven out. An
-// entry that is used moves its weight beyond the clock (greedy dual size with frequency). Weights are of few
-// kinds, so that entries of a kind lie in the order in which they are due.
+// An entry is due when the clock reaches its place; the clock goes to the place of what is due next when
+// something has to go. An entry that is used moves its weight beyond the clock (greedy dual size with
+// frequency). Weights are of few kinds, so that entries of a kind lie in the order in which they are due.
 
 interface Entry {
   readonly value: object;
@@ -15,18 +15,25 @@ interface Entry {
   /** Turns that used it, the last of which is `usedTurn`. */
   uses: number;
   usedTurn: number;
+  /** That used it, or what needs it. */
+  sparedTurn: number;
   kind: number;
   due: number;
 }
 
 export interface LruOptions {
-  /** An entry of that size weighs twice what one weighs that is far larger; 0 = sizes mean nothing. */
+  /**
+   * An entry of that size weighs twice what one weighs that is far larger, and none more than
+   * `SMALL_WEIGHT_MAX` times as much for its size; 0 = sizes mean nothing.
+   */
   readonly smallBytes?: number;
 }
 
 const NONE: readonly string[] = [];
 /** More uses say no more. */
 const USES_MAX = 16;
+/** Less than what uses can weigh: much that is small and used once does not drive out what all turns need. */
+const SMALL_WEIGHT_MAX = 4;
 /** Weights are powers of two to the half of a kind. */
 const KINDS_A_DOUBLING = 2;
 const KINDS = 32;
@@ -85,6 +92,7 @@ export class ByteLru {
     this.hitCount++;
     if (entry.usedTurn !== this.turn && entry.uses < USES_MAX) entry.uses++;
     entry.usedTurn = this.turn;
+    entry.sparedTurn = this.turn;
     this.use(key, entry);
     return entry.value as T;
   }
@@ -96,13 +104,15 @@ export class ByteLru {
 
   /**
    * Adds or replaces; what is larger than the whole cache is not kept. `needs` are keys of entries that the
-   * value refers to: they do not go before it, so that no memory is held that is not counted.
+   * value refers to: they do not go before it, so that no memory is held that is not counted. They have no
+   * needs of their own.
    */
   set(key: string, value: object, bytes: number, needs: readonly string[] = NONE): void {
     const uses = this.entries.get(key)?.uses ?? 1;
     this.delete(key);
     if (bytes > this.maxBytes) return;
-    const entry: Entry = { value, bytes, needs, uses, usedTurn: this.turn, kind: 0, due: 0 };
+    const { turn } = this;
+    const entry: Entry = { value, bytes, needs, uses, usedTurn: turn, sparedTurn: turn, kind: 0, due: 0 };
     this.entries.set(key, entry);
     this.usedBytes += bytes;
     this.turnBytes += bytes;
@@ -110,7 +120,7 @@ export class ByteLru {
     this.trim();
   }
 
-  /** States anew how large an entry is; nothing happens when it is gone. */
+  /** States anew how large an entry is, which has just been used; nothing happens when it is gone. */
   resize(key: string, bytes: number): void {
     const entry = this.entries.get(key);
     if (entry === undefined) return;
@@ -153,20 +163,23 @@ export class ByteLru {
 
   /** Behind what is due before, and what it needs behind it. Nothing becomes due earlier than it was. */
   private move(key: string, entry: Entry, kind: number, due: number): void {
-    if (due >= entry.due) {
+    const isLater = due > entry.due || (due === entry.due && kind >= entry.kind);
+    if (isLater) {
       this.kinds[entry.kind]!.delete(key);
       entry.kind = kind;
       entry.due = due;
+      this.kinds[kind]!.set(key, entry);
     }
-    this.kinds[entry.kind]!.set(key, entry);
     for (const need of entry.needs) {
       const needed = this.entries.get(need);
-      if (needed !== undefined) this.move(need, needed, entry.kind, entry.due);
+      if (needed === undefined) continue;
+      needed.sparedTurn = entry.sparedTurn;
+      this.move(need, needed, entry.kind, entry.due);
     }
   }
 
   private kindOf({ bytes, uses }: Entry): number {
-    const weight = uses * (1 + this.smallBytes / Math.max(1, bytes));
+    const weight = uses * Math.min(SMALL_WEIGHT_MAX, 1 + this.smallBytes / Math.max(1, bytes));
     return Math.min(KINDS - 1, Math.round(KINDS_A_DOUBLING * Math.log2(weight)));
   }
 
@@ -180,14 +193,17 @@ export class ByteLru {
     }
   }
 
-  /** @param isOfOthers what this turn has used stays. */
+  /**
+   * @param isOfOthers what this turn has used stays: it lies behind the rest of its kind, so that a kind which
+   * begins with it has nothing else.
+   */
   private nextDue(isOfOthers: boolean): string | undefined {
     let first: string | undefined;
     let least = Infinity;
     for (const kind of this.kinds) {
-      for (const [key, { due, usedTurn }] of kind) {
-        if (isOfOthers && usedTurn === this.turn) continue;
-        if (due < least) {
+      if (kind.size === 0) continue;
+      for (const [key, { due, sparedTurn }] of kind) {
+        if (due < least && !(isOfOthers && sparedTurn === this.turn)) {
           least = due;
           first = key;
         }

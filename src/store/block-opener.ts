@@ -1,5 +1,5 @@
-// Opens blocks for a scan thread, from the ingester's folder or from the backend, with the thread's one
-// cache.
+// Opens blocks for a scan thread, from the ingester's folder or from the backend, with the caches of the
+// thread.
 import { blockDecompressors } from '../block/compression.ts';
 import { type BlockMeta, VALUE_FILTER_NAME } from '../block/meta.ts';
 import {
@@ -50,7 +50,7 @@ const HEADS_SHARE = 1 / 8;
 const HEADS_BYTES_MAX = 64 << 20;
 /** For what queries found in blocks. */
 const MEMOS_SHARE = 1 / 8;
-/** Vectors of that size are worth twice what larger ones are: most of their cost is the pages they come from. */
+/** What is that small is worth twice what is large: most of its cost is the pages that it comes from. */
 const SMALL_BYTES = 256 * 1024;
 const BLOCKS_SHARE = 1 - FILTERS_SHARE - HEADS_SHARE - MEMOS_SHARE;
 

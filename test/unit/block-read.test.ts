@@ -190,6 +190,8 @@ for (const name of ['vparquet4-odd', 'vparquet5']) {
   });
 }
 
+t.setTimeout(120_000);
+
 await t.test('every trace of a block is found', async (t) => {
   const { block } = await opened(goldenBlock('vparquet4'));
   const [group] = block.rowGroups;

@@ -107,6 +107,45 @@ await t.test('what an entry refers to does not go before it', async (t) => {
   t.same([cache.count, cache.sizeBytes], [0, 0]);
 });
 
+await t.test('what an entry refers to stays as long as the turn that used the entry', async (t) => {
+  const cache = new ByteLru(300);
+  cache.nextTurn();
+  ask(cache, 'needed', 90);
+  ask(cache, 'needs', 30, ['needed']);
+  ask(cache, 'needs too', 30, ['needed']);
+  for (let turn = 0; turn < 10; turn++) {
+    cache.nextTurn();
+    ask(cache, 'hot', 130);
+    if (turn < 5) cache.get('needs');
+  }
+  cache.nextTurn();
+  cache.get('needs too');
+  cache.set('new', {}, 75);
+  t.strictSame(kept(cache, 'needed', 'needs', 'needs too', 'hot', 'new'), ['needed', 'needs too', 'new']);
+});
+
+await t.test('much that is small and used once does not drive out what all turns use', async (t) => {
+  const cache = new ByteLru(10_000, { smallBytes: 100 });
+  for (let turn = 0; turn < 20; turn++) {
+    cache.nextTurn();
+    for (let i = 0; i < 10; i++) ask(cache, `vector ${i}`, 500);
+    for (let i = 0; turn >= 10 && i < 2000; i++) cache.set(`small ${turn} ${i}`, {}, 4);
+  }
+  t.equal(cache.misses, 10, 'once each');
+});
+
+await t.test('driving out costs no more for what the turn has used', async (t) => {
+  const cache = new ByteLru(20_000);
+  cache.nextTurn();
+  for (let i = 0; i < 20_000; i++) cache.set(`used ${i}`, {}, 1);
+  cache.nextTurn();
+  for (let i = 0; i < 20_000; i++) cache.get(`used ${i}`);
+  const began = process.cpuUsage();
+  for (let i = 0; i < 2000; i++) cache.set(`set ${i}`, {}, 1);
+  const { user } = process.cpuUsage(began);
+  t.ok(user < 2_000_000, `${user} µs`);
+});
+
 await t.test('what is set anew is as often used as it was', async (t) => {
   const cache = new ByteLru(100);
   for (let turn = 0; turn < 6; turn++) {
@@ -119,6 +158,35 @@ await t.test('what is set anew is as often used as it was', async (t) => {
     cache.set(`passed over ${turn}`, {}, 60);
   }
   t.strictSame(kept(cache, 'grows'), ['grows']);
+});
+
+await t.test('no entry outlives what it refers to', async (t) => {
+  const step = fc.record({ of: fc.nat(7), do: fc.nat(3), bytes: fc.integer({ min: 5, max: 60 }) });
+  fc.assert(
+    fc.property(
+      fc.array(step, { maxLength: 80 }),
+      fc.constantFrom(0, 40),
+      fc.boolean(),
+      (steps, smallBytes, turns) => {
+        const cache = new ByteLru(300, { smallBytes });
+        for (const { of, do: what, bytes } of steps) {
+          const dictionary = `d${of >> 1}`;
+          if (what === 0 && turns) cache.nextTurn();
+          else if (what === 1) ask(cache, `o${of}`, bytes);
+          else if (cache.get(`v${of}`) === undefined) {
+            const needed = cache.get(dictionary) ?? {};
+            if (cache.peek(dictionary) === undefined) cache.set(dictionary, needed, 30);
+            cache.set(`v${of}`, { needed }, bytes >> 1, [dictionary]);
+          }
+          for (let i = 0; i < 8; i++) {
+            const vector = cache.peek<{ needed: object }>(`v${i}`);
+            if (vector !== undefined) t.equal(cache.peek(`d${i >> 1}`), vector.needed);
+          }
+        }
+      },
+    ),
+    { numRuns: 1000 },
+  );
 });
 
 await t.test('never more than the limit, and every entry is counted', async (t) => {

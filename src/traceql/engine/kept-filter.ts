@@ -10,11 +10,6 @@ import { isOfSpan } from './span-queries.ts';
 /** Evaluates an expression: bits outside `within` mean nothing, the result is the caller's to change. */
 type Evaluate = (scan: Scan, expr: FieldExpr, within: Bitset | undefined) => Promise<Bitset>;
 
-/** Filters of a head, up to a number of spans. */
-interface GrownFilter {
-  readonly spans: Bitset;
-}
-
 /** Longer expressions are not kept. */
 const KEY_LENGTH_MAX = 2048;
 /** What an entry takes beside its bits and its key. */
@@ -53,7 +48,7 @@ async function filterOfFixed(memo: SourceMemo, key: string, asked: Asked): Promi
   if (within !== undefined && (!isLarge(within) || isFirstTime(memo, key)))
     return evaluate(scan, expr, within);
   const spans = await evaluate(scan, expr, undefined);
-  keep(memo, key, spans, spans);
+  keep(memo, key, spans);
   return spans.clone();
 }
 
@@ -62,19 +57,19 @@ async function filterOfGrown(memo: SourceMemo, key: string, asked: Asked): Promi
   const { scan, expr, within, evaluate } = asked;
   if (within !== undefined && !isLarge(within)) return evaluate(scan, expr, within);
   const count = await scan.spanCount();
-  const kept = memo.get<GrownFilter>(key)?.spans;
+  const kept = memo.get<Bitset>(key);
   const spans = new Bitset(count);
   if (kept !== undefined) spans.or(kept);
   if (kept !== undefined && kept.size >= count) return spans;
   const since = kept === undefined ? undefined : Bitset.full(count).andNot(Bitset.full(kept.size));
   const fresh = await evaluate(scan, expr, since);
   spans.or(since === undefined ? fresh : fresh.and(since));
-  keep(memo, key, { spans } satisfies GrownFilter, spans);
+  keep(memo, key, spans);
   return spans.clone();
 }
 
-function keep(memo: SourceMemo, key: string, value: object, { words }: Bitset): void {
-  memo.set(key, value, words.byteLength + ENTRY_BYTES + 2 * key.length);
+function keep(memo: SourceMemo, key: string, spans: Bitset): void {
+  memo.set(key, spans, spans.words.byteLength + ENTRY_BYTES + 2 * key.length);
 }
 
 function isLarge(within: Bitset): boolean {
