@@ -194,7 +194,7 @@ export class ByteLru {
   }
 
   /**
-   * @param isOfOthers what this turn has used stays: it lies behind the rest of its kind, so that a kind which
+   * @param isOfOthers what this turn has used stays: it lies behind the rest of its kind, so that a kind that
    * begins with it has nothing else.
    */
   private nextDue(isOfOthers: boolean): string | undefined {

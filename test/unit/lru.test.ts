@@ -1,3 +1,4 @@
+// The cache of bytes: what goes first, and that no more is held than is counted.
 import fc from 'fast-check';
 import t from 'tap';
 import { ByteLru } from '../../src/lib/lru.ts';
