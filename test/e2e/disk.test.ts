@@ -246,7 +246,7 @@ t.test('logs that are torn or damaged', { timeout: 60_000 }, async (t) => {
   await again.kill();
 });
 
-t.test('SIGSTOP, SIGCONT, SIGTERM under load', { timeout: 60_000 }, async (t) => {
+t.test('SIGSTOP, SIGCONT, SIGTERM under load', { timeout: 120_000 }, async (t) => {
   const data = t.testdir();
   const tempo = await startTempo(data);
   t.teardown(() => tempo.kill());
