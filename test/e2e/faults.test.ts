@@ -4,7 +4,7 @@ import t from 'tap';
 import { FIRST_FAULTS } from '../faults/usual-faults.ts';
 import { runFault, SHORT, startWorld, violations, type World } from '../faults/world.ts';
 
-t.setTimeout(600_000);
+t.setTimeout(900_000);
 
 t.test('a cluster of processes', async (t) => {
   let started: World | undefined;
