@@ -22,8 +22,8 @@ const COLLECT_SHARE = 1 / 16;
  */
 const THREAD_HEAP_FIRST_MIB = 64;
 /**
- * Half of what a thread's young objects take, of which V8 allows 16 MiB. With 8 searches at a time two scan
- * threads came to 28 MiB of heap in place of 84, at the same CPU.
+ * A semi-space of a thread, for which V8 allows 16 MiB. With 8 searches at a time heaps of scan threads were
+ * 28 MiB in place of 84.
  */
 const THREAD_YOUNG_MIB = 4;
 
