@@ -64,6 +64,7 @@ t.test('each rule finds what it forbids, and nothing else', (t) => {
     { want: 'default-export', path: 'cmd/tempo/a.ts', text: 'export default 1;\n' },
     { want: 'console', path: 'src/lib/a.ts', text: 'console.log(1);\n' },
     { want: 'new-thread', path: 'src/app/a.ts', text: 'const thread = new Worker(url);\n' },
+    { want: 'test-folder', path: 'test/unit/a.test.ts', text: `const a = t.${'test'}dir();\n` },
     { want: undefined, path: 'src/lib/start-thread.ts', text: 'const thread = new Worker(url);\n' },
     { want: undefined, path: 'src/lib/a.ts', text: `// ${'TO'}${'DO'} #12: console.log is not called\n` },
     { want: undefined, path: 'src/lib/a.ts', text: `function g(): void {\n${long(68)}}\n` },

@@ -6,8 +6,9 @@ import { azureBackend, openTestStore } from '../support/backends.ts';
 import { freePort } from '../support/free-port.ts';
 import { holdContract } from '../support/object-store-suite.ts';
 import { startAzurite } from './clouds.ts';
+import { testFolder } from '../support/test-folder.ts';
 
-const scratch = t.testdir();
+const scratch = testFolder(t);
 const server = await startAzurite(path.join(scratch, 'azurite'));
 t.teardown(() => server.stop());
 const { account, accountKey } = server;

@@ -6,6 +6,7 @@ import { TempoError } from '../../src/lib/errors.ts';
 import { openTestStore, s3Backend } from '../support/backends.ts';
 import { JobCluster, type JobStore, seededNumbers } from '../support/job-cluster.ts';
 import { BUCKET, S3_PASSWORD, S3_USER, startMinio } from './clouds.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(600_000);
 
@@ -13,7 +14,7 @@ const rounds = Number(process.env['KILL_ROUNDS'] ?? 4);
 const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 1_000_000);
 
 t.test(`${rounds} kills (KILL_SEED=${seed})`, { timeout: 300_000 + rounds * 10_000 }, async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const server = await startMinio(join(folder, 'minio'));
   t.teardown(() => server.stop());
   const keys = { accessKey: S3_USER, secretKey: S3_PASSWORD, prefix: 'some/where' };

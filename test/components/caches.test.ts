@@ -16,9 +16,10 @@ import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
 import { startMinio } from './clouds.ts';
 import { type RunningComponent, startComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(400_000);
-const scratch = t.testdir();
+const scratch = testFolder(t);
 
 const TIMEOUT_MS = 200;
 /** On a machine that has other work. */
@@ -168,7 +169,7 @@ t.test('redis: the master that a sentinel names', async (t) => {
   const master = await startRedis(t, await freePort());
   const [host, port] = master.address.split(':');
   const file = path.join(
-    t.testdir({ 'sentinel.conf': `sentinel monitor traces ${host} ${port} 1\n` }),
+    testFolder(t, { 'sentinel.conf': `sentinel monitor traces ${host} ${port} 1\n` }),
     'sentinel.conf',
   );
   const sentinelPort = await freePort();
@@ -264,7 +265,7 @@ async function count(tempo: RunningTempo, name: string, labels: readonly string[
 const BLOCK_ROLES = ['bloom', 'parquet-footer', 'parquet-offset-idx', 'parquet-page'];
 
 t.test('a server on a bucket answers alike with caches and without', async (t) => {
-  const minio = await startMinio(path.join(t.testdir(), 'minio'));
+  const minio = await startMinio(path.join(testFolder(t), 'minio'));
   t.teardown(() => minio.stop());
   const memcached = await Promise.all([1, 2].map(async () => startMemcached(t, await freePort())));
   const redis = await startRedis(t, await freePort());

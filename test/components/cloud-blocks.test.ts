@@ -9,6 +9,7 @@ import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
 import { type CloudServer, startAzurite, startFakeGcs, startMinio, startVersitygw } from './clouds.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(300_000);
 
@@ -59,7 +60,7 @@ async function checkAll(
 }
 
 async function servesFrom(t: Test, server: CloudServer): Promise<void> {
-  const data = t.testdir();
+  const data = testFolder(t);
   const settings = { backend: `${server.yaml}    blocklist_poll: 1s\n`, yaml: UPLOADED };
   let tempo = await startTempo(data, settings);
   t.teardown(() => tempo.kill());
@@ -87,7 +88,7 @@ async function servesFrom(t: Test, server: CloudServer): Promise<void> {
 
 /** Blocks become one in the bucket, a server that begins then sees that one, and the others are deleted. */
 async function compactsOn(t: Test, server: CloudServer): Promise<void> {
-  const data = t.testdir();
+  const data = testFolder(t);
   const settings = (compaction: string) => ({
     backend: `${server.yaml.replace('some/where', 'compacted')}    blocklist_poll: 1s\n`,
     yaml: `${UPLOADED}compactor: { compaction: { ${compaction} } }\n`,
@@ -121,7 +122,7 @@ async function compactsOn(t: Test, server: CloudServer): Promise<void> {
 
 for (const start of [startMinio, startVersitygw, startFakeGcs, startAzurite]) {
   await t.test(start.name, { timeout: 200_000 }, async (t) => {
-    const server = await start(path.join(t.testdir(), start.name));
+    const server = await start(path.join(testFolder(t), start.name));
     t.teardown(() => server.stop());
     await t.test('a server on it', (t) => servesFrom(t, server));
     await t.test('compaction on it', (t) => compactsOn(t, server));
@@ -129,7 +130,7 @@ for (const start of [startMinio, startVersitygw, startFakeGcs, startAzurite]) {
 }
 
 t.test('an idle server lists once a poll, however many blocks there are', async (t) => {
-  const scratch = t.testdir();
+  const scratch = testFolder(t);
   const server = await startMinio(path.join(scratch, 'minio'));
   t.teardown(() => server.stop());
   const tempo = await startTempo(path.join(scratch, 'data'), {
@@ -152,7 +153,7 @@ t.test('an idle server lists once a poll, however many blocks there are', async 
 });
 
 t.test('limits that tenants set are kept in a bucket', async (t) => {
-  const scratch = t.testdir();
+  const scratch = testFolder(t);
   const server = await startMinio(path.join(scratch, 'minio'));
   t.teardown(() => server.stop());
   const client = server.yaml.replace('some/where', 'limits');

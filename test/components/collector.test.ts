@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { aTrace, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
 import { type Ports, freePorts, type RunningTempo, startTempo } from '../support/server.ts';
 import { componentPath } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const GRPC_COMPRESSIONS = ['none', 'gzip', 'snappy', 'zstd'];
 const HTTP_COMPRESSIONS = ['none', 'gzip', 'zlib', 'deflate', 'snappy', 'x-snappy-framed', 'zstd', 'lz4'];
@@ -161,7 +162,7 @@ function reader(tempo: RunningTempo) {
 }
 
 async function startBoth(t: Test, limits: string) {
-  const folder = t.testdir({ 'overrides.yaml': limits });
+  const folder = testFolder(t, { 'overrides.yaml': limits });
   const configFile = `${folder}/tempo.yaml`;
   writeFileSync(configFile, tempoYaml(`${folder}/overrides.yaml`));
   const tempo = await startTempo(`${folder}/data`, { configFile, args: ['-config.expand-env=true'] });

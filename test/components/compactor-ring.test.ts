@@ -12,6 +12,7 @@ import {
 } from '../support/compactor-ring.ts';
 import { metric, until } from '../support/hostile.ts';
 import { BUCKET, s3Client, startMinio } from './clouds.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(600_000);
 
@@ -47,7 +48,7 @@ async function level(client: S3Client, Key: string): Promise<number | undefined>
 }
 
 t.test('three compactors over a bucket, one of them is killed', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const minio = await startMinio(`${folder}/minio`);
   t.teardown(() => minio.stop());
   const client = s3Client(minio.address);

@@ -8,9 +8,10 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { freePort } from '../support/free-port.ts';
 import { memberlistConfig } from '../support/memberlist.ts';
 import { type RunningComponent, startComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(120_000);
-const scratch = t.testdir();
+const scratch = testFolder(t);
 
 function startEtcd(port: number, peerPort: number): Promise<RunningComponent> {
   const url = `http://127.0.0.1:${port}`;

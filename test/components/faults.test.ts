@@ -4,6 +4,7 @@ import path from 'node:path';
 import t from 'tap';
 import { runSpecial, SPECIAL_FAULTS } from '../faults/special-faults.ts';
 import { SHORT, violations } from '../faults/world.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(300_000);
 
@@ -12,7 +13,7 @@ const CHOSEN = /^full disk|^rings in etcd|^object store away until/;
 
 for (const fault of SPECIAL_FAULTS.filter(({ name }) => CHOSEN.test(name))) {
   t.test(fault.name, async (t) => {
-    const { counts, complaints } = await runSpecial(fault, path.join(t.testdir(), 'world'), SHORT);
+    const { counts, complaints } = await runSpecial(fault, path.join(testFolder(t), 'world'), SHORT);
     t.strictSame(violations(fault, counts), [], complaints.join('; '));
     t.ok(counts.tracesAcknowledged > 0);
   });

@@ -7,6 +7,7 @@ import { expectedRows, type Row, writeBlock, sameRows } from '../support/block-r
 import { EVERY_DEDICATED, everyAttribute, everyColumn } from '../support/every-value.ts';
 import { aResource, aScope, aTrace, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { runComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TRACES = 50;
 
@@ -40,7 +41,7 @@ function spansOf(id: number): TestSpan[] {
 t.test('pyarrow finds in every column what belongs there', async (t) => {
   const spans = Array.from({ length: TRACES }, (_, id) => spansOf(id + 1)).flat();
   const { objects } = writeBlock([spans], { rowGroupSpans: 100, pageRows: 5 });
-  const path = `${t.testdir()}/data.parquet`;
+  const path = `${testFolder(t)}/data.parquet`;
   writeFileSync(path, objects.get('data.parquet')!);
   const output = await runComponent('PYARROW_PYTHON', ['test/components/dump_parquet.py', path]);
   sameRows(t, JSON.parse(output) as Row[], expectedRows(spans), 'vParquet4');
@@ -51,7 +52,7 @@ t.test('and in every column of vParquet5, with pages in snappy', async (t) => {
   const layout = { format: 'vParquet5', dedicatedColumns: EVERY_DEDICATED } as const;
   const compressor = blockCompressor('snappy');
   const { objects } = writeBlock([spans], { rowGroupSpans: 100, pageRows: 5, compressor, ...layout });
-  const path = `${t.testdir()}/data.parquet`;
+  const path = `${testFolder(t)}/data.parquet`;
   writeFileSync(path, objects.get('data.parquet')!);
   const output = await runComponent('PYARROW_PYTHON', ['test/components/dump_parquet.py', path]);
   const want = expectedRows(spans, EVERY_DEDICATED, 'vParquet5');

@@ -8,8 +8,9 @@ import { gcsBackend, openTestStore } from '../support/backends.ts';
 import { freePort } from '../support/free-port.ts';
 import { holdContract } from '../support/object-store-suite.ts';
 import { gcsAdmin, startFakeGcs } from './clouds.ts';
+import { testFolder } from '../support/test-folder.ts';
 
-const scratch = t.testdir();
+const scratch = testFolder(t);
 const server = await startFakeGcs(path.join(scratch, 'gcs'));
 t.teardown(() => server.stop());
 const admin = gcsAdmin(server.address);

@@ -6,6 +6,7 @@ import { certFile } from '../support/certs.ts';
 import { aTrace, encodeTraces } from '../support/otlp.ts';
 import { startTempo } from '../support/server.ts';
 import { runComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 type Answer = {
   readonly name: string;
@@ -17,7 +18,7 @@ type Answer = {
 const PYTHON_CLIENT = new URL('grpcio_client.py', import.meta.url).pathname;
 
 t.test('grpcio', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const body = join(folder, 'request.pb');
   writeFileSync(body, encodeTraces(aTrace(1, 200)));
   const yaml = `

@@ -7,6 +7,7 @@ import { basename, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { freePorts, type Ports } from '../support/server.ts';
 import { componentPath, runComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const USER = 10001;
 const TAG = 'localhost/tempo-under-test';
@@ -107,7 +108,7 @@ t.test('the image runs as the charts run it', async (t) => {
   t.equal(user, `${USER}:${USER}`);
   t.same(entrypoint, ['/tempo']);
 
-  const folder = t.testdir({ data: {}, conf: {} });
+  const folder = testFolder(t, { data: {}, conf: {} });
   chownSync(join(folder, 'data'), USER, USER);
   const ports = await freePorts();
   writeFileSync(join(folder, 'conf', 'tempo.yaml'), configText(ports));
@@ -148,7 +149,7 @@ t.test('the image runs as the charts run it', async (t) => {
 
 t.test('what compose mounts is accepted', async (t) => {
   // As they lie in the container.
-  const folder = t.testdir({});
+  const folder = testFolder(t, {});
   for (const path of ['config/compose/prometheus.yaml', 'config/alerts.yaml']) {
     copyFileSync(path, join(folder, basename(path)));
   }

@@ -7,6 +7,7 @@ import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import { aResource, aScope, aSpan, aTrace, type Attribute, encodeTraces, hexId } from '../support/otlp.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
 import { componentPath } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const BYTES_MAX = 30_000;
 const WIDE = { width: 1280, height: 800 };
@@ -153,7 +154,7 @@ t.setTimeout(180_000);
 
 t.test('hostile spans stay text, at both widths and in both schemes', async (t) => {
   const browser = await launch(t);
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   await send(tempo, [hostileTrace(), largeTrace()]);
   for (const [name, size, dark] of [
@@ -208,7 +209,7 @@ t.test('hostile spans stay text, at both widths and in both schemes', async (t) 
 
 t.test('a large trace has few elements, and the keyboard goes everywhere', async (t) => {
   const browser = await launch(t);
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   await send(tempo, [largeTrace()]);
   const watched = await open(browser, tempo.url);
@@ -265,7 +266,7 @@ t.test('a large trace has few elements, and the keyboard goes everywhere', async
 
 t.test('nothing yet, nothing found, mistakes, and no server', async (t) => {
   const browser = await launch(t);
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const { page, trouble } = await open(browser, tempo.url, NARROW);
   await page.goto(tempo.url);
@@ -301,7 +302,7 @@ t.test('nothing yet, nothing found, mistakes, and no server', async (t) => {
 t.test('a server of many tenants, with a prefix', async (t) => {
   const yaml = 'multitenancy_enabled: true\nhttp_api_prefix: /tempo\n';
   const browser = await launch(t);
-  const tempo = await startTempo(t.testdir(), { yaml });
+  const tempo = await startTempo(testFolder(t), { yaml });
   t.teardown(() => tempo.kill());
   await send(tempo, [hostileTrace()], 'team-a');
   const { page } = await open(browser, tempo.url);

@@ -11,6 +11,7 @@ import { flush, searchIds } from '../support/read-api.ts';
 import { freePorts, type RunningTempo, startTempo } from '../support/server.ts';
 import { type AlertCase, ALERT_CASES, GUIDE_CASES, HEALTHY } from './alert-cases.ts';
 import { componentPath, runComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 interface Rule {
   readonly alert: string;
@@ -56,7 +57,7 @@ for (const [file, cases] of [
       'each has a case',
     );
     t.match(await runComponent('PROMTOOL', ['check', 'rules', file]), /SUCCESS/);
-    const tests = join(t.testdir(), 'tests.yaml');
+    const tests = join(testFolder(t), 'tests.yaml');
     // JSON is YAML.
     writeFileSync(tests, JSON.stringify(ruleTests(file, cases)));
     t.match(await runComponent('PROMTOOL', ['test', 'rules', tests]), /SUCCESS/);
@@ -87,7 +88,7 @@ async function push(tempo: RunningTempo, from: number, count: number): Promise<v
 }
 
 t.test('promtool finds nothing wrong with our metrics but names that are not ours', async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   await push(tempo, 0, 10);
   await searchIds(tempo, '{ }');
@@ -134,7 +135,7 @@ const EXPRESSIONS = [
 ];
 
 t.test('a Prometheus that scrapes us has an answer to what guides ask', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const tempo = await startTempo(join(folder, 'tempo'));
   t.teardown(() => tempo.kill());
   const prometheus = await startPrometheus(join(folder, 'prometheus'), tempo);

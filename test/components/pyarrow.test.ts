@@ -7,6 +7,7 @@ import { type Attribute, aTrace, encodeTraces } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { startTempo } from '../support/server.ts';
 import { runComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 type ReadFile = {
   readonly rows: number;
@@ -56,7 +57,7 @@ function oddTrace(id: number): Uint8Array {
 }
 
 t.test('pyarrow reads every column of a block', async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const client = await connectOtlp(`http://127.0.0.1:${tempo.ports.otlpGrpc}`);
   const generated = Array.from({ length: GENERATED }, () => generateTrace());

@@ -23,12 +23,13 @@ import { flush } from '../support/read-api.ts';
 import { freePorts, type RunningTempo, startTempo } from '../support/server.ts';
 import { minioBucket, startMinio } from './clouds.ts';
 import { startComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(300_000);
 
 const TRACES = 60;
 const STEPS = 5;
-const folder = t.testdir();
+const folder = testFolder(t);
 const minio = await startMinio(path.join(folder, 'minio'));
 const ports = await Promise.all(
   REPLICAS.map(async () => ({ ...(await freePorts()), gossip: await freePort() })),

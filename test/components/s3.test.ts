@@ -17,12 +17,13 @@ import {
   startMinio,
   startVersitygw,
 } from './clouds.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(120_000);
 
 const MIB = 1024 * 1024;
 
-const scratch = t.testdir();
+const scratch = testFolder(t);
 const servers: CloudServer[] = [];
 t.teardown(() => Promise.all(servers.map((server) => server.stop())));
 

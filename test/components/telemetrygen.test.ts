@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
 import { runComponent } from './component.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TRACES = 40;
 const CHILD_SPANS = 3;
@@ -17,7 +18,7 @@ async function checkAll(t: Test, tempo: RunningTempo, service: string): Promise<
 
 for (const protocol of ['grpc', 'http'] as const) {
   t.test(`telemetrygen over ${protocol}`, async (t) => {
-    const folder = t.testdir();
+    const folder = testFolder(t);
     let tempo = await startTempo(folder);
     t.teardown(() => tempo.kill());
     const service = `telemetrygen-${protocol}`;

@@ -13,6 +13,7 @@ import {
   seededNumbers,
 } from '../support/job-cluster.ts';
 import { startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(400_000);
 
@@ -20,7 +21,7 @@ const rounds = Number(process.env['KILL_ROUNDS'] ?? 6);
 const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 1_000_000);
 
 t.test(`${rounds} kills (KILL_SEED=${seed})`, { timeout: 180_000 + rounds * 10_000 }, async (t) => {
-  const folder = t.testdir({ blocks: { 'single-tenant': {} } });
+  const folder = testFolder(t, { blocks: { 'single-tenant': {} } });
   const cluster = await JobCluster.create(t, localJobStore(`${folder}/blocks`), seededNumbers(seed), folder);
   await cluster.survivesKills(t, rounds);
 });
@@ -29,7 +30,7 @@ t.test(
   'a worker that stops ends its job, and one process is enough for both',
   { timeout: 120_000 },
   async (t) => {
-    const folder = t.testdir({ blocks: { 'single-tenant': {} } });
+    const folder = testFolder(t, { blocks: { 'single-tenant': {} } });
     const store = localJobStore(`${folder}/blocks`);
     const cluster = await JobCluster.create(t, store, seededNumbers(seed), folder);
     const ingest = await cluster.startIngest(t);

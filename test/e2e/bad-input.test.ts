@@ -17,6 +17,7 @@ import {
 } from '../support/otlp.ts';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const INVALID_ARGUMENT = 3;
 const RESOURCE_EXHAUSTED = 8;
@@ -110,7 +111,7 @@ const garbageBelow: readonly Case[] = [
 ];
 
 t.test('bad input', { timeout: 120_000 }, async (t) => {
-  const tempo = await startTempo(t.testdir(), {
+  const tempo = await startTempo(testFolder(t), {
     yaml: [
       'overrides:',
       '  defaults:',
@@ -343,7 +344,7 @@ function talk(port: number, text: Buffer, leaves: boolean): Promise<{ text: stri
 }
 
 t.test('a trace of 100,000 spans', { timeout: 120_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const yaml = 'overrides: { defaults: { global: { max_bytes_per_trace: 0 } } }';
   const first = await startTempo(data, { yaml });
   t.teardown(() => first.kill());

@@ -9,6 +9,7 @@ import { figuresOf, httpExport } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, spansOfTrace } from '../support/read-api.ts';
 import { startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const ANSWER_MS_MAX = 5000;
 /** What a process that has met every query keeps: heaps of its threads, compiled code, dictionaries. */
@@ -22,7 +23,7 @@ const deep = (open: string, inner: string, close: string, depth: number): string
   open.repeat(depth) + inner + close.repeat(depth);
 
 t.test('bad queries', { timeout: 200_000 }, async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const startUnixNano = BigInt(Date.now()) * 1_000_000n;
   for (let id = 1; id <= 20; id++) {

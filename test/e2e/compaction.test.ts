@@ -8,6 +8,7 @@ import { httpExport, metric, until } from '../support/hostile.ts';
 import { aResource, aTrace, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TRACES = 30;
 const SPANS = 9;
@@ -102,7 +103,7 @@ async function codecs(data: string): Promise<readonly string[]> {
 }
 
 t.test('answers before and after', { timeout: 180_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const backend = snappy(data);
   const before = await startTempo(data, { args, backend, yaml: yaml('compaction_cycle: 1h') });
   t.teardown(() => before.kill());

@@ -5,11 +5,12 @@ import { blocksInFolder, CompactorRing, LIMIT_MS, NAMES, TENANTS } from '../supp
 import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import { startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(400_000);
 
 t.test('three compactors, one of them is killed, one stops', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const cluster = await CompactorRing.over(t, folder, blocksInFolder(`${folder}/blocks`));
   const { running } = cluster;
   const ingest = await cluster.startIngest(t);
@@ -49,7 +50,7 @@ t.test('three compactors, one of them is killed, one stops', async (t) => {
 
 t.test('one process of all modules that shares with others', async (t) => {
   const [own, other] = [await freePort(), await freePort()];
-  const tempo = await startTempo(t.testdir(), {
+  const tempo = await startTempo(testFolder(t), {
     yaml: `compactor: { ring: { kvstore: { store: memberlist }, instance_id: one, instance_addr: 127.0.0.1 } }
 memberlist: { bind_addr: [127.0.0.1], bind_port: ${own}, join_members: ['127.0.0.1:${other}'] }
 `,

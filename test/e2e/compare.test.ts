@@ -12,6 +12,7 @@ import { httpExport } from '../support/hostile.ts';
 import { aResource, aTrace, encodeTraces, type TestSpan } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(120_000);
 
@@ -45,7 +46,7 @@ async function compare(
   return { code, out, err };
 }
 
-const folder = t.testdir({ a: {}, b: {} });
+const folder = testFolder(t, { a: {}, b: {} });
 const [a, b] = await Promise.all([startTempo(join(folder, 'a')), startTempo(join(folder, 'b'))]);
 t.teardown(() => Promise.all([a.kill(), b.kill()]));
 const both = ['--a', a.url, '--b', `${b.url}/`];

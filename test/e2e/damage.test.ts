@@ -8,6 +8,7 @@ import { httpExport, metric, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const SPANS = 20;
 /** Flips of data.parquet that are tried, spread evenly. */
@@ -109,7 +110,7 @@ const QUERIES = [
 ];
 
 t.test('damaged blocks', { timeout: 110_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const { first, second } = await twoBlocks(data);
   const blocks = path.join(data, 'blocks');
   const cases = [{ name: 'no damage', object: 'index', apply: () => {} }, ...damages(first)];

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 /** @param local more keys of `storage.trace.local`. */
 function configText(local: string, more = ''): string {
@@ -52,7 +53,7 @@ const metric = async (tempo: RunningTempo, name: string): Promise<number> => {
 
 t.test('nobody else reads the data, whatever the umask', async (t) => {
   const before = process.umask(0);
-  const tempo = await start(t.testdir(), configText('')).finally(() => process.umask(before));
+  const tempo = await start(testFolder(t), configText('')).finally(() => process.umask(before));
   t.teardown(() => tempo.kill());
   await keep(tempo, 1);
   const seen = { folders: 0, files: 0 };
@@ -72,7 +73,7 @@ t.test('nobody else reads the data, whatever the umask', async (t) => {
 
 t.test('a bound on what is kept: the oldest blocks go', async (t) => {
   const max = 60_000;
-  const tempo = await start(t.testdir(), configText(`, max_bytes: ${max}`));
+  const tempo = await start(testFolder(t), configText(`, max_bytes: ${max}`));
   t.teardown(() => tempo.kill());
   t.equal(await metric(tempo, 'tempodb_size_limit_bytes'), max);
   t.equal(await metric(tempo, 'tempodb_size_deleted_blocks_total'), 0);
@@ -101,7 +102,7 @@ metrics_generator:
 overrides: {user_configurable_overrides: {client: {s3: {secret_key: hush-5}}}}
 `;
   const env = { WORD: 'hush-4' };
-  const tempo = await start(t.testdir(), configText('', secrets), env);
+  const tempo = await start(testFolder(t), configText('', secrets), env);
   t.teardown(() => tempo.kill());
   const config = await (await tempo.get('/status/config')).text();
   t.notMatch(config, 'hush');

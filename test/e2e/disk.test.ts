@@ -11,6 +11,7 @@ import { framed, grpcExport, grpcSession, httpExport, metric, until } from '../s
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, spansOfTrace } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const SPANS = 20;
 const UNAVAILABLE = 14;
@@ -182,7 +183,7 @@ function startupOf(data: string): Promise<string> {
 }
 
 t.test('two processes on one folder', { timeout: 30_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const tempo = await startTempo(data);
   t.teardown(() => tempo.kill());
   t.equal(await push(tempo, 1), 200);
@@ -193,7 +194,7 @@ t.test('two processes on one folder', { timeout: 30_000 }, async (t) => {
 });
 
 t.test('logs that are torn or damaged', { timeout: 60_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const log = path.join(data, 'wal/log');
   const COUNT = 10;
   const first = await startTempo(data);
@@ -247,7 +248,7 @@ t.test('logs that are torn or damaged', { timeout: 60_000 }, async (t) => {
 });
 
 t.test('SIGSTOP, SIGCONT, SIGTERM under load', { timeout: 120_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const tempo = await startTempo(data);
   t.teardown(() => tempo.kill());
   const kept: number[] = [];

@@ -7,6 +7,7 @@ import t from 'tap';
 import { httpExport } from '../support/hostile.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { configText, freePorts, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const START = BigInt(Date.now()) * 1_000_000n;
 const span = (trace: number, id: number) =>
@@ -24,7 +25,7 @@ t.test('traces of another server', async (t) => {
   await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
   t.teardown(() => other.close());
   const { port } = other.address() as AddressInfo;
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const ports = await freePorts();
   const configFile = `${folder}/tempo.yaml`;
   writeFileSync(

@@ -3,6 +3,7 @@
 import t from 'tap';
 import { FIRST_FAULTS } from '../faults/usual-faults.ts';
 import { runFault, SHORT, startWorld, violations, type World } from '../faults/world.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(900_000);
 
@@ -10,7 +11,7 @@ t.test('a cluster of processes', async (t) => {
   let started: World | undefined;
   // Said before there is a folder: tap would else delete it while the processes still write there.
   t.teardown(() => started?.end());
-  const world = (started = await startWorld(t.testdir(), SHORT));
+  const world = (started = await startWorld(testFolder(t), SHORT));
   for (const fault of FIRST_FAULTS) {
     const counts = await runFault(world, fault);
     const { complaints } = world.load;

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import t from 'tap';
 import { searchIds, spansOfTrace } from '../support/read-api.ts';
 import { startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
@@ -17,7 +18,7 @@ function run(program: string, args: readonly string[]): Promise<Ended> {
 }
 
 t.test('tracegen against a running server', async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const endpoint = `127.0.0.1:${tempo.ports.otlpGrpc}`;
   const to = `-otlp-endpoint ${endpoint} -otlp-insecure -query-url ${tempo.url}`;
@@ -35,7 +36,7 @@ t.test('tracegen against a running server', async (t) => {
 });
 
 t.test('tempo-vulture against a running server', async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const to = [`-tempo-query-url=${tempo.url}`, `-tempo-push-url=http://127.0.0.1:${tempo.ports.otlpGrpc}`];
   const validated = await run('tempo-vulture', [...to, '-validation-mode']);

@@ -18,6 +18,7 @@ import { figuresOf, framed, grpcExport, grpcSession, httpExport, metric, until }
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, spansOfTrace } from '../support/read-api.ts';
 import { configText, freePorts, type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 12);
@@ -278,7 +279,7 @@ t.setTimeout((2 * SECONDS + 120) * 1000);
 
 t.test('every endpoint', { timeout: (SECONDS + 60) * 1000 }, async (t) => {
   t.comment(`FUZZ_SEED=${SEED} FUZZ_SECONDS=${SECONDS}`);
-  const tempo = await startTempo(t.testdir(), {
+  const tempo = await startTempo(testFolder(t), {
     yaml: `stream_over_http_enabled: true\noverrides: { defaults: { ingestion: { ${NO_RATE} } } }\n`,
   });
   t.teardown(() => tempo.kill());
@@ -422,7 +423,7 @@ t.test('every configuration key', async (t) => {
     // Paths would be written to, and a delay would be waited for.
     if (/path|delay|dir|file/.test(key)) continue;
     starts++;
-    const outcome = await startedWith(t.testdir(), key, value);
+    const outcome = await startedWith(testFolder(t), key, value);
     if (outcome !== undefined) t.fail(`${key}: ${value}: ${outcome}`);
   }
   t.comment(`${texts} texts, ${accepted.length} accepted, ${starts} started`);

@@ -10,6 +10,7 @@ import { GOLDEN_DEVIATIONS } from '../support/golden-deviations.ts';
 import { decodeTraces, encodeTraces } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { startTempo, type RunningTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 interface Answer {
   readonly traces?: readonly { readonly traceID: string; readonly startTimeUnixNano: string }[];
@@ -142,7 +143,7 @@ async function pushInParts(
 t.setTimeout(400_000);
 
 await t.test('answers as recorded', { timeout: 400_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   copyBlocks(data);
   const tempo = await startTempo(data, {
     yaml: `

@@ -21,6 +21,7 @@ import {
 import { aSpan, aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, spansOfTrace } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const CONNECTIONS = Number(process.env['HOSTILE_CONNECTIONS'] ?? 1000);
 const RESETS = Number(process.env['HOSTILE_RESETS'] ?? 2000);
@@ -92,7 +93,7 @@ async function servedMeanwhile(
 }
 
 t.test('clients that misbehave', { timeout: 120_000 }, async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   for (let i = 0; i < 20; i++) await pushOne(tempo);
   const { otlpGrpc, otlpHttp, http } = tempo.ports;
@@ -203,7 +204,7 @@ t.test('clients that misbehave', { timeout: 120_000 }, async (t) => {
 });
 
 t.test('more clients than files may be open', { timeout: 60_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const program = path.join(data, 'tempo');
   const main = [process.execPath, path.resolve('cmd/tempo/main.ts')].join(' ');
   writeFileSync(program, `#!/bin/sh\nulimit -n 300\nexec ${main} "$@"\n`, { mode: 0o700 });
@@ -234,7 +235,7 @@ t.test('more clients than files may be open', { timeout: 60_000 }, async (t) => 
 });
 
 t.test('clients that stand still do not hold the stop up', { timeout: 60_000 }, async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const half =
     'POST /v1/traces HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n';

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import { figuresOf, framed, grpcExport, grpcSession, until } from '../support/hostile.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const DATA = 0;
@@ -308,7 +309,7 @@ async function sendAll(t: Test, tempo: RunningTempo, cases: readonly Case[]): Pr
 }
 
 t.test('HTTP/2 by hand', { timeout: 180_000 }, async (t) => {
-  const tempo = await startTempo(t.testdir(), { yaml: 'stream_over_http_enabled: true\n' });
+  const tempo = await startTempo(testFolder(t), { yaml: 'stream_over_http_enabled: true\n' });
   t.teardown(() => tempo.kill());
   t.ok(await isServed(tempo));
   const before = figuresOf(tempo.pid);

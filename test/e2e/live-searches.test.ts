@@ -5,6 +5,7 @@ import { httpExport, metric, until } from '../support/hostile.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 interface Span {
   readonly spanID?: string;
@@ -96,7 +97,7 @@ async function push(tempo: RunningTempo): Promise<void> {
 }
 
 t.test('searches while heads are written and cut', { timeout: 120_000 }, async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.stop());
   let isPushing = true;
   let traces = 0;
@@ -130,7 +131,7 @@ t.test(
   'clients that leave free their jobs and the memory of their answers',
   { timeout: 120_000 },
   async (t) => {
-    const tempo = await startTempo(t.testdir());
+    const tempo = await startTempo(testFolder(t));
     t.teardown(() => tempo.stop());
     const startUnixNano = BigInt(Date.now()) * 1_000_000n;
     for (let request = 0; request < 24; request++) {

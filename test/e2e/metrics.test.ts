@@ -8,6 +8,7 @@ import { aResource, aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
 import { StreamingClient } from '../support/streaming-client.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 interface Label {
   readonly key: string;
@@ -308,7 +309,7 @@ async function checkSearches(t: Test, tempo: RunningTempo, startSec: number): Pr
 t.setTimeout(120_000);
 
 await t.test('metrics queries of clients', { timeout: 120_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const tempo = await startTempo(data, {
     yaml: `
 stream_over_http_enabled: true
@@ -356,7 +357,7 @@ ingester: { complete_block_timeout: 1h }
 });
 
 await t.test('a damaged block makes an answer partial', { timeout: 60_000 }, async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   const yaml = 'ingester: { complete_block_timeout: 1h }';
   const before = await startTempo(data, { yaml });
   const startSec = Math.floor(Date.now() / 1000) - RANGE_SEC;

@@ -9,6 +9,7 @@ import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { startS3Double } from '../support/s3-double.ts';
 import { startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(60_000);
 
@@ -27,7 +28,7 @@ function backend(endpoint: string): string {
 t.test('blocks in a store that answers one request of four with 503', async (t) => {
   const double = await startS3Double();
   t.teardown(() => double.stop());
-  const data = t.testdir();
+  const data = testFolder(t);
   const options = { backend: backend(double.endpoint), yaml: YAML };
   let tempo = await startTempo(data, options);
   t.teardown(() => tempo.kill());
@@ -67,7 +68,7 @@ t.test('blocks in a store that answers one request of four with 503', async (t) 
 
 t.test('a store that is not there', async (t) => {
   const endpoint = `127.0.0.1:${await freePort()}`;
-  const message = await startTempo(t.testdir(), { backend: backend(endpoint) }).then(
+  const message = await startTempo(testFolder(t), { backend: backend(endpoint) }).then(
     () => 'it started',
     (err: Error) => err.message,
   );

@@ -9,6 +9,7 @@ import { BatchSpanProcessor, type SpanExporter, TracerProvider } from '@opentele
 import t, { type Test } from 'tap';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { type Ports, type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 type JsonAttribute = { readonly key: string; readonly value: Readonly<Record<string, unknown>> };
 type JsonSpan = {
@@ -88,7 +89,7 @@ async function checkContent(t: Test, tempo: RunningTempo, traceId: string): Prom
 }
 
 t.test('the OpenTelemetry SDK', async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const sent: { service: string; traceId: string }[] = [];
   for (const { name, open } of exporters) {

@@ -5,13 +5,14 @@ import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { checkReadErrors } from '../support/read-errors.ts';
 import { startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 await t.test('bad questions are answered as the table says', { timeout: 100_000 }, (t) =>
   checkReadErrors(t, {}, false),
 );
 
 await t.test('a range matters to blocks of the backend, not to what an ingester holds', async (t) => {
-  const tempo = await startTempo(t.testdir());
+  const tempo = await startTempo(testFolder(t));
   t.teardown(() => tempo.kill());
   const traceId = hexId(7, 16);
   const nowSec = Math.floor(Date.now() / 1000);

@@ -8,6 +8,7 @@ import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { startS3Double } from '../support/s3-double.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(60_000);
 
@@ -58,7 +59,7 @@ t.test('on a bucket it only lists and reads', async (t) => {
   t.teardown(() => double.stop());
   const keys = 'access_key: user, secret_key: secret, insecure: true, prefix: below';
   const backend = `    backend: s3\n    s3: { bucket: traces, endpoint: '${double.endpoint}', ${keys} }\n`;
-  const writer = await startTempo(`${t.testdir()}/writer`, { backend, yaml: FAST });
+  const writer = await startTempo(`${testFolder(t)}/writer`, { backend, yaml: FAST });
   t.teardown(() => writer.kill());
   const ids = await pushSome(writer);
   await readsAll(writer, ids);
@@ -86,7 +87,7 @@ t.test('on a bucket it only lists and reads', async (t) => {
 });
 
 t.test('of a folder it leaves everything as it is', async (t) => {
-  const writer = await startTempo(`${t.testdir()}/writer`, { yaml: FAST });
+  const writer = await startTempo(`${testFolder(t)}/writer`, { yaml: FAST });
   t.teardown(() => writer.kill());
   const ids = await pushSome(writer);
   const now = Math.floor(Date.now() / 1000);

@@ -11,6 +11,7 @@ import { httpExport, metric, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { freePorts, type Ports, type RunningTempo, startTempo } from '../support/server.ts';
 import { StreamingClient } from '../support/streaming-client.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(240_000);
 
@@ -105,7 +106,7 @@ async function ask(tempo: RunningTempo, request: string): Promise<string> {
   return JSON.stringify(form(JSON.parse(body) as unknown));
 }
 
-const cluster = new Cluster(t.testdir(), await freePorts());
+const cluster = new Cluster(testFolder(t), await freePorts());
 t.teardown(() => cluster.end());
 const whole = await cluster.start('whole', 'querier,query-frontend');
 t.teardown(() => whole.kill());

@@ -7,6 +7,7 @@ import { httpExport, metric, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { spanIdsOfTrace } from '../support/read-api.ts';
 import { freePorts, type Ports, type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(180_000);
 
@@ -14,7 +15,7 @@ const TRACES = 40;
 const SPANS = 5;
 const LIMIT_MS = 60_000;
 
-const folder = t.testdir();
+const folder = testFolder(t);
 const seed = await freePort();
 const frontendPorts = await freePorts();
 const backend = `    backend: local\n    local: { path: '${folder}/blocks' }\n`;

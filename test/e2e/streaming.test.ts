@@ -20,6 +20,7 @@ import {
   SearchTagValuesV2Response,
   TraceByIDResponse,
 } from '../support/tempopb.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 interface Trace {
   readonly traceID: string;
@@ -79,7 +80,7 @@ const query = (params: Record<string, string | number>): string =>
   new URLSearchParams(Object.entries(params).map(([key, value]) => [key, String(value)])).toString();
 
 t.test('searches of Grafana', { timeout: 120_000 }, async (t) => {
-  const tempo = await startTempo(t.testdir(), { yaml: 'stream_over_http_enabled: true\n' });
+  const tempo = await startTempo(testFolder(t), { yaml: 'stream_over_http_enabled: true\n' });
   t.teardown(() => tempo.stop());
   const nowNano = BigInt(Date.now()) * 1_000_000n;
   for (let window = 0; window <= BLOCKS; window++) {

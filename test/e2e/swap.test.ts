@@ -6,6 +6,7 @@ import { httpExport, metric } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const SECONDS = Number(process.env['SWAP_SECONDS'] ?? 4);
 const SPANS = 12;
@@ -49,7 +50,7 @@ t.test(
   `${SECONDS} s of queries while blocks come and go`,
   { timeout: SECONDS * 1000 + 60_000 },
   async (t) => {
-    const tempo = await startTempo(t.testdir(), { yaml: YAML });
+    const tempo = await startTempo(testFolder(t), { yaml: YAML });
     t.teardown(() => tempo.kill());
     const endsAtMs = performance.now() + SECONDS * 1000;
     const isOver = (): boolean => performance.now() > endsAtMs;

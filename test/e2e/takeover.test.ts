@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const golden = join(import.meta.dirname, '../golden');
 const WAL_FOLDERS = readdirSync(join(golden, 'wal')).filter((name) => name.includes('+'));
@@ -68,7 +69,7 @@ compactor: {compaction: {block_retention: 876000h}}
 `;
 
 await t.test('a folder of tempo 2.10', async (t) => {
-  const data = t.testdir();
+  const data = testFolder(t);
   leftByTempo(data);
   let tempo = await startTempo(data, { yaml: YAML });
   t.teardown(() => tempo.kill());

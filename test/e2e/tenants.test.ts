@@ -9,6 +9,7 @@ import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { figuresOf, httpExport, metric, until } from '../support/hostile.ts';
 import { flush } from '../support/read-api.ts';
 import { configText, freePorts, type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TENANTS = Number(process.env['MANY_TENANTS'] ?? 300);
 /** Of what a process has that took the same requests from one tenant. */
@@ -24,7 +25,7 @@ const span = (trace: number, id: number) =>
 t.setTimeout(120_000 + 100 * TENANTS);
 
 t.test('tenants', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const file = `${folder}/overrides.yaml`;
   const limits = (burst: number): string =>
     `overrides: {few: {ingestion: {rate_limit_bytes: 1_000_000, burst_size_bytes: ${burst}, ` +
@@ -107,7 +108,7 @@ overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 2
 });
 
 t.test('a tenant says itself by what its bytes are counted', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const ports = await freePorts();
   const configFile = `${folder}/tempo.yaml`;
   const usual = configText(folder, ports).replace(
@@ -195,7 +196,7 @@ t.test(
   `${TENANTS} tenants with one span each come and go`,
   { timeout: 120_000 + TENANTS * 60 },
   async (t) => {
-    const alone = await startTempo(`${t.testdir()}/one`, { yaml: MANY_YAML });
+    const alone = await startTempo(`${testFolder(t)}/one`, { yaml: MANY_YAML });
     t.teardown(() => alone.kill());
     await warmUp(alone);
     t.strictSame([...(await sendMany(alone, () => 'one'))], [200]);

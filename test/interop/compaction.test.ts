@@ -9,6 +9,7 @@ import { type Answers, askSearches, askTraces, differences } from './answers.ts'
 import { type Corpus, loadCorpus } from './corpus.ts';
 import { blockMetas, copyBlocks, push, startOurs, startReal, until, untilPolled } from './programs.ts';
 import { SEARCHES } from './searches.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TIMEOUT_MS = 900_000;
 t.setTimeout(TIMEOUT_MS);
@@ -98,7 +99,7 @@ interface FoundTrace {
 }
 
 await t.test('we compact blocks of Tempo', { timeout: TIMEOUT_MS }, async (t) => {
-  const data = t.testdir({ real: {}, ours: {}, back: {} });
+  const data = testFolder(t, { real: {}, ours: {}, back: {} });
   const real = await startReal(join(data, 'real'));
   t.teardown(() => real.kill());
   await pushInParts(real);
@@ -120,7 +121,7 @@ await t.test('we compact blocks of Tempo', { timeout: TIMEOUT_MS }, async (t) =>
 });
 
 await t.test('Tempo compacts blocks of ours', { timeout: TIMEOUT_MS }, async (t) => {
-  const data = t.testdir({ real: {}, ours: {} });
+  const data = testFolder(t, { real: {}, ours: {} });
   const ours = await startOurs(join(data, 'ours'));
   t.teardown(() => ours.kill());
   await pushInParts(ours);

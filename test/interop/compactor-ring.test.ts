@@ -10,12 +10,13 @@ import { metric, until } from '../support/hostile.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { configText, freePorts, type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(400_000);
 
 const LIMIT_MS = 120_000;
 const TENANTS = Array.from({ length: 16 }, (_, i) => `team-${i}`);
-const folder = t.testdir({ theirs: {} });
+const folder = testFolder(t, { theirs: {} });
 const backend = `    backend: local
     local: { path: '${folder}/blocks' }
     blocklist_poll: 1s

@@ -8,6 +8,7 @@ import { CONDITIONS, conditionSpans } from '../support/ottl-conditions.ts';
 import { decodeTraces, encodeTraces } from '../support/otlp.ts';
 import { configText, freePorts, startTempo } from '../support/server.ts';
 import { until } from './programs.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const program = process.env['TEMPO_BIN'];
 if (program === undefined) throw new Error('TEMPO_BIN must name the program of Grafana Tempo 2.10');
@@ -60,7 +61,7 @@ for (const [name, which] of [
   ['Tempo', program],
 ] as const) {
   t.test(name, async (t) => {
-    const folder = t.testdir();
+    const folder = testFolder(t);
     const sinks = await Promise.all(CONDITIONS.map(() => aSink(t)));
     const conditions = CONDITIONS.map(({ condition }, i) => [condition, sinks[i]!.address] as const);
     const tempo = await start(`${folder}/a`, which, conditions);

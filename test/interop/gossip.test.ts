@@ -10,9 +10,10 @@ import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { freePort } from '../support/free-port.ts';
 import { memberlistConfig } from '../support/memberlist.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(240_000);
-const scratch = t.testdir();
+const scratch = testFolder(t);
 const LABEL = 'interop';
 
 interface Theirs {

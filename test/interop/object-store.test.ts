@@ -12,13 +12,14 @@ import { askSearches, askTraces, differences } from './answers.ts';
 import { loadCorpus } from './corpus.ts';
 import { push, until } from './programs.ts';
 import { SEARCHES } from './searches.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TIMEOUT_MS = 900_000;
 t.setTimeout(TIMEOUT_MS);
 
 type Program = 'ours' | 'real';
 
-const scratch = t.testdir();
+const scratch = testFolder(t);
 const server = await startMinio(join(scratch, 'minio'));
 t.teardown(() => server.stop());
 

@@ -6,13 +6,14 @@ import { askSearches, askTraces, differences } from './answers.ts';
 import { loadCorpus } from './corpus.ts';
 import { copyBlocks, push, startOurs, startReal, untilBlocksHold, untilPolled } from './programs.ts';
 import { DEVIATIONS, SEARCHES } from './searches.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TIMEOUT_MS = 900_000;
 t.setTimeout(TIMEOUT_MS);
 
 await t.test('on blocks of real Tempo', { timeout: TIMEOUT_MS }, async (t) => {
   const corpus = loadCorpus();
-  const data = t.testdir({ real: {}, ours: {} });
+  const data = testFolder(t, { real: {}, ours: {} });
   const real = await startReal(join(data, 'real'));
   t.teardown(() => real.kill());
   await push(real, corpus);

@@ -5,6 +5,7 @@ import { askSearches, askTraces, countFound, differences } from './answers.ts';
 import { loadCorpus } from './corpus.ts';
 import { push, startOurs } from './programs.ts';
 import { DEVIATIONS, SEARCHES } from './searches.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const queries = [...SEARCHES, ...Object.values(DEVIATIONS).flat()];
 /** Most searches must find something, or nothing is compared. */
@@ -14,7 +15,7 @@ t.setTimeout(TIMEOUT_MS);
 
 await t.test('head, blocks and a restart answer alike', { timeout: TIMEOUT_MS }, async (t) => {
   const corpus = loadCorpus();
-  let ours = await startOurs(t.testdir());
+  let ours = await startOurs(testFolder(t));
   t.teardown(() => ours.kill());
   await push(ours, corpus);
   const traces = await askTraces(ours, corpus);

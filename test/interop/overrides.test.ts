@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { aResource, aScope, aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const program = process.env['TEMPO_BIN'];
 if (program === undefined) throw new Error('TEMPO_BIN must name the program of Grafana Tempo 2.10');
@@ -77,7 +78,7 @@ t.test('overrides and usage', async (t) => {
       ...(of === undefined ? {} : { program: of }),
     });
   };
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const ours = await start(`${folder}/ours`, undefined);
   t.teardown(() => ours.kill());
   const real = await start(`${folder}/real`, program);

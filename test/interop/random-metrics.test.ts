@@ -13,6 +13,7 @@ import { deviationsOf } from './deviation-rules.ts';
 import { copyBlocks, push, startOurs, startReal, untilBlocksHold, untilPolled } from './programs.ts';
 import { METRICS_DEVIATIONS } from './searches.ts';
 import { VOCABULARY } from './vocabulary.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const SEED = Number(process.env['RANDOM_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const COUNT = Number(process.env['RANDOM_QUERIES'] ?? 1000);
@@ -77,7 +78,7 @@ const alike = queries.filter(
 t.setTimeout(TIMEOUT_MS);
 await t.test('random metrics queries', { timeout: TIMEOUT_MS }, async (t) => {
   t.comment(`RANDOM_SEED=${SEED} RANDOM_QUERIES=${COUNT}: ${alike.length} are compared with Tempo`);
-  const data = t.testdir({ ours: {}, real: {} });
+  const data = testFolder(t, { ours: {}, real: {} });
   const corpus = loadCorpus();
   const range = `start=${corpus.startSec}&end=${corpus.endSec}&step=60s`;
   const ours = await startOurs(join(data, 'ours'));

@@ -12,6 +12,7 @@ import { loadCorpus } from './corpus.ts';
 import { deviationsOf } from './deviation-rules.ts';
 import { copyBlocks, push, startOurs, startReal, untilBlocksHold, untilPolled } from './programs.ts';
 import { VOCABULARY } from './vocabulary.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const SEED = Number(process.env['RANDOM_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const COUNT = Number(process.env['RANDOM_QUERIES'] ?? 1000);
@@ -70,7 +71,7 @@ const alike = queries.filter((query) => deviationsOf(parse(query)).headings.size
 t.setTimeout(TIMEOUT_MS);
 await t.test('random searches', { timeout: TIMEOUT_MS }, async (t) => {
   t.comment(`RANDOM_SEED=${SEED} RANDOM_QUERIES=${COUNT}: ${alike.length} are compared with Tempo`);
-  const data = t.testdir({ ours: {}, real: {} });
+  const data = testFolder(t, { ours: {}, real: {} });
   const corpus = loadCorpus();
   let ours = await startOurs(join(data, 'ours'));
   t.teardown(() => ours.kill());

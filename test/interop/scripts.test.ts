@@ -19,6 +19,7 @@ import {
 } from '../support/traceql-script.ts';
 import { deviationsOf } from './deviation-rules.ts';
 import { startReal, until } from './programs.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const FOLDER = new URL('../traceql/', import.meta.url);
 const START_SEC = Number(START_NANO / 1_000_000_000n);
@@ -108,7 +109,7 @@ function unordered(lines: readonly string[]): string[] {
 
 t.setTimeout(TIMEOUT_MS);
 await t.test('scripts', { timeout: TIMEOUT_MS }, async (t) => {
-  const real = await startReal(t.testdir(), {}, ['-multitenancy.enabled=true']);
+  const real = await startReal(testFolder(t), {}, ['-multitenancy.enabled=true']);
   t.teardown(() => real.kill());
   for (const [load, tenant] of tenants) {
     const response = await fetch(`http://127.0.0.1:${real.ports.otlpHttp}/v1/traces`, {

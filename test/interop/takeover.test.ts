@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TIMEOUT_MS = 900_000;
 const LOAD_MS = 14_000;
@@ -145,7 +146,7 @@ function undoUpload(data: string): void {
 
 for (const version of ['vParquet4', 'vParquet5']) {
   await t.test(`taking over from ${version} and back`, { timeout: TIMEOUT_MS }, async (t) => {
-    const data = t.testdir({ left: {} });
+    const data = testFolder(t, { left: {} });
     const folder = (name: string): string => join(data, name);
     const real = await start(folder('left'), version, realProgram);
     t.teardown(() => real.kill());

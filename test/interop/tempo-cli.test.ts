@@ -8,6 +8,7 @@ import { flush } from '../support/read-api.ts';
 import type { RunningTempo } from '../support/server.ts';
 import { loadCorpus } from './corpus.ts';
 import { copyBlocks, push, startOurs, startReal, untilBlocksHold, untilPolled } from './programs.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TIMEOUT_MS = 300_000;
 const OUTPUT_BYTES_MAX = 64 << 20;
@@ -43,7 +44,7 @@ await t.test('tempo-cli', { timeout: TIMEOUT_MS }, async (t) => {
   const how = { maxBuffer: OUTPUT_BYTES_MAX };
   const ask = async (...args: string[]): Promise<unknown> =>
     said((await run(program, ['query', 'api', ...args], how)).stdout);
-  const data = t.testdir({ ours: {}, real: {} });
+  const data = testFolder(t, { ours: {}, real: {} });
   const corpus = loadCorpus();
   const ours = await startOurs(join(data, 'ours'));
   t.teardown(() => ours.kill());

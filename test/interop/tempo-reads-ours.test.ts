@@ -8,12 +8,13 @@ import { askSearches, askTraces, countFound, differences } from './answers.ts';
 import { loadCorpus } from './corpus.ts';
 import { copyBlocks, push, startOurs, startReal, untilBlocksHold, untilPolled } from './programs.ts';
 import { DEVIATIONS, SEARCHES } from './searches.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const TIMEOUT_MS = 900_000;
 t.setTimeout(TIMEOUT_MS);
 
 const corpus = loadCorpus();
-const data = t.testdir({ ours: {}, whole: {}, json: {}, protobuf: {} });
+const data = testFolder(t, { ours: {}, whole: {}, json: {}, protobuf: {} });
 const deviating = Object.values(DEVIATIONS).flat();
 const ours = await startOurs(join(data, 'ours'));
 t.teardown(() => ours.kill());

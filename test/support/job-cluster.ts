@@ -7,6 +7,7 @@ import { httpExport, metric, until } from './hostile.ts';
 import { aSpan, encodeTraces, hexId } from './otlp.ts';
 import { flush, spanIdsOfTrace } from './read-api.ts';
 import { freePorts, type Ports, type RunningTempo, startTempo } from './server.ts';
+import { testFolder } from './test-folder.ts';
 
 const LIFE_MS_MAX = 900;
 const TRACES_PER_FLUSH = 40;
@@ -81,7 +82,7 @@ export class JobCluster {
     t: Test,
     store: JobStore,
     random: () => number,
-    folder = t.testdir(),
+    folder = testFolder(t),
   ): Promise<JobCluster> {
     const ports = { scheduler: await freePorts(), one: await freePorts(), two: await freePorts() };
     const cluster = new JobCluster(folder, store, ports, random);

@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import { framed, grpcExport, grpcSession, httpExport } from './hostile.ts';
 import { aSpan, encodeSpan, encodeTraces, field, hexId, numberField, type TestSpan } from './otlp.ts';
 import { type RunningTempo, startTempo } from './server.ts';
+import { testFolder } from './test-folder.ts';
 
 interface Answer {
   /** Of HTTP, or of gRPC. */
@@ -67,7 +68,7 @@ const OVERRIDES = `overrides:
 
 /** Starts a program on the configuration that the table is for. */
 export async function startForErrors(t: Test, program?: string): Promise<RunningTempo> {
-  const folder = t.testdir({ 'tempo.yaml': CONFIG });
+  const folder = testFolder(t, { 'tempo.yaml': CONFIG });
   writeFileSync(`${folder}/data-overrides.yaml`, OVERRIDES);
   const tempo = await startTempo(`${folder}/data`, {
     configFile: `${folder}/tempo.yaml`,

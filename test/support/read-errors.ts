@@ -7,6 +7,7 @@ import type { Test } from 'tap';
 import { aSpan, encodeTraces, hexId } from './otlp.ts';
 import { type RunningTempo, startTempo, type StartOptions } from './server.ts';
 import { StreamingClient } from './streaming-client.ts';
+import { testFolder } from './test-folder.ts';
 
 interface Answer {
   readonly status: number;
@@ -368,7 +369,7 @@ const GRPC_CASES: readonly GrpcCase[] = [
 
 /** Starts a server with a trace for it, and asks all. */
 export async function checkReadErrors(t: Test, options: StartOptions, isTempo: boolean): Promise<void> {
-  const data = t.testdir();
+  const data = testFolder(t);
   const limits = `${data}/overrides.yaml`;
   writeFileSync(limits, 'overrides: {}\n');
   const tempo = await startTempo(data, {

@@ -231,6 +231,7 @@ const MACHINE_PATH = /(?<![\w.~$}-])\/(?:work|home|root)\/\w/;
 
 /** It tells what the system says when it lets no thread start. */
 const THREAD_STARTER = 'src/lib/start-thread.ts';
+const FOLDER_MAKER = 'test/support/test-folder.ts';
 
 function lineProblems(path: string, line: string): [string, string][] {
   const found: [string, string][] = [];
@@ -247,6 +248,9 @@ function lineProblems(path: string, line: string): [string, string][] {
   }
   if (isProduct(path) && path !== THREAD_STARTER && /\bnew Worker\(/.test(line)) {
     found.push(['new-thread', `threads are started by ${THREAD_STARTER}`]);
+  }
+  if (path.startsWith('test/') && path !== FOLDER_MAKER && /\bt\.testdir\(/.test(line)) {
+    found.push(['test-folder', `folders of tests come from ${FOLDER_MAKER}`]);
   }
   return found;
 }

@@ -41,6 +41,7 @@ import { expectedRows, readRows, writeBlock } from '../support/block-rows.ts';
 import { certFile } from '../support/certs.ts';
 import { until } from '../support/hostile.ts';
 import { aTrace, type TestSpan } from '../support/otlp.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(240_000);
 
@@ -241,7 +242,7 @@ interface SchedulerSetUp {
 /** Timers are of no use to a clock that stands: what they would do is done by `tempt`. */
 async function aScheduler(
   t: Test,
-  { folder = t.testdir(), blocklist = new Blocklist(), clock = { nowMs: NOW_MS } } = {},
+  { folder = testFolder(t), blocklist = new Blocklist(), clock = { nowMs: NOW_MS } } = {},
   over: Partial<BackendSchedulerOptions> = {},
 ): Promise<SchedulerSetUp> {
   const backend = new LocalStore(`${folder}/backend`);
@@ -425,7 +426,7 @@ t.test('a job that cannot be written is not handed out', async (t) => {
       await super.write(key, bytes);
     }
   }
-  const local = new FailingStore(`${t.testdir()}/work`);
+  const local = new FailingStore(`${testFolder(t)}/work`);
   const { scheduler } = await aScheduler(t, { blocklist }, { local, retentionMs: 1e15 });
   t.ok(
     await until(
@@ -456,7 +457,7 @@ t.test('a job whose worker has left before it got it is free at once', async (t)
         gone.abort();
       }
     }
-    const { scheduler } = await withJob(t, { local: new SlowStore(`${t.testdir()}/work`) });
+    const { scheduler } = await withJob(t, { local: new SlowStore(`${testFolder(t)}/work`) });
     t.ok(
       await until(
         async () => (await scheduler.next('a', gone.signal).catch(() => undefined)) !== undefined,
@@ -549,7 +550,7 @@ t.test('no block is in two jobs, whatever workers do and however often the sched
   t.comment(`seed ${seed}`);
   let state = seed || 1;
   const random = (below: number): number => (state = (state * 48271) % 0x7fffffff) % below;
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const blocklist = new Blocklist();
   let blocks = 0;
   const clock = { nowMs: NOW_MS };

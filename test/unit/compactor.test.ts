@@ -22,6 +22,7 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { expectedRows, readRows, writeBlock } from '../support/block-rows.ts';
 import { FewThreads } from '../support/few-threads.ts';
 import { aTrace, type TestSpan } from '../support/otlp.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(240_000);
 
@@ -187,7 +188,7 @@ async function setUp(
   start?: StartThread,
   idleMs?: number,
 ) {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const backend = new FaultyStore(`${folder}/backend`);
   await backend.prepare();
   const scratchPath = `${folder}/scratch`;

@@ -20,6 +20,7 @@ import { LocalStore } from '../../src/objectstore/local.ts';
 import { filesOpenElsewhere } from '../../src/store/log/foreign-users.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const golden = path.join(import.meta.dirname, '../golden/wal');
 const WHOLE = fs.readdirSync(golden).find((name) => name.includes('+two+'))!;
@@ -98,7 +99,7 @@ function aHarness(wal: string, folders: readonly string[], over: Partial<ImportS
 const folderIds = (folder: string): string => folder.slice(0, 36);
 
 t.test('a folder becomes a block and goes', async (t) => {
-  const harness = aHarness(t.testdir(), [WHOLE]);
+  const harness = aHarness(testFolder(t), [WHOLE]);
   await harness.takeOver();
   t.match(harness.reports, [{ traces: 2, spans: WHOLE_SPANS, failed: [] }]);
   t.strictSame(harness.blocks('two'), [importedBlockId(folderIds(WHOLE), '0000000001', 0)]);
@@ -143,7 +144,7 @@ t.test('interrupted at any place, the next one leaves the same', async (t) => {
   ];
   for (const { name, stop } of cases) {
     await t.test(name, async (t) => {
-      const harness = aHarness(t.testdir(), [WHOLE]);
+      const harness = aHarness(testFolder(t), [WHOLE]);
       await stop(harness).catch((err: unknown) => t.match(err, { message: 'killed' }));
       await harness.takeOver();
       t.strictSame(harness.blocks('two'), [importedBlockId(folderIds(WHOLE), '0000000001', 0)]);
@@ -155,7 +156,7 @@ t.test('interrupted at any place, the next one leaves the same', async (t) => {
 });
 
 t.test('what cannot be read stays and is told', async (t) => {
-  const harness = aHarness(t.testdir(), [TORN, WHOLE]);
+  const harness = aHarness(testFolder(t), [TORN, WHOLE]);
   const { wal } = harness;
   const unknown = folderIds(WHOLE).replace(/^./, '0') + '+six+vParquet6';
   const noMeta = folderIds(WHOLE).replace(/^./, '1') + '+two+vParquet4';
@@ -193,7 +194,7 @@ t.test('what cannot be read stays and is told', async (t) => {
 });
 
 t.test('a file that is damaged inside is read in part, once', async (t) => {
-  const harness = aHarness(t.testdir(), [WHOLE], { headBytesMax: 1 });
+  const harness = aHarness(testFolder(t), [WHOLE], { headBytesMax: 1 });
   const file = `${harness.wal}/${WHOLE}/0000000002`;
   const good = await harness.run(await jobOf(harness));
   t.equal(good.spans, WHOLE_SPANS);
@@ -230,7 +231,7 @@ async function jobOf(harness: Harness): Promise<ImportJob> {
 }
 
 t.test('empty folders are removed', async (t) => {
-  const harness = aHarness(t.testdir(), [WHOLE]);
+  const harness = aHarness(testFolder(t), [WHOLE]);
   for (const file of ['0000000001', '0000000002']) fs.truncateSync(`${harness.wal}/${WHOLE}/${file}`);
   await harness.takeOver();
   t.strictSame(fs.readdirSync(harness.wal), []);
@@ -240,7 +241,7 @@ t.test('empty folders are removed', async (t) => {
 
 t.test('a damaged note of an earlier takeover leaves its folder alone', async (t) => {
   for (const note of ['{"taken":["00', 'null', '{}', '{"taken":[1],"damaged":[]}']) {
-    const harness = aHarness(t.testdir(), [WHOLE, TORN]);
+    const harness = aHarness(testFolder(t), [WHOLE, TORN]);
     fs.writeFileSync(`${harness.wal}/${WHOLE}/taken-over.json`, note);
     const before = fs.readdirSync(`${harness.wal}/${WHOLE}`);
     await harness.takeOver();
@@ -251,7 +252,7 @@ t.test('a damaged note of an earlier takeover leaves its folder alone', async (t
 });
 
 t.test('a disk that takes no block ends the start and loses nothing', async (t) => {
-  const harness = aHarness(t.testdir(), [WHOLE]);
+  const harness = aHarness(testFolder(t), [WHOLE]);
   fs.writeFileSync(harness.settings.blocksPath, 'in the way');
   const before = fs.readdirSync(`${harness.wal}/${WHOLE}`);
   await t.rejects(harness.takeOver(), { code: 'unavailable', message: /^block .* cannot be written/ });
@@ -259,7 +260,7 @@ t.test('a disk that takes no block ends the start and loses nothing', async (t) 
 });
 
 t.test('a folder that another process writes is not touched', async (t) => {
-  const harness = aHarness(t.testdir(), [WHOLE, TORN]);
+  const harness = aHarness(testFolder(t), [WHOLE, TORN]);
   const file = JSON.stringify(`${harness.wal}/${WHOLE}/0000000003`);
   const program = `require('fs').openSync(${file}, 'a'); console.log('open'); process.stdin.resume()`;
   const child = spawn(process.execPath, ['-e', program], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -275,7 +276,7 @@ t.test('a folder that another process writes is not touched', async (t) => {
 
 t.test('the thread', async (t) => {
   await t.test('reads a folder, and says why a block cannot be written', async (t) => {
-    const harness = aHarness(t.testdir(), [WHOLE]);
+    const harness = aHarness(testFolder(t), [WHOLE]);
     const job = await jobOf(harness);
     const thread = new WalImportThread(harness.settings);
     t.match(await thread.run(job), { traces: 2, spans: WHOLE_SPANS });
@@ -286,7 +287,7 @@ t.test('the thread', async (t) => {
     await t.rejects(thread.run(job), { code: 'unavailable' });
   });
   await t.test('that ends costs the folder its turn, not its files', async (t) => {
-    const harness = aHarness(t.testdir(), [WHOLE, TORN]);
+    const harness = aHarness(testFolder(t), [WHOLE, TORN]);
     await harness.takeOver((job) =>
       job.folder === WHOLE ? Promise.reject(new ImportThreadEnded('out of memory')) : harness.run(job),
     );

@@ -21,6 +21,7 @@ import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { FewThreads } from '../support/few-threads.ts';
 import { aSpan, encodeTraces, hexId, START_NANO } from '../support/otlp.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 // Threads are started and disks synced: on a busy machine that takes longer than tap's 30 s.
 t.setTimeout(240_000);
@@ -887,7 +888,7 @@ t.test('heads: which are scanned, and how far frames are in blocks', (t) => {
 });
 
 t.test('spans beyond the limits of traces are refused before the log', async (t) => {
-  const harness = await started(t.testdir());
+  const harness = await started(testFolder(t));
   t.teardown(() => harness.ingester.stop());
   const body = aRequest(0, 15);
   const traces = new TraceRuns();

@@ -28,8 +28,9 @@ import { FewThreads } from '../support/few-threads.ts';
 import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 import { BucketError, MemoryBucket } from '../support/memory-bucket.ts';
 import { bytes, codeOf, holdContract } from '../support/object-store-suite.ts';
+import { testFolder } from '../support/test-folder.ts';
 
-const scratch = t.testdir();
+const scratch = testFolder(t);
 
 interface Opened {
   readonly bucket: MemoryBucket;

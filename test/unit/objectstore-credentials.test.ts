@@ -8,8 +8,9 @@ import t from 'tap';
 import { s3Credentials } from '../../src/objectstore/s3-credentials.ts';
 import type { S3Settings } from '../../src/objectstore/settings.ts';
 import { gcsBackend, openTestStore, s3Backend } from '../support/backends.ts';
+import { testFolder } from '../support/test-folder.ts';
 
-const scratch = t.testdir();
+const scratch = testFolder(t);
 const settings = s3Backend({}).bucket as S3Settings;
 const END = new Date(Date.now() + 3_600_000);
 

@@ -4,6 +4,7 @@ import type { BucketStore } from '../../src/objectstore/bucket-store.ts';
 import { openTestStore, s3Backend, type S3Overrides } from '../support/backends.ts';
 import { bytes, codeOf, holdContract } from '../support/object-store-suite.ts';
 import { startS3Double } from '../support/s3-double.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const double = await startS3Double();
 t.teardown(() => double.stop());
@@ -15,7 +16,7 @@ function open(changes: S3Overrides = {}): Promise<BucketStore> {
 }
 
 const store = await open({ pageLength: 7, prefix: 'contract' });
-holdContract(t, { name: 's3', store, scratch: t.testdir() });
+holdContract(t, { name: 's3', store, scratch: testFolder(t) });
 
 async function messageOf(work: Promise<unknown>): Promise<string> {
   return work.then(

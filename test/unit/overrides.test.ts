@@ -24,6 +24,7 @@ import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import fastify from 'fastify';
 import { FewThreads } from '../support/few-threads.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const load = (text: string, env?: Readonly<Record<string, string>>) =>
   loadTenants({ name: 'overrides.yaml', text, env });
@@ -273,7 +274,7 @@ t.test('the file changes', async (t) => {
 });
 
 t.test('a file for which no thread may start is read the next time', async (t) => {
-  const path = join(t.testdir(), 'overrides.yaml');
+  const path = join(testFolder(t), 'overrides.yaml');
   const tenants = Array.from({ length: 1000 }, (_, i) => `  t${i}: {ingestion: {rate_limit_bytes: 1}}`);
   writeFileSync(path, GOOD);
   const { overrides, metrics } = overridesOf();
@@ -297,7 +298,7 @@ t.test('a file for which no thread may start is read the next time', async (t) =
 });
 
 t.test('a large file is read beside the work', async (t) => {
-  const path = join(t.testdir(), 'overrides.yaml');
+  const path = join(testFolder(t), 'overrides.yaml');
   const fileOf = (count: number, key: string): string => {
     const tenants = Array.from(
       { length: count },
@@ -340,7 +341,7 @@ t.test('a large file is read beside the work', async (t) => {
 });
 
 t.test('what may stand in place of the file', async (t) => {
-  const path = join(t.testdir(), 'overrides.yaml');
+  const path = join(testFolder(t), 'overrides.yaml');
   const lines: string[] = [];
   const logger = createLogger({ level: 'warn', format: 'logfmt', write: (line) => void lines.push(line) });
   const { overrides, metrics } = overridesOf();

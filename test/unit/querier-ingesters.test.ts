@@ -5,7 +5,7 @@ import { mock } from 'node:test';
 import t from 'tap';
 import type { RemoteSource, TraceTable } from '../../src/contracts/recent-traces.ts';
 import type { AnsweredTrace, Querier, SearchAnswer, SearchQuery } from '../../src/contracts/query.ts';
-import { TempoError } from '../../src/lib/errors.ts';
+import { type ErrorCode, TempoError } from '../../src/lib/errors.ts';
 import { ClosableQuerier, PatientQuerier, RemoteRecents } from '../../src/modules/querier/index.ts';
 import { IngesterLostError } from '../../src/modules/querier/ingester-link.ts';
 import { encodeStructured } from '../../src/rpc/structured.ts';
@@ -338,6 +338,27 @@ t.test('an ingester without a sign of life while it has jobs is lost', async (t)
   t.equal(one.calls, 2, 'the next query opens a call of its own');
   release();
   next.release();
+  await recents.close();
+});
+
+t.test('an ingester that does no jobs any more is lost, though its call lasts', async (t) => {
+  const one = working(true);
+  const recents = recentsOf({ one });
+  const fail = async (failure: { readonly code: ErrorCode; readonly message: string }): Promise<unknown> => {
+    const { result, release } = await startJob(recents, never);
+    await settled();
+    const job = one.heard.findLast(({ kind }) => kind === 'job');
+    assert(job?.kind === 'job');
+    const { session, id } = job;
+    one.say({ kind: 'failure', session, id, failure: { ...failure, retryAfterMs: undefined } });
+    return result.catch((err: unknown) => err).finally(release);
+  };
+  const lost = await fail({ code: 'unavailable', message: 'the server is stopping' });
+  t.ok(lost instanceof IngesterLostError, 'the query is begun again');
+  t.match(lost, { cause: { message: 'the server is stopping' } });
+  const other = await fail({ code: 'internal', message: 'a fault' });
+  t.notOk(other instanceof IngesterLostError);
+  t.match(other, { code: 'internal', message: 'a fault' });
   await recents.close();
 });
 

@@ -15,6 +15,7 @@ import { silentLogger } from '../../src/telemetry/log.ts';
 import { AUTHORITY, certFile } from '../support/certs.ts';
 import { writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
+import { testFolder } from '../support/test-folder.ts';
 
 const METHODS = (): GrpcMethods =>
   new GrpcMethods()
@@ -257,7 +258,7 @@ t.test('TLS', async (t) => {
     reloadMs: 0,
   } as const;
   const { port } = await serve(t, { tls: new ServerTls(settings, silentLogger) });
-  const caFile = `${t.testdir()}/ca.pem`;
+  const caFile = `${testFolder(t)}/ca.pem`;
   writeFileSync(caFile, AUTHORITY);
   const own = { certFile: certFile('client'), keyFile: certFile('client', 'key') };
   const none = { certFile: '', keyFile: '' };

@@ -10,6 +10,7 @@ import { GrpcServer } from '../../src/rpc/grpc-server.ts';
 import { ServerTls, type TlsSettings } from '../../src/rpc/tls.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { AUTHORITY, certFile, identity } from '../support/certs.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const SETTINGS: TlsSettings = {
   name: 'server.grpc_tls_config',
@@ -104,7 +105,7 @@ t.test('versions and cipher suites', async (t) => {
 });
 
 t.test('new certificates are taken without a restart', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const cert = join(folder, 'cert.pem');
   const key = join(folder, 'key.pem');
   const use = (name: 'server' | 'server-2'): void => {
@@ -160,7 +161,7 @@ t.test('HTTP without TLS is told so', async (t) => {
 });
 
 t.test('files that are wrong', async (t) => {
-  const garbage = join(t.testdir({ 'garbage.pem': 'nothing' }), 'garbage.pem');
+  const garbage = join(testFolder(t, { 'garbage.pem': 'nothing' }), 'garbage.pem');
   const cases: { name: string; over: Partial<TlsSettings>; want: RegExp }[] = [
     {
       name: 'no file',

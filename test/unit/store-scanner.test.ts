@@ -43,6 +43,7 @@ import { MEMCACHED, MemcachedDouble } from '../support/memcached-double.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
 import { aSpan, decodeTraces, encodeTraces, hexId, START_NANO, type TestSpan } from '../support/otlp.ts';
 import { asBlock, asHead } from '../support/scan-sources.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(120_000);
 
@@ -645,7 +646,7 @@ t.test('jobs whose caller gives up leave the queue at once', async (t) => {
 t.test('caches of scan threads give way to answers, and come back', async (t) => {
   const golden = new URL('../golden/vparquet4/', import.meta.url);
   const meta = metaFromJson(readFileSync(new URL('meta.json', golden)));
-  const backendPath = t.testdir();
+  const backendPath = testFolder(t);
   cpSync(golden, `${backendPath}/${meta.tenantId}/${meta.blockId}`, { recursive: true });
   const cacheBytes = 8 << 20;
   const pool = new ScanPool({

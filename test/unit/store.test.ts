@@ -21,6 +21,7 @@ import { indexOwner } from '../../src/store/tenant-index.ts';
 import { deleteUnfinished, UNFINISHED_MS } from '../../src/store/unfinished.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
+import { testFolder } from '../support/test-folder.ts';
 
 const ID = (n: number): string => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
 
@@ -250,7 +251,7 @@ t.test('a block that somebody gave its meta back is one again', async (t) => {
 });
 
 t.test('folders that may be those of others, or are written right now, stay', async (t) => {
-  const folder = t.testdir();
+  const folder = testFolder(t);
   const store = new LocalStore(folder);
   const blocklist = new Blocklist();
   const clock = { nowMs: Date.now() };

@@ -386,7 +386,10 @@ class LocalIngester implements Ingester {
   }
 
   async recentSources(tenant: string, range: TimeRange): Promise<RecentSources> {
-    if (this.running === undefined) throw new TempoError('unavailable', `ingester is ${this.state}`);
+    // Whoever asks goes on without it: of what it still has nothing would be scanned.
+    if (this.running === undefined || this.state === 'stopped') {
+      throw new TempoError('unavailable', `ingester is ${this.state}`);
+    }
     const complete = await this.untilConsumed(this.running, FRESHNESS_WAIT_MS);
     const sources: SourceRef[] = this.heads
       .scannable(tenant)

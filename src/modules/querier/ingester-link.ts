@@ -57,7 +57,14 @@ export class IngesterLink {
   open(): Session {
     const number = ++this.#opened;
     const say = (message: ToIngester): Promise<void> => this.#say(message);
-    const session = new Session(number, say, () => this.#sessions.delete(number), this.#silence);
+    const closed = (): void => void this.#sessions.delete(number);
+    const session = new Session({
+      number,
+      ingesterId: this.#ingesterId,
+      say,
+      closed,
+      silence: this.#silence,
+    });
     if (this.#lost === undefined) this.#sessions.set(number, session);
     else session.lose(this.#lost);
     return session;
@@ -97,9 +104,18 @@ export class IngesterLink {
   }
 }
 
+interface SessionOptions {
+  readonly number: number;
+  readonly ingesterId: string;
+  readonly say: (message: ToIngester) => Promise<void>;
+  readonly closed: () => void;
+  readonly silence: Silence;
+}
+
 /** What one ingester says to one query. */
 export class Session {
   readonly #number: number;
+  readonly #ingesterId: string;
   readonly #say: (message: ToIngester) => Promise<void>;
   readonly #closed: () => void;
   readonly #silence: Silence;
@@ -110,13 +126,9 @@ export class Session {
   #givesSigns = false;
   #lost: IngesterLostError | undefined;
 
-  constructor(
-    number: number,
-    say: (message: ToIngester) => Promise<void>,
-    closed: () => void,
-    silence: Silence,
-  ) {
+  constructor({ number, ingesterId, say, closed, silence }: SessionOptions) {
     this.#number = number;
+    this.#ingesterId = ingesterId;
     this.#say = say;
     this.#closed = closed;
     this.#silence = silence;
@@ -186,7 +198,12 @@ export class Session {
     if (said.kind === 'sources') this.#listed.resolve(said);
     else if (said.kind === 'result') this.#waiting.get(said.id)?.resolve(said.result);
     else if (said.id === undefined) this.#listed.reject(errorOf(said.failure));
-    else this.#waiting.get(said.id)?.reject(errorOf(said.failure));
+    else this.#waiting.get(said.id)?.reject(this.#failureOf(errorOf(said.failure)));
+  }
+
+  /** One that does no jobs any more is about to leave, though its call still lasts. */
+  #failureOf(err: TempoError): TempoError {
+    return err.code === 'unavailable' ? new IngesterLostError(this.#ingesterId, err) : err;
   }
 
   lose(err: IngesterLostError): void {
