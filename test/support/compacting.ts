@@ -3,6 +3,7 @@ import { blockDecompressors } from '../../src/block/compression.ts';
 import { compactBlocks, type CompactResult } from '../../src/block/compact/compact.ts';
 import type { CreateOptions } from '../../src/block/vparquet/create.ts';
 import { type Block, openBlock } from '../../src/block/vparquet/open.ts';
+import { TempoError } from '../../src/lib/errors.ts';
 import { ByteLru } from '../../src/lib/lru.ts';
 import type { WrittenBlock } from './block-rows.ts';
 
@@ -17,7 +18,11 @@ export function openWritten({ meta, objects }: WrittenBlock, blockId = meta.bloc
   return openBlock({
     meta: { ...meta, blockId },
     readRange: (offset, length) => Promise.resolve(data.slice(offset, offset + length)),
-    readObject: (name) => Promise.resolve(objects.get(name)!),
+    readObject: async (name) => {
+      const bytes = objects.get(name);
+      if (bytes === undefined) throw new TempoError('not_found', `${name} is not there`);
+      return bytes;
+    },
     decompressors,
     cache: new ByteLru(1 << 20),
   });
@@ -30,7 +35,10 @@ export async function compactWritten(
   blockId = '22222222-2222-4333-8444-555555555555',
 ): Promise<Compacted> {
   const inputs: Block[] = [];
-  for (const [i, block] of blocks.entries()) inputs.push(await openWritten(block, `input-${i}`));
+  const isEachOwn = new Set(blocks.map(({ meta }) => meta.blockId)).size === blocks.length;
+  for (const [i, block] of blocks.entries()) {
+    inputs.push(await openWritten(block, isEachOwn ? block.meta.blockId : `input-${i}`));
+  }
   const objects = new Map<string, Uint8Array>();
   const result = await compactBlocks({
     inputs,

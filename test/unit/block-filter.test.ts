@@ -6,7 +6,14 @@ import { metaFromJson, metaToBytes } from '../../src/block/meta-json.ts';
 import { bitsOf, elementOf, LINE_BYTES, valueBloom } from '../../src/block/value-filter/bloom.ts';
 import { firstWord, secondWord } from '../../src/block/value-filter/value-hash.ts';
 import { ValueFilterBuilder } from '../../src/block/value-filter/builder.ts';
-import { encodeFilter, layoutOf, shardBits, shardRange } from '../../src/block/value-filter/format.ts';
+import {
+  encodeFilter,
+  filterBits,
+  layoutOf,
+  shardBits,
+  shardRange,
+} from '../../src/block/value-filter/format.ts';
+import { joinedBits } from '../../src/block/value-filter/joined.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import type { ObjectStore } from '../../src/objectstore/objectstore.ts';
@@ -190,6 +197,120 @@ t.test('every value is in the filter, of heads and after compaction', async (t) 
     await knowsAll(t, again, values);
   }
 });
+
+/** Bits of a filter that knows so many values, each another one. */
+function filled(values: number, seed: number, bytesMax = 1 << 16): Uint8Array {
+  const chance = new Chance(seed);
+  const builder = new ValueFilterBuilder({ bytesMax, valuesMax: values });
+  for (let i = 0; i < values; i++) {
+    builder.add(
+      ...([1, 2, 3, 4].map(() => (chance.below(2 ** 32) * 7919) | 0) as [number, number, number, number]),
+    );
+  }
+  return builder.finish()!;
+}
+
+t.test('filters of any sizes are joined: what one of them knows stays known', (t) => {
+  for (const [few, many] of [
+    [3, 4000],
+    [700, 900],
+    [900, 4000],
+    [1, 2],
+  ] as const) {
+    const parts = [filled(few, 1), filled(many, 2)];
+    const joined = joinedBits(parts, 1 << 20)!;
+    const all = valueBloom(joined.length / LINE_BYTES, joined);
+    const chance = [new Chance(1), new Chance(2)];
+    for (const [at, count] of [few, many].entries()) {
+      for (let i = 0; i < count; i++) {
+        const [fieldA, fieldB, valueA, valueB] = [1, 2, 3, 4].map(
+          () => (chance[at]!.below(2 ** 32) * 7919) | 0,
+        ) as [number, number, number, number];
+        const element = elementOf(firstWord(fieldA, valueA), secondWord(fieldB, valueB));
+        if (!all.has(element)) t.fail(`value ${i} of ${few} and ${many} is ruled out`);
+      }
+    }
+    const other = new Chance(3);
+    const absent = Array.from({ length: 2000 }, () => elementOf(other.below(2 ** 32), other.below(2 ** 32)));
+    const wrong = absent.filter((element) => all.has(element)).length;
+    t.ok(wrong < 120, `${few} and ${many}: ${wrong} of 2000 others pass`);
+    t.ok(joined.length <= Math.max(...parts.map(({ length }) => length)));
+  }
+  const crowded = [1, 2, 3, 4, 5, 6].map((seed) => filled(900, seed));
+  t.equal(joinedBits(crowded, 1 << 20), undefined, 'too full');
+  const two = crowded.slice(0, 3);
+  t.equal(joinedBits(two, two[0]!.length * 2), undefined, 'twice as large it would rule out more');
+  t.ok(joinedBits(two, two[0]!.length), 'where it cannot be larger it is as it would be made anew');
+  t.equal(joinedBits(crowded, crowded[0]!.length), undefined, 'and rules out too little in the end');
+  t.same(joinedBits([crowded[0]!], 1 << 20), crowded[0], 'one alone stays as it is');
+  const unaligned = new Uint8Array(crowded[0]!.length + 1).subarray(1);
+  unaligned.set(crowded[0]!);
+  t.same(joinedBits([unaligned], 1 << 20), crowded[0]);
+  const few = new ValueFilterBuilder({ bytesMax: 1 << 12, valuesMax: 1e6 });
+  for (let i = 0; i < 10; i++) few.add(i, i * 3, i * 5, i * 7);
+  t.equal(few.finish()!.length, LINE_BYTES);
+  t.end();
+});
+
+t.test('a compaction joins the filters of its inputs, or makes one of the values', async (t) => {
+  const halves = [0, 1].map((half) => everyTrace(20).map((spans) => spans.filter((_, i) => i % 2 === half)));
+  const values = valuesOf(halves.flat(2));
+  const blocks = halves.map((half, i) =>
+    writeBlock(half, { ...FILTER, blockId: `${i}1111111-2222-4333-8444-555555555555` }),
+  );
+  const bitsIn = ({ meta, objects }: WrittenBlock): Uint8Array =>
+    filterBits(objects.get(VALUE_FILTER_NAME)!, meta.blockId);
+  const compacted = await compactWritten(blocks, FILTER);
+  t.same(bitsIn(compacted), joinedBits(blocks.map(bitsIn), 1 << 20), 'they are joined');
+  await knowsAll(t, compacted, values);
+  const anew = bitsIn(await compactWritten(blocks.map(withoutFilter), FILTER));
+  const bad: readonly (readonly [name: string, change: (block: WrittenBlock) => WrittenBlock])[] = [
+    ['none', withoutFilter],
+    ['one that is gone', (block) => withFilter(block, undefined)],
+    ['one that is damaged', (block) => withFilter(block, (bytes) => (bytes[50]! ^= 4))],
+    ['one of another version', (block) => withFilter(block, (bytes) => (bytes[3]! ^= 4))],
+    [
+      'one of another block',
+      ({ meta, objects }) => ({
+        meta,
+        objects: new Map(objects).set(VALUE_FILTER_NAME, blocks[0]!.objects.get(VALUE_FILTER_NAME)!),
+      }),
+    ],
+    [
+      'one of no size',
+      ({ meta, objects }) => ({
+        meta,
+        objects: new Map(objects).set(VALUE_FILTER_NAME, new Uint8Array(77)),
+      }),
+    ],
+  ];
+  for (const [name, change] of bad) {
+    const made = await compactWritten([blocks[0]!, change(blocks[1]!)], FILTER);
+    t.same(bitsIn(made), anew, name);
+  }
+  const small = await compactWritten(blocks, { valueFilterBytesMax: bitsIn(compacted).length / 2 });
+  t.ok((small.meta.valueFilterBytes ?? 0) < compacted.meta.valueFilterBytes!, 'no larger than it may be');
+  t.equal((await compactWritten(blocks, { valueFilterBytesMax: 0 })).meta.valueFilterBytes, undefined);
+});
+
+function withoutFilter({ meta, objects }: WrittenBlock): WrittenBlock {
+  return { meta: without(meta), objects };
+}
+
+/** @param change of the object; undefined = there is none. */
+function withFilter(
+  { meta, objects }: WrittenBlock,
+  change: ((bytes: Uint8Array) => void) | undefined,
+): WrittenBlock {
+  const changed = new Map(objects);
+  changed.delete(VALUE_FILTER_NAME);
+  if (change !== undefined) {
+    const bytes = objects.get(VALUE_FILTER_NAME)!.slice();
+    change(bytes);
+    changed.set(VALUE_FILTER_NAME, bytes);
+  }
+  return { meta, objects: changed };
+}
 
 t.test('a search with filters answers as one without', async (t) => {
   const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 1e6);
@@ -443,6 +564,6 @@ t.test('a search over 200 blocks reads what it needs of them, and says how much'
   t.comment(JSON.stringify({ stored, ...shares }));
   // footers alone are 11 % of blocks as small as these
   t.ok(shares.status < 0.15, `a column: ${shares.status}`);
-  t.ok(shares.value < 0.25, `a value: ${shares.value}`);
+  t.ok(shares.value < 0.27, `a value: ${shares.value}`);
   t.ok(shares.duration < 0.15, `durations: ${shares.duration}`);
 });

@@ -16,6 +16,7 @@ import { cutPages } from '../vparquet/row-order.ts';
 import { blockSchema, writtenFormat } from '../vparquet/schema.ts';
 import { ValueFilterBuilder } from '../value-filter/builder.ts';
 import { FilterValues, valueCountOf } from './filter-values.ts';
+import { joinedFilter } from './joined-filter.ts';
 import { gatherDefinition, gatherEntries, type RowRuns } from './gather.ts';
 import { ValueGatherer } from './gather-values.ts';
 import { type MergedRows, mergeRows } from './merge-rows.ts';
@@ -69,8 +70,11 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
   const columns = planColumns(schema);
   checkNothingIsLost(inputs, columns);
   const { valueFilterBytesMax: bytesMax } = options;
+  const valueBits = bytesMax > 0 ? await joinedFilter(inputs, bytesMax, signal) : undefined;
   const filter =
-    bytesMax > 0 ? new ValueFilterBuilder({ bytesMax, valuesMax: valueCountOf(inputs) }) : undefined;
+    bytesMax > 0 && valueBits === undefined
+      ? new ValueFilterBuilder({ bytesMax, valuesMax: valueCountOf(inputs) })
+      : undefined;
   const work = workMemory();
   const filterValues = filter && new FilterValues(filter, inputs, work.memory.column);
   const total = { combined: 0, duplicateSpans: 0, cutTraces: 0, cutSpans: 0 };
@@ -101,7 +105,7 @@ export async function compactBlocks(request: CompactRequest): Promise<CompactRes
     replicationFactor: first.replicationFactor,
   };
   const from = metas.map(({ blockId }) => blockId);
-  const meta = objects.finish(file.finish(), fields, filter?.finish(), from);
+  const meta = objects.finish(file.finish(), fields, valueBits ?? filter?.finish(), from);
   const names = columns.map(({ name }) => name);
   return { meta, spans, checksums: { columns: names, values: checksums.view().slice() }, ...total };
 }

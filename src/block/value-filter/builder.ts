@@ -1,16 +1,8 @@
 // Collects the values of a block that is being written, in memory that does not depend on how many there
-// are: a filter as large as it may become, which is halved at the end until it is as full as is worth its
+// are: a filter as large as it may become, which is folded at the end until it is as full as is worth its
 // bytes.
-import {
-  BIT_BITS,
-  BIT_MASK,
-  BITS_PER_VALUE,
-  bitsOf,
-  LINE_BYTES,
-  thirdWord,
-  type ValueBloom,
-  valueBloom,
-} from './bloom.ts';
+import { BIT_BITS, BIT_MASK, BITS_PER_VALUE, LINE_BYTES, thirdWord, valueBloom } from './bloom.ts';
+import { FILL_MAX, FILL_USEFUL, fillOf, folded, wordsOf } from './folding.ts';
 import { firstWord, secondWord } from './value-hash.ts';
 
 export interface ValueFilterLimits {
@@ -20,12 +12,11 @@ export interface ValueFilterLimits {
   readonly valuesMax: number;
 }
 
-/** Share of bits that are set: a filter that stays below when it is halved is halved. */
-const FILL_MAX = 0.5;
-/** Above it a filter rules out too little. */
-const FILL_USEFUL = 0.75;
 const WORDS_PER_LINE = LINE_BYTES / 4;
 const LINES_MAX = 2 ** 16;
+/** Elements wait until so many for neighbouring lines, 128 KiB, have come: then these are at hand. */
+const WAITING_MAX = 512;
+const PART_LINES = 2048;
 
 /** About how many values a filter of that size takes before it rules out too little. */
 export function valuesFitting(bytesMax: number): number {
@@ -37,6 +28,10 @@ export class ValueFilterBuilder {
   private readonly lines: number;
   private readonly shift: number;
   private readonly words: Int32Array;
+  /** Of neighbouring lines, by the first bits of an element. */
+  private readonly partShift: number;
+  private readonly waiting: Int32Array;
+  private readonly waitingCounts: Int32Array;
 
   constructor({ bytesMax, valuesMax }: ValueFilterLimits) {
     const needed = Math.max(1, (valuesMax * BITS_PER_VALUE) / FILL_MAX / (LINE_BYTES * 8));
@@ -44,63 +39,53 @@ export class ValueFilterBuilder {
     this.lines = 2 ** Math.min(Math.ceil(Math.log2(needed)), Math.floor(Math.log2(Math.max(1, allowed))));
     this.shift = Math.clz32(this.lines) + 1;
     this.words = wordsOf(valueBloom(this.lines));
+    const parts = Math.max(1, this.lines / PART_LINES);
+    this.partShift = Math.clz32(parts) + 1;
+    this.waiting = new Int32Array(2 * WAITING_MAX * parts);
+    this.waitingCounts = new Int32Array(parts);
   }
 
   /** Of a field and a value the hashes: one of each is known for many. */
   add(fieldA: number, fieldB: number, valueA: number, valueB: number): void {
-    const { words } = this;
+    const { waiting, waitingCounts } = this;
     const a = firstWord(fieldA, valueA);
-    const b = secondWord(fieldB, valueB);
-    const c = thirdWord(a, b);
-    const line = (this.lines === 1 ? 0 : a >>> this.shift) * WORDS_PER_LINE;
-    let bit = b & BIT_MASK;
-    words[line + (bit >>> 5)] |= 1 << (bit & 31);
-    bit = (b >>> BIT_BITS) & BIT_MASK;
-    words[line + (bit >>> 5)] |= 1 << (bit & 31);
-    bit = (b >>> (2 * BIT_BITS)) & BIT_MASK;
-    words[line + (bit >>> 5)] |= 1 << (bit & 31);
-    bit = c & BIT_MASK;
-    words[line + (bit >>> 5)] |= 1 << (bit & 31);
-    bit = (c >>> BIT_BITS) & BIT_MASK;
-    words[line + (bit >>> 5)] |= 1 << (bit & 31);
+    const part = waitingCounts.length === 1 ? 0 : a >>> this.partShift;
+    const count = waitingCounts[part];
+    const at = 2 * (part * WAITING_MAX + count);
+    waiting[at] = a;
+    waiting[at + 1] = secondWord(fieldB, valueB);
+    if (count + 1 === WAITING_MAX) this.setBits(part, WAITING_MAX);
+    else waitingCounts[part] = count + 1;
+  }
+
+  /** Of the first elements that wait for a part. */
+  private setBits(part: number, count: number): void {
+    const { words, waiting, lines, shift } = this;
+    this.waitingCounts[part] = 0;
+    const from = 2 * part * WAITING_MAX;
+    for (let at = from; at < from + 2 * count; at += 2) {
+      const a = waiting[at];
+      const b = waiting[at + 1];
+      const c = thirdWord(a, b);
+      const line = (lines === 1 ? 0 : a >>> shift) * WORDS_PER_LINE;
+      let bit = b & BIT_MASK;
+      words[line + (bit >>> 5)] |= 1 << (bit & 31);
+      bit = (b >>> BIT_BITS) & BIT_MASK;
+      words[line + (bit >>> 5)] |= 1 << (bit & 31);
+      bit = (b >>> (2 * BIT_BITS)) & BIT_MASK;
+      words[line + (bit >>> 5)] |= 1 << (bit & 31);
+      bit = c & BIT_MASK;
+      words[line + (bit >>> 5)] |= 1 << (bit & 31);
+      bit = (c >>> BIT_BITS) & BIT_MASK;
+      words[line + (bit >>> 5)] |= 1 << (bit & 31);
+    }
   }
 
   /** The bits of the filter; undefined = it would rule out too little. */
   finish(): Uint8Array | undefined {
-    let words = this.words;
-    if (fillOf(words) > FILL_USEFUL) return undefined;
-    for (;;) {
-      if (words.length === WORDS_PER_LINE) break;
-      const half = halved(words);
-      if (fillOf(half) > FILL_MAX) break;
-      words = half;
-    }
+    for (const [part, count] of this.waitingCounts.entries()) this.setBits(part, count);
+    if (fillOf(this.words) > FILL_USEFUL) return undefined;
+    const words = folded(this.words);
     return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   }
-}
-
-function wordsOf(filter: ValueBloom): Int32Array {
-  const bits = bitsOf(filter);
-  return new Int32Array(bits.buffer, bits.byteOffset, bits.length / 4);
-}
-
-/** Neighbouring lines become one. */
-function halved(words: Int32Array): Int32Array {
-  const half = wordsOf(valueBloom(words.length / WORDS_PER_LINE / 2));
-  for (let i = 0; i < half.length; i++) {
-    const at = (i >>> 4) * 2 * WORDS_PER_LINE + (i & (WORDS_PER_LINE - 1));
-    half[i] = words[at] | words[at + WORDS_PER_LINE];
-  }
-  return half;
-}
-
-function fillOf(words: Int32Array): number {
-  let count = 0;
-  for (let i = 0; i < words.length; i++) {
-    let bits = words[i];
-    bits -= (bits >>> 1) & 0x55555555;
-    bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
-    count += Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
-  }
-  return count / (words.length * 32);
 }

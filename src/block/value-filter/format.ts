@@ -77,6 +77,24 @@ export function shardBits(
   return bytes.subarray(HEADER_BYTES);
 }
 
+/** The bits of all shards. Throws `block_corrupt` when it is not that block's filter, or not whole. */
+export function filterBits(bytes: Uint8Array, blockId: string): Uint8Array {
+  const layout = layoutOf(bytes.length);
+  if (layout === undefined) {
+    throw new TempoError(
+      'block_corrupt',
+      `value filter of block ${blockId}: no filter has ${bytes.length} bytes`,
+    );
+  }
+  const out = new Uint8Array(layout.shards * layout.bitsBytes);
+  for (let shard = 0; shard < layout.shards; shard++) {
+    const { offset, length } = shardRange(shard, layout);
+    const bits = shardBits(bytes.subarray(offset, offset + length), blockId, shard, layout);
+    out.set(bits, shard * layout.bitsBytes);
+  }
+  return out;
+}
+
 /** Without the checksum. */
 function headerOf(blockId: string, shard: number, { shards, bitsBytes }: FilterLayout): Uint8Array {
   const out = new Uint8Array(HEADER_BYTES);

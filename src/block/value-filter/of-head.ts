@@ -46,8 +46,10 @@ class HeadValues {
   private readonly head: HeadReader;
   private readonly strings: HeadStrings;
   private readonly keys: HeadStrings;
-  private readonly known: Uint8Array;
-  private readonly values: HashTable;
+  /** Two words of the hash of each string, of those that were met. */
+  private readonly values: Int32Array;
+  /** By string the key that it was met with last, among those of a scope. */
+  private readonly lastKey: Int32Array;
   private readonly hash: HashWords = { a: 0, b: 0 };
 
   constructor(builder: ValueFilterBuilder, head: HeadReader) {
@@ -55,14 +57,16 @@ class HeadValues {
     this.head = head;
     this.strings = headStrings(head);
     this.keys = headKeys(head);
-    this.known = new Uint8Array(this.strings.size);
-    this.values = { a: new Int32Array(this.strings.size), b: new Int32Array(this.strings.size) };
+    this.values = new Int32Array(2 * this.strings.size);
+    this.lastKey = new Int32Array(this.strings.size);
   }
 
   /** The hot loop: it runs for every attribute of a block. */
   add(scope: AttributeScope, keys: VecReader, words: VecReader): void {
     if (keys.count === 0) return;
-    const { builder, known, values, hash } = this;
+    const { builder, lastKey, values, hash } = this;
+    // most strings are values of one key only
+    lastKey.fill(-1);
     const strings = this.fields(scope, 'string');
     const ints = this.fields(scope, 'int');
     const { wide } = this.head.vecs;
@@ -74,15 +78,20 @@ class HeadValues {
       for (let i = 0; i < count; i++) {
         const keyWord = keyChunk[i];
         const word = wordChunk[i];
+        const type = keyWord & 15;
+        if (type === AttrType.string) {
+          if (lastKey[word] === keyWord) continue;
+          lastKey[word] = keyWord;
+        }
         const at = (Math.imul(keyWord, 0x9e3779b1) ^ Math.imul(word, 0x85ebca6b)) >>> RECENT_SHIFT;
         if (recent[2 * at] === keyWord && recent[2 * at + 1] === word) continue;
         recent[2 * at] = keyWord;
         recent[2 * at + 1] = word;
         const key = keyWord >>> 4;
-        switch (keyWord & 15) {
+        switch (type) {
           case AttrType.string:
-            if (known[word] === 0) this.learn(word);
-            builder.add(strings.a[key], strings.b[key], values.a[word], values.b[word]);
+            if (values[2 * word] === 0) this.learn(word);
+            builder.add(strings.a[key], strings.b[key], values[2 * word], values[2 * word + 1]);
             break;
           case AttrType.int:
             hashInt(word, word >> 31, hash);
@@ -106,9 +115,8 @@ class HeadValues {
   private learn(id: number): void {
     const { strings, hash, values } = this;
     hashBytes(strings.bytes, strings.offset(id), strings.length(id), hash);
-    values.a[id] = hash.a;
-    values.b[id] = hash.b;
-    this.known[id] = 1;
+    values[2 * id] = hash.a;
+    values[2 * id + 1] = hash.b;
   }
 
   private fields(scope: AttributeScope, type: HashedType): HashTable {

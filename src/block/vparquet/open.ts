@@ -17,7 +17,7 @@ export interface OpenBlockOptions {
   readonly meta: BlockMeta;
   /** Of data.parquet. */
   readonly readRange: ReadRange;
-  /** Another object of the block, whole: bloom shards. Without it every lookup goes to the data. */
+  /** Another object of the block, whole: bloom shards, a filter. Without it every lookup goes to the data. */
   readonly readObject?: (name: string, signal?: AbortSignal) => Promise<Uint8Array>;
   readonly decompressors: Decompressors;
   /** Of the thread. Blocks share it, their ids keep the entries apart. */
@@ -136,6 +136,10 @@ export class Block {
   /** Bytes read from storage so far: footer, bloom shards and columns. */
   get bytesRead(): number {
     return this.rowGroups.reduce((sum, group) => sum + group.bytesRead, this.ownBytesRead);
+  }
+
+  get readObject(): OpenBlockOptions['readObject'] {
+    return this.options.readObject;
   }
 
   /** False when the bloom filter says that the trace (16 bytes) is not here. */

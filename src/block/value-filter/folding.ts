@@ -1,0 +1,46 @@
+// Filters as large as is worth their bytes: two neighbouring lines become one while few bits are set.
+import { bitsOf, LINE_BYTES, type ValueBloom, valueBloom } from './bloom.ts';
+
+/** Share of bits that are set: a filter that stays below when it is folded is folded. Two may be joined. */
+export const FILL_MAX = 0.3;
+/** Above it a filter rules out too little. */
+export const FILL_USEFUL = 0.75;
+const WORDS_PER_LINE = LINE_BYTES / 4;
+
+/** The same bits as words. */
+export function wordsOf(filter: ValueBloom): Int32Array {
+  const bits = bitsOf(filter);
+  return new Int32Array(bits.buffer, bits.byteOffset, bits.length / 4);
+}
+
+export function folded(filter: Int32Array): Int32Array {
+  let words = filter;
+  while (words.length > WORDS_PER_LINE) {
+    const half = halved(words);
+    if (fillOf(half) > FILL_MAX) break;
+    words = half;
+  }
+  return words;
+}
+
+/** Neighbouring lines become one. */
+function halved(words: Int32Array): Int32Array {
+  const half = wordsOf(valueBloom(words.length / WORDS_PER_LINE / 2));
+  for (let i = 0; i < half.length; i++) {
+    const at = (i >>> 4) * 2 * WORDS_PER_LINE + (i & (WORDS_PER_LINE - 1));
+    half[i] = words[at] | words[at + WORDS_PER_LINE];
+  }
+  return half;
+}
+
+/** Share of bits that are set. */
+export function fillOf(words: Int32Array): number {
+  let count = 0;
+  for (let i = 0; i < words.length; i++) {
+    let bits = words[i];
+    bits -= (bits >>> 1) & 0x55555555;
+    bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
+    count += Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+  }
+  return count / (words.length * 32);
+}
