@@ -3,11 +3,10 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { decodeTraces } from '../support/otlp.ts';
-import { flush } from '../support/read-api.ts';
 import type { RunningTempo } from '../support/server.ts';
 import { type Answers, askSearches, askTraces, differences } from './answers.ts';
-import { type Corpus, loadCorpus } from './corpus.ts';
-import { blockMetas, copyBlocks, push, startOurs, startReal, until, untilPolled } from './programs.ts';
+import { loadCorpus } from './corpus.ts';
+import { blockMetas, copyBlocks, pushInParts, startOurs, startReal, until, untilPolled } from './programs.ts';
 import { SEARCHES } from './searches.ts';
 import { testFolder } from '../support/test-folder.ts';
 
@@ -17,18 +16,6 @@ t.setTimeout(TIMEOUT_MS);
 const COMPACTING = { COMPACTION_CYCLE: '200ms' };
 const BLOCKS = 4;
 const corpus = loadCorpus();
-
-/** In so many flushes, so that many traces lie in several blocks. */
-async function pushInParts(tempo: RunningTempo): Promise<void> {
-  const size = Math.ceil(corpus.requests.length / BLOCKS);
-  for (let from = 0; from < corpus.requests.length; from += size) {
-    const part: Corpus = { ...corpus, requests: corpus.requests.slice(from, from + size) };
-    await push(tempo, part);
-    await flush(tempo);
-  }
-  await until(`${BLOCKS} blocks`, async () => blockMetas(tempo.data).length === BLOCKS);
-  await untilPolled(tempo);
-}
 
 const untilOneIsLeft = async (tempo: RunningTempo): Promise<void> => {
   await until('one block', async () => blockMetas(tempo.data).length === 1);
@@ -102,7 +89,7 @@ await t.test('we compact blocks of Tempo', { timeout: TIMEOUT_MS }, async (t) =>
   const data = testFolder(t, { real: {}, ours: {}, back: {} });
   const real = await startReal(join(data, 'real'));
   t.teardown(() => real.kill());
-  await pushInParts(real);
+  await pushInParts(real, corpus, BLOCKS);
   copyBlocks(real.data, join(data, 'ours'));
   const ours = await startOurs(join(data, 'ours'), undefined, COMPACTING);
   t.teardown(() => ours.kill());
@@ -124,7 +111,7 @@ await t.test('Tempo compacts blocks of ours', { timeout: TIMEOUT_MS }, async (t)
   const data = testFolder(t, { real: {}, ours: {} });
   const ours = await startOurs(join(data, 'ours'));
   t.teardown(() => ours.kill());
-  await pushInParts(ours);
+  await pushInParts(ours, corpus, BLOCKS);
   const before = await answersOf(ours);
   copyBlocks(ours.data, join(data, 'real'));
   const real = await startReal(join(data, 'real'), COMPACTING);

@@ -2,10 +2,12 @@
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { flush } from '../support/read-api.ts';
 import { type Ports, type RunningTempo, startTempo } from '../support/server.ts';
 import type { Corpus } from './corpus.ts';
 
 const CONFIG = 'test/interop/tempo-2.10.yaml';
+const CONFIG_3 = 'test/interop/tempo-3.0.yaml';
 const WAIT_LIMIT_MS = 60_000;
 const WAIT_PAUSE_MS = 100;
 
@@ -27,14 +29,27 @@ export function startReal(
   env: Readonly<Record<string, string>> = {},
   args: readonly string[] = [],
 ): Promise<RunningTempo> {
-  const program = process.env['TEMPO_BIN'];
-  if (program === undefined) throw new Error('TEMPO_BIN must name the program of Grafana Tempo 2.10');
   return startTempo(data, {
     configFile: CONFIG,
     args: ['-config.expand-env=true', ...args],
-    program,
+    program: programOf('TEMPO_BIN', '2.10'),
     env,
   });
+}
+
+/** Grafana Tempo 3.0, all in one process. */
+export function startReal3(data: string): Promise<RunningTempo> {
+  return startTempo(data, {
+    configFile: CONFIG_3,
+    args: ['-config.expand-env=true'],
+    program: programOf('TEMPO_3_BIN', '3.0'),
+  });
+}
+
+function programOf(variable: string, version: string): string {
+  const program = process.env[variable];
+  if (program === undefined) throw new Error(`${variable} must name the program of Grafana Tempo ${version}`);
+  return program;
 }
 
 /** Sends the corpus over OTLP/HTTP. */
@@ -49,6 +64,18 @@ export async function push(tempo: RunningTempo, corpus: Corpus): Promise<void> {
     // A body of 0 bytes: nothing was rejected.
     if (!response.ok || answer.byteLength > 2) throw new Error(`push: status ${response.status}`);
   }
+}
+
+/** In so many blocks, so that many traces lie in several of them. */
+export async function pushInParts(tempo: RunningTempo, corpus: Corpus, blocks: number): Promise<void> {
+  const size = Math.ceil(corpus.requests.length / blocks);
+  for (let from = 0; from < corpus.requests.length; from += size) {
+    const part: Corpus = { ...corpus, requests: corpus.requests.slice(from, from + size) };
+    await push(tempo, part);
+    await flush(tempo);
+  }
+  await until(`${blocks} blocks`, async () => blockMetas(tempo.data).length === blocks);
+  await untilPolled(tempo);
 }
 
 /** Waits until the blocks in the backend folder hold this many traces together. */
