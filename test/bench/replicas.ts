@@ -31,7 +31,7 @@ const { values: flags } = parseArgs({
 });
 
 const QUIET_MS = 3000;
-const IDLE_LIMIT_MS = 120_000;
+const IDLE_LIMIT_MS = 600_000;
 /** Local copies of blocks are gone, and the blocklist names them. */
 const BLOCKS_PAUSE_MS = 15_000;
 const CONNECTIONS = 4;
