@@ -40,6 +40,13 @@ export class RetryLaterError extends TempoError {
   }
 }
 
+/** Who was asked is about to end: another one may do it. */
+export class StoppingError extends TempoError {
+  constructor(message: string) {
+    super('unavailable', message);
+  }
+}
+
 /** Why a query is aborted whose caller still waits: the time for it is over, and what was found is of use. */
 export class TimeIsUpError extends TempoError {
   /** The key of the configuration that says how long it may take. */

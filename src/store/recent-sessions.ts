@@ -66,7 +66,13 @@ export type FromIngester = { readonly session: number } & (
   | { readonly kind: 'alive' }
   | { readonly kind: 'result'; readonly id: number; readonly result: ScanResult }
   /** Of the session when there is no id. */
-  | { readonly kind: 'failure'; readonly id: number | undefined; readonly failure: RemoteFailure }
+  | {
+      readonly kind: 'failure';
+      readonly id: number | undefined;
+      readonly failure: RemoteFailure;
+      /** The ingester does no jobs any more, though the call still lasts. */
+      readonly isLeaving?: boolean;
+    }
 );
 
 /** All but lists of rows: what an ingester decodes on its main thread, of whoever it is. */

@@ -1,7 +1,7 @@
 // The scan threads, and who runs next in them. A job goes to the thread that has likely cached its columns,
 // unless that one is busier than another.
 import type { MessagePort } from 'node:worker_threads';
-import { type ErrorCode, requestCancelled, TempoError } from '../lib/errors.ts';
+import { type ErrorCode, requestCancelled, StoppingError, TempoError } from '../lib/errors.ts';
 import { noteReleasedBytes } from '../lib/garbage.ts';
 import type { Pressure } from '../lib/pressure.ts';
 import { workerUrl } from '../lib/worker-url.ts';
@@ -402,7 +402,7 @@ function cacheShare(takenBytes: number, cacheBytes: number): number {
 }
 
 function stopping(): TempoError {
-  return new TempoError('unavailable', 'the server is stopping');
+  return new StoppingError('the server is stopping');
 }
 
 function overdue(): TempoError {

@@ -201,7 +201,7 @@ t.test('every value is in the filter, of heads and after compaction', async (t) 
 /** Bits of a filter that knows so many values, each another one. */
 function filled(values: number, seed: number, bytesMax = 1 << 16): Uint8Array {
   const chance = new Chance(seed);
-  const builder = new ValueFilterBuilder({ bytesMax, valuesMax: values });
+  const builder = new ValueFilterBuilder({ bytesMax, valuesMax: bytesMax > 1 << 20 ? 1e6 : values });
   for (let i = 0; i < values; i++) {
     builder.add(
       ...([1, 2, 3, 4].map(() => (chance.below(2 ** 32) * 7919) | 0) as [number, number, number, number]),
@@ -243,12 +243,41 @@ t.test('filters of any sizes are joined: what one of them knows stays known', (t
   t.ok(joinedBits(two, two[0]!.length), 'where it cannot be larger it is as it would be made anew');
   t.equal(joinedBits(crowded, crowded[0]!.length), undefined, 'and rules out too little in the end');
   t.same(joinedBits([crowded[0]!], 1 << 20), crowded[0], 'one alone stays as it is');
-  const unaligned = new Uint8Array(crowded[0]!.length + 1).subarray(1);
-  unaligned.set(crowded[0]!);
-  t.same(joinedBits([unaligned], 1 << 20), crowded[0]);
   const few = new ValueFilterBuilder({ bytesMax: 1 << 12, valuesMax: 1e6 });
   for (let i = 0; i < 10; i++) few.add(i, i * 3, i * 5, i * 7);
   t.equal(few.finish()!.length, LINE_BYTES);
+  t.end();
+});
+
+t.test('a filter of many parts and shards knows all that it was given', (t) => {
+  const bits = [filled(60_000, 1, 1 << 22), filled(70_000, 2, 1 << 22)];
+  const id = '11111111-2222-4333-8444-555555555555';
+  const back = bits.map((each) => filterBits(encodeFilter(id, each), id));
+  t.same(
+    back.map((each, i) => Buffer.from(each).equals(bits[i]!)),
+    [true, true],
+    'each shard at its place',
+  );
+  t.ok(layoutOf(encodeFilter(id, bits[0]!).length)!.shards > 1);
+  const joined = joinedBits(back, 1 << 22)!;
+  const all = valueBloom(joined.length / LINE_BYTES, joined);
+  for (const [seed, values] of [
+    [1, 60_000],
+    [2, 70_000],
+  ] as const) {
+    const chance = new Chance(seed);
+    let missing = 0;
+    for (let i = 0; i < values; i++) {
+      const [fieldA, fieldB, valueA, valueB] = [1, 2, 3, 4].map(() => (chance.below(2 ** 32) * 7919) | 0) as [
+        number,
+        number,
+        number,
+        number,
+      ];
+      if (!all.has(elementOf(firstWord(fieldA, valueA), secondWord(fieldB, valueB)))) missing++;
+    }
+    t.equal(missing, 0, `of ${values}`);
+  }
   t.end();
 });
 
@@ -276,13 +305,15 @@ t.test('a compaction joins the filters of its inputs, or makes one of the values
         objects: new Map(objects).set(VALUE_FILTER_NAME, blocks[0]!.objects.get(VALUE_FILTER_NAME)!),
       }),
     ],
+    ['one of another size', ({ meta, objects }) => ({ meta: { ...meta, valueFilterBytes: 77 }, objects })],
     [
       'one of no size',
       ({ meta, objects }) => ({
-        meta,
+        meta: { ...meta, valueFilterBytes: 77 },
         objects: new Map(objects).set(VALUE_FILTER_NAME, new Uint8Array(77)),
       }),
     ],
+    ['one that cannot be read', ({ meta, objects }) => ({ meta, objects: new Unreadable(objects) })],
   ];
   for (const [name, change] of bad) {
     const made = await compactWritten([blocks[0]!, change(blocks[1]!)], FILTER);
@@ -292,6 +323,14 @@ t.test('a compaction joins the filters of its inputs, or makes one of the values
   t.ok((small.meta.valueFilterBytes ?? 0) < compacted.meta.valueFilterBytes!, 'no larger than it may be');
   t.equal((await compactWritten(blocks, { valueFilterBytesMax: 0 })).meta.valueFilterBytes, undefined);
 });
+
+/** Whose filter cannot be read. */
+class Unreadable extends Map<string, Uint8Array> {
+  override get(name: string): Uint8Array | undefined {
+    if (name === VALUE_FILTER_NAME) throw new TempoError('internal', 'EIO');
+    return super.get(name);
+  }
+}
 
 function withoutFilter({ meta, objects }: WrittenBlock): WrittenBlock {
   return { meta: without(meta), objects };

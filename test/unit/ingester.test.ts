@@ -645,6 +645,17 @@ t.test('local blocks are deleted in time, but not under a reader', async (t) => 
   await harness.ingester.stop();
 });
 
+t.test('one that has stopped lists nothing: whoever asks goes on without it', async (t) => {
+  const harness = await started(aFolder());
+  await push(harness, 0, 10);
+  (await harness.ingester.recentSources('one', ALL)).release();
+  await harness.ingester.stop();
+  await t.rejects(harness.ingester.recentSources('one', ALL), {
+    code: 'unavailable',
+    message: 'ingester is stopped',
+  });
+});
+
 t.test('the log is kept below its limit by cutting the heads that hold it', async (t) => {
   const harness = await started(aFolder(), {
     log: { ringBytes: 1024 * 1024, segmentBytes: 20_000, sizeBytesMax: 100_000 },

@@ -4,8 +4,17 @@ import assert from 'node:assert/strict';
 import { mock } from 'node:test';
 import t from 'tap';
 import type { RemoteSource, TraceTable } from '../../src/contracts/recent-traces.ts';
-import type { AnsweredTrace, Querier, SearchAnswer, SearchQuery } from '../../src/contracts/query.ts';
-import { type ErrorCode, TempoError } from '../../src/lib/errors.ts';
+import type {
+  AnsweredTrace,
+  Querier,
+  SearchAnswer,
+  SearchQuery,
+  TagNamesAnswer,
+  TagNamesQuery,
+  TagValuesAnswer,
+  TagValuesQuery,
+} from '../../src/contracts/query.ts';
+import { TempoError } from '../../src/lib/errors.ts';
 import { ClosableQuerier, PatientQuerier, RemoteRecents } from '../../src/modules/querier/index.ts';
 import { IngesterLostError } from '../../src/modules/querier/ingester-link.ts';
 import { encodeStructured } from '../../src/rpc/structured.ts';
@@ -344,21 +353,24 @@ t.test('an ingester without a sign of life while it has jobs is lost', async (t)
 t.test('an ingester that does no jobs any more is lost, though its call lasts', async (t) => {
   const one = working(true);
   const recents = recentsOf({ one });
-  const fail = async (failure: { readonly code: ErrorCode; readonly message: string }): Promise<unknown> => {
+  const fail = async (message: string, rest: { readonly isLeaving?: boolean }): Promise<unknown> => {
     const { result, release } = await startJob(recents, never);
     await settled();
     const job = one.heard.findLast(({ kind }) => kind === 'job');
     assert(job?.kind === 'job');
     const { session, id } = job;
-    one.say({ kind: 'failure', session, id, failure: { ...failure, retryAfterMs: undefined } });
+    const failure = { code: 'unavailable', message, retryAfterMs: undefined } as const;
+    one.say({ kind: 'failure', session, id, failure, ...rest });
     return result.catch((err: unknown) => err).finally(release);
   };
-  const lost = await fail({ code: 'unavailable', message: 'the server is stopping' });
+  const lost = await fail('the server is stopping', { isLeaving: true });
   t.ok(lost instanceof IngesterLostError, 'the query is begun again');
   t.match(lost, { cause: { message: 'the server is stopping' } });
-  const other = await fail({ code: 'internal', message: 'a fault' });
-  t.notOk(other instanceof IngesterLostError);
-  t.match(other, { code: 'internal', message: 'a fault' });
+  for (const rest of [{ isLeaving: false }, {}]) {
+    const other = await fail('x cannot be opened now', rest);
+    t.notOk(other instanceof IngesterLostError);
+    t.match(other, { code: 'unavailable', message: 'x cannot be opened now' });
+  }
   await recents.close();
 });
 
@@ -465,6 +477,50 @@ t.test('a querier that closes refuses what comes and waits for what runs', async
   const slow = new ClosableQuerier({ search: () => new Promise(() => undefined) } as unknown as Querier);
   void slow.search({} as SearchQuery);
   await slow.close(10);
+});
+
+t.test('names and values are told once, though the query is begun again', async (t) => {
+  let asked = 0;
+  const lose = (): void => {
+    if (++asked % 3 !== 0) throw new IngesterLostError('one', undefined);
+  };
+  const inner = {
+    tagNames: async (_query, _signal, onProgress) => {
+      const names = [['a', `n${asked}`], ['a']];
+      onProgress?.({ inspectedBytes: 1, takeNames: () => names });
+      lose();
+      return 'names' as unknown as TagNamesAnswer;
+    },
+    tagValues: async (_query, _signal, onProgress) => {
+      const types = [
+        { type: 'string', values: ['a', `v${asked}`] },
+        { type: 'int', values: ['1'] },
+      ] as const;
+      onProgress?.({ inspectedBytes: 1, takeTypes: () => types });
+      lose();
+      return 'values' as unknown as TagValuesAnswer;
+    },
+  } as Pick<Querier, 'tagNames' | 'tagValues'> as Querier;
+  const patient = new PatientQuerier(inner);
+  const told: unknown[] = [];
+  const names = patient.tagNames({} as TagNamesQuery, never, (some) => void told.push(some.takeNames()));
+  t.equal(await names, 'names');
+  t.same(told, [
+    [['a', 'n0'], ['a']],
+    [['n1'], []],
+    [['n2'], []],
+  ]);
+  told.length = 0;
+  const values = patient.tagValues({} as TagValuesQuery, never, (some) => void told.push(some.takeTypes()));
+  t.equal(await values, 'values');
+  t.same(told, [
+    [
+      { type: 'string', values: ['a', 'v3'] },
+      { type: 'int', values: ['1'] },
+    ],
+    [{ type: 'string', values: ['v4'] }],
+    [{ type: 'string', values: ['v5'] }],
+  ]);
 });
 
 t.test('a query is begun again without an ingester that left', async (t) => {

@@ -20,7 +20,7 @@ export async function joinedFilter(
   return joinedBits(filters, bytesMax);
 }
 
-/** undefined = it has none, or none that can be trusted. */
+/** undefined = it has none, or none that can be read and trusted: what it knows is in the data too. */
 async function bitsOf(
   { meta, readObject }: Block,
   signal: AbortSignal | undefined,
@@ -28,12 +28,11 @@ async function bitsOf(
   const { valueFilterBytes = 0, blockId } = meta;
   if (valueFilterBytes === 0 || readObject === undefined) return undefined;
   try {
-    return filterBits(await readObject(VALUE_FILTER_NAME, signal), blockId);
+    const object = await readObject(VALUE_FILTER_NAME, signal);
+    return object.length === valueFilterBytes ? filterBits(object, blockId) : undefined;
   } catch (err) {
     signal?.throwIfAborted();
-    if (err instanceof TempoError && (err.code === 'not_found' || err.code === 'block_corrupt')) {
-      return undefined;
-    }
+    if (err instanceof TempoError) return undefined;
     throw err;
   }
 }

@@ -1,6 +1,6 @@
 // The container of value filters: `BloomFilter` of the package bloom-filters with hashes that are known
 // already in place of its own (19 µs an element). The bits of an element lie together in a line of 512, so
-// that most elements cost one access to memory. Sizes are powers of two: or-ing neighbouring lines halves
+// that most elements cost one access to memory. Sizes are powers of two: or-ing neighbouring lines folds
 // a filter.
 import bloomFilter from 'bloom-filters/dist/bloom/bloom-filter.js';
 import { mixed } from './value-hash.ts';
@@ -9,6 +9,7 @@ export type ValueBloom = InstanceType<typeof bloomFilter.default>;
 
 const LINE_BITS = 512;
 export const LINE_BYTES = LINE_BITS / 8;
+export const WORDS_PER_LINE = LINE_BITS / 32;
 export const BITS_PER_VALUE = 5;
 export const BIT_MASK = LINE_BITS - 1;
 export const BIT_BITS = 9;

@@ -1,8 +1,16 @@
 // Collects the values of a block that is being written, in memory that does not depend on how many there
 // are: a filter as large as it may become, which is folded at the end until it is as full as is worth its
 // bytes.
-import { BIT_BITS, BIT_MASK, BITS_PER_VALUE, LINE_BYTES, thirdWord, valueBloom } from './bloom.ts';
-import { FILL_MAX, FILL_USEFUL, fillOf, folded, wordsOf } from './folding.ts';
+import {
+  BIT_BITS,
+  BIT_MASK,
+  BITS_PER_VALUE,
+  LINE_BYTES,
+  thirdWord,
+  valueBloom,
+  WORDS_PER_LINE,
+} from './bloom.ts';
+import { asBits, FILL_MAX, FILL_USEFUL, fillOf, folded, wordsOf } from './folding.ts';
 import { firstWord, secondWord } from './value-hash.ts';
 
 export interface ValueFilterLimits {
@@ -12,7 +20,6 @@ export interface ValueFilterLimits {
   readonly valuesMax: number;
 }
 
-const WORDS_PER_LINE = LINE_BYTES / 4;
 const LINES_MAX = 2 ** 16;
 /** Elements wait until so many for neighbouring lines, 128 KiB, have come: then these are at hand. */
 const WAITING_MAX = 512;
@@ -85,7 +92,6 @@ export class ValueFilterBuilder {
   finish(): Uint8Array | undefined {
     for (const [part, count] of this.waitingCounts.entries()) this.setBits(part, count);
     if (fillOf(this.words) > FILL_USEFUL) return undefined;
-    const words = folded(this.words);
-    return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    return asBits(folded(this.words));
   }
 }

@@ -1,16 +1,19 @@
 // Filters as large as is worth their bytes: two neighbouring lines become one while few bits are set.
-import { bitsOf, LINE_BYTES, type ValueBloom, valueBloom } from './bloom.ts';
+import { bitsOf, type ValueBloom, valueBloom, WORDS_PER_LINE } from './bloom.ts';
 
 /** Share of bits that are set: a filter that stays below when it is folded is folded. Two may be joined. */
 export const FILL_MAX = 0.3;
 /** Above it a filter rules out too little. */
 export const FILL_USEFUL = 0.75;
-const WORDS_PER_LINE = LINE_BYTES / 4;
 
 /** The same bits as words. */
 export function wordsOf(filter: ValueBloom): Int32Array {
   const bits = bitsOf(filter);
   return new Int32Array(bits.buffer, bits.byteOffset, bits.length / 4);
+}
+
+export function asBits(words: Int32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
 export function folded(filter: Int32Array): Int32Array {

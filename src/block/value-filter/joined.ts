@@ -1,27 +1,27 @@
 // One filter of several: what any of them knows. A line of a smaller filter stands for neighbouring lines of
 // a larger one.
-import { LINE_BYTES, valueBloom } from './bloom.ts';
-import { FILL_USEFUL, fillOf, folded, wordsOf } from './folding.ts';
+import { LINE_BYTES, valueBloom, WORDS_PER_LINE } from './bloom.ts';
+import { asBits, FILL_USEFUL, fillOf, wordsOf } from './folding.ts';
 
 /** Fuller filters are made anew: one in twenty values that are not there would pass. */
 const FILL_JOINED_MAX = 0.55;
-const WORDS_PER_LINE = LINE_BYTES / 4;
 
-/** @param filters their bits. @returns undefined = made anew, in `bytesMax`, it would rule out more. */
+/**
+ * @param filters their bits, aligned as words.
+ * @returns undefined = made anew, in `bytesMax`, it would rule out more.
+ */
 export function joinedBits(filters: readonly Uint8Array[], bytesMax: number): Uint8Array | undefined {
   const length = Math.max(...filters.map((bits) => bits.length));
   const words = wordsOf(valueBloom(length / LINE_BYTES));
   for (const bits of filters) orInto(words, bits, length / bits.length);
   const areLargest = filters.every((bits) => 2 * bits.length > bytesMax);
   if (fillOf(words) > (areLargest ? FILL_USEFUL : FILL_JOINED_MAX)) return undefined;
-  const out = folded(words);
-  return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
+  return asBits(words);
 }
 
 /** @param times how many lines one becomes. */
 function orInto(words: Int32Array, bits: Uint8Array, times: number): void {
-  const { buffer, byteOffset, byteLength } = bits.byteOffset % 4 === 0 ? bits : bits.slice();
-  const more = new Int32Array(buffer, byteOffset, byteLength / 4);
+  const more = new Int32Array(bits.buffer, bits.byteOffset, bits.length / 4);
   let at = 0;
   for (let line = 0; line < more.length; line += WORDS_PER_LINE) {
     for (let n = 0; n < times; n++) {

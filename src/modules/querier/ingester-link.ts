@@ -198,12 +198,11 @@ export class Session {
     if (said.kind === 'sources') this.#listed.resolve(said);
     else if (said.kind === 'result') this.#waiting.get(said.id)?.resolve(said.result);
     else if (said.id === undefined) this.#listed.reject(errorOf(said.failure));
-    else this.#waiting.get(said.id)?.reject(this.#failureOf(errorOf(said.failure)));
-  }
-
-  /** One that does no jobs any more is about to leave, though its call still lasts. */
-  #failureOf(err: TempoError): TempoError {
-    return err.code === 'unavailable' ? new IngesterLostError(this.#ingesterId, err) : err;
+    else {
+      const err = errorOf(said.failure);
+      const isLost = said.isLeaving === true;
+      this.#waiting.get(said.id)?.reject(isLost ? new IngesterLostError(this.#ingesterId, err) : err);
+    }
   }
 
   lose(err: IngesterLostError): void {

@@ -18,6 +18,7 @@ import type {
   TraceAnswer,
   TraceQuery,
 } from '../../contracts/query.ts';
+import type { TypedValues } from '../../traceql/engine/value-set.ts';
 import { IngesterLostError } from './ingester-link.ts';
 
 const TRIES_MAX = 3;
@@ -36,7 +37,7 @@ export class PatientQuerier implements Querier {
   ): Promise<SearchAnswer> {
     const given = new Set<string>();
     const fresh = (traces: readonly AnsweredTrace[]): readonly AnsweredTrace[] =>
-      traces.filter(({ traceId }) => !given.has(traceId) && given.add(traceId));
+      traces.filter(({ traceId }) => isFirst(given, traceId));
     const tell =
       onProgress &&
       ((progress: SearchProgress): void =>
@@ -57,7 +58,17 @@ export class PatientQuerier implements Querier {
     signal?: AbortSignal,
     onProgress?: (progress: TagNamesProgress) => void,
   ): Promise<TagNamesAnswer> {
-    return again(() => this.#inner.tagNames(query, signal, onProgress), signal);
+    const given: Set<string>[] = [];
+    const fresh = (scopes: readonly (readonly string[])[]): readonly (readonly string[])[] =>
+      scopes.map((names, scope) => names.filter((name) => isFirst((given[scope] ??= new Set()), name)));
+    const tell =
+      onProgress &&
+      ((progress: TagNamesProgress): void =>
+        onProgress({
+          inspectedBytes: progress.inspectedBytes,
+          takeNames: () => fresh(progress.takeNames()),
+        }));
+    return again(() => this.#inner.tagNames(query, signal, tell), signal);
   }
 
   tagValues(
@@ -65,12 +76,31 @@ export class PatientQuerier implements Querier {
     signal?: AbortSignal,
     onProgress?: (progress: TagValuesProgress) => void,
   ): Promise<TagValuesAnswer> {
-    return again(() => this.#inner.tagValues(query, signal, onProgress), signal);
+    const given: Partial<Record<TypedValues['type'], Set<string>>> = {};
+    const fresh = (types: readonly TypedValues[]): readonly TypedValues[] =>
+      types
+        .map(({ type, values }) => ({
+          type,
+          values: values.filter((value) => isFirst((given[type] ??= new Set()), value)),
+        }))
+        .filter(({ values }) => values.length > 0);
+    const tell =
+      onProgress &&
+      ((progress: TagValuesProgress): void =>
+        onProgress({
+          inspectedBytes: progress.inspectedBytes,
+          takeTypes: () => fresh(progress.takeTypes()),
+        }));
+    return again(() => this.#inner.tagValues(query, signal, tell), signal);
   }
 
   findTrace(query: TraceQuery, signal?: AbortSignal): Promise<TraceAnswer> {
     return again(() => this.#inner.findTrace(query, signal), signal);
   }
+}
+
+function isFirst(given: Set<string>, text: string): boolean {
+  return !given.has(text) && given.add(text).size > 0;
 }
 
 async function again<T>(ask: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {

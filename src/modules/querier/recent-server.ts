@@ -3,7 +3,7 @@
 import { headCounts } from '../../block/head/reader.ts';
 import type { RecentSources, RecentTraces, SourceRef } from '../../contracts/recent-traces.ts';
 import { failureOf } from '../../contracts/remote-query.ts';
-import { TempoError } from '../../lib/errors.ts';
+import { StoppingError, TempoError } from '../../lib/errors.ts';
 import type { DuplexPeer, GrpcMethods } from '../../rpc/grpc-methods.ts';
 import { PieceReader, PieceSender } from '../../rpc/structured-pieces.ts';
 import { encodeStructured } from '../../rpc/structured.ts';
@@ -236,7 +236,10 @@ class Session {
   async #fail(id: number | undefined, err: unknown): Promise<void> {
     if (this.#ended.signal.aborted) return;
     const failure = failureOf(err);
-    await this.#say({ kind: 'failure', session: this.#number, id, failure }).catch(() => undefined);
+    const isLeaving = err instanceof StoppingError;
+    await this.#say({ kind: 'failure', session: this.#number, id, failure, isLeaving }).catch(
+      () => undefined,
+    );
   }
 
   #how(kind: ScanJob['kind'], signal: AbortSignal): Parameters<ScanPool['run']>[1] {
