@@ -1,5 +1,5 @@
 // Settings that work and will hurt: what Tempo warns of, plus limits that refuse everything.
-import { valuesFitting } from '../block/value-filter/builder.ts';
+import { valuesFitting } from '../block/value-filter/filter-lines.ts';
 import type { TempoConfig } from './config.ts';
 
 /** What says how recent spans are kept, with the defaults of 2.10 and of 3.0. */

@@ -3,7 +3,8 @@
 import t, { type Test } from 'tap';
 import { type BlockMeta, VALUE_FILTER_NAME } from '../../src/block/meta.ts';
 import { metaFromJson, metaToBytes } from '../../src/block/meta-json.ts';
-import { bitsOf, elementOf, LINE_BYTES, valueBloom } from '../../src/block/value-filter/bloom.ts';
+import { bitsOf, elementOf, valueBloom } from '../../src/block/value-filter/bloom.ts';
+import { LINE_BYTES } from '../../src/block/value-filter/filter-lines.ts';
 import { firstWord, secondWord } from '../../src/block/value-filter/value-hash.ts';
 import { ValueFilterBuilder } from '../../src/block/value-filter/builder.ts';
 import {

@@ -3,26 +3,17 @@
 // that most elements cost one access to memory. Sizes are powers of two: or-ing neighbouring lines folds
 // a filter.
 import bloomFilter from 'bloom-filters/dist/bloom/bloom-filter.js';
-import { mixed } from './value-hash.ts';
+import {
+  BIT_BITS,
+  BIT_MASK,
+  BITS_PER_VALUE,
+  LINE_BITS,
+  LINE_BYTES,
+  lineOf,
+  thirdWord,
+} from './filter-lines.ts';
 
 export type ValueBloom = InstanceType<typeof bloomFilter.default>;
-
-const LINE_BITS = 512;
-export const LINE_BYTES = LINE_BITS / 8;
-export const WORDS_PER_LINE = LINE_BITS / 32;
-export const BITS_PER_VALUE = 5;
-export const BIT_MASK = LINE_BITS - 1;
-export const BIT_BITS = 9;
-
-/** The line of an element in a filter of so many lines, by the first bits of its hash. */
-export function lineOf(a: number, lines: number): number {
-  return lines === 1 ? 0 : a >>> (Math.clz32(lines) + 1);
-}
-
-/** Two of an element's bits are from this, three from the second word of its hash. */
-export function thirdWord(a: number, b: number): number {
-  return mixed(a ^ Math.imul(b, 0x27d4eb2f));
-}
 
 /**
  * A filter, or a shard of one: neighbouring lines.

@@ -1,16 +1,18 @@
 // Collects the values of a block that is being written, in memory that does not depend on how many there
 // are: a filter as large as it may become, which is folded at the end until it is as full as is worth its
 // bytes.
+import { valueBloom } from './bloom.ts';
 import {
   BIT_BITS,
   BIT_MASK,
   BITS_PER_VALUE,
+  FILL_MAX,
+  FILL_USEFUL,
   LINE_BYTES,
   thirdWord,
-  valueBloom,
   WORDS_PER_LINE,
-} from './bloom.ts';
-import { asBits, FILL_MAX, FILL_USEFUL, fillOf, folded, wordsOf } from './folding.ts';
+} from './filter-lines.ts';
+import { asBits, fillOf, folded, wordsOf } from './folding.ts';
 import { firstWord, secondWord } from './value-hash.ts';
 
 export interface ValueFilterLimits {
@@ -24,12 +26,6 @@ const LINES_MAX = 2 ** 16;
 /** Elements wait until so many for neighbouring lines, 128 KiB, have come: then these are at hand. */
 const WAITING_MAX = 512;
 const PART_LINES = 2048;
-
-/** About how many values a filter of that size takes before it rules out too little. */
-export function valuesFitting(bytesMax: number): number {
-  const bits = 8 * LINE_BYTES * 2 ** Math.floor(Math.log2(Math.max(1, bytesMax / LINE_BYTES)));
-  return Math.floor((-Math.log(1 - FILL_USEFUL) * bits) / BITS_PER_VALUE);
-}
 
 export class ValueFilterBuilder {
   private readonly lines: number;

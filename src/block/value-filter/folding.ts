@@ -1,10 +1,6 @@
 // Filters as large as is worth their bytes: two neighbouring lines become one while few bits are set.
-import { bitsOf, type ValueBloom, valueBloom, WORDS_PER_LINE } from './bloom.ts';
-
-/** Share of bits that are set: a filter that stays below when it is folded is folded. Two may be joined. */
-export const FILL_MAX = 0.3;
-/** Above it a filter rules out too little. */
-export const FILL_USEFUL = 0.75;
+import { bitsOf, type ValueBloom, valueBloom } from './bloom.ts';
+import { FILL_MAX, WORDS_PER_LINE } from './filter-lines.ts';
 
 /** The same bits as words. */
 export function wordsOf(filter: ValueBloom): Int32Array {

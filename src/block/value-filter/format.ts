@@ -2,7 +2,7 @@
 // is the right one and whole. A reader takes the one that an element is in.
 import { crc32 } from 'node:zlib';
 import { TempoError } from '../../lib/errors.ts';
-import { LINE_BYTES, lineOf } from './bloom.ts';
+import { LINE_BYTES, lineOf } from './filter-lines.ts';
 
 /** Of the object and of its hashes. */
 const VERSION = 1;

@@ -1,7 +1,8 @@
 // One filter of several: what any of them knows. A line of a smaller filter stands for neighbouring lines of
 // a larger one.
-import { LINE_BYTES, valueBloom, WORDS_PER_LINE } from './bloom.ts';
-import { asBits, FILL_USEFUL, fillOf, wordsOf } from './folding.ts';
+import { valueBloom } from './bloom.ts';
+import { FILL_USEFUL, LINE_BYTES, WORDS_PER_LINE } from './filter-lines.ts';
+import { asBits, fillOf, wordsOf } from './folding.ts';
 
 /** Fuller filters are made anew: one in twenty values that are not there would pass. */
 const FILL_JOINED_MAX = 0.55;
