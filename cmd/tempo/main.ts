@@ -3,6 +3,7 @@
 // a third off the time of a start; hence the late import.
 import module from 'node:module';
 import path from 'node:path';
+import type * as Run from '../../src/app/run.ts';
 
 // The allocator of glibc keeps what many threads have freed: without these it held 250 MB more after two
 // minutes of load. It looks at them when a process begins, so this one begins again, under the same id.
@@ -18,13 +19,18 @@ const ALLOCATOR = {
 const HEAP = '--initial-old-space-size=128';
 const isSet = Object.keys(ALLOCATOR).some((name) => process.env[name] !== undefined);
 // By the environment, because threads look there, and for this file, which is read before the cache is on.
-process.env['NODE_COMPILE_CACHE'] ??= path.join(import.meta.dirname, '../../node_modules/.cache/tempo');
+const root = path.resolve(import.meta.dirname, '../..');
+process.env['NODE_COMPILE_CACHE'] ??= path.join(root, 'node_modules/.cache/tempo');
 if (process.platform === 'linux' && !isSet) {
   const args = [process.execPath, ...process.execArgv, HEAP, ...process.argv.slice(1)];
   process.execve?.(process.execPath, args, { ...process.env, ...ALLOCATOR });
 }
 module.enableCompileCache(process.env['NODE_COMPILE_CACHE']);
-const { run, EXIT_FAILED } = await import('../../src/app/run.ts');
+const { freshBundle } = await import('./bundle.ts');
+const bundle = import.meta.filename.endsWith('.ts') ? freshBundle(root) : undefined;
+const { run, EXIT_FAILED } = await (bundle === undefined
+  ? import('../../src/app/run.ts')
+  : (import(bundle) as Promise<typeof Run>));
 
 const fatal = (err: unknown): void => {
   process.stderr.write(`fatal: ${err instanceof Error ? (err.stack ?? err.message) : String(err)}\n`);

@@ -1,6 +1,6 @@
 // One listening socket for HTTP/1.1, HTTP/2 and gRPC as a server block describes it: limits, times, TLS,
 // guards, errors in plain text, metrics and log of requests. Has no routes of its own.
-import http, { type RequestListener, type Server as HttpServer } from 'node:http';
+import type { RequestListener, Server as HttpServer } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import fastify, {
@@ -11,6 +11,7 @@ import fastify, {
 } from 'fastify';
 import { httpStatusOf } from '../api/errors.ts';
 import { RetryLaterError, TempoError } from '../lib/errors.ts';
+import { createHttpServer } from '../lib/node-http.ts';
 import type { Service } from '../lib/service.ts';
 import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import { cannotListen, familyOf, resolveHost } from '../rpc/listen.ts';
@@ -143,7 +144,7 @@ function createServer(
   };
   const server =
     tls === undefined
-      ? http.createServer(options, handler)
+      ? createHttpServer(options, handler)
       : https.createServer({ ...options, ...tls.optionsFor(['h2', 'http/1.1']) }, handler);
   // Without it an answer that nobody reads would be held for ever.
   server.setTimeout(config.httpServerWriteTimeoutMs);

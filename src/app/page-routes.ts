@@ -26,10 +26,9 @@ interface Page {
 }
 
 const SOURCES = new URL('../ui/', import.meta.url);
-/** `ts` from source, `js` when built. */
-const SCRIPT = import.meta.url.slice(import.meta.url.lastIndexOf('.') + 1);
 const TYPES: Readonly<Record<string, string>> = {
-  [SCRIPT]: 'text/javascript; charset=utf-8',
+  ts: 'text/javascript; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
   css: 'text/css; charset=utf-8',
   svg: 'image/svg+xml',
 };
@@ -127,7 +126,7 @@ function loadPage(facts: PageFacts): Page {
   const values: Readonly<Record<string, string>> = {
     facts: escaped(JSON.stringify(facts)),
     assets: `ui/${folder}`,
-    script: SCRIPT,
+    script: assets.has('app.ts') ? 'ts' : 'js',
   };
   const template = readFileSync(new URL('index.html', SOURCES), 'utf8');
   const html = template.replaceAll(/\{\{(\w+)\}\}/g, (_match, name: string) => values[name] ?? '');

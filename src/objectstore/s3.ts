@@ -1,7 +1,6 @@
 // A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file imports. Off
 // AWS it asks for nothing that compatible stores lack: no checksums but those that are required, no chunked
 // bodies, one object a delete.
-import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import {
   AbortMultipartUploadCommand,
@@ -20,6 +19,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { tlsOptions } from '../cache/tls-options.ts';
 import { TempoError } from '../lib/errors.ts';
+import { HttpAgent } from '../lib/node-http.ts';
 import type {
   Action,
   Bucket,

@@ -1,6 +1,6 @@
 // OTLP over HTTP (port 4318): POST /v1/traces as protobuf or JSON, compressed or not. Statuses and texts
 // are those of the OpenTelemetry Collector; errors are a google.rpc.Status in the request's encoding.
-import http, { type RequestListener, type Server as HttpServer } from 'node:http';
+import type { RequestListener, Server as HttpServer } from 'node:http';
 import https, { type Server as HttpsServer } from 'node:https';
 import type { Readable } from 'node:stream';
 import fastify, {
@@ -12,6 +12,7 @@ import fastify, {
 import { requestBodies } from '../lib/byte-ledger.ts';
 import { TempoError } from '../lib/errors.ts';
 import { noteShortLivedBytes } from '../lib/garbage.ts';
+import { createHttpServer } from '../lib/node-http.ts';
 import { requestOfJson } from '../model/otlp/json.ts';
 import { TENANT_HEADER } from '../model/tenant.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../rpc/grpc-status.ts';
@@ -252,7 +253,7 @@ function createServer(
     keepAliveTimeout: config.idleTimeoutMs,
     headersTimeout: config.readHeaderTimeoutMs,
   };
-  if (tls === undefined) return http.createServer(options, handler);
+  if (tls === undefined) return createHttpServer(options, handler);
   return https.createServer({ ...options, ...tls.optionsFor(['http/1.1']) }, handler);
 }
 

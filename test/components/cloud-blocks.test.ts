@@ -5,6 +5,7 @@ import * as path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { httpExport } from '../support/hostile.ts';
+import { MIDDLE_OF_LAST_HOUR_MS } from '../support/hours.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush, searchIds, spansOfTrace } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
@@ -98,7 +99,7 @@ async function compactsOn(t: Test, server: CloudServer): Promise<void> {
   const blocks = 3;
   for (let n = 0; n < blocks; n++) {
     // every trace lies in two blocks, half of it twice
-    await push(tempo, 1 + (n * TRACES) / 2, Date.now());
+    await push(tempo, 1 + (n * TRACES) / 2, MIDDLE_OF_LAST_HOUR_MS);
     await flush(tempo);
   }
   await until('all blocks are listed', async () => (await metric(tempo, listed)) === blocks);

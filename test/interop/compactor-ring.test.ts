@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { connectOtlp } from '../../src/rpc/otlp-client.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
+import { MIDDLE_OF_LAST_HOUR_MS } from '../support/hours.ts';
 import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { configText, freePorts, type RunningTempo, startTempo } from '../support/server.ts';
@@ -90,7 +91,7 @@ let rounds = 0;
 
 async function sendBlocks(tempo: RunningTempo): Promise<void> {
   rounds++;
-  const startUnixNano = BigInt(Date.now()) * 1_000_000n;
+  const startUnixNano = BigInt(MIDDLE_OF_LAST_HOUR_MS) * 1_000_000n;
   const spanId = hexId(rounds, 8);
   const times = { startUnixNano, endUnixNano: startUnixNano + 1000n };
   const spans = [1, 1000 + rounds].map((id) => aSpan({ traceId: hexId(id, 16), spanId, ...times }));

@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { freshBundle } from '../../cmd/tempo/bundle.ts';
 import { httpStatusOf } from '../../src/api/errors.ts';
 import { App } from '../../src/app/app.ts';
 import { checkConfig } from '../../src/app/check.ts';
@@ -667,7 +668,8 @@ t.test('compiled code is kept beside the dependencies', (t) => {
     encoding: 'utf8',
   });
   t.match(stderr, /node_modules\/\.cache\/tempo\//);
-  t.match(stderr, /cache for .*src\/app\/run\.ts/);
+  const isBundled = freshBundle(process.cwd()) !== undefined;
+  t.match(stderr, isBundled ? /cache for .*tempo-bundle\/app\/run\.mjs/ : /cache for .*src\/app\/run\.ts/);
   t.match(stderr, /cache for .*cmd\/tempo\/main\.ts/, 'also of what is read before the cache is on');
   t.end();
 });

@@ -63,9 +63,10 @@ export class BuilderThread {
     this.ready.promise.catch(() => {});
   }
 
-  /** Resolves when the frames of `replay` are in heads. */
+  /** Resolves when the frames of `replay` are in heads: at once if there are none, as threads start late. */
   start(replay: ReplayPlan, pendingBytes: number): Promise<void> {
     this.spawn(replay, pendingBytes);
+    if (replay.paths.length === 0) this.caughtUpNow();
     return this.ready.promise;
   }
 
@@ -175,10 +176,7 @@ export class BuilderThread {
       if (this.setAside.has(message.sequence)) return;
       this.setAside.add(message.sequence);
     }
-    if (message.kind === 'replayed') {
-      this.isReplaying = false;
-      this.ready.resolve();
-    }
+    if (message.kind === 'replayed') this.caughtUpNow();
     if (message.kind === 'flushed') {
       this.flushes.get(message.id)?.resolve();
       this.flushes.delete(message.id);
@@ -225,6 +223,11 @@ export class BuilderThread {
     if (!this.isReplaying) this.ready = Promise.withResolvers<void>();
     this.ready.promise.catch(() => {});
     this.isReplaying = true;
+  }
+
+  private caughtUpNow(): void {
+    this.isReplaying = false;
+    this.ready.resolve();
   }
 
   private failFlushes(): void {
