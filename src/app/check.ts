@@ -35,6 +35,7 @@ export function checkConfig(config: TempoConfig, budget?: MemoryBudget): Finding
   const miss = (path: string, text: string): void => void missing.push({ at: '', path, text });
   const warn = (path: string, text: string): void => void warnings.push({ at: '', path, text });
   checkTarget(config, fail, miss);
+  checkPrefix(config, fail);
   checkJobs(config, fail, warn);
   checkStorage(config, fail, miss, warn);
   checkDedicatedColumns(config, fail, warn);
@@ -56,6 +57,11 @@ function checkTarget({ target }: TempoConfig, fail: Report, miss: Report): void 
   if (unknown !== undefined) fail('target', unknown);
   const notYet = targetMissing(target);
   if (notYet !== undefined) miss('target', notYet);
+}
+
+function checkPrefix({ httpApiPrefix }: TempoConfig, fail: Report): void {
+  if (httpApiPrefix === '' || httpApiPrefix.startsWith('/')) return;
+  fail('http_api_prefix', `is ${httpApiPrefix}, must begin with a slash: /${httpApiPrefix}`);
 }
 
 function checkJobs(config: TempoConfig, fail: Report, warn: Report): void {

@@ -110,3 +110,8 @@ export const rootBlock = block(rootFields, 'configuration', {
 });
 
 export type TempoConfig = ConfigOf<typeof rootFields>;
+
+/** What is put before the paths of the query API, without a slash at its end. */
+export function apiPrefixOf({ httpApiPrefix }: Pick<TempoConfig, 'httpApiPrefix'>): string {
+  return httpApiPrefix.replace(/\/+$/, '');
+}

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { PageFacts } from '../api/page-facts.ts';
 import { otlpProtocols } from '../modules/distributor/index.ts';
-import type { TempoConfig } from './config.ts';
+import { apiPrefixOf, type TempoConfig } from './config.ts';
 import { TEXT } from './http-listener.ts';
 import { VERSION } from './version.ts';
 
@@ -54,7 +54,7 @@ export function pageFacts(config: TempoConfig, multitenancy: boolean): PageFacts
   const { grpc, http } = otlpProtocols(config.distributor.receivers);
   return {
     version: VERSION,
-    apiPrefix: config.httpApiPrefix,
+    apiPrefix: apiPrefixOf(config),
     multitenancy,
     sendTo: [
       ...(grpc === undefined

@@ -9,7 +9,7 @@ import { familyOf } from '../rpc/listen.ts';
 import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { TempoConfig } from './config.ts';
+import { apiPrefixOf, type TempoConfig } from './config.ts';
 import { createHttpServer, type HttpServer } from './http-server.ts';
 import type { ServerConfig } from './server-config.ts';
 import { createInternalServer } from './internal-server.ts';
@@ -49,7 +49,7 @@ export function createServers(options: ServersOptions): Servers {
   };
   const http = createHttpServer({
     config: config.server,
-    httpApiPrefix: config.httpApiPrefix,
+    httpApiPrefix: apiPrefixOf(config),
     logger,
     metrics,
     serverMetrics,

@@ -2,6 +2,7 @@
 import type { Environment } from '../config/expand-env.ts';
 import type { Service } from '../lib/service.ts';
 import { createUserOverridesMetrics, UserOverrides } from '../overrides/user-overrides.ts';
+import { apiPrefixOf } from './config.ts';
 import { configuredStore } from './object-stores.ts';
 import { createOverridesService, type OverridesService } from './overrides-service.ts';
 import { registerUserOverridesRoutes } from './user-overrides-routes.ts';
@@ -51,7 +52,7 @@ function addUserOverrides(parts: Parts): Service | undefined {
     logger: overridesLogger,
   });
   registerUserOverridesRoutes(server.app, {
-    httpApiPrefix: config.httpApiPrefix,
+    httpApiPrefix: apiPrefixOf(config),
     multitenancyEnabled: isMultitenant(config),
     userOverrides,
     overrides,

@@ -21,7 +21,7 @@ import { openGrpcClient } from '../rpc/grpc-client.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import type { Admission } from './admission.ts';
 import type { Caches } from './caches.ts';
-import type { TempoConfig } from './config.ts';
+import { apiPrefixOf, type TempoConfig } from './config.ts';
 import { grpcClientOptions } from './grpc-client-options.ts';
 import type { ModuleName } from './graph.ts';
 import { resultBytesMax } from './memory-shares.ts';
@@ -312,7 +312,7 @@ function createFrontend({ config, logger, metrics, overrides }: Parts, querier: 
     nowMs: Date.now,
     multitenancyEnabled: isMultitenant(config),
     multiTenantQueriesEnabled: config.queryFrontend.multiTenantQueriesEnabled,
-    httpApiPrefix: config.httpApiPrefix,
+    httpApiPrefix: apiPrefixOf(config),
     apiTimeoutMs,
     urlDenyList,
     logHeaders: logQueryRequestHeaders,

@@ -62,10 +62,17 @@ const SCOPED = new Map([
 const WORD_MAX = 64;
 const ENCODE = 'encode it, as curl -G --data-urlencode does';
 
-/** For a word that stands where a value or a field should. */
-export function identifierHint(word: string, next: Token): string {
+const COMPARISONS = new Set(['=', '!=', '<', '<=', '>', '>=']);
+const MATCHES = new Set(['=~', '!~']);
+
+/** For a word that stands where a value or a field should; `before` is undefined at the start of the query. */
+export function identifierHint(word: string, before: Token | undefined, next: Token): string {
   if (word.startsWith("'")) return ', strings stand in double quotes';
-  if (next.kind !== 'attribute' || next.scope !== 'none') return meant(near(word, WORDS));
+  const operator = before?.kind === 'op' ? before.text : '';
+  if (MATCHES.has(operator)) return ', regular expressions stand in double quotes';
+  if (next.kind !== 'attribute' || next.scope !== 'none') {
+    return meant(near(word, WORDS) ?? (COMPARISONS.has(operator) ? `"${word}"` : `.${word}`));
+  }
   const scoped = SCOPED.get(word + next.text[0]!.toUpperCase() + next.text.slice(1));
   if (word === 'trace' || word === 'root') return meant(intrinsicNear(`${word}:${next.text}`) ?? scoped);
   const scope = near(word, SCOPES);
@@ -93,6 +100,7 @@ export function syntaxHint({ token, before, next, isInFilter }: Met): string {
   if (before.kind === 'keyword' && before.text === 'by') return ', groups stand in parentheses: by( ... )';
   if (token.kind === 'keyword' && SCOPED.has(token.text)) return meant(SCOPED.get(token.text));
   if (token.kind === 'identifier') return wordHint(token.text, before, isInFilter ? undefined : next);
+  if (token.text === '|' && isInFilter) return instead('||', '|');
   if (token.text === '~' && isInFilter) return instead('=~', next.text === '=' ? '~=' : '~');
   return token.kind === 'op' ? operatorHint(token.text, before) : '';
 }
@@ -100,8 +108,10 @@ export function syntaxHint({ token, before, next, isInFilter }: Met): string {
 /** @param next what is behind the word; undefined inside a filter. */
 function wordHint(word: string, before: Token, next: Token | undefined): string {
   if (before.kind === 'op' && next !== undefined) {
-    if (before.text === '|') return meant(near(word, FUNCTIONS));
-    if (before.text === '(' || before.text === ',') return identifierHint(word, next);
+    if (before.text === '|') {
+      return word === 'limit' ? ', limits are parameters of the request' : meant(near(word, FUNCTIONS));
+    }
+    if (before.text === '(' || before.text === ',') return identifierHint(word, before, next);
   }
   return meant(FOREIGN.get(word.toLowerCase()));
 }

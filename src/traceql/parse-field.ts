@@ -124,7 +124,7 @@ function staticOf(stream: TokenStream, token: Token): Static | undefined {
       if (!/^[\p{L}_']/u.test(token.text)) return undefined;
       throw stream.failAt(
         token,
-        `unknown identifier: ${token.text}${identifierHint(token.text, stream.next)}`,
+        `unknown identifier: ${token.text}${identifierHint(token.text, stream.before, stream.next)}`,
       );
     default:
       return undefined;

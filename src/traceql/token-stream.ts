@@ -48,6 +48,11 @@ export class TokenStream {
     return this.tokens[Math.min(this.position + 1, this.tokens.length - 1)]!;
   }
 
+  /** The token before the current one; undefined at the start of the query. */
+  get before(): Token | undefined {
+    return this.tokens[this.position - 1];
+  }
+
   get isBehindMinus(): boolean {
     const before = this.tokens[this.position - 1];
     return before?.kind === 'op' && before.text === '-';
@@ -79,8 +84,7 @@ export class TokenStream {
 
   unexpected(...expected: string[]): TraceqlError {
     const tail = expected.length === 0 ? '' : `, expecting ${expected.join(' or ')}`;
-    const before = this.tokens[this.position - 1];
-    const { current: token, next } = this;
+    const { current: token, before, next } = this;
     const hint = syntaxHint({ token, before, next, isInFilter: this.isInFilter() });
     return this.failAt(this.current, `syntax error: unexpected ${this.current.shown}${tail}${hint}`);
   }

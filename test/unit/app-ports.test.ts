@@ -352,6 +352,8 @@ t.test('a prefix of all paths', async (t) => {
   for (const path of ['/ready', '/', '/tempo', '/temporary/ready', '/tempo/api/echo']) {
     t.equal(await status(path), 404, path);
   }
+  const { port: other } = await start(t, 'http_api_prefix: /of-tempo/');
+  t.equal((await ask(`http://127.0.0.1:${other}/of-tempo/api/echo`)).status, 200, 'a slash at the end');
 });
 
 function open(port: number, text = ''): Promise<Socket> {

@@ -218,6 +218,8 @@ t.test('what a readable configuration can have wrong', (t) => {
   t.same(problems(`${LOCAL}target: nope`), ['target']);
   t.same(problems(`${LOCAL}memory: {limit: 64}`), ['memory.limit'], 'a unit is missing');
   t.same(problems(`${LOCAL}memory: {limit: 1MiB}`), []);
+  t.same(problems(`${LOCAL}http_api_prefix: tempo`), ['http_api_prefix']);
+  t.same(problems(`${LOCAL}http_api_prefix: /tempo/`), []);
   const missing = (text: string): string[] => checkConfig(configOf(text)).missing.map(({ path }) => path);
   t.same(missing(LOCAL), []);
   t.same(missing(''), ['storage.trace.backend']);
@@ -688,6 +690,8 @@ t.test('starts, answers, stops at a signal', async (t) => {
   const port = /msg="server listens" address=127\.0\.0\.1 port=(\d+)/.exec(host.stderr)?.[1];
   const ready = await fetch(`http://127.0.0.1:${port}/ready`);
   t.same([ready.status, await ready.text()], [200, 'ready\n']);
+  // Answered by a thread, which may still be starting: on a busy machine longer than a stop may take.
+  await fetch(`http://127.0.0.1:${port}/flush`);
   host.signal('SIGTERM');
   t.equal(await ended, 0);
   t.same(host.exits, []);

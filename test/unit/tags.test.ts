@@ -594,7 +594,7 @@ await t.test('what is refused', async (t) => {
     [
       '/p/api/v2/search/tag/foo/values',
       400,
-      `${identifier}foo: parse error at line 1, col 2: unknown identifier: foo`,
+      `${identifier}foo: parse error at line 1, col 2: unknown identifier: foo, did you mean .foo?`,
     ],
     [
       '/p/api/v2/search/tag/%22a%22/values',
