@@ -65,7 +65,7 @@ const ENCODE = 'encode it, as curl -G --data-urlencode does';
 const COMPARISONS = new Set(['=', '!=', '<', '<=', '>', '>=']);
 const MATCHES = new Set(['=~', '!~']);
 
-/** For a word that stands where a value or a field should; `before` is undefined at the start of the query. */
+/** For a word where a value or a field should stand; `before` is undefined at the start of the query. */
 export function identifierHint(word: string, before: Token | undefined, next: Token): string {
   if (word.startsWith("'")) return ', strings stand in double quotes';
   const operator = before?.kind === 'op' ? before.text : '';

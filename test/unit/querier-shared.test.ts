@@ -1,6 +1,8 @@
 // However spans are cut into heads and blocks, a query answers as over one head with all of them.
 import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
+import { StoppingError, TempoError } from '../../src/lib/errors.ts';
+import { IngesterLostError } from '../../src/modules/querier/ingester-link.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import {
   addRecentMethods,
@@ -163,11 +165,15 @@ async function remoteQuerierOver(next: Next, sources: readonly ScanSource[], bac
   return querierOfIngesters(here, there, backend);
 }
 
-/** @param there what each ingester has. */
+/**
+ * @param there what each ingester has.
+ * @param failure why an ingester can do no job of searches.
+ */
 async function querierOfIngesters(
   here: readonly ScanSource[],
   there: readonly (readonly ScanSource[])[],
   backend: MemoryStore,
+  failure?: Error,
 ) {
   const held = there.map(() => 0);
   const servers = there.map((own, i) => {
@@ -180,7 +186,12 @@ async function querierOfIngesters(
           return Promise.resolve({ sources: own, complete: true, release: () => held[i]!-- });
         },
       },
-      pool: { run: (job) => scanner.run(job, signal) },
+      pool: {
+        run: (job) => {
+          if (failure !== undefined && job.kind === 'search') return Promise.reject(failure);
+          return scanner.run(job, signal);
+        },
+      },
       jobLimitMs: () => 0,
       admit: async () => {},
     });
@@ -456,6 +467,32 @@ t.test('heads of ingesters grow between queries', async (t) => {
     await remote.stop();
   }
   t.same(remote.held, [0, 0, 0], 'nothing is held when all is answered');
+});
+
+t.test('an ingester that stops is lost to the query, one that fails is not', async (t) => {
+  const backend = new MemoryStore(() => 0);
+  const head = asHead('one', makeSpans(random(5), 4));
+  const search = {
+    tenant: 'team',
+    query: '{ }',
+    range: ANY,
+    limit: 5,
+    spansPerSpanSet: 3,
+    format: 'json',
+  } as const;
+  const outcome = async (failure: Error): Promise<unknown> => {
+    const remote = await querierOfIngesters([], [[head]], backend, failure);
+    return remote.querier
+      .search(search)
+      .catch((err: unknown) => err)
+      .finally(remote.stop);
+  };
+  const lost = await outcome(new StoppingError('the server is stopping'));
+  t.ok(lost instanceof IngesterLostError, 'so that it is begun again');
+  t.match(lost, { cause: { message: 'the server is stopping' } });
+  const failed = await outcome(new TempoError('unavailable', 'too many open files'));
+  t.notOk(failed instanceof IngesterLostError);
+  t.match(failed, { code: 'unavailable', message: 'too many open files' });
 });
 
 t.test('equal copies are read once where whole traces do not matter', async (t) => {
