@@ -5,7 +5,6 @@ import t from 'tap';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import { openWritten } from '../support/compacting.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
-import { MIDDLE_OF_LAST_HOUR_MS } from '../support/hours.ts';
 import { aResource, aTrace, encodeTraces, hexId, type TestSpan } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
@@ -30,7 +29,7 @@ ingester: { complete_block_timeout: 50ms, flush_check_period: 50ms }
 
 /** Spans of all traces, in several requests: some traces whole, others spread over them, and some twice. */
 function requests(): TestSpan[][] {
-  const start = BigInt(MIDDLE_OF_LAST_HOUR_MS) * 1_000_000n;
+  const start = BigInt(Date.now()) * 1_000_000n - 60_000_000_000n;
   const parts: TestSpan[][] = Array.from({ length: FLUSHES }, () => []);
   for (let id = 1; id <= TRACES; id++) {
     const spans = aTrace(id, SPANS, (i) => ({

@@ -482,10 +482,13 @@ t.test('an ingester that stops is lost to the query, one that fails is not', asy
   } as const;
   const outcome = async (failure: Error): Promise<unknown> => {
     const remote = await querierOfIngesters([], [[head]], backend, failure);
-    return remote.querier
-      .search(search)
-      .catch((err: unknown) => err)
-      .finally(remote.stop);
+    try {
+      return await remote.querier.search(search);
+    } catch (err) {
+      return err;
+    } finally {
+      await remote.stop();
+    }
   };
   const lost = await outcome(new StoppingError('the server is stopping'));
   t.ok(lost instanceof IngesterLostError, 'so that it is begun again');
