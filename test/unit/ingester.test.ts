@@ -178,6 +178,14 @@ function killedCopy({ data }: Harness): string {
 const blockFolders = (data: string, tenant = 'one'): string[] =>
   fs.existsSync(`${data}/${tenant}`) ? fs.readdirSync(`${data}/${tenant}`) : [];
 
+t.test('what is pushed before the builder runs is found', async (t) => {
+  const builderWorker = new URL('../support/late-builder-worker.ts', import.meta.url);
+  const harness = await started(aFolder(), { log: { builderWorker } });
+  await push(harness, 0, 10);
+  t.match(await found(harness), { headSpans: 10, complete: true });
+  await harness.ingester.stop();
+});
+
 t.test('what was pushed is found at once, in the head, then in the block', async (t) => {
   const harness = await started(aFolder());
   const { ingester, data } = harness;

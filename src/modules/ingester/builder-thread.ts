@@ -48,6 +48,8 @@ export class BuilderThread {
   private readonly flushes = new Map<number, PromiseWithResolvers<void>>();
   private ready = Promise.withResolvers<void>();
   private isReplaying = true;
+  private readonly firstRun = Promise.withResolvers<void>();
+  private isBegun = false;
   private crashes = 0;
   private crashedAt = NaN;
   private readonly poison: number[] = [];
@@ -63,11 +65,21 @@ export class BuilderThread {
     this.ready.promise.catch(() => {});
   }
 
-  /** Resolves when the frames of `replay` are in heads: at once if there are none, as threads start late. */
+  /** Resolves when the frames of `replay` are in heads: at once if there are none, before the thread runs. */
   start(replay: ReplayPlan, pendingBytes: number): Promise<void> {
     this.spawn(replay, pendingBytes);
     if (replay.paths.length === 0) this.caughtUpNow();
     return this.ready.promise;
+  }
+
+  /** Has a thread run, or will none any more? */
+  get hasBegun(): boolean {
+    return this.isBegun;
+  }
+
+  /** Resolves when that is so. */
+  begun(): Promise<void> {
+    return this.firstRun.promise;
   }
 
   /** False while frames that were acknowledged are still being read from the segments. */
@@ -122,6 +134,7 @@ export class BuilderThread {
 
   async stop(): Promise<void> {
     this.stopping = true;
+    this.begin();
     clearTimeout(this.timer);
     this.options.ring.stop();
     const { worker } = this;
@@ -176,7 +189,10 @@ export class BuilderThread {
       if (this.setAside.has(message.sequence)) return;
       this.setAside.add(message.sequence);
     }
-    if (message.kind === 'replayed') this.caughtUpNow();
+    if (message.kind === 'replayed') {
+      this.caughtUpNow();
+      this.begin();
+    }
     if (message.kind === 'flushed') {
       this.flushes.get(message.id)?.resolve();
       this.flushes.delete(message.id);
@@ -223,6 +239,11 @@ export class BuilderThread {
     if (!this.isReplaying) this.ready = Promise.withResolvers<void>();
     this.ready.promise.catch(() => {});
     this.isReplaying = true;
+  }
+
+  private begin(): void {
+    this.isBegun = true;
+    this.firstRun.resolve();
   }
 
   private caughtUpNow(): void {
