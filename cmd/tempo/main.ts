@@ -26,11 +26,14 @@ if (process.platform === 'linux' && !isSet) {
   process.execve?.(process.execPath, args, { ...process.env, ...ALLOCATOR });
 }
 module.enableCompileCache(process.env['NODE_COMPILE_CACHE']);
+const isSource = import.meta.filename.endsWith('.ts');
 const { freshBundle } = await import('./bundle.ts');
-const bundle = import.meta.filename.endsWith('.ts') ? freshBundle(root) : undefined;
+const bundle = isSource && process.env['TEMPO_FROM_SOURCES'] === undefined ? freshBundle(root) : undefined;
+const sources = (): Promise<typeof Run> => import('../../src/app/run.ts');
+// A bundle of which a file is gone is none.
 const { run, EXIT_FAILED } = await (bundle === undefined
-  ? import('../../src/app/run.ts')
-  : (import(bundle) as Promise<typeof Run>));
+  ? sources()
+  : (import(bundle) as Promise<typeof Run>).catch(sources));
 
 const fatal = (err: unknown): void => {
   process.stderr.write(`fatal: ${err instanceof Error ? (err.stack ?? err.message) : String(err)}\n`);

@@ -2,16 +2,16 @@
 // from its first line to its first answer: so what is in the way is told, and is no failure.
 import {
   chmodSync,
+  cpSync,
   globSync,
   mkdirSync,
   mkdtempSync,
   renameSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
-import type { Metafile, Plugin } from 'esbuild';
+import type { Plugin } from 'esbuild';
 import { bundleInputs, bundlePlace } from './bundle.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -20,8 +20,13 @@ const root = path.resolve(import.meta.dirname, '../..');
 const PACKAGES = ['commander', 'fastify', 'prom-client', 'yaml'];
 /** Of those packages' own: they ask for it only where it is used. */
 const LEFT_OUT = ['pino'];
-/** Changes with every package. */
-const LOCK = 'node_modules/.package-lock.json';
+/** Beside the sources: the last changes with every package that is installed. */
+const OF_ALL = [
+  'cmd/tempo/make-bundle.ts',
+  'package.json',
+  'tsconfig.json',
+  'node_modules/.package-lock.json',
+];
 
 function packageOf(specifier: string): string {
   const parts = specifier.split('/');
@@ -47,9 +52,9 @@ const choice: Plugin = {
   },
 };
 
-async function bundled(outdir: string): Promise<Metafile> {
+async function bundle(outdir: string): Promise<void> {
   const { build } = await import('esbuild');
-  const { metafile } = await build({
+  await build({
     absWorkingDir: root,
     // Threads look for their code beside the module that starts them, so all are in one folder.
     entryPoints: ['src/app/run.ts', ...globSync('src/**/*-worker.ts', { cwd: root })],
@@ -67,26 +72,26 @@ async function bundled(outdir: string): Promise<Metafile> {
     banner: {
       js: "const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);",
     },
-    metafile: true,
     logLevel: 'warning',
   });
-  return metafile;
 }
 
 async function make(): Promise<void> {
   const { folder, inputs } = bundlePlace(root);
-  rmSync(folder, { recursive: true, force: true });
-  // Beside its place, so that it takes it whole.
   mkdirSync(path.dirname(folder), { recursive: true });
+  // Beside its place, so that it takes it whole.
   const made = mkdtempSync(`${folder}-`);
   chmodSync(made, 0o755);
   try {
-    const metafile = await bundled(path.join(made, 'app'));
-    // The page's sources are sent as they are; the code looks for them beside its own folder.
-    symlinkSync(path.join(root, 'src/ui'), path.join(made, 'ui'));
-    const own = Object.keys(metafile.inputs).filter((file) => file.startsWith('src/'));
-    const madeOf = bundleInputs(root, [...own, LOCK]);
-    writeFileSync(path.join(made, path.basename(inputs)), JSON.stringify(madeOf));
+    const files = [...OF_ALL, ...globSync('src/**/*.*', { cwd: root })];
+    const madeOf = JSON.stringify(bundleInputs(root, files));
+    await bundle(path.join(made, 'app'));
+    // The code of the page looks for its files beside its own folder.
+    cpSync(path.join(root, 'src/ui'), path.join(made, 'ui'), { recursive: true });
+    if (JSON.stringify(bundleInputs(root, files)) !== madeOf)
+      throw new Error('a source has changed meanwhile');
+    writeFileSync(path.join(made, path.basename(inputs)), madeOf);
+    rmSync(folder, { recursive: true, force: true });
     renameSync(made, folder);
   } finally {
     rmSync(made, { recursive: true, force: true });
@@ -96,5 +101,7 @@ async function make(): Promise<void> {
 try {
   await make();
 } catch (err) {
-  process.stderr.write(`no bundle is made, a start takes longer without one: ${String(err)}\n`);
+  const isOther = err instanceof Error && 'code' in err && err.code === 'ENOTEMPTY';
+  const text = isOther ? 'another one is made' : 'no bundle is made, a start takes longer without one';
+  process.stderr.write(`${text}: ${String(err)}\n`);
 }

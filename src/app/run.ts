@@ -21,6 +21,12 @@ const EXIT_USAGE = 2;
 /** After a signal the process ends within this time, and what a worker may take to finish its job. */
 const STOP_MS_MAX = 5000;
 
+/** npm passes on what its whole group of processes gets: the same signal comes twice. */
+const SIGNAL_AGAIN_MS = 1000;
+
+/** Why the program stops when it was asked over HTTP. */
+const REQUEST = 'request';
+
 /** What of the process the program touches; given by the entry point, so that tests can give another. */
 export interface Host {
   readonly args: readonly string[];
@@ -120,7 +126,7 @@ async function serve(host: Host, loaded: StartupConfig, env: Host['env'] | undef
   try {
     logger.info('Starting Tempo', { version: VERSION, target: config.target, node: process.version });
     const begin = performance.now();
-    const requestShutdown = (): void => stop('request');
+    const requestShutdown = (): void => stop(REQUEST);
     const readiness = (): string | undefined => app.readiness();
     const stateOf = (module: string): ServiceState => app.stateOf(module);
     const started = app.start(wire(config, { env, logger, readiness, stateOf, requestShutdown }));
@@ -136,7 +142,7 @@ async function serve(host: Host, loaded: StartupConfig, env: Host['env'] | undef
 }
 
 interface Stopper {
-  /** The first call stops the program in order, the second ends it at once. */
+  /** The first call stops the program in order; a signal after it ends it at once. */
   readonly stop: (cause: string) => void;
   /** Resolves with the exit code when the program has stopped. */
   readonly stopped: Promise<number>;
@@ -147,9 +153,14 @@ function stopper(host: Host, app: App, config: TempoConfig, logger: Logger): Sto
   const isWorker = targetsOf(target).includes('backend-worker');
   const finishMs = isWorker ? backendWorker.finishOnShutdownTimeoutMs : 0;
   const { promise: stopped, resolve } = Promise.withResolvers<number>();
-  let calls = 0;
+  let stoppingSinceMs: number | undefined;
   const stop = (cause: string): void => {
-    if (++calls > 1) return host.exit(EXIT_FAILED);
+    if (stoppingSinceMs !== undefined) {
+      const isAgain = cause !== REQUEST && performance.now() - stoppingSinceMs >= SIGNAL_AGAIN_MS;
+      if (isAgain) host.exit(EXIT_FAILED);
+      return;
+    }
+    stoppingSinceMs = performance.now();
     logger.info('stopping', { cause });
     const late = setTimeout(
       () => {

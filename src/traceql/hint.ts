@@ -64,14 +64,31 @@ const ENCODE = 'encode it, as curl -G --data-urlencode does';
 
 const COMPARISONS = new Set(['=', '!=', '<', '<=', '>', '>=']);
 const MATCHES = new Set(['=~', '!~']);
+/** What may follow a value. */
+const ENDS = new Set(['}', ')', '&&', '||']);
 
-/** For a word where a value or a field should stand; `before` is undefined at the start of the query. */
-export function identifierHint(word: string, before: Token | undefined, next: Token): string {
+/** Intrinsics whose values are no strings. */
+const OF_OTHER_TYPES = /^(status|kind)$|duration$/i;
+
+/**
+ * For a word where a value or a field should stand.
+ * @param before undefined = the word begins the query.
+ * @param compared what is before `before`.
+ */
+export function identifierHint(
+  word: string,
+  before: Token | undefined,
+  next: Token,
+  compared?: Token,
+): string {
   if (word.startsWith("'")) return ', strings stand in double quotes';
   const operator = before?.kind === 'op' ? before.text : '';
   if (MATCHES.has(operator)) return ', regular expressions stand in double quotes';
   if (next.kind !== 'attribute' || next.scope !== 'none') {
-    return meant(near(word, WORDS) ?? (COMPARISONS.has(operator) ? `"${word}"` : `.${word}`));
+    const known = near(word, WORDS);
+    if (known !== undefined || !COMPARISONS.has(operator)) return meant(known ?? `.${word}`);
+    if (compared?.kind === 'intrinsic' && OF_OTHER_TYPES.test(compared.text)) return '';
+    return ENDS.has(next.text) || next.kind === 'end' ? ', strings stand in double quotes' : '';
   }
   const scoped = SCOPED.get(word + next.text[0]!.toUpperCase() + next.text.slice(1));
   if (word === 'trace' || word === 'root') return meant(intrinsicNear(`${word}:${next.text}`) ?? scoped);
@@ -100,7 +117,9 @@ export function syntaxHint({ token, before, next, isInFilter }: Met): string {
   if (before.kind === 'keyword' && before.text === 'by') return ', groups stand in parentheses: by( ... )';
   if (token.kind === 'keyword' && SCOPED.has(token.text)) return meant(SCOPED.get(token.text));
   if (token.kind === 'identifier') return wordHint(token.text, before, isInFilter ? undefined : next);
-  if (token.text === '|' && isInFilter) return instead('||', '|');
+  if (token.text === '|' && isInFilter) {
+    return FUNCTIONS.includes(next.text) ? ', { is not closed' : instead('||', '|');
+  }
   if (token.text === '~' && isInFilter) return instead('=~', next.text === '=' ? '~=' : '~');
   return token.kind === 'op' ? operatorHint(token.text, before) : '';
 }
@@ -109,7 +128,9 @@ export function syntaxHint({ token, before, next, isInFilter }: Met): string {
 function wordHint(word: string, before: Token, next: Token | undefined): string {
   if (before.kind === 'op' && next !== undefined) {
     if (before.text === '|') {
-      return word === 'limit' ? ', limits are parameters of the request' : meant(near(word, FUNCTIONS));
+      return word.toLowerCase() === 'limit'
+        ? ', limits are parameters of the request'
+        : meant(near(word, FUNCTIONS));
     }
     if (before.text === '(' || before.text === ',') return identifierHint(word, before, next);
   }

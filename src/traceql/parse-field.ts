@@ -1,5 +1,6 @@
 // Parser of what stands inside braces: field expressions, and the constants that other places take as well.
 import type { BinaryOp, FieldExpr, FieldRef, Static } from './ast.ts';
+import type { TraceqlError } from './error.ts';
 import { identifierHint } from './hint.ts';
 import { intrinsicOf } from './intrinsics.ts';
 import type { Token } from './lexer.ts';
@@ -122,13 +123,15 @@ function staticOf(stream: TokenStream, token: Token): Static | undefined {
       if (token.text === 'minInt') return { type: 'int', value: -(1n << 63n) };
       if (token.text === 'maxInt') return { type: 'int', value: INT64_MAX };
       if (!/^[\p{L}_']/u.test(token.text)) return undefined;
-      throw stream.failAt(
-        token,
-        `unknown identifier: ${token.text}${identifierHint(token.text, stream.before, stream.next)}`,
-      );
+      throw unknownIdentifier(stream, token.text);
     default:
       return undefined;
   }
+}
+
+function unknownIdentifier(stream: TokenStream, word: string): TraceqlError {
+  const { current, before, next, compared } = stream;
+  return stream.failAt(current, `unknown identifier: ${word}${identifierHint(word, before, next, compared)}`);
 }
 
 function parseInteger(stream: TokenStream, token: Token): bigint {

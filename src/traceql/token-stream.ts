@@ -53,6 +53,11 @@ export class TokenStream {
     return this.tokens[this.position - 1];
   }
 
+  /** The token before that one. */
+  get compared(): Token | undefined {
+    return this.tokens[this.position - 2];
+  }
+
   get isBehindMinus(): boolean {
     const before = this.tokens[this.position - 1];
     return before?.kind === 'op' && before.text === '-';

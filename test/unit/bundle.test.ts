@@ -58,6 +58,13 @@ t.test('one of other sources is not', (t) => {
   t.end();
 });
 
+t.test('the bundle of this checkout', (t) => {
+  // Sources that are being edited are newer.
+  const isClean = process.env['CI'] !== undefined;
+  t.equal(isClean ? freshBundle(process.cwd()) !== undefined : true, true, 'npm ci has made one');
+  t.end();
+});
+
 t.test('start.sh sets what main.ts would set', (t) => {
   const main = readFileSync('cmd/tempo/main.ts', 'utf8');
   const script = readFileSync('cmd/tempo/start.sh', 'utf8');

@@ -186,6 +186,29 @@ t.test('what is pushed before the builder runs is found', async (t) => {
   await harness.ingester.stop();
 });
 
+t.test('a builder that has not begun delays no stop', async (t) => {
+  const builderWorker = new URL('../support/late-builder-worker.ts', import.meta.url);
+  const data = aFolder();
+  const first = await started(data, { log: { builderWorker } });
+  await push(first, 0, 10);
+  const begin = performance.now();
+  await first.ingester.stop();
+  const tookMs = performance.now() - begin;
+  t.ok(tookMs < 1900, `stopped in ${tookMs} ms`);
+  const second = await started(data);
+  t.match(await found(second), { headSpans: 10, complete: true });
+  await second.ingester.stop();
+});
+
+t.test('an ingester whose builder cannot begin is not ready', async (t) => {
+  const builderWorker = new URL('data:text/javascript,throw new Error("cannot be loaded")');
+  const { ingester } = await started(aFolder(), { log: { builderWorker } });
+  const readiness = (): string | undefined => ingester.readiness?.();
+  await until('it is not ready', () => readiness() !== undefined);
+  t.match(readiness(), 'Ingester not ready: its builder thread ends');
+  await ingester.stop();
+});
+
 t.test('what was pushed is found at once, in the head, then in the block', async (t) => {
   const harness = await started(aFolder());
   const { ingester, data } = harness;

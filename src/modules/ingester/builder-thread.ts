@@ -1,5 +1,6 @@
 // The main thread's end of the builder thread: starts it, passes messages, and starts another when it ends
 // unasked.
+import { setTimeout as pause } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads';
 import { TempoError } from '../../lib/errors.ts';
 import { type StartThread, startThread } from '../../lib/start-thread.ts';
@@ -39,6 +40,9 @@ const CRASHES_MAX = 2;
 const RESTART_FIRST_MS = 100;
 const RESTART_MAX_MS = 30_000;
 
+/** Queries wait that long for a thread that has not begun. */
+const BEGIN_MS_MAX = 30_000;
+
 export class BuilderThread {
   private readonly options: BuilderThreadOptions;
   private worker: Worker | undefined;
@@ -77,9 +81,14 @@ export class BuilderThread {
     return this.isBegun;
   }
 
-  /** Resolves when that is so. */
+  /** Did threads end before one of them ran? */
+  get cannotBegin(): boolean {
+    return !this.isBegun && this.crashes > 0;
+  }
+
+  /** Resolves when a thread runs, or after half a minute, as it may never do. */
   begun(): Promise<void> {
-    return this.firstRun.promise;
+    return Promise.race([this.firstRun.promise, pause(BEGIN_MS_MAX, undefined, { ref: false })]);
   }
 
   /** False while frames that were acknowledged are still being read from the segments. */
@@ -134,10 +143,12 @@ export class BuilderThread {
 
   async stop(): Promise<void> {
     this.stopping = true;
-    this.begin();
     clearTimeout(this.timer);
     this.options.ring.stop();
     const { worker } = this;
+    // It has nothing to end, and a machine may take long to begin it: what was pushed is in the log.
+    if (!this.isBegun && !this.isReplaying) void worker?.terminate();
+    this.begin();
     if (worker !== undefined) await new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     this.failFlushes();
     if (this.isReplaying) this.ready.reject(new TempoError('unavailable', 'the ingester is stopping'));

@@ -133,9 +133,6 @@ const LOG_DEFAULTS = {
   sizeBytesMax: 4096 * MIB,
 };
 const FRESHNESS_WAIT_MS = 1000;
-
-/** A builder thread that has not begun by then may never do. */
-const BUILDER_START_MS_MAX = 30_000;
 /** For the uploads of a process that does not come back. */
 const FLUSH_AT_STOP_MS_MAX = 300_000;
 
@@ -357,6 +354,7 @@ class LocalIngester implements Ingester {
   }
 
   readiness(): string | undefined {
+    if (this.running?.builder.cannotBegin === true) return 'Ingester not ready: its builder thread ends';
     return this.state === 'running' ? undefined : `Ingester not ready: ${this.state}`;
   }
 
@@ -453,9 +451,7 @@ class LocalIngester implements Ingester {
     const { ring } = opened;
     const position = ring.published;
     // Nothing is late before the thread has begun, however long the machine takes to begin it.
-    if (!builder.hasBegun) {
-      await Promise.race([builder.begun(), pause(BUILDER_START_MS_MAX, undefined, { ref: false })]);
-    }
+    if (!builder.hasBegun) await builder.begun();
     const deadlineMs = performance.now() + waitMs;
     const isSeen = (): boolean => ring.consumed >= position && builder.isCaughtUp;
     while (!isSeen() && performance.now() < deadlineMs && this.state !== 'stopped') {
