@@ -13,6 +13,7 @@ import {
   type Scalar,
 } from 'yaml';
 import { ConfigError } from './errors.ts';
+import { parsePlainYaml } from './plain-yaml.ts';
 
 /** `at` is the place in words: file and line, or a flag. */
 export type YamlNode = YamlScalar | YamlList | YamlMap;
@@ -49,6 +50,11 @@ const NODES_MAX = 100_000;
 
 /** @returns undefined for an empty document. @throws ConfigError with file and line. */
 export function parseYaml(source: string, file: string): YamlNode | undefined {
+  return parsePlainYaml(source, file) ?? parseAnyYaml(source, file);
+}
+
+/** All of YAML, by the library. @returns and throws as `parseYaml`. */
+export function parseAnyYaml(source: string, file: string): YamlNode | undefined {
   const lines = new LineCounter();
   const document = parseDocument(source, {
     version: '1.1',
