@@ -1,6 +1,6 @@
-// A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file imports. Off
-// AWS it asks for nothing that compatible stores lack: no checksums but those that are required, no chunked
-// bodies, one object a delete.
+// A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file and
+// s3-reader.ts import. Off AWS it asks for nothing that compatible stores lack: no checksums but those that
+// are required, no chunked bodies, one object a delete.
 import { Agent as HttpsAgent } from 'node:https';
 import {
   AbortMultipartUploadCommand,
@@ -8,7 +8,6 @@ import {
   CopyObjectCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
-  GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
@@ -31,11 +30,11 @@ import type {
   Upload,
   UploadShape,
 } from './bucket.ts';
-import { collectBody } from './collect-body.ts';
 import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
 import type { ObjectInfo } from './objectstore.ts';
 import { s3Credentials } from './s3-credentials.ts';
 import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
+import { S3Reader } from './s3-reader.ts';
 import type { S3Settings } from './settings.ts';
 
 const SOCKETS_MAX = 100;
@@ -118,6 +117,7 @@ class S3Bucket implements Bucket {
   readonly listsAfter = true;
   private readonly settings: S3Settings;
   private readonly client: S3Client;
+  private readonly reader: S3Reader;
   /** Of every request, of those that make an object, and of those that read one. */
   private readonly target: { readonly Bucket: string };
   private readonly made: object;
@@ -135,6 +135,7 @@ class S3Bucket implements Bucket {
       ...atRest(encryption),
     };
     this.sealed = withKey(encryption, '');
+    this.reader = new S3Reader(client, { ...this.target, ...this.sealed });
     this.copied = { ...kept, ...this.sealed, ...withKey(encryption, 'CopySource') };
     this.made = {
       ...kept,
@@ -168,17 +169,8 @@ class S3Bucket implements Bucket {
     return { sizeBytes: info.ContentLength ?? 0, modifiedMs: info.LastModified?.getTime() ?? 0 };
   }
 
-  async read(key: string, range: ByteRange | undefined, abortSignal?: AbortSignal): Promise<Uint8Array> {
-    const command = new GetObjectCommand({
-      ...this.target,
-      Key: key,
-      ...this.sealed,
-      ...(range === undefined
-        ? {}
-        : { Range: `bytes=${range.offset}-${range.offset + range.lengthBytes - 1}` }),
-    });
-    const { Body, ContentLength } = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
-    return collectBody(Body as AsyncIterable<Uint8Array>, ContentLength);
+  read(key: string, range: ByteRange | undefined, abortSignal?: AbortSignal): Promise<Uint8Array> {
+    return this.reader.read(key, range, abortSignal);
   }
 
   async write(key: string, bytes: Uint8Array, abortSignal?: AbortSignal): Promise<void> {
