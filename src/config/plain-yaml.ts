@@ -5,10 +5,16 @@ import type { YamlEntry, YamlMap, YamlNode } from './yaml.ts';
 
 const PLAIN = '-?[A-Za-z0-9_./](?:[\\w./+@%=~,*()-]|:(?=[\\w./-]))*';
 const VALUE = `"[^"\\\\]*"|'[^']*'|\\[\\]|\\{\\}|${PLAIN}`;
-const LINE = new RegExp(`^( *)(- )?(?:([A-Za-z0-9_][\\w./-]*):(?: +(${VALUE}))?|(${VALUE})) *(?: #.*)?$`);
+/** The library refuses keys of more than 1,024 characters. */
+const KEY = '[A-Za-z0-9_][\\w./-]{0,999}';
+const LINE = new RegExp(`^( *)(- )?(?:(${KEY}):(?: +(${VALUE}))?|(${VALUE})) *(?: #.*)?$`);
 const NOTHING = /^ *(?:#.*)?$/;
 /** The library has rules of its own for tabs and other characters that no one sees. */
 const UNSEEN = /[^\n -~]/;
+
+/** Of what is deeper or longer the library has the say. */
+const DEPTH_MAX = 100;
+const LINES_MAX = 50_000;
 
 /** A map or list whose lines begin at a column. */
 interface Level {
@@ -21,11 +27,12 @@ interface Level {
 
 /** @returns undefined for whatever is written in another way, or wrong: for the library to read or refuse. */
 export function parsePlainYaml(source: string, file: string): YamlMap | undefined {
-  if (UNSEEN.test(source)) return undefined;
+  const lines = source.split('\n');
+  if (UNSEEN.test(source) || lines.length > LINES_MAX) return undefined;
   const levels: Level[] = [];
   let root: YamlMap | undefined;
   let number = 0;
-  for (const line of source.split('\n')) {
+  for (const line of lines) {
     number++;
     if (NOTHING.test(line)) continue;
     const [, spaces, dash, key, value, scalar] = LINE.exec(line) ?? [];
@@ -36,9 +43,10 @@ export function parsePlainYaml(source: string, file: string): YamlMap | undefine
     if (level === undefined) {
       level = dash === undefined ? { indent, entries: new Map() } : { indent, items: [] };
       const node = nodeOf(level, at);
-      if (root === undefined && node.kind === 'map' && indent === 0) root = node;
-      else if (!belongs(levels.at(-1), level, node)) return undefined;
+      if (root === undefined && node.kind === 'map') root = node;
+      else if (!belongs(levels.at(-1), node)) return undefined;
       levels.push(level);
+      if (levels.length > DEPTH_MAX) return undefined;
     }
     if (level.items !== undefined) {
       if (key === undefined) {
@@ -72,8 +80,8 @@ function levelAt(levels: Level[], indent: number, isItem: boolean): Level | unde
 }
 
 /** Gives a new level to the key that it is below. @returns false if there is none. */
-function belongs(above: Level | undefined, level: Level, value: YamlNode): boolean {
-  if (above?.open === undefined || above.indent > level.indent) return false;
+function belongs(above: Level | undefined, value: YamlNode): boolean {
+  if (above?.open === undefined) return false;
   above.entries!.set(above.open.key, { at: above.open.at, value });
   delete above.open;
   return true;

@@ -1,7 +1,7 @@
-// Reads of objects. The SDK's middleware is most of the CPU of a small read (0.9 of 1.2 ms in a process that
-// has just begun), and a trace by id over a thousand blocks is a thousand of them. So the SDK makes the first
-// request; those after it have its address and its headers, and go to the SDK's signer and HTTP handler at
-// once. Whatever is no usual answer is asked of the SDK again: it knows redirects, clocks and credentials.
+// Reads of objects. Of the CPU of a small read more than half is the SDK's middleware, and a trace by id over
+// a thousand blocks is a thousand of them. So the SDK makes the first request; those after it have its
+// address and its headers, and go to the SDK's signer and HTTP handler at once. Whatever is no usual answer
+// is asked of the SDK again: it knows redirects, clocks and credentials.
 import { GetObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import type { ByteRange } from './bucket.ts';
 import { collectBody } from './collect-body.ts';
@@ -22,13 +22,12 @@ interface Way {
   readonly folder: string;
   readonly signer: Signer;
   readonly signingRegion: string;
-  readonly signingService: string;
+  isMistaken: boolean;
 }
 
 interface AuthScheme {
   readonly name: string;
   readonly signingRegion?: string;
-  readonly signingName?: string;
 }
 
 interface Context {
@@ -36,30 +35,48 @@ interface Context {
   readonly endpointV2?: { readonly properties?: { readonly authSchemes?: readonly AuthScheme[] } };
 }
 
+type Body = AsyncIterable<Uint8Array>;
+
 /** Headers that say who reads and with which key; others are of one request or of its signature. */
 const KEPT = /^(host|user-agent|x-amz-server-side-encryption-.+)$/;
 /** Of an answer that is no object. */
 const ERROR_BYTES_MAX = 64 * 1024;
+/** What the SDK could do no more about. */
+const FINAL = new Set(['NoSuchKey', 'NoSuchBucket', 'InvalidRange', 'RequestTimeout']);
 /** So many times in turn the SDK reads what could not be read without it: then all is left to it. */
 const MISTAKES_MAX = 3;
+const PAUSE_MS = 10 * 60_000;
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&lt;': '<',
+  '&gt;': '>',
+  '&quot;': '"',
+  '&#34;': '"',
+  '&apos;': "'",
+  '&#39;': "'",
+  '&amp;': '&',
+};
 
 export class S3Reader {
   private readonly client: S3Client;
   private readonly input: { readonly Bucket: string };
+  private readonly nowMs: () => number;
   private way: Way | undefined;
   private mistakes = 0;
+  private pausedUntilMs = -Infinity;
 
   /** @param input of every read, beside the key. */
-  constructor(client: S3Client, input: { readonly Bucket: string }) {
+  constructor(client: S3Client, input: { readonly Bucket: string }, nowMs: () => number = Date.now) {
     this.client = client;
     this.input = input;
+    this.nowMs = nowMs;
     client.middlewareStack.add(
       (next, context) => async (args) => {
-        if ((context as Context).commandName === 'GetObjectCommand') {
-          const { Key } = args.input as { readonly Key: string };
-          await this.learn(Key, args.request as SdkRequest, context as Context);
-        }
-        return next(args);
+        if ((context as Context).commandName !== 'GetObjectCommand') return next(args);
+        const request = (args.request as SdkRequest).clone();
+        const result = await next(args);
+        const { Key } = args.input as { readonly Key: string };
+        await this.learn(Key, request, context as Context);
+        return result;
       },
       { step: 'finalizeRequest', priority: 'high', name: 'learnHowToRead' },
     );
@@ -68,68 +85,74 @@ export class S3Reader {
   /** Rejects with the errors of the SDK. */
   async read(key: string, range: ByteRange | undefined, abortSignal?: AbortSignal): Promise<Uint8Array> {
     const { way } = this;
-    const bytes = way && (await this.readBy(way, key, range, abortSignal));
-    if (bytes !== undefined) {
-      this.mistakes = 0;
-      return bytes;
+    const options = { ...(abortSignal && { abortSignal }) };
+    if (way !== undefined) {
+      const bytes = await this.readBy(way, key, range, options);
+      if (bytes !== undefined) {
+        this.mistakes = 0;
+        return bytes;
+      }
     }
-    const command = new GetObjectCommand({
-      ...this.input,
-      Key: key,
-      ...(range === undefined ? {} : { Range: rangeHeader(range) }),
-    });
-    const { Body, ContentLength } = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
-    if (way !== undefined && ++this.mistakes >= MISTAKES_MAX) this.way = undefined;
-    return collectBody(Body as AsyncIterable<Uint8Array>, ContentLength);
+    const Range = range && rangeHeader(range);
+    const command = new GetObjectCommand({ ...this.input, Key: key, ...(Range !== undefined && { Range }) });
+    const { Body, ContentLength } = await this.client.send(command, options);
+    if (way !== undefined) this.mistook(way);
+    return collectBody(Body as Body, ContentLength);
+  }
+
+  /** The SDK read what could not be read that way. Of reads that failed at the same time one counts. */
+  private mistook(way: Way): void {
+    if (way.isMistaken) return;
+    way.isMistaken = true;
+    if (++this.mistakes < MISTAKES_MAX) return;
+    this.mistakes = 0;
+    this.way = undefined;
+    this.pausedUntilMs = this.nowMs() + PAUSE_MS;
   }
 
   private async learn(key: string, request: SdkRequest, { endpointV2 }: Context): Promise<void> {
     const { config } = this.client;
     const scheme = endpointV2?.properties?.authSchemes?.[0];
-    const isUsual = scheme === undefined || scheme.name === 'sigv4';
     const path = pathOf(key);
-    if (!isUsual || !request.path.endsWith(path) || this.mistakes >= MISTAKES_MAX) {
-      this.way = undefined;
-      return;
-    }
+    this.way = undefined;
+    if (scheme?.name !== 'sigv4' || !request.path.endsWith(path) || this.nowMs() < this.pausedUntilMs) return;
     const headers = Object.entries(request.headers).filter(([name]) => KEPT.test(name.toLowerCase()));
+    const signer = await config.signer(scheme as Parameters<typeof config.signer>[0]);
     this.way = {
-      request: Object.assign(request.clone(), { headers: Object.fromEntries(headers), query: {} }),
+      request: Object.assign(request, { headers: Object.fromEntries(headers), query: {} }),
       folder: request.path.slice(0, -path.length),
-      signer: await config.signer(scheme as Parameters<typeof config.signer>[0]),
-      signingRegion: scheme?.signingRegion ?? (await config.region()),
-      signingService: scheme?.signingName ?? 's3',
+      signer,
+      signingRegion: scheme.signingRegion ?? (await config.region()),
+      isMistaken: false,
     };
   }
 
   /** @returns undefined if only the SDK can tell what the answer means. */
   private async readBy(
-    way: Way,
+    { request, folder, signer, signingRegion }: Way,
     key: string,
     range: ByteRange | undefined,
-    abortSignal: AbortSignal | undefined,
+    options: { readonly abortSignal?: AbortSignal },
   ): Promise<Uint8Array | undefined> {
     const { config } = this.client;
-    const request = way.request.clone();
-    request.path = way.folder + pathOf(key);
-    if (range !== undefined) request.headers['range'] = rangeHeader(range);
-    const { signingRegion, signingService } = way;
-    const signingDate = new Date(Date.now() + config.systemClockOffset);
-    const signed = await way.signer.sign(request as never, { signingDate, signingRegion, signingService });
-    const { response } = await config.requestHandler.handle(signed, { ...(abortSignal && { abortSignal }) });
+    const own = request.clone();
+    own.path = folder + pathOf(key);
+    if (range !== undefined) own.headers['range'] = rangeHeader(range);
+    const signingDate = new Date(this.nowMs() + config.systemClockOffset);
+    const signed = await signer.sign(own as never, { signingDate, signingRegion, signingService: 's3' });
+    const { response } = await config.requestHandler.handle(signed, options);
     const { statusCode, headers } = response;
-    const body = response.body as AsyncIterable<Uint8Array> & { destroy(): void };
+    const body = response.body as Body;
     const length = headers['content-length'];
-    const lengthBytes = length === undefined ? undefined : Number(length);
-    if (statusCode === (range === undefined ? 200 : 206)) return collectBody(body, lengthBytes);
-    if (!isFinal(statusCode) || (lengthBytes ?? 0) > ERROR_BYTES_MAX) {
-      body.destroy();
-      return undefined;
+    if (statusCode === (range === undefined ? 200 : 206)) {
+      return collectBody(body, length === undefined ? undefined : Number(length));
     }
-    const text = new TextDecoder().decode(await collectBody(body, lengthBytes));
+    const text = await shortText(body);
+    const code = text && /<Code>([^<]*)<\/Code>/.exec(text)?.[1];
+    if (text === undefined || !isFinal(statusCode, code)) return undefined;
     const failed = new S3ServiceException({
-      name: /<Code>([^<]*)<\/Code>/.exec(text)?.[1] ?? 'Unknown',
-      message: /<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? '',
+      name: code ?? 'Unknown',
+      message: plainText(/<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? ''),
       $fault: statusCode < 500 ? 'client' : 'server',
       $metadata: { httpStatusCode: statusCode },
     });
@@ -138,8 +161,26 @@ export class S3Reader {
 }
 
 /** The SDK could do no more: the object or the range is not there, or the store cannot answer now. */
-function isFinal(status: number): boolean {
-  return status === 404 || status === 416 || status === 429 || status >= 500;
+function isFinal(status: number, code: string | undefined): boolean {
+  return status === 429 || status >= 500 || (code !== undefined && FINAL.has(code));
+}
+
+/** @returns undefined if it is too long to tell of an error. */
+async function shortText(body: Body): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    // Leaving the loop closes the connection.
+    if (bytes > ERROR_BYTES_MAX) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+/** As it is written in XML. */
+function plainText(text: string): string {
+  return text.replaceAll(/&(?:[a-z]+|#\d+);/g, (entity) => ENTITIES[entity] ?? entity);
 }
 
 function rangeHeader({ offset, lengthBytes }: ByteRange): string {

@@ -1,6 +1,6 @@
-// A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file and
-// s3-reader.ts import. Off AWS it asks for nothing that compatible stores lack: no checksums but those that
-// are required, no chunked bodies, one object a delete.
+// A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file, s3-reader.ts
+// and s3-credentials.ts import. Off AWS it asks for nothing that compatible stores lack: no checksums but
+// those that are required, no chunked bodies, one object a delete.
 import { Agent as HttpsAgent } from 'node:https';
 import {
   AbortMultipartUploadCommand,

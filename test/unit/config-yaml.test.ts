@@ -48,6 +48,13 @@ const ODD = [
   'a: \u00e9\n',
   'a: b\u2028c: d\n',
   ' a: 1\nb: 2\n',
+  'a: @b\n',
+  'a: "\u00e9"\n',
+  'a: "b\tc"\n',
+  '# \u00e9\na: 1\n',
+  `${'k'.repeat(1025)}: 1\n`,
+  Array.from({ length: 101 }, (_, i) => `${' '.repeat(i)}a:\n`).join(''),
+  Array.from({ length: 50_001 }, (_, i) => `k${i}: 1\n`).join(''),
   '',
   '# note\n',
 ];
@@ -116,7 +123,7 @@ void t.test('the full defaults and usual lines need no library', (t) => {
 });
 
 void t.test('what is written in another way is left to the library', (t) => {
-  for (const source of ODD) t.equal(parsePlainYaml(source, 'f'), undefined, encodeURI(source));
+  for (const source of ODD) t.equal(parsePlainYaml(source, 'f'), undefined, encodeURI(source.slice(0, 60)));
   t.end();
 });
 
@@ -124,7 +131,8 @@ void t.test('texts changed at random are read as the library reads them, or not 
   t.comment(`FUZZ_SEED=${SEED}`);
   const random = numbers(seeded(SEED));
   const small = FILES.map((file) => readFileSync(file, 'utf8')).filter(({ length }) => length < 4000);
-  const sources = [...PLAIN, ...PLAIN, ...PLAIN, ...ODD, ...small];
+  const odd = ODD.filter(({ length }) => length < 4000);
+  const sources = [...PLAIN, ...PLAIN, ...PLAIN, ...odd, ...small];
   let read = 0;
   for (let round = 0; round < 4000; round++) {
     let source = random.pick(sources);

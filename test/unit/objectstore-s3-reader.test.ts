@@ -3,8 +3,11 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { openS3 } from '../../src/objectstore/s3.ts';
+import { S3Reader } from '../../src/objectstore/s3-reader.ts';
 import type { Bucket } from '../../src/objectstore/bucket.ts';
 import { s3Backend, type S3Overrides } from '../support/backends.ts';
 
@@ -17,7 +20,6 @@ interface Told {
 interface Seen {
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
-  /** It came through all of the SDK. */
   readonly isBySdk: boolean;
 }
 
@@ -30,7 +32,7 @@ async function store(
   const script: Told[] = [];
   const server = createServer((request, response) => {
     const { headers, url = '' } = request;
-    seen.push({ url, headers, isBySdk: headers['amz-sdk-request'] !== undefined });
+    seen.push({ url, headers, isBySdk: isBySdk(headers) });
     const ordinary: Told = { status: headers.range === undefined ? 200 : 206, body: 'bytes' };
     const { status, body = '', headers: more = {} } = script.shift() ?? ordinary;
     response.writeHead(status, { 'content-length': String(Buffer.byteLength(body)), ...more }).end(body);
@@ -51,6 +53,11 @@ async function store(
     server.close();
   });
   return { bucket, seen, script };
+}
+
+/** It came through all of the SDK. */
+function isBySdk(headers: Readonly<Record<string, unknown>>): boolean {
+  return headers['amz-sdk-request'] !== undefined;
 }
 
 function failure(status: number, code: string): Told {
@@ -124,6 +131,10 @@ void t.test('what the SDK could not mend is told at once, all else is asked of i
       asked: 1,
     },
     { status: 502, body: 'no XML', kind: 'busy', asked: 1 },
+    { status: 429, kind: 'throttled', asked: 1 },
+    { ...failure(400, 'RequestTimeout'), kind: 'busy', asked: 1 },
+    { status: 404, body: '404 page not found', kind: 'refused', asked: 2 },
+    { ...failure(503, 'x'.repeat(70_000)), kind: 'busy', asked: 2 },
     { ...failure(403, 'AccessDenied'), kind: 'denied', asked: 2 },
     { ...failure(403, 'RequestTimeTooSkewed'), kind: 'clock', asked: 2 },
     { ...failure(400, 'ExpiredToken'), kind: 'credentials', asked: 2 },
@@ -133,7 +144,7 @@ void t.test('what the SDK could not mend is told at once, all else is asked of i
     script.push(...Array.from({ length: asked }, () => told));
     const err = await bucket.read('k', undefined).catch((cause: unknown) => cause);
     const failed = bucket.failureOf(err);
-    t.equal(failed.kind, kind, `${told.status} ${told.body}`);
+    t.equal(failed.kind, kind, `${told.status} ${(told.body ?? '').slice(0, 40)}`);
     t.equal(failed.retryAfterMs, after);
     t.equal(seen.length, asked, `${told.status} is asked ${asked} times`);
     t.equal(seen[0]!.isBySdk, false);
@@ -147,18 +158,135 @@ void t.test('what the SDK could not mend is told at once, all else is asked of i
   );
 });
 
-void t.test('a store that answers only the SDK gets no other requests after a few', async (t) => {
+void t.test('an answer of the wrong kind is none', async (t) => {
   const { bucket, seen, script } = await store(t);
   await bucket.read('k', undefined);
-  for (let i = 0; i < 3; i++) {
-    script.push(failure(400, 'Odd'));
-    t.equal(await text(bucket.read('k', undefined)), 'bytes', 'the SDK reads it');
-  }
   seen.length = 0;
-  for (let i = 0; i < 3; i++) await bucket.read('k', undefined);
+  script.push({ status: 200, body: 'all of it' });
+  await bucket.read('k', { offset: 0, lengthBytes: 5 });
+  t.equal(seen.length, 2, 'a whole object in place of a range');
+  seen.length = 0;
+  script.push({ status: 206, body: 'by' });
+  await bucket.read('k', undefined);
+  t.equal(seen.length, 2, 'a part in place of an object');
+});
+
+void t.test('errors are told in plain text', async (t) => {
+  const { bucket, script } = await store(t);
+  await bucket.read('k', undefined);
+  script.push({
+    status: 404,
+    body: `<Code>NoSuchKey</Code><Message>&#39;k&#39; &amp;lt; &lt;is&gt; &quot;away&quot;</Message>`,
+  });
+  const err = await bucket.read('k', undefined).catch((cause: unknown) => cause);
+  t.equal(bucket.failureOf(err).detail, `NoSuchKey: 'k' &lt; <is> "away"`);
+});
+
+/** A client whose requests get the next of the answers, and five bytes after these. */
+function scripted(
+  config: S3ClientConfig,
+  nowMs?: () => number,
+): {
+  readonly reader: S3Reader;
+  readonly client: S3Client;
+  readonly asked: Asked[];
+  readonly script: Told[];
+} {
+  const asked: Asked[] = [];
+  const script: Told[] = [];
+  const handle = (request: Asked): Promise<object> => {
+    asked.push(request);
+    const { status, body = '', headers = {} } = script.shift() ?? { status: 200, body: 'bytes' };
+    const length = { 'content-length': String(body.length) };
+    const response = {
+      statusCode: status,
+      headers: { ...length, ...headers },
+      body: Readable.from([Buffer.from(body)]),
+    };
+    return Promise.resolve({ response });
+  };
+  const client = new S3Client({
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'user', secretAccessKey: 'secret' },
+    maxAttempts: 1,
+    requestHandler: { handle } as never,
+    ...config,
+  });
+  return { reader: new S3Reader(client, { Bucket: 'traces' }, nowMs), client, asked, script };
+}
+
+interface Asked {
+  readonly hostname: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+void t.test(
+  'on AWS the bucket is in the host, and a redirect to another region is followed once',
+  async (t) => {
+    const { reader, asked, script } = scripted({ followRegionRedirects: true });
+    const redirect = { 'x-amz-bucket-region': 'eu-west-1' };
+    script.push({ ...failure(301, 'PermanentRedirect'), headers: redirect });
+    for (let i = 0; i < 2; i++) await reader.read('a/b', undefined);
+    const last = asked.at(-1)!;
+    t.same(
+      asked.map(({ headers }) => isBySdk(headers)),
+      [true, true, false],
+    );
+    t.match(last, { hostname: 'traces.s3.eu-west-1.amazonaws.com', path: '/a/b' });
+    t.match(last.headers['authorization'], /Credential=user\/\d{8}\/eu-west-1\/s3\/aws4_request/);
+  },
+);
+
+void t.test('requests have the time of the store', async (t) => {
+  const now = Date.UTC(2026, 0, 1);
+  const { reader, client, asked } = scripted({}, () => now);
+  await reader.read('k', undefined);
+  client.config.systemClockOffset = 3_600_000;
+  await reader.read('k', undefined);
+  t.equal(asked.at(-1)!.headers['x-amz-date'], '20260101T010000Z');
+});
+
+void t.test('a store that answers only the SDK gets no other requests for a while', async (t) => {
+  let now = 0;
+  const { reader, asked, script } = scripted({}, () => now);
+  const fail = async (): Promise<void> => {
+    script.push(failure(400, 'Odd'));
+    t.equal(await text(reader.read('k', undefined)), 'bytes', 'the SDK reads it');
+  };
+  const next = async (): Promise<boolean[]> => {
+    asked.length = 0;
+    for (let i = 0; i < 3; i++) await reader.read('k', undefined);
+    return asked.map(({ headers }) => isBySdk(headers));
+  };
+  t.same(await next(), [true, false, false]);
+  for (let i = 0; i < 3; i++) {
+    await fail();
+    await reader.read('k', undefined);
+  }
+  t.same(await next(), [false, false, false], 'not three in turn');
+  script.push(...Array.from({ length: 8 }, () => failure(400, 'Odd')));
+  await Promise.all(Array.from({ length: 8 }, () => reader.read('k', undefined)));
+  t.same(await next(), [false, false, false], 'eight at the same time are one');
+  for (let i = 0; i < 3; i++) await fail();
+  t.same(await next(), [true, true, true], 'three in turn');
+  now += 600_000;
+  t.same(await next(), [true, false, false], 'and it is tried again');
+});
+
+void t.test('what is asked in another way is left to the SDK', async (t) => {
+  const { reader, client, asked } = scripted({});
+  client.middlewareStack.add(
+    (next) => (args) => {
+      (args.request as { path: string }).path += '.part';
+      return next(args);
+    },
+    { step: 'build', name: 'elsewhere' },
+  );
+  for (let i = 0; i < 2; i++) await reader.read('k', undefined);
   t.same(
-    seen.map(({ isBySdk }) => isBySdk),
-    [true, true, true],
+    asked.map(({ headers }) => isBySdk(headers)),
+    [true, true],
   );
 });
 
