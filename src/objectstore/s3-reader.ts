@@ -1,7 +1,7 @@
 // Reads of objects. Of the CPU of a small read more than half is the SDK's middleware, and a trace by id over
 // a thousand blocks is a thousand of them. So the SDK makes the first request; those after it have its
-// address and its headers, and go to the SDK's signer and HTTP handler at once. Whatever is no usual answer
-// is asked of the SDK again: it knows redirects, clocks and credentials.
+// address and its headers, and go to the SDK's signer and HTTP handler at once. Whatever is neither an object
+// nor a plain failure is asked of the SDK again: it knows redirects, clocks and credentials.
 import { GetObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import type { ByteRange } from './bucket.ts';
 import { collectBody } from './collect-body.ts';
@@ -22,12 +22,14 @@ interface Way {
   readonly folder: string;
   readonly signer: Signer;
   readonly signingRegion: string;
+  readonly signingService: string;
   isMistaken: boolean;
 }
 
 interface AuthScheme {
   readonly name: string;
   readonly signingRegion?: string;
+  readonly signingName?: string;
 }
 
 interface Context {
@@ -41,8 +43,13 @@ type Body = AsyncIterable<Uint8Array>;
 const KEPT = /^(host|user-agent|x-amz-server-side-encryption-.+)$/;
 /** Of an answer that is no object. */
 const ERROR_BYTES_MAX = 64 * 1024;
-/** What the SDK could do no more about. */
-const FINAL = new Set(['NoSuchKey', 'NoSuchBucket', 'InvalidRange', 'RequestTimeout']);
+/** What the SDK could do no more about, and the status that it comes with. */
+const FINAL: ReadonlyMap<string, number> = new Map([
+  ['NoSuchKey', 404],
+  ['NoSuchBucket', 404],
+  ['InvalidRange', 416],
+  ['RequestTimeout', 400],
+]);
 /** So many times in turn the SDK reads what could not be read without it: then all is left to it. */
 const MISTAKES_MAX = 3;
 const PAUSE_MS = 10 * 60_000;
@@ -53,6 +60,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '&#34;': '"',
   '&apos;': "'",
   '&#39;': "'",
+  '&#x27;': "'",
   '&amp;': '&',
 };
 
@@ -75,7 +83,7 @@ export class S3Reader {
         const request = (args.request as SdkRequest).clone();
         const result = await next(args);
         const { Key } = args.input as { readonly Key: string };
-        await this.learn(Key, request, context as Context);
+        await this.learn(Key, request, context as Context).catch(() => undefined);
         return result;
       },
       { step: 'finalizeRequest', priority: 'high', name: 'learnHowToRead' },
@@ -123,13 +131,14 @@ export class S3Reader {
       folder: request.path.slice(0, -path.length),
       signer,
       signingRegion: scheme.signingRegion ?? (await config.region()),
+      signingService: scheme.signingName ?? 's3',
       isMistaken: false,
     };
   }
 
   /** @returns undefined if only the SDK can tell what the answer means. */
   private async readBy(
-    { request, folder, signer, signingRegion }: Way,
+    { request, folder, signer, signingRegion, signingService }: Way,
     key: string,
     range: ByteRange | undefined,
     options: { readonly abortSignal?: AbortSignal },
@@ -139,7 +148,7 @@ export class S3Reader {
     own.path = folder + pathOf(key);
     if (range !== undefined) own.headers['range'] = rangeHeader(range);
     const signingDate = new Date(this.nowMs() + config.systemClockOffset);
-    const signed = await signer.sign(own as never, { signingDate, signingRegion, signingService: 's3' });
+    const signed = await signer.sign(own as never, { signingDate, signingRegion, signingService });
     const { response } = await config.requestHandler.handle(signed, options);
     const { statusCode, headers } = response;
     const body = response.body as Body;
@@ -148,11 +157,12 @@ export class S3Reader {
       return collectBody(body, length === undefined ? undefined : Number(length));
     }
     const text = await shortText(body);
-    const code = text && /<Code>([^<]*)<\/Code>/.exec(text)?.[1];
-    if (text === undefined || !isFinal(statusCode, code)) return undefined;
+    if (text === undefined || statusCode < 400) return undefined;
+    const code = /<Code>([^<]+)<\/Code>/.exec(text)?.[1] ?? 'Unknown';
+    if (!isFinal(statusCode, code)) return undefined;
     const failed = new S3ServiceException({
-      name: code ?? 'Unknown',
-      message: plainText(/<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? ''),
+      name: code,
+      message: plainText(/<Message>([^<]+)<\/Message>/.exec(text)?.[1] ?? 'without a reason'),
       $fault: statusCode < 500 ? 'client' : 'server',
       $metadata: { httpStatusCode: statusCode },
     });
@@ -161,8 +171,8 @@ export class S3Reader {
 }
 
 /** The SDK could do no more: the object or the range is not there, or the store cannot answer now. */
-function isFinal(status: number, code: string | undefined): boolean {
-  return status === 429 || status >= 500 || (code !== undefined && FINAL.has(code));
+function isFinal(status: number, code: string): boolean {
+  return status === 429 || status >= 500 || FINAL.get(code) === status;
 }
 
 /** @returns undefined if it is too long to tell of an error. */
@@ -180,7 +190,7 @@ async function shortText(body: Body): Promise<string | undefined> {
 
 /** As it is written in XML. */
 function plainText(text: string): string {
-  return text.replaceAll(/&(?:[a-z]+|#\d+);/g, (entity) => ENTITIES[entity] ?? entity);
+  return text.replaceAll(/&(?:[a-z]+|#x?\d+);/g, (entity) => ENTITIES[entity] ?? entity);
 }
 
 function rangeHeader({ offset, lengthBytes }: ByteRange): string {

@@ -216,6 +216,8 @@ class S3Bucket implements Bucket {
       };
     }
     if (known !== undefined && err instanceof Error) return { kind: known, detail: err.message };
+    const status = unreadStatus(err);
+    if (status !== undefined) return { kind: kindOfStatus(status), detail: `status ${status}` };
     return networkFailure(err) ?? { kind: 'refused', detail: String(err) };
   }
 
@@ -259,6 +261,12 @@ class S3Upload implements Upload {
   async abandon(): Promise<void> {
     await this.client.send(new AbortMultipartUploadCommand(this.target));
   }
+}
+
+/** Of a gateway that is busy and says so in words that the SDK cannot read. */
+function unreadStatus(err: unknown): number | undefined {
+  const status = (err as { $response?: { statusCode?: number } } | undefined)?.$response?.statusCode ?? 0;
+  return status === 429 || status >= 500 ? status : undefined;
 }
 
 /** What the store encrypts an object with. */

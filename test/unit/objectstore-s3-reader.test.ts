@@ -132,6 +132,7 @@ void t.test('what the SDK could not mend is told at once, all else is asked of i
     },
     { status: 502, body: 'no XML', kind: 'busy', asked: 1 },
     { status: 429, kind: 'throttled', asked: 1 },
+    { status: 500, kind: 'busy', asked: 1 },
     { ...failure(400, 'RequestTimeout'), kind: 'busy', asked: 1 },
     { status: 404, body: '404 page not found', kind: 'refused', asked: 2 },
     { ...failure(503, 'x'.repeat(70_000)), kind: 'busy', asked: 2 },
@@ -146,6 +147,8 @@ void t.test('what the SDK could not mend is told at once, all else is asked of i
     const failed = bucket.failureOf(err);
     t.equal(failed.kind, kind, `${told.status} ${(told.body ?? '').slice(0, 40)}`);
     t.equal(failed.retryAfterMs, after);
+    const wanted = /<Code>(.+)<\/Code>/.exec(told.body ?? '')?.[1] ?? String(told.status);
+    if (asked === 1) t.match(failed.detail, wanted);
     t.equal(seen.length, asked, `${told.status} is asked ${asked} times`);
     t.equal(seen[0]!.isBySdk, false);
   }
@@ -169,6 +172,43 @@ void t.test('an answer of the wrong kind is none', async (t) => {
   script.push({ status: 206, body: 'by' });
   await bucket.read('k', undefined);
   t.equal(seen.length, 2, 'a part in place of an object');
+  script.push({ status: 200, body: '<Code>NoSuchKey</Code>' }, { status: 206, body: 'bytes' });
+  t.equal(
+    await text(bucket.read('k', { offset: 0, lengthBytes: 5 })),
+    'bytes',
+    'data that looks like an error',
+  );
+});
+
+void t.test('each read asks for its own range, whoever makes it', async (t) => {
+  const { bucket, seen, script } = await store(t);
+  const ranges = [{ offset: 1, lengthBytes: 2 }, undefined, { offset: 3, lengthBytes: 4 }, undefined];
+  for (const [i, range] of ranges.entries()) {
+    if (i === 2) script.push(failure(400, 'Odd'));
+    await bucket.read('k', range);
+  }
+  t.same(
+    seen.map(({ isBySdk, headers }) => [isBySdk, headers.range]),
+    [
+      [true, 'bytes=1-2'],
+      [false, undefined],
+      [false, 'bytes=3-6'],
+      [true, 'bytes=3-6'],
+      [false, undefined],
+    ],
+  );
+});
+
+void t.test('a gateway that is busy is asked again, whatever it says', async (t) => {
+  const { bucket, script } = await store(t);
+  script.push({ status: 502, body: 'no XML' });
+  const err = await bucket.read('k', undefined).catch((cause: unknown) => cause);
+  t.match(bucket.failureOf(err), { kind: 'busy', detail: 'status 502' });
+  script.push({ status: 404, body: 'no XML' });
+  const other = await bucket
+    .list({ prefix: '', isFlat: true, pageLength: 1 })
+    .catch((cause: unknown) => cause);
+  t.equal(bucket.failureOf(other).kind, 'refused');
 });
 
 void t.test('errors are told in plain text', async (t) => {
