@@ -61,7 +61,10 @@ export class BucketStore implements TreeStore {
       return;
     }
     await attempt('write', key, () => bucket.write(key, CHECK_TEXT));
-    await attempt('read', key, () => bucket.read(key, undefined));
+    const read = await attempt('read', key, () => bucket.read(key, undefined));
+    if (Buffer.compare(read, CHECK_TEXT) !== 0) {
+      throw new TempoError('unavailable', `what was written to ${bucket.name} is not what is read from it`);
+    }
     await attempt('delete', key, () => bucket.delete(key));
   }
 

@@ -103,7 +103,9 @@ export class S3Reader {
     }
     const Range = range && rangeHeader(range);
     const command = new GetObjectCommand({ ...this.input, Key: key, ...(Range !== undefined && { Range }) });
-    const { Body, ContentLength } = await this.client.send(command, options);
+    const { Body, ContentLength } = await this.client.send(command, options).catch((err: unknown) => {
+      throw isMissingUnsaid(err) ? notOfS3('404 without a code of S3') : err;
+    });
     if (way !== undefined) this.mistook(way);
     return collectBody(Body as Body, ContentLength);
   }
@@ -168,6 +170,17 @@ export class S3Reader {
     });
     throw Object.assign(failed, { $response: response });
   }
+}
+
+/** What answers is perhaps a gateway or another program: nothing follows from it about objects. */
+export function notOfS3(message: string): S3ServiceException {
+  return new S3ServiceException({ name: 'NotOfS3', message, $fault: 'server', $metadata: {} });
+}
+
+/** S3 says in its body what is missing, and the SDK takes the status for it. */
+function isMissingUnsaid(err: unknown): boolean {
+  if (!(err instanceof S3ServiceException) || err.$metadata.httpStatusCode !== 404) return false;
+  return err.name !== 'NoSuchKey' && err.name !== 'NoSuchBucket';
 }
 
 /** The SDK could do no more: the object or the range is not there, or the store cannot answer now. */

@@ -34,7 +34,7 @@ import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
 import type { ObjectInfo } from './objectstore.ts';
 import { s3Credentials } from './s3-credentials.ts';
 import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
-import { S3Reader } from './s3-reader.ts';
+import { notOfS3, S3Reader } from './s3-reader.ts';
 import type { S3Settings } from './settings.ts';
 
 const SOCKETS_MAX = 100;
@@ -76,6 +76,7 @@ const KINDS: Readonly<Record<string, FailureKind>> = {
   ThrottlingException: 'throttled',
   TooManyRequests: 'throttled',
   RequestTimeout: 'busy',
+  NotOfS3: 'busy',
   InternalError: 'busy',
   ServiceUnavailable: 'busy',
 };
@@ -156,10 +157,12 @@ class S3Bucket implements Bucket {
       ...(token === undefined ? {} : { ContinuationToken: token }),
     });
     const page = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    // Each says whether it is whole. A page of a gateway would be an empty one, and all blocks gone.
+    if (page.IsTruncated === undefined) throw notOfS3('what answers is no listing of S3');
     return {
       folders: (page.CommonPrefixes ?? []).flatMap(({ Prefix }) => Prefix ?? []),
       objects: (page.Contents ?? []).flatMap(({ Key }) => Key ?? []),
-      next: page.IsTruncated === true ? page.NextContinuationToken : undefined,
+      next: page.IsTruncated ? page.NextContinuationToken : undefined,
     };
   }
 

@@ -135,6 +135,14 @@ t.test('errors say what to do', async (t) => {
   }
 });
 
+t.test('what is read back at start must be what was written', async (t) => {
+  const { bucket, store } = open();
+  bucket.read = () => Promise.resolve(bytes('<html>Welcome</html>'));
+  await t.rejects(store.prepare(), {
+    message: 'what was written to bucket test is not what is read from it',
+  });
+});
+
 t.test('the check at start: writers write, readers do not', async (t) => {
   const writer = open();
   await writer.store.prepare();

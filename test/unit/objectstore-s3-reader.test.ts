@@ -135,6 +135,8 @@ void t.test('what the SDK could not mend is told at once, all else is asked of i
     { status: 500, kind: 'busy', asked: 1 },
     { ...failure(400, 'RequestTimeout'), kind: 'busy', asked: 1 },
     { status: 404, body: '404 page not found', kind: 'refused', asked: 2 },
+    { status: 404, body: '<html><body>404 Not Found</body></html>', kind: 'busy', asked: 2 },
+    { status: 404, kind: 'busy', asked: 2 },
     { ...failure(503, 'x'.repeat(70_000)), kind: 'busy', asked: 2 },
     { ...failure(403, 'AccessDenied'), kind: 'denied', asked: 2 },
     { ...failure(403, 'RequestTimeTooSkewed'), kind: 'clock', asked: 2 },
@@ -209,6 +211,12 @@ void t.test('a gateway that is busy is asked again, whatever it says', async (t)
     .list({ prefix: '', isFlat: true, pageLength: 1 })
     .catch((cause: unknown) => cause);
   t.equal(bucket.failureOf(other).kind, 'refused');
+  const list = (): Promise<unknown> => bucket.list({ prefix: '', isFlat: true, pageLength: 1 });
+  for (const body of ['', '<html><body>Welcome</body></html>', '<ListBucketResult></ListBucketResult>']) {
+    script.push({ status: 200, body });
+    const failed = await list().catch((cause: unknown) => cause);
+    t.match(bucket.failureOf(failed), { kind: 'busy', detail: /no listing of S3/ }, body);
+  }
 });
 
 void t.test('errors are told in plain text', async (t) => {
