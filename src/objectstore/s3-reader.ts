@@ -2,7 +2,6 @@
 // a thousand blocks is a thousand of them. So the SDK makes the first request; those after it have its
 // address and its headers, and go to the SDK's signer and HTTP handler at once. Whatever is neither an object
 // nor a plain failure is asked of the SDK again: it knows redirects, clocks and credentials.
-import { GetObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import type { ByteRange } from './bucket.ts';
 import { collectBody } from './collect-body.ts';
 
@@ -13,7 +12,61 @@ interface SdkRequest {
   clone(): SdkRequest;
 }
 
-type Signer = Awaited<ReturnType<S3Client['config']['signer']>>;
+interface Signer {
+  sign(
+    request: SdkRequest,
+    options: { signingDate: Date; signingRegion: string; signingService: string },
+  ): Promise<SdkRequest>;
+}
+
+/** An answer as the SDK's handler gives it. */
+interface SdkResponse {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Body;
+}
+
+export interface ReadOptions {
+  readonly abortSignal?: AbortSignal;
+}
+
+type Handler = (args: MiddlewareArgs) => Promise<object>;
+
+interface MiddlewareArgs {
+  readonly input: object;
+  readonly request: unknown;
+}
+
+/** Of the SDK's client what is public of it and needed here. */
+export interface SdkClient {
+  readonly config: {
+    signer(scheme: AuthScheme): Promise<Signer>;
+    region(): Promise<string>;
+    readonly requestHandler: {
+      handle(request: SdkRequest, options: ReadOptions): Promise<{ readonly response: SdkResponse }>;
+    };
+    readonly systemClockOffset: number;
+  };
+  readonly middlewareStack: {
+    add(
+      middleware: (next: Handler, context: object) => Handler,
+      options: { readonly step: 'finalizeRequest'; readonly priority: 'high'; readonly name: string },
+    ): void;
+  };
+}
+
+/** What only the SDK's own code can do. */
+export interface SdkParts {
+  readonly client: SdkClient;
+  /** All of the SDK reads it. @param range as in HTTP. */
+  readonly get: (
+    key: string,
+    range: string | undefined,
+    options: ReadOptions,
+  ) => Promise<{ readonly body: Body; readonly lengthBytes: number | undefined }>;
+  /** The error that the SDK would throw. */
+  readonly failure: (code: string, message: string, response: SdkResponse) => Error;
+}
 
 /** How the SDK reads an object. */
 interface Way {
@@ -65,19 +118,16 @@ const ENTITIES: Readonly<Record<string, string>> = {
 };
 
 export class S3Reader {
-  private readonly client: S3Client;
-  private readonly input: { readonly Bucket: string };
+  private readonly sdk: SdkParts;
   private readonly nowMs: () => number;
   private way: Way | undefined;
   private mistakes = 0;
   private pausedUntilMs = -Infinity;
 
-  /** @param input of every read, beside the key. */
-  constructor(client: S3Client, input: { readonly Bucket: string }, nowMs: () => number = Date.now) {
-    this.client = client;
-    this.input = input;
+  constructor(sdk: SdkParts, nowMs: () => number = Date.now) {
+    this.sdk = sdk;
     this.nowMs = nowMs;
-    client.middlewareStack.add(
+    sdk.client.middlewareStack.add(
       (next, context) => async (args) => {
         if ((context as Context).commandName !== 'GetObjectCommand') return next(args);
         const request = (args.request as SdkRequest).clone();
@@ -101,13 +151,9 @@ export class S3Reader {
         return bytes;
       }
     }
-    const Range = range && rangeHeader(range);
-    const command = new GetObjectCommand({ ...this.input, Key: key, ...(Range !== undefined && { Range }) });
-    const { Body, ContentLength } = await this.client.send(command, options).catch((err: unknown) => {
-      throw isMissingUnsaid(err) ? notOfS3('404 without a code of S3') : err;
-    });
+    const { body, lengthBytes } = await this.sdk.get(key, range && rangeHeader(range), options);
     if (way !== undefined) this.mistook(way);
-    return collectBody(Body as Body, ContentLength);
+    return collectBody(body, lengthBytes);
   }
 
   /** The SDK read what could not be read that way. Of reads that failed at the same time one counts. */
@@ -121,13 +167,13 @@ export class S3Reader {
   }
 
   private async learn(key: string, request: SdkRequest, { endpointV2 }: Context): Promise<void> {
-    const { config } = this.client;
+    const { config } = this.sdk.client;
     const scheme = endpointV2?.properties?.authSchemes?.[0];
     const path = pathOf(key);
     this.way = undefined;
     if (scheme?.name !== 'sigv4' || !request.path.endsWith(path) || this.nowMs() < this.pausedUntilMs) return;
     const headers = Object.entries(request.headers).filter(([name]) => KEPT.test(name.toLowerCase()));
-    const signer = await config.signer(scheme as Parameters<typeof config.signer>[0]);
+    const signer = await config.signer(scheme);
     this.way = {
       request: Object.assign(request, { headers: Object.fromEntries(headers), query: {} }),
       folder: request.path.slice(0, -path.length),
@@ -143,17 +189,16 @@ export class S3Reader {
     { request, folder, signer, signingRegion, signingService }: Way,
     key: string,
     range: ByteRange | undefined,
-    options: { readonly abortSignal?: AbortSignal },
+    options: ReadOptions,
   ): Promise<Uint8Array | undefined> {
-    const { config } = this.client;
+    const { config } = this.sdk.client;
     const own = request.clone();
     own.path = folder + pathOf(key);
     if (range !== undefined) own.headers['range'] = rangeHeader(range);
     const signingDate = new Date(this.nowMs() + config.systemClockOffset);
-    const signed = await signer.sign(own as never, { signingDate, signingRegion, signingService });
+    const signed = await signer.sign(own, { signingDate, signingRegion, signingService });
     const { response } = await config.requestHandler.handle(signed, options);
-    const { statusCode, headers } = response;
-    const body = response.body as Body;
+    const { statusCode, headers, body } = response;
     const length = headers['content-length'];
     if (statusCode === (range === undefined ? 200 : 206)) {
       return collectBody(body, length === undefined ? undefined : Number(length));
@@ -162,25 +207,9 @@ export class S3Reader {
     if (text === undefined || statusCode < 400) return undefined;
     const code = /<Code>([^<]+)<\/Code>/.exec(text)?.[1] ?? 'Unknown';
     if (!isFinal(statusCode, code)) return undefined;
-    const failed = new S3ServiceException({
-      name: code,
-      message: plainText(/<Message>([^<]+)<\/Message>/.exec(text)?.[1] ?? 'without a reason'),
-      $fault: statusCode < 500 ? 'client' : 'server',
-      $metadata: { httpStatusCode: statusCode },
-    });
-    throw Object.assign(failed, { $response: response });
+    const message = plainText(/<Message>([^<]+)<\/Message>/.exec(text)?.[1] ?? 'without a reason');
+    throw this.sdk.failure(code, message, response);
   }
-}
-
-/** What answers is perhaps a gateway or another program: nothing follows from it about objects. */
-export function notOfS3(message: string): S3ServiceException {
-  return new S3ServiceException({ name: 'NotOfS3', message, $fault: 'server', $metadata: {} });
-}
-
-/** S3 says in its body what is missing, and the SDK takes the status for it. */
-function isMissingUnsaid(err: unknown): boolean {
-  if (!(err instanceof S3ServiceException) || err.$metadata.httpStatusCode !== 404) return false;
-  return err.name !== 'NoSuchKey' && err.name !== 'NoSuchBucket';
 }
 
 /** The SDK could do no more: the object or the range is not there, or the store cannot answer now. */

@@ -1,6 +1,6 @@
-// A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file, s3-reader.ts
-// and s3-credentials.ts import. Off AWS it asks for nothing that compatible stores lack: no checksums but
-// those that are required, no chunked bodies, one object a delete.
+// A bucket of S3 or of a store that speaks its protocol, by Amazon's SDK, which only this file imports
+// (s3-credentials.ts its sources of credentials). Off AWS it asks for nothing that compatible stores lack: no
+// checksums but those that are required, no chunked bodies, one object a delete.
 import { Agent as HttpsAgent } from 'node:https';
 import {
   AbortMultipartUploadCommand,
@@ -8,6 +8,7 @@ import {
   CopyObjectCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
+  GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
@@ -34,7 +35,7 @@ import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
 import type { ObjectInfo } from './objectstore.ts';
 import { s3Credentials } from './s3-credentials.ts';
 import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
-import { notOfS3, S3Reader } from './s3-reader.ts';
+import { type SdkClient, type SdkParts, S3Reader } from './s3-reader.ts';
 import type { S3Settings } from './settings.ts';
 
 const SOCKETS_MAX = 100;
@@ -113,6 +114,44 @@ async function clientConfig(settings: S3Settings, endpoint: EndpointShape): Prom
   };
 }
 
+/** @param input of every read, beside the key. */
+export function s3Reader(
+  client: S3Client,
+  input: { readonly Bucket: string },
+  nowMs?: () => number,
+): S3Reader {
+  const sdk: SdkParts = {
+    client: client as unknown as SdkClient,
+    async get(key, Range, options) {
+      const command = new GetObjectCommand({ ...input, Key: key, ...(Range !== undefined && { Range }) });
+      try {
+        const { Body, ContentLength } = await client.send(command, options);
+        return { body: Body as AsyncIterable<Uint8Array>, lengthBytes: ContentLength };
+      } catch (err) {
+        throw isMissingUnsaid(err) ? notOfS3('404 without a code of S3') : err;
+      }
+    },
+    failure(name, message, response) {
+      const { statusCode: httpStatusCode } = response;
+      const $fault = httpStatusCode < 500 ? 'client' : 'server';
+      const failed = new S3ServiceException({ name, message, $fault, $metadata: { httpStatusCode } });
+      return Object.assign(failed, { $response: response });
+    },
+  };
+  return new S3Reader(sdk, nowMs);
+}
+
+/** What answers is perhaps a gateway or another program: nothing follows from it about objects. */
+function notOfS3(message: string): S3ServiceException {
+  return new S3ServiceException({ name: 'NotOfS3', message, $fault: 'server', $metadata: {} });
+}
+
+/** S3 says in its body what is missing, and the SDK takes the status for it. */
+function isMissingUnsaid(err: unknown): boolean {
+  if (!(err instanceof S3ServiceException) || err.$metadata.httpStatusCode !== 404) return false;
+  return err.name !== 'NoSuchKey' && err.name !== 'NoSuchBucket';
+}
+
 class S3Bucket implements Bucket {
   readonly name: string;
   readonly listsAfter = true;
@@ -136,7 +175,7 @@ class S3Bucket implements Bucket {
       ...atRest(encryption),
     };
     this.sealed = withKey(encryption, '');
-    this.reader = new S3Reader(client, { ...this.target, ...this.sealed });
+    this.reader = s3Reader(client, { ...this.target, ...this.sealed });
     this.copied = { ...kept, ...this.sealed, ...withKey(encryption, 'CopySource') };
     this.made = {
       ...kept,

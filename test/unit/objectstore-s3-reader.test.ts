@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
-import { openS3 } from '../../src/objectstore/s3.ts';
-import { S3Reader } from '../../src/objectstore/s3-reader.ts';
+import { openS3, s3Reader } from '../../src/objectstore/s3.ts';
+import type { S3Reader } from '../../src/objectstore/s3-reader.ts';
 import type { Bucket } from '../../src/objectstore/bucket.ts';
 import { s3Backend, type S3Overrides } from '../support/backends.ts';
 
@@ -260,7 +260,7 @@ function scripted(
     requestHandler: { handle } as never,
     ...config,
   });
-  return { reader: new S3Reader(client, { Bucket: 'traces' }, nowMs), client, asked, script };
+  return { reader: s3Reader(client, { Bucket: 'traces' }, nowMs), client, asked, script };
 }
 
 interface Asked {
