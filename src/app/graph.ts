@@ -2,11 +2,11 @@
 // follows from it.
 import { nearest } from '../lib/nearest.ts';
 
-/** A module -> what must run before it. */
+/** A module -> what must run before it; they start in this order. */
 const NEEDS = {
   server: [],
-  overrides: ['server'],
   ring: ['server'],
+  overrides: ['server'],
   store: ['overrides'],
   ingester: ['store'],
   querier: ['store'],
@@ -91,7 +91,7 @@ export function targetProblem(target: string): string | undefined {
   return `unknown target "${unknown}"${proposal}; known: ${known.join(', ')}`;
 }
 
-/** The modules of a target, each after what it needs; none twice. */
+/** The modules of a target, in the order in which they start; none twice. */
 export function startOrder(target: string): readonly ModuleName[] {
   const order: ModuleName[] = [];
   const visit = (name: ModuleName): void => {
@@ -100,5 +100,7 @@ export function startOrder(target: string): readonly ModuleName[] {
     order.push(name);
   };
   for (const each of targetsOf(target)) for (const name of TARGETS[each] ?? []) visit(name);
-  return isSingleProcess(target) ? order.filter((name) => name !== 'ring') : order;
+  // What queries are answered from is before the query-frontend, in whatever order a list has them.
+  const sorted = (Object.keys(NEEDS) as ModuleName[]).filter((name) => order.includes(name));
+  return isSingleProcess(target) ? sorted.filter((name) => name !== 'ring') : sorted;
 }

@@ -135,10 +135,12 @@ export function addReads(
     addOwnRecent(parts, read, ingester, { querier: local.over(ingester), parts: own });
   }
   if (!hasFrontend) {
-    const links = addLoneQuerier(parts, querier);
-    return { querier: querierService(links, recents), 'query-frontend': undefined };
+    const closable = new ClosableQuerier(querier);
+    const links = addLoneQuerier(parts, closable);
+    return { querier: loneQuerierService(closable, links, recents), 'query-frontend': undefined };
   }
-  return { querier: querierService(undefined, recents), 'query-frontend': addFrontendOver(parts, querier) };
+  const querierService = recents && serviceOf(recents);
+  return { querier: querierService, 'query-frontend': addFrontendOver(parts, querier) };
 }
 
 /** A query-frontend whose querier is in this process. */
@@ -148,7 +150,8 @@ function addFrontendOver(parts: Parts, querier: Querier): Service {
   const { gracefulShutdownTimeoutMs } = parts.config.server;
   return {
     name: 'query-frontend',
-    start: () => Promise.resolve(),
+    // The ring, the store and the ingester of the process are up.
+    start: async () => closable.open(),
     stop: () => closable.close(Math.min(gracefulShutdownTimeoutMs, STOP_GRACE_MS)),
   };
 }
@@ -196,19 +199,26 @@ function createRecents({ config, logger, metrics, sharedBytes }: Parts, rings: W
   });
 }
 
-function querierService(
-  links: FrontendLinks | undefined,
+function loneQuerierService(
+  closable: ClosableQuerier,
+  links: FrontendLinks,
   recents: RemoteRecents | undefined,
-): Service | undefined {
-  if (links === undefined && recents === undefined) return undefined;
+): Service {
   return {
     name: 'querier',
-    start: async () => links?.start(),
+    start: async () => {
+      closable.open();
+      await links.start();
+    },
     stop: async () => {
-      await links?.stop();
+      await links.stop();
       await recents?.close();
     },
   };
+}
+
+function serviceOf(recents: RemoteRecents): Service {
+  return { name: 'querier', start: () => Promise.resolve(), stop: () => recents.close() };
 }
 
 /** What clients may ask; its routes are on the server before that listens. */

@@ -458,11 +458,16 @@ t.test('what a querier says is read with care', (t) => {
   t.end();
 });
 
-t.test('a querier that closes refuses what comes and waits for what runs', async (t) => {
+t.test('a querier that has not begun or closes refuses what comes, and waits for what runs', async (t) => {
   const answer = { traces: [] } as unknown as SearchAnswer;
   const running = Promise.withResolvers<SearchAnswer>();
   const inner = { search: () => running.promise } as unknown as Querier;
   const querier = new ClosableQuerier(inner);
+  await t.rejects(querier.search({} as SearchQuery), {
+    code: 'unavailable',
+    message: 'the process is starting',
+  });
+  querier.open();
   const asked = querier.search({} as SearchQuery);
   let isClosed = false;
   const closed = querier.close(60_000).then(() => (isClosed = true));
@@ -475,6 +480,7 @@ t.test('a querier that closes refuses what comes and waits for what runs', async
   t.equal(await asked, answer);
   t.equal(await closed, true);
   const slow = new ClosableQuerier({ search: () => new Promise(() => undefined) } as unknown as Querier);
+  slow.open();
   void slow.search({} as SearchQuery);
   await slow.close(10);
 });

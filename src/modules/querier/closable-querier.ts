@@ -1,5 +1,6 @@
-// Queries of a process that stops: those that run are waited for, and new ones are refused so that a gateway
-// gives them to another process, in place of answers from what is closed already.
+// Queries of a process that starts or stops are refused, so that a gateway gives them to another process, in
+// place of answers from what is not known yet, a ring or the blocks of the backend, or is closed already.
+// When it stops, those that run are waited for.
 import type { Querier } from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
 
@@ -9,7 +10,7 @@ export class ClosableQuerier implements Querier {
   readonly tagNames: Querier['tagNames'];
   readonly tagValues: Querier['tagValues'];
   readonly findTrace: Querier['findTrace'];
-  #isClosed = false;
+  #refusal: string | undefined = 'the process is starting';
   #running = 0;
   #idle = (): void => undefined;
 
@@ -21,9 +22,14 @@ export class ClosableQuerier implements Querier {
     this.findTrace = (...args) => this.#run(() => inner.findTrace(...args));
   }
 
+  /** Everything that answers come from is known. */
+  open(): void {
+    this.#refusal = undefined;
+  }
+
   /** Refuses what comes, and resolves when all that runs is answered, or after `graceMs`. */
   async close(graceMs: number): Promise<void> {
-    this.#isClosed = true;
+    this.#refusal = 'the process is stopping';
     if (this.#running === 0) return;
     await new Promise<void>((resolve) => {
       const late = setTimeout(resolve, graceMs);
@@ -35,7 +41,7 @@ export class ClosableQuerier implements Querier {
   }
 
   async #run<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-    if (this.#isClosed) throw new TempoError('unavailable', 'the process is stopping');
+    if (this.#refusal !== undefined) throw new TempoError('unavailable', this.#refusal);
     this.#running++;
     try {
       return await ask();
