@@ -28,6 +28,10 @@ export function createBackendMetrics(metrics: Metrics): BackendMetrics {
     'tempodb_backend_cache_distrusted_total',
     'Times that parts of a block could not be decoded, and all of it was read past the caches.',
   );
+  const detours = metrics.counter(
+    'tempodb_backend_read_detours_total',
+    'Times that reads of S3 were left to all of the SDK, which takes about twice the CPU.',
+  );
   metrics.gauge('tempodb_backend_cache_bytes', 'Parts of blocks in memory, as stored.', [], (gauge) =>
     gauge.set(caches.reduce((sum, bytes) => sum + bytes(), 0)),
   );
@@ -42,6 +46,7 @@ export function createBackendMetrics(metrics: Metrics): BackendMetrics {
       hits.inc(report.cacheHits);
       misses.inc(report.cacheMisses);
       distrusted.inc(report.distrusted.length);
+      detours.inc(report.detours.length);
     },
   };
 }

@@ -118,6 +118,9 @@ export class RemoteStore extends PortStore {
     for (const folder of report.distrusted) {
       logger.warn('parts of a block are damaged, it is read past the caches', { block: folder });
     }
+    for (const reason of report.detours) {
+      logger.warn('reads of objects take about twice the CPU from now on', { reason });
+    }
     metrics.add(report);
     for (const each of report.caches) caches?.reports.add(each);
   }

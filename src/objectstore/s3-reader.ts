@@ -1,4 +1,4 @@
-// Reads of objects. Of the CPU of a small read more than half is the SDK's middleware, and a trace by id over
+// Reads of objects. Of the CPU of a small read about half is the SDK's middleware, and a trace by id over
 // a thousand blocks is a thousand of them. So the SDK makes the first request; those after it have its
 // address and its headers, and go to the SDK's signer and HTTP handler at once. Whatever is neither an object
 // nor a plain failure is asked of the SDK again: it knows redirects, clocks and credentials.
@@ -117,23 +117,35 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '&amp;': '&',
 };
 
+export interface S3ReaderOptions {
+  /** Told when reads are left to the SDK that were not before, and why. */
+  readonly onDetour?: ((reason: string) => void) | undefined;
+  readonly nowMs?: () => number;
+}
+
 export class S3Reader {
   private readonly sdk: SdkParts;
   private readonly nowMs: () => number;
+  private readonly onDetour: (reason: string) => void;
   private way: Way | undefined;
   private mistakes = 0;
   private pausedUntilMs = -Infinity;
+  /** Why the SDK's request could not be taken for an example; told once. */
+  private notLearned: string | undefined;
 
-  constructor(sdk: SdkParts, nowMs: () => number = Date.now) {
+  constructor(sdk: SdkParts, { nowMs = Date.now, onDetour = () => undefined }: S3ReaderOptions = {}) {
     this.sdk = sdk;
     this.nowMs = nowMs;
+    this.onDetour = onDetour;
     sdk.client.middlewareStack.add(
       (next, context) => async (args) => {
         if ((context as Context).commandName !== 'GetObjectCommand') return next(args);
         const request = (args.request as SdkRequest).clone();
         const result = await next(args);
         const { Key } = args.input as { readonly Key: string };
-        await this.learn(Key, request, context as Context).catch(() => undefined);
+        await this.learn(Key, request, context as Context).catch((err: unknown) =>
+          this.couldNot(String(err)),
+        );
         return result;
       },
       { step: 'finalizeRequest', priority: 'high', name: 'learnHowToRead' },
@@ -164,6 +176,12 @@ export class S3Reader {
     this.mistakes = 0;
     this.way = undefined;
     this.pausedUntilMs = this.nowMs() + PAUSE_MS;
+    this.onDetour(`only the SDK could read ${MISTAKES_MAX} objects in turn, so it reads all for ten minutes`);
+  }
+
+  private couldNot(reason: string): void {
+    if (this.notLearned !== reason) this.onDetour(reason);
+    this.notLearned = reason;
   }
 
   private async learn(key: string, request: SdkRequest, { endpointV2 }: Context): Promise<void> {
@@ -171,7 +189,9 @@ export class S3Reader {
     const scheme = endpointV2?.properties?.authSchemes?.[0];
     const path = pathOf(key);
     this.way = undefined;
-    if (scheme?.name !== 'sigv4' || !request.path.endsWith(path) || this.nowMs() < this.pausedUntilMs) return;
+    if (this.nowMs() < this.pausedUntilMs) return;
+    if (scheme?.name !== 'sigv4') return this.couldNot(`requests are signed by ${scheme?.name ?? 'nothing'}`);
+    if (!request.path.endsWith(path)) return this.couldNot('keys are not at the end of addresses');
     const headers = Object.entries(request.headers).filter(([name]) => KEPT.test(name.toLowerCase()));
     const signer = await config.signer(scheme);
     this.way = {
@@ -182,6 +202,7 @@ export class S3Reader {
       signingService: scheme.signingName ?? 's3',
       isMistaken: false,
     };
+    this.notLearned = undefined;
   }
 
   /** @returns undefined if only the SDK can tell what the answer means. */

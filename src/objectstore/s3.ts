@@ -35,7 +35,7 @@ import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
 import type { ObjectInfo } from './objectstore.ts';
 import { s3Credentials } from './s3-credentials.ts';
 import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
-import { type SdkClient, type SdkParts, S3Reader } from './s3-reader.ts';
+import { type SdkClient, type SdkParts, S3Reader, type S3ReaderOptions } from './s3-reader.ts';
 import type { S3Settings } from './settings.ts';
 
 const SOCKETS_MAX = 100;
@@ -82,9 +82,10 @@ const KINDS: Readonly<Record<string, FailureKind>> = {
   ServiceUnavailable: 'busy',
 };
 
-export async function openS3(settings: S3Settings): Promise<Bucket> {
+/** @param onDetour told when objects are read by all of the SDK, which costs more, and why. */
+export async function openS3(settings: S3Settings, onDetour?: (reason: string) => void): Promise<Bucket> {
   const endpoint = endpointShape(settings);
-  return new S3Bucket(settings, endpoint, new S3Client(await clientConfig(settings, endpoint)));
+  return new S3Bucket(settings, endpoint, new S3Client(await clientConfig(settings, endpoint)), { onDetour });
 }
 
 async function clientConfig(settings: S3Settings, endpoint: EndpointShape): Promise<S3ClientConfig> {
@@ -118,7 +119,7 @@ async function clientConfig(settings: S3Settings, endpoint: EndpointShape): Prom
 export function s3Reader(
   client: S3Client,
   input: { readonly Bucket: string },
-  nowMs?: () => number,
+  options?: S3ReaderOptions,
 ): S3Reader {
   const sdk: SdkParts = {
     client: client as unknown as SdkClient,
@@ -138,7 +139,7 @@ export function s3Reader(
       return Object.assign(failed, { $response: response });
     },
   };
-  return new S3Reader(sdk, nowMs);
+  return new S3Reader(sdk, options);
 }
 
 /** What answers is perhaps a gateway or another program: nothing follows from it about objects. */
@@ -164,7 +165,7 @@ class S3Bucket implements Bucket {
   private readonly sealed: object;
   private readonly copied: object;
 
-  constructor(settings: S3Settings, endpoint: EndpointShape, client: S3Client) {
+  constructor(settings: S3Settings, endpoint: EndpointShape, client: S3Client, reads: S3ReaderOptions) {
     this.settings = settings;
     this.client = client;
     this.name = `s3 bucket ${settings.bucket} at ${settings.endpoint || `AWS ${endpoint.region}`}`;
@@ -175,7 +176,7 @@ class S3Bucket implements Bucket {
       ...atRest(encryption),
     };
     this.sealed = withKey(encryption, '');
-    this.reader = s3Reader(client, { ...this.target, ...this.sealed });
+    this.reader = s3Reader(client, { ...this.target, ...this.sealed }, reads);
     this.copied = { ...kept, ...this.sealed, ...withKey(encryption, 'CopySource') };
     this.made = {
       ...kept,

@@ -47,6 +47,8 @@ export interface StoreReport {
   readonly cacheBytes: number;
   /** Folders of blocks that are read past the caches from now on. */
   readonly distrusted: readonly string[];
+  /** Why reads cost more from now on: all of an SDK is needed for them. */
+  readonly detours: readonly string[];
   /** Of caches outside the process. */
   readonly caches: readonly CacheReport[];
 }

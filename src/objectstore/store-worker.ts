@@ -18,12 +18,14 @@ let requests: [string, number, number][] = [];
 let hedged = 0;
 let retries = 0;
 let distrusted: string[] = [];
+let detours: string[] = [];
 observeHttp((method, status, seconds) => void requests.push([method, status, seconds]));
 const outer = caches.map((cache) => openOuterCache(cache));
 const store = new CachedStore(
   await openBackend(settings, {
     onHedge: () => void hedged++,
     onRetry: () => void retries++,
+    onDetour: (reason) => void detours.push(reason),
   }),
   settings.cacheBytes,
   byRole(outer),
@@ -39,7 +41,7 @@ let told = { hits: 0, misses: 0, sizeBytes: 0 };
 setInterval(() => {
   const { hits, misses, sizeBytes } = store.cache;
   const isNew = hits !== told.hits || misses !== told.misses || sizeBytes !== told.sizeBytes;
-  const counted = requests.length + distrusted.length + hedged + retries + outer.length;
+  const counted = requests.length + distrusted.length + detours.length + hedged + retries + outer.length;
   if (!isNew && counted === 0) return;
   const report: StoreReport = {
     requests,
@@ -49,12 +51,14 @@ setInterval(() => {
     cacheMisses: misses - told.misses,
     cacheBytes: sizeBytes,
     distrusted,
+    detours,
     caches: outer.map((cache) => cache.report()),
   };
   port.postMessage(report);
   told = { hits, misses, sizeBytes };
   requests = [];
   distrusted = [];
+  detours = [];
   hedged = 0;
   retries = 0;
 }, REPORT_MS);

@@ -32,6 +32,7 @@ const report: StoreReport = {
   cacheMisses: 4,
   cacheBytes: 5,
   distrusted: ['team/block'],
+  detours: ['odd'],
   caches: [],
 };
 parentPort?.on('message', (message: ToStoreWorker) => {

@@ -369,6 +369,7 @@ t.test('the thread of the store: what it counts, and another one when it ends', 
   t.match(text, 'tempodb_backend_retries_total 2');
   t.match(text, 'tempodb_backend_cache_bytes 5');
   t.match(text, 'tempodb_backend_cache_distrusted_total 1');
+  t.match(text, 'tempodb_backend_read_detours_total 1');
   t.match(lines.join(''), /level=warn .*past the caches.* block=team\/block/);
   const restarted = new Promise<void>((resolve) => remote.onRestart(resolve));
   remote.limitCache(0);

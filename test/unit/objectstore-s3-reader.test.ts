@@ -233,14 +233,16 @@ void t.test('errors are told in plain text', async (t) => {
 /** A client whose requests get the next of the answers, and five bytes after these. */
 function scripted(
   config: S3ClientConfig,
-  nowMs?: () => number,
+  nowMs: () => number = Date.now,
 ): {
   readonly reader: S3Reader;
   readonly client: S3Client;
   readonly asked: Asked[];
   readonly script: Told[];
+  readonly detours: string[];
 } {
   const asked: Asked[] = [];
+  const detours: string[] = [];
   const script: Told[] = [];
   const handle = (request: Asked): Promise<object> => {
     asked.push(request);
@@ -260,7 +262,9 @@ function scripted(
     requestHandler: { handle } as never,
     ...config,
   });
-  return { reader: s3Reader(client, { Bucket: 'traces' }, nowMs), client, asked, script };
+  const onDetour = (reason: string): void => void detours.push(reason);
+  const reader = s3Reader(client, { Bucket: 'traces' }, { nowMs, onDetour });
+  return { reader, client, asked, script, detours };
 }
 
 interface Asked {
@@ -297,7 +301,7 @@ void t.test('requests have the time of the store', async (t) => {
 
 void t.test('a store that answers only the SDK gets no other requests for a while', async (t) => {
   let now = 0;
-  const { reader, asked, script } = scripted({}, () => now);
+  const { reader, asked, script, detours } = scripted({}, () => now);
   const fail = async (): Promise<void> => {
     script.push(failure(400, 'Odd'));
     t.equal(await text(reader.read('k', undefined)), 'bytes', 'the SDK reads it');
@@ -316,14 +320,16 @@ void t.test('a store that answers only the SDK gets no other requests for a whil
   script.push(...Array.from({ length: 8 }, () => failure(400, 'Odd')));
   await Promise.all(Array.from({ length: 8 }, () => reader.read('k', undefined)));
   t.same(await next(), [false, false, false], 'eight at the same time are one');
+  t.same(detours, []);
   for (let i = 0; i < 3; i++) await fail();
   t.same(await next(), [true, true, true], 'three in turn');
+  t.same(detours, ['only the SDK could read 3 objects in turn, so it reads all for ten minutes']);
   now += 600_000;
   t.same(await next(), [true, false, false], 'and it is tried again');
 });
 
 void t.test('what is asked in another way is left to the SDK', async (t) => {
-  const { reader, client, asked } = scripted({});
+  const { reader, client, asked, detours } = scripted({});
   client.middlewareStack.add(
     (next) => (args) => {
       (args.request as { path: string }).path += '.part';
@@ -336,6 +342,7 @@ void t.test('what is asked in another way is left to the SDK', async (t) => {
     asked.map(({ headers }) => isBySdk(headers)),
     [true, true],
   );
+  t.same(detours, ['keys are not at the end of addresses'], 'told once');
 });
 
 void t.test('a body that ends early is no object', async (t) => {
