@@ -33,7 +33,10 @@ const sources = (): Promise<typeof Run> => import('../../src/app/run.ts');
 // A bundle of which a file is gone is none.
 const { run, EXIT_FAILED } = await (bundle === undefined
   ? sources()
-  : (import(bundle) as Promise<typeof Run>).catch(sources));
+  : (import(bundle) as Promise<typeof Run>).catch((err: unknown) => {
+      process.stderr.write(`tempo: the bundle cannot be loaded, so its sources are: ${String(err)}\n`);
+      return sources();
+    }));
 
 const fatal = (err: unknown): void => {
   process.stderr.write(`fatal: ${err instanceof Error ? (err.stack ?? err.message) : String(err)}\n`);

@@ -82,6 +82,18 @@ async function credentialOf(settings: AzureSettings): Promise<Credential> {
     : new ManagedIdentityCredential({ clientId: userAssignedId });
 }
 
+/** What answers is perhaps a gateway or another program: nothing follows from it about objects. */
+class NotOfAzureError extends Error {}
+
+/** A page of a listing, as the SDK gives it. */
+interface Listing {
+  readonly segment?: {
+    readonly blobPrefixes?: readonly { readonly name: string }[];
+    readonly blobItems?: readonly { readonly name: string }[];
+  };
+  readonly continuationToken?: string;
+}
+
 class AzureContainer implements Bucket {
   readonly name: string;
   readonly listsAfter = false;
@@ -101,34 +113,36 @@ class AzureContainer implements Bucket {
       maxPageSize: pageLength,
       ...(token === undefined ? {} : { continuationToken: token }),
     };
-    if (!isFlat) {
-      const { value } = await this.container.listBlobsFlat(options).byPage(paging).next();
-      return {
-        folders: [],
-        objects: namesOf(value?.segment.blobItems),
-        next: value?.continuationToken || undefined,
-      };
-    }
-    const { value } = await this.container.listBlobsByHierarchy('/', options).byPage(paging).next();
+    const pages = isFlat
+      ? this.container.listBlobsByHierarchy('/', options).byPage(paging)
+      : this.container.listBlobsFlat(options).byPage(paging);
+    const { value } = await (pages as AsyncIterator<Listing | undefined>).next().catch((err: unknown) => {
+      // The SDK looks into whatever is answered.
+      throw err instanceof TypeError ? new NotOfAzureError('what answers is no listing') : err;
+    });
+    if (value?.segment === undefined) throw new NotOfAzureError('what answers is no listing');
     return {
-      folders: namesOf(value?.segment.blobPrefixes),
-      objects: namesOf(value?.segment.blobItems),
-      next: value?.continuationToken || undefined,
+      folders: namesOf(value.segment.blobPrefixes),
+      objects: namesOf(value.segment.blobItems),
+      next: value.continuationToken || undefined,
     };
   }
 
   async stat(key: string, abortSignal?: AbortSignal): Promise<ObjectInfo> {
     const info = await this.blob(key).getProperties({ ...(abortSignal && { abortSignal }) });
+    if (info.blobType === undefined) throw new NotOfAzureError('what answers tells of no blob');
     return { sizeBytes: info.contentLength ?? 0, modifiedMs: info.lastModified?.getTime() ?? 0 };
   }
 
   async read(key: string, range: ByteRange | undefined, abortSignal?: AbortSignal): Promise<Uint8Array> {
     const options = { maxRetryRequests: 0, ...(abortSignal && { abortSignal }) };
-    const { readableStreamBody, contentLength } = await this.blob(key).download(
-      range?.offset ?? 0,
-      range?.lengthBytes,
-      options,
-    );
+    const { readableStreamBody, contentLength, blobType } = await this.blob(key)
+      .download(range?.offset ?? 0, range?.lengthBytes, options)
+      .catch((err: unknown) => {
+        // The SDK misses headers.
+        throw err instanceof RangeError ? new NotOfAzureError('what answers is no blob') : err;
+      });
+    if (blobType === undefined) throw new NotOfAzureError('what answers is no blob');
     return collectBody(readableStreamBody as AsyncIterable<Uint8Array>, contentLength);
   }
 
@@ -162,12 +176,14 @@ class AzureContainer implements Bucket {
       const code = err.code ?? err.response?.headers.get('x-ms-error-code') ?? '';
       const after = retryAfterMs(err.response?.headers.get('retry-after'));
       const isUnknown = UNAUTHENTICATED.test(err.message);
+      const isUnsaid = err.statusCode === 404 && code === '';
       return {
-        kind: isUnknown ? 'credentials' : (KINDS[code] ?? kindOfStatus(err.statusCode)),
+        kind: isUnknown ? 'credentials' : (KINDS[code] ?? (isUnsaid ? 'busy' : kindOfStatus(err.statusCode))),
         detail: `${code === '' ? `status ${err.statusCode}` : code}: ${firstLine(err.message)}`,
         ...(after === undefined ? {} : { retryAfterMs: after }),
       };
     }
+    if (err instanceof NotOfAzureError) return { kind: 'busy', detail: err.message };
     if (err instanceof Error && /Credential|Authentication/.test(err.name)) {
       return { kind: 'credentials', detail: firstLine(err.message) };
     }

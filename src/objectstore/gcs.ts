@@ -6,6 +6,7 @@ import {
   type Bucket as GcsHandle,
   type CreateWriteStreamOptions,
   type File,
+  type FileMetadata,
   Storage,
 } from '@google-cloud/storage';
 import { TempoError } from '../lib/errors.ts';
@@ -42,6 +43,9 @@ const PERMISSIONS: Readonly<Record<Action, string>> = {
   delete: 'storage.objects.delete',
 };
 
+const LISTING = 'storage#objects';
+/** Google explains in words or JSON. */
+const PAGE = /<html|<!doctype/i;
 const NO_BUCKET = /bucket does not exist/i;
 const NO_CREDENTIALS = /default credentials|invalid_grant|access token|reauth|unauthorized_client/i;
 
@@ -57,6 +61,17 @@ export function openGcs(settings: GcsSettings): Promise<Bucket> {
     });
   return Promise.resolve(new GcsBucket(settings, storageOf(false), storageOf(true)));
 }
+
+/** A listing, as the API has it. */
+interface Listing {
+  readonly kind?: string;
+  readonly prefixes?: string[];
+  readonly items?: readonly { readonly name: string }[];
+  readonly nextPageToken?: string;
+}
+
+/** What answers is perhaps a gateway or another program: nothing follows from it about objects. */
+class NotOfGcsError extends Error {}
 
 class GcsBucket implements Bucket {
   readonly name: string;
@@ -77,24 +92,26 @@ class GcsBucket implements Bucket {
   }
 
   async list({ prefix, isFlat, after, token, pageLength }: ListRequest): Promise<ListPage> {
-    const [files, , response] = await this.bucket.getFiles({
+    const qs = {
       prefix,
-      autoPaginate: false,
       maxResults: pageLength,
       ...(isFlat ? { delimiter: '/' } : {}),
       ...(after === undefined ? {} : { startOffset: after }),
       ...(token === undefined ? {} : { pageToken: token }),
-    });
-    const page = response as { prefixes?: string[]; nextPageToken?: string };
+    };
+    // Not by `getFiles`, which takes whatever is answered for a listing, and throws where nothing is.
+    const [page] = (await this.bucket.request({ uri: '/o', qs })) as readonly (Listing | undefined)[];
+    if (page?.kind !== LISTING) throw new NotOfGcsError('what answers is no listing');
     return {
       folders: page.prefixes ?? [],
-      objects: files.map(({ name }) => name),
+      objects: (page.items ?? []).map(({ name }) => name),
       next: page.nextPageToken === '' ? undefined : page.nextPageToken,
     };
   }
 
   async stat(key: string): Promise<ObjectInfo> {
-    const [info] = await this.bucket.file(key).getMetadata();
+    const [info] = (await this.bucket.file(key).getMetadata()) as [FileMetadata | undefined, unknown];
+    if (info?.size === undefined) throw new NotOfGcsError('what answers tells of no object');
     const modified = info.updated ?? info.timeCreated ?? '';
     return { sizeBytes: Number(info.size), modifiedMs: Date.parse(modified) };
   }
@@ -135,11 +152,14 @@ class GcsBucket implements Bucket {
 
   failureOf(err: unknown): Failure {
     if (!(err instanceof Error)) return { kind: 'refused', detail: String(err) };
+    if (err instanceof NotOfGcsError) return { kind: 'busy', detail: err.message };
     if (NO_CREDENTIALS.test(err.message)) return { kind: 'credentials', detail: err.message };
     const status = statusOf(err);
     if (status === undefined) return networkFailure(err) ?? { kind: 'refused', detail: err.message };
     const after = err instanceof ApiError ? headerOf(err, 'retry-after') : undefined;
-    const kind: FailureKind = NO_BUCKET.test(err.message) ? 'no_bucket' : kindOfStatus(status);
+    const isPage = status === 404 && PAGE.test(err.message);
+    const ofStatus = isPage ? 'busy' : kindOfStatus(status);
+    const kind: FailureKind = NO_BUCKET.test(err.message) ? 'no_bucket' : ofStatus;
     return {
       kind,
       detail: `status ${status}: ${err.message}`,
