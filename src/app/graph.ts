@@ -2,7 +2,10 @@
 // follows from it.
 import { nearest } from '../lib/nearest.ts';
 
-/** A module -> what must run before it; they start in this order. */
+/**
+ * A module -> what must run before it. They start in the order that they have here: what queries are answered
+ * from, the ring, the store and the ingester, is up before those who answer.
+ */
 const NEEDS = {
   server: [],
   ring: ['server'],
@@ -100,7 +103,7 @@ export function startOrder(target: string): readonly ModuleName[] {
     order.push(name);
   };
   for (const each of targetsOf(target)) for (const name of TARGETS[each] ?? []) visit(name);
-  // What queries are answered from is before the query-frontend, in whatever order a list has them.
+  // In whatever order a list has them.
   const sorted = (Object.keys(NEEDS) as ModuleName[]).filter((name) => order.includes(name));
   return isSingleProcess(target) ? sorted.filter((name) => name !== 'ring') : sorted;
 }

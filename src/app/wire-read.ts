@@ -1,6 +1,6 @@
 // Constructs what answers queries: the querier and the query-frontend.
 import type { RecentTraces } from '../contracts/recent-traces.ts';
-import { splitTenants } from '../model/tenant.ts';
+import { splitTenants, tenantsOfHeader } from '../model/tenant.ts';
 import { HOSTNAME } from '../config/shared-blocks.ts';
 import type { Querier } from '../contracts/query.ts';
 import type { Service } from '../lib/service.ts';
@@ -16,7 +16,6 @@ import {
 } from '../modules/querier/index.ts';
 import { QuerierStreams, QueryFrontend, QueryQueue, RemoteQuerier } from '../modules/query-frontend/index.ts';
 import type { Store } from '../store/store.ts';
-import { READ } from '../ring/ring.ts';
 import { openGrpcClient } from '../rpc/grpc-client.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import type { Admission } from './admission.ts';
@@ -163,10 +162,14 @@ function addOwnRecent(
   ingester: RecentTraces,
   own: { readonly querier: Querier; readonly parts: Parts },
 ): void {
+  const { config } = parts;
+  const severalAllowed = config.queryFrontend.multiTenantQueriesEnabled;
   addRecentMethods(parts.grpcMethods, {
     recent: ingester,
     pool: store.pool,
-    jobLimitMs: jobLimits(parts.config),
+    jobLimitMs: jobLimits(config),
+    tenantsOf: (header) =>
+      isMultitenant(config) ? splitTenants(tenantsOfHeader(header, true, severalAllowed)) : undefined,
     admit: (tenant, signal) => admission.admitQuery(tenant, signal),
   });
   createFrontend(own.parts, own.querier).registerQuerierMethods(parts.grpcMethods);
@@ -177,14 +180,7 @@ function createRecents({ config, logger, metrics, sharedBytes }: Parts, rings: W
   const { ring } = rings.ingesters;
   const { remoteTimeoutMs, grpcClientConfig: client } = config.ingesterClient;
   return new RemoteRecents({
-    ingesters: () => {
-      const { current } = ring;
-      const asked = current.instances.filter((each) => current.isHealthy(each, READ, Date.now()));
-      // Who joins has nothing yet.
-      const away = current.instances.filter((each) => !asked.includes(each) && each.state !== 'JOINING');
-      const missingMax = Math.floor(current.settings.replicationFactor / 2);
-      return { asked, awayCount: away.length, missingMax };
-    },
+    ingesters: () => ring.current.readers(Date.now()),
     open: (address) =>
       openGrpcClient({
         ...grpcClientOptions(client),
@@ -212,6 +208,7 @@ function loneQuerierService(
     },
     stop: async () => {
       await links.stop();
+      await closable.close(0);
       await recents?.close();
     },
   };
@@ -241,10 +238,13 @@ function addLoneFrontend(parts: Parts): Service {
   });
   const streams = new QuerierStreams(queue, logger.child({ module: 'query-frontend' }));
   streams.registerMethods(grpcMethods);
-  addFrontend(parts, new RemoteQuerier({ queue, answerBytesMax: resultBytesMax(sharedBytes), metrics }));
+  const answerBytesMax = resultBytesMax(sharedBytes);
+  const closable = new ClosableQuerier(new RemoteQuerier({ queue, answerBytesMax, metrics }));
+  addFrontend(parts, closable);
   return {
     name: 'query-frontend',
-    start: () => Promise.resolve(),
+    // Limits of tenants are known.
+    start: async () => closable.open(),
     stop: async () => {
       await queue.close(Math.min(config.server.gracefulShutdownTimeoutMs, STOP_GRACE_MS));
       streams.close();

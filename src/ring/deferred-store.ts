@@ -1,6 +1,6 @@
 // A store that is opened later: what is asked before waits. So rings can be constructed before anything of
 // the store is loaded.
-import { EMPTY_RING, type RingDesc } from './instance.ts';
+import type { RingDesc } from './instance.ts';
 import type { RingChange, RingStore } from './kv.ts';
 
 export class DeferredStore implements RingStore {
@@ -23,7 +23,6 @@ export class DeferredStore implements RingStore {
     let unwatch = (): void => {
       isOver = true;
     };
-    listener(EMPTY_RING);
     void this.#opened.promise.then((store) => {
       if (!isOver) unwatch = store.watch(key, listener);
     });

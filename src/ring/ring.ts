@@ -3,11 +3,11 @@
 //
 // The folder's shape:
 //   instance.ts    what an instance and a stored ring are; desc-codec.ts, their bytes (ring.Desc in snappy)
-//   kv.ts          where a ring is kept, as a contract; memory-kv.ts in this process, etcd-kv.ts, gossip/
+//   kv.ts          where a ring is kept, as a contract; memory-kv.ts in this process, etcd-store.ts, gossip/
 //   lifecycler.ts  keeps this process's instance in a ring: join, heartbeats, leave
 //   watched-ring.ts  follows a ring in a store: `ring.current` is always the newest RingSnapshot
 //   ring.ts        snapshot.replicas(token, WRITE, nowMs): to whom a key goes, and how many may fail;
-//                  snapshot.everyone(READ, nowMs): whom a read asks; snapshot.shard(tenant, size): a part of
+//                  snapshot.readers(nowMs): whom a read asks; snapshot.shard(tenant, size): a part of
 //                  the ring, itself a snapshot
 //   work-share.ts  which share of some work is this process's: snapshot.owner(key, nowMs)
 //   quorum.ts      calls such a set and ends when enough answered, or too many failed; KeyBatch the same for
@@ -47,6 +47,13 @@ export const READ: Operation = {
   takesPart: ['ACTIVE', 'PENDING', 'LEAVING'],
   extendsOn: ['PENDING', 'JOINING', 'LEFT'],
 };
+
+/** Of each key enough replicas are asked unless more than `missingMax` of all are away or do not answer. */
+export interface Readers {
+  readonly asked: readonly Instance[];
+  readonly awayCount: number;
+  readonly missingMax: number;
+}
 
 /** Whom to ask, and how many of them may fail. */
 export interface ReplicationSet {
@@ -149,26 +156,22 @@ export class RingSnapshot {
     return undefined;
   }
 
-  /**
-   * Finds whom a read of all keys asks: every instance that is well, as long as of each key enough replicas
-   * are among them. Throws TempoError unavailable else.
-   */
-  everyone(operation: Operation, nowMs: number): ReplicationSet {
+  /** Whom a read of all keys asks: every instance that is well. */
+  readers(nowMs: number): Readers {
+    const { instances, zones } = this;
     const { replicationFactor, zoneAwarenessEnabled } = this.settings;
-    if (this.tokensCount === 0) throw emptyRing();
-    const healthy = this.instances.filter((each) => this.isHealthy(each, operation, nowMs));
-    if (!zoneAwarenessEnabled) {
-      const needed = Math.max(this.instancesCount, replicationFactor) - Math.floor(replicationFactor / 2);
-      if (healthy.length < needed) throw tooMany(this.instances, healthy);
-      return { instances: healthy, maxErrors: healthy.length - needed };
-    }
-    const failing = new Set(this.instances.filter((each) => !healthy.includes(each)).map(({ zone }) => zone));
-    const unavailableMax = Math.floor(Math.min(this.zones.length, replicationFactor) / 2);
-    if (failing.size > unavailableMax) throw tooMany(this.instances, healthy);
+    const asked = instances.filter((each) => this.isHealthy(each, READ, nowMs));
+    const away = instances.filter((each) => !asked.includes(each));
+    // One that was stopped has left the ring, and what only it has is not read until it is back.
+    const absent = instances.length === 0 ? 0 : Math.max(0, replicationFactor - instances.length);
+    const replicasMax = Math.floor(replicationFactor / 2);
+    const zonesMax = Math.floor(Math.min(zones.length, replicationFactor) / 2);
+    // Of each key there is one replica in a zone, so a zone may be away as a whole.
+    const areInFewZones = zoneAwarenessEnabled && new Set(away.map(({ zone }) => zone)).size <= zonesMax;
     return {
-      instances: healthy.filter(({ zone }) => !failing.has(zone)),
-      maxErrors: 0,
-      maxUnavailableZones: unavailableMax - failing.size,
+      asked,
+      awayCount: away.length + absent,
+      missingMax: Math.max(replicasMax, areInFewZones ? away.length : 0),
     };
   }
 
@@ -257,13 +260,6 @@ export class RingSnapshot {
 
 function emptyRing(): TempoError {
   return new TempoError('unavailable', 'empty ring: no instance has joined it');
-}
-
-function tooMany(all: readonly Instance[], healthy: readonly Instance[]): TempoError {
-  return new TempoError(
-    'unavailable',
-    `too many unhealthy instances in the ring${unhealthyText(all, healthy)}`,
-  );
 }
 
 function unhealthyText(all: readonly Instance[], healthy: readonly Instance[]): string {

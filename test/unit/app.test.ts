@@ -102,6 +102,9 @@ t.test('the module graph', (t) => {
   const apart = ['server', 'ring', 'overrides', 'store', ...read];
   t.same(startOrder('querier,query-frontend'), apart);
   t.same(startOrder('query-frontend,querier'), apart, 'what it asks is up before it');
+  const whole = startOrder('scalable-single-binary');
+  const answering = ['ring', 'overrides', 'store', 'ingester', ...read];
+  t.same(whole, ['server', ...answering, 'distributor', 'compactor'], 'what it answers from is up before');
   t.equal(targetMissing('query-frontend,querier'), undefined);
   t.same(startOrder('query-frontend'), ['server', 'overrides', 'query-frontend']);
   t.match(targetProblem('queryer'), 'unknown target "queryer", did you mean querier?');

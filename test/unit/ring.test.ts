@@ -6,6 +6,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { every } from '../../src/lib/clock.ts';
+import { DeferredStore } from '../../src/ring/deferred-store.ts';
 import { decodeRing, encodeRing, RING_CODEC } from '../../src/ring/desc-codec.ts';
 import {
   INSTANCE_STATES,
@@ -255,24 +256,31 @@ t.test('a read of all keys', (t) => {
     for (const i of ill) ring.set(`i00${i}`, { ...(ring.get(`i00${i}`) as Instance), ...silent });
     return new RingSnapshot(ring, SETTINGS);
   };
-  t.match(five().everyone(READ, NOW_MS), { maxErrors: 1 });
-  t.equal(five(1).everyone(READ, NOW_MS).maxErrors, 0);
-  t.equal(five(1).everyone(READ, NOW_MS).instances.length, 4);
-  t.throws(() => five(1, 2).everyone(READ, NOW_MS), /too many unhealthy instances/);
-  t.throws(() => new RingSnapshot(aRing(), SETTINGS).everyone(READ, NOW_MS), /empty ring/);
+  const seen = (ring: RingSnapshot): readonly number[] => {
+    const { asked, awayCount, missingMax } = ring.readers(NOW_MS);
+    return [asked.length, awayCount, missingMax];
+  };
+  t.same(seen(five()), [5, 0, 1]);
+  t.same(seen(five(1, 2)), [3, 2, 1]);
+  t.same(seen(new RingSnapshot(aRing(), SETTINGS)), [0, 0, 1], 'nobody is there');
+  const one = new Map([...randomRing(5)].slice(0, 1));
+  t.same(seen(new RingSnapshot(one, SETTINGS)), [1, 2, 1], 'two of three have left');
+  const alone = { ...SETTINGS, replicationFactor: 1 };
+  t.same(seen(new RingSnapshot(one, alone)), [1, 0, 0]);
+  const joining = new Map([...one].map(([id, each]) => [id, { ...each, state: 'JOINING' } as Instance]));
+  t.same(seen(new RingSnapshot(joining, alone)), [0, 1, 0], 'it may have replayed its log');
   const zoned = new Map(randomRing(6, 3));
   const settings = { ...SETTINGS, zoneAwarenessEnabled: true };
-  t.match(new RingSnapshot(zoned, settings).everyone(READ, NOW_MS), { maxUnavailableZones: 1 });
-  zoned.set('i000', { ...(zoned.get('i000') as Instance), ...silent });
-  const partial = new RingSnapshot(zoned, settings).everyone(READ, NOW_MS);
-  t.equal(partial.maxUnavailableZones, 0);
-  t.same(
-    new Set(partial.instances.map(({ zone }) => zone)),
-    new Set(['z1', 'z2']),
-    'the ill zone is left out',
-  );
-  zoned.set('i001', { ...(zoned.get('i001') as Instance), ...silent });
-  t.throws(() => new RingSnapshot(zoned, settings).everyone(READ, NOW_MS), /too many/);
+  const fall = (i: number): void => {
+    zoned.set(`i00${i}`, { ...(zoned.get(`i00${i}`) as Instance), ...silent });
+  };
+  t.same(seen(new RingSnapshot(zoned, settings)), [6, 0, 1]);
+  fall(0);
+  fall(3);
+  t.equal(zoned.get('i000')?.zone, zoned.get('i003')?.zone);
+  t.same(seen(new RingSnapshot(zoned, settings)), [4, 2, 2], 'a zone is away');
+  fall(1);
+  t.same(seen(new RingSnapshot(zoned, settings)), [3, 3, 1], 'and one of another');
   t.end();
 });
 
@@ -895,4 +903,16 @@ t.test('members share work', async (t) => {
   ]);
   t.notOk((await store.get('k'))?.has('late'), 'it has left the ring');
   await unseen.stop();
+});
+
+t.test('what is known of a ring stays until there are news', async (t) => {
+  const desc = randomRing(3);
+  const store = new DeferredStore();
+  // As etcd, whose watch takes a while.
+  store.open({ get: async () => desc, change: async () => undefined, watch: () => () => undefined });
+  const ring = new WatchedRing({ name: 'ingester', store, key: 'ring', settings: SETTINGS });
+  await ring.start();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(ring.current.instances.length, 3);
+  ring.stop();
 });

@@ -75,6 +75,7 @@ export class RemoteRecents implements RecentTraces {
   readonly #tables: ByteLru;
   readonly #late: Counter;
   readonly #silent: Counter;
+  #isClosed = false;
   /** By ingester: of whom nothing more is told for a while, and how often there was something. */
   readonly #told = new Map<string, { readonly untilMs: number; times: number }>();
 
@@ -123,6 +124,7 @@ export class RemoteRecents implements RecentTraces {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const session of this.#open.values()) session.close();
     this.#open.clear();
     for (const peer of this.#peers.values()) await closePeer(peer);
@@ -134,6 +136,7 @@ export class RemoteRecents implements RecentTraces {
     signal?: AbortSignal,
     { tables: needsTables }: RecentNeeds = { tables: true },
   ): Promise<RecentSources> {
+    if (this.#isClosed) throw new TempoError('unavailable', 'the process is stopping');
     const { asked, awayCount, missingMax } = this.#options.ingesters();
     this.#closeOthers(asked);
     const failed: string[] = [];

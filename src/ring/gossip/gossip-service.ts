@@ -44,7 +44,8 @@ export class GossipService implements Service {
   readonly #timers: (() => void)[] = [];
   #node: GossipNode | undefined;
   #isStopping = false;
-  #failure: string | undefined;
+  /** It is one of the members that it is to join. */
+  #isNamed = false;
 
   constructor(options: GossipServiceOptions) {
     this.#options = options;
@@ -122,10 +123,6 @@ export class GossipService implements Service {
     await this.#transport.close();
   }
 
-  readiness(): string | undefined {
-    return this.#failure;
-  }
-
   readonly #onPacket = (packet: Uint8Array, from: string): void => this.#node?.packet(packet, from);
   readonly #onRequest = (bytes: Uint8Array): Uint8Array => this.#started().request(bytes);
 
@@ -175,9 +172,13 @@ export class GossipService implements Service {
     const { config, clock } = this.#options;
     const { joinMembers, abortIfClusterFastJoinFails, abortIfClusterFastJoinFailsMinNodes } = config;
     const deadline = sleep(clock, FAST_JOIN_DEADLINE_MS).then(() => 0);
-    const reached = await Promise.race([this.#joinSome(joinMembers), deadline]);
-    if (reached > 0) {
-      this.#logger.info('joined the cluster', { members_reached: reached });
+    const others = await Promise.race([this.#joinSome(joinMembers), deadline]);
+    // The first of a cluster finds only itself, which is no failure.
+    const reached = others + (this.#isNamed ? 1 : 0);
+    if (others > 0) {
+      this.#logger.info('joined the cluster', { members_reached: others });
+    } else if (this.#isNamed) {
+      this.#logger.info('no other member of the cluster is there yet, they are looked for while running');
     } else if (!config.abortIfClusterJoinFails && !abortIfClusterFastJoinFails) {
       this.#logger.warn('no member of the cluster could be reached, tried again while running', {
         join_members: joinMembers.join(','),
@@ -191,8 +192,8 @@ export class GossipService implements Service {
           `${abortIfClusterFastJoinFailsMinNodes}`,
       );
     }
-    if (config.abortIfClusterJoinFails) {
-      if (reached === 0 && !(await this.#joinWithRetries())) {
+    if (config.abortIfClusterJoinFails && reached === 0) {
+      if (!(await this.#joinWithRetries())) {
         throw new TempoError(
           'unavailable',
           'no member of memberlist.join_members could be joined (memberlist.abort_if_cluster_join_fails)',
@@ -210,8 +211,10 @@ export class GossipService implements Service {
     let pauseMs = config.minJoinBackoffMs;
     for (let tries = 0; !this.#isStopping; tries++) {
       const reached = await this.#joinAll(config.joinMembers);
-      if (reached > 0) return true;
-      if (config.maxJoinRetries > 0 && tries + 1 >= config.maxJoinRetries) break;
+      if (reached > 0 || (this.#isNamed && this.#hasOthers())) return true;
+      // Who is named and alone goes on: others come, or are cut off.
+      const isLast = config.maxJoinRetries > 0 && tries + 1 >= config.maxJoinRetries;
+      if (isLast && !this.#isNamed) break;
       await sleep(clock, pauseMs);
       pauseMs = Math.min(pauseMs * 2, config.maxJoinBackoffMs);
     }
@@ -257,16 +260,21 @@ export class GossipService implements Service {
     const { config, resolver = systemResolver } = this.#options;
     const { addresses, failures } = await discover(members, config.bindPort, resolver);
     for (const { member, err } of failures) this.#logger.warn('member has no address', { member, err });
-    return addresses;
+    const own = addressText(this.#advertised(this.#transport.port));
+    this.#isNamed ||= addresses.includes(own);
+    return addresses.filter((address) => address !== own);
+  }
+
+  #hasOthers(): boolean {
+    const { all, name: own } = this.#started().membership;
+    return all.some(({ name, state }) => name !== own && state === 'alive');
   }
 
   /** Sends what waits in the queue, as far as there is anybody to hear it. */
   async #tellRest(limitMs: number): Promise<void> {
     const node = this.#started();
     const end = performance.now() + limitMs;
-    const hasOthers = (): boolean =>
-      node.membership.all.some(({ name, state }) => name !== node.membership.name && state === 'alive');
-    while (node.queuedMessages > 0 && hasOthers() && performance.now() < end) {
+    while (node.queuedMessages > 0 && this.#hasOthers() && performance.now() < end) {
       node.gossip();
       await new Promise((resolve) => setTimeout(resolve, DRAIN_PAUSE_MS));
     }
