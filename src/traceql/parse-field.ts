@@ -44,6 +44,7 @@ export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
     const rhs = stream.nested(() => parseFieldExpr(stream, rhsMinimum));
     const isNilFirst = isNil(lhs) && !isNil(rhs) && (op === '=' || op === '!=');
     const [left, right] = isNilFirst ? [rhs, lhs] : [lhs, rhs];
+    if (op === '=~' || op === '!~') countRegex(stream, found.token, left, right);
     lhs = placed(
       found.token,
       fold(op, left, right, (message) => stream.failAt(found.token, message)),
@@ -52,6 +53,12 @@ export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
     if (!LOGICAL.has(op) && ++height > CHAIN_MAX) throw stream.failAt(found.token, 'query nested too deeply');
   }
   return lhs;
+}
+
+function countRegex(stream: TokenStream, token: Token, text: FieldExpr, pattern: FieldExpr): void {
+  if (pattern.kind !== 'literal' || pattern.value.type !== 'string') return;
+  const isDecided = text.kind === 'literal' && text.value.type === 'string';
+  stream.countRegex(token, pattern.value.value, isDecided ? String(text.value.value) : undefined);
 }
 
 function isNil(expr: FieldExpr): boolean {

@@ -20,6 +20,7 @@ import {
 import { foldUnary } from './fold.ts';
 import { parseFieldExpr, parseFieldRef, parseFloatToken, parseStatic } from './parse-field.ts';
 import { placed } from './place.ts';
+import type { RegexBudget } from './regex-budget.ts';
 import { COMPARE_OPS, STRUCTURAL_OPS, TokenStream } from './token-stream.ts';
 
 const AGGREGATES: ReadonlySet<string> = new Set(['count', 'avg', 'min', 'max', 'sum']);
@@ -45,9 +46,12 @@ const STAGE_OPS: ReadonlySet<string> = new Set([
 ]);
 const COMPARE_TOP_N = 10;
 
-/** Throws TraceqlError. The result is not validated yet. */
-export function parse(text: string): Query {
-  return new Parser(text).query();
+/**
+ * Throws TraceqlError. The result is not validated yet.
+ * @param regexes shared by texts that are read for one request.
+ */
+export function parse(text: string, regexes?: RegexBudget): Query {
+  return new Parser(text, regexes).query();
 }
 
 /** One field as the API takes it: `resource.service.name`, `.a`, `duration`. */
@@ -67,8 +71,8 @@ type Node =
 class Parser {
   private readonly stream: TokenStream;
 
-  constructor(text: string) {
-    this.stream = new TokenStream(text);
+  constructor(text: string, regexes: RegexBudget | undefined) {
+    this.stream = new TokenStream(text, regexes);
   }
 
   query(): Query {

@@ -16,7 +16,7 @@ const LITERALS_MAX = 10_000;
 /** Of all alternatives together. */
 const GLOB_CHARS_MAX = 1 << 20;
 /** Instructions of a compiled pattern, about: as many are compiled in 0.1 s. */
-const STEPS_MAX = 30_000;
+export const STEPS_MAX = 30_000;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -30,6 +30,11 @@ export function regexMatcher(pattern: string): RegexMatcher | undefined {
 export function regexProblem(pattern: string): string | undefined {
   const compiled = compile(pattern);
   return typeof compiled === 'string' ? compiled : undefined;
+}
+
+/** What a pattern costs to compile, in steps; those that no engine runs cost nothing. */
+export function regexSize(pattern: string): number {
+  return globsOf(pattern) === undefined ? regexSteps(pattern) : 0;
 }
 
 function compile(pattern: string): RegexMatcher | string {

@@ -4,6 +4,7 @@ import type { Field } from './source.ts';
 import type { FieldRef } from './ast.ts';
 import { TraceqlError } from './error.ts';
 import { parse } from './parser.ts';
+import { RegexBudget } from './regex-budget.ts';
 import { validate } from './validate.ts';
 
 /** The field that `{ text }` names. Throws TraceqlError. */
@@ -66,14 +67,16 @@ export function tagFilter(text: string): TagFilter {
   // the conditions of a disjunction cannot be told from those of a conjunction once it is torn apart
   const bare = trimmed.replaceAll(/"(?:[^"\\]|\\.)*"/g, '""');
   if (!ONE_SPANSET.test(bare) || bare.includes('|')) return ALL;
-  const matchers = (trimmed.match(MATCHER) ?? []).filter((matcher) => judge(`{${matcher}}`) !== undefined);
+  const regexes = new RegexBudget();
+  const isMatcher = (matcher: string): boolean => judge(`{${matcher}}`, regexes) !== undefined;
+  const matchers = (trimmed.match(MATCHER) ?? []).filter(isMatcher);
   return matchers.length === 0 ? ALL : (judge(`{${matchers.join(' && ')}}`) ?? ALL);
 }
 
 /** undefined = it does not parse. */
-function judge(text: string): TagFilter | undefined {
+function judge(text: string, regexes?: RegexBudget): TagFilter | undefined {
   try {
-    const query = parse(text);
+    const query = parse(text, regexes);
     const [stage] = query.stages;
     const isTrue =
       stage?.kind === 'filter' && stage.expr.kind === 'literal' && stage.expr.value.type === 'bool';

@@ -2,6 +2,7 @@
 import { TraceqlError } from './error.ts';
 import { syntaxHint } from './hint.ts';
 import { type Token, tokenize } from './lexer.ts';
+import { RegexBudget } from './regex-budget.ts';
 
 const TEXT_LENGTH_MAX = 1 << 20;
 const DEPTH_MAX = 200;
@@ -33,8 +34,11 @@ export class TokenStream {
   private position = 0;
   private depth = 0;
   private operators = 0;
+  private readonly regexes: RegexBudget;
 
-  constructor(text: string) {
+  /** @param regexes shared by texts that are read for one request. */
+  constructor(text: string, regexes: RegexBudget = new RegexBudget()) {
+    this.regexes = regexes;
     if (text.length > TEXT_LENGTH_MAX) throw new TraceqlError('query too long', 1, 1);
     this.tokens = tokenize(text);
   }
@@ -117,6 +121,12 @@ export class TokenStream {
 
   countOperator(): void {
     if (++this.operators > OPERATORS_MAX) throw this.failAt(this.current, 'query too complex');
+  }
+
+  /** @param text as of `RegexBudget.problemOf`. */
+  countRegex(token: Token, pattern: string, text: string | undefined): void {
+    const problem = this.regexes.problemOf(pattern, text);
+    if (problem !== undefined) throw this.failAt(token, problem);
   }
 
   nested<T>(parse: () => T): T {

@@ -661,6 +661,29 @@ await t.test('no pattern takes more than its share of time', async (t) => {
     t.equal(regexSteps(pattern), steps, pattern);
 });
 
+await t.test('the regular expressions of a query have a bound together', async (t) => {
+  // 185 characters, 28,000 steps: compiling takes a tenth of a second.
+  const large = `x{1000}${'[ab]{1000}'.repeat(27)}`;
+  const texts = {
+    many: `{ ${Array.from({ length: 600 }, (_, i) => `.a${i} =~ "${large}"`).join(' || ')} }`,
+    long: `{ "${'ab'.repeat(60_000)}" =~ "[ab]*a${'[ab]{1000}'.repeat(27)}" }`,
+    decided: `{ ${Array.from({ length: 600 }, () => `"a" =~ "${large}"`).join(' || ')} }`,
+  };
+  for (const [name, text] of Object.entries(texts)) {
+    const begin = performance.now();
+    const want =
+      /the regular expressions of the query are too large together: about \d+ steps, at most 30000/;
+    t.throws(() => validate(parse(text)), want, name);
+    t.ok(performance.now() - begin < ANSWER_MS_MAX, name);
+  }
+  t.throws(() => parse(texts.many), { message: /^parse error at line 1, col 297: / });
+  const begin = performance.now();
+  tagFilter(`{ ${Array.from({ length: 20 }, (_, i) => `.a${i} =~ "${large}"`).join(' && ')} && .x = }`);
+  t.ok(performance.now() - begin < 2 * ANSWER_MS_MAX, 'a filter that is not finished');
+  parse(`{ ${Array.from({ length: 400 }, (_, i) => `.a${i} =~ "(?i)some text ${i}"`).join(' || ')} }`);
+  parse(`{ ${Array.from({ length: 400 }, (_, i) => `.a${i} =~ "${'a'.repeat(200)}.*|b"`).join(' || ')} }`);
+});
+
 await t.test('shortcuts of regexes decide as RE2 does', async (t) => {
   const piece = fc.constantFrom('a', 'b', '.*', '(a|b)', '(?:ab|.*c)', '\\.', '.', 'c+', '[ab]', '|', '');
   const pattern = fc.array(piece, { maxLength: 6 }).map((parts) => parts.join(''));

@@ -122,18 +122,27 @@ export function restrictionOf(
   return equals === undefined ? ofTypes : { ...ofTypes, equals };
 }
 
+/** A large pattern takes long for each. */
+const ENTRIES_UNASKED = 64;
 /** Where few owners matter, the entries of others are passed over: below this share of all. */
 const FEW_SHARE = 1 / 4;
 
-/** The owners that have an entry accepted by the test; others than `within` need not be among them. */
-export function matchOwners(vector: Vector, test: EntryTest, within?: Bitset): Bitset {
+export interface MatchOptions {
+  /** Others need not be among what is found. */
+  readonly within?: Bitset | undefined;
+  /** Looked at while strings are decided. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The owners that have an entry accepted by the test. */
+export function matchOwners(vector: Vector, test: EntryTest, { within, signal }: MatchOptions): Bitset {
   const { count, owners } = vector;
   const matched = new Bitset(count === 0 ? 0 : owners === undefined ? count : owners[count - 1]! + 1);
   if (count === 0 || test.kind === 'never') return matched;
   const isFew = within !== undefined && owners === undefined && within.count() <= count * FEW_SHARE;
   const entries = isFew ? within.toArray() : undefined;
   if (test.kind === 'exists') markExisting(vector, matched);
-  else if (test.kind === 'bytes') markBytes(vector, test, entries, matched);
+  else if (test.kind === 'bytes') markBytes(vector, test, entries, matched, signal);
   else markNumbers(vector, test, entries, matched);
   return matched;
 }
@@ -148,19 +157,27 @@ function markExisting(vector: Vector, matched: Bitset): void {
 }
 
 /** @param entries that matter; undefined = all. */
-function markBytes(vector: Vector, test: BytesTest, entries: Int32Array | undefined, matched: Bitset): void {
+function markBytes(
+  vector: Vector,
+  test: BytesTest,
+  entries: Int32Array | undefined,
+  matched: Bitset,
+  signal: AbortSignal | undefined,
+): void {
   const { count, owners, type, str, table } = vector;
   if (str === undefined || table === undefined) return;
   const types = typeof type === 'number' ? undefined : type;
   if (types === undefined && type !== test.type) return;
   const decided = new Uint8Array(table.size); // 0 not yet, 1 no, 2 yes
   const length = entries?.length ?? count;
+  let asked = 0;
   for (let k = 0; k < length; k++) {
     const i = entries === undefined ? k : entries[k]!;
     if (types !== undefined && types[i] !== test.type) continue;
     const id = str[i]!;
     let answer = decided[id]!;
     if (answer === 0) {
+      if (++asked % ENTRIES_UNASKED === 0) signal?.throwIfAborted();
       answer = test.accepts(table.bytes(id)) ? 2 : 1;
       decided[id] = answer;
     }

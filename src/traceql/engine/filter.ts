@@ -185,7 +185,10 @@ async function fieldCondition(
   for (const field of storedFields(ref)) {
     const vector = await scan.vector(field, rows, restrictionOf(field, [test]));
     const owner = ownerOf(field);
-    const matched = matchOwners(vector, test, owner === 'span' ? within : undefined);
+    const matched = matchOwners(vector, test, {
+      within: owner === 'span' ? within : undefined,
+      signal: scan.signal,
+    });
     const found = await scan.spansOf(matched, owner, within);
     spans.or(found);
   }
@@ -211,9 +214,11 @@ async function unscopedCondition(
     const vector = await scan.vector(field, rows, restrictionOf(field, isShadowing ? [] : [test]));
     if (vector.count === 0) continue;
     if (isShadowing) {
-      matched.andNot(await scan.spansOf(matchOwners(vector, { kind: 'exists' }), ownerOf(field), within));
+      matched.andNot(
+        await scan.spansOf(matchOwners(vector, { kind: 'exists' }, scan), ownerOf(field), within),
+      );
     }
-    matched = (await scan.spansOf(matchOwners(vector, test), ownerOf(field), within)).or(matched);
+    matched = (await scan.spansOf(matchOwners(vector, test, scan), ownerOf(field), within)).or(matched);
   }
   return matched;
 }

@@ -48,7 +48,7 @@ async function nestedOwners(scan: Scan, expr: FieldExpr, rows: Rows | undefined)
   }
   const { ref, test } = conditionOf(expr)!;
   const [field] = storedFields(ref);
-  return matchOwners(await scan.vector(field!, rows, restrictionOf(field!, [test])), test);
+  return matchOwners(await scan.vector(field!, rows, restrictionOf(field!, [test])), test, scan);
 }
 
 export type NestedOwners = Readonly<Partial<Record<NestedOwner, Bitset>>>;

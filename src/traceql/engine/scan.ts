@@ -43,7 +43,7 @@ export class Scan {
   readonly signal: AbortSignal | undefined;
   /** Traces that may be in the answer; undefined = all. */
   readonly traces: Bitset | undefined;
-  readonly texts = new TextPool();
+  readonly texts: TextPool;
   private readonly vectors = new Map<string, Promise<Vector>>();
   private readonly relations = new Map<string, Promise<Int32Array>>();
   private readonly partialShare: number;
@@ -54,6 +54,7 @@ export class Scan {
     this.partialShare = source.partialShare ?? PARTIAL_SHARE;
     this.traces = traces;
     this.signal = signal;
+    this.texts = new TextPool(signal);
   }
 
   /** What is loaded already for all traces is taken first, then what is for these. */

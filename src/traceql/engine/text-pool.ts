@@ -1,6 +1,6 @@
 // Strings of several tables under one numbering, so that equal strings have equal numbers. Only what is
 // asked for enters.
-import { decodeText, regexMatcher } from '../regex.ts';
+import { decodeText, type RegexMatcher, regexMatcher } from '../regex.ts';
 import type { StringTable } from '../source.ts';
 
 const encoder = new TextEncoder();
@@ -10,6 +10,13 @@ export class TextPool {
   private readonly entries: Uint8Array[] = [];
   private readonly byTable = new WeakMap<StringTable, Int32Array>();
   private readonly patterns = new Map<number, Map<number, boolean> | undefined>();
+  /** Of the pattern that was asked for last: a matcher may hold megabytes. */
+  private matcher: { readonly pattern: number; readonly regex: RegexMatcher } | undefined;
+  private readonly signal: AbortSignal | undefined;
+
+  constructor(signal?: AbortSignal) {
+    this.signal = signal;
+  }
 
   /** The memo of one table: pool id of each of its strings, -1 = not asked yet. */
   idsOf(table: StringTable): Int32Array {
@@ -51,10 +58,19 @@ export class TextPool {
     if (!decided) return false;
     let answer = decided.get(id);
     if (answer === undefined) {
-      answer = regexMatcher(this.text(pattern))!.matchesBytes(this.bytes(id));
+      // Compiling takes a tenth of a second at worst, and one value may be as much.
+      this.signal?.throwIfAborted();
+      answer = this.matcherOf(pattern).matchesBytes(this.bytes(id));
       decided.set(id, answer);
     }
     return answer;
+  }
+
+  private matcherOf(pattern: number): RegexMatcher {
+    if (this.matcher?.pattern !== pattern) {
+      this.matcher = { pattern, regex: regexMatcher(this.text(pattern))! };
+    }
+    return this.matcher.regex;
   }
 
   private add(bytes: Uint8Array): number {
