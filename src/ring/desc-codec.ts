@@ -25,15 +25,33 @@ const READ_ONLY_UPDATED = 10;
 const READ_ONLY = 11;
 const VERSIONS = 12;
 
+/** Of an id, an address and a zone, in bytes: the longest name of a host has 253. */
+const TEXT_BYTES_MAX = 256;
+/** Of one instance; members have 512 at most. */
+const TOKENS_MAX = 65_536;
+/** Of one instance; members have one or two. */
+const VERSIONS_MAX = 64;
+/** Of one ring. */
+const INSTANCES_MAX = 65_536;
+
 const utf8 = new TextDecoder();
+const EMPTY_INSTANCE = instanceOf({ id: '' });
 
 export function encodeRing(desc: RingDesc): Uint8Array {
   return snappyStore(ringMessage(desc));
 }
 
-/** Throws when it is damaged, or larger than `bytesMax`. */
-export function decodeRing(bytes: Uint8Array, bytesMax: number): RingDesc {
-  return parseRing(snappyDecompress(bytes, bytesMax));
+/**
+ * Throws when it is damaged, or larger than `bytesMax`. Instances with more text or tokens than any has are
+ * left out: others may have taken them, and would be heard no more for the sake of one.
+ * @param leftOut called with the number of them, where there are any.
+ */
+export function decodeRing(
+  bytes: Uint8Array,
+  bytesMax: number,
+  leftOut?: (instances: number) => void,
+): RingDesc {
+  return parseRing(snappyDecompress(bytes, bytesMax), leftOut);
 }
 
 function ringMessage(desc: RingDesc): Uint8Array {
@@ -72,9 +90,10 @@ function instanceMessage(instance: Instance): Uint8Array {
   return out.copy();
 }
 
-function parseRing(bytes: Uint8Array): RingDesc {
+function parseRing(bytes: Uint8Array, leftOut?: (instances: number) => void): RingDesc {
   const cursor = new WireCursor(bytes);
   const desc = new Map<string, Instance>();
+  let tooLarge = 0;
   while (cursor.pos < bytes.length) {
     const tag = cursor.tag(bytes.length);
     if (tag !== ((INGESTERS << 3) | BYTES)) {
@@ -82,8 +101,8 @@ function parseRing(bytes: Uint8Array): RingDesc {
       continue;
     }
     const end = cursor.valueEnd(bytes.length);
-    let id = '';
-    let instance = instanceOf({ id });
+    let id: string | undefined = '';
+    let instance: Instance | undefined = EMPTY_INSTANCE;
     while (cursor.pos < end) {
       const inner = cursor.tag(end);
       if (inner === ((KEY << 3) | BYTES)) id = text(cursor, end);
@@ -91,13 +110,17 @@ function parseRing(bytes: Uint8Array): RingDesc {
       else cursor.skip(inner & 7, end);
     }
     // Old members leave the id inside out: the key is what counts.
-    desc.set(id, { ...instance, id });
+    if (id === undefined || instance === undefined || desc.size >= INSTANCES_MAX) tooLarge++;
+    else desc.set(id, { ...instance, id });
   }
+  if (tooLarge > 0) leftOut?.(tooLarge);
   return desc;
 }
 
-function parseInstance(cursor: WireCursor, end: number): Instance {
-  let instance = instanceOf({ id: '', state: 'ACTIVE' });
+/** Undefined where it is larger than any instance. */
+function parseInstance(cursor: WireCursor, end: number): Instance | undefined {
+  const numbers: Partial<Instance> = {};
+  let [addr, zone]: (string | undefined)[] = ['', ''];
   const tokens: number[] = [];
   const versions = new Map<number, number>();
   while (cursor.pos < end) {
@@ -105,15 +128,32 @@ function parseInstance(cursor: WireCursor, end: number): Instance {
     const field = tag >>> 3;
     const wire = tag & 7;
     if (wire === VARINT && field !== TOKENS) {
-      instance = { ...instance, ...numberOf(field, cursor.varint(end), tag) };
-    } else if (wire === BYTES && field === ADDR) instance = { ...instance, addr: text(cursor, end) };
-    else if (wire === BYTES && field === ZONE) instance = { ...instance, zone: text(cursor, end) };
+      Object.assign(numbers, numberOf(field, cursor.varint(end), tag));
+    } else if (wire === BYTES && field === ADDR) addr = text(cursor, end);
+    else if (wire === BYTES && field === ZONE) zone = text(cursor, end);
     else if (wire === BYTES && field === TOKENS) parseTokens(cursor, cursor.valueEnd(end), tokens);
     else if (wire === VARINT) tokens.push(cursor.varint(end));
     else if (wire === BYTES && field === VERSIONS) parseVersion(cursor, cursor.valueEnd(end), versions);
     else cursor.skip(wire, end);
+    if (
+      addr === undefined ||
+      zone === undefined ||
+      tokens.length > TOKENS_MAX ||
+      versions.size > VERSIONS_MAX
+    ) {
+      cursor.pos = end;
+      return undefined;
+    }
   }
-  return { ...instance, tokens: sortedTokens(tokens), versions };
+  return {
+    ...EMPTY_INSTANCE,
+    state: 'ACTIVE',
+    ...numbers,
+    addr,
+    zone,
+    tokens: sortedTokens(tokens),
+    versions,
+  };
 }
 
 function numberOf(field: number, value: number, at: number): Partial<Instance> {
@@ -142,11 +182,12 @@ function seconds(value: number): number {
 }
 
 function parseTokens(cursor: WireCursor, end: number, tokens: number[]): void {
-  while (cursor.pos < end) {
+  while (cursor.pos < end && tokens.length <= TOKENS_MAX) {
     const token = cursor.varint(end);
     if (token > 0xffffffff) throw malformed(`token ${token} has more than 32 bits`, cursor.pos);
     tokens.push(token);
   }
+  cursor.pos = end;
 }
 
 function parseVersion(cursor: WireCursor, end: number, versions: Map<number, number>): void {
@@ -161,8 +202,13 @@ function parseVersion(cursor: WireCursor, end: number, versions: Map<number, num
   versions.set(component, version);
 }
 
-function text(cursor: WireCursor, outerEnd: number): string {
+/** Undefined where it is longer than any. */
+function text(cursor: WireCursor, outerEnd: number): string | undefined {
   const end = cursor.valueEnd(outerEnd);
+  if (end - cursor.pos > TEXT_BYTES_MAX) {
+    cursor.pos = end;
+    return undefined;
+  }
   const value = utf8.decode(cursor.bytes.subarray(cursor.pos, end));
   cursor.pos = end;
   return value;

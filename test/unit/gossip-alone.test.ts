@@ -1,5 +1,5 @@
-// The first member of a cluster, or one that is cut off from the others when it starts: that it reaches itself
-// is no failure, and it goes on to look for others.
+// The first member of a cluster, or one that is cut off from the others when it starts: that it reaches
+// itself is no failure, and it goes on to look for others.
 import t from 'tap';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { MemberlistConfig } from '../../src/ring/config.ts';

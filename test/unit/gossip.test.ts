@@ -363,7 +363,7 @@ t.test('members over sockets', async (t) => {
 t.test('strangers are counted and told', async (t) => {
   const lines: string[] = [];
   const one = aService(
-    { clusterLabel: 'prod', maxMessageBytes: 10_000, streamTimeoutMs: 300, packetWriteTimeoutMs: 300 },
+    { clusterLabel: 'prod', maxMessageBytes: 50_000, streamTimeoutMs: 300, packetWriteTimeoutMs: 300 },
     lines,
   );
   await one.service.start();
@@ -391,7 +391,7 @@ t.test('strangers are counted and told', async (t) => {
   await send(packet(user(encodePair({ ...aPair, key: 'p', codec: 'partitionRingDesc' }))));
   await send(Uint8Array.of(2, 6, 0x80));
   await send(Buffer.concat([Uint8Array.of(2), withLabel('dev', Uint8Array.of(6))]));
-  await send(Buffer.concat([Uint8Array.of(1, 4), Buffer.alloc(20_000)]));
+  await send(Buffer.concat([Uint8Array.of(1, 4), Buffer.alloc(60_000)]));
   for (let i = 0; i < 80; i++) {
     const name = `k${i}`;
     const desc = new Map([['i', instanceOf({ id: 'i', timestampSec: 1 })]]);

@@ -16,7 +16,7 @@ import {
   encodePushPull,
   type Message,
   packetsOf,
-  type PushPull,
+  type ReceivedPushPull,
   splitLabel,
   withChecksum,
   withLabel,
@@ -27,11 +27,14 @@ import type { Receiver, Transport } from './transport.ts';
 /** News of one packet: far below what a member takes. */
 const PACKET_BYTES = 1024 * 1024;
 const QUEUE_LENGTH_MAX = 4096;
+/** All news that wait, as messages of the largest size. */
+const QUEUE_MESSAGES_MAX = 2;
 const PROBE_INTERVAL_MS = 5000;
 /** From this version on packets may have a checksum. */
 const CHECKSUM_VERSION = 5;
 /** Above so many members all is compared less often. */
 const SCALE_FROM = 32;
+/** Rings that this process has no use for itself. */
 const KEYS_MAX = 64;
 /** Members that are gone are forgotten after that long, with `gossip_to_dead_nodes_time` before. */
 const FORGET_MS = 3_600_000;
@@ -74,7 +77,8 @@ export class GossipNode implements Receiver {
   constructor(options: GossipNodeOptions) {
     this.#options = options;
     const { metrics, clock, logger } = options;
-    this.#queue = new BroadcastQueue(QUEUE_LENGTH_MAX, () => metrics.dropped.inc());
+    const queueBytesMax = options.messageBytesMax * QUEUE_MESSAGES_MAX;
+    this.#queue = new BroadcastQueue(QUEUE_LENGTH_MAX, () => metrics.dropped.inc(), queueBytesMax);
     const probing = { ...options, probeIntervalMs: PROBE_INTERVAL_MS, intervalMs: PROBE_INTERVAL_MS };
     this.membership = new Membership({
       ...probing,
@@ -205,8 +209,15 @@ export class GossipNode implements Receiver {
     return encodePushPull({ isJoin, members: this.membership.stored(), userState: this.store.state() });
   }
 
-  #merge({ members, userState }: PushPull): void {
-    this.#options.metrics.pulls.inc();
+  #merge({ members, userState, refusedCount }: ReceivedPushPull): void {
+    const { metrics, logger } = this.#options;
+    metrics.pulls.inc();
+    if (refusedCount > 0) {
+      metrics.invalid.inc();
+      logger.warn('members of another state have no possible name, and are passed over', {
+        members: refusedCount,
+      });
+    }
     this.membership.merge(members);
     this.store.mergeState(userState);
   }
@@ -214,7 +225,8 @@ export class GossipNode implements Receiver {
   async #pushPull(to: string, isJoin: boolean): Promise<void> {
     const { transport, label, messageBytesMax } = this.#options;
     const request = withLabel(label, this.#everything(isJoin));
-    const read = (answer: Uint8Array): PushPull => decodePushPull(splitLabel(answer).rest, messageBytesMax);
+    const read = (answer: Uint8Array): ReceivedPushPull =>
+      decodePushPull(splitLabel(answer).rest, messageBytesMax);
     this.#merge(await transport.exchange(to, request, read));
   }
 

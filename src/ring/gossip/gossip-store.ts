@@ -4,7 +4,7 @@ import { type Clock, sleep } from '../../lib/clock.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { decodeRing, encodeRing, RING_CODEC } from '../desc-codec.ts';
-import { EMPTY_RING, type RingDesc } from '../instance.ts';
+import { EMPTY_RING, type Instance, type RingDesc } from '../instance.ts';
 import type { RingChange, RingStore } from '../kv.ts';
 import { mergeRings, withoutLeft } from '../merge.ts';
 import type { GossipMetrics } from './gossip-metrics.ts';
@@ -20,6 +20,18 @@ const SEEN_MAX = 4096;
  * says itself would be younger, and it would never count as silent.
  */
 const FUTURE_MS_MAX = 3_600_000;
+/** Of what one message may have, what all rings may have together: members have their part of a state too. */
+const RINGS_SHARE = 0.5;
+/** Of that, up to where rings are let grow that this process has no use for itself. */
+const STRANGE_SHARE = 0.5;
+/** Pairs of one state: rings, and what other programs keep. */
+const PAIRS_MAX = 1024;
+/** Of an instance as bytes, without its text, tokens and versions: more than it can have. */
+const INSTANCE_BYTES = 96;
+const TOKEN_BYTES = 5;
+const VERSION_BYTES = 24;
+/** Of one unit of text. */
+const UNIT_BYTES = 3;
 
 export interface GossipStoreOptions {
   readonly clock: Clock;
@@ -29,7 +41,9 @@ export interface GossipStoreOptions {
   readonly leftTimeoutMs: number;
   /** Listeners are told at most that often; 0 = at once. */
   readonly notifyIntervalMs: number;
+  /** Of one message; all rings together have less, so that they fit into one. */
   readonly valueBytesMax: number;
+  /** Rings that only others watch and change. */
   readonly keysMax: number;
   /** Of one ring, those that left lately included. */
   readonly instancesMax: number;
@@ -39,6 +53,10 @@ export interface GossipStoreOptions {
 
 interface Entry {
   desc: RingDesc;
+  /** Of `desc` as a message, at most. */
+  bytes: number;
+  /** Whether this process watches or changes it: such a ring always has room. */
+  isOwn: boolean;
   readonly listeners: Set<(desc: RingDesc) => void>;
   isTelling: boolean;
 }
@@ -48,6 +66,9 @@ export class GossipStore implements RingStore {
   readonly #entries = new Map<string, Entry>();
   /** Digests of values that brought nothing new, or nothing any more. */
   #seen = new Set<string>();
+  #strangersCount = 0;
+  /** Of all rings. */
+  #bytes = 0;
 
   constructor(options: GossipStoreOptions) {
     this.#options = options;
@@ -68,9 +89,7 @@ export class GossipStore implements RingStore {
   async change(key: string, change: RingChange): Promise<void> {
     const { clock, metrics } = this.#options;
     for (let tries = 0; tries < CHANGE_TRIES; tries++) {
-      const entry = this.#entry(key);
-      if (entry === undefined)
-        throw new TempoError('resource_exhausted', `too many rings, ${key} is not kept`);
+      const entry = this.#ownEntry(key);
       const known = withoutLeft(entry.desc);
       metrics.changes.inc();
       const wanted = change(known.size === 0 && entry.desc === EMPTY_RING ? undefined : known);
@@ -92,8 +111,7 @@ export class GossipStore implements RingStore {
   }
 
   watch(key: string, listener: (desc: RingDesc) => void): () => void {
-    const entry = this.#entry(key);
-    if (entry === undefined) throw new TempoError('resource_exhausted', `too many rings, ${key} is not kept`);
+    const entry = this.#ownEntry(key);
     entry.listeners.add(listener);
     listener(withoutLeft(entry.desc));
     return () => entry.listeners.delete(listener);
@@ -114,7 +132,16 @@ export class GossipStore implements RingStore {
 
   /** All that another member has. */
   mergeState(bytes: Uint8Array): void {
-    for (const pair of splitPairs(bytes)) this.#merge(pair);
+    const { logger, metrics } = this.#options;
+    let count = 0;
+    for (const pair of splitPairs(bytes)) {
+      if (count++ < PAIRS_MAX) {
+        this.#merge(pair);
+        continue;
+      }
+      metrics.invalid.inc();
+      return logger.warn('gossip state has too many rings, the rest is dropped', { limit: PAIRS_MAX });
+    }
   }
 
   /** Forgets who left long ago. */
@@ -137,14 +164,15 @@ export class GossipStore implements RingStore {
         metrics.unknown.inc();
         return logger.debug('gossip of another kind is passed over', { key: pair.key, codec: pair.codec });
       }
-      theirs = pair.value.length === 0 ? EMPTY_RING : decodeRing(pair.value, valueBytesMax);
+      const leftOut = (instances: number): void => this.#leftOut(pair.key, instances);
+      theirs = pair.value.length === 0 ? EMPTY_RING : decodeRing(pair.value, valueBytesMax, leftOut);
     } catch (err) {
       metrics.invalid.inc();
       return logger.warn('gossip value cannot be read and is dropped', { err });
     }
     const entry = this.#entry(pair.key);
     if (entry === undefined) return;
-    const { desc, news } = mergeRings(entry.desc, this.#credible(pair.key, entry.desc, theirs));
+    const { desc, news } = mergeRings(entry.desc, this.#credible(pair.key, entry, theirs));
     if (news === undefined) return;
     const isRare = isMoreThanHeartbeat(entry.desc, news);
     this.#take(pair.key, entry, desc);
@@ -155,31 +183,71 @@ export class GossipStore implements RingStore {
   }
 
   /** Without instances from the future, and new ones where there is no room. */
-  #credible(key: string, known: RingDesc, theirs: RingDesc): RingDesc {
-    const { clock, instancesMax, logger, metrics } = this.#options;
+  #credible(key: string, { desc: known, isOwn }: Entry, theirs: RingDesc): RingDesc {
+    const { clock, instancesMax, logger, metrics, valueBytesMax } = this.#options;
     const latestSec = (clock.nowMs() + FUTURE_MS_MAX) / 1000;
     let room = instancesMax - known.size;
-    const isCredible = (id: string, timestampSec: number): boolean =>
-      timestampSec <= latestSec && (known.has(id) || room-- > 0);
-    const credible = new Map([...theirs].filter(([id, { timestampSec }]) => isCredible(id, timestampSec)));
+    let bytesRoom = valueBytesMax * RINGS_SHARE * (isOwn ? 1 : STRANGE_SHARE) - this.#bytes;
+    const isCredible = (id: string, given: Instance): boolean => {
+      const ours = known.get(id);
+      if (given.timestampSec > latestSec) return false;
+      // Older news of what is known change nothing.
+      if (ours !== undefined && given.timestampSec <= ours.timestampSec) return true;
+      const growth = bytesOf(given) - (ours === undefined ? 0 : bytesOf(ours));
+      if (growth > 0 && growth > bytesRoom) return false;
+      if (ours === undefined && room-- <= 0) return false;
+      bytesRoom -= Math.max(0, growth);
+      return true;
+    };
+    const credible = new Map([...theirs].filter(([id, given]) => isCredible(id, given)));
     if (credible.size === theirs.size) return theirs;
     metrics.invalid.inc();
     const dropped = [...theirs.keys()].filter((id) => !credible.has(id));
-    const facts = { key, instances: dropped.length, first: dropped[0], limit: instancesMax };
+    const facts = {
+      key,
+      instances: dropped.length,
+      first: dropped[0],
+      limit: instancesMax,
+      bytes: this.#bytes,
+    };
     logger.warn('instances of the future, or beyond those that may be in a ring, are passed over', facts);
     return credible;
   }
 
+  #leftOut(key: string, instances: number): void {
+    const { logger, metrics } = this.#options;
+    metrics.invalid.inc();
+    logger.warn('instances with more text or tokens than any has are passed over', { key, instances });
+  }
+
+  /** Of a ring that another member tells of. */
   #entry(key: string): Entry | undefined {
-    let entry = this.#entries.get(key);
+    const entry = this.#entries.get(key);
     if (entry !== undefined) return entry;
     const { keysMax, logger, metrics } = this.#options;
-    if (this.#entries.size >= keysMax) {
+    if (this.#strangersCount >= keysMax) {
       metrics.invalid.inc();
       logger.warn('gossip of one ring too many is dropped', { key, limit: keysMax });
       return undefined;
     }
-    entry = { desc: EMPTY_RING, listeners: new Set(), isTelling: false };
+    this.#strangersCount++;
+    return this.#newEntry(key, false);
+  }
+
+  /** Of a ring that this process has a use for. */
+  #ownEntry(key: string): Entry {
+    const entry = this.#entries.get(key);
+    if (entry?.isOwn === true) return entry;
+    // What had no room before may have it now.
+    this.#seen = new Set();
+    if (entry === undefined) return this.#newEntry(key, true);
+    entry.isOwn = true;
+    this.#strangersCount--;
+    return entry;
+  }
+
+  #newEntry(key: string, isOwn: boolean): Entry {
+    const entry: Entry = { desc: EMPTY_RING, bytes: 0, isOwn, listeners: new Set(), isTelling: false };
     this.#entries.set(key, entry);
     return entry;
   }
@@ -191,6 +259,10 @@ export class GossipStore implements RingStore {
 
   #take(key: string, entry: Entry, desc: RingDesc): void {
     entry.desc = withoutLeft(desc, this.#leftBeforeSec());
+    let bytes = 0;
+    for (const instance of entry.desc.values()) bytes += bytesOf(instance);
+    this.#bytes += bytes - entry.bytes;
+    entry.bytes = bytes;
     const left = entry.desc.size - withoutLeft(entry.desc).size;
     this.#options.metrics.setValue(key, entry.desc, left);
   }
@@ -215,6 +287,13 @@ export class GossipStore implements RingStore {
     entry.isTelling = true;
     clock.after(notifyIntervalMs, tell);
   }
+}
+
+/** What an instance takes of a state, at most. */
+function bytesOf({ id, addr, zone, state, tokens, versions }: Instance): number {
+  const units = id.length * 2 + addr.length + zone.length;
+  const tokensCount = state === 'LEFT' ? 0 : tokens.length;
+  return INSTANCE_BYTES + units * UNIT_BYTES + tokensCount * TOKEN_BYTES + versions.size * VERSION_BYTES;
 }
 
 /** Whether it is not said again a few seconds later. */

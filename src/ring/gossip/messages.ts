@@ -25,6 +25,15 @@ const COMPOUND_MAX = 255;
 /** Length of one of its messages, which has two bytes. */
 const COMPOUND_MESSAGE_MAX = 65_535;
 const NESTING_MAX = 4;
+/** Messages of one packet, with those that hold others: members send one compound, and none within it. */
+const PARTS_MAX = 2048;
+/** Of a member's name: it is a host's or a pod's. */
+const NAME_BYTES_MAX = 256;
+/** memberlist's MetaMaxSize. */
+const META_BYTES_MAX = 512;
+const VERSIONS_COUNT = 6;
+/** Of one state: far more than any member remembers. */
+const MEMBERS_MAX = 65_536;
 const EMPTY = new Uint8Array(0);
 
 /** Where a member can be reached. */
@@ -85,6 +94,11 @@ export interface PushPull {
   readonly isJoin: boolean;
   readonly members: readonly StoredMember[];
   readonly userState: Uint8Array;
+}
+
+export interface ReceivedPushPull extends PushPull {
+  /** Members that were left out, as no member has such names or addresses. */
+  readonly refusedCount: number;
 }
 
 export function encodeMessage(message: Message): Uint8Array {
@@ -225,12 +239,19 @@ export function splitLabel(bytes: Uint8Array): { readonly label: string; readonl
  */
 export function decodePacket(packet: Uint8Array, bytesMax: number): Message[] {
   const messages: Message[] = [];
-  decodeInto(messages, packet, { bytes: bytesMax }, 0);
+  decodeInto(messages, packet, { bytes: bytesMax, parts: PARTS_MAX }, 0);
   return messages;
 }
 
-function decodeInto(messages: Message[], bytes: Uint8Array, room: { bytes: number }, depth: number): void {
+/** What the rest of a packet may still have. */
+interface Room {
+  bytes: number;
+  parts: number;
+}
+
+function decodeInto(messages: Message[], bytes: Uint8Array, room: Room, depth: number): void {
   if (depth > NESTING_MAX) throw bad('messages are nested too deeply');
+  if (room.parts-- <= 0) throw bad(`packet has more than ${PARTS_MAX} messages`);
   if (bytes.length < 1) throw new TruncatedError();
   const body = bytes.subarray(1);
   switch (bytes[0]) {
@@ -263,7 +284,7 @@ function messageOf(type: number, body: Unpacker): Message {
   switch (type) {
     case PING: {
       const map = body.map();
-      return { kind: 'ping', seq: map.number('SeqNo'), node: map.text('Node'), source: sourceOf(map) };
+      return { kind: 'ping', seq: map.number('SeqNo'), node: nameIn(map, 'Node'), source: sourceOf(map) };
     }
     case INDIRECT_PING: {
       const map = body.map();
@@ -272,7 +293,7 @@ function messageOf(type: number, body: Unpacker): Message {
         kind: 'indirect-ping',
         seq: map.number('SeqNo'),
         target,
-        node: map.text('Node'),
+        node: nameIn(map, 'Node'),
         wantsNack: map.bool('Nack'),
         source: sourceOf(map),
       };
@@ -282,7 +303,7 @@ function messageOf(type: number, body: Unpacker): Message {
       return { kind: type === ACK ? 'ack' : 'nack', seq: body.map().number('SeqNo') };
     case ALIVE: {
       const map = body.map();
-      return { kind: 'alive', node: named(map.text('Node')), ...aliveOf(map) };
+      return { kind: 'alive', node: named(map, 'Node'), ...aliveOf(map) };
     }
     case SUSPECT:
     case DEAD: {
@@ -290,8 +311,8 @@ function messageOf(type: number, body: Unpacker): Message {
       return {
         kind: type === SUSPECT ? 'suspect' : 'dead',
         incarnation: map.number('Incarnation'),
-        node: named(map.text('Node')),
-        from: map.text('From'),
+        node: named(map, 'Node'),
+        from: nameIn(map, 'From'),
       };
     }
     default:
@@ -302,18 +323,30 @@ function messageOf(type: number, body: Unpacker): Message {
 function aliveOf(map: PackedMap): Omit<Alive, 'node'> {
   const ip = map.bytes('Addr');
   if (ip.length !== 4 && ip.length !== 16) throw bad(`address has ${ip.length} bytes`);
+  const meta = map.bytes('Meta');
+  if (meta.length > META_BYTES_MAX) throw bad(`meta of a member has ${meta.length} bytes`);
+  const versions = map.bytes('Vsn');
+  if (versions.length > VERSIONS_COUNT) throw bad(`a member has ${versions.length} versions`);
   return {
     incarnation: map.number('Incarnation'),
     ip: ip.slice(),
     port: map.number('Port') & 0xffff,
-    meta: map.bytes('Meta').slice(),
-    versions: [...map.bytes('Vsn')],
+    meta: meta.slice(),
+    versions: [...versions],
   };
 }
 
-function named(node: string): string {
+function named(map: PackedMap, field: string): string {
+  const node = nameIn(map, field);
   if (node === '') throw bad('member has no name');
   return node;
+}
+
+/** '' = none is given. */
+function nameIn(map: PackedMap, field: string): string {
+  const { length } = map.bytes(field);
+  if (length > NAME_BYTES_MAX) throw bad(`name of a member has ${length} bytes`);
+  return map.text(field);
 }
 
 function sourceOf(map: PackedMap): Source {
@@ -363,7 +396,7 @@ export function encodePushPull({ isJoin, members, userState }: PushPull): Uint8A
 }
 
 /** Throws TruncatedError as long as more must come, TempoError when it is none or larger than allowed. */
-export function decodePushPull(bytes: Uint8Array, bytesMax: number, depth = 0): PushPull {
+export function decodePushPull(bytes: Uint8Array, bytesMax: number, depth = 0): ReceivedPushPull {
   if (bytes.length === 0) throw new TruncatedError();
   const body = new Unpacker(bytes, 1);
   switch (bytes[0]) {
@@ -383,17 +416,28 @@ export function decodePushPull(bytes: Uint8Array, bytesMax: number, depth = 0): 
   if (userBytes > bytesMax || count > bytesMax) {
     throw new TempoError('too_large', `gossip state has more than ${bytesMax} bytes`);
   }
+  if (count > MEMBERS_MAX) throw bad(`state has ${count} members, more than ${MEMBERS_MAX}`);
   if (bytes.length - body.pos < userBytes + count) throw new TruncatedError();
   const members: StoredMember[] = [];
   for (let i = 0; i < count; i++) {
-    const map = body.map();
-    const state = MEMBER_STATES[map.number('State')];
-    if (state === undefined) throw bad(`member state ${map.number('State')} is unknown`);
-    members.push({ node: named(map.text('Name')), ...aliveOf(map), state });
+    const member = storedMemberOf(body.map());
+    if (member !== undefined) members.push(member);
   }
   if (bytes.length - body.pos < userBytes) throw new TruncatedError();
   const userState = bytes.subarray(body.pos, body.pos + userBytes);
-  return { isJoin: header.bool('Join'), members, userState };
+  return { isJoin: header.bool('Join'), members, userState, refusedCount: count - members.length };
+}
+
+/** Undefined where it is none: the other member may have been told of it, and the rest is of use. */
+function storedMemberOf(map: PackedMap): StoredMember | undefined {
+  const state = MEMBER_STATES[map.number('State')];
+  if (state === undefined) throw bad(`member state ${map.number('State')} is unknown`);
+  try {
+    return { node: named(map, 'Name'), ...aliveOf(map), state };
+  } catch (err) {
+    if (err instanceof TempoError) return undefined;
+    throw err;
+  }
 }
 
 /** What a stream that is refused is answered. */

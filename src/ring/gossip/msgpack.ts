@@ -14,6 +14,8 @@ export class TruncatedError extends TempoError {
 }
 
 const DEPTH_MAX = 8;
+/** Names, fields and elements of one message: many times what any has. */
+const VALUES_MAX = 1024;
 const utf8 = new TextDecoder();
 
 /** A map whose fields stand in this order; undefined ones are left out. */
@@ -100,6 +102,7 @@ export class PackedMap {
 export class Unpacker {
   readonly bytes: Uint8Array;
   pos: number;
+  #valuesLeft = 0;
 
   constructor(bytes: Uint8Array, pos = 0) {
     this.bytes = bytes;
@@ -107,6 +110,7 @@ export class Unpacker {
   }
 
   map(): PackedMap {
+    this.#valuesLeft = VALUES_MAX;
     const value = this.#value(0);
     if (value instanceof Map) return new PackedMap(value as Map<string, unknown>);
     throw new TempoError('invalid_argument', 'gossip message is no map');
@@ -115,6 +119,8 @@ export class Unpacker {
   /** @returns bytes for text too, undefined for what has no meaning here. */
   #value(depth: number): unknown {
     if (depth > DEPTH_MAX) throw new TempoError('invalid_argument', 'gossip message is nested too deeply');
+    if (this.#valuesLeft-- <= 0)
+      throw new TempoError('invalid_argument', 'gossip message has too many fields');
     const tag = this.#uint(1);
     if (tag < 0x80) return tag;
     if (tag < 0x90) return this.#map(tag & 15, depth);

@@ -11,6 +11,10 @@ const CODEC = 3;
 const DELETED = 4;
 const UPDATED = 5;
 
+/** Of a key and of a codec's name, which are kept in many places. */
+const TEXT_BYTES_MAX = 256;
+const EMPTY = new Uint8Array(0);
+
 export interface Pair {
   readonly key: string;
   readonly value: Uint8Array;
@@ -29,30 +33,38 @@ export function encodePair({ key, value, codec, isDeleted, updatedMs }: Pair): U
   return out.copy();
 }
 
-/** Throws TempoError when it is none. */
+/** Throws TempoError when it is none, or its key is longer than any ring's. */
 export function decodePair(bytes: Uint8Array): Pair {
   const cursor = new WireCursor(bytes);
   const end = bytes.length;
-  let pair: Pair = { key: '', value: new Uint8Array(0), codec: '', isDeleted: false, updatedMs: 0 };
+  let [key, value, codec]: Uint8Array[] = [EMPTY, EMPTY, EMPTY];
+  let isDeleted = false;
+  let updatedMs = 0;
   while (cursor.pos < end) {
     const tag = cursor.tag(end);
     if ((tag & 7) === BYTES) {
       const valueEnd = cursor.valueEnd(end);
-      const value = bytes.subarray(cursor.pos, valueEnd);
+      const field = bytes.subarray(cursor.pos, valueEnd);
       cursor.pos = valueEnd;
-      if (tag >>> 3 === KEY) pair = { ...pair, key: Buffer.from(value).toString() };
-      else if (tag >>> 3 === VALUE) pair = { ...pair, value };
-      else if (tag >>> 3 === CODEC) pair = { ...pair, codec: Buffer.from(value).toString() };
+      if (tag >>> 3 === KEY) key = field;
+      else if (tag >>> 3 === VALUE) value = field;
+      else if (tag >>> 3 === CODEC) codec = field;
     } else if ((tag & 7) === VARINT) {
       const number = cursor.varint(end);
-      if (tag >>> 3 === DELETED) pair = { ...pair, isDeleted: number !== 0 };
-      else if (tag >>> 3 === UPDATED) pair = { ...pair, updatedMs: number };
+      if (tag >>> 3 === DELETED) isDeleted = number !== 0;
+      else if (tag >>> 3 === UPDATED) updatedMs = number;
     } else {
       cursor.skip(tag & 7, end);
     }
   }
-  if (pair.key === '') throw new TempoError('invalid_argument', 'gossip value has no key');
-  return pair;
+  if (key.length === 0) throw new TempoError('invalid_argument', 'gossip value has no key');
+  return { key: shortText(key, 'key'), value, codec: shortText(codec, 'codec'), isDeleted, updatedMs };
+}
+
+function shortText(bytes: Uint8Array, what: string): string {
+  if (bytes.length <= TEXT_BYTES_MAX) return Buffer.from(bytes).toString();
+  const found = `gossip value has a ${what} of ${bytes.length} bytes`;
+  throw new TempoError('invalid_argument', `${found}, more than ${TEXT_BYTES_MAX}`);
 }
 
 export function joinPairs(pairs: readonly Uint8Array[]): Uint8Array {
