@@ -58,10 +58,10 @@ export interface SdkClient {
 /** What only the SDK's own code can do. */
 export interface SdkParts {
   readonly client: SdkClient;
-  /** All of the SDK reads it. @param range as in HTTP. */
+  /** All of the SDK reads it. Rejects where more than the range would come. */
   readonly get: (
     key: string,
-    range: string | undefined,
+    range: ByteRange | undefined,
     options: ReadOptions,
   ) => Promise<{ readonly body: Body; readonly lengthBytes: number | undefined }>;
   /** The error that the SDK would throw. */
@@ -163,7 +163,7 @@ export class S3Reader {
         return bytes;
       }
     }
-    const { body, lengthBytes } = await this.sdk.get(key, range && rangeHeader(range), options);
+    const { body, lengthBytes } = await this.sdk.get(key, range, options);
     if (way !== undefined) this.mistook(way);
     return collectBody(body, lengthBytes);
   }
@@ -256,7 +256,8 @@ function plainText(text: string): string {
   return text.replaceAll(/&(?:[a-z]+|#x?\d+);/g, (entity) => ENTITIES[entity] ?? entity);
 }
 
-function rangeHeader({ offset, lengthBytes }: ByteRange): string {
+/** As HTTP says it. */
+export function rangeHeader({ offset, lengthBytes }: ByteRange): string {
   return `bytes=${offset}-${offset + lengthBytes - 1}`;
 }
 

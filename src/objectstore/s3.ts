@@ -2,6 +2,7 @@
 // (s3-credentials.ts its sources of credentials). Off AWS it asks for nothing that compatible stores lack: no
 // checksums but those that are required, no chunked bodies, one object a delete.
 import { Agent as HttpsAgent } from 'node:https';
+import type { Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -35,7 +36,7 @@ import { kindOfStatus, networkFailure, retryAfterMs } from './failures.ts';
 import type { ObjectInfo } from './objectstore.ts';
 import { s3Credentials } from './s3-credentials.ts';
 import { type EndpointShape, endpointShape } from './s3-endpoint.ts';
-import { type SdkClient, type SdkParts, S3Reader, type S3ReaderOptions } from './s3-reader.ts';
+import { rangeHeader, type SdkClient, type SdkParts, S3Reader, type S3ReaderOptions } from './s3-reader.ts';
 import type { S3Settings } from './settings.ts';
 
 const SOCKETS_MAX = 100;
@@ -60,6 +61,7 @@ const PERMISSIONS: Readonly<Record<Action, string>> = {
 const KINDS: Readonly<Record<string, FailureKind>> = {
   NoSuchKey: 'not_found',
   NoSuchBucket: 'no_bucket',
+  NoSuchUpload: 'refused',
   PermanentRedirect: 'no_bucket',
   AuthorizationHeaderMalformed: 'no_bucket',
   InvalidRange: 'range',
@@ -81,6 +83,15 @@ const KINDS: Readonly<Record<string, FailureKind>> = {
   InternalError: 'busy',
   ServiceUnavailable: 'busy',
 };
+
+/** What is missing S3 says with this status; with another one the code is not believed. */
+const STATUSES: Readonly<Record<string, number>> = {
+  NoSuchKey: 404,
+  NoSuchBucket: 404,
+  NoSuchUpload: 404,
+  InvalidRange: 416,
+};
+const PARTIAL = 206;
 
 /** @param onDetour told when objects are read by all of the SDK, which costs more, and why. */
 export async function openS3(settings: S3Settings, onDetour?: (reason: string) => void): Promise<Bucket> {
@@ -123,14 +134,17 @@ export function s3Reader(
 ): S3Reader {
   const sdk: SdkParts = {
     client: client as unknown as SdkClient,
-    async get(key, Range, options) {
+    async get(key, range, options) {
+      const Range = range && rangeHeader(range);
       const command = new GetObjectCommand({ ...input, Key: key, ...(Range !== undefined && { Range }) });
-      try {
-        const { Body, ContentLength } = await client.send(command, options);
-        return { body: Body as AsyncIterable<Uint8Array>, lengthBytes: ContentLength };
-      } catch (err) {
-        throw isMissingUnsaid(err) ? notOfS3('404 without a code of S3') : err;
+      const { Body, ContentLength, $metadata } = await ofS3(client.send(command, options));
+      const body = Body as Readable;
+      if (range === undefined || $metadata.httpStatusCode === PARTIAL || isWhole(range, ContentLength)) {
+        return { body, lengthBytes: ContentLength };
       }
+      // Perhaps a block of gigabytes, of which nothing is to come into memory.
+      body.destroy();
+      throw notOfS3('the range was not heeded');
     },
     failure(name, message, response) {
       const { statusCode: httpStatusCode } = response;
@@ -147,10 +161,38 @@ function notOfS3(message: string): S3ServiceException {
   return new S3ServiceException({ name: 'NotOfS3', message, $fault: 'server', $metadata: {} });
 }
 
+/** A gateway's page is no answer: an object is not gone for it, and nothing was changed. */
+async function ofS3<T>(asked: Promise<T>): Promise<T> {
+  try {
+    return await asked;
+  } catch (err) {
+    if (isMissingUnsaid(err)) throw notOfS3('404 without a code of S3');
+    if (isUnread(err, (status) => status < 300)) throw notOfS3('what answers is none of S3');
+    throw err;
+  }
+}
+
 /** S3 says in its body what is missing, and the SDK takes the status for it. */
 function isMissingUnsaid(err: unknown): boolean {
-  if (!(err instanceof S3ServiceException) || err.$metadata.httpStatusCode !== 404) return false;
-  return err.name !== 'NoSuchKey' && err.name !== 'NoSuchBucket';
+  if (!(err instanceof S3ServiceException)) return isUnread(err, (status) => status === 404);
+  return err.$metadata.httpStatusCode === 404 && STATUSES[err.name] !== 404;
+}
+
+/** An answer has come, and its body is none that the SDK can read. */
+function isUnread(err: unknown, isMeant: (status: number) => boolean): boolean {
+  const status = err instanceof S3ServiceException ? undefined : answeredStatus(err);
+  return status !== undefined && isMeant(status) && networkFailure(err) === undefined;
+}
+
+/** S3 names the tag of what it has made, and no page of a gateway does. */
+function tagOf(ETag: string | undefined): string {
+  if (ETag) return ETag;
+  throw notOfS3('what answers has made no object, as it names no ETag');
+}
+
+/** All of the object may be sent as such. */
+function isWhole({ offset, lengthBytes }: ByteRange, objectBytes: number | undefined): boolean {
+  return offset === 0 && lengthBytes === objectBytes;
 }
 
 class S3Bucket implements Bucket {
@@ -199,6 +241,10 @@ class S3Bucket implements Bucket {
     const page = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
     // Each says whether it is whole. A page of a gateway would be an empty one, and all blocks gone.
     if (page.IsTruncated === undefined) throw notOfS3('what answers is no listing of S3');
+    // As of a store that knows the first version of listings only: what is left would be missing unseen.
+    if (page.IsTruncated && !page.NextContinuationToken) {
+      throw notOfS3('a listing that goes on says not where');
+    }
     return {
       folders: (page.CommonPrefixes ?? []).flatMap(({ Prefix }) => Prefix ?? []),
       objects: (page.Contents ?? []).flatMap(({ Key }) => Key ?? []),
@@ -218,7 +264,8 @@ class S3Bucket implements Bucket {
 
   async write(key: string, bytes: Uint8Array, abortSignal?: AbortSignal): Promise<void> {
     const command = new PutObjectCommand({ ...this.target, Key: key, Body: bytes, ...this.made });
-    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    const { ETag } = await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
+    tagOf(ETag);
   }
 
   /** All parts but the last are equally long, which some stores demand. */
@@ -232,32 +279,26 @@ class S3Bucket implements Bucket {
   async startUpload(key: string, abortSignal?: AbortSignal): Promise<Upload> {
     const options = { ...(abortSignal && { abortSignal }) };
     const started = new CreateMultipartUploadCommand({ ...this.target, Key: key, ...this.made });
-    const { UploadId } = await this.client.send(started, options);
+    const { UploadId } = await ofS3(this.client.send(started, options));
+    if (!UploadId) throw notOfS3('what answers has begun no upload');
     return new S3Upload(this.client, { ...this.target, Key: key, UploadId }, this.sealed);
   }
 
   async copy(from: string, to: string, abortSignal?: AbortSignal): Promise<void> {
     const CopySource = `${this.settings.bucket}/${from}`.split('/').map(encodeURIComponent).join('/');
     const command = new CopyObjectCommand({ ...this.target, Key: to, CopySource, ...this.copied });
-    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    const made = await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
+    tagOf(made.CopyObjectResult?.ETag);
   }
 
   async delete(key: string, abortSignal?: AbortSignal): Promise<void> {
     const command = new DeleteObjectCommand({ ...this.target, Key: key });
-    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
   }
 
   failureOf(err: unknown): Failure {
+    if (err instanceof S3ServiceException) return failureSaid(err);
     const known = err instanceof Error ? KINDS[err.name] : undefined;
-    if (err instanceof S3ServiceException) {
-      const status = err.$metadata.httpStatusCode ?? 0;
-      const after = retryAfterMs(err.$response?.headers['retry-after']);
-      return {
-        kind: known ?? kindOfStatus(status),
-        detail: `${err.name === 'Unknown' ? `status ${status}` : err.name}: ${err.message}`,
-        ...(after === undefined ? {} : { retryAfterMs: after }),
-      };
-    }
     if (known !== undefined && err instanceof Error) return { kind: known, detail: err.message };
     const status = unreadStatus(err);
     if (status !== undefined) return { kind: kindOfStatus(status), detail: `status ${status}` };
@@ -278,9 +319,9 @@ class S3Bucket implements Bucket {
 
 class S3Upload implements Upload {
   private readonly client: S3Client;
-  private readonly target: { Bucket: string; Key: string; UploadId: string | undefined };
+  private readonly target: { Bucket: string; Key: string; UploadId: string };
   private readonly sealed: object;
-  private readonly parts: { PartNumber: number; ETag: string | undefined }[] = [];
+  private readonly parts: { PartNumber: number; ETag: string }[] = [];
 
   constructor(client: S3Client, target: S3Upload['target'], sealed: object) {
     this.client = client;
@@ -291,25 +332,43 @@ class S3Upload implements Upload {
   async part(index: number, bytes: Uint8Array, abortSignal?: AbortSignal): Promise<void> {
     const PartNumber = index + 1;
     const command = new UploadPartCommand({ ...this.target, PartNumber, Body: bytes, ...this.sealed });
-    const { ETag } = await this.client.send(command, { ...(abortSignal && { abortSignal }) });
-    this.parts[index] = { PartNumber, ETag };
+    const { ETag } = await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
+    this.parts[index] = { PartNumber, ETag: tagOf(ETag) };
   }
 
   async finish(abortSignal?: AbortSignal): Promise<void> {
     const parts = { MultipartUpload: { Parts: this.parts } };
     const command = new CompleteMultipartUploadCommand({ ...this.target, ...parts, ...this.sealed });
-    await this.client.send(command, { ...(abortSignal && { abortSignal }) });
+    const { ETag } = await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
+    tagOf(ETag);
   }
 
   async abandon(): Promise<void> {
-    await this.client.send(new AbortMultipartUploadCommand(this.target));
+    await ofS3(this.client.send(new AbortMultipartUploadCommand(this.target)));
   }
+}
+
+function failureSaid(err: S3ServiceException): Failure {
+  const status = err.$metadata.httpStatusCode ?? 0;
+  const after = retryAfterMs(err.$response?.headers['retry-after']);
+  const isOdd = (STATUSES[err.name] ?? status) !== status;
+  const said = err.name === 'Unknown' ? `status ${status}` : err.name;
+  return {
+    kind: (isOdd ? undefined : KINDS[err.name]) ?? kindOfStatus(status),
+    detail: `${isOdd ? `status ${status} with ${said}` : said}: ${err.message}`,
+    ...(after === undefined ? {} : { retryAfterMs: after }),
+  };
 }
 
 /** Of a gateway that is busy and says so in words that the SDK cannot read. */
 function unreadStatus(err: unknown): number | undefined {
-  const status = (err as { $response?: { statusCode?: number } } | undefined)?.$response?.statusCode ?? 0;
+  const status = answeredStatus(err) ?? 0;
   return status === 429 || status >= 500 ? status : undefined;
+}
+
+/** undefined = no answer has come. */
+function answeredStatus(err: unknown): number | undefined {
+  return (err as { $response?: { statusCode?: number } } | undefined)?.$response?.statusCode;
 }
 
 /** What the store encrypts an object with. */

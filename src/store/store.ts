@@ -56,6 +56,11 @@ const TENANTS_AT_ONCE = 8;
 /** Node's timers run at once when they are to wait longer. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
+/** Until blocks are known, searches find what is recent and no more: the next poll is soon, then later. */
+const FIRST_PAUSE_MS = 1000;
+/** Where nothing could be listed. Single tenants that fail are no reason to list all of them so often. */
+const BLIND_PAUSE_MS_MAX = 30_000;
+
 export class Store implements Service {
   readonly name = 'store';
   readonly objectStore: ObjectStore;
@@ -71,6 +76,10 @@ export class Store implements Service {
   private timer: NodeJS.Timeout | undefined;
   private upkeep: Promise<void> = Promise.resolve();
   private stopped = false;
+  /** Of what is in the backend, what polls have found out so far. */
+  private known: 'nothing' | 'some' | 'all' = 'nothing';
+  /** Before the next poll, until all is known. */
+  private pauseMs = FIRST_PAUSE_MS;
 
   constructor(options: StoreOptions) {
     this.options = options;
@@ -186,13 +195,21 @@ export class Store implements Service {
 
   private schedule(): void {
     if (this.stopped) return;
-    const afterMs = Math.min(this.options.blocklistPollMs, TIMER_MS_MAX);
+    const afterMs = this.nextPollMs();
+    this.pauseMs = afterMs * 2;
     this.timer = setTimeout(() => {
       this.upkeep = this.upkeep
         .then(() => this.tick())
         .then(() => this.writeIndexes())
         .finally(() => this.schedule());
     }, afterMs);
+  }
+
+  /** From one poll to the next. */
+  private nextPollMs(): number {
+    const pollMs = Math.min(this.options.blocklistPollMs, TIMER_MS_MAX);
+    if (this.known === 'all') return pollMs;
+    return Math.min(this.pauseMs, this.known === 'some' ? pollMs : Math.min(pollMs, BLIND_PAUSE_MS_MAX));
   }
 
   /** @returns how many blocks failed. */
@@ -225,7 +242,9 @@ export class Store implements Service {
     const { metrics } = this;
     const begin = performance.now();
     try {
-      for (const tenant of await this.poller.poll()) this.countError(metrics.pollErrors, tenant);
+      const failed = await this.poller.poll();
+      if (this.known !== 'all') this.known = failed.length === 0 ? 'all' : 'some';
+      for (const tenant of failed) this.countError(metrics.pollErrors, tenant);
       metrics.pollSeconds.observe((performance.now() - begin) / 1000);
       this.polled();
       if (!this.options.retainsAtPolls) return;
@@ -233,7 +252,7 @@ export class Store implements Service {
       await this.makeRoom();
     } catch (err) {
       metrics.pollErrors.inc({ tenant: '' });
-      logger.error('polling the backend failed', { err });
+      logger.error('polling the backend failed, it is tried again', { delay_ms: this.nextPollMs(), err });
     }
   }
 

@@ -1,6 +1,6 @@
 // How much the regular expressions of one query may cost together: they are compiled, and those of two
-// constants decided, on the thread that takes requests. One alone is bounded by its size; a query has room for
-// hundreds.
+// constants decided, on the thread that takes requests. One alone is bounded by its size, and a query has
+// room for hundreds.
 import { regexSize, STEPS_MAX } from './regex.ts';
 
 /** Matching that many characters counts as compiling the pattern once more. */

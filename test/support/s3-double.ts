@@ -36,6 +36,9 @@ const BUCKET = '/traces/';
 const xml = (text: string): string =>
   text.replaceAll(/[&<>]/g, (c) => (c === '&' ? '&amp;' : c === '<' ? '&lt;' : '&gt;'));
 
+const tagOf = (body: Uint8Array): string => `"${createHash('md5').update(body).digest('hex')}"`;
+const tagElement = (body: Uint8Array): string => `<ETag>${xml(tagOf(body))}</ETag>`;
+
 function failure({ status, code }: Refusal): Answer {
   return { status, body: `<Error><Code>${code}</Code><Message>${code} of the double</Message></Error>` };
 }
@@ -101,9 +104,9 @@ class Objects {
       const found = this.objects.get(decodeURIComponent(source).slice(BUCKET.length - 1));
       if (found === undefined) return failure({ status: 404, code: 'NoSuchKey' });
       this.objects.set(key, found);
-      return { status: 200, body: '<CopyObjectResult></CopyObjectResult>' };
+      return { status: 200, body: `<CopyObjectResult>${tagElement(found)}</CopyObjectResult>` };
     }
-    const etag = `"${createHash('md5').update(body).digest('hex')}"`;
+    const etag = tagOf(body);
     const upload = this.uploads.get(query.get('uploadId') ?? '');
     if (upload === undefined) this.objects.set(key, body);
     else upload.set(Number(query.get('partNumber')), body);
@@ -120,9 +123,11 @@ class Objects {
     const parts = [...(this.uploads.get(id) ?? [])].sort(([a], [b]) => a - b).map(([, part]) => part);
     const isUneven = parts.slice(1, -1).some((part) => part.length !== parts[0]?.length);
     if (isUneven) return failure({ status: 400, code: 'InvalidPart' });
-    this.objects.set(key, new Uint8Array(Buffer.concat(parts)));
+    const whole = new Uint8Array(Buffer.concat(parts));
+    this.objects.set(key, whole);
     this.uploads.delete(id);
-    return { status: 200, body: '<CompleteMultipartUploadResult></CompleteMultipartUploadResult>' };
+    const inner = tagElement(whole);
+    return { status: 200, body: `<CompleteMultipartUploadResult>${inner}</CompleteMultipartUploadResult>` };
   }
 
   private get(key: string, range: string | undefined, isHead: boolean): Answer {

@@ -8,7 +8,7 @@ import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import t, { type Test } from 'tap';
 import { openS3, s3Reader } from '../../src/objectstore/s3.ts';
 import type { S3Reader } from '../../src/objectstore/s3-reader.ts';
-import type { Bucket } from '../../src/objectstore/bucket.ts';
+import type { Bucket, Upload } from '../../src/objectstore/bucket.ts';
 import { s3Backend, type S3Overrides } from '../support/backends.ts';
 
 interface Told {
@@ -134,7 +134,13 @@ void t.test('what the SDK could not mend is told at once, all else is asked of i
     { status: 429, kind: 'throttled', asked: 1 },
     { status: 500, kind: 'busy', asked: 1 },
     { ...failure(400, 'RequestTimeout'), kind: 'busy', asked: 1 },
-    { status: 404, body: '404 page not found', kind: 'refused', asked: 2 },
+    { ...failure(503, 'NoSuchKey'), kind: 'busy', asked: 1 },
+    { ...failure(500, 'NoSuchBucket'), kind: 'busy', asked: 1 },
+    { ...failure(502, 'InvalidRange'), kind: 'busy', asked: 1 },
+    { ...failure(403, 'NoSuchKey'), kind: 'denied', asked: 2 },
+    { ...failure(404, 'InvalidRange'), kind: 'busy', asked: 2 },
+    { ...failure(400, 'InvalidRange'), kind: 'refused', asked: 2 },
+    { status: 404, body: '404 page not found', kind: 'busy', asked: 2 },
     { status: 404, body: '<html><body>404 Not Found</body></html>', kind: 'busy', asked: 2 },
     { status: 404, kind: 'busy', asked: 2 },
     { ...failure(503, 'x'.repeat(70_000)), kind: 'busy', asked: 2 },
@@ -182,6 +188,32 @@ void t.test('an answer of the wrong kind is none', async (t) => {
   );
 });
 
+void t.test('more than the range is refused before it comes into memory', async (t) => {
+  const { bucket, seen, script } = await store(t);
+  // Of a gibibyte so much is sent as shows what it is: a read that waits for it all does not end.
+  const all = { status: 200, body: 'x'.repeat(100_000), headers: { 'content-length': String(1 << 30) } };
+  const range = { offset: 0, lengthBytes: 5 };
+  for (const asked of [1, 2]) {
+    seen.length = 0;
+    script.push(...Array.from({ length: asked }, () => all));
+    const err = await bucket.read('k', range).catch((cause: unknown) => cause);
+    t.match(bucket.failureOf(err), { kind: 'busy', detail: 'NotOfS3: the range was not heeded' });
+    t.equal(seen.length, asked, asked === 1 ? 'by the SDK' : 'and in the direct way');
+  }
+  const cases = [
+    { body: 'bytes', range, want: 'bytes' },
+    { body: 'byte', range, want: 'busy' },
+    { body: 'bytes and more', range, want: 'busy' },
+    { body: 'bytes', range: { offset: 5, lengthBytes: 5 }, want: 'busy' },
+  ];
+  for (const { body, range, want } of cases) {
+    script.push({ status: 200, body }, { status: 200, body });
+    const found = await text(bucket.read('k', range)).catch((err: unknown) => bucket.failureOf(err).kind);
+    t.equal(found, want, `${body} for ${range.lengthBytes} bytes from ${range.offset}`);
+  }
+  t.equal(await text(bucket.read('k', range)), 'bytes');
+});
+
 void t.test('each read asks for its own range, whoever makes it', async (t) => {
   const { bucket, seen, script } = await store(t);
   const ranges = [{ offset: 1, lengthBytes: 2 }, undefined, { offset: 3, lengthBytes: 4 }, undefined];
@@ -217,6 +249,105 @@ void t.test('a gateway that is busy is asked again, whatever it says', async (t)
     const failed = await list().catch((cause: unknown) => cause);
     t.match(bucket.failureOf(failed), { kind: 'busy', detail: /no listing of S3/ }, body);
   }
+});
+
+void t.test('a listing that goes on says where', async (t) => {
+  const { bucket, script } = await store(t);
+  const list = (): Promise<unknown> => bucket.list({ prefix: '', isFlat: true, pageLength: 1 });
+  const page = (more: string): Told => ({
+    status: 200,
+    body: `<ListBucketResult><Contents><Key>a</Key></Contents>${more}</ListBucketResult>`,
+  });
+  const goesOn = '<IsTruncated>true</IsTruncated>';
+  const token = '<NextContinuationToken>b</NextContinuationToken>';
+  for (const more of ['', '<NextMarker>a</NextMarker>', '<NextContinuationToken></NextContinuationToken>']) {
+    script.push(page(goesOn + more));
+    const failed = await list().catch((cause: unknown) => cause);
+    const want = { kind: 'busy', detail: 'NotOfS3: a listing that goes on says not where' };
+    t.match(bucket.failureOf(failed), want, more);
+  }
+  script.push(page(goesOn + token), page('<IsTruncated>false</IsTruncated>'));
+  t.match(await list(), { objects: ['a'], next: 'b' });
+  t.match(await list(), { objects: ['a'], next: undefined });
+});
+
+/** Each change of objects, with what of an upload must be there before. */
+function changes(
+  bucket: Bucket,
+  script: Told[],
+): Readonly<Record<string, (answer: Told) => Promise<unknown>>> {
+  const begun: Told = { status: 200, body: '<I><UploadId>u</UploadId></I>' };
+  const asking =
+    (ask: () => Promise<unknown>) =>
+    (answer: Told): Promise<unknown> => {
+      script.push(answer);
+      return ask();
+    };
+  const uploading =
+    (ask: (upload: Upload) => Promise<unknown>) =>
+    async (answer: Told): Promise<unknown> => {
+      script.push(begun);
+      const upload = await bucket.startUpload('k');
+      return asking(() => ask(upload))(answer);
+    };
+  return {
+    write: asking(() => bucket.write('k', Buffer.from('x'))),
+    copy: asking(() => bucket.copy('a', 'b')),
+    start: asking(() => bucket.startUpload('k')),
+    part: uploading((upload) => upload.part(0, Buffer.from('x'))),
+    finish: uploading((upload) => upload.finish()),
+    delete: asking(() => bucket.delete('k')),
+    abandon: uploading((upload) => upload.abandon()),
+  };
+}
+
+const PAGES = ['', '404 page not found', '<html><body>Welcome</body></html>'];
+
+void t.test("a gateway's page has made no object", async (t) => {
+  const { bucket, script } = await store(t);
+  const { delete: _, abandon: __, ...makers } = changes(bucket, script);
+  for (const [name, ask] of Object.entries(makers)) {
+    for (const body of PAGES) {
+      const err = await ask({ status: 200, body }).catch((cause: unknown) => cause);
+      t.match(bucket.failureOf(err), { kind: 'busy' }, `${name} ${body}`);
+    }
+  }
+  const etag = '&quot;1&quot;';
+  const answers: Readonly<Record<string, Told>> = {
+    write: { status: 200, headers: { etag: '"1"' } },
+    copy: { status: 200, body: `<CopyObjectResult><ETag>${etag}</ETag></CopyObjectResult>` },
+    start: {
+      status: 200,
+      body: '<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>',
+    },
+    part: { status: 200, headers: { etag: '"1"' } },
+    finish: {
+      status: 200,
+      body: `<CompleteMultipartUploadResult><ETag>${etag}</ETag></CompleteMultipartUploadResult>`,
+    },
+  };
+  for (const [name, ask] of Object.entries(makers)) await t.resolves(ask(answers[name]!), name);
+});
+
+void t.test('what is missing a store of S3 says in its words, and with its status', async (t) => {
+  const { bucket, script } = await store(t);
+  const answers: readonly (Told & { readonly kind: string })[] = [
+    ...PAGES.map((body) => ({ status: 404, body, kind: 'busy' })),
+    { ...failure(404, 'NoSuchKey'), kind: 'not_found' },
+    { ...failure(404, 'NoSuchBucket'), kind: 'no_bucket' },
+    { ...failure(404, 'NoSuchUpload'), kind: 'refused' },
+    { ...failure(503, 'NoSuchKey'), kind: 'busy' },
+    { ...failure(200, 'NoSuchKey'), kind: 'busy' },
+  ];
+  for (const [name, ask] of Object.entries(changes(bucket, script))) {
+    for (const { kind, ...answer } of answers) {
+      const err = await ask(answer).catch((cause: unknown) => cause);
+      t.equal(bucket.failureOf(err).kind, kind, `${name}: ${answer.status} ${answer.body}`);
+    }
+  }
+  script.push({ status: 404 });
+  const err = await bucket.stat('k').catch((cause: unknown) => cause);
+  t.equal(bucket.failureOf(err).kind, 'not_found', 'an answer without a body cannot');
 });
 
 void t.test('errors are told in plain text', async (t) => {
