@@ -22,7 +22,7 @@ import { sharePort } from '../rpc/shared-port.ts';
 import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { limitAnswers } from './answer-timeout.ts';
-import { HostGuard, refuseForeignPages } from './host-guard.ts';
+import { HostGuard } from './host-guard.ts';
 import { createHttp2Front, type Http2Front } from './http2-front.ts';
 import { logRequests } from './request-log.ts';
 import type { ServerConfig } from './server-config.ts';
@@ -70,7 +70,7 @@ export function createHttpListener(options: HttpListenerOptions): HttpListener {
   const guard = new HostGuard(config);
   app.addHook('onRequest', async (request, reply) => {
     const { host = request.headers[':authority'], origin } = request.headers;
-    const refusal = guard.refusal(host?.toString(), origin) ?? refuseForeignPages(request);
+    const refusal = guard.refusal(host?.toString(), origin) ?? guard.pageRefusal(request);
     if (refusal !== undefined) return reply.code(403).type(TEXT).send(`${refusal}\n`);
   });
   serverMetrics.observe(app);

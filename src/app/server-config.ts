@@ -33,10 +33,15 @@ export const serverFields = {
   http_listen_port: int(3_200, 'HTTP port (80 for a bare server, Tempo sets 3200)', {
     flag: 'server.http-listen-port',
   }),
-  http_allowed_hosts: list(text('', 'name'), [], 'names under which a loopback address is asked too', {
-    hidden: true,
-    ours: true,
-  }),
+  http_allowed_hosts: list(
+    text('', 'name'),
+    [],
+    'names under which a loopback address is asked too, and pages may be of',
+    {
+      hidden: true,
+      ours: true,
+    },
+  ),
   http_listen_conn_limit: int(0, 'max simultaneous connections, 0 = off'),
   grpc_listen_network: text('tcp', 'as http'),
   grpc_listen_address: text('', 'bind address'),

@@ -18,7 +18,10 @@ import { ServerMetrics } from './server-metrics.ts';
 
 export interface ServersOptions {
   readonly config: TempoConfig;
-  /** What is served by gRPC; modules add to it until the start. Health is added here. */
+  /**
+   * What is served by gRPC, on the HTTP port without what is internal; modules add to it until the start.
+   * Health is added here.
+   */
   readonly grpcMethods: GrpcMethods;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -53,7 +56,7 @@ export function createServers(options: ServersOptions): Servers {
     logger,
     metrics,
     serverMetrics,
-    grpc: config.streamOverHttpEnabled ? grpc : undefined,
+    grpc: config.streamOverHttpEnabled ? { ...grpc, servesInternal: false } : undefined,
     readiness,
   });
   const listeners: Service[] = [http, createGrpcListener(config.server, grpc, logger, serverMetrics)];

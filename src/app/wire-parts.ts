@@ -17,7 +17,10 @@ export interface Parts {
   readonly metrics: Metrics;
   readonly backendMetrics: BackendMetrics;
   readonly server: HttpServer;
-  /** Where modules add their gRPC methods: served on the gRPC port, and on the HTTP port where that is on. */
+  /**
+   * Where modules add their gRPC methods: served on the gRPC port and, but for internal ones, on the HTTP
+   * port where that is on.
+   */
   readonly grpcMethods: GrpcMethods;
   readonly overrides: Overrides;
 }

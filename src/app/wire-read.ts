@@ -168,8 +168,10 @@ function addOwnRecent(
     recent: ingester,
     pool: store.pool,
     jobLimitMs: jobLimits(config),
-    tenantsOf: (header) =>
-      isMultitenant(config) ? splitTenants(tenantsOfHeader(header, true, severalAllowed)) : undefined,
+    tenantsOf: (header) => {
+      if (!isMultitenant(config)) return undefined;
+      return splitTenants(tenantsOfHeader(header, true, severalAllowed));
+    },
     admit: (tenant, signal) => admission.admitQuery(tenant, signal),
   });
   createFrontend(own.parts, own.querier).registerQuerierMethods(parts.grpcMethods);

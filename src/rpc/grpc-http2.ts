@@ -13,6 +13,8 @@ import { statusOfError } from './grpc-status.ts';
 
 export interface GrpcRouterOptions {
   readonly methods: GrpcMethods;
+  /** What is for processes of this program is served too, as it is by default. */
+  readonly servesInternal?: boolean | undefined;
   /** Largest request message, compressed and uncompressed. */
   readonly recvMessageBytesMax: number;
   /** Largest response message; undefined = no limit. */
@@ -45,11 +47,13 @@ export class GrpcRouter {
   callsOpen = 0;
   readonly #stopping = new AbortController();
   readonly #methods: GrpcMethods;
+  readonly #servesInternal: boolean;
   readonly #callOptions: CallOptions;
   readonly #callClosed = (): void => void this.callsOpen--;
 
   constructor(options: GrpcRouterOptions) {
     this.#methods = options.methods;
+    this.#servesInternal = options.servesInternal ?? true;
     this.pool = new BufferPool(options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX, IDLE_BYTES_MAX);
     this.#callOptions = {
       recvMessageBytesMax: options.recvMessageBytesMax,
@@ -70,6 +74,10 @@ export class GrpcRouter {
     const path = headers[':path'] ?? '';
     const method = this.#methods.find(path);
     if (method === undefined) return refuse(stream, statusOfError(this.#unknownMethod(path)));
+    if (method.isInternal === true && !this.#servesInternal) {
+      const message = `method ${path} is served on the gRPC port only`;
+      return refuse(stream, statusOfError(new TempoError('unimplemented', message)));
+    }
     const encoding = headers['grpc-encoding'] ?? 'identity';
     if (encoding !== 'identity' && !ENCODINGS.includes(String(encoding))) {
       const message = `grpc: Decompressor is not installed for grpc-encoding "${String(encoding)}"`;

@@ -40,10 +40,17 @@ export interface DuplexPeer {
 /** The call is over when it resolves; what it throws becomes the call's status. */
 export type DuplexHandler = (peer: DuplexPeer) => Promise<void>;
 
-export type GrpcMethod =
-  | { readonly kind: 'unary'; readonly handle: UnaryHandler }
-  | { readonly kind: 'duplex'; readonly handle: DuplexHandler }
-  | { readonly kind: 'stream'; readonly handle: StreamHandler };
+export interface MethodOptions {
+  /** For processes of this program among themselves: not served on ports that clients of it are given. */
+  readonly isInternal?: boolean;
+}
+
+export type GrpcMethod = MethodOptions &
+  (
+    | { readonly kind: 'unary'; readonly handle: UnaryHandler }
+    | { readonly kind: 'duplex'; readonly handle: DuplexHandler }
+    | { readonly kind: 'stream'; readonly handle: StreamHandler }
+  );
 
 /** Handlers by full path: `/package.Service/Method`. */
 export class GrpcMethods {
@@ -60,8 +67,8 @@ export class GrpcMethods {
   }
 
   /** Adds a method with any number of messages each way. */
-  duplex(path: string, handle: DuplexHandler): this {
-    return this.#add(path, { kind: 'duplex', handle });
+  duplex(path: string, handle: DuplexHandler, options: MethodOptions = {}): this {
+    return this.#add(path, { kind: 'duplex', handle, ...options });
   }
 
   find(path: string): GrpcMethod | undefined {

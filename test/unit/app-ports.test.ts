@@ -4,6 +4,7 @@ import https from 'node:https';
 import http, { type IncomingHttpHeaders } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
+import type { FastifyRequest } from 'fastify';
 import t, { type Test } from 'tap';
 import { rootBlock } from '../../src/app/config.ts';
 import { checkConfig } from '../../src/app/check.ts';
@@ -41,7 +42,9 @@ async function start(t: Test, yaml: string) {
       server: { ...server, ...here, grpcListenPort: 0 },
       internalServer: { ...internalServer, ...here },
     },
-    grpcMethods: new GrpcMethods().unary('/a.B/Echo', async ({ message }) => Buffer.from(message)),
+    grpcMethods: new GrpcMethods()
+      .unary('/a.B/Echo', async ({ message }) => Buffer.from(message))
+      .duplex('/a.B/Inner', async () => undefined, { isInternal: true }),
     logger,
     metrics,
     readiness: () => undefined,
@@ -117,6 +120,22 @@ async function call(port: number, credentials: grpc.ChannelCredentials): Promise
     client.close();
   }
 }
+
+t.test('what is for processes of this program is not on the HTTP port', async (t) => {
+  const { port, grpcPort } = await start(t, 'stream_over_http_enabled: true');
+  const statusOf = async (at: number, path: string): Promise<grpc.StatusObject> => {
+    const client = new grpc.Client(`127.0.0.1:${at}`, grpc.credentials.createInsecure());
+    t.teardown(() => client.close());
+    const inner = client.makeBidiStreamRequest(path, same, same);
+    inner.on('error', () => undefined).resume();
+    inner.end();
+    return new Promise((resolve) => inner.on('status', resolve));
+  };
+  t.match(await statusOf(grpcPort, '/a.B/Inner'), { code: 0 });
+  const refused = { code: 12, details: 'method /a.B/Inner is served on the gRPC port only' };
+  t.match(await statusOf(port, '/a.B/Inner'), refused);
+  t.equal(await call(port, grpc.credentials.createInsecure()), 0, 'all else is');
+});
 
 const tlsBlock = (name: string): string =>
   `${name}: { cert_file: ${certFile('server')}, key_file: ${certFile('server', 'key')},
@@ -299,6 +318,71 @@ t.test('pages of other sites change nothing', async (t) => {
   }
   t.equal(await status('/api/search', 'cross-site'), 200, 'reading is no change');
   t.equal(await status('/api/search', 'cross-site', 'POST'), 403);
+});
+
+t.test('pages of other sites change nothing where browsers do not say so', async (t) => {
+  const { port } = await start(t, 'server: { http_allowed_hosts: [Tempo.Test] }');
+  const own = `localhost:${port}`;
+  const cases: readonly [string, Readonly<Record<string, string>>, boolean][] = [
+    ['a program', {}, true],
+    ['a form of our own page', { origin: `http://${own}`, referer: `http://${own}/ingester/ring` }, true],
+    ['an address of our own page', { host: `[::1]:${port}`, origin: `http://[::1]:${port}` }, true],
+    ['in other letters', { host: `LOCALHOST.:${port}`, origin: `http://${own}` }, true],
+    ['the usual port, named', { host: 'localhost:80', origin: 'http://localhost' }, true],
+    ['the usual port of TLS, named', { host: 'localhost:443', origin: 'https://localhost' }, true],
+    ['a proxy that leaves out the port', { host: 'localhost', origin: 'http://localhost:8080' }, true],
+    [
+      'a proxy that names the host',
+      { 'x-forwarded-host': 'inner, localhost:8080', origin: 'http://localhost:8080' },
+      true,
+    ],
+    ['a name that is allowed', { origin: 'https://tempo.test:8443' }, true],
+    [
+      'a proxy, and the browser says it',
+      { 'sec-fetch-site': 'same-origin', referer: 'http://b.test/' },
+      true,
+    ],
+    ['a page on another port', { origin: 'http://localhost:3000' }, false],
+    ['a page of another scheme', { host: 'localhost:80', origin: 'https://localhost' }, false],
+    ['a page without a site', { origin: 'null' }, false],
+    ['an extension', { origin: 'chrome-extension://localhost' }, false],
+    ['no page at all', { origin: '' }, false],
+    ['only a referrer', { referer: 'http://evil.example/page' }, false],
+    ['a referrer on another port', { referer: 'http://localhost:3000/' }, false],
+    ['a referrer that is none', { referer: '/page' }, false],
+    ['a user in the name', { referer: `http://${own}@evil.example/` }, false],
+    ['our own referrer', { referer: `http://${own}/ready` }, true],
+    ['another proxy', { 'x-forwarded-host': 'localhost:8080', origin: 'http://localhost:8081' }, false],
+  ];
+  for (const [name, given, isDone] of cases) {
+    const headers = { host: own, ...given };
+    for (const [method, path] of [
+      ['GET', '/flush'],
+      ['POST', '/shutdown'],
+      ['DELETE', '/api/search'],
+    ] as const) {
+      const { status } = await ask(`http://127.0.0.1:${port}${path}`, { method, headers });
+      t.equal(status, isDone ? 200 : 403, `${name}: ${method} ${path}`);
+    }
+  }
+  const read = await ask(`http://127.0.0.1:${port}/api/search`, { headers: { referer: 'http://b.test/' } });
+  t.equal(read.status, 200, 'a link to what is read');
+  const told = await ask(`http://127.0.0.1:${port}/flush`, { headers: { referer: 'http://b.test/' } });
+  t.equal(told.text, 'GET /flush changes state and is refused to pages of other sites (Referer)\n');
+
+  const open = new HostGuard({ httpListenAddress: '10.0.0.7', httpAllowedHosts: [] });
+  open.bound('10.0.0.7');
+  const refusal = (headers: IncomingHttpHeaders): string | undefined =>
+    open.pageRefusal({ method: 'POST', routeOptions: { url: '/flush' }, headers } as FastifyRequest);
+  t.match(
+    refusal({ host: '10.0.0.7:3200', origin: 'http://evil.example' }),
+    /refused/,
+    'no loopback address',
+  );
+  t.match(refusal({ host: '10.0.0.7:3200', origin: 'http://10.0.0.7:3000' }), /refused/, 'its neighbour');
+  t.match(refusal({ origin: 'http://10.0.0.7:3200' }), /refused/, 'of no host');
+  t.equal(refusal({ ':authority': '10.0.0.7:3200', origin: 'http://10.0.0.7:3200' }), undefined, 'HTTP/2');
+  t.equal(refusal({ host: '10.0.0.7:3200' }), undefined);
 });
 
 t.test('the internal server, and profiles', async (t) => {

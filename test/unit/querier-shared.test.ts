@@ -193,6 +193,9 @@ async function querierOfIngesters(
         },
       },
       jobLimitMs: () => 0,
+      tenantsOf: () => {
+        throw new Error('a querier names no tenant in the header of its call');
+      },
       admit: async () => {},
     });
     const address = { host: '127.0.0.1', port: 0 };

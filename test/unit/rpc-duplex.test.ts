@@ -2,6 +2,7 @@
 // grpc-js, and the reader that takes their messages apart.
 import { once } from 'node:events';
 import http2 from 'node:http2';
+import { serialize } from 'node:v8';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { TempoError } from '../../src/lib/errors.ts';
@@ -252,5 +253,46 @@ t.test('plain data', (t) => {
   const value = { kind: 'x', ids: new Uint8Array(9).fill(7), big: 2n ** 70n, known: new Map([['a', 1]]) };
   t.same(decodeStructured(encodeStructured(value)), value);
   t.throws(() => decodeStructured(Uint8Array.of(1, 2)), /the data of another process cannot be read/);
+
+  const holes: number[] = [];
+  holes.length = 2 ** 32 - 1;
+  // V8 writes the numbers of its elements too.
+  const filled: number[] = [];
+  filled.length = 300;
+  filled.fill(1);
+  const rounds: unknown[] = [];
+  rounds.push(rounds, [rounds]);
+  for (const told of [
+    holes,
+    { a: { b: [holes] } },
+    new Map([['a', holes]]),
+    new Map([[holes, 'a']]),
+    new Set([holes]),
+    [rounds, holes],
+    // Each of them is as long as the message at most.
+    Array.from({ length: 100 }, () => {
+      const list: number[] = [];
+      list.length = 2 ** 31;
+      list.length = 900;
+      return list;
+    }),
+  ]) {
+    const sparse = serialize(told);
+    t.throws(() => decodeStructured(sparse), {
+      code: 'invalid_argument',
+      message: /lists that are not there/,
+    });
+  }
+  for (const told of [
+    filled,
+    Array.from({ length: 300 }),
+    [new Float64Array(9), new Uint8Array(0)],
+    'text',
+    undefined,
+  ]) {
+    t.same(decodeStructured(serialize(told)), told);
+  }
+  const again = decodeStructured(serialize(rounds)) as unknown[];
+  t.equal(again[0], again, 'lists that have themselves');
   t.end();
 });

@@ -39,6 +39,7 @@ export class IngesterLink {
   /** @param silent is told when the ingester says nothing although it has jobs, which ends the call. */
   constructor(ingesterId: string, client: GrpcClient, silent: () => void) {
     this.#ingesterId = ingesterId;
+    // Of several tenants: it names none, which ingesters would hold it to.
     this.#call = client.duplex(RECENT_PATH, {});
     this.#sender = new PieceSender((piece) => this.#call.send(piece));
     this.#silence = new Silence(() => {

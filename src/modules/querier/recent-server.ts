@@ -4,9 +4,11 @@ import { headCounts } from '../../block/head/reader.ts';
 import type { RecentSources, RecentTraces, SourceRef } from '../../contracts/recent-traces.ts';
 import { failureOf } from '../../contracts/remote-query.ts';
 import { StoppingError, TempoError } from '../../lib/errors.ts';
+import { TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { DuplexPeer, GrpcMethods } from '../../rpc/grpc-methods.ts';
 import { PieceReader, PieceSender } from '../../rpc/structured-pieces.ts';
 import { encodeStructured } from '../../rpc/structured.ts';
+import { checkNamedJob, limitsOf } from '../../store/named-job-check.ts';
 import {
   decodeToIngester,
   type FromIngester,
@@ -26,6 +28,10 @@ export interface RecentServerOptions {
   readonly pool: Pick<ScanPool, 'run'>;
   /** Time that a job of this kind may take; 0 = as long as it takes. */
   readonly jobLimitMs: (kind: ScanJob['kind']) => number;
+  /**
+   * Tenants that a header names; undefined = tenants are not told apart. Throws for a header that names none.
+   */
+  readonly tenantsOf: (header: TenantHeader) => readonly string[] | undefined;
   /** Rejects when no query may begin; it may wait a while before. */
   readonly admit: (tenant: string, signal: AbortSignal | undefined) => Promise<void>;
 }
@@ -36,17 +42,10 @@ const MESSAGE_BYTES_MAX = 64 << 20;
 const SESSIONS_MAX = 1024;
 /** Sessions begin with one. */
 const NO_SESSION = 0;
-const JOB_KINDS: ReadonlySet<string> = new Set([
-  'search',
-  'trace',
-  'tagNames',
-  'tagValues',
-  'metrics',
-  'traceParts',
-]);
 
+/** Sessions say whose spans they ask for, and a call has sessions of many tenants: for queriers only. */
 export function addRecentMethods(methods: GrpcMethods, options: RecentServerOptions): void {
-  methods.duplex(RECENT_PATH, (peer) => new Link(peer, options).run());
+  methods.duplex(RECENT_PATH, (peer) => new Link(peer, options).run(), { isInternal: true });
 }
 
 type Say = (message: FromIngester) => Promise<void>;
@@ -114,7 +113,7 @@ class Link {
     const say: Say = (message) => this.#say(message);
     const session = new Session(number, this.#options, say, asked.wantsSigns ? this.#heart : undefined);
     this.#sessions.set(number, session);
-    void session.open(asked);
+    void session.open(asked, this.#peer.metadata[TENANT_HEADER]);
   }
 
   #say(message: FromIngester): Promise<void> {
@@ -157,13 +156,24 @@ class Session {
     this.#running.get(id)?.abort();
   }
 
-  async open(asked: OpenSession): Promise<void> {
+  /** @param header of the call, which queriers do not send. */
+  async open(asked: OpenSession, header: TenantHeader): Promise<void> {
     try {
+      if (header !== undefined) this.#checkTenant(asked.tenant, header);
       const listed = await this.#list(asked);
       if (listed !== undefined) await this.#say({ kind: 'sources', session: this.#number, ...listed });
     } catch (err) {
       await this.#fail(undefined, err);
     }
+  }
+
+  /** Where a proxy says on whose behalf a call is, it is on nobody else's. */
+  #checkTenant(tenant: string, header: TenantHeader): void {
+    if (this.#options.tenantsOf(header)?.includes(tenant) !== false) return;
+    throw new TempoError(
+      'invalid_argument',
+      'a session is of a tenant that the header of its call does not name',
+    );
   }
 
   async #list({
@@ -248,13 +258,11 @@ class Session {
 
   /** The job with the sources that it names. */
   #resolved(job: NamedJob): ScanJob {
-    if (!JOB_KINDS.has(job.kind) || ('whole' in job && job.whole !== undefined)) {
-      throw new TempoError('invalid_argument', `a job ${job.kind} is not done for others`);
-    }
-    const sources = job.sources.map(({ blockId, ...limits }) => {
-      const source = this.#sources.get(blockId);
-      if (source === undefined) throw new TempoError('not_found', `source ${blockId} was not listed`);
-      return { ...source, ...limits };
+    checkNamedJob(job);
+    const sources = job.sources.map((named) => {
+      const source = this.#sources.get(named.blockId);
+      if (source === undefined) throw new TempoError('not_found', `source ${named.blockId} was not listed`);
+      return { ...source, ...limitsOf(named) };
     });
     return { ...job, sources } as unknown as ScanJob;
   }
