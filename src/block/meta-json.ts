@@ -90,8 +90,22 @@ export function metaFromJson(bytes: Uint8Array): BlockMeta {
   return storedMeta(bytes).meta;
 }
 
+/**
+ * Reads the bytes of the meta.json in the folder of a block. What it says of tenant and block must be where
+ * it lies: with the ids of another block, whose folder was copied or whose meta was forged, tenants would
+ * read, mark and delete what is not theirs. Throws `block_corrupt`.
+ */
+export function metaOfFolder(bytes: Uint8Array, tenant: string, blockId: string): StoredMeta {
+  const { meta, compactedFrom } = storedMeta(bytes);
+  // Tempo takes the hexadecimal digits of a UUID in either case.
+  if (meta.tenantId === tenant && meta.blockId.toLowerCase() === blockId.toLowerCase())
+    return { meta: { ...meta, blockId }, compactedFrom };
+  const whose = `${meta.tenantId}/${meta.blockId}`;
+  throw new TempoError('block_corrupt', `what is stored as ${tenant}/${blockId} is the meta of ${whose}`);
+}
+
 /** As `metaFromJson`, with what a list of blocks has no use for. */
-export function storedMeta(bytes: Uint8Array): StoredMeta {
+function storedMeta(bytes: Uint8Array): StoredMeta {
   let parsed: unknown;
   try {
     parsed = JSON.parse(new TextDecoder().decode(bytes));

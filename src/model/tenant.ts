@@ -9,6 +9,10 @@ export const TENANT_HEADER = 'x-scope-orgid';
 export type TenantHeader = string | readonly string[] | undefined;
 
 const TENANT_LENGTH_MAX = 150;
+/** Of one read. */
+const TENANTS_MAX = 1000;
+/** Characters of the header. */
+const HEADER_LENGTH_MAX = 65_536;
 /** Between the tenants of one read. */
 const SEPARATOR = '|';
 /** How Node joins the values of a header that came several times. */
@@ -62,9 +66,12 @@ export function tenantsOfHeader(
 ): string {
   if (!multitenancyEnabled) return SINGLE_TENANT;
   if (!severalAllowed) return tenantOfHeader(header, multitenancyEnabled);
-  const tenants = splitTenants(valueOf(header));
+  const tenants = new Set(splitTenants(valueOf(header)));
+  if (tenants.size > TENANTS_MAX) {
+    throw new TempoError('invalid_argument', `too many tenants: ${tenants.size}, max ${TENANTS_MAX}`);
+  }
   for (const tenant of tenants) checkTenant(tenant);
-  return [...new Set(tenants)].toSorted().join(SEPARATOR);
+  return [...tenants].toSorted().join(SEPARATOR);
 }
 
 /** The tenants of a text that `tenantsOfHeader` gave. */
@@ -72,9 +79,12 @@ export function splitTenants(tenants: string): string[] {
   return tenants.split(SEPARATOR);
 }
 
-/** The header as one text; values that differ are refused. */
+/** The header as one text; values that differ are refused, and so is one that is too long to look at. */
 function valueOf(header: TenantHeader): string {
   const joined = typeof header === 'object' ? header.join(REPEATED) : (header ?? '');
+  if (joined.length > HEADER_LENGTH_MAX) {
+    throw new TempoError('invalid_argument', `tenant IDs are too long: max ${HEADER_LENGTH_MAX} characters`);
+  }
   const [text = '', ...more] = new Set(joined.split(REPEATED).map((value) => value.trim()));
   if (more.length > 0) throw new TempoError('invalid_argument', SEVERAL_TENANTS);
   if (text === '') throw new TempoError('unauthenticated', NO_TENANT);

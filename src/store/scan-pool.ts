@@ -8,6 +8,7 @@ import { workerUrl } from '../lib/worker-url.ts';
 import type { StartThread } from '../lib/start-thread.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { tenantLabel } from '../telemetry/tenant-label.ts';
 import { newCancelFlag, raise } from './cancel-flag.ts';
 import { crashedResult } from './crashed-job.ts';
 import { JobQueue, QueryTurn } from './job-queue.ts';
@@ -165,7 +166,7 @@ export class ScanPool {
     if (refusal !== undefined) return Promise.reject(refusal);
     const { queueLengthMax, tenantQueueLengthMax } = this.options;
     if (this.load >= queueLengthMax || this.queue.lengthOf(tenant) >= tenantQueueLengthMax) {
-      this.metrics.discarded.inc({ user: tenant });
+      this.metrics.discarded.inc({ user: tenantLabel(tenant) });
       return Promise.reject(new TempoError('resource_exhausted', 'job queue full'));
     }
     return new Promise((resolve, reject) => {
@@ -286,11 +287,11 @@ export class ScanPool {
   private wait(pending: Pending, lane: number): void {
     pending.thread = undefined;
     this.queue.add(pending, lane);
-    this.metrics.queueLength.inc({ user: pending.tenant });
+    this.metrics.queueLength.inc({ user: tenantLabel(pending.tenant) });
   }
 
   private left({ tenant }: Pending): void {
-    this.metrics.queueLength.dec({ user: tenant });
+    this.metrics.queueLength.dec({ user: tenantLabel(tenant) });
   }
 
   /** A thread has one job less: when few may run, it is the next one's turn. */

@@ -65,6 +65,10 @@ overrides: {per_tenant_override_config: '${file}', per_tenant_override_period: 2
     t.equal(await send('..', span(1, 1)), "gRPC status 3: tenant ID is '.' or '..'");
     t.equal(await read('/api/search'), '401 no org id\n');
     t.equal(await read('/api/traces/1', 'a/b'), "400 tenant ID 'a/b' contains unsupported character '/'");
+    const many = Array.from({ length: 1001 }, (_, i) => i).join('|');
+    t.equal(await read('/api/search', many), '400 too many tenants: 1001, max 1000');
+    const long = 'a|'.repeat(40_000) + 'a';
+    t.equal(await read('/api/search', long), '400 tenant IDs are too long: max 65536 characters');
     t.equal(await read('/api/echo'), '200 echo\n');
   });
 

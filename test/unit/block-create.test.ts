@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { HeadReader } from '../../src/block/head/reader.ts';
-import { metaFromJson, metaToBytes } from '../../src/block/meta-json.ts';
+import { metaFromJson, metaOfFolder, metaToBytes } from '../../src/block/meta-json.ts';
 import type { DedicatedColumn } from '../../src/block/meta.ts';
 import { BLOOM_DEFAULTS, bloomMayHave, bloomShardOf, TraceBloom } from '../../src/block/trace-bloom.ts';
 import { blockTimes } from '../../src/block/vparquet/block-times.ts';
@@ -513,4 +513,18 @@ t.test('meta.json', async (t) => {
   }
   t.throws(() => metaFromJson(Buffer.from('{"for')), { code: 'block_corrupt' });
   t.throws(() => metaFromJson(Buffer.from('[]')), { code: 'block_corrupt' });
+
+  const lying = (over: Record<string, unknown>, tenant = 'a'): unknown =>
+    metaOfFolder(Buffer.from(JSON.stringify({ ...base, ...over })), tenant, TEST_BLOCK_ID);
+  t.match(lying({ compactedFrom: ['x'] }), { meta: { tenantId: 'a' }, compactedFrom: ['x'] });
+  t.match(lying({ blockID: TEST_BLOCK_ID.toUpperCase() }), { meta: { blockId: TEST_BLOCK_ID } });
+  const other = TEST_BLOCK_ID.replace(/^./, 'f');
+  const wrong: readonly (readonly [Record<string, unknown>, string, string])[] = [
+    [{}, 'b', `what is stored as b/${TEST_BLOCK_ID} is the meta of a/${TEST_BLOCK_ID}`],
+    [{}, 'A', `what is stored as A/${TEST_BLOCK_ID} is the meta of a/${TEST_BLOCK_ID}`],
+    [{ blockID: other }, 'a', `what is stored as a/${TEST_BLOCK_ID} is the meta of a/${other}`],
+    [{ blockID: '' }, 'a', `what is stored as a/${TEST_BLOCK_ID} is the meta of a/`],
+  ];
+  for (const [over, tenant, message] of wrong)
+    t.throws(() => lying(over, tenant), { code: 'block_corrupt', message });
 });

@@ -299,6 +299,30 @@ t.test('blocks on the disk when the process starts', async (t) => {
   await again.ingester.stop();
 });
 
+t.test('a block in the folder of another tenant is left where it is', async (t) => {
+  const first = await started(aFolder());
+  await push(first, 0, 10);
+  await first.ingester.flush();
+  const id = first.uploaded[0]!.blockId;
+  const copy = killedCopy(first);
+  await first.ingester.stop();
+  const blocks = `${copy}/wal/blocks`;
+  const other = id.replace(/^./, (digit) => (digit === '0' ? '1' : '0'));
+  for (const folder of [`two/${id}`, `one/${other}`])
+    fs.cpSync(`${blocks}/one/${id}`, `${blocks}/${folder}`, { recursive: true });
+  fs.rmSync(`${blocks}/two/${id}/flushed`);
+  const again = await started(copy);
+  t.match(await found(again), { blocks: 1 });
+  t.match(await found(again, 'two'), { blocks: 0 });
+  const told = again.lines.filter((line) => line.includes('local block cannot be read'));
+  t.equal(told.length, 2);
+  t.match(told.join(''), `what is stored as two/${id} is the meta of one/${id}`);
+  t.match(told.join(''), `what is stored as one/${other} is the meta of one/${id}`);
+  t.ok(fs.existsSync(`${blocks}/two/${id}/data.parquet`));
+  t.same(again.uploaded, []);
+  await again.ingester.stop();
+});
+
 t.test('a block that was finished before its record was written counts', async (t) => {
   const data = aFolder();
   const written = Promise.withResolvers<void>();

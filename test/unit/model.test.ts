@@ -557,6 +557,27 @@ t.test('the tenants of a read', (t) => {
     { name: 'none', header: '', want: 'unauthenticated: no org id' },
     { name: 'dots', header: 'a|..', want: `invalid_argument: tenant ID is '.' or '..'`, alone: SEVERAL },
     { name: 'two headers', header: 'a, b', want: SEVERAL },
+    {
+      name: 'a repetition of many',
+      header: 'aaa|'.repeat(16_383) + 'aaa',
+      want: 'aaa',
+    },
+    {
+      name: 'too many',
+      header: Array.from({ length: 1001 }, (_, i) => i).join('|'),
+      want: 'invalid_argument: too many tenants: 1001, max 1000',
+      alone: SEVERAL,
+    },
+    {
+      name: 'too long to look at',
+      header: 'aaa|'.repeat(16_384) + 'a',
+      want: 'invalid_argument: tenant IDs are too long: max 65536 characters',
+    },
+    {
+      name: 'too many headers',
+      header: 'a, '.repeat(30_000) + 'a',
+      want: 'invalid_argument: tenant IDs are too long: max 65536 characters',
+    },
   ];
   const got = (header: string, severalAllowed: boolean): string => {
     try {
@@ -570,6 +591,10 @@ t.test('the tenants of a read', (t) => {
     t.equal(got(header, false), alone ?? want, `${name}, several are not allowed`);
     t.equal(tenantsOfHeader(header, false, true), SINGLE_TENANT, `${name}: without multitenancy`);
   }
+  const most = Array.from({ length: 1000 }, (_, i) => `tenant-${i}`)
+    .toSorted()
+    .join('|');
+  t.equal(got(`${most}|tenant-0`, true), most, 'as many as may be');
   t.end();
 });
 

@@ -1143,6 +1143,7 @@ t.test('what jobs over blocks answered is kept: the same question reads nothing 
   t.same(await ids(), ['1', 0], 'nothing was read');
   t.same(await ids({ range: { startSec: 6, endSec: 24 } }), ['1', 0], 'any range around the block');
   const others: readonly Partial<SearchJob>[] = [
+    { sources: [{ ...block, rowGroups: [0, 2], meta: { ...block.meta, tenantId: 'other' } }] },
     { query: '{ }' },
     { limit: 8 },
     { spansPerSpanSet: 4 },
@@ -1483,6 +1484,7 @@ t.test('answers of jobs for tags in a cache outside the process', async (t) => {
     { ...job, query: '{ name = "x" }' },
     { ...job, sources: [{ ...block, rowGroups: [2, 4] }] },
     { ...job, sources: [{ ...block, meta: meta('c') }] },
+    { ...job, sources: [{ ...block, meta: { ...block.meta, tenantId: 'other' } }] },
     values,
     { ...values, bytesMax: 11 },
     { ...values, fields: [{ ...fields[0], name: 'y' }] },

@@ -850,3 +850,28 @@ t.test('queries within their objective: fast enough or thorough enough', async (
   t.match(text, /^tempo_query_frontend_queries_count\{op="search"\} 6$/m);
   t.match(text, /^tempo_query_frontend_queries_count\{op="metadata"\} 0$/m, 'from the start');
 });
+
+t.test('what is counted by tenant stays small, whatever combinations of tenants are asked for', async (t) => {
+  const metrics = new Metrics();
+  const none = { durationSloMs: 0, throughputBytesSlo: 0 };
+  const search = { durationSloMs: 1, throughputBytesSlo: 1 };
+  const frontend = new FrontendMetrics(metrics, { traces: none, search, metadata: none, metrics: none });
+  const longest = 'a'.repeat(509);
+  for (const tenant of ['a|b', `${longest}|b`, `${longest}|b|c`, `${longest}|b|d`]) {
+    frontend.asked(tenant);
+    frontend.answered({ op: 'search', tenant, durationMs: 5, inspectedBytes: 7, outcome: 'answered' });
+  }
+  t.equal(metrics.tenants.size, 3);
+  const counted = (text: string): unknown =>
+    [
+      ...text.matchAll(/^tempo_query_frontend_bytes_inspected_total\{tenant="(.*)",op="search"\} (\d+)$/gm),
+    ].map(([, tenant, bytes]) => [tenant, bytes]);
+  t.same(counted(await metrics.text()), [
+    ['a|b', '7'],
+    [`${longest}|b`, '7'],
+    ['several tenants', '14'],
+  ]);
+  metrics.tenants.sweep(-1);
+  await metrics.forgotten;
+  t.notMatch(await metrics.text(), /tenant="/);
+});

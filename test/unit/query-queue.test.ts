@@ -66,6 +66,31 @@ async function metricOf(t: Test, metrics: Metrics, name: string): Promise<number
   return found?.values[0]?.value;
 }
 
+t.test('tenants whose names are long together are counted as one', async (t) => {
+  const { queue, slot, ask, running, metrics } = aQueue({ tenantLengthMax: 1 });
+  const length = async (user: string): Promise<number | undefined> => {
+    const found = await metrics.registry.getSingleMetric('tempo_query_frontend_queue_length')?.get();
+    return found?.values.find(({ labels }) => labels['user'] === user)?.value;
+  };
+  const many = (n: number): string => `${'x'.repeat(600)}|${n}`;
+  const asked = [ask(many(1), '1'), ask(many(2), '2'), ask('a|b', '3')];
+  t.equal(await ask(many(1), '4'), 'too many outstanding requests');
+  t.equal(await length('several tenants'), 2);
+  t.equal(await length('a|b'), 1);
+  const one = slot('one');
+  queue.join(one);
+  t.equal(await length('several tenants'), 1);
+  for (const url of ['1', '2', '3']) {
+    running.get(url)!.finished();
+    queue.free(one);
+  }
+  await Promise.all(asked);
+  t.equal(await length('several tenants'), 0);
+  const text = await metrics.text();
+  t.match(text, 'tempo_query_frontend_discarded_requests_total{user="several tenants"} 1');
+  t.notMatch(text, 'xxx');
+});
+
 t.test('tenants take turns, and a full queue refuses', async (t) => {
   const { queue, slot, ask, begun, running, metrics } = aQueue();
   const asked = ['a1', 'a2', 'a3', 'b1', 'c1', 'c2'].map((url) => ask(url[0]!, url));

@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname } from 'node:path';
+import { mock } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { metaToBytes } from '../../src/block/meta-json.ts';
@@ -17,9 +18,11 @@ import { Poller, type PollerOptions } from '../../src/store/poller.ts';
 import { INDEX_JSON } from '../../src/store/tenant-index.ts';
 import { applySizeCap, storedBytes } from '../../src/store/size-cap.ts';
 import { applyRetention } from '../../src/store/retention.ts';
+import { Store } from '../../src/store/store.ts';
 import { indexOwner } from '../../src/store/tenant-index.ts';
 import { deleteUnfinished, UNFINISHED_MS } from '../../src/store/unfinished.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
 import { testFolder } from '../support/test-folder.ts';
 
@@ -91,6 +94,52 @@ t.test('a poll finds live and compacted blocks, and ignores what is none', async
   await poller.writeIndexes(() => false);
   await poller.writeIndexes(() => true);
   t.equal(written.length, 4, 'but where another process may have written them meanwhile');
+});
+
+t.test('a meta that is that of another block is believed nowhere, and harms no block', async (t) => {
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'error', format: 'logfmt', write: (line) => lines.push(line) });
+  const { store, blocklist, poller, put } = setUp(10_000_000, { logger });
+  const lie = (folder: string, meta: BlockMeta, name = 'meta.json'): Promise<void> =>
+    store.write(`${folder}/${name}`, metaToBytes(meta));
+  await put(aMeta(1, { endSec: 9_999 }));
+  await lie(`other/${ID(1)}`, aMeta(1));
+  await lie(`other/${ID(2)}`, aMeta(1, { tenantId: 'other' }));
+  await lie(`other/${ID(3)}`, aMeta(1), 'meta.compacted.json');
+  await lie(
+    `other/${ID(4)}`,
+    aMeta(4, { tenantId: 'other', blockId: 'ABCDEF00-0000-4000-8000-000000000004' }),
+  );
+  const upper = 'abcdef00-0000-4000-8000-000000000005';
+  await lie(`other/${upper}`, aMeta(5, { tenantId: 'other', blockId: upper.toUpperCase(), endSec: 9_999 }));
+  t.same(await poller.poll(), []);
+  t.same([...blocklist.tenant('team').live.keys()], [ID(1)]);
+  const { live, compacted, unreadable } = blocklist.tenant('other');
+  t.same(
+    [...live.values()].map(({ tenantId, blockId }) => `${tenantId}/${blockId}`),
+    [`other/${upper}`],
+  );
+  t.equal(compacted.size, 0);
+  t.same([...unreadable.keys()].toSorted(), [ID(1), ID(2), ID(4)]);
+  const whose = (n: number, meta: string) => `what is stored as other/${ID(n)} is the meta of ${meta}`;
+  t.equal(unreadable.get(ID(1)), `other/${ID(1)}/meta.json: ${whose(1, `team/${ID(1)}`)}`);
+  t.match(unreadable.get(ID(2)), whose(2, `other/${ID(1)}`));
+  t.match(lines.join(''), `msg="block meta cannot be read" key=other/${ID(3)}/meta.compacted.json`);
+  t.match(
+    blocklist.gaps('other').map(({ code }) => code),
+    ['block_corrupt', 'block_corrupt', 'block_corrupt'],
+  );
+
+  await poller.writeIndexes(() => true);
+  const index = JSON.parse(gunzipSync(await store.read('other/index.json.gz')).toString());
+  t.match(index, { meta: [{ tenantID: 'other', blockID: upper }], compacted: [] });
+  const blockMsOf = (tenant: string): number => (tenant === 'other' ? 1 : 0);
+  const times = { isOff: () => false, blockMsOf, compactedMs: 1 };
+  const nowMs = (): number => 20_000_000;
+  const retention = { store, blocklist, logger, times, owns: () => true, nowMs };
+  t.same(await applyRetention(retention), { marked: 1, deleted: 0, failed: 0 });
+  t.same(await store.listObjects(`other/${upper}`), ['meta.compacted.json']);
+  t.same(await store.listObjects(`team/${ID(1)}`), ['meta.json'], 'the block of the other tenant is there');
 });
 
 t.test('the index of a tenant whose blocks cannot be listed stays as it is', async (t) => {
@@ -181,6 +230,95 @@ t.test('what is not known is told until the backend was listed', async (t) => {
   failing = '';
   await t.rejects(poller.poll(), { code: 'unavailable' });
   t.same(reasons(), [undefined, undefined, undefined], 'later what was known stands');
+});
+
+/** A started store in time that moves by hand; listing the folder `state.failing` fails. */
+async function polling(failing: string, blocklistPollMs: number) {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  const { store: objectStore, put } = setUp();
+  await put(aMeta(1));
+  await put(aMeta(2, { tenantId: 'other' }));
+  const state = { failing, nowSec: 0, polledSec: [] as number[], lines: [] as string[] };
+  const listFolders = objectStore.listFolders.bind(objectStore);
+  objectStore.listFolders = (prefix) => {
+    if (prefix === '') state.polledSec.push(state.nowSec);
+    if (prefix === state.failing) return Promise.reject(new TempoError('unavailable', 'no list'));
+    return listFolders(prefix);
+  };
+  const write = (line: string): void => void state.lines.push(line);
+  const store = new Store({
+    objectStore,
+    logger: createLogger({ level: 'error', format: 'logfmt', write }),
+    metrics: new Metrics(),
+    polls: true,
+    blocklistPollMs,
+    blocklistPollConcurrency: 2,
+    blocklistPollTenantConcurrency: 0,
+    retention: undefined,
+    retainsAtPolls: false,
+    ownsBlock: () => false,
+    ownsIndex: () => false,
+    indexAgeMsMax: 0,
+    leftoversMs: 0,
+    sizeBytesMax: 0,
+    scanThreads: 0,
+    scanQueueLengthMax: 1,
+    scanTenantQueueLengthMax: 1,
+    scanHeapBytesMax: 0,
+    scanBatchSizeMax: 1,
+    scanWorkerData: { localBlocksPath: '', backendPath: '', cacheBytes: 0 },
+    nowMs: () => 10_000_000,
+  });
+  await store.start();
+  /** @returns when the backend was polled since the last call. */
+  const wait = async (seconds: number): Promise<readonly number[]> => {
+    for (let i = 0; i < seconds; i++) {
+      state.nowSec++;
+      mock.timers.tick(1000);
+      for (let turns = 0; turns < 3; turns++) await new Promise(setImmediate);
+    }
+    return state.polledSec.splice(0);
+  };
+  return { store, state, wait };
+}
+
+t.test('until blocks are known they are looked for soon again', async (t) => {
+  t.teardown(() => mock.timers.reset());
+  const { store, state, wait } = await polling('', 300_000);
+  const unlisted = () => ['team', 'other'].map((tenant) => store.blocklist.tenant(tenant).unlisted);
+  t.same(unlisted(), ['no list', 'no list'], 'the process is there all the same');
+  t.same(await wait(100), [0, 1, 3, 7, 15, 31, 61, 91]);
+  t.match(state.lines[2], /msg="polling the backend failed, it is tried again" delay_ms=4000 .*no list/);
+  t.match(state.lines.at(-1), 'delay_ms=30000');
+  state.failing = 'team';
+  t.same(await wait(900), [121, 181, 301, 541, 841], 'a tenant that fails: at last as often as ever');
+  t.same(unlisted(), ['no list', undefined]);
+  state.failing = 'none';
+  t.same(await wait(1000), [1141, 1441, 1741]);
+  t.same(unlisted(), [undefined, undefined]);
+  state.failing = '';
+  state.lines.length = 0;
+  t.same(await wait(600), [2041, 2341], 'what is known stands, there is no hurry');
+  t.match(state.lines, [/delay_ms=300000/, /delay_ms=300000/]);
+  await store.stop();
+  t.same(await wait(600), []);
+});
+
+t.test('a poll that is due sooner is not put off', async (t) => {
+  t.teardown(() => mock.timers.reset());
+  const { store, state, wait } = await polling('', 3000);
+  t.same(await wait(10), [0, 1, 3, 6, 9]);
+  state.failing = 'none';
+  t.same(await wait(10), [12, 15, 18]);
+  await store.stop();
+});
+
+t.test('a backend that can be listed is not in a hurry', async (t) => {
+  t.teardown(() => mock.timers.reset());
+  const { store, state, wait } = await polling('none', 60_000);
+  t.same(await wait(130), [0, 60, 120]);
+  t.same(state.lines, []);
+  await store.stop();
 });
 
 t.test('blocks that are compacted while they are listed hide no spans', async (t) => {

@@ -193,12 +193,7 @@ export class BackendWorker implements Service {
 
   private async metaOf(tenant: string, blockId: string, name: string): Promise<StoredMeta | undefined> {
     try {
-      const stored = await readMeta(this.options.backend, tenant, blockId, name);
-      if (stored === undefined) return undefined;
-      const { meta } = stored;
-      if (meta.blockId === blockId && meta.tenantId === tenant) return stored;
-      const whose = `${meta.tenantId}/${meta.blockId}`;
-      throw new TempoError('block_corrupt', `what is stored as ${tenant}/${blockId} is the meta of ${whose}`);
+      return await readMeta(this.options.backend, tenant, blockId, name);
     } catch (err) {
       throw new TempoError('unavailable', `meta of block ${blockId} cannot be read`, err);
     }

@@ -1,6 +1,6 @@
 // The complete blocks in the ingester's own folder, laid out as in the backend plus a `flushed` marker: they
 // answer queries until they have been in the backend for long enough.
-import { metaFromJson } from '../../block/meta-json.ts';
+import { metaOfFolder } from '../../block/meta-json.ts';
 import { type BlockMeta, META_NAME } from '../../block/meta.ts';
 import type { TimeRange } from '../../contracts/recent-traces.ts';
 import { eachConcurrently } from '../../lib/concurrent.ts';
@@ -105,7 +105,7 @@ export class LocalBlocks {
     const { store, logger } = this.options;
     const folder = `${tenant}/${blockId}`;
     try {
-      const meta = metaFromJson(await store.read(`${folder}/${META_NAME}`));
+      const { meta } = metaOfFolder(await store.read(`${folder}/${META_NAME}`), tenant, blockId);
       return this.add(meta, isFlushed ? await this.flushedAtMs(folder) : undefined);
     } catch (err) {
       logger.error('local block cannot be read, it is left where it is', { tenant, block: blockId, err });

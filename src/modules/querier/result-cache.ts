@@ -147,7 +147,8 @@ function tagsKey(job: TagsJob): string | undefined {
   const block = onlyBlock(job);
   if (block === undefined) return undefined;
   const asked = job.kind === 'tagNames' ? job.scopes : [job.bytesMax, ...job.fields.map(fieldKey)];
-  return JSON.stringify([block.meta.blockId, block.rowGroups, job.kind, job.query ?? null, asked]);
+  const { tenantId, blockId } = block.meta;
+  return JSON.stringify([tenantId, blockId, block.rowGroups, job.kind, job.query ?? null, asked]);
 }
 
 /** Equal keys = equal answers; undefined: the answer may change, or is of this one query only. */
@@ -159,6 +160,7 @@ function resultKey(job: SearchJob): string | undefined {
   if (!coversBlock(range, meta)) return undefined;
   const { query, limit, spansPerSpanSet, format, order, after } = job;
   const asked = [
+    meta.tenantId,
     meta.blockId,
     rowGroups?.join('-'),
     // Both ends are given, or none: then nothing is left out for its time.
@@ -171,5 +173,5 @@ function resultKey(job: SearchJob): string | undefined {
     after?.value,
     after?.traceId,
   ];
-  return [...asked.map(String), query].join('|');
+  return ['search', ...asked.map(String), query].join('|');
 }

@@ -2,6 +2,7 @@
 // objective, how long they took, what they read.
 import type { Counter, Histogram, Metrics } from '../../telemetry/metrics.ts';
 import type { TenantActivity } from '../../telemetry/tenant-activity.ts';
+import { tenantLabel } from '../../telemetry/tenant-label.ts';
 import type { Op } from './reads.ts';
 
 /** What an answer must reach to count as within the objective; 0 = not asked. One of the two is enough. */
@@ -64,25 +65,26 @@ export class FrontendMetrics {
     for (const op of ['traces', 'search', 'metadata', 'metrics']) this.#durations.zero({ op });
   }
 
-  /** A tenant has asked for something: scan threads and others may have counted it. */
+  /** A tenant has asked for something, or several have: scan threads and others may have counted it. */
   asked(tenant: string): void {
-    this.#activity.seen(tenant);
+    this.#activity.seen(tenantLabel(tenant));
   }
 
   answered(query: AnsweredQuery): void {
-    const { op, tenant, durationMs, inspectedBytes, outcome } = query;
+    const { op, durationMs, inspectedBytes, outcome } = query;
+    const tenant = tenantLabel(query.tenant);
     this.#durations.observe({ op }, durationMs / 1000);
     const result = outcome === 'canceled' ? 'canceled' : 'completed';
     this.#queries.inc({ tenant, op, result });
     if (outcome === 'failed') return;
     if (outcome === 'answered') {
       this.#inspectedBytes.inc({ tenant, op }, inspectedBytes);
-      if (!this.#isWithin(query)) return;
+      if (!this.#isWithin(query, tenant)) return;
     }
     this.#withinObjective.inc({ tenant, op, result });
   }
 
-  #isWithin({ op, tenant, durationMs, inspectedBytes }: AnsweredQuery): boolean {
+  #isWithin({ op, durationMs, inspectedBytes }: AnsweredQuery, tenant: string): boolean {
     const { durationSloMs, throughputBytesSlo } = this.#objectives?.[op] ?? NO_OBJECTIVE;
     if (durationSloMs === 0 && throughputBytesSlo === 0) return true;
     const bytesPerSecond = durationMs > 0 ? (inspectedBytes * 1000) / durationMs : 0;

@@ -5,6 +5,7 @@ import type { HttpGrpcRequest, HttpGrpcResponse } from '../../contracts/httpgrpc
 import { TempoError } from '../../lib/errors.ts';
 import type { Counter, Gauge, Histogram, Metrics } from '../../telemetry/metrics.ts';
 import { SECONDS_BUCKETS } from '../../telemetry/metrics.ts';
+import { tenantLabel } from '../../telemetry/tenant-label.ts';
 
 export interface QueuedRequest {
   readonly tenant: string;
@@ -107,7 +108,7 @@ export class QueryQueue {
     const { tenant, signal } = asked;
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     if ((this.#tenants.get(tenant)?.length ?? 0) >= this.#options.tenantLengthMax) {
-      this.#discarded.inc({ user: tenant });
+      this.#discarded.inc({ user: tenantLabel(tenant) });
       return Promise.reject(new TempoError('resource_exhausted', 'too many outstanding requests'));
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -223,7 +224,7 @@ export class QueryQueue {
     if (list === undefined) this.#tenants.set(tenant, [waiting]);
     else if (isFirst) list.unshift(waiting);
     else list.push(waiting);
-    this.#lengths.set({ user: tenant }, this.#tenants.get(tenant)!.length);
+    this.#showLength(tenant);
     if (this.#clients.size === 0) this.#wait();
   }
 
@@ -234,8 +235,20 @@ export class QueryQueue {
     if (list === undefined || at < 0) return false;
     list.splice(at, 1);
     if (list.length === 0) this.#tenants.delete(tenant);
-    this.#lengths.set({ user: tenant }, list.length);
+    this.#showLength(tenant);
     return true;
+  }
+
+  #showLength(tenant: string): void {
+    const user = tenantLabel(tenant);
+    const isShared = user !== tenant;
+    const lists = isShared
+      ? [...this.#tenants].flatMap(([other, list]) => (tenantLabel(other) === user ? [list] : []))
+      : [this.#tenants.get(tenant) ?? []];
+    this.#lengths.set(
+      { user },
+      lists.reduce((sum, { length }) => sum + length, 0),
+    );
   }
 
   #dispatch(): void {
