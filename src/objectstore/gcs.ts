@@ -43,7 +43,7 @@ const PERMISSIONS: Readonly<Record<Action, string>> = {
   delete: 'storage.objects.delete',
 };
 
-const LISTING = 'storage#objects';
+const LISTING = 'storage#object';
 /** Google explains in words or JSON. */
 const PAGE = /<html|<!doctype/i;
 const NO_BUCKET = /bucket does not exist/i;
@@ -68,6 +68,12 @@ interface Listing {
   readonly prefixes?: string[];
   readonly items?: readonly { readonly name: string }[];
   readonly nextPageToken?: string;
+}
+
+/** Emulators name another kind, or none. */
+function isListing(page: Listing | undefined): page is Listing {
+  const { kind, items, prefixes } = page ?? {};
+  return String(kind).startsWith(LISTING) || Array.isArray(items) || Array.isArray(prefixes);
 }
 
 /** What answers is perhaps a gateway or another program: nothing follows from it about objects. */
@@ -101,7 +107,7 @@ class GcsBucket implements Bucket {
     };
     // Not by `getFiles`, which takes whatever is answered for a listing, and throws where nothing is.
     const [page] = (await this.bucket.request({ uri: '/o', qs })) as readonly (Listing | undefined)[];
-    if (page?.kind !== LISTING) throw new NotOfGcsError('what answers is no listing');
+    if (!isListing(page)) throw new NotOfGcsError('what answers is no listing');
     return {
       folders: page.prefixes ?? [],
       objects: (page.items ?? []).map(({ name }) => name),

@@ -184,9 +184,9 @@ function isUnread(err: unknown, isMeant: (status: number) => boolean): boolean {
   return status !== undefined && isMeant(status) && networkFailure(err) === undefined;
 }
 
-/** S3 names the tag of what it has made, and no page of a gateway does. */
-function tagOf(ETag: string | undefined): string {
-  if (ETag) return ETag;
+/** S3 numbers its answers and names the tag of what it has made, and no page of a gateway does. */
+function tagOf(ETag: string | undefined, requestId?: string): string {
+  if (ETag || requestId) return ETag ?? '';
   throw notOfS3('what answers has made no object, as it names no ETag');
 }
 
@@ -264,8 +264,10 @@ class S3Bucket implements Bucket {
 
   async write(key: string, bytes: Uint8Array, abortSignal?: AbortSignal): Promise<void> {
     const command = new PutObjectCommand({ ...this.target, Key: key, Body: bytes, ...this.made });
-    const { ETag } = await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
-    tagOf(ETag);
+    const { ETag, $metadata } = await ofS3(
+      this.client.send(command, { ...(abortSignal && { abortSignal }) }),
+    );
+    tagOf(ETag, $metadata.requestId);
   }
 
   /** All parts but the last are equally long, which some stores demand. */
@@ -288,7 +290,7 @@ class S3Bucket implements Bucket {
     const CopySource = `${this.settings.bucket}/${from}`.split('/').map(encodeURIComponent).join('/');
     const command = new CopyObjectCommand({ ...this.target, Key: to, CopySource, ...this.copied });
     const made = await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
-    tagOf(made.CopyObjectResult?.ETag);
+    tagOf(made.CopyObjectResult?.ETag, made.$metadata.requestId);
   }
 
   async delete(key: string, abortSignal?: AbortSignal): Promise<void> {
@@ -339,8 +341,10 @@ class S3Upload implements Upload {
   async finish(abortSignal?: AbortSignal): Promise<void> {
     const parts = { MultipartUpload: { Parts: this.parts } };
     const command = new CompleteMultipartUploadCommand({ ...this.target, ...parts, ...this.sealed });
-    const { ETag } = await ofS3(this.client.send(command, { ...(abortSignal && { abortSignal }) }));
-    tagOf(ETag);
+    const { ETag, $metadata } = await ofS3(
+      this.client.send(command, { ...(abortSignal && { abortSignal }) }),
+    );
+    tagOf(ETag, $metadata.requestId);
   }
 
   async abandon(): Promise<void> {

@@ -165,7 +165,8 @@ export class RingSnapshot {
     // One that was stopped has left the ring, and what only it has is not read until it is back.
     const absent = instances.length === 0 ? 0 : Math.max(0, replicationFactor - instances.length);
     const replicasMax = Math.floor(replicationFactor / 2);
-    const zonesMax = Math.floor(Math.min(zones.length, replicationFactor) / 2);
+    // A zone of which all have left is away too.
+    const zonesMax = replicasMax - Math.max(0, replicationFactor - zones.length);
     // Of each key there is one replica in a zone, so a zone may be away as a whole.
     const areInFewZones = zoneAwarenessEnabled && new Set(away.map(({ zone }) => zone)).size <= zonesMax;
     return {

@@ -3,6 +3,7 @@
 import t from 'tap';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { MemberlistConfig } from '../../src/ring/config.ts';
+import { type Resolver, systemResolver } from '../../src/ring/gossip/discovery.ts';
 import { GossipService } from '../../src/ring/gossip/gossip-service.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -12,7 +13,7 @@ import { memberlistConfig } from '../support/memberlist.ts';
 
 t.setTimeout(60_000);
 
-function aService(over: Partial<MemberlistConfig>, lines: string[]): GossipService {
+function aService(over: Partial<MemberlistConfig>, lines: string[], resolver?: Resolver): GossipService {
   const times = { gossipIntervalMs: 20, minJoinBackoffMs: 20, maxJoinBackoffMs: 50 };
   const config = memberlistConfig({ bindAddr: ['127.0.0.1'], ...times, ...over });
   const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => lines.push(line) });
@@ -22,6 +23,7 @@ function aService(over: Partial<MemberlistConfig>, lines: string[]): GossipServi
     random: Math.random,
     logger,
     metrics: new Metrics(),
+    ...(resolver && { resolver }),
   });
 }
 
@@ -43,4 +45,23 @@ t.test('a member that is named and alone', async (t) => {
   t.ok(await until(async () => alive(first) === 2 && alive(second) === 2, 20_000), 'the other is found');
   await second.stop();
   await first.stop();
+});
+
+t.test('a member whose own name is known late, and by name', async (t) => {
+  const port = await freePort();
+  const lines: string[] = [];
+  let asked = 0;
+  const resolver = {
+    ...systemResolver,
+    addresses: async (): Promise<readonly string[]> => (asked++ === 0 ? [] : ['127.0.0.1']),
+  } as Resolver;
+  const strict = { abortIfClusterJoinFails: true, maxJoinRetries: 3 };
+  const first = aService({ bindPort: port, joinMembers: [`dns+gossip:${port}`], ...strict }, lines, resolver);
+  await first.start();
+  t.ok(asked > 1);
+  await first.stop();
+  const named = aService({ bindPort: port, joinMembers: [`localhost:${port}`], ...strict }, lines);
+  await named.start();
+  t.notMatch(lines.join(''), 'joined the cluster');
+  await named.stop();
 });

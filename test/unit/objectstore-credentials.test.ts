@@ -145,7 +145,7 @@ t.test('the service account of an instance of Google', async (t) => {
   );
   answers.set('GET /computeMetadata/v1/universe/universe-domain', 'googleapis.com');
   answers.set('GET /computeMetadata/v1/project/project-id', 'project');
-  answers.set('GET /storage/v1/b/traces/o', '{}');
+  answers.set('GET /storage/v1/b/traces/o', '{"kind":"storage#objects"}');
   const variables = {
     GCE_METADATA_HOST: host,
     GCE_METADATA_IP: host,

@@ -281,6 +281,9 @@ t.test('a read of all keys', (t) => {
   t.same(seen(new RingSnapshot(zoned, settings)), [4, 2, 2], 'a zone is away');
   fall(1);
   t.same(seen(new RingSnapshot(zoned, settings)), [3, 3, 1], 'and one of another');
+  const left = new Map([...randomRing(6, 3)].filter(([, { zone }]) => zone !== 'z2'));
+  for (const [id, each] of left) if (each.zone === 'z1') left.set(id, { ...each, ...silent });
+  t.same(seen(new RingSnapshot(left, settings)), [2, 2, 1], 'a zone has left, and another is away');
   t.end();
 });
 

@@ -672,11 +672,13 @@ await t.test('the regular expressions of a query have a bound together', async (
   for (const [name, text] of Object.entries(texts)) {
     const begin = performance.now();
     const want =
-      /the regular expressions of the query are too large together: about \d+ steps, at most 30000/;
+      /the regular expressions of the query are too large together: about \d+ steps, at most 100000/;
     t.throws(() => validate(parse(text)), want, name);
     t.ok(performance.now() - begin < ANSWER_MS_MAX, name);
   }
-  t.throws(() => parse(texts.many), { message: /^parse error at line 1, col 297: / });
+  t.throws(() => parse(texts.many), {
+    message: /^parse error at line 1, col \d+: the regular expressions of/,
+  });
   const begin = performance.now();
   tagFilter(`{ ${Array.from({ length: 20 }, (_, i) => `.a${i} =~ "${large}"`).join(' && ')} && .x = }`);
   t.ok(performance.now() - begin < 2 * ANSWER_MS_MAX, 'a filter that is not finished');

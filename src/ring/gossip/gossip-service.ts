@@ -193,7 +193,7 @@ export class GossipService implements Service {
       );
     }
     if (config.abortIfClusterJoinFails && reached === 0) {
-      if (!(await this.#joinWithRetries())) {
+      if (!(await this.#joinWithRetries(true))) {
         throw new TempoError(
           'unavailable',
           'no member of memberlist.join_members could be joined (memberlist.abort_if_cluster_join_fails)',
@@ -205,13 +205,21 @@ export class GossipService implements Service {
     void this.#joinWithRetries();
   }
 
-  /** All members that are named. @returns whether one was reached. */
-  async #joinWithRetries(): Promise<boolean> {
+  /**
+   * All members that are named.
+   * @param isAwaited the start waits for it: who finds itself goes on to look while running.
+   * @returns whether one was reached.
+   */
+  async #joinWithRetries(isAwaited = false): Promise<boolean> {
     const { config, clock } = this.#options;
     let pauseMs = config.minJoinBackoffMs;
     for (let tries = 0; !this.#isStopping; tries++) {
       const reached = await this.#joinAll(config.joinMembers);
-      if (reached > 0 || (this.#isNamed && this.#hasOthers())) return true;
+      if (reached > 0 || this.#hasOthers()) return true;
+      if (isAwaited && this.#isNamed) {
+        void this.#joinWithRetries();
+        return true;
+      }
       // Who is named and alone goes on: others come, or are cut off.
       const isLast = config.maxJoinRetries > 0 && tries + 1 >= config.maxJoinRetries;
       if (isLast && !this.#isNamed) break;
@@ -234,7 +242,7 @@ export class GossipService implements Service {
       if (reached >= wanted || this.#isStopping) break;
       if (await this.#join(address)) reached++;
     }
-    return reached;
+    return this.#others(reached);
   }
 
   async #joinAll(members: readonly string[]): Promise<number> {
@@ -243,7 +251,14 @@ export class GossipService implements Service {
       if (this.#isStopping) break;
       if (await this.#join(address)) reached++;
     }
-    return reached;
+    return this.#others(reached);
+  }
+
+  /** Of those that were reached: a name may be its own, which is known only afterwards. */
+  #others(reached: number): number {
+    if (reached === 0 || this.#hasOthers()) return reached;
+    this.#isNamed = true;
+    return 0;
   }
 
   async #join(address: string): Promise<boolean> {
