@@ -1,12 +1,14 @@
 // A process whose ring is not there yet, as etcd does not answer: it listens, and refuses queries so that a
-// gateway asks another, in place of answers without what others of the ring have.
+// gateway asks another, in place of answers without what others of the ring have. So does one whose ring has
+// no ingester.
 import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { freePort } from '../support/free-port.ts';
-import { until } from '../support/hostile.ts';
-import { configText, freePorts } from '../support/server.ts';
+import { httpExport, until } from '../support/hostile.ts';
+import { aTrace, encodeTraces } from '../support/otlp.ts';
+import { configText, freePorts, startTempo } from '../support/server.ts';
 import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(120_000);
@@ -51,3 +53,23 @@ for (const target of ['scalable-single-binary', 'query-frontend,querier']) {
     }
   });
 }
+
+t.test('a ring without an ingester', async (t) => {
+  const gossip = await freePort();
+  const tempo = await startTempo(path.join(folder, 'alone'), {
+    args: ['-target=distributor,query-frontend,querier'],
+    yaml: `
+memberlist: { bind_addr: [127.0.0.1], bind_port: ${gossip}, advertise_addr: 127.0.0.1 }
+ingester: { lifecycler: { ring: { kvstore: { store: memberlist } } } }
+`,
+  });
+  t.teardown(() => tempo.kill());
+  for (const query of QUERIES) {
+    const answer = await tempo.get(query);
+    const seen = [answer.status, (await answer.text()).trim()];
+    t.strictSame(seen, [503, 'the ring has no ingester to ask for recent spans'], query);
+  }
+  const { status, body } = await httpExport(tempo, encodeTraces(aTrace(1, 2)));
+  t.equal(status, 503);
+  t.match(body.toString(), /empty ring/);
+});

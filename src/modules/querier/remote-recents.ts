@@ -138,6 +138,8 @@ export class RemoteRecents implements RecentTraces {
   ): Promise<RecentSources> {
     if (this.#isClosed) throw new TempoError('unavailable', 'the process is stopping');
     const { asked, awayCount, missingMax } = this.#options.ingesters();
+    const total = asked.length + awayCount;
+    if (total === 0) throw new TempoError('unavailable', 'the ring has no ingester to ask for recent spans');
     this.#closeOthers(asked);
     const failed: string[] = [];
     const patience = new Patience(asked.length - Math.max(0, missingMax - awayCount), signal);
@@ -165,9 +167,7 @@ export class RemoteRecents implements RecentTraces {
     }
     const missing = failed.length + awayCount;
     const partial = parts.flatMap(({ listed }) => listed.partial);
-    const total = asked.length + awayCount;
-    if (total === 0) partial.push('the ring has no ingester to ask for recent spans');
-    else if (missing > missingMax || parts.length === 0) {
+    if (missing > missingMax || parts.length === 0) {
       partial.push(`${missing} of ${total} ingesters could not be asked for recent spans`);
     }
     return {
