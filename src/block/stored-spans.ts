@@ -22,6 +22,16 @@ export interface StoredSpans extends SpanSource {
 /** The number of spans, and two sums of hashes: the order of spans does not matter. */
 export const DIGEST_WORDS = 3;
 
+/** Those of some traces, out of those of all. */
+export function digestsAt(all: Int32Array, traces: Int32Array): Int32Array {
+  const some = new Int32Array(traces.length * DIGEST_WORDS);
+  for (let i = 0; i < traces.length; i++) {
+    const from = traces[i]! * DIGEST_WORDS;
+    for (let word = 0; word < DIGEST_WORDS; word++) some[i * DIGEST_WORDS + word] = all[from + word]!;
+  }
+  return some;
+}
+
 /** Counts one span in the digest at `at`. @param low and high: its id, read little-endian. */
 export function addToDigest(digests: Int32Array, at: number, low: number, high: number, kind: number): void {
   let a = Math.imul(low ^ kind, 0x85ebca6b);

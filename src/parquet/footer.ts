@@ -1,42 +1,16 @@
 // Parser of a file's footer (FileMetaData of parquet.thrift). What it returns has been checked: levels
 // worked out, every column chunk inside the file and matching its leaf.
 import { corrupt } from './corrupt.ts';
-import { schemaLeaves } from './schema-levels.ts';
+import { type KnownSchema, PHYSICAL_TYPES, readSchema } from './footer-schema.ts';
 import { ThriftReader } from './thrift-reader.ts';
-import type {
-  Codec,
-  ColumnChunk,
-  Encoding,
-  FileMetadata,
-  Leaf,
-  LogicalType,
-  PhysicalType,
-  Repetition,
-  RowGroup,
-  SchemaNode,
-  Statistics,
-} from './types.ts';
+import type { Codec, ColumnChunk, Encoding, FileMetadata, Leaf, RowGroup, Statistics } from './types.ts';
 
 /** Length and magic bytes behind the footer. */
 export const FOOTER_TAIL_BYTES = 8;
 const MAGIC = 0x31524150; // PAR1, little-endian
-const SCHEMA_DEPTH_MAX = 32;
-/** Levels are kept in 3 bits. */
-const LEVEL_MAX = 7;
 /** Entries of one column in one row group: bounds what a damaged file can make us allocate. */
 const ENTRIES_MAX = 2 ** 27;
 
-const TYPES: readonly (PhysicalType | undefined)[] = [
-  'BOOLEAN',
-  'INT32',
-  'INT64',
-  undefined,
-  undefined,
-  'DOUBLE',
-  'BYTE_ARRAY',
-  undefined,
-];
-const REPETITIONS: readonly Repetition[] = ['REQUIRED', 'OPTIONAL', 'REPEATED'];
 const CODECS: readonly (Codec | undefined)[] = [
   'UNCOMPRESSED',
   'SNAPPY',
@@ -59,17 +33,6 @@ const ENCODINGS: readonly (Encoding | undefined)[] = [
   'RLE_DICTIONARY',
   undefined,
 ];
-const CONVERTED: Readonly<Record<number, LogicalType>> = {
-  0: 'STRING',
-  1: 'MAP',
-  2: 'MAP',
-  3: 'LIST',
-  13: 'UINT_32',
-  14: 'UINT_64',
-  17: 'INT_32',
-  18: 'INT_64',
-};
-
 const text = new TextDecoder();
 
 /** The encoding with this number, if it is one we read. */
@@ -91,9 +54,9 @@ export function footerLength(tail: Uint8Array): number {
 
 /** @param bytes the footer without its tail. @param fileBytes size of the whole file. */
 export function parseFooter(bytes: Uint8Array, fileBytes: number): FileMetadata {
-  const reader = new ThriftReader(bytes);
-  let schema: SchemaNode | undefined;
-  let leaves: readonly Leaf[] = [];
+  // What is found refers to it, and the caller's memory may be used again.
+  const reader = new ThriftReader(new Uint8Array(bytes));
+  let schema: KnownSchema | undefined;
   let rowCount = 0;
   let rowGroups: readonly RowGroup[] | undefined;
   let createdBy: string | undefined;
@@ -102,13 +65,12 @@ export function parseFooter(bytes: Uint8Array, fileBytes: number): FileMetadata 
     switch (reader.field) {
       case 2:
         schema = readSchema(reader);
-        leaves = schemaLeaves(schema);
         break;
       case 3:
         rowCount = reader.count();
         break;
       case 4:
-        rowGroups = readRowGroups(reader, leaves, fileBytes);
+        rowGroups = readRowGroups(reader, schema, fileBytes);
         break;
       case 6:
         createdBy = text.decode(reader.binary());
@@ -122,81 +84,11 @@ export function parseFooter(bytes: Uint8Array, fileBytes: number): FileMetadata 
   if (rowGroups.reduce((sum, group) => sum + group.rowCount, 0) !== rowCount) {
     throw corrupt('the footer counts rows in two ways');
   }
-  return { schema, leaves, rowCount, rowGroups, createdBy };
+  return { schema: schema.root, leaves: schema.leaves, rowCount, rowGroups, createdBy };
 }
 
-interface SchemaElement {
-  readonly name: string;
-  readonly repetition: Repetition;
-  readonly type: PhysicalType | undefined;
-  readonly logical: LogicalType | undefined;
-  readonly childCount: number;
-  readonly isLeaf: boolean;
-}
-
-function readSchema(reader: ThriftReader): SchemaNode {
-  const count = reader.list();
-  const elements: SchemaElement[] = [];
-  for (let i = 0; i < count; i++) elements.push(readSchemaElement(reader));
-  const state = { next: 0 };
-  const root = buildNode(elements, state, 0);
-  if (state.next !== elements.length) throw corrupt('the schema is no tree');
-  for (const leaf of schemaLeaves(root)) {
-    if (leaf.maxDefinition > LEVEL_MAX) throw corrupt(`column ${leaf.path.join('.')} is nested too deeply`);
-  }
-  return root;
-}
-
-function readSchemaElement(reader: ThriftReader): SchemaElement {
-  let type: PhysicalType | undefined;
-  let isLeaf = false;
-  let repetition: Repetition = 'REQUIRED';
-  let name = '';
-  let childCount = 0;
-  let converted: LogicalType | undefined;
-  const outer = reader.enter();
-  while (reader.next()) {
-    switch (reader.field) {
-      case 1:
-        type = TYPES[reader.int()];
-        isLeaf = true;
-        break;
-      case 3:
-        repetition = REPETITIONS[reader.int()];
-        break;
-      case 4:
-        name = text.decode(reader.binary());
-        break;
-      case 5:
-        childCount = reader.count();
-        break;
-      case 6:
-        converted = CONVERTED[reader.int()];
-        break;
-      default:
-        reader.skip();
-    }
-  }
-  reader.leave(outer);
-  if (repetition === undefined) throw corrupt(`column ${name} has no known repetition`);
-  return { name, repetition, type, logical: converted, childCount, isLeaf };
-}
-
-function buildNode(elements: readonly SchemaElement[], state: { next: number }, depth: number): SchemaNode {
-  const element = elements[state.next++];
-  if (element === undefined || depth > SCHEMA_DEPTH_MAX) throw corrupt('the schema is no tree');
-  const { name, repetition, type, logical, childCount } = element;
-  const described = { name, repetition, ...(logical === undefined ? {} : { logical }) };
-  if (element.isLeaf) {
-    if (type === undefined) throw corrupt(`column ${name} has a type that is not supported`);
-    return { ...described, type };
-  }
-  const children: SchemaNode[] = [];
-  for (let i = 0; i < childCount; i++) children.push(buildNode(elements, state, depth + 1));
-  return { ...described, children };
-}
-
-function readRowGroups(reader: ThriftReader, leaves: readonly Leaf[], fileBytes: number): RowGroup[] {
+function readRowGroups(reader: ThriftReader, schema: KnownSchema | undefined, fileBytes: number): RowGroup[] {
+  if (schema === undefined) throw corrupt('the footer has row groups before its schema');
   const count = reader.list();
   const groups: RowGroup[] = [];
   for (let i = 0; i < count; i++) {
@@ -207,7 +99,7 @@ function readRowGroups(reader: ThriftReader, leaves: readonly Leaf[], fileBytes:
     while (reader.next()) {
       switch (reader.field) {
         case 1:
-          columns = readColumns(reader, leaves, fileBytes);
+          columns = readColumns(reader, schema, fileBytes);
           break;
         case 2:
           totalBytes = reader.count();
@@ -220,7 +112,7 @@ function readRowGroups(reader: ThriftReader, leaves: readonly Leaf[], fileBytes:
       }
     }
     reader.leave(outer);
-    if (columns.length !== leaves.length) throw corrupt('a row group lacks columns');
+    if (columns.length !== schema.leaves.length) throw corrupt('a row group lacks columns');
     if (rowCount > ENTRIES_MAX) throw corrupt('a row group has too many rows');
     for (const { leaf, valueCount } of columns) {
       if (leaf.maxRepetition === 0 ? valueCount !== rowCount : valueCount < rowCount) {
@@ -232,17 +124,17 @@ function readRowGroups(reader: ThriftReader, leaves: readonly Leaf[], fileBytes:
   return groups;
 }
 
-function readColumns(reader: ThriftReader, leaves: readonly Leaf[], fileBytes: number): ColumnChunk[] {
+function readColumns(reader: ThriftReader, { leaves, paths }: KnownSchema, fileBytes: number): ColumnChunk[] {
   const count = reader.list();
   if (count !== leaves.length) throw corrupt('a row group has not the columns of the schema');
   const columns: ColumnChunk[] = [];
-  for (let i = 0; i < count; i++) columns.push(readColumnChunk(reader, leaves[i], fileBytes));
+  for (let i = 0; i < count; i++) columns.push(readColumnChunk(reader, leaves[i]!, paths[i]!, fileBytes));
   return columns;
 }
 
 type Mutable<T> = { -readonly [key in keyof T]: T[key] };
 
-function readColumnChunk(reader: ThriftReader, leaf: Leaf, fileBytes: number): ColumnChunk {
+function readColumnChunk(reader: ThriftReader, leaf: Leaf, path: Uint8Array, fileBytes: number): ColumnChunk {
   const chunk: Mutable<ColumnChunk> = {
     leaf,
     codec: 'UNCOMPRESSED',
@@ -263,7 +155,7 @@ function readColumnChunk(reader: ThriftReader, leaf: Leaf, fileBytes: number): C
   while (reader.next()) {
     switch (reader.field) {
       case 3:
-        readColumnMetadata(reader, chunk);
+        readColumnMetadata(reader, chunk, path);
         break;
       case 4:
         chunk.offsetIndexOffset = reader.count();
@@ -286,20 +178,20 @@ function readColumnChunk(reader: ThriftReader, leaf: Leaf, fileBytes: number): C
   return chunk;
 }
 
-function readColumnMetadata(reader: ThriftReader, chunk: Mutable<ColumnChunk>): void {
+function readColumnMetadata(reader: ThriftReader, chunk: Mutable<ColumnChunk>, path: Uint8Array): void {
   const { leaf } = chunk;
   const outer = reader.enter();
   while (reader.next()) {
     switch (reader.field) {
       case 1:
-        if (TYPES[reader.int()] !== leaf.type)
+        if (PHYSICAL_TYPES[reader.int()] !== leaf.type)
           throw corrupt(`column ${leaf.path.join('.')} has another type`);
         break;
       case 2:
         chunk.encodings = readEncodings(reader);
         break;
       case 3:
-        checkPath(reader, leaf);
+        checkPath(reader, leaf, path);
         break;
       case 4:
         chunk.codec = codecOf(reader.int(), leaf);
@@ -332,20 +224,32 @@ function readColumnMetadata(reader: ThriftReader, chunk: Mutable<ColumnChunk>): 
   reader.leave(outer);
 }
 
-function readEncodings(reader: ThriftReader): Encoding[] {
+function readEncodings(reader: ThriftReader): readonly Encoding[] {
   const count = reader.list();
   const encodings: Encoding[] = [];
   for (let i = 0; i < count; i++) {
     const encoding = encodingOf(reader.int());
     if (encoding !== undefined) encodings.push(encoding);
   }
+  return interned(encodings);
+}
+
+/** There are few different ones, and a hundred columns in each footer. */
+const knownEncodings = new Map<string, readonly Encoding[]>();
+const KNOWN_ENCODINGS_MAX = 256;
+
+function interned(encodings: readonly Encoding[]): readonly Encoding[] {
+  const key = encodings.join();
+  const known = knownEncodings.get(key);
+  if (known !== undefined) return known;
+  if (knownEncodings.size < KNOWN_ENCODINGS_MAX) knownEncodings.set(key, encodings);
   return encodings;
 }
 
 const DICTIONARY_PAGE = 2;
 
 /** Undefined when a page has an encoding that is not known here. */
-function readPageEncodings(reader: ThriftReader): Encoding[] | undefined {
+function readPageEncodings(reader: ThriftReader): readonly Encoding[] | undefined {
   const found = new Set<Encoding | undefined>();
   for (let left = reader.list(); left > 0; left--) {
     let pageType = 0;
@@ -360,10 +264,12 @@ function readPageEncodings(reader: ThriftReader): Encoding[] | undefined {
     if (pageType !== DICTIONARY_PAGE) found.add(encoding);
   }
   const known = [...found].filter((encoding) => encoding !== undefined);
-  return known.length === found.size ? known : undefined;
+  return known.length === found.size ? interned(known) : undefined;
 }
 
-function checkPath(reader: ThriftReader, leaf: Leaf): void {
+/** @param stored the path as it is written in footers. */
+function checkPath(reader: ThriftReader, leaf: Leaf, stored: Uint8Array): void {
+  if (reader.passIfEqual(stored)) return;
   const count = reader.list();
   let path = '';
   for (let i = 0; i < count; i++) path += `${i === 0 ? '' : '.'}${text.decode(reader.binary())}`;
@@ -388,10 +294,10 @@ function readStatistics(reader: ThriftReader): Statistics {
         nullCount = reader.count();
         break;
       case 5:
-        max = reader.binary().slice();
+        max = reader.binary();
         break;
       case 6:
-        min = reader.binary().slice();
+        min = reader.binary();
         break;
       default:
         reader.skip();

@@ -115,6 +115,20 @@ export class ThriftReader {
     return view;
   }
 
+  /** Goes over bytes that are known, if they come next. */
+  passIfEqual(known: Uint8Array): boolean {
+    const { bytes, pos } = this;
+    if (known.length > this.end - pos) return false;
+    for (let i = 0; i < known.length; i++) if (bytes[pos + i] !== known[i]) return false;
+    this.pos = pos + known.length;
+    return true;
+  }
+
+  /** A copy of what was read from there on. */
+  since(pos: number): Uint8Array {
+    return new Uint8Array(this.bytes.subarray(pos, this.pos));
+  }
+
   /** Begins a list and returns how many elements follow. */
   list(): number {
     const header = this.byte();

@@ -1,6 +1,6 @@
 // The traces of a source in another process, as far as this one knows them: ids, digests and times, and of
 // some the spans.
-import { DIGEST_WORDS } from '../block/stored-spans.ts';
+import { digestsAt } from '../block/stored-spans.ts';
 import type { RemoteSource } from '../contracts/recent-traces.ts';
 import { lowerBound } from '../lib/lower-bound.ts';
 import type { OpenTraces } from './source-walk.ts';
@@ -34,12 +34,7 @@ export class RemoteTraces implements OpenTraces {
   }
 
   spanDigests(traces: Int32Array): Promise<Int32Array> {
-    const { digests } = this.#source.table;
-    const some = new Int32Array(traces.length * DIGEST_WORDS);
-    traces.forEach((trace, i) => {
-      some.set(digests.subarray(trace * DIGEST_WORDS, (trace + 1) * DIGEST_WORDS), i * DIGEST_WORDS);
-    });
-    return Promise.resolve(some);
+    return Promise.resolve(digestsAt(this.#source.table.digests, traces));
   }
 
   /** Those that came along with the job. */

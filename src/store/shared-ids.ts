@@ -17,7 +17,7 @@ const BITMAP_BITS_MIN = 1 << 10;
 const BITMAP_BITS_MAX = 2 ** 29;
 /** Bits of a number that is exact in a double. */
 const EXACT_BITS = 53;
-const PREFIX_BITS = 32;
+const WORD_BITS = 32;
 
 /** @param lists 16 bytes an id each. An id may also occur twice in one list. */
 export function findSharedIds(lists: readonly Uint8Array[], signal?: AbortSignal): IdPlaces {
@@ -87,26 +87,52 @@ function groupEqual(lists: readonly Int32Array[], { list, index }: Candidates): 
   }
 }
 
-/** The candidates by id, equal ones as they came: by its first bits, and by all where these are equal. */
+/** Fewer candidates are put in order by comparing them. */
+const COMPARED_MAX = 32;
+
+/** The candidates by id, equal ones as they came. */
 function orderById(lists: readonly Int32Array[], { list, index }: Candidates): Int32Array {
-  const count = list.length;
-  const indexBits = Math.ceil(Math.log2(Math.max(2, count)));
-  const prefixShift = Math.max(0, PREFIX_BITS - (EXACT_BITS - indexBits));
-  const scale = 2 ** indexBits;
-  const keys = new Float64Array(count);
-  for (let i = 0; i < count; i++) {
-    keys[i] = (firstWord(lists[list[i]!]!, index[i]!) >>> prefixShift) * scale + i;
-  }
-  keys.sort();
-  const order = new Int32Array(count);
-  for (let i = 0; i < count; i++) order[i] = keys[i]! % scale;
-  let begin = 0;
-  for (let i = 1; i <= count; i++) {
-    if (i < count && Math.floor(keys[i]! / scale) === Math.floor(keys[begin]! / scale)) continue;
-    if (i - begin > 1) order.subarray(begin, i).sort(compareCandidates);
-    begin = i;
-  }
+  const order = Int32Array.from(list.keys());
+  sortFrom(0, order);
   return order;
+
+  /** Word by word: ids of 64 bits begin with eight bytes of zeros. The words before are equal. */
+  function sortFrom(word: number, some: Int32Array): void {
+    const count = some.length;
+    if (word === ID_WORDS) return;
+    if (count <= COMPARED_MAX) return insertionSort(some);
+    const placeBits = Math.ceil(Math.log2(count));
+    // A word and a place are one number that is exact; of a great many only the first bits of the word.
+    const left = Math.max(0, WORD_BITS + placeBits - EXACT_BITS);
+    const scale = 2 ** placeBits;
+    const keys = new Float64Array(count);
+    for (let i = 0; i < count; i++) keys[i] = (wordAt(some[i]!, word) >>> left) * scale + i;
+    keys.sort();
+    const before = some.slice();
+    for (let i = 0; i < count; i++) some[i] = before[keys[i]! % scale]!;
+    let begin = 0;
+    for (let i = 1; i <= count; i++) {
+      if (i < count && Math.floor(keys[i]! / scale) === Math.floor(keys[begin]! / scale)) continue;
+      const run = some.subarray(begin, i);
+      if (run.length > 1 && left === 0) sortFrom(word + 1, run);
+      else if (run.length > 1) run.sort(compareCandidates);
+      begin = i;
+    }
+  }
+
+  /** Nearly in order are those of which copies lie in several lists. */
+  function insertionSort(some: Int32Array): void {
+    for (let i = 1; i < some.length; i++) {
+      const one = some[i]!;
+      let at = i;
+      for (; at > 0 && compareCandidates(some[at - 1]!, one) > 0; at--) some[at] = some[at - 1]!;
+      some[at] = one;
+    }
+  }
+
+  function wordAt(candidate: number, word: number): number {
+    return bigEndian(lists[list[candidate]!]![index[candidate]! * ID_WORDS + word]!);
+  }
 
   function compareCandidates(a: number, b: number): number {
     return compareIds(lists[list[a]!]!, index[a]!, lists[list[b]!]!, index[b]!) || a - b;
@@ -119,10 +145,6 @@ function compareIds(a: Int32Array, i: number, b: Int32Array, k: number): number 
     if (difference !== 0) return difference;
   }
   return 0;
-}
-
-function firstWord(words: Int32Array, i: number): number {
-  return bigEndian(words[i * ID_WORDS]!);
 }
 
 function bigEndian(word: number): number {

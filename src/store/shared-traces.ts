@@ -104,9 +104,10 @@ async function digestsOf(
   const digests = new Int32Array(found.list.length * DIGEST_WORDS);
   await eachPart(parts, found, failures, async ({ spans }, places, rows) => {
     const some = await spans.spanDigests(rows, signal);
-    places.forEach((place, k) => {
-      digests.set(some.subarray(k * DIGEST_WORDS, (k + 1) * DIGEST_WORDS), place * DIGEST_WORDS);
-    });
+    for (let k = 0; k < places.length; k++) {
+      const [from, to] = [k * DIGEST_WORDS, places[k]! * DIGEST_WORDS];
+      for (let word = 0; word < DIGEST_WORDS; word++) digests[to + word] = some[from + word]!;
+    }
   });
   return digests;
 }
@@ -137,14 +138,25 @@ async function eachPart(
   failures: ScanFailure[],
   work: (part: Part, places: Int32Array, ordinals: Int32Array) => Promise<void>,
 ): Promise<void> {
-  const placesOf = parts.map(() => new IntList(0));
-  for (let place = 0; place < found.list.length; place++) placesOf[found.list[place]!]!.push(place);
+  const placesOf = placesByPart(parts.length, found);
   for (const [i, part] of parts.entries()) {
-    const places = placesOf[i]!.view();
+    const places = placesOf[i]!;
     if (places.length === 0) continue;
     const rows = places.map((place) => part.ordinals[found.index[place]!]!);
     await guarded(part.ref, failures, () => work(part, places, rows));
   }
+}
+
+function placesByPart(count: number, { list }: IdPlaces): readonly Int32Array[] {
+  const counts = new Int32Array(count);
+  for (const part of list) counts[part]!++;
+  const places = Array.from(counts, (length) => new Int32Array(length));
+  counts.fill(0);
+  for (let place = 0; place < list.length; place++) {
+    const part = list[place]!;
+    places[part]![counts[part]!++] = place;
+  }
+  return places;
 }
 
 /** What is known of each place. */

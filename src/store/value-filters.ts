@@ -11,11 +11,13 @@ import type { FilterCounts } from './scan-job.ts';
 export type ReadFilter = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** The package of filters takes 12 MB of memory: it is loaded when there is a filter to ask. */
-const library = async () => ({
+const load = async () => ({
   ...(await import('../block/value-filter/bloom.ts')),
   ...(await import('../block/value-filter/elements.ts')),
   ...(await import('../block/value-filter/format.ts')),
 });
+let loaded: Awaited<ReturnType<typeof load>> | undefined;
+const library = async () => (loaded ??= await load());
 
 /** Stands for a shard that is of no use. */
 const NONE = {};

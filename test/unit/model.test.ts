@@ -398,7 +398,7 @@ t.test('OTLP JSON that is none: the path and what was wanted', (t) => {
   const span = 'resourceSpans[0].scopeSpans[0].spans[0]';
   let deep: unknown = { intValue: 1 };
   for (let i = 0; i < 64; i++) deep = { arrayValue: { values: [deep] } };
-  const cases: { name: string; input: Uint8Array | string; want: string }[] = [
+  const cases: { name: string; input: Uint8Array | string; want: string | RegExp }[] = [
     { name: 'no JSON', input: '{nope', want: 'malformed JSON: ' },
     { name: 'nothing', input: '', want: 'malformed JSON: ' },
     { name: 'bad UTF-8', input: Uint8Array.of(0x22, 0xff, 0x22), want: 'malformed JSON: ' },
@@ -434,6 +434,11 @@ t.test('OTLP JSON that is none: the path and what was wanted', (t) => {
       name: 'int64 overflow',
       input: value({ intValue: '9223372036854775808' }),
       want: `${span}.attributes[0].value.intValue`,
+    },
+    {
+      name: 'an integer of a megabyte',
+      input: `{"resourceSpans":[{"schemaUrl":${'9'.repeat(1_000_000)}}]}`,
+      want: /expected a string, found Infinity$/,
     },
     { name: 'bool', input: value({ boolValue: 'true' }), want: 'expected true or false' },
     { name: 'double', input: value({ doubleValue: 'x' }), want: 'expected a number' },

@@ -628,3 +628,29 @@ await t.test('a damaged footer is an error or another footer', async (t) => {
     { numRuns: 2000 },
   );
 });
+
+await t.test('footers that spell a schema alike share it, whatever is read between', async (t) => {
+  const names = ['vparquet4', 'vparquet5-3.0', 'vparquet4-odd'];
+  const first = names.map((name) => footerOf(fileOf(name)));
+  const again = names.map((name) => footerOf(fileOf(name)));
+  for (const [i, name] of names.entries()) {
+    t.equal(again[i]!.leaves, first[i]!.leaves, name);
+    t.same(again[i]!.rowGroups, first[i]!.rowGroups);
+    t.same(again[i]!.leaves, schemaLeaves(again[i]!.schema));
+  }
+  t.not(first[0]!.leaves, first[1]!.leaves);
+  const file = fileOf('vparquet4');
+  const end = file.length - FOOTER_TAIL_BYTES;
+  const footer = Buffer.from(file.subarray(end - footerLength(file.subarray(end)), end));
+  // The second time it stands there is in a column chunk.
+  const at = footer.indexOf('TraceIDText', footer.indexOf('TraceIDText') + 1);
+  footer.write('TraceIDTexT', at);
+  t.throws(() => parseFooter(footer, file.length), {
+    code: 'block_corrupt',
+    message: /column TraceIDTexT stands where TraceIDText should/,
+  });
+  footer.write('TraceIDText', at);
+  const parsed = parseFooter(footer, file.length);
+  footer.fill(0);
+  t.same(parsed, first[0], 'what it lay in may be used again');
+});

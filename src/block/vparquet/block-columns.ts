@@ -96,6 +96,22 @@ export function columnName(leaf: Leaf): string {
   return leaf.path.filter((part) => !WRAPPERS.has(part)).join('.');
 }
 
+const MADE_MAX = 64;
+/** By the leaves of a schema, which most blocks share. */
+const made = new WeakMap<readonly Leaf[], Map<string, BlockColumns>>();
+
+/** The columns of a file: the same object for files with one schema and the same dedicated columns. */
+export function columnsOf(file: FileMetadata, dedicatedColumns: readonly DedicatedColumn[]): BlockColumns {
+  const key = JSON.stringify(dedicatedColumns);
+  let byDedicated = made.get(file.leaves);
+  const found = byDedicated?.get(key);
+  if (found !== undefined) return found;
+  const columns = new BlockColumns(file, dedicatedColumns);
+  if (byDedicated === undefined) made.set(file.leaves, (byDedicated = new Map()));
+  if (byDedicated.size < MADE_MAX) byDedicated.set(key, columns);
+  return columns;
+}
+
 export class BlockColumns {
   private readonly ordinals = new Map<string, number>();
   private readonly dedicated: Readonly<Record<AttributeScope, readonly AttributeColumn[]>>;

@@ -9,7 +9,7 @@ import type { ReadRange } from '../../parquet/plan.ts';
 import type { Decompressors, FileMetadata } from '../../parquet/types.ts';
 import type { BlockMeta } from '../meta.ts';
 import { bloomMayHave, bloomObjectName, bloomShardOf } from '../trace-bloom.ts';
-import { BlockColumns } from './block-columns.ts';
+import { columnsOf } from './block-columns.ts';
 import { type BlockFile, MaterialAtHand } from './group-columns.ts';
 import { RowGroupSource } from './row-group.ts';
 
@@ -35,8 +35,8 @@ export interface FoundInBlock {
   readonly bytesRead: number;
 }
 
-/** Parsed footers take about this many times their stored size. */
-const FOOTER_GROWTH = 12;
+/** Parsed footers take about this many times their stored size, beside the schema, which they share. */
+const FOOTER_GROWTH = 3;
 
 export interface BloomAnswer {
   readonly isPossible: boolean;
@@ -70,7 +70,7 @@ export async function openBlock(options: OpenBlockOptions): Promise<Block> {
     metadata = inBlock(meta, () => parseFooter(footer, meta.sizeBytes));
     cache.set(key, metadata, footer.length * FOOTER_GROWTH);
   }
-  const columns = new BlockColumns(metadata, meta.dedicatedColumns);
+  const columns = columnsOf(metadata, meta.dedicatedColumns);
   const scratch = options.scratch ?? new ScratchPool();
   const file: BlockFile = {
     blockId: meta.blockId,

@@ -17,7 +17,7 @@ import {
   type TraceFacts,
   type Vector,
 } from '../../traceql/source.ts';
-import { DIGEST_WORDS, type StoredSpans } from '../stored-spans.ts';
+import { digestsAt, type StoredSpans } from '../stored-spans.ts';
 import { attributeNames } from './attribute-names.ts';
 import { COUNTING_COLUMN, SCOPE_OWNER } from './block-columns.ts';
 import { childCounts, isChildCountMissing } from './child-count.ts';
@@ -332,12 +332,7 @@ export class RowGroupSource implements StoredSpans {
   }
 
   async spanDigests(rows: Int32Array, signal?: AbortSignal): Promise<Int32Array> {
-    const all = await spanDigests(this.group, signal);
-    const some = new Int32Array(rows.length * DIGEST_WORDS);
-    rows.forEach((row, i) => {
-      some.set(all.subarray(row * DIGEST_WORDS, (row + 1) * DIGEST_WORDS), i * DIGEST_WORDS);
-    });
-    return some;
+    return digestsAt(await spanDigests(this.group, signal), rows);
   }
 
   private async writeRows(

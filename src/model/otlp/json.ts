@@ -370,8 +370,9 @@ function parse(body: Uint8Array): unknown {
   }
 }
 
+/** What has more digits is a double, or no integer that anything has. */
 function exactInteger(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return value;
   const source = context?.source ?? '';
-  return /^-?\d+$/.test(source) ? BigInt(source) : value;
+  return /^-?\d{1,20}$/.test(source) ? BigInt(source) : value;
 }

@@ -15,6 +15,8 @@ export interface LocalBlock {
   readers: number;
   /** Since when it may be deleted, apart from the waiting time; undefined = the only copy. */
   safeSinceMs: number | undefined;
+  /** Its time is up: it is there for the scans that have it open, and no more for others. */
+  isExpired: boolean;
 }
 
 export interface LocalBlocksOptions {
@@ -49,7 +51,7 @@ export class LocalBlocks {
   }
 
   add(meta: BlockMeta, safeSinceMs?: number): LocalBlock {
-    const block: LocalBlock = { meta, readers: 0, safeSinceMs };
+    const block: LocalBlock = { meta, readers: 0, safeSinceMs, isExpired: false };
     const blocks = this.byTenant.get(meta.tenantId);
     if (blocks === undefined) this.byTenant.set(meta.tenantId, new Map([[meta.blockId, block]]));
     else blocks.set(meta.blockId, block);
@@ -66,9 +68,11 @@ export class LocalBlocks {
     return sum;
   }
 
+  /** Without those whose time is up, else a tenant that is always asked for would never get rid of them. */
   overlapping(tenant: string, { startSec, endSec }: TimeRange): LocalBlock[] {
     return [...(this.byTenant.get(tenant)?.values() ?? [])].filter(
-      ({ meta }) =>
+      ({ meta, isExpired }) =>
+        !isExpired &&
         (endSec === undefined || meta.startSec <= endSec) &&
         (startSec === undefined || meta.endSec >= startSec),
     );
@@ -143,14 +147,16 @@ export class LocalBlocks {
     return this.options.store.deleteFolder(`${tenant}/${blockId}`);
   }
 
-  /** Deletes the blocks whose time is up and that nobody reads; answers how many. */
+  /** Deletes the blocks whose time is up once nobody reads them; answers how many. */
   async deleteExpired(): Promise<number> {
     const { store, logger, completeBlockTimeoutMs, nowMs } = this.options;
     const limitMs = nowMs() - completeBlockTimeoutMs;
     let deleted = 0;
     for (const [tenant, blocks] of this.byTenant) {
       for (const [blockId, block] of blocks) {
-        if (block.readers > 0 || block.safeSinceMs === undefined || block.safeSinceMs > limitMs) continue;
+        if (block.safeSinceMs === undefined || block.safeSinceMs > limitMs) continue;
+        block.isExpired = true;
+        if (block.readers > 0) continue;
         blocks.delete(blockId);
         const folder = `${tenant}/${blockId}`;
         try {

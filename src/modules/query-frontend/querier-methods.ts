@@ -1,5 +1,6 @@
 // tempopb.Querier: what queriers of other processes ask of this one, whose heads and local blocks are recent
-// data to them. SearchBlock names row groups of any block.
+// data to them. SearchBlock names row groups of any block. Answers other than traces have no place to tell
+// that something is missing, so these are errors then: who asks has other replicas.
 import {
   grpcSearchBlockParams,
   grpcSearchParams,
@@ -8,6 +9,7 @@ import {
   grpcTraceParams,
 } from '../../api/grpc-params.ts';
 import { parseTraceId } from '../../api/params.ts';
+import { TempoError } from '../../lib/errors.ts';
 import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
 import type { Op, ReadCall } from './reads.ts';
 import { searchProto } from './search-response.ts';
@@ -41,23 +43,35 @@ export function addQuerierMethods(methods: GrpcMethods, options: StreamingOption
     return Buffer.concat(traceV2Proto(await reads.trace(call, id, 'proto')));
   });
   const search = async (call: ReadCall): Promise<Uint8Array> =>
-    searchProto(await reads.search(call, 'proto'));
+    searchProto(await whole(reads.search(call, 'proto'), ({ answer }) => answer.partial));
   add('SearchRecent', 'search', grpcSearchParams, search);
   add('SearchBlock', 'search', grpcSearchBlockParams, search);
   add('SearchTags', 'metadata', grpcTagParams, async (call) => {
-    const { names, inspectedBytes } = await reads.allNames(call);
+    const { names, inspectedBytes } = await whole(reads.allNames(call), partialOf);
     return listProto(names, inspectedBytes);
   });
   add('SearchTagsV2', 'metadata', grpcTagParams, async (call) => {
-    const { scopes, inspectedBytes } = await reads.namesByScope(call);
+    const { scopes, inspectedBytes } = await whole(reads.namesByScope(call), partialOf);
     return scopesProto(scopes, inspectedBytes);
   });
   add('SearchTagValues', 'metadata', grpcTagValueParams, async (call) => {
-    const { texts, inspectedBytes } = await reads.plainValues(call, tagNameOf(call));
+    const { texts, inspectedBytes } = await whole(reads.plainValues(call, tagNameOf(call)), partialOf);
     return listProto(texts, inspectedBytes);
   });
   add('SearchTagValuesV2', 'metadata', grpcTagValueParams, async (call) => {
-    const { types, inspectedBytes } = await reads.typedValues(call, tagNameOf(call));
+    const { types, inspectedBytes } = await whole(reads.typedValues(call, tagNameOf(call)), partialOf);
     return valuesProto(types, inspectedBytes);
   });
+}
+
+const partialOf = ({ partial }: { readonly partial: readonly string[] }): readonly string[] => partial;
+
+async function whole<Found>(
+  asked: Promise<Found>,
+  partial: (found: Found) => readonly string[],
+): Promise<Found> {
+  const found = await asked;
+  const reasons = partial(found);
+  if (reasons.length > 0) throw new TempoError('unavailable', `not all was read: ${reasons.join('; ')}`);
+  return found;
 }
