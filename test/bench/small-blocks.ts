@@ -1,5 +1,5 @@
-// Many small blocks of three ingesters, cut at different moments, as they lie about after the object store was
-// away: what a search costs over the same blocks as before, and over others each time.
+// Many small blocks of three ingesters, cut at different moments, as they lie about after the object store
+// was away: what a search costs over the same blocks as before, and over others each time.
 // npm run bench:small -- [--blocks 200] [--runs 40]
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
