@@ -106,7 +106,14 @@ function orderById(lists: readonly Int32Array[], { list, index }: Candidates): I
     const left = Math.max(0, WORD_BITS + placeBits - EXACT_BITS);
     const scale = 2 ** placeBits;
     const keys = new Float64Array(count);
-    for (let i = 0; i < count; i++) keys[i] = (wordAt(some[i]!, word) >>> left) * scale + i;
+    const first = wordAt(some[0]!, word);
+    let isOne = true;
+    for (let i = 0; i < count; i++) {
+      const bits = wordAt(some[i]!, word);
+      isOne &&= bits === first;
+      keys[i] = (bits >>> left) * scale + i;
+    }
+    if (isOne) return sortFrom(word + 1, some);
     keys.sort();
     const before = some.slice();
     for (let i = 0; i < count; i++) some[i] = before[keys[i]! % scale]!;

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { headCounts, headVersion } from '../../block/head/reader.ts';
 import type { SourceRef } from '../../contracts/recent-traces.ts';
 import { ByteLru } from '../../lib/lru.ts';
+import { OneRun } from '../../lib/one-run.ts';
 import type { ScanFailure, ScanSource, SharedTracesJobResult } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
@@ -47,6 +48,7 @@ const ENTRY_BYTES = 500;
 export class Planner {
   private readonly options: PlannerOptions;
   private readonly cache: ByteLru;
+  private readonly running = new OneRun<SharedTracesJobResult>();
   private readonly combined: Counter;
 
   constructor(options: PlannerOptions) {
@@ -148,16 +150,27 @@ export class Planner {
         const cached = this.cache.get<SharedTracesJobResult>(`${key}/${i}`);
         if (cached !== undefined) return cached;
         isCached = false;
-        const found = await this.options.pool.run({ kind: 'sharedTraces', sources, range }, run);
-        if (found.kind !== 'sharedTraces') {
-          throw new Error('a job for shared traces answered as something else');
-        }
+        const found = await this.running.run(
+          `${key}/${i}`,
+          () => this.findIn(sources, range, run),
+          run.signal,
+        );
         if (found.failures.length === 0)
           this.cache.set(`${key}/${i}`, found, resultBytes(found) + key.length);
         return found;
       }),
     );
     return { found: joinShared(parts), isCached };
+  }
+
+  private async findIn(
+    sources: readonly ScanSource[],
+    range: readonly [number, number],
+    run: RunOptions,
+  ): Promise<SharedTracesJobResult> {
+    const found = await this.options.pool.run({ kind: 'sharedTraces', sources, range }, run);
+    if (found.kind !== 'sharedTraces') throw new Error('a job for shared traces answered as something else');
+    return found;
   }
 }
 
