@@ -1,11 +1,12 @@
 // Work that several want at the same time is done once.
+import { TempoError } from './errors.ts';
 
 export class OneRun<Result> {
   readonly #running = new Map<string, Promise<Result>>();
 
   /**
-   * Answers what a run with the same key that is under way answers; without one, or when that fails (whoever
-   * began it may have left), runs `work`. Rejects with the reason of the signal when that is aborted first.
+   * Ends as a run with the same key that is under way; runs `work` without one, or when whoever began that
+   * has left (`cancelled`). Rejects with the reason of the signal when that is aborted first.
    */
   async run(key: string, work: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     for (;;) {
@@ -22,7 +23,7 @@ export class OneRun<Result> {
   }
 }
 
-/** undefined = it failed. */
+/** undefined = whoever began it has left. */
 async function settledOrLeft<Result>(
   other: Promise<Result>,
   signal: AbortSignal | undefined,
@@ -35,7 +36,10 @@ async function settledOrLeft<Result>(
     return await Promise.race([
       other.then(
         (result) => ({ result }),
-        () => undefined,
+        (err: unknown) => {
+          if (err instanceof TempoError && err.code === 'cancelled') return undefined;
+          throw err;
+        },
       ),
       left,
     ]);

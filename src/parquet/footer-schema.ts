@@ -60,6 +60,8 @@ export interface KnownSchema {
 /** What was read last, first: nearly all blocks of a store have one of a few schemas. */
 const known: KnownSchema[] = [];
 const KNOWN_MAX = 16;
+/** Larger ones are nobody's: that of a block has 2 to 4 KiB. */
+const KNOWN_BYTES_MAX = 64 << 10;
 
 /** One that was read before is the same object again. */
 export function readSchema(reader: ThriftReader): KnownSchema {
@@ -67,7 +69,7 @@ export function readSchema(reader: ThriftReader): KnownSchema {
   const from = reader.pos;
   const schema = at < 0 ? schemaOf(parseSchema(reader), reader.since(from)) : known[at]!;
   if (at > 0) known.splice(at, 1);
-  if (at !== 0) known.unshift(schema);
+  if (at !== 0 && schema.bytes.length <= KNOWN_BYTES_MAX) known.unshift(schema);
   if (known.length > KNOWN_MAX) known.pop();
   return schema;
 }

@@ -122,7 +122,8 @@ function orderById(lists: readonly Int32Array[], { list, index }: Candidates): I
       if (i < count && Math.floor(keys[i]! / scale) === Math.floor(keys[begin]! / scale)) continue;
       const run = some.subarray(begin, i);
       if (run.length > 1 && left === 0) sortFrom(word + 1, run);
-      else if (run.length > 1) run.sort(compareCandidates);
+      else if (run.length <= COMPARED_MAX) insertionSort(run);
+      else run.sort(compareCandidates);
       begin = i;
     }
   }

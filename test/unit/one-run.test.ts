@@ -1,5 +1,6 @@
 // Work that several want at the same time is done once, whoever of them leaves.
 import t from 'tap';
+import { TempoError } from '../../src/lib/errors.ts';
 import { OneRun } from '../../src/lib/one-run.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -30,10 +31,17 @@ t.test('what is under way is waited for', async (t) => {
   const waiting = [once.run('a', work), once.run('a', work)];
   await turn();
   t.equal(runs.length, 3, 'it is not kept');
-  runs[2]!.reject(new Error('its client left'));
+  runs[2]!.reject(new TempoError('cancelled', 'its client left'));
   await t.rejects(failing, /its client left/);
   await turn();
   t.equal(runs.length, 4, 'one of those that waited runs it');
   runs[3]!.resolve(4);
   t.same(await Promise.all(waiting), [4, 4]);
+
+  const all = [once.run('a', work), once.run('a', work), once.run('a', work)];
+  runs[4]!.reject(new TempoError('deadline_exceeded', 'too slow'));
+  for (const each of await Promise.allSettled(all)) {
+    t.match(each, { status: 'rejected', reason: { code: 'deadline_exceeded' } }, 'a failure is that of all');
+  }
+  t.equal(runs.length, 5);
 });

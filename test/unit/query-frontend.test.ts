@@ -823,29 +823,6 @@ t.test('streams: the work of a caller that leaves ends', async (t) => {
   t.match(await metrics.text(), /queries_total\{tenant="single-tenant",op="search",result="canceled"\} 1/);
 });
 
-t.test('what queriers of other processes are told in part is an error', async (t) => {
-  const { answers, methods } = setUp();
-  const partial = ['late'];
-  answers.search = { traces: [], hasMore: false, stats: NO_STATS, partial };
-  answers.names = { names: Array.from({ length: 7 }, () => []), inspectedBytes: 0, partial };
-  answers.values = { values: { types: [], isCut: false }, inspectedBytes: 0, partial };
-  const search = encodeMessage(SearchRequest, { Query: '{}' });
-  const values = encodeMessage(SearchTagValuesRequest, { tagName: 'span.n' });
-  const requests = Object.entries({
-    SearchRecent: search,
-    SearchTags: encodeMessage(SearchTagsRequest, {}),
-    SearchTagsV2: encodeMessage(SearchTagsRequest, {}),
-    SearchTagValues: values,
-    SearchTagValuesV2: values,
-  });
-  for (const [name, message] of requests) {
-    const method = methods.find(`/tempopb.Querier/${name}`);
-    if (method?.kind !== 'unary') throw new Error(`${name} is no call`);
-    const asked = method.handle({ message, metadata: {}, signal: NEVER, trailers: {} });
-    await t.rejects(asked, { code: 'unavailable', message: 'not all was read: late' }, name);
-  }
-});
-
 t.test('queries within their objective: fast enough or thorough enough', async (t) => {
   const metrics = new Metrics();
   const none = { durationSloMs: 0, throughputBytesSlo: 0 };

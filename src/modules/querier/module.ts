@@ -399,10 +399,8 @@ export class LocalQuerier implements Querier {
     const all = distinctSources(sources, blocks, isReplaced);
     if (choice.rowGroups === undefined) return { sources: all, partial, release };
     const chosen = rowGroupsOf(all, choice);
-    if (chosen.length === 0) {
-      release();
-      throw new TempoError('unavailable', `block ${choice.blocks?.first} is not known here, or is shorter`);
-    }
+    if (chosen.length === 0)
+      partial.push(`block ${choice.blocks?.first} has no such row groups, or is not known`);
     return { sources: chosen, partial, release };
   }
 

@@ -149,12 +149,11 @@ export class Planner {
       idRanges(sources, this.options.idsPerJob).map(async (range, i) => {
         const cached = this.cache.get<SharedTracesJobResult>(`${key}/${i}`);
         if (cached !== undefined) return cached;
-        isCached = false;
-        const found = await this.running.run(
-          `${key}/${i}`,
-          () => this.findIn(sources, range, run),
-          run.signal,
-        );
+        const find = (): Promise<SharedTracesJobResult> => {
+          isCached = false;
+          return this.findIn(sources, range, run);
+        };
+        const found = await this.running.run(`${key}/${i}`, find, run.signal);
         if (found.failures.length === 0)
           this.cache.set(`${key}/${i}`, found, resultBytes(found) + key.length);
         return found;

@@ -1,6 +1,5 @@
 // tempopb.Querier: what queriers of other processes ask of this one, whose heads and local blocks are recent
-// data to them. SearchBlock names row groups of any block. Answers other than traces have no place to tell
-// that something is missing, so these are errors then: who asks has other replicas.
+// data to them. SearchBlock names row groups of any block.
 import {
   grpcSearchBlockParams,
   grpcSearchParams,
@@ -9,7 +8,6 @@ import {
   grpcTraceParams,
 } from '../../api/grpc-params.ts';
 import { parseTraceId } from '../../api/params.ts';
-import { TempoError } from '../../lib/errors.ts';
 import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
 import type { Op, ReadCall } from './reads.ts';
 import { searchProto } from './search-response.ts';
@@ -43,35 +41,23 @@ export function addQuerierMethods(methods: GrpcMethods, options: StreamingOption
     return Buffer.concat(traceV2Proto(await reads.trace(call, id, 'proto')));
   });
   const search = async (call: ReadCall): Promise<Uint8Array> =>
-    searchProto(await whole(reads.search(call, 'proto'), ({ answer }) => answer.partial));
+    searchProto(await reads.search(call, 'proto'));
   add('SearchRecent', 'search', grpcSearchParams, search);
   add('SearchBlock', 'search', grpcSearchBlockParams, search);
   add('SearchTags', 'metadata', grpcTagParams, async (call) => {
-    const { names, inspectedBytes } = await whole(reads.allNames(call), partialOf);
+    const { names, inspectedBytes } = await reads.allNames(call);
     return listProto(names, inspectedBytes);
   });
   add('SearchTagsV2', 'metadata', grpcTagParams, async (call) => {
-    const { scopes, inspectedBytes } = await whole(reads.namesByScope(call), partialOf);
+    const { scopes, inspectedBytes } = await reads.namesByScope(call);
     return scopesProto(scopes, inspectedBytes);
   });
   add('SearchTagValues', 'metadata', grpcTagValueParams, async (call) => {
-    const { texts, inspectedBytes } = await whole(reads.plainValues(call, tagNameOf(call)), partialOf);
+    const { texts, inspectedBytes } = await reads.plainValues(call, tagNameOf(call));
     return listProto(texts, inspectedBytes);
   });
   add('SearchTagValuesV2', 'metadata', grpcTagValueParams, async (call) => {
-    const { types, inspectedBytes } = await whole(reads.typedValues(call, tagNameOf(call)), partialOf);
+    const { types, inspectedBytes } = await reads.typedValues(call, tagNameOf(call));
     return valuesProto(types, inspectedBytes);
   });
-}
-
-const partialOf = ({ partial }: { readonly partial: readonly string[] }): readonly string[] => partial;
-
-async function whole<Found>(
-  asked: Promise<Found>,
-  partial: (found: Found) => readonly string[],
-): Promise<Found> {
-  const found = await asked;
-  const reasons = partial(found);
-  if (reasons.length > 0) throw new TempoError('unavailable', `not all was read: ${reasons.join('; ')}`);
-  return found;
 }
