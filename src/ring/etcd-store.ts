@@ -36,6 +36,9 @@ export interface EtcdOptions {
 
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 5000;
+/** Pauses of those that write one ring at once. */
+const RACE_MS_MIN = 5;
+const RACE_MS_MAX = 500;
 const VALUE_BYTES_MAX = 16 * 1024 * 1024;
 const DEFAULT_PORT = ':2379';
 
@@ -81,7 +84,9 @@ export class EtcdStore implements RingStore {
       if (changed === undefined) return;
       const request = putRequest(key, encodeRing(changed), stored?.version ?? 0);
       if (putAnswer(await this.#call(TXN_PATH, request))) return;
-      // Somebody was faster: their change is read, and made better.
+      // Somebody was faster: their change is read, and made better. Many that began at once would stay in step.
+      const longestMs = Math.min(RACE_MS_MAX, RACE_MS_MIN * 2 ** tries);
+      await sleep(this.#options.clock, Math.random() * longestMs);
     }
     throw new TempoError(
       'unavailable',

@@ -9,6 +9,8 @@ export interface Layout {
   readonly name: string;
   /** Takes spans. */
   readonly otlp: string;
+  /** All that do. */
+  readonly otlps: readonly string[];
   /** Answers queries; undefined where nobody does. */
   readonly url: string | undefined;
   readonly processes: ReadonlyMap<string, RunningTempo>;
@@ -46,9 +48,12 @@ function layoutOf(
 ): Layout {
   const all = [...processes.values()];
   const frontend = roles.frontend === undefined ? undefined : processes.get(roles.frontend);
+  const takers = [...processes].filter(([role]) => role.startsWith(roles.distributor));
+  const otlps = takers.map(([, { ports }]) => `127.0.0.1:${ports.otlpGrpc}`);
   return {
     name,
-    otlp: `127.0.0.1:${processes.get(roles.distributor)!.ports.otlpGrpc}`,
+    otlp: otlps[0]!,
+    otlps,
     url: frontend?.url,
     processes,
     ingesters: [...processes].filter(([role]) => /^(all|ingester.*)$/.test(role)).map(([, each]) => each),
@@ -69,6 +74,8 @@ export interface ReplicasOptions {
   readonly program?: string | undefined;
   /** Without those there is nobody to ask. */
   readonly reads: boolean;
+  /** One without it. */
+  readonly distributors?: number;
 }
 
 export async function startReplicas(folder: string, options: ReplicasOptions): Promise<Layout> {
@@ -83,7 +90,7 @@ export async function startReplicas(folder: string, options: ReplicasOptions): P
 
 async function startRoles(
   folder: string,
-  { name, program, reads }: ReplicasOptions,
+  { name, program, reads, distributors = 1 }: ReplicasOptions,
   processes: Map<string, RunningTempo>,
 ): Promise<Layout> {
   const seed = await freePort();
@@ -101,12 +108,15 @@ async function startRoles(
   };
   await start('ingester-0', seed);
   await Promise.all(['ingester-1', 'ingester-2'].map(async (role) => start(role, await freePort())));
-  await start('distributor', await freePort());
+  const names = Array.from({ length: distributors }, (_, i) =>
+    i === 0 ? 'distributor' : `distributor-${i}`,
+  );
+  await Promise.all(names.map(async (role) => start(role, await freePort())));
   if (reads) {
     const gossip = [await freePort(), await freePort()] as const;
     await Promise.all([start('query-frontend', gossip[0], frontend), start('querier', gossip[1])]);
   }
-  const asking = reads ? ['distributor', 'querier'] : ['distributor'];
+  const asking = reads ? [...names, 'querier'] : names;
   await Promise.all(asking.map((role) => untilActive(processes.get(role)!)));
   return layoutOf(name, processes, {
     distributor: 'distributor',
