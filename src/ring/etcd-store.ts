@@ -84,7 +84,8 @@ export class EtcdStore implements RingStore {
       if (changed === undefined) return;
       const request = putRequest(key, encodeRing(changed), stored?.version ?? 0);
       if (putAnswer(await this.#call(TXN_PATH, request))) return;
-      // Somebody was faster: their change is read, and made better. Many that began at once would stay in step.
+      // Somebody was faster: their change is read, and made better. Many that began at once would stay in
+      // step.
       const longestMs = Math.min(RACE_MS_MAX, RACE_MS_MIN * 2 ** tries);
       await sleep(this.#options.clock, Math.random() * longestMs);
     }

@@ -1,5 +1,5 @@
-// What it costs to take spans in one, two and four processes: as many distributors in front of three ingesters
-// with replication factor 3, each with an equal part of a corpus at the same time.
+// What it costs to take spans in one, two and four processes: as many distributors in front of three
+// ingesters with replication factor 3, each with an equal part of a corpus at the same time.
 // npm run bench:acceptors -- --corpus DIR [--spans N] [--rounds 2] [--connections 2]
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
