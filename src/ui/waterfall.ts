@@ -18,6 +18,14 @@ export interface Waterfall {
   readonly close: () => void;
 }
 
+interface Drawn {
+  readonly row: Row;
+  readonly at: number;
+  /** What of its look changes. */
+  readonly look: string;
+  readonly element: HTMLElement;
+}
+
 const ROWS_BEYOND = 12;
 const INDENT_MAX = 16;
 const TICKS = 4;
@@ -37,6 +45,7 @@ class View implements Waterfall {
   private visible: readonly Row[];
   private current = 0;
   private open: Row | undefined;
+  private drawn: readonly Drawn[] = [];
 
   constructor({ trace, onOpen }: WaterfallOptions) {
     this.trace = trace;
@@ -64,15 +73,36 @@ class View implements Waterfall {
     const from = Math.max(0, Math.floor(-top / height) - ROWS_BEYOND);
     const to = Math.min(this.visible.length, Math.ceil((innerHeight - top) / height) + ROWS_BEYOND);
     this.tree.style.height = `${this.visible.length * height}px`;
-    const shown: HTMLElement[] = [];
+    const before = new Map(this.drawn.map((drawn) => [drawn.at, drawn]));
+    const drawn: Drawn[] = [];
     for (let at = from; at < to; at++) {
       const row = this.visible[at];
-      if (row !== undefined) shown.push(this.rowElement(row, at, height));
+      if (row !== undefined) drawn.push(this.drawRow(row, at, height, before.get(at)));
     }
-    this.tree.replaceChildren(...shown);
+    this.place(drawn);
+    this.drawn = drawn;
     const isDrawn = this.current >= from && this.current < to;
     if (isDrawn) this.tree.setAttribute('aria-activedescendant', `row-${this.current}`);
     else this.tree.removeAttribute('aria-activedescendant');
+  }
+
+  /** A row that looks as it did stays the same element: a click on one that goes meanwhile would be lost. */
+  private drawRow(row: Row, at: number, height: number, before: Drawn | undefined): Drawn {
+    const isCollapsed = this.collapsed.has(row);
+    const look = `${at === this.current} ${row === this.open} ${isCollapsed} ${height}`;
+    if (before?.row === row && before.look === look) return before;
+    return { row, at, look, element: this.rowElement(row, at, height) };
+  }
+
+  /** Has the tree hold these alone, and leaves those that it has already where they are. */
+  private place(drawn: readonly Drawn[]): void {
+    const kept = new Set(drawn);
+    for (const before of this.drawn) if (!kept.has(before)) before.element.remove();
+    let next = this.tree.firstElementChild;
+    for (const { element } of drawn) {
+      if (element === next) next = next.nextElementSibling;
+      else this.tree.insertBefore(element, next);
+    }
   }
 
   private rowElement(row: Row, at: number, height: number): HTMLElement {

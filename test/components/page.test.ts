@@ -150,6 +150,19 @@ async function launch(t: Test): Promise<Browser> {
   return browser;
 }
 
+/** Rows are drawn again between the button's going down and up. */
+async function clickWhileScrolling(page: Page, row: string): Promise<void> {
+  await page.locator(row).hover();
+  await page.mouse.down();
+  await page.evaluate(
+    `new Promise((done) => {
+      addEventListener('scroll', () => requestAnimationFrame(() => done()), { once: true });
+      scrollBy(0, 4);
+    })`,
+  );
+  await page.mouse.up();
+}
+
 t.setTimeout(180_000);
 
 t.test('hostile spans stay text, at both widths and in both schemes', async (t) => {
@@ -223,6 +236,11 @@ t.test('a large trace has few elements, and the keyboard goes everywhere', async
     );
   t.match(await page.locator('.sum').textContent(), '5,000 spans');
   t.ok((await page.locator('.row').count()) < 100, 'only rows in sight exist');
+  await clickWhileScrolling(page, '#row-3');
+  await page.locator('.details h2').waitFor();
+  t.equal(await page.locator('.row.open').getAttribute('id'), 'row-3', 'a click amid scrolling counts');
+  await key('Escape');
+  await key('Home');
   await key('ArrowDown');
   t.equal(await current(), 'row-1');
   await key('End');
