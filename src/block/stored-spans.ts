@@ -19,6 +19,15 @@ export interface StoredSpans extends SpanSource {
   spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array>;
 }
 
+/** A trace that a block is known to have. */
+export interface LocatedTrace {
+  /** DIGEST_WORDS: copies with equal words hold the same spans. Reads three columns of some eighty. */
+  digest(signal?: AbortSignal): Promise<Int32Array>;
+
+  /** Serialised OTLP TracesData. */
+  read(signal?: AbortSignal): Promise<Uint8Array>;
+}
+
 /** The number of spans, and two sums of hashes: the order of spans does not matter. */
 export const DIGEST_WORDS = 3;
 

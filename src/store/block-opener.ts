@@ -2,13 +2,8 @@
 // thread.
 import { blockDecompressors } from '../block/compression.ts';
 import { type BlockMeta, VALUE_FILTER_NAME } from '../block/meta.ts';
-import {
-  askBloom,
-  type Block,
-  type FoundInBlock,
-  openBlock,
-  type OpenBlockOptions,
-} from '../block/vparquet/open.ts';
+import { askBloom, type Block, openBlock, type OpenBlockOptions } from '../block/vparquet/open.ts';
+import type { LocatedTrace } from '../block/stored-spans.ts';
 import type { CacheRole } from '../cache/settings.ts';
 import { TempoError } from '../lib/errors.ts';
 import { ByteLru } from '../lib/lru.ts';
@@ -134,26 +129,58 @@ export class BlockOpener {
     return block;
   }
 
-  /** The bloom filter is asked first: of a block without the trace nothing else is read. */
-  findTrace(
+  /**
+   * The bloom filter is asked first: of a block without the trace nothing else is read. What is read counts
+   * as `ownBytesRead`.
+   */
+  async locateTrace(
     meta: BlockMeta,
     location: BlockLocation,
     id: Uint8Array,
     signal: AbortSignal,
-  ): Promise<FoundInBlock> {
-    return this.where(location, async (store, isRemote) => {
-      const parts = this.parts(store, meta, isRemote, signal);
-      const bloom = await askBloom(parts, id, signal);
-      if (!bloom.isPossible) return { part: undefined, bytesRead: bloom.bytesRead };
-      const block = await openBlock(parts);
-      const opened = bloom.bytesRead + block.bytesRead;
+  ): Promise<LocatedTrace | undefined> {
+    const located = await this.where(location, (store, isRemote) =>
+      this.locateIn(this.parts(store, meta, isRemote, signal), id, signal),
+    );
+    if (located === undefined || location === 'backend') return located;
+    return {
+      digest: located.digest,
+      // The block may have left the ingester's folder since it was found there.
+      read: () =>
+        located.read().catch(async (err: unknown) => {
+          const there = isMissing(err) && (await this.locateTrace(meta, 'backend', id, signal));
+          if (!there) throw err;
+          return there.read();
+        }),
+    };
+  }
+
+  private async locateIn(
+    parts: OpenBlockOptions,
+    id: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<LocatedTrace | undefined> {
+    const bloom = await askBloom(parts, id, signal);
+    this.ownBytesRead += bloom.bytesRead;
+    if (!bloom.isPossible) return undefined;
+    const block = await openBlock(parts);
+    let counted = 0;
+    const reading = async <T>(read: () => Promise<T>): Promise<T> => {
       try {
-        const { part, bytesRead } = await block.findTrace(id, signal);
-        return { part, bytesRead: opened + bytesRead };
+        return await read();
       } finally {
+        this.ownBytesRead += block.bytesRead - counted;
+        counted = block.bytesRead;
         block.release();
       }
-    });
+    };
+    const located = await reading(() => block.locate(id, signal));
+    return (
+      located && {
+        digest: () => reading(() => located.digest(signal)),
+        read: () => reading(() => located.read(signal)),
+      }
+    );
   }
 
   private async where<T>(
@@ -165,7 +192,7 @@ export class BlockOpener {
     try {
       return await work(local, false);
     } catch (err) {
-      if (!(err instanceof TempoError) || err.code !== 'not_found') throw err;
+      if (!isMissing(err)) throw err;
       return work(backend, isRemote);
     }
   }
@@ -228,6 +255,10 @@ export class BlockOpener {
     const isTooOld = bloomAgeMsMax > 0 && Date.now() - meta.startSec * 1000 > bloomAgeMsMax;
     return isTooHigh || isTooOld ? undefined : 'bloom';
   }
+}
+
+function isMissing(err: unknown): boolean {
+  return err instanceof TempoError && err.code === 'not_found';
 }
 
 /** Memory that waits to be used again may be a quarter of the caches, which is enough for usual columns. */

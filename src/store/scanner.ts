@@ -5,7 +5,6 @@ import type { BlockMeta } from '../block/meta.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 import { cutTrace } from '../model/otlp/cut-trace.ts';
 import { separateSharedIds } from '../model/otlp/shared-span-ids.ts';
-import { eachConcurrently } from '../lib/concurrent.ts';
 import { IntList } from '../lib/int-list.ts';
 import { parse } from '../traceql/parser.ts';
 import { neededValues } from '../traceql/engine/needed-values.ts';
@@ -22,22 +21,15 @@ import type {
   ScanFailure,
   ScanJob,
   ScanResult,
-  ScanSource,
   SearchJob,
   SearchJobResult,
   TraceJob,
   TraceJobResult,
 } from './scan-job.ts';
 import { findSharedTraces } from './shared-traces.ts';
+import { findTraceParts } from './trace-parts.ts';
 import { readTraceParts, readTraceTable } from './trace-table.ts';
-import {
-  type ApartTraces,
-  guarded,
-  newCombineHead,
-  openHead,
-  type WalkSources,
-  walkSources,
-} from './source-walk.ts';
+import { type ApartTraces, newCombineHead, openHead, type WalkSources, walkSources } from './source-walk.ts';
 import { scanTagNames, scanTagValues } from './tag-scan.ts';
 
 const MICROS_PER_SECOND = 1e6;
@@ -142,34 +134,19 @@ export class Scanner {
 
   private async trace(job: TraceJob, signal: AbortSignal): Promise<TraceJobResult> {
     const failures: ScanFailure[] = [];
-    const found: (Uint8Array | undefined)[] = [];
-    let inspectedBytes = 0;
-    await eachConcurrently(job.sources.entries(), this.blocksAtOnce, async ([i, ref]) => {
-      await guarded(ref, failures, async () => {
-        const { part, bytesRead } = await this.findIn(ref, job.id, signal);
-        inspectedBytes += bytesRead;
-        found[i] = part;
-      });
-    });
-    const parts = [...(job.parts ?? []), ...found.filter((part) => part !== undefined)];
+    const { found, inspectedBytes } = await findTraceParts(
+      this.blocks,
+      job,
+      this.blocksAtOnce,
+      failures,
+      signal,
+    );
+    const parts = [...(job.parts ?? []), ...found];
     const whole = parts.length > 1 ? await combineParts(parts, job.id) : parts[0];
     if (whole === undefined) return { kind: 'trace', trace: whole, isCut: false, inspectedBytes, failures };
     const isCut = job.bytesMax > 0 && whole.length > job.bytesMax;
     const kept = isCut ? cutTrace(whole, job.bytesMax) : whole;
     return { kind: 'trace', trace: formatted(kept, job.format), isCut, inspectedBytes, failures };
-  }
-
-  private async findIn(
-    ref: ScanSource,
-    id: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<{ readonly part: Uint8Array | undefined; readonly bytesRead: number }> {
-    if (ref.kind === 'head') {
-      const part = await openHead(ref.sab, ref.blockId, this.blocks.heads).trace(id);
-      return { part, bytesRead: part?.length ?? 0 };
-    }
-    if (ref.kind === 'remote') throw new Error(`source ${ref.blockId} is asked where it is`);
-    return this.blocks.findTrace(ref.meta, ref.location, id, signal);
   }
 
   private walker(job: QueryInput & { readonly query: string | undefined }, signal: AbortSignal): WalkSources {

@@ -12,9 +12,11 @@ import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import type { BlockMeta } from '../../src/block/meta.ts';
+import { DIGEST_WORDS } from '../../src/block/stored-spans.ts';
 import { INTRINSICS } from '../../src/block/vparquet/block-columns.ts';
 import { isChildCountMissing } from '../../src/block/vparquet/child-count.ts';
 import { createBlock, DEFAULT_DEDICATED_COLUMNS } from '../../src/block/vparquet/create.ts';
+import { findRow } from '../../src/block/vparquet/find-row.ts';
 import { type Block, openBlock } from '../../src/block/vparquet/open.ts';
 import { rowVectors } from '../../src/block/vparquet/row-vectors.ts';
 import { TempoError } from '../../src/lib/errors.ts';
@@ -178,14 +180,24 @@ function traceFiles(name: string): { id: Uint8Array; want: unknown }[] {
 for (const name of ['vparquet4-odd', 'vparquet5']) {
   await t.test(`${name}: traces by id as Tempo answers them`, async (t) => {
     const { block } = await opened(goldenBlock(name));
-    for (const { id, want } of traceFiles(name)) {
+    const traces = traceFiles(name);
+    const digests: string[] = [];
+    for (const { id, want } of traces) {
       t.ok(await block.mightContain(id));
-      const { part, bytesRead } = await block.findTrace(id);
-      t.same(part && JSON.parse(resourceSpansJson(part)), want);
-      t.ok(bytesRead > 0);
+      const before = block.bytesRead;
+      const part = await (await block.locate(id))!.read();
+      t.same(JSON.parse(resourceSpansJson(part)), want);
+      t.ok(block.bytesRead > before);
+      digests.push((await (await block.locate(id))!.digest()).join());
     }
-    const missing = await block.findTrace(new Uint8Array(16).fill(7));
-    t.equal(missing.part, undefined);
+    const [group] = block.rowGroups;
+    const all = await group!.spanDigests(Int32Array.from({ length: group!.traceCount }, (_, row) => row));
+    for (const [i, { id }] of traces.entries()) {
+      const row = await findRow(group!.group, id);
+      t.equal(digests[i], all.subarray(row * DIGEST_WORDS, (row + 1) * DIGEST_WORDS).join());
+      t.equal((await (await block.locate(id))!.digest()).join(), digests[i], 'as of the whole row group');
+    }
+    t.equal(await block.locate(new Uint8Array(16).fill(7)), undefined);
     t.notOk(await block.mightContain(new Uint8Array(16).fill(7)));
   });
 }
@@ -735,14 +747,20 @@ await t.test('our blocks hold what was put in, as the head has it', async (t) =>
         const spans = spansFrom(described);
         const { objects, head } = ownBlock(spans, rowGroupSpans);
         const { block } = await opened(objects);
+        const digests = new Map<string, string>();
         for (const traceId of new Set(spans.map((span) => span.traceId))) {
-          const { part } = await block.findTrace(new Uint8Array(Buffer.from(traceId, 'hex')));
+          const located = await block.locate(new Uint8Array(Buffer.from(traceId, 'hex')));
+          const part = await located?.read();
+          digests.set(traceId, (await located!.digest()).join());
           const byId = (a: TestSpan, b: TestSpan): number => (a.spanId < b.spanId ? -1 : 1);
           const want = spans.filter((span) => span.traceId === traceId).sort(byId);
           t.same(decodeTraces(part!).sort(byId).map(normal), want.map(normal));
         }
         for (const source of block.rowGroups) {
           const rows = Int32Array.of(source.traceCount - 1);
+          const { ids } = await source.traceIds();
+          const last = Buffer.from(ids.subarray(16 * rows[0]!)).toString('hex');
+          t.equal((await source.spanDigests(rows)).join(), digests.get(last), 'of one row as of all');
           const traceOf = await ownersTrace(source);
           const fields = OWN_FIELDS.filter((field) => !isChildCountMissing(source.group, field));
           const whole = await source.load(fields.map((field) => ({ field })));
@@ -833,13 +851,11 @@ await t.test('many row groups and pages', async (t) => {
   }
   t.equal(count, 48);
   const { block: again } = await opened(objects);
-  const { part, bytesRead } = await again.findTrace(new Uint8Array(Buffer.from(hexId(20, 16), 'hex')));
-  t.equal(decodeTraces(part!).length, 5);
-  const bloomBytes = objects.read('bloom-0').length;
-  t.ok(
-    bytesRead - bloomBytes < objects.meta.sizeBytes / 4,
-    `${bytesRead - bloomBytes} bytes of ${objects.meta.sizeBytes}`,
-  );
+  const before = again.bytesRead;
+  const located = await again.locate(new Uint8Array(Buffer.from(hexId(20, 16), 'hex')));
+  t.equal(decodeTraces(await located!.read()).length, 5);
+  const bytes = again.bytesRead - before - objects.read('bloom-0').length;
+  t.ok(bytes < objects.meta.sizeBytes / 4, `${bytes} bytes of ${objects.meta.sizeBytes}`);
 });
 
 await t.test('a large dictionary is read once for a value', async (t) => {

@@ -8,6 +8,7 @@ import { FOOTER_TAIL_BYTES, footerLength, parseFooter } from '../../parquet/foot
 import type { ReadRange } from '../../parquet/plan.ts';
 import type { Decompressors, FileMetadata } from '../../parquet/types.ts';
 import type { BlockMeta } from '../meta.ts';
+import type { LocatedTrace } from '../stored-spans.ts';
 import { bloomMayHave, bloomObjectName, bloomShardOf } from '../trace-bloom.ts';
 import { columnsOf } from './block-columns.ts';
 import { type BlockFile, MaterialAtHand } from './group-columns.ts';
@@ -27,12 +28,6 @@ export interface OpenBlockOptions {
   /** Of the thread too. */
   readonly scratch?: ScratchPool;
   readonly signal?: AbortSignal;
-}
-
-export interface FoundInBlock {
-  /** Serialised OTLP TracesData; undefined = the block does not have the trace. */
-  readonly part: Uint8Array | undefined;
-  readonly bytesRead: number;
 }
 
 /** Parsed footers take about this many times their stored size, beside the schema, which they share. */
@@ -155,13 +150,11 @@ export class Block {
   }
 
   /** Whoever calls it has asked the bloom filter, which is much cheaper. */
-  async findTrace(id: Uint8Array, signal?: AbortSignal): Promise<FoundInBlock> {
-    const before = this.bytesRead;
-    let part: Uint8Array | undefined;
+  async locate(id: Uint8Array, signal?: AbortSignal): Promise<LocatedTrace | undefined> {
     for (const group of this.rowGroups) {
-      part = await group.trace(id, signal);
-      if (part !== undefined) break;
+      const located = await group.locate(id, signal);
+      if (located !== undefined) return located;
     }
-    return { part, bytesRead: this.bytesRead - before };
+    return undefined;
   }
 }

@@ -17,7 +17,7 @@ import {
   type TraceFacts,
   type Vector,
 } from '../../traceql/source.ts';
-import { digestsAt, type StoredSpans } from '../stored-spans.ts';
+import { digestsAt, type StoredSpans, type LocatedTrace } from '../stored-spans.ts';
 import { attributeNames } from './attribute-names.ts';
 import { COUNTING_COLUMN, SCOPE_OWNER } from './block-columns.ts';
 import { childCounts, isChildCountMissing } from './child-count.ts';
@@ -29,7 +29,7 @@ import { type BlockFile, GroupColumns } from './group-columns.ts';
 import { fieldColumns, rowVectors } from './row-vectors.ts';
 import { ownedAttributes } from './owned-attributes.ts';
 import { loadChildTree, loadSpanTree } from './span-tree.ts';
-import { spanDigests } from './span-digests.ts';
+import { rowDigest, spanDigests } from './span-digests.ts';
 import { storedPart } from './stored-vector.ts';
 import { type AttributeOrder, TRACE_COLUMNS, writeTraces, type WrittenTraces } from './trace-writer.ts';
 import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
@@ -269,9 +269,19 @@ export class RowGroupSource implements StoredSpans {
   }
 
   async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    return (await this.locate(id, signal))?.read(signal);
+  }
+
+  /** @param id 16 bytes. @returns undefined when the row group does not have the trace. */
+  async locate(id: Uint8Array, signal?: AbortSignal): Promise<LocatedTrace | undefined> {
     if (id.length !== TRACE_ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
     const row = await findRow(this.group, id, signal);
-    return row < 0 ? undefined : (await this.writeRows(Int32Array.of(row), id, 'genericFirst', signal)).bytes;
+    if (row < 0) return undefined;
+    const rows = Int32Array.of(row);
+    return {
+      digest: (abort) => rowDigest(this.group, row, abort),
+      read: async (abort) => (await this.writeRows(rows, id, 'genericFirst', abort)).bytes,
+    };
   }
 
   /**

@@ -1,14 +1,15 @@
 // Digests of the spans of each trace of a row group, from the ids and kinds of its spans. They take 12 bytes
 // a trace and stay in the thread's cache, unlike the columns that they come from.
-import { addToDigest, DIGEST_WORDS } from '../stored-spans.ts';
+import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
+import { addToDigest, DIGEST_WORDS, digestsAt } from '../stored-spans.ts';
 import { INTRINSICS } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
-import { readKinds, readSpanIds } from './span-ids.ts';
+import { idWords, readKinds, readSpanIds } from './span-ids.ts';
 import { loadSpanTree } from './span-tree.ts';
 
 /** DIGEST_WORDS a row. */
 export async function spanDigests(group: GroupColumns, signal?: AbortSignal): Promise<Int32Array> {
-  const key = group.cacheKey('digests');
+  const key = digestsKey(group);
   const cached = group.file.cache.get<Int32Array>(key);
   if (cached !== undefined) return cached;
   const { spanTrace } = await loadSpanTree(group, signal);
@@ -20,4 +21,30 @@ export async function spanDigests(group: GroupColumns, signal?: AbortSignal): Pr
   }
   group.file.cache.set(key, digests, digests.byteLength);
   return digests;
+}
+
+/** DIGEST_WORDS of one row, of which no more than its pages is read. */
+export async function rowDigest(group: GroupColumns, row: number, signal?: AbortSignal): Promise<Int32Array> {
+  const rows = Int32Array.of(row);
+  const known = group.file.cache.get<Int32Array>(digestsKey(group));
+  if (known !== undefined) return digestsAt(known, rows);
+  const [idName, kindName] = [INTRINSICS['span:id'].column, INTRINSICS['span:kind'].column];
+  return group.lend(async (scratch) => {
+    const columns = await group.rows([idName, kindName], rows, scratch, signal);
+    const [idRows, kindRows] = [columns.get(idName)!, columns.get(kindName)!];
+    const { ids, table } = pickStrings(idRows.pages, idRows.dictionary(), idRows.slice.positions);
+    const { num, base } = pickNumbers(kindRows.pages, kindRows.dictionary(), kindRows.slice.positions);
+    if (ids.length !== num.length) throw group.damaged(kindName, 'has not one kind a span');
+    const words = idWords(ids, table);
+    const digest = new Int32Array(DIGEST_WORDS);
+    const offset = Number(base);
+    for (let i = 0; i < ids.length; i++) {
+      addToDigest(digest, 0, words[2 * i], words[2 * i + 1], num[i] + offset);
+    }
+    return digest;
+  });
+}
+
+function digestsKey(group: GroupColumns): string {
+  return group.cacheKey('digests');
 }

@@ -19,7 +19,7 @@ export async function readSpanIds(
   });
 }
 
-function idWords(ids: Int32Array, table: ByteTable): Int32Array {
+export function idWords(ids: Int32Array, table: ByteTable): Int32Array {
   const words = new Int32Array(2 * ids.length);
   for (let i = 0; i < ids.length; i++) {
     const bytes = table.bufferOf(ids[i]);
