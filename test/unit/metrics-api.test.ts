@@ -49,15 +49,20 @@ function setUp(
   ) => MetricsAnswer | Promise<MetricsAnswer>,
 ) {
   const asked: MetricsQuery[] = [];
+  const isTold: boolean[] = [];
   const notAsked = async () => Promise.reject(new Error('not asked'));
   const querier: Querier = {
-    search: notAsked,
+    search: (_query, _signal, report) => {
+      isTold.push(report !== undefined);
+      return Promise.resolve({ traces: [], hasMore: false, stats: NO_STATS, partial: [] });
+    },
     findTrace: notAsked,
     tagNames: notAsked,
     tagValues: notAsked,
-    metrics: async (query, _signal, report = () => {}) => {
+    metrics: async (query, _signal, report) => {
       asked.push(query);
-      return answer(query, report);
+      isTold.push(report !== undefined);
+      return answer(query, report ?? (() => {}));
     },
   };
   const lines: string[] = [];
@@ -113,8 +118,20 @@ function setUp(
     }
     return { messages, trailers };
   };
-  return { asked, lines, metrics, get, stream };
+  return { app, asked, isTold, lines, metrics, get, stream };
 }
+
+t.test('only a stream is told what was found so far', async (t) => {
+  const { app, isTold, get, stream } = setUp(() => NONE);
+  const params = { q: '{} | rate()', start: '1795213000', end: '1795213400', step: '10s' };
+  t.equal((await get('query_range', params)).statusCode, 200);
+  t.equal((await get('query', params)).statusCode, 200);
+  const search = await app.inject({ url: '/api/search?q={}', headers: { 'x-scope-orgid': 'team' } });
+  t.equal(search.statusCode, 200);
+  t.same(isTold, [false, false, false], 'queriers of other processes send it for nobody');
+  await stream('Search', Buffer.from('\x42\x02{}'));
+  t.same(isTold.slice(3), [true]);
+});
 
 t.test('the range and the step that are meant', (t) => {
   const at = '1795213400';

@@ -22,9 +22,11 @@ import {
 } from '../../api/tag-params.ts';
 import type {
   MetricsAnswer,
+  MetricsProgress,
   Querier,
   QueryPart,
   SearchAnswer,
+  SearchProgress,
   TraceAnswer,
   TraceFormat,
 } from '../../contracts/query.ts';
@@ -167,12 +169,11 @@ export class Reads {
     const asked = { ...partOf(call), tenant: call.tenant, ...params, range, spansPerSpanSet, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
     const form = { query: params.query, isTagSearch, order: params.order };
-    const answer = await querier.search(query, call.signal, (progress) =>
-      onProgress?.(() => {
-        const { stats } = progress;
-        return { ...form, answer: { traces: progress.takeSettled(), stats, hasMore: false, partial: [] } };
-      }),
-    );
+    const tell = telling(onProgress, (progress: SearchProgress): FoundSearch => {
+      const { stats } = progress;
+      return { ...form, answer: { traces: progress.takeSettled(), stats, hasMore: false, partial: [] } };
+    });
+    const answer = await querier.search(query, call.signal, tell);
     call.seen.bytes += answer.stats.inspectedBytes;
     return { ...form, answer };
   }
@@ -194,12 +195,11 @@ export class Reads {
     const asked = { ...partOf(call), tenant: call.tenant, ...params, isInstant, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
     const isGrowing = seriesStay(parse(params.query));
-    const answer = await querier.metrics(query, call.signal, (progress) =>
-      onProgress?.(() => ({
-        found: { ...form, answer: { series: [], isCut: false, stats: progress.stats, partial: [] } },
-        series: async () => (isGrowing ? progress.seriesSoFar() : undefined),
-      })),
-    );
+    const tell = telling(onProgress, (progress: MetricsProgress): MetricsSoFar => ({
+      found: { ...form, answer: { series: [], isCut: false, stats: progress.stats, partial: [] } },
+      series: async () => (isGrowing ? progress.seriesSoFar() : undefined),
+    }));
+    const answer = await querier.metrics(query, call.signal, tell);
     call.seen.bytes += answer.stats.inspectedBytes;
     return { ...form, answer };
   }
@@ -384,8 +384,15 @@ function ifUnlimited<Progress, Found>(
   onProgress: OnProgress<Found> | undefined,
   found: (progress: Progress) => Found,
 ): ((progress: Progress) => void) | undefined {
-  if (limit > 0 || onProgress === undefined) return undefined;
-  return (progress) => onProgress(() => found(progress));
+  return limit > 0 ? undefined : telling(onProgress, found);
+}
+
+/** undefined where nobody wants to know: a querier of another process sends then the answer only. */
+function telling<Progress, Found>(
+  onProgress: OnProgress<Found> | undefined,
+  found: (progress: Progress) => Found,
+): ((progress: Progress) => void) | undefined {
+  return onProgress && ((progress) => onProgress(() => found(progress)));
 }
 
 function limited(texts: readonly string[], limit: number): readonly string[] {
