@@ -1,5 +1,5 @@
 // Starts the layouts that are compared on local ports: one process, or a distributor, three ingesters with
-// replication factor 3, a querier and a query-frontend.
+// replication factor 3 (or one that holds one copy), a querier and a query-frontend.
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { freePort } from '../support/free-port.ts';
@@ -76,6 +76,8 @@ export interface ReplicasOptions {
   readonly reads: boolean;
   /** One without it. */
   readonly distributors?: number;
+  /** The replication factor, and as many ingesters: 3 without it. */
+  readonly copies?: number;
 }
 
 export async function startReplicas(folder: string, options: ReplicasOptions): Promise<Layout> {
@@ -90,7 +92,7 @@ export async function startReplicas(folder: string, options: ReplicasOptions): P
 
 async function startRoles(
   folder: string,
-  { name, program, reads, distributors = 1 }: ReplicasOptions,
+  { name, program, reads, distributors = 1, copies = 3 }: ReplicasOptions,
   processes: Map<string, RunningTempo>,
 ): Promise<Layout> {
   const seed = await freePort();
@@ -99,7 +101,7 @@ async function startRoles(
     const target = role.replace(/-\d$/, '');
     const running = await startTempo(join(folder, role), {
       backend: backendOf(folder),
-      yaml: COMMON + ringText(role, gossip, seed) + workerText(frontend),
+      yaml: COMMON + ringText(role, { gossip, seed, copies }) + workerText(frontend),
       args: [`-target=${target}`],
       ...(ports === undefined ? {} : { ports }),
       ...(program === undefined ? {} : { program }),
@@ -107,7 +109,8 @@ async function startRoles(
     processes.set(role, running);
   };
   await start('ingester-0', seed);
-  await Promise.all(['ingester-1', 'ingester-2'].map(async (role) => start(role, await freePort())));
+  const others = Array.from({ length: copies - 1 }, (_, i) => `ingester-${i + 1}`);
+  await Promise.all(others.map(async (role) => start(role, await freePort())));
   const names = Array.from({ length: distributors }, (_, i) =>
     i === 0 ? 'distributor' : `distributor-${i}`,
   );
@@ -117,16 +120,22 @@ async function startRoles(
     await Promise.all([start('query-frontend', gossip[0], frontend), start('querier', gossip[1])]);
   }
   const asking = reads ? [...names, 'querier'] : names;
-  await Promise.all(asking.map((role) => untilActive(processes.get(role)!)));
+  await Promise.all(asking.map((role) => untilActive(processes.get(role)!, copies)));
   return layoutOf(name, processes, {
     distributor: 'distributor',
     frontend: reads ? 'query-frontend' : undefined,
   });
 }
 
-function ringText(role: string, port: number, seed: number): string {
+interface RingPlace {
+  readonly gossip: number;
+  readonly seed: number;
+  readonly copies: number;
+}
+
+function ringText(role: string, { gossip: port, seed, copies }: RingPlace): string {
   const gossip = `bind_addr: [127.0.0.1], advertise_addr: 127.0.0.1, bind_port: ${port}`;
-  const ring = '{ replication_factor: 3, kvstore: { store: memberlist } }';
+  const ring = `{ replication_factor: ${copies}, kvstore: { store: memberlist } }`;
   const lifecycler = `{ id: ${role}, address: 127.0.0.1, min_ready_duration: 0s, ring: ${ring} }`;
   return `
 memberlist: { node_name: ${role}, ${gossip}, advertise_port: ${port}, join_members: ['127.0.0.1:${seed}'] }
@@ -139,9 +148,9 @@ function workerText({ grpc }: Ports): string {
 }
 
 /** The process knows all ingesters of the ring. */
-async function untilActive(tempo: RunningTempo): Promise<void> {
+async function untilActive(tempo: RunningTempo, ingesters: number): Promise<void> {
   const endsAtMs = performance.now() + RING_LIMIT_MS;
-  const line = /tempo_ring_members\{name="ingester",state="ACTIVE"\} 3/;
+  const line = new RegExp(`tempo_ring_members\\{name="ingester",state="ACTIVE"\\} ${ingesters}$`, 'm');
   while (!line.test(await (await tempo.get('/metrics')).text())) {
     if (performance.now() > endsAtMs) throw new Error(`the ring is not whole:\n${tempo.output()}`);
     await pause(RING_PAUSE_MS);

@@ -1,7 +1,8 @@
-// What replication factor 3 costs: queries over three ingesters against one process, over recent spans and
-// then over the blocks that the three wrote; and pushes against another program in the same layout.
+// What replication factor 3 costs: queries over three ingesters against one process, or with --one-copy
+// against the same roles with one ingester, over recent spans and then over the blocks that the three wrote;
+// and pushes against another program in the same layout.
 // npm run bench:replicas -- --corpus DIR [--suite FILE] [--runs 3] [--spans N] [--folder DIR] [--append]
-//   [--pushes 3] [--against PROGRAM]
+//   [--one-copy] [--pushes 3] [--against PROGRAM]
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,12 +25,15 @@ const { values: flags } = parseArgs({
     runs: { type: 'string', default: '3' },
     pushes: { type: 'string', default: '0' },
     against: { type: 'string' },
+    'one-copy': { type: 'boolean', default: false },
     'no-queries': { type: 'boolean', default: false },
     folder: { type: 'string' },
     append: { type: 'boolean', default: false },
   },
 });
 
+/** What replicas are compared with. */
+const ONE = flags['one-copy'] ? 'the same roles with one copy' : 'one process';
 const QUIET_MS = 3000;
 const IDLE_LIMIT_MS = 600_000;
 /** Local copies of blocks are gone, and the blocklist names them. */
@@ -124,7 +128,7 @@ function queryReport({ asked, idleMs, shares }: Awaited<ReturnType<typeof askBot
   return [
     markdownTable([header, ...rows]),
     [
-      `CPU of all queries: ${sum(0).toFixed(0)} ms in one process, ${sum(1).toFixed(0)} ms in replicas:`,
+      `CPU of all queries: ${sum(0).toFixed(0)} ms in ${ONE}, ${sum(1).toFixed(0)} ms in replicas:`,
       `${(sum(1) / sum(0)).toFixed(2)} times. p50 more: ${p50(overheads).toFixed(1)} ms in the median of`,
       `queries, ${Math.max(...overheads).toFixed(1)} ms at most. Left out of both: what they take in the`,
       `same time while nobody asks, ${idleMs.map((ms) => `${ms.toFixed(0)} ms`).join(' and ')}.`,
@@ -149,7 +153,9 @@ async function settled(pids: readonly number[]): Promise<void> {
 
 async function measureQueries(corpus: Corpus, folder: string): Promise<string[]> {
   const queries = flags.suite.flatMap(readSuite);
-  const one = await startOne(join(folder, 'one'));
+  const one = flags['one-copy']
+    ? await startReplicas(join(folder, 'one'), { name: ONE, reads: true, copies: 1 })
+    : await startOne(join(folder, 'one'));
   let replicas: Layout | undefined;
   try {
     replicas = await startReplicas(join(folder, 'replicas'), { name: 'replicas', reads: true });

@@ -195,10 +195,13 @@ export class Reads {
     const asked = { ...partOf(call), tenant: call.tenant, ...params, isInstant, format };
     const query = isExplained ? { ...asked, isExplained } : asked;
     const isGrowing = seriesStay(parse(params.query));
-    const tell = telling(onProgress, (progress: MetricsProgress): MetricsSoFar => ({
-      found: { ...form, answer: { series: [], isCut: false, stats: progress.stats, partial: [] } },
-      series: async () => (isGrowing ? progress.seriesSoFar() : undefined),
-    }));
+    const tell = telling(
+      onProgress,
+      (progress: MetricsProgress): MetricsSoFar => ({
+        found: { ...form, answer: { series: [], isCut: false, stats: progress.stats, partial: [] } },
+        series: async () => (isGrowing ? progress.seriesSoFar() : undefined),
+      }),
+    );
     const answer = await querier.metrics(query, call.signal, tell);
     call.seen.bytes += answer.stats.inspectedBytes;
     return { ...form, answer };
