@@ -19,13 +19,20 @@ export interface StoredSpans extends SpanSource {
   spanDigests(traces: Int32Array, signal?: AbortSignal): Promise<Int32Array>;
 }
 
+export interface TraceDigest {
+  /** DIGEST_WORDS: copies with equal words hold the same spans. */
+  readonly words: Int32Array;
+  /** Two spans of this copy have the same id: one of them may be there twice. */
+  readonly hasRepeats: boolean;
+}
+
 /** A trace that a block is known to have. */
 export interface LocatedTrace {
-  /** DIGEST_WORDS: copies with equal words hold the same spans. Reads three columns of some eighty. */
-  digest(signal?: AbortSignal): Promise<Int32Array>;
+  /** Reads two columns of some eighty. */
+  digest(): Promise<TraceDigest>;
 
-  /** Serialised OTLP TracesData. */
-  read(signal?: AbortSignal): Promise<Uint8Array>;
+  /** Serialised OTLP TracesData, spans in the order of the block; duplicates may be inside. */
+  read(): Promise<Uint8Array>;
 }
 
 /** The number of spans, and two sums of hashes: the order of spans does not matter. */

@@ -50,6 +50,7 @@ const SMALL_BYTES = 256 * 1024;
 const BLOCKS_SHARE = 1 - FILTERS_SHARE - HEADS_SHARE - MEMOS_SHARE;
 
 type BlockLocation = 'local' | 'backend';
+type CountBytes = (bytes: number) => void;
 
 /** A block is not read past the caches again so soon: then the block itself is damaged. */
 const REREAD_PAUSE_MS = 10 * 60 * 1000;
@@ -130,17 +131,19 @@ export class BlockOpener {
   }
 
   /**
-   * The bloom filter is asked first: of a block without the trace nothing else is read. What is read counts
-   * as `ownBytesRead`.
+   * The bloom filter is asked first: of a block without the trace nothing else is read.
+   *
+   * @param count is told what is read, then and later.
    */
   async locateTrace(
     meta: BlockMeta,
     location: BlockLocation,
     id: Uint8Array,
+    count: CountBytes,
     signal: AbortSignal,
   ): Promise<LocatedTrace | undefined> {
     const located = await this.where(location, (store, isRemote) =>
-      this.locateIn(this.parts(store, meta, isRemote, signal), id, signal),
+      this.locateIn(this.parts(store, meta, isRemote, signal), id, count, signal),
     );
     if (located === undefined || location === 'backend') return located;
     return {
@@ -148,7 +151,7 @@ export class BlockOpener {
       // The block may have left the ingester's folder since it was found there.
       read: () =>
         located.read().catch(async (err: unknown) => {
-          const there = isMissing(err) && (await this.locateTrace(meta, 'backend', id, signal));
+          const there = isMissing(err) && (await this.locateTrace(meta, 'backend', id, count, signal));
           if (!there) throw err;
           return there.read();
         }),
@@ -158,10 +161,11 @@ export class BlockOpener {
   private async locateIn(
     parts: OpenBlockOptions,
     id: Uint8Array,
+    count: CountBytes,
     signal: AbortSignal,
   ): Promise<LocatedTrace | undefined> {
     const bloom = await askBloom(parts, id, signal);
-    this.ownBytesRead += bloom.bytesRead;
+    count(bloom.bytesRead);
     if (!bloom.isPossible) return undefined;
     const block = await openBlock(parts);
     let counted = 0;
@@ -169,7 +173,7 @@ export class BlockOpener {
       try {
         return await read();
       } finally {
-        this.ownBytesRead += block.bytesRead - counted;
+        count(block.bytesRead - counted);
         counted = block.bytesRead;
         block.release();
       }
@@ -177,8 +181,8 @@ export class BlockOpener {
     const located = await reading(() => block.locate(id, signal));
     return (
       located && {
-        digest: () => reading(() => located.digest(signal)),
-        read: () => reading(() => located.read(signal)),
+        digest: () => reading(() => located.digest()),
+        read: () => reading(() => located.read()),
       }
     );
   }

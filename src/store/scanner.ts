@@ -134,7 +134,7 @@ export class Scanner {
 
   private async trace(job: TraceJob, signal: AbortSignal): Promise<TraceJobResult> {
     const failures: ScanFailure[] = [];
-    const { found, inspectedBytes } = await findTraceParts(
+    const { found, hasRepeats, inspectedBytes } = await findTraceParts(
       this.blocks,
       job,
       this.blocksAtOnce,
@@ -142,7 +142,7 @@ export class Scanner {
       signal,
     );
     const parts = [...(job.parts ?? []), ...found];
-    const whole = parts.length > 1 ? await combineParts(parts, job.id) : parts[0];
+    const whole = parts.length > 1 || hasRepeats ? await combineParts(parts, job.id) : parts[0];
     if (whole === undefined) return { kind: 'trace', trace: whole, isCut: false, inspectedBytes, failures };
     const isCut = job.bytesMax > 0 && whole.length > job.bytesMax;
     const kept = isCut ? cutTrace(whole, job.bytesMax) : whole;

@@ -199,10 +199,4 @@ export interface SpanSource {
 
   /** Facts of the traces, in the order asked. */
   facts(traces: Int32Array, signal?: AbortSignal): Promise<readonly TraceFacts[]>;
-
-  /**
-   * The whole trace as serialised OTLP TracesData (resource_spans = 1), spans in source order,
-   * or undefined when the source does not have it. Duplicate spans may be inside.
-   */
-  trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined>;
 }

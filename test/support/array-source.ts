@@ -15,7 +15,6 @@ import type {
 } from '../../src/traceql/source.ts';
 import { ValueType } from '../../src/traceql/source.ts';
 import type { Attribute, TestEvent, TestLink, TestResource, TestScope, TestSpan, Value } from './otlp.ts';
-import { encodeTraces } from './otlp.ts';
 
 interface Entry {
   owner: number;
@@ -164,11 +163,6 @@ export class ArraySource implements SpanSource {
 
   async facts(traces: Int32Array): Promise<readonly TraceFacts[]> {
     return Array.from(traces, (ordinal) => factsOf(this.traces[ordinal]!));
-  }
-
-  async trace(id: Uint8Array): Promise<Uint8Array | undefined> {
-    const ordinal = this.traceOf.get(Buffer.from(id).toString('hex'));
-    return ordinal === undefined ? undefined : encodeTraces(this.traces[ordinal]!.spans);
   }
 
   private entriesOf(field: Field): Entry[] {

@@ -268,10 +268,6 @@ export class RowGroupSource implements StoredSpans {
     return traceFacts(this.group, (await this.traceIds(signal)).ids, traces, signal);
   }
 
-  async trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    return (await this.locate(id, signal))?.read(signal);
-  }
-
   /** @param id 16 bytes. @returns undefined when the row group does not have the trace. */
   async locate(id: Uint8Array, signal?: AbortSignal): Promise<LocatedTrace | undefined> {
     if (id.length !== TRACE_ID_BYTES) throw new TempoError('invalid_argument', 'a trace id has 16 bytes');
@@ -279,8 +275,8 @@ export class RowGroupSource implements StoredSpans {
     if (row < 0) return undefined;
     const rows = Int32Array.of(row);
     return {
-      digest: (abort) => rowDigest(this.group, row, abort),
-      read: async (abort) => (await this.writeRows(rows, id, 'genericFirst', abort)).bytes,
+      digest: () => rowDigest(this.group, row, signal),
+      read: async () => (await this.writeRows(rows, id, 'genericFirst', signal)).bytes,
     };
   }
 

@@ -1,7 +1,8 @@
 // Digests of the spans of each trace of a row group, from the ids and kinds of its spans. They take 12 bytes
-// a trace and stay in the thread's cache, unlike the columns that they come from.
+// a trace and stay in the thread's cache, unlike the columns that they come from, and unlike the digest of a
+// single row.
 import { pickNumbers, pickStrings } from '../../parquet/column-reader.ts';
-import { addToDigest, DIGEST_WORDS, digestsAt } from '../stored-spans.ts';
+import { addToDigest, DIGEST_WORDS, type TraceDigest } from '../stored-spans.ts';
 import { INTRINSICS } from './block-columns.ts';
 import type { GroupColumns } from './group-columns.ts';
 import { idWords, readKinds, readSpanIds } from './span-ids.ts';
@@ -9,7 +10,7 @@ import { loadSpanTree } from './span-tree.ts';
 
 /** DIGEST_WORDS a row. */
 export async function spanDigests(group: GroupColumns, signal?: AbortSignal): Promise<Int32Array> {
-  const key = digestsKey(group);
+  const key = group.cacheKey('digests');
   const cached = group.file.cache.get<Int32Array>(key);
   if (cached !== undefined) return cached;
   const { spanTrace } = await loadSpanTree(group, signal);
@@ -23,11 +24,13 @@ export async function spanDigests(group: GroupColumns, signal?: AbortSignal): Pr
   return digests;
 }
 
-/** DIGEST_WORDS of one row, of which no more than its pages is read. */
-export async function rowDigest(group: GroupColumns, row: number, signal?: AbortSignal): Promise<Int32Array> {
+/** Of one row, of which no more than its pages is read. */
+export async function rowDigest(
+  group: GroupColumns,
+  row: number,
+  signal?: AbortSignal,
+): Promise<TraceDigest> {
   const rows = Int32Array.of(row);
-  const known = group.file.cache.get<Int32Array>(digestsKey(group));
-  if (known !== undefined) return digestsAt(known, rows);
   const [idName, kindName] = [INTRINSICS['span:id'].column, INTRINSICS['span:kind'].column];
   return group.lend(async (scratch) => {
     const columns = await group.rows([idName, kindName], rows, scratch, signal);
@@ -35,16 +38,13 @@ export async function rowDigest(group: GroupColumns, row: number, signal?: Abort
     const { ids, table } = pickStrings(idRows.pages, idRows.dictionary(), idRows.slice.positions);
     const { num, base } = pickNumbers(kindRows.pages, kindRows.dictionary(), kindRows.slice.positions);
     if (ids.length !== num.length) throw group.damaged(kindName, 'has not one kind a span');
-    const words = idWords(ids, table);
-    const digest = new Int32Array(DIGEST_WORDS);
+    const idsAsWords = idWords(ids, table);
+    const words = new Int32Array(DIGEST_WORDS);
     const offset = Number(base);
     for (let i = 0; i < ids.length; i++) {
-      addToDigest(digest, 0, words[2 * i], words[2 * i + 1], num[i] + offset);
+      addToDigest(words, 0, idsAsWords[2 * i], idsAsWords[2 * i + 1], num[i] + offset);
     }
-    return digest;
+    const distinct = new Set(new BigInt64Array(idsAsWords.buffer));
+    return { words, hasRepeats: distinct.size < ids.length };
   });
-}
-
-function digestsKey(group: GroupColumns): string {
-  return group.cacheKey('digests');
 }

@@ -171,7 +171,8 @@ function blockCounts({ totalObjects, sizeBytes }: BlockMeta): {
 
 /** Sources spread over at most `jobsMax` jobs, each with at least a few. */
 export function planTrace(sources: readonly SourceRef[], jobsMax: number): PlannedJob[] {
-  const SOURCES_PER_JOB_MIN = 8;
+  // Copies are compared within a job.
+  const SOURCES_PER_JOB_MIN = 32;
   const jobs = Math.max(1, Math.min(jobsMax, Math.ceil(sources.length / SOURCES_PER_JOB_MIN)));
   const parts: ScanSource[][] = Array.from({ length: jobs }, () => []);
   const elsewhere = Map.groupBy(

@@ -113,11 +113,6 @@ export class ExplainedSource implements SpanSource {
     return this.noted({ what: 'facts of traces', traces: traces.length }, read, (facts) => facts.length);
   }
 
-  trace(id: Uint8Array, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    const read = () => this.source.trace(id, signal);
-    return this.noted({ what: 'whole trace', traces: 1 }, read, (bytes) => bytes?.length ?? 0);
-  }
-
   private async noted<Result>(
     about: { readonly what: string; readonly only?: string; readonly traces?: number | undefined },
     read: () => Promise<Result>,
