@@ -21,6 +21,8 @@ export class App {
   readonly #started: Service[] = [];
   readonly #states = new Map<string, State>();
   #state: State = 'new';
+  /** In the delay before its modules stop. */
+  #isLeaving = false;
   #stopping: Promise<void> | undefined;
 
   constructor(logger: Logger) {
@@ -63,8 +65,10 @@ export class App {
   }
 
   async #stopAll(delayMs: number): Promise<void> {
+    this.#isLeaving = this.#state === 'running';
     this.#state = 'stopping';
     if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+    this.#isLeaving = false;
     for (;;) {
       const service = this.#started.pop();
       if (service === undefined) break;
@@ -86,6 +90,11 @@ export class App {
   stateOf(name: string): ServiceState {
     const isService = this.#services.some((service) => service.name === name);
     return STATE_NAMES[this.#states.get(name) ?? (isService ? 'new' : this.#state)];
+  }
+
+  /** Whether its modules run, which they do before and after /ready says so: for health checks of gRPC. */
+  get isServing(): boolean {
+    return this.#state === 'running' || this.#isLeaving;
   }
 
   /** undefined = ready, else the text that /ready answers. */

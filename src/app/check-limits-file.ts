@@ -1,8 +1,7 @@
 // `-config.verify` of the file of limits by tenant, which the program itself reads when it starts.
 import { readFileSync } from 'node:fs';
 import { ConfigError, type Problem } from '../config/errors.ts';
-import type { Environment } from '../config/expand-env.ts';
-import { loadTenants } from '../overrides/tenants.ts';
+import { loadTenants, type TenantsFile } from '../overrides/tenants.ts';
 
 export interface LimitsFindings {
   readonly problems: readonly Problem[];
@@ -12,12 +11,12 @@ export interface LimitsFindings {
 /** @param path '' = there is no file. @param env undefined = nothing is expanded. */
 export function checkLimitsFile(
   path: string,
-  { env }: { readonly env: Environment | undefined },
+  { env, replicationFactor }: Pick<TenantsFile, 'env' | 'replicationFactor'>,
 ): LimitsFindings {
   if (path === '') return { problems: [], warnings: [] };
   try {
     const text = readFileSync(path, 'utf8');
-    return { problems: [], warnings: loadTenants({ name: path, text, env }).warnings };
+    return { problems: [], warnings: loadTenants({ name: path, text, env, replicationFactor }).warnings };
   } catch (err) {
     if (err instanceof ConfigError) return { problems: err.problems, warnings: [] };
     const reason = err instanceof Error ? err.message : String(err);

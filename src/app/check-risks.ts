@@ -122,6 +122,12 @@ function storageRisks({ overrides, storage: { trace }, target }: TempoConfig): r
       'is local: modules of several processes need one disk that all of them see',
     ),
     ...when(
+      trace.backend === 'local' && target === 'scalable-single-binary',
+      'storage.trace.backend',
+      'is local: several replicas need one disk that all of them see, else each answers without the ' +
+        'blocks of the others, and retention, which they share, does not delete all',
+    ),
+    ...when(
       trace.blocklistPollConcurrency === 0,
       'storage.trace.blocklist_poll_concurrency',
       'is 0, 1 is used',

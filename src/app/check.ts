@@ -5,6 +5,7 @@ import type { Problem } from '../config/errors.ts';
 import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { TempoConfig } from './config.ts';
 import { dimensionsProblem } from '../overrides/cost-attribution.ts';
+import { shardSizeProblem } from '../overrides/tenants.ts';
 import { regexMatcher } from '../traceql/regex.ts';
 import { backendProblems } from './backend-settings.ts';
 import { cacheProblems } from './cache-settings.ts';
@@ -99,7 +100,7 @@ function checkJobs(config: TempoConfig, fail: Report, warn: Report): void {
 /** Less is surely meant in another unit: a process that does nothing takes a hundred times as much. */
 const MEMORY_BYTES_MIN = 1 << 20;
 
-function checkLimits({ overrides, memory }: TempoConfig, fail: Report): void {
+function checkLimits({ overrides, memory, ingester }: TempoConfig, fail: Report): void {
   if (memory.limit > 0 && memory.limit < MEMORY_BYTES_MIN) {
     fail(
       'memory.limit',
@@ -107,7 +108,10 @@ function checkLimits({ overrides, memory }: TempoConfig, fail: Report): void {
     );
   }
   const all = Object.entries({ defaults: overrides.defaults, ...overrides.inlineTenants });
-  for (const [name, { costAttribution }] of all) {
+  for (const [name, { costAttribution, ingestion }] of all) {
+    const { replicationFactor } = ingester.lifecycler.ring;
+    const small = shardSizeProblem(ingestion.tenantShardSize, replicationFactor);
+    if (small !== undefined) fail(`overrides.${name}.ingestion.tenant_shard_size`, small);
     const wrong = dimensionsProblem(costAttribution.dimensions);
     if (wrong !== undefined) fail(`overrides.${name}.cost_attribution.dimensions`, wrong);
   }

@@ -26,7 +26,6 @@ const NAMES: readonly string[] = [
   'mem-ballast-size-mbs',
   'mutex-profile-fraction',
   'block-profile-threshold',
-  'memberlist.host-port',
   ...KAFKA_FLAGS.map((name) => `generator.${name}`),
 ];
 

@@ -18,6 +18,8 @@ export interface OverridesServiceOptions {
   readonly path: string;
   readonly periodMs: number;
   readonly env: Environment | undefined;
+  /** Of ingesters. */
+  readonly replicationFactor: number;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly startThread?: StartThread;
@@ -125,8 +127,8 @@ class OverridesFile implements OverridesService {
   }
 
   async #use(text: string): Promise<void> {
-    const { path, env, overrides, logger } = this.#options;
-    const { tenants, warnings } = await this.#reader.load({ name: path, text, env });
+    const { path, env, replicationFactor, overrides, logger } = this.#options;
+    const { tenants, warnings } = await this.#reader.load({ name: path, text, env, replicationFactor });
     overrides.replace(tenants);
     this.#text = text;
     for (const warning of warnings) {

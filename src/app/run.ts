@@ -86,6 +86,7 @@ export async function run(host: Host): Promise<number> {
   if (verify !== 'false') {
     const limits = checkLimitsFile(loaded.config.overrides.perTenantOverrideConfig, {
       env: isOn(given, 'config.expand-env') ? host.env : undefined,
+      replicationFactor: loaded.config.ingester.lifecycler.ring.replicationFactor,
     });
     return tell(host, loaded, limits, verify === 'strict');
   }
@@ -128,8 +129,9 @@ async function serve(host: Host, loaded: StartupConfig, env: Host['env'] | undef
     const begin = performance.now();
     const requestShutdown = (): void => stop(REQUEST);
     const readiness = (): string | undefined => app.readiness();
+    const isServing = (): boolean => app.isServing;
     const stateOf = (module: string): ServiceState => app.stateOf(module);
-    const started = app.start(wire(config, { env, logger, readiness, stateOf, requestShutdown }));
+    const started = app.start(wire(config, { env, logger, readiness, isServing, stateOf, requestShutdown }));
     // What is waited for while starting may never come.
     const isUp = await Promise.race([started.then(() => true), stopped.then(() => false)]);
     if (!isUp) return await stopped;

@@ -27,6 +27,8 @@ export interface ServersOptions {
   readonly metrics: Metrics;
   /** What /ready answers. */
   readonly readiness: () => string | undefined;
+  /** What health checks of gRPC are answered. */
+  readonly isServing: () => boolean;
 }
 
 export interface Servers {
@@ -42,7 +44,7 @@ const STOP_GRACE_MS = 1500;
 export function createServers(options: ServersOptions): Servers {
   const { config, grpcMethods, logger, metrics, readiness } = options;
   const serverMetrics = new ServerMetrics(metrics, config.server);
-  addHealth(grpcMethods, () => readiness() === undefined);
+  addHealth(grpcMethods, options.isServing);
   const grpc: GrpcRouterOptions = {
     methods: grpcMethods,
     recvMessageBytesMax: config.server.grpcServerMaxRecvMsgSize,

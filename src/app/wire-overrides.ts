@@ -31,6 +31,7 @@ function createOverridesFile(parts: Parts, env: Environment | undefined): Overri
     path: perTenantOverrideConfig,
     periodMs: perTenantOverridePeriodMs,
     env,
+    replicationFactor: parts.config.ingester.lifecycler.ring.replicationFactor,
     logger: parts.logger.child({ module: 'overrides' }),
   });
 }

@@ -130,7 +130,10 @@ function inRing(ingester: Ingester, member: Lifecycler): Service {
       await member.stop();
     },
     stopTakesMs: () => ingester.stopTakesMs(),
-    readiness: () => ingester.readiness?.() ?? member.readiness(),
+    readiness: () => {
+      const inRing = member.readiness();
+      return ingester.readiness?.() ?? (inRing === undefined ? undefined : `Ingester not ready: ${inRing}`);
+    },
   };
 }
 

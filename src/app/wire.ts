@@ -40,6 +40,7 @@ export interface WireOptions {
   readonly logger: Logger;
   /** What /ready answers. */
   readonly readiness: () => string | undefined;
+  readonly isServing: () => boolean;
   /** Where metrics are registered; without it, in a registry of its own. */
   readonly metrics?: Metrics;
   /** Of a module, for /status/services. */
@@ -55,18 +56,13 @@ const SWEEP_MS_MAX = 60_000;
 
 /** @returns the services in the order in which they start. */
 export function wire(config: TempoConfig, options: WireOptions): readonly Service[] {
-  const { logger, readiness } = options;
+  const { logger, readiness, isServing } = options;
   markThreadHeapsLater();
   const metrics = options.metrics ?? new Metrics();
   const stopProbe = observeProcess(metrics, VERSION, REVISION);
   const grpcMethods = new GrpcMethods();
-  const { http: server, service: serverService } = createServers({
-    config,
-    logger,
-    metrics,
-    readiness,
-    grpcMethods,
-  });
+  const told = { config, logger, metrics, readiness, isServing, grpcMethods };
+  const { http: server, service: serverService } = createServers(told);
   const overrides = new Overrides({
     defaults: config.overrides.defaults,
     inline: config.overrides.inlineTenants,

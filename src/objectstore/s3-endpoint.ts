@@ -27,6 +27,7 @@ export function endpointShape(
   >,
 ): EndpointShape {
   const { endpoint, bucket, insecure, forcePathStyle, bucketLookup } = settings;
+  const scheme = /^https?(?=:\/\/)/.exec(endpoint)?.[0] ?? (insecure ? 'http' : 'https');
   const host = endpoint.replace(/^https?:\/\//, '').replace(/\/+$/, '');
   const name = host.replace(/:\d+$/, '');
   const isAws = host === '' || AWS_HOST.test(name);
@@ -36,7 +37,7 @@ export function endpointShape(
   return {
     isAws,
     region: settings.region || (found ?? REGION),
-    url: isUsual ? undefined : `${insecure ? 'http' : 'https'}://${host}`,
+    url: isUsual ? undefined : `${scheme}://${host}`,
     isPathStyle: forcePathStyle || isInPath(bucketLookup, bucket, isAws || HOST_STYLE.test(name)),
   };
 }

@@ -19,6 +19,8 @@ export interface TenantsFile {
   readonly text: string;
   /** Expands `${NAME}`; undefined = no expansion. */
   readonly env: Environment | undefined;
+  /** Of ingesters. */
+  readonly replicationFactor: number;
 }
 
 export interface LoadedTenants {
@@ -33,7 +35,7 @@ const tenantBlock = block(tenantLimitsFields, '', {
 });
 
 /** @throws ConfigError with every problem found. */
-export function loadTenants({ name, text, env }: TenantsFile): LoadedTenants {
+export function loadTenants({ name, text, env, replicationFactor }: TenantsFile): LoadedTenants {
   const problems: Problem[] = [];
   const warnings: Problem[] = [];
   const tenants = new Map<string, Limits>();
@@ -49,7 +51,10 @@ export function loadTenants({ name, text, env }: TenantsFile): LoadedTenants {
     for (const text of dedicatedColumnsProblems(limits.storage.parquetDedicatedColumns ?? [])) {
       problems.push({ at: value.at, path: `${path}.storage.parquet_dedicated_columns`, text });
     }
-    const { rateLimitBytes, burstSizeBytes } = limits.ingestion;
+    const { rateLimitBytes, burstSizeBytes, tenantShardSize } = limits.ingestion;
+    const small = shardSizeProblem(tenantShardSize, replicationFactor);
+    if (small !== undefined)
+      problems.push({ at: value.at, path: `${path}.ingestion.tenant_shard_size`, text: small });
     if (rateLimitBytes > 0 && burstSizeBytes > 0) continue;
     const missing = rateLimitBytes > 0 ? 'burst_size_bytes' : 'rate_limit_bytes';
     const text = 'is 0 or missing, all spans of the tenant are refused: nothing is inherited here';
@@ -96,4 +101,11 @@ function refuseMixedForms(node: YamlMap, path: string, problems: Problem[]): voi
   if (flat === undefined || scoped === undefined) return;
   const text = `flat key beside the scoped key ${scoped}: a tenant has one form`;
   problems.push({ at: node.entries.get(flat)?.at ?? node.at, path: joinPath(path, flat), text });
+}
+
+/** What is wrong with a shard that has fewer ingesters than each trace needs; 0 = all of them. */
+export function shardSizeProblem(shardSize: number, replicationFactor: number): string | undefined {
+  if (shardSize <= 0 || shardSize >= replicationFactor) return undefined;
+  const needed = `the replication factor (${replicationFactor}) needs`;
+  return `is ${shardSize}, fewer ingesters than ${needed}: every push would be refused`;
 }

@@ -23,6 +23,7 @@ export const memberlistFields = {
   cluster_label_verification_disabled: bool(false, 'migration'),
   join_members: list(text('', 'member'), [], 'members to join: host:port, dns+host:port, dnssrv+name', {
     orText: true,
+    flag: 'memberlist.host-port',
   }),
   min_join_backoff: duration('1s', 'join retry'),
   max_join_backoff: duration('1m', 'join retry'),

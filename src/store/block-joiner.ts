@@ -128,7 +128,7 @@ export class BlockJoiner {
           this.unmarked.delete(blockId); // another process did it
           continue;
         }
-        this.metrics.errors.inc();
+        this.metrics.failed();
         logger.error('block cannot be marked compacted', { tenant: meta.tenantId, block: blockId, err });
       }
     }
@@ -212,7 +212,7 @@ export class BlockJoiner {
     const { meta } = result;
     const level = String(meta.compactionLevel - 1);
     const replication_factor = String(meta.replicationFactor);
-    metrics.blocks.inc({ level }, inputs.length);
+    metrics.compacted(level, inputs.length);
     metrics.bytesWritten.inc({ level }, meta.sizeBytes);
     metrics.objectsWritten.inc({ level }, meta.totalObjects);
     metrics.objectsCombined.inc({ level }, result.combined);

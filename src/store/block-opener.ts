@@ -147,7 +147,7 @@ export class BlockOpener {
     );
     if (located === undefined || location === 'backend') return located;
     return {
-      digest: located.digest,
+      digest: () => located.digest(),
       // The block may have left the ingester's folder since it was found there.
       read: () =>
         located.read().catch(async (err: unknown) => {

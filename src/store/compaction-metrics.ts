@@ -2,13 +2,14 @@
 import type { Counter, Gauge, Metrics } from '../telemetry/metrics.ts';
 
 export interface CompactionMetrics {
-  readonly blocks: Counter;
+  /** So many blocks of a level were joined. */
+  readonly compacted: (level: string, blocks: number) => void;
+  readonly failed: () => void;
   readonly bytesWritten: Counter;
   readonly objectsWritten: Counter;
   readonly objectsCombined: Counter;
   readonly spansCombined: Gauge;
   readonly spansDeduped: Counter;
-  readonly errors: Counter;
 }
 
 /** @param outstanding blocks that wait, by tenant. */
@@ -16,19 +17,34 @@ export function showOutstanding(
   metrics: Metrics,
   outstanding: () => Iterable<readonly [string, number]>,
 ): void {
-  metrics.computedGauge(
-    'tempodb_compaction_outstanding_blocks',
-    'Blocks that wait for their compaction.',
-    ['tenant'],
-    function* () {
-      for (const [tenant, blocks] of outstanding()) yield [[tenant], blocks];
-    },
-  );
+  const series = function* (): Generator<[string[], number]> {
+    for (const [tenant, blocks] of outstanding()) yield [[tenant], blocks];
+  };
+  const name = 'tempodb_compaction_outstanding_blocks';
+  metrics.computedGauge(name, 'Blocks that wait for their compaction.', ['tenant'], series);
+  metrics.computedGauge('tempo_compactor_outstanding_blocks', `As ${name}.`, ['tenant'], series);
 }
 
 export function createCompactionMetrics(metrics: Metrics): CompactionMetrics {
+  const blocks = twice(
+    metrics,
+    ['tempodb_compaction_blocks_total', 'tempo_compactor_blocks_total'],
+    'Blocks that were compacted.',
+    ['level'],
+  );
+  const errors = twice(
+    metrics,
+    ['tempodb_compaction_errors_total', 'tempo_compactor_compaction_errors_total'],
+    'Compactions that failed.',
+    [],
+  );
   return {
-    blocks: metrics.counter('tempodb_compaction_blocks_total', 'Blocks that were compacted.', ['level']),
+    compacted: (level, count) => {
+      for (const each of blocks) each.inc({ level }, count);
+    },
+    failed: () => {
+      for (const each of errors) each.inc();
+    },
     bytesWritten: metrics.counter(
       'tempodb_compaction_bytes_written_total',
       'Bytes of the blocks that came out of compaction.',
@@ -54,6 +70,15 @@ export function createCompactionMetrics(metrics: Metrics): CompactionMetrics {
       'Spans that were in several blocks and are left once.',
       ['replication_factor'],
     ),
-    errors: metrics.counter('tempodb_compaction_errors_total', 'Compactions that failed.'),
   };
+}
+
+/** By Tempo's name, and by the one that guides of Tempo have. */
+function twice(
+  metrics: Metrics,
+  [name, other]: readonly [string, string],
+  help: string,
+  labels: readonly string[],
+): readonly Counter[] {
+  return [metrics.counter(name, help, labels), metrics.counter(other, `As ${name}.`, labels)];
 }

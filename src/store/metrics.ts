@@ -82,11 +82,7 @@ function showBlocklist(metrics: Metrics, blocklist: Blocklist, ownsIndex: (tenan
     'Whether this process writes the tenant index.',
     (tenant) => Number(ownsIndex(tenant)),
   );
-  byTenant(
-    'tempodb_blocklist_tenant_index_age_seconds',
-    'Age of the tenant index that was read; 0 where this process writes it.',
-    () => 0,
-  );
+  byTenant('tempodb_blocklist_tenant_index_age_seconds', '0: blocks are listed, no index is read.', () => 0);
   const byStatus = (name: string, help: string, valueOf: (meta: BlockMeta) => number): void => {
     metrics.computedGauge(name, help, ['tenant', 'status'], function* () {
       for (const tenant of blocklist.tenants()) {

@@ -85,11 +85,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
     series: { 'tempodb_blocklist_tenant_index_errors_total{tenant="a"}': SLOWLY },
     labels: { tenant: 'a' },
   },
-  {
-    alert: 'TempoTenantIndexOld',
-    series: { 'tempodb_blocklist_tenant_index_age_seconds{tenant="a"}': '601x90' },
-    labels: { tenant: 'a' },
-  },
+  { alert: 'TempoCompactionFails', series: counter('tempodb_compaction_errors_total') },
   { alert: 'TempoRetentionFails', series: counter('tempodb_retention_errors_total'), labels: PROCESS },
   {
     alert: 'TempoMembersUnhealthy',
@@ -136,6 +132,7 @@ export const HEALTHY: Readonly<Record<string, string>> = {
   tempo_ingester_flush_failed_total: STEADY,
   tempo_ingester_flush_failed_retries_total: STEADY,
   tempo_compactor_compaction_errors_total: STEADY,
+  tempodb_compaction_errors_total: STEADY,
   ...histogram('tempo_query_frontend_queries', '0.25', '0.5'),
   'tempo_request_duration_seconds_count{route="api_search",status_code="200"}': GROWING,
   'tempo_request_duration_seconds_count{route="api_search",status_code="400"}': GROWING,
@@ -145,7 +142,6 @@ export const HEALTHY: Readonly<Record<string, string>> = {
   tempodb_work_queue_max: '100x90',
   'tempodb_blocklist_poll_errors_total{tenant="a"}': STEADY,
   'tempodb_blocklist_tenant_index_errors_total{tenant="a"}': STEADY,
-  'tempodb_blocklist_tenant_index_age_seconds{tenant="a"}': STEADY,
   tempodb_retention_errors_total: STEADY,
   'tempo_ring_members{name="ingester",state="Unhealthy"}': STEADY,
   'tempo_ring_members{name="ingester",state="ACTIVE"}': '1x90',

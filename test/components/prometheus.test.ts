@@ -122,6 +122,7 @@ const EXPRESSIONS = [
   'tempo_ring_members{state="ACTIVE"} == 1',
   'sum(rate(tempo_distributor_push_errors_total[5m])) / sum(rate(tempo_distributor_push_total[5m]))',
   'sum(rate(tempo_ingester_flush_failed_total[5m]))',
+  'sum(rate(tempo_compactor_compaction_errors_total[5m])) >= 0',
   'histogram_quantile(0.99, sum(rate(tempo_query_frontend_queries_bucket[5m])) by (le)) >= 0',
   'sum by (route) (rate(tempo_request_duration_seconds_count[5m]))',
   'sum by (le, route) (rate(tempo_request_duration_seconds_bucket{route=~"api_.*"}[5m]))',

@@ -5,6 +5,8 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
+import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import { HEALTH_CHECK_PATH, isServing } from '../../src/rpc/grpc-health.ts';
 import { freePort } from '../support/free-port.ts';
 import { httpExport, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces } from '../support/otlp.ts';
@@ -72,4 +74,35 @@ ingester: { lifecycler: { ring: { kvstore: { store: memberlist } } } }
   const { status, body } = await httpExport(tempo, encodeTraces(aTrace(1, 2)));
   t.equal(status, 503);
   t.match(body.toString(), /empty ring/);
+});
+
+t.test('an ingester that waits until it is ready serves', async (t) => {
+  const ports = await freePorts();
+  const data = path.join(folder, 'waiting');
+  mkdirSync(data);
+  const config = path.join(data, 'tempo.yaml');
+  const gossip = `memberlist: { bind_addr: [127.0.0.1], bind_port: ${await freePort()} }\n`;
+  const ring = '{ address: 127.0.0.1, min_ready_duration: 1h, ring: { kvstore: { store: memberlist } } }';
+  writeFileSync(config, `${configText(data, ports)}${gossip}ingester: { lifecycler: ${ring} }\n`);
+  const args = ['cmd/tempo/main.ts', `-config.file=${config}`, '-target=ingester'];
+  const child = spawn(process.execPath, args, { stdio: 'ignore' });
+  t.teardown(() => child.kill('SIGKILL'));
+  const text = (): Promise<string> =>
+    fetch(`http://127.0.0.1:${ports.http}/ready`).then(
+      async (answer) => answer.text(),
+      () => '',
+    );
+  const isWaiting = async (): Promise<boolean> => (await text()).includes('after being ready');
+  t.ok(await until(isWaiting, 60_000));
+  t.equal((await text()).trim(), 'Ingester not ready: waiting for 3600s after being ready');
+  const channel = new GrpcChannel({
+    address: `127.0.0.1:${ports.grpc}`,
+    recvMessageBytesMax: 1000,
+    sendMessageBytesMax: 1000,
+    connectTimeoutMs: 5000,
+    reconnectMs: { min: 1, max: 5 },
+  });
+  t.teardown(() => channel.close());
+  const health = await channel.unary(HEALTH_CHECK_PATH, new Uint8Array(), {}, { timeoutMs: 10_000 });
+  t.ok(isServing(health), 'distributors keep their connections');
 });

@@ -93,6 +93,7 @@ async function metricsOf(server: (typeof SERVERS)[number]): Promise<ServerMetric
       logger: silentLogger,
       metrics,
       readiness: () => app.readiness(),
+      isServing: () => app.isServing,
       stateOf: (module) => app.stateOf(module),
       requestShutdown: () => {},
     }),

@@ -48,6 +48,7 @@ async function start(t: Test, yaml: string) {
     logger,
     metrics,
     readiness: () => undefined,
+    isServing: () => true,
   });
   for (const path of ['/flush', '/shutdown', '/ingester/shutdown', '/api/search']) {
     main.app.all(path, async () => 'done');

@@ -122,14 +122,18 @@ t.test('services start in order, stop backwards, and tell whether they are ready
   });
   const app = new App(silentLogger);
   t.match(app.readiness(), /^Some services are not Running:/);
+  t.notOk(app.isServing);
   const allStarted = (): void => void events.push('all started');
   await app.start([service('a', { allStarted }), service('b', { readiness: () => busy })]);
   t.equal(app.readiness(), 'replaying');
+  t.ok(app.isServing, 'who calls a module needs no ready process');
   busy = undefined;
   t.equal(app.readiness(), undefined);
-  const stopping = app.stop();
+  const stopping = app.stop(20);
   t.equal(app.readiness(), 'Application is stopping');
+  t.ok(app.isServing, 'until its modules stop');
   await stopping;
+  t.notOk(app.isServing);
   await app.stop();
   t.same(events, ['start a', 'start b', 'all started', 'stop b', 'stop a']);
 

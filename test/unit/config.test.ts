@@ -60,6 +60,16 @@ t.test('what is printed can be loaded again', (t) => {
   t.end();
 });
 
+t.test('-memberlist.host-port names who is joined, each time one more', (t) => {
+  const spec = flagsOf(rootBlock).find(({ name }) => name === 'memberlist.host-port')!;
+  const { flag, path, isList } = { ...spec, flag: spec.name, path: spec.path! };
+  const flags = [{ flag, path, isList, values: ['one:7946', 'dns+two:7946'] }];
+  const text = 'memberlist: {join_members: [three:7946]}';
+  const { config } = loadConfig(rootBlock, { file: { name: 'tempo.yaml', text }, flags });
+  t.same(config.memberlist.joinMembers, ['one:7946', 'dns+two:7946'], 'in place of the file');
+  t.end();
+});
+
 t.test('every flag of Tempo 2.10.8 is accepted', (t) => {
   const ours = new Set([...flagsOf(rootBlock), ...IGNORED_FLAGS].map(({ name }) => name));
   const program = ['config.expand-env', 'config.file', 'config.verify', 'version'];

@@ -757,6 +757,21 @@ t.test('flush and shutdown over HTTP', async (t) => {
   await app.close();
 });
 
+t.test('a stop right after /ingester/shutdown waits until all is in the backend', async (t) => {
+  const data = aFolder();
+  const backend = new LocalStore(`${data}/blocks`);
+  const harness = await started(data, { backend });
+  const app = fastify();
+  harness.ingester.registerRoutes(app);
+  await push(harness, 0, 10);
+  t.equal(harness.ingester.stopTakesMs(), 0);
+  t.equal((await app.inject({ url: '/ingester/shutdown', method: 'POST' })).statusCode, 200);
+  t.ok(harness.ingester.stopTakesMs() > 60_000, 'it may take its time');
+  await harness.ingester.stop();
+  t.equal(harness.uploaded.length, 1, 'as after the hook of a pod that is taken away');
+  await app.close();
+});
+
 t.test('that its next stop is the last is known after a restart, until it has stopped', async (t) => {
   const data = aFolder();
   const told: unknown[] = [];

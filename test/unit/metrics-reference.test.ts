@@ -88,6 +88,7 @@ t.test('metrics without labels, and names that alerts of guides use, are there f
     'tempo_distributor_push_total',
     'tempo_distributor_push_errors_total',
     'tempo_ingester_flush_failed_total',
+    'tempo_compactor_compaction_errors_total',
     'tempo_query_frontend_queries_bucket',
     'tempo_ring_members',
     'tempo_limits_defaults',

@@ -27,9 +27,22 @@ import { FewThreads } from '../support/few-threads.ts';
 import { testFolder } from '../support/test-folder.ts';
 
 const load = (text: string, env?: Readonly<Record<string, string>>) =>
-  loadTenants({ name: 'overrides.yaml', text, env });
+  loadTenants({ name: 'overrides.yaml', text, env, replicationFactor: 3 });
 
 const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } });
+
+t.test('a shard has an ingester for each copy', (t) => {
+  const of = (size: number): string => `overrides: {a: {ingestion: {tenant_shard_size: ${size}}}}`;
+  for (const size of [0, 3, 7]) t.equal(load(of(size)).tenants.get('a')?.ingestion.tenantShardSize, size);
+  for (const size of [1, 2]) {
+    t.throws(() => load(of(size)), {
+      message: new RegExp(
+        `tenant_shard_size: is ${size}, fewer ingesters than the replication factor \\(3\\)`,
+      ),
+    });
+  }
+  t.end();
+});
 
 function overridesOf(config = '', file = '') {
   const { overrides } = configOf(config).config;
@@ -244,7 +257,15 @@ t.test('the file changes', async (t) => {
   const lines: string[] = [];
   const logger = createLogger({ level: 'warn', format: 'logfmt', write: (line) => void lines.push(line) });
   const { overrides, metrics } = overridesOf();
-  const service = createOverridesService({ overrides, path, periodMs: 0, env: undefined, logger, metrics });
+  const service = createOverridesService({
+    overrides,
+    path,
+    periodMs: 0,
+    env: undefined,
+    replicationFactor: 1,
+    logger,
+    metrics,
+  });
   const isGood = async (): Promise<string | undefined> =>
     /tempo_runtime_config_last_reload_successful\{config="overrides"\} (\d)/.exec(await metrics.text())?.[1];
   await t.rejects(service.start(), { message: /per_tenant_override_config: .* cannot be read$/ });
@@ -284,6 +305,7 @@ t.test('a file for which no thread may start is read the next time', async (t) =
     path,
     periodMs: 0,
     env: undefined,
+    replicationFactor: 1,
     logger: silentLogger,
     metrics,
     startThread: few.start,
@@ -310,7 +332,15 @@ t.test('a large file is read beside the work', async (t) => {
   const lines: string[] = [];
   const logger = createLogger({ level: 'error', format: 'logfmt', write: (line) => void lines.push(line) });
   const env = { HOME: '/' };
-  const service = createOverridesService({ overrides, path, periodMs: 0, env, logger, metrics });
+  const service = createOverridesService({
+    overrides,
+    path,
+    periodMs: 0,
+    env,
+    replicationFactor: 1,
+    logger,
+    metrics,
+  });
   writeFileSync(path, fileOf(20, 'rate_limit_bytes'));
   await service.start();
   writeFileSync(path, fileOf(1500, 'rate_limit_bytes'));
@@ -351,7 +381,15 @@ t.test('what may stand in place of the file', async (t) => {
       return String(++asked);
     },
   };
-  const service = createOverridesService({ overrides, path, periodMs: 0, env, logger, metrics });
+  const service = createOverridesService({
+    overrides,
+    path,
+    periodMs: 0,
+    env,
+    replicationFactor: 1,
+    logger,
+    metrics,
+  });
   writeFileSync(path, GOOD);
   await service.start();
   const replaced = async (make: () => void): Promise<string> => {

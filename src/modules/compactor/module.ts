@@ -96,7 +96,7 @@ export class Compactor implements Service {
       }
       joiner.rest();
     } catch (err) {
-      joiner.metrics.errors.inc();
+      joiner.metrics.failed();
       logger.error('compaction failed', { err });
     }
   }
@@ -159,7 +159,7 @@ export class Compactor implements Service {
         logger.warn('blocks are left to another compactor', { tenant, inputs: ids.join(), err });
         return;
       }
-      joiner.metrics.errors.inc();
+      joiner.metrics.failed();
       logger.error('blocks cannot be compacted', { tenant, inputs: ids.join(), err });
     }
   }

@@ -164,6 +164,7 @@ class LocalIngester implements Ingester {
   private readonly takeover: Takeover;
   private running: Running | undefined;
   private state: IngesterState = 'new';
+  private isDraining = false;
   private readonly departure: Departure;
 
   constructor(options: IngesterOptions) {
@@ -341,11 +342,12 @@ class LocalIngester implements Ingester {
   }
 
   private get flushesAtStop(): boolean {
-    return this.options.config.flushAllOnShutdown || this.departure.isLast;
+    return this.options.config.flushAllOnShutdown || this.departure.isLast || this.isDraining;
   }
 
-  /** Takes no more pushes and flushes all. */
+  /** Takes no more pushes and flushes all. A stop meanwhile waits for that. */
   async drain(): Promise<void> {
+    this.isDraining = true;
     const { ring } = this.options;
     ring?.onShutdown({ unregister: true });
     await ring?.leave();
