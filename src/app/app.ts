@@ -21,8 +21,6 @@ export class App {
   readonly #started: Service[] = [];
   readonly #states = new Map<string, State>();
   #state: State = 'new';
-  /** In the delay before its modules stop. */
-  #isLeaving = false;
   #stopping: Promise<void> | undefined;
 
   constructor(logger: Logger) {
@@ -65,10 +63,8 @@ export class App {
   }
 
   async #stopAll(delayMs: number): Promise<void> {
-    this.#isLeaving = this.#state === 'running';
     this.#state = 'stopping';
     if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
-    this.#isLeaving = false;
     for (;;) {
       const service = this.#started.pop();
       if (service === undefined) break;
@@ -92,9 +88,9 @@ export class App {
     return STATE_NAMES[this.#states.get(name) ?? (isService ? 'new' : this.#state)];
   }
 
-  /** Whether its modules run, which they do before and after /ready says so: for health checks of gRPC. */
+  /** Whether its modules run and are to, which they do before /ready says so: for health checks of gRPC. */
   get isServing(): boolean {
-    return this.#state === 'running' || this.#isLeaving;
+    return this.#state === 'running';
   }
 
   /** undefined = ready, else the text that /ready answers. */

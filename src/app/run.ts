@@ -155,23 +155,30 @@ function stopper(host: Host, app: App, config: TempoConfig, logger: Logger): Sto
   const isWorker = targetsOf(target).includes('backend-worker');
   const finishMs = isWorker ? backendWorker.finishOnShutdownTimeoutMs : 0;
   const { promise: stopped, resolve } = Promise.withResolvers<number>();
-  let stoppingSinceMs: number | undefined;
-  const stop = (cause: string): void => {
-    if (stoppingSinceMs !== undefined) {
-      const isAgain = cause !== REQUEST && performance.now() - stoppingSinceMs >= SIGNAL_AGAIN_MS;
-      if (isAgain) host.exit(EXIT_FAILED);
+  let isStopping = false;
+  let signalledMs: number | undefined;
+  let late: NodeJS.Timeout | undefined;
+  /** What is asked of an ingester while it stops may take longer. */
+  const limitMs = (): number => delayMs + Math.max(finishMs, app.stopTakesMs()) + STOP_MS_MAX;
+  const wait = (waitedMs: number): void => {
+    const restMs = limitMs() - waitedMs;
+    if (restMs <= 0) {
+      logger.error('modules did not stop in time', { limit_ms: waitedMs });
+      host.exit(EXIT_FAILED);
       return;
     }
-    stoppingSinceMs = performance.now();
+    late = setTimeout(wait, restMs, waitedMs + restMs).unref();
+  };
+  const stop = (cause: string): void => {
+    if (cause !== REQUEST) {
+      const nowMs = performance.now();
+      if (nowMs - (signalledMs ?? Infinity) >= SIGNAL_AGAIN_MS) host.exit(EXIT_FAILED);
+      signalledMs ??= nowMs;
+    }
+    if (isStopping) return;
+    isStopping = true;
     logger.info('stopping', { cause });
-    const late = setTimeout(
-      () => {
-        logger.error('modules did not stop in time', { limit_ms: STOP_MS_MAX });
-        host.exit(EXIT_FAILED);
-      },
-      delayMs + Math.max(finishMs, app.stopTakesMs()) + STOP_MS_MAX,
-    );
-    late.unref();
+    wait(0);
     void app.stop(delayMs).then(() => {
       clearTimeout(late);
       logger.info('Tempo stopped');

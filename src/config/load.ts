@@ -57,13 +57,12 @@ function readTree(options: LoadOptions, { warnings }: Notes): YamlMap {
   return node;
 }
 
-/** Puts a flag's value into the tree, in place of what the file says. */
+/** Puts a flag's value into the tree, in place of what the file says; to a list its values are added. */
 function overlay(tree: YamlMap, { flag, path, values, isList }: FlagValue): void {
   const at = `-${flag}`;
   const scalars = values.map((text) => ({ kind: 'scalar', at, text, quoted: false, isFlag: true }) as const);
   const last = scalars.at(-1);
   if (last === undefined) return;
-  const value = isList ? ({ kind: 'list', at, items: scalars } as const) : last;
   const keys = path.split('.');
   const key = keys.pop() as string;
   let parent = tree;
@@ -75,6 +74,9 @@ function overlay(tree: YamlMap, { flag, path, values, isList }: FlagValue): void
     }
     parent = child;
   }
+  const before = parent.entries.get(key)?.value;
+  const items = before?.kind === 'list' ? before.items : before?.kind === 'scalar' ? [before] : [];
+  const value = isList ? ({ kind: 'list', at, items: [...items, ...scalars] } as const) : last;
   parent.entries.delete(key);
   put(parent, [key], { at, value });
 }

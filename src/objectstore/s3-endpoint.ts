@@ -27,7 +27,7 @@ export function endpointShape(
   >,
 ): EndpointShape {
   const { endpoint, bucket, insecure, forcePathStyle, bucketLookup } = settings;
-  const scheme = /^https?(?=:\/\/)/.exec(endpoint)?.[0] ?? (insecure ? 'http' : 'https');
+  const scheme = insecure && !endpoint.startsWith('https://') ? 'http' : 'https';
   const host = endpoint.replace(/^https?:\/\//, '').replace(/\/+$/, '');
   const name = host.replace(/:\d+$/, '');
   const isAws = host === '' || AWS_HOST.test(name);

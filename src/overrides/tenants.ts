@@ -103,9 +103,8 @@ function refuseMixedForms(node: YamlMap, path: string, problems: Problem[]): voi
   problems.push({ at: node.entries.get(flat)?.at ?? node.at, path: joinPath(path, flat), text });
 }
 
-/** What is wrong with a shard that has fewer ingesters than each trace needs; 0 = all of them. */
+/** What is wrong with a shard that has fewer ingesters than each trace has copies; 0 = all ingesters. */
 export function shardSizeProblem(shardSize: number, replicationFactor: number): string | undefined {
-  if (shardSize <= 0 || shardSize >= replicationFactor) return undefined;
-  const needed = `the replication factor (${replicationFactor}) needs`;
-  return `is ${shardSize}, fewer ingesters than ${needed}: every push would be refused`;
+  if (shardSize === 0 || shardSize >= replicationFactor) return undefined;
+  return `is ${shardSize}, fewer ingesters than the replication factor (${replicationFactor})`;
 }

@@ -67,6 +67,7 @@ export class Lifecycler implements Service {
   #readOnly = false;
   #readOnlyUpdatedSec = 0;
   #unregisters: boolean;
+  #leaving: Promise<unknown> | undefined;
   #keepsTokensFile = true;
   #isStarted = false;
   /** When the ring was first found well. */
@@ -115,9 +116,13 @@ export class Lifecycler implements Service {
 
   /** Tells that nothing more is to be written to it; heartbeats go on. */
   async leave(): Promise<void> {
-    if (this.#state === 'LEAVING' || !this.#isStarted) return;
-    this.#become('LEAVING');
-    await this.#attempt('leave', () => this.#write(true));
+    if (!this.#isStarted) return;
+    if (this.#state !== 'LEAVING') {
+      this.#become('LEAVING');
+      this.#leaving = this.#attempt('leave', () => this.#write(true));
+    }
+    // A stop meanwhile must not unregister before that is written, which would register it again.
+    await this.#leaving;
   }
 
   /** Leaves where that has not been done, and unregisters where it should. */

@@ -1,4 +1,4 @@
-// grpc.health.v1.Health: whether the process is ready, whatever service is asked for, as probes and pools of
+// grpc.health.v1.Health: whether the process serves, whatever service is asked for, as probes and pools of
 // connections ask. Messages: https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto
 import { setTimeout as pause } from 'node:timers/promises';
 import type { GrpcMethods } from './grpc-methods.ts';
@@ -15,8 +15,8 @@ export function isServing(response: Uint8Array): boolean {
   return Buffer.compare(response, SERVING) === 0;
 }
 
-export function addHealth(methods: GrpcMethods, isReady: () => boolean): void {
-  const status = (): Uint8Array => (isReady() ? SERVING : NOT_SERVING);
+export function addHealth(methods: GrpcMethods, isServing: () => boolean): void {
+  const status = (): Uint8Array => (isServing() ? SERVING : NOT_SERVING);
   methods.unary(HEALTH_CHECK_PATH, async () => status());
   methods.serverStream('/grpc.health.v1.Health/Watch', async function* ({ signal }) {
     let told: Uint8Array | undefined;

@@ -134,18 +134,25 @@ export async function startFakeGcs(folder: string): Promise<CloudServer> {
   return { name: 'fake-gcs-server', address, stop, yaml };
 }
 
-export async function startAzurite(folder: string): Promise<AzureServer> {
+export interface AzuriteOptions {
+  /** Files of what it shows: it speaks TLS then, and takes tokens beside keys. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+export async function startAzurite(folder: string, { tls }: AzuriteOptions = {}): Promise<AzureServer> {
   const port = await freePort();
   const address = `127.0.0.1:${port}`;
   const account = 'account';
   const accountKey = randomBytes(64).toString('base64');
-  const flags = `--blobHost 127.0.0.1 --blobPort ${port} --silent --skipApiVersionCheck -l`;
+  const secured = tls === undefined ? '' : ` --oauth basic --cert ${tls.cert} --key ${tls.key}`;
+  const flags = `--blobHost 127.0.0.1 --blobPort ${port} --silent --skipApiVersionCheck${secured} -l`;
   const { stop } = await startComponent('AZURITE', ['--disableTelemetry', ...flags.split(' '), folder], {
     env: { AZURITE_ACCOUNTS: `${account}:${accountKey}` },
-    url: `http://${address}/`,
+    port,
   });
   const credential = new StorageSharedKeyCredential(account, accountKey);
-  await new BlobServiceClient(`http://${address}/${account}`, credential).createContainer(BUCKET);
+  const url = `${tls === undefined ? 'http' : 'https'}://${address}/${account}`;
+  await new BlobServiceClient(url, credential).createContainer(BUCKET);
   const keys = `storage_account_name: ${account}, storage_account_key: '${accountKey}'`;
   const yaml = `    backend: azure
     azure: { container_name: ${BUCKET}, endpoint_suffix: '${address}', ${keys}, prefix: some/where }

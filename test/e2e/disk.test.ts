@@ -285,6 +285,18 @@ t.test('SIGSTOP, SIGCONT, SIGTERM under load', { timeout: 120_000 }, async (t) =
   t.equal(await ended, 0);
 });
 
+t.test('the first signal after /shutdown ends nothing early', async (t) => {
+  const data = testFolder(t);
+  const tempo = await startTempo(data, { yaml: 'shutdown_delay: 4s\n' });
+  t.teardown(() => tempo.kill());
+  const ids = Array.from({ length: 20 }, (_, i) => i + 1);
+  for (const id of ids) t.equal(await push(tempo, id), 200);
+  t.equal((await tempo.get('/ingester/shutdown')).status, 200);
+  await pause(2000);
+  t.equal(await tempo.stop(), 0);
+  t.match(tempo.output(), 'Tempo stopped');
+});
+
 t.test('a signal while the ingester flushes for /shutdown', async (t) => {
   const data = testFolder(t);
   const tempo = await startTempo(data);

@@ -129,11 +129,10 @@ t.test('services start in order, stop backwards, and tell whether they are ready
   t.ok(app.isServing, 'who calls a module needs no ready process');
   busy = undefined;
   t.equal(app.readiness(), undefined);
-  const stopping = app.stop(20);
+  const stopping = app.stop();
   t.equal(app.readiness(), 'Application is stopping');
-  t.ok(app.isServing, 'until its modules stop');
+  t.notOk(app.isServing, 'others are to ask somebody else');
   await stopping;
-  t.notOk(app.isServing);
   await app.stop();
   t.same(events, ['start a', 'start b', 'all started', 'stop b', 'stop a']);
 
@@ -505,6 +504,31 @@ t.test('without configuration: a laptop', async (t) => {
   t.match(welcome, 'in /data/a, the oldest is deleted above 10GiB\n');
   const host = new FakeHost(['-config.verify=strict'], { HOME: temporaryFolder(t) });
   t.equal(await run(host), 0, host.stderr);
+});
+
+t.test('shards need an ingester for each copy', (t) => {
+  const ring = 'ingester: { lifecycler: { ring: { replication_factor: 3 } } }\n';
+  const problems = (text: string): string[] =>
+    checkConfig(configOf(`storage: {trace: {backend: local, local: {path: /b}, wal: {path: /w}}}\n${text}`))
+      .problems.filter(({ path }) => path.endsWith('tenant_shard_size'))
+      .map(({ path, text }) => `${path} ${text}`);
+  const ofDefaults = 'overrides: { defaults: { ingestion: { tenant_shard_size: 2 } } }\n';
+  t.same(problems(ofDefaults), []);
+  t.same(problems(ring + ofDefaults), [
+    'overrides.defaults.ingestion.tenant_shard_size is 2, fewer ingesters than the replication factor (3)',
+  ]);
+  t.end();
+});
+
+t.test('replicas on local disks are told of', (t) => {
+  const warned = (target: string): boolean =>
+    checkConfig(configOf(`target: ${target}\nstorage: {trace: {backend: local}}`)).warnings.some(
+      ({ path, text }) => path === 'storage.trace.backend' && text.startsWith('is local: '),
+    );
+  t.notOk(warned('all'));
+  t.ok(warned('scalable-single-binary'));
+  t.ok(warned('ingester'));
+  t.end();
 });
 
 t.test('rings that would not do what they are for are told of', (t) => {

@@ -66,7 +66,11 @@ t.test('-memberlist.host-port names who is joined, each time one more', (t) => {
   const flags = [{ flag, path, isList, values: ['one:7946', 'dns+two:7946'] }];
   const text = 'memberlist: {join_members: [three:7946]}';
   const { config } = loadConfig(rootBlock, { file: { name: 'tempo.yaml', text }, flags });
-  t.same(config.memberlist.joinMembers, ['one:7946', 'dns+two:7946'], 'in place of the file');
+  t.same(
+    config.memberlist.joinMembers,
+    ['three:7946', 'one:7946', 'dns+two:7946'],
+    'beside those of the file',
+  );
   t.end();
 });
 

@@ -438,7 +438,11 @@ t.test('S3: what follows from the endpoint', (t) => {
   const other = { isAws: false, region: 'us-east-1', isPathStyle: true };
   t.same(of('minio:9000', { insecure: true }), { ...other, url: 'http://minio:9000' });
   t.same(of('https://minio:9000', { insecure: true }), { ...other, url: 'https://minio:9000' }, 'as it says');
-  t.same(of('http://minio:9000'), { ...other, url: 'http://minio:9000' });
+  t.same(
+    of('http://minio:9000'),
+    { ...other, url: 'https://minio:9000' },
+    'plain text only where `insecure` says so',
+  );
   t.same(of('minio:9000', { bucketLookup: 1 }), { ...other, url: 'https://minio:9000', isPathStyle: false });
   t.same(of('storage.googleapis.com'), {
     ...other,

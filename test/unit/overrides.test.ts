@@ -34,7 +34,7 @@ const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.
 t.test('a shard has an ingester for each copy', (t) => {
   const of = (size: number): string => `overrides: {a: {ingestion: {tenant_shard_size: ${size}}}}`;
   for (const size of [0, 3, 7]) t.equal(load(of(size)).tenants.get('a')?.ingestion.tenantShardSize, size);
-  for (const size of [1, 2]) {
+  for (const size of [-1, 1, 2]) {
     t.throws(() => load(of(size)), {
       message: new RegExp(
         `tenant_shard_size: is ${size}, fewer ingesters than the replication factor \\(3\\)`,

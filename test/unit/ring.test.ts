@@ -28,6 +28,7 @@ import {
   WRITE,
   WRITE_NO_EXTEND,
 } from '../../src/ring/ring.ts';
+import type { RingStore } from '../../src/ring/kv.ts';
 import { RingMetrics } from '../../src/ring/ring-metrics.ts';
 import { WatchedRing } from '../../src/ring/watched-ring.ts';
 import { WorkShare, type WorkShareOptions } from '../../src/ring/work-share.ts';
@@ -605,22 +606,9 @@ t.test('a member that comes back', async (t) => {
   await fifth.stop();
 });
 
-t.test('a heartbeat leaves tokens to whoever won them, and a process that moved is no twin', async (t) => {
+function aloneMember() {
   const clock = new ManualClock();
-  const store = new MemoryStore();
-  const lines: string[] = [];
-  const logger = { ...silentLogger, warn: (msg: string) => void lines.push(msg), child: () => logger };
-  const ring = new WatchedRing({ name: 'ingester', store, key: 'k', settings: SETTINGS });
-  await ring.start();
-  const before = anInstance('one', {
-    addr: '10.0.0.7:9095',
-    timestampSec: clock.nowMs() / 1000 - 30,
-    at: Array.from({ length: 16 }, (_, i) => 1000 * i),
-  });
-  await store.change('k', () => aRing(before));
-  const member = new Lifecycler({
-    ring,
-    store,
+  return {
     key: 'k',
     id: 'one',
     addr: '10.0.0.8:9095',
@@ -637,9 +625,57 @@ t.test('a heartbeat leaves tokens to whoever won them, and a process that moved 
     forgetAfterMs: 0,
     clock,
     random: seeded(3),
-    logger,
+    logger: silentLogger,
     metrics: new RingMetrics(new Metrics(), () => clock.nowMs()),
+  };
+}
+
+t.test('a stop amid leaving unregisters once that it leaves is written', async (t) => {
+  const store = new MemoryStore();
+  const order: string[] = [];
+  let held: Promise<void> | undefined;
+  const slow: RingStore = {
+    get: (key) => store.get(key),
+    watch: (key, listener) => store.watch(key, listener),
+    change: async (key, make) => {
+      await held;
+      held = undefined;
+      await store.change(key, (desc) => {
+        const made = make(desc);
+        order.push(made?.get('one')?.state ?? 'gone');
+        return made;
+      });
+    },
+  };
+  const ring = new WatchedRing({ name: 'ingester', store, key: 'k', settings: SETTINGS });
+  await ring.start();
+  const member = new Lifecycler({ ...aloneMember(), ring, store: slow });
+  await member.start();
+  const hold = Promise.withResolvers<void>();
+  held = hold.promise;
+  order.length = 0;
+  const left = member.leave();
+  const stopped = member.stop();
+  hold.resolve();
+  await Promise.all([left, stopped]);
+  t.same(order, ['LEAVING', 'gone']);
+  await ring.stop();
+});
+
+t.test('a heartbeat leaves tokens to whoever won them, and a process that moved is no twin', async (t) => {
+  const clock = new ManualClock();
+  const store = new MemoryStore();
+  const lines: string[] = [];
+  const logger = { ...silentLogger, warn: (msg: string) => void lines.push(msg), child: () => logger };
+  const ring = new WatchedRing({ name: 'ingester', store, key: 'k', settings: SETTINGS });
+  await ring.start();
+  const before = anInstance('one', {
+    addr: '10.0.0.7:9095',
+    timestampSec: clock.nowMs() / 1000 - 30,
+    at: Array.from({ length: 16 }, (_, i) => 1000 * i),
   });
+  await store.change('k', () => aRing(before));
+  const member = new Lifecycler({ ...aloneMember(), clock, logger, ring, store });
   await member.start();
   const mine = async (): Promise<Instance> => (await store.get('k'))!.get('one')!;
   t.match(await mine(), { addr: '10.0.0.8:9095' });

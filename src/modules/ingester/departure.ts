@@ -1,5 +1,6 @@
 // Whether the next stop is the last: orchestrators tell before they take an instance away. It is kept over
 // restarts, until the instance has stopped.
+import { setTimeout as pause } from 'node:timers/promises';
 import { hasLeavingFile, keepLeavingFile } from '../../store/log/leaving-file.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
@@ -16,6 +17,27 @@ export interface DepartureOptions {
   /** Whether it leaves the ring at every stop. */
   readonly unregistersOnShutdown?: boolean;
   readonly logger: Logger;
+}
+
+/** Between tries to flush all at a stop: a backend may be away for a moment. */
+const FLUSH_PAUSES_MS = [1000, 2000, 4000];
+
+/** @returns whether all is flushed. What is not stays in the log. */
+export async function flushBeforeStop(flush: () => Promise<void>, logger: Logger): Promise<boolean> {
+  for (const pauseMs of [...FLUSH_PAUSES_MS, undefined]) {
+    try {
+      await flush();
+      return true;
+    } catch (err) {
+      if (pauseMs === undefined) {
+        logger.error('flush at shutdown failed, the log keeps the spans', { err });
+        return false;
+      }
+      logger.warn('flush at shutdown failed, it is tried again', { err });
+      await pause(pauseMs);
+    }
+  }
+  return false;
 }
 
 export class Departure {

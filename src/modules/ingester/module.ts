@@ -37,7 +37,7 @@ import {
 import { BuilderMessages } from './builder-messages.ts';
 import { BuilderThread } from './builder-thread.ts';
 import type { IngesterConfig } from './config.ts';
-import { Departure, type RingPlace } from './departure.ts';
+import { Departure, flushBeforeStop, type RingPlace } from './departure.ts';
 import { Heads } from './heads.ts';
 import { LocalBlocks } from './local-blocks.ts';
 import { createIngesterMetrics, type IngesterMetrics, noteOddTraces, showRing } from './metrics.ts';
@@ -325,10 +325,7 @@ class LocalIngester implements Ingester {
     const { opened, builder, pipeline, timer } = running;
     await opened.log.refusePushes();
     if (wasRunning && this.flushesAtStop) {
-      await this.flushAll(undefined).then(
-        () => this.departure.done(),
-        (err: unknown) => this.logger.error('flush at shutdown failed, the log keeps the spans', { err }),
-      );
+      if (await flushBeforeStop(() => this.flushAll(undefined), this.logger)) this.departure.done();
     }
     this.state = 'stopped';
     clearInterval(timer);
@@ -345,14 +342,14 @@ class LocalIngester implements Ingester {
     return this.options.config.flushAllOnShutdown || this.departure.isLast || this.isDraining;
   }
 
-  /** Takes no more pushes and flushes all. A stop meanwhile waits for that. */
+  /** Flushes all, and in a ring takes no more pushes before. A stop meanwhile waits for that. */
   async drain(): Promise<void> {
     this.isDraining = true;
     const { ring } = this.options;
     ring?.onShutdown({ unregister: true });
     await ring?.leave();
     if (ring !== undefined) await this.running?.opened.log.refusePushes();
-    await this.flush();
+    if (this.state === 'running') await this.flush();
   }
 
   readiness(): string | undefined {

@@ -173,7 +173,7 @@ function blockCounts({ totalObjects, sizeBytes }: BlockMeta): {
 export function planTrace(sources: readonly SourceRef[], jobsMax: number): PlannedJob[] {
   // Copies are compared within a job.
   const SOURCES_PER_JOB_MIN = 32;
-  const jobs = Math.max(1, Math.min(jobsMax, Math.ceil(sources.length / SOURCES_PER_JOB_MIN)));
+  const jobs = Math.max(1, Math.min(jobsMax, Math.floor(sources.length / SOURCES_PER_JOB_MIN)));
   const parts: ScanSource[][] = Array.from({ length: jobs }, () => []);
   const elsewhere = Map.groupBy(
     sources.filter((source) => source.kind === 'remote'),
