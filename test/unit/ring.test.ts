@@ -638,8 +638,9 @@ t.test('a stop amid leaving unregisters once that it leaves is written', async (
     get: (key) => store.get(key),
     watch: (key, listener) => store.watch(key, listener),
     change: async (key, make) => {
-      await held;
+      const first = held;
       held = undefined;
+      await first;
       await store.change(key, (desc) => {
         const made = make(desc);
         order.push(made?.get('one')?.state ?? 'gone');
@@ -656,7 +657,7 @@ t.test('a stop amid leaving unregisters once that it leaves is written', async (
   order.length = 0;
   const left = member.leave();
   const stopped = member.stop();
-  hold.resolve();
+  setTimeout(hold.resolve, 20);
   await Promise.all([left, stopped]);
   t.same(order, ['LEAVING', 'gone']);
   await ring.stop();
