@@ -1,4 +1,5 @@
 // However spans are cut into heads and blocks, a query answers as over one head with all of them.
+import { randomFillSync } from 'node:crypto';
 import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
 import { StoppingError, TempoError } from '../../src/lib/errors.ts';
@@ -618,5 +619,28 @@ t.test('ids in several lists', (t) => {
   });
   t.same(got, expected);
   t.same([...findSharedIds([]).ends], []);
+  t.end();
+});
+
+t.test('more than two million shared ids', (t) => {
+  const count = 1_100_000;
+  const ids = randomFillSync(new Int32Array(4 * count));
+  // Many that differ in the last bits of their first words only, where numbers are no longer exact.
+  for (let i = 0; i < 50_000; i++) ids[4 * i] = 0x0700_0000 | ((i & 3) << 24);
+  for (let i = 0; i < 1000; i++) ids.fill(i % 7, 4 * i, 4 * i + 2);
+  const first = new Uint8Array(ids.buffer);
+  const second = new Uint8Array(first.length);
+  for (let i = 0; i < count; i++) second.set(first.subarray(16 * i, 16 * i + 16), 16 * (count - 1 - i));
+  const { ends, list, index } = findSharedIds([first, second]);
+  t.equal(ends.length, count, 'each is in both');
+  let wrong = 0;
+  const idAt = (place: number): Buffer =>
+    Buffer.from((list[place] === 0 ? first : second).buffer, 16 * index[place]!, 16);
+  for (let i = 0; i < count; i++) {
+    const isPair = ends[i] === 2 * (i + 1) && index[2 * i] === count - 1 - index[2 * i + 1]!;
+    const isAfter = i === 0 || Buffer.compare(idAt(2 * i - 1), idAt(2 * i)) < 0;
+    if (!isPair || !isAfter) wrong++;
+  }
+  t.equal(wrong, 0, 'pairs, ascending');
   t.end();
 });
