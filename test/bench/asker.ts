@@ -1,7 +1,7 @@
 // Asks the queries of a suite in turn, some at a time, in a thread of its own: what it takes to read large
 // answers is no part of how long others wait for theirs.
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { type AskedCorpus, askOnce, type Query, type QueryTarget } from './queries.ts';
+import { type AskedCorpus, askAndDrop, type Query, type QueryTarget } from './queries.ts';
 
 export type AskPlan = {
   readonly target: QueryTarget;
@@ -59,7 +59,7 @@ async function ask(
   let next = 0;
   const drive = async (): Promise<void> => {
     for (let run = next++; isOn(run); run = next++) {
-      const { ms, status } = await askOnce(queries[run % queries.length]!, target, corpus, run);
+      const { ms, status } = await askAndDrop(queries[run % queries.length]!, target, corpus, run);
       latencies.push(ms);
       if (status !== 200) bad++;
     }

@@ -1,5 +1,6 @@
 // The measured queries: trace by id, and searches by attribute that find few or many spans of the corpus.
 import { readFileSync } from 'node:fs';
+import http from 'node:http';
 import type { Corpus } from './corpus.ts';
 import { cpuSeconds } from './proc.ts';
 import { quantile } from './quantile.ts';
@@ -112,6 +113,27 @@ export async function askOnce(
   const sentMs = performance.now();
   const answer = await get(urlOf(query, url, corpus, run), tenant);
   return { ...answer, ms: performance.now() - sentMs };
+}
+
+const KEPT_ALIVE = new http.Agent({ keepAlive: true });
+
+/** As `askOnce`, but the answer is read and dropped: whoever asks takes next to nothing of the machine. */
+export function askAndDrop(
+  query: Query,
+  { url, tenant }: QueryTarget,
+  corpus: AskedCorpus,
+  run: number,
+): Promise<{ readonly status: number; readonly ms: number }> {
+  const sentMs = performance.now();
+  const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Encoding': 'gzip' };
+  if (tenant !== undefined) headers['X-Scope-OrgID'] = tenant;
+  return new Promise((resolve, reject) => {
+    const answered = (response: http.IncomingMessage): void => {
+      response.on('error', reject).resume();
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, ms: performance.now() - sentMs }));
+    };
+    http.get(urlOf(query, url, corpus, run), { agent: KEPT_ALIVE, headers }, answered).on('error', reject);
+  });
 }
 
 /** Runs a query once to warm up and `runs` times measured, one after the other. */

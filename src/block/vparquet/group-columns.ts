@@ -5,7 +5,6 @@ import type { ByteLru } from '../../lib/lru.ts';
 import type { Scratch, ScratchPool } from '../../lib/scratch.ts';
 import { asBytes, ColumnPages, type PageMemory, type PageRun } from '../../parquet/column-pages.ts';
 import { type Dictionary, readDictionary } from '../../parquet/column-reader.ts';
-import type { ByteTable } from '../../parquet/decode/byte-table.ts';
 import { chunkStart } from '../../parquet/footer.ts';
 import { parseOffsetIndex } from '../../parquet/page-index.ts';
 import { type FilePart, type ReadRange, readRanges, type WantedRange } from '../../parquet/plan.ts';
@@ -162,7 +161,7 @@ export class GroupColumns {
   }
 
   /** Key of the cached dictionary of one of the columns when that is `table`. */
-  keyOfTable(table: ByteTable, columns: readonly string[]): string | undefined {
+  keyOfTable(table: object, columns: readonly string[]): string | undefined {
     return columns
       .map((name) => this.dictionaryKey(name))
       .find((key) => {

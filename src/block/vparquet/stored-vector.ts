@@ -10,11 +10,15 @@ import {
   readStrings,
   type StringFinder,
 } from '../../parquet/column-reader.ts';
-import type { Owner, ValueType } from '../../traceql/source.ts';
-import { COUNTING_COLUMN, OWNER_DEPTH, type StoredColumn } from './block-columns.ts';
+import { EvenTable } from '../../parquet/decode/even-table.ts';
+import type { Owner } from '../../traceql/source.ts';
+import { COUNTING_COLUMN, OWNER_DEPTH, SPAN, type StoredColumn } from './block-columns.ts';
 import { dictionaryLacks, foundStrings, surelyDictionary } from './found-strings.ts';
 import type { GroupColumns } from './group-columns.ts';
 import type { VectorPart } from './vector-parts.ts';
+
+/** Their strings are of one length, and each is another. */
+const ID_COLUMNS: ReadonlySet<string> = new Set([`${SPAN}SpanID`, `${SPAN}ParentSpanID`]);
 
 /** Undefined when there is no value. With `equals` strings that are none of these are left out. */
 export async function storedPart(
@@ -23,15 +27,18 @@ export async function storedPart(
   equals: readonly Uint8Array[] | undefined,
   signal?: AbortSignal,
 ): Promise<VectorPart | undefined> {
-  const { column: name, owner, type } = stored;
+  const { column: name } = stored;
   if (!group.hasValues(name)) return undefined;
   if (equals === undefined || group.chunk(name)?.leaf.type !== 'BYTE_ARRAY') {
     const dictionary = await group.dictionary(name, signal);
     return group.lend(async (scratch) => {
-      // strings that are in no dictionary stay in their pages
-      const isDecoded = group.chunk(name)?.leaf.type !== 'BYTE_ARRAY' || surelyDictionary(group, name);
+      // strings that are in no dictionary stay in their pages, but for ids, which are copied
+      const isDecoded =
+        group.chunk(name)?.leaf.type !== 'BYTE_ARRAY' ||
+        surelyDictionary(group, name) ||
+        ID_COLUMNS.has(name);
       const pages = await group.pages(name, isDecoded ? scratch : 'own', signal);
-      return wholePart(group, owner, type, pages, dictionary);
+      return wholePart(group, stored, pages, dictionary);
     });
   }
   const strings = await foundStrings(group, name, equals, signal);
@@ -44,8 +51,7 @@ export async function storedPart(
 
 function wholePart(
   group: GroupColumns,
-  owner: Owner,
-  type: ValueType,
+  { column, owner, type }: StoredColumn,
   pages: ColumnPages,
   dictionary: Dictionary | undefined,
 ): VectorPart {
@@ -53,7 +59,9 @@ function wholePart(
   const count = pages.valueCount;
   if (pages.leaf.type === 'BYTE_ARRAY') {
     const { ids, table: read } = readStrings(pages, dictionary);
-    return { count, owners, type, ids, table: read.owned(), numbers: undefined, isElement };
+    const even = ID_COLUMNS.has(column) ? EvenTable.of(ids, read) : undefined;
+    const strings = even ?? { ids, table: read.owned() };
+    return { count, owners, type, ...strings, numbers: undefined, isElement };
   }
   const numbers = readNumbers(pages, dictionary);
   return { count, owners, type, ids: undefined, table: undefined, numbers, isElement };

@@ -1,7 +1,9 @@
 // Vectors for the engine from parts: the values of one field may lie in several columns (one for each type,
 // and columns for well-known attributes), each ascending by owner.
+import { areAscendingNumbers } from '../../lib/ascending-numbers.ts';
 import { roundedSum } from '../../lib/rounded-sum.ts';
 import { EMPTY_TABLE, type ByteTable } from '../../parquet/decode/byte-table.ts';
+import type { EvenTable } from '../../parquet/decode/even-table.ts';
 import type { Numbers } from '../../parquet/decode/numbers.ts';
 import { type Owner, type StringTable, ValueType, type Vector } from '../../traceql/source.ts';
 
@@ -12,7 +14,7 @@ export interface VectorPart {
   readonly owners: Int32Array | undefined;
   readonly type: ValueType;
   readonly ids: Int32Array | undefined;
-  readonly table: ByteTable | undefined;
+  readonly table: ByteTable | EvenTable | undefined;
   readonly numbers: Numbers | undefined;
   readonly isElement: Uint8Array | undefined;
 }
@@ -43,7 +45,8 @@ export function vectorOf(owner: Owner, parts: readonly VectorPart[]): Vector {
 
 /** Rough size for the cache: arrays only, the table is kept (and counted) apart. */
 export function vectorBytes({ owners, str, num, exact, isElement, type }: Vector): number {
-  const arrays = [owners, str, num, exact, isElement, typeof type === 'number' ? undefined : type];
+  const ownStr = str !== undefined && areAscendingNumbers(str) ? undefined : str;
+  const arrays = [owners, ownStr, num, exact, isElement, typeof type === 'number' ? undefined : type];
   return arrays.reduce((sum, array) => sum + (array?.byteLength ?? 0), 200);
 }
 
@@ -66,10 +69,10 @@ function single(owner: Owner, part: VectorPart): Vector {
 /** The strings of several tables under one numbering. */
 class JoinedTable implements StringTable {
   readonly size: number;
-  private readonly tables: readonly ByteTable[];
+  private readonly tables: readonly StringTable[];
   private readonly firstIds: readonly number[];
 
-  constructor(tables: readonly ByteTable[]) {
+  constructor(tables: readonly StringTable[]) {
     const firstIds: number[] = [];
     let size = 0;
     for (const table of tables) {
