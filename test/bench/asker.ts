@@ -59,7 +59,9 @@ async function ask(
   let next = 0;
   const drive = async (): Promise<void> => {
     for (let run = next++; isOn(run); run = next++) {
-      const { ms, status } = await askAndDrop(queries[run % queries.length]!, target, corpus, run);
+      const { ms, status } = await askAndDrop(queries[run % queries.length]!, target, corpus, run).catch(
+        () => ({ ms: Infinity, status: 0 }),
+      );
       latencies.push(ms);
       if (status !== 200) bad++;
     }

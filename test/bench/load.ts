@@ -28,6 +28,9 @@ export type LoadFigures = {
 
 export type LoadTarget = QueryTarget & Omit<PushOptions, 'spansPerSec'> & { readonly name: string };
 
+/** How much longer spans come in beside searches, each of which is asked once before it counts. */
+const WARM_SEC = 4;
+
 /** @param settle has all that was pushed written to blocks, and waits until the server is idle. */
 export async function measureUnderLoad(
   target: LoadTarget,
@@ -37,9 +40,16 @@ export async function measureUnderLoad(
 ): Promise<LoadFigures> {
   const { spansPerSec, seconds } = plan;
   const held = spansPerSec * seconds;
-  const [before, calmPart, busyPart] = cutCorpus(corpus, [corpus.spans - 2 * held, held, held]);
+  const warming = spansPerSec * WARM_SEC;
+  const [before, calmPart, busyPart] = cutCorpus(corpus, [
+    corpus.spans - 2 * held - warming,
+    held,
+    held + warming,
+  ]);
   if (before === undefined || before.spans < held) {
-    throw new Error(`the corpus has ${corpus.spans} spans, --load-sec ${seconds} needs ${3 * held}`);
+    throw new Error(
+      `the corpus has ${corpus.spans} spans, --load-sec ${seconds} needs ${3 * held + warming}`,
+    );
   }
   await push(before, { ...target, spansPerSec: 0 });
   await settle();
@@ -59,8 +69,10 @@ export async function measureUnderLoad(
   asker.begin();
   await sleep(seconds * 1000);
   const alone = await asker.end();
+  const pushing = push(busyPart!, { ...target, spansPerSec });
+  await asker.warmUp(); // as before it was alone: threads have to share other work now
   asker.begin();
-  const busy = await push(busyPart!, { ...target, spansPerSec });
+  const busy = await pushing;
   const beside = await asker.end();
   await asker.close();
   const bad = alone.bad + beside.bad;

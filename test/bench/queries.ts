@@ -115,6 +115,7 @@ export async function askOnce(
   return { ...answer, ms: performance.now() - sentMs };
 }
 
+const ANSWER_MS_MAX = 300_000;
 const KEPT_ALIVE = new http.Agent({ keepAlive: true });
 
 /** As `askOnce`, but the answer is read and dropped: whoever asks takes next to nothing of the machine. */
@@ -132,7 +133,8 @@ export function askAndDrop(
       response.on('error', reject).resume();
       response.on('end', () => resolve({ status: response.statusCode ?? 0, ms: performance.now() - sentMs }));
     };
-    http.get(urlOf(query, url, corpus, run), { agent: KEPT_ALIVE, headers }, answered).on('error', reject);
+    const asked = http.get(urlOf(query, url, corpus, run), { agent: KEPT_ALIVE, headers }, answered);
+    asked.setTimeout(ANSWER_MS_MAX, () => asked.destroy(new Error('no answer'))).on('error', reject);
   });
 }
 

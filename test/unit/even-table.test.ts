@@ -43,4 +43,7 @@ t.test('numbers that are shared stay what they are when there are more', async (
   t.same([...few], [0, 1]);
   t.equal(many[99_999], 99_999);
   t.notOk(areAscendingNumbers(numbers(2)));
+  const tooMany = ascendingNumbers(2_000_000);
+  t.equal(tooMany[1_999_999], 1_999_999);
+  t.notOk(areAscendingNumbers(tooMany), 'very many are not kept for others');
 });

@@ -42,9 +42,9 @@ export async function loadSpanTree(group: GroupColumns, signal?: AbortSignal): P
   if (cached !== undefined) return cached;
   return group.lend(async (scratch) => {
     const column = await group.pages(smallest(group, SPAN, SPAN_COLUMNS), scratch, signal);
-    const { cache } = group.file;
-    const tree: LeveledTree = new LeveledTree(column, group, () => cache.resize(key, tree.sizeBytes));
-    cache.set(key, tree, tree.sizeBytes);
+    const tree = new LeveledTree(column, group);
+    const bytes = 3 * 4 * (column.valueCount + group.rowCount);
+    group.file.cache.set(key, tree, bytes + 2 * column.entryCount);
     return tree;
   });
 }
@@ -77,11 +77,7 @@ class LeveledTree implements SpanTree {
   private readonly firsts = new Map<BitRank, Int32Array>();
   private readonly made = new Map<BitRank, Int32Array>();
 
-  private readonly onGrown: () => void;
-  private bytes = 0;
-
-  constructor(column: ColumnPages, group: GroupColumns, onGrown: () => void) {
-    this.onGrown = onGrown;
+  constructor(column: ColumnPages, group: GroupColumns) {
     const { entryCount, valueCount } = column;
     const beginning = (depth: number): BitRank => {
       const begins = column.repetitionBits(0, depth);
@@ -96,13 +92,6 @@ class LeveledTree implements SpanTree {
       throw group.damaged(column.name, 'has not the rows of its group');
     }
     this.rowEntry = this.rows.positions();
-    const bits = [this.rows, this.resources, this.scopes, this.spans];
-    this.bytes = bits.reduce((sum, some) => sum + (some?.sizeBytes ?? 0), this.rowEntry.byteLength);
-  }
-
-  /** Relations are made when they are asked for, and stay. */
-  get sizeBytes(): number {
-    return this.bytes;
   }
 
   get rowResource(): Int32Array {
@@ -131,20 +120,14 @@ class LeveledTree implements SpanTree {
 
   private firstIn(owners: BitRank): Int32Array {
     let first = this.firsts.get(owners);
-    if (first === undefined) this.keep(this.firsts, owners, (first = ranksAt(owners, this.rowEntry)));
+    if (first === undefined) this.firsts.set(owners, (first = ranksAt(owners, this.rowEntry)));
     return first;
   }
 
   private ownersIn(begins: BitRank): Int32Array {
     let owners = this.made.get(begins);
-    if (owners === undefined) this.keep(this.made, begins, (owners = lastBefore(begins, this.spans)));
+    if (owners === undefined) this.made.set(begins, (owners = lastBefore(begins, this.spans)));
     return owners;
-  }
-
-  private keep(kept: Map<BitRank, Int32Array>, of: BitRank, array: Int32Array): void {
-    kept.set(of, array);
-    this.bytes += array.byteLength;
-    this.onGrown();
   }
 }
 

@@ -17,8 +17,8 @@ import { dictionaryLacks, foundStrings, surelyDictionary } from './found-strings
 import type { GroupColumns } from './group-columns.ts';
 import type { VectorPart } from './vector-parts.ts';
 
-/** Their strings are of one length, and each is another. */
-const ID_COLUMNS: ReadonlySet<string> = new Set([`${SPAN}SpanID`, `${SPAN}ParentSpanID`]);
+/** Nearly always of one length, where those of parents are empty for roots. */
+const EVEN_COLUMN = `${SPAN}SpanID`;
 
 /** Undefined when there is no value. With `equals` strings that are none of these are left out. */
 export async function storedPart(
@@ -36,7 +36,7 @@ export async function storedPart(
       const isDecoded =
         group.chunk(name)?.leaf.type !== 'BYTE_ARRAY' ||
         surelyDictionary(group, name) ||
-        ID_COLUMNS.has(name);
+        name === EVEN_COLUMN;
       const pages = await group.pages(name, isDecoded ? scratch : 'own', signal);
       return wholePart(group, stored, pages, dictionary);
     });
@@ -59,7 +59,7 @@ function wholePart(
   const count = pages.valueCount;
   if (pages.leaf.type === 'BYTE_ARRAY') {
     const { ids, table: read } = readStrings(pages, dictionary);
-    const even = ID_COLUMNS.has(column) ? EvenTable.of(ids, read) : undefined;
+    const even = column === EVEN_COLUMN ? EvenTable.of(ids, read) : undefined;
     const strings = even ?? { ids, table: read.owned() };
     return { count, owners, type, ...strings, numbers: undefined, isElement };
   }
