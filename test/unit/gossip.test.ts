@@ -615,7 +615,8 @@ class World {
 
 // Fixed, as one run in many may take longer than is asserted: others by the environment.
 const SEED = Number(process.env['GOSSIP_SEED'] ?? 4242);
-const SCHEDULES = Number(process.env['GOSSIP_SCHEDULES'] ?? 2);
+/** As many as there are sizes of a cluster. */
+const SCHEDULES = Number(process.env['GOSSIP_SCHEDULES'] ?? 5);
 
 async function join(world: World, count: number): Promise<number> {
   while (world.members.length < count) await world.add();
