@@ -66,10 +66,10 @@ function start(
     nowMs: () => NOW_MS,
     ...over,
   });
-  const push = (spans: readonly TestSpan[], namesRejected = false) => {
+  const push = (spans: readonly TestSpan[], namesRejected = false, tenant = 'a') => {
     const body = encodeTraces([...spans]);
     scanRequest(body, pusher.layout);
-    const pushed = pusher.push({ tenant: 'a', body, spanCount: spans.length, namesRejected });
+    const pushed = pusher.push({ tenant, body, spanCount: spans.length, namesRejected });
     // What the next request does to the memory of this one.
     body.fill(0);
     pusher.layout.clear();
@@ -175,6 +175,57 @@ t.test('a quorum', async (t) => {
     const pushed = push(tracesOf(20));
     for (const { answer } of sent.values()) answer(KEPT);
     t.same(await pushed, { rejected: [] });
+  });
+});
+
+t.test('a shard of the ring', async (t) => {
+  const six = Array<InstanceState>(6).fill('ACTIVE');
+  const shardSize = (): number => 3;
+  const tenants = Array.from({ length: 12 }, (_, i) => `tenant-${i}`);
+  /** Who gets all traces of the tenant's push; `i2:5` is one that gets five of its spans. */
+  const takersOf = async ({ push, sent }: ReturnType<typeof start>, tenant: string): Promise<string[]> => {
+    sent.clear();
+    const spans = tracesOf(60);
+    const pushed = push(spans, false, tenant);
+    const takers = [...sent].map(([id, { message, headers, answer }]) => {
+      const { length } = decodeTraces(readPushRequest(message.slice()).body);
+      answer(headers['x-scope-orgid'] === tenant ? KEPT : away);
+      return length === spans.length ? id : `${id}:${length}`;
+    });
+    await pushed;
+    return takers.toSorted();
+  };
+
+  t.test('takes all traces of its tenant', async (t) => {
+    const ring = start(six, { shardSize });
+    const shards: string[][] = [];
+    for (const tenant of tenants) shards.push(await takersOf(ring, tenant));
+    for (const shard of shards) t.match(shard.join(' '), /^i\d i\d i\d$/);
+    t.ok(new Set(shards.map(String)).size > 4, 'tenants have shards of their own');
+    t.equal(new Set(shards.flat()).size, 6, 'and together all ingesters');
+    for (const [i, tenant] of tenants.entries()) t.same(await takersOf(ring, tenant), shards[i], 'again');
+  });
+  t.test('is as large as its tenant may have it', async (t) => {
+    const ring = start(six, { shardSize: (tenant) => (tenant === 'small' ? 3 : 0) });
+    t.match((await takersOf(ring, 'small')).join(' '), /^i\d i\d i\d$/);
+    t.equal((await takersOf(ring, 'large')).length, 6, 'the whole ring without a size');
+  });
+  t.test('changes by one at most when an ingester has left', async (t) => {
+    const before = start(six, { shardSize });
+    for (const gone of six.keys()) {
+      const after = start(six.with(gone, 'LEFT'), { shardSize });
+      for (const tenant of tenants) {
+        const had = await takersOf(before, tenant);
+        const has = await takersOf(after, tenant);
+        const kept = had.filter((id) => id !== `i${gone}`);
+        t.same(
+          has.filter((id) => had.includes(id)),
+          kept,
+          `${tenant} without i${gone}`,
+        );
+        t.equal(has.length, 3);
+      }
+    }
   });
 });
 
