@@ -187,7 +187,7 @@ function seconds(count: number): Promise<void> {
   return pause(count * 1000);
 }
 
-/** Those of `npm test`; others are run with the components. */
+/** Those of `npm test`. */
 export const FIRST_FAULTS: readonly Fault[] = [
   ...ALL_ROLES.filter((name) => name !== 'ingester-1' && name !== 'ingester-2').map(killed),
   frozen,
@@ -196,6 +196,7 @@ export const FIRST_FAULTS: readonly Fault[] = [
   diesAmidQuery('ingester-0', 'ingester-0', []),
 ];
 
+/** Only `npm run faults` runs them. */
 const LATER_FAULTS: readonly Fault[] = [
   killed('ingester-1'),
   killed('ingester-2'),
