@@ -115,9 +115,14 @@ await t.test('answers are those of one process', async (t) => {
   const [, script = ''] = /(ui\/[^"]+\.js)"/.exec(page) ?? [];
   t.equal((await gateway(`/${script}`))[0], 200, 'the page and what belongs to it');
   // Without global rates there is no ring of distributors, here as there.
-  for (const ring of ['ingester', 'distributor', 'compactor']) {
-    const own = await fetch(`http://127.0.0.1:${ports[0]!.http}/${ring}/ring`);
-    t.equal((await gateway(`/${ring}/ring`))[0], own.status, ring);
+  const rings = ['ingester', 'distributor', 'compactor', 'backend-worker', 'metrics-generator', 'live-store'];
+  for (const page of [...rings.map((ring) => `/${ring}/ring`), '/usage_metrics']) {
+    // What is not there is said in words of Tempo's, and not in nginx's page.
+    const kind = async (from: string): Promise<unknown> => {
+      const { status, headers } = await fetch(from + page);
+      return [status, headers.get('content-type')];
+    };
+    t.same(await kind(url), await kind(`http://127.0.0.1:${ports[0]!.http}`), page);
   }
   await Promise.all([...replicas, alone].map(flush));
   t.match(await differences(alone.url, url), same, 'over blocks');
