@@ -223,3 +223,28 @@ t.test('each has one stream at least, and none is found at first', async (t) => 
   found = [ONE, TWO];
   await streams(1, 1);
 });
+
+t.test('what does not divide evenly is not exceeded', async (t) => {
+  found = [ONE, TWO];
+  const { links, streams } = await start(t, { concurrentMax: 5 });
+  await links.start();
+  await streams(3, 2);
+});
+
+t.test('a stop waits for what is asked by one that has vanished', async (t) => {
+  found = [ONE, TWO];
+  const { two, links, release, asked, streams } = await start(t);
+  await links.start();
+  await streams(3, 3);
+  await two.ask('/slow');
+  await until('the question', () => asked.length === 1);
+  found = [ONE];
+  await streams(6, 1);
+  let isStopped = false;
+  const stopping = links.stop().then(() => (isStopped = true));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  t.notOk(isStopped);
+  release();
+  await stopping;
+  await until('the answer', () => two.answers.length === 1);
+});

@@ -62,6 +62,8 @@ export class FrontendLinks implements Service {
   readonly name = 'querier';
   readonly #options: FrontendLinksOptions;
   readonly #links = new Map<string, Link>();
+  /** Streams that take no more, until they have answered. */
+  readonly #leaving = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   #isStopping = false;
@@ -91,6 +93,7 @@ export class FrontendLinks implements Service {
         link.peer.client.close();
       }),
     );
+    await Promise.all(this.#leaving);
   }
 
   async #look(): Promise<void> {
@@ -110,9 +113,7 @@ export class FrontendLinks implements Service {
     for (const [address, link] of this.#links) {
       if (addresses.includes(address)) continue;
       this.#links.delete(address);
-      void Promise.all(link.streams.map((stream) => stream.leave(this.#options.graceMs))).then(() =>
-        link.peer.client.close(),
-      );
+      this.#letLeave(link.streams, () => link.peer.client.close());
     }
     for (const address of addresses) {
       if (this.#links.has(address) || this.#isStopping) continue;
@@ -120,17 +121,26 @@ export class FrontendLinks implements Service {
       this.#links.set(address, { peer: { address, client, isAway: false }, streams: [] });
       this.#options.logger.info('asks a query-frontend for work', { address });
     }
-    const count = this.#streamsPerFrontend();
+    let at = 0;
     for (const { peer, streams } of this.#links.values()) {
-      for (const one of streams.splice(count)) void one.leave(this.#options.graceMs);
+      const count = this.#streamsOf(at++);
+      this.#letLeave(streams.splice(count));
       while (streams.length < count) streams.push(new FrontendStream(this.#options, peer));
     }
   }
 
-  #streamsPerFrontend(): number {
+  #letLeave(streams: readonly FrontendStream[], over: () => void = () => undefined): void {
+    const left = Promise.all(streams.map((stream) => stream.leave(this.#options.graceMs))).then(over);
+    this.#leaving.add(left);
+    void left.finally(() => this.#leaving.delete(left));
+  }
+
+  /** Of one query-frontend, by its place among all. */
+  #streamsOf(at: number): number {
     const { concurrentMax, parallelism } = this.#options;
     if (concurrentMax === undefined) return Math.max(1, parallelism);
-    return Math.max(1, Math.ceil(concurrentMax / Math.max(1, this.#links.size)));
+    const all = Math.max(1, this.#links.size);
+    return Math.max(1, Math.floor(concurrentMax / all) + (at < concurrentMax % all ? 1 : 0));
   }
 }
 
