@@ -3,6 +3,7 @@
 // waiting.
 
 import type { Bitset } from '../lib/bitset.ts';
+import type { NumberArray } from '../lib/narrow-numbers.ts';
 
 /** What owns a value. Spans point at their trace, resource and scope; events and links at their span. */
 export type Owner = 'trace' | 'resource' | 'scope' | 'span' | 'event' | 'link';
@@ -85,7 +86,7 @@ export interface Vector {
   readonly str: Int32Array | undefined;
   readonly table: StringTable | undefined;
   /** numbers, bools, durations, status, kind; value = base + num. */
-  readonly num: Float64Array | undefined;
+  readonly num: NumberArray | undefined;
   readonly base: bigint;
   /** Exact 64-bit values (without base), present when some entry of `num` is not exact. */
   readonly exact: BigInt64Array | undefined;

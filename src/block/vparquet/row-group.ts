@@ -32,7 +32,7 @@ import { loadChildTree, loadSpanTree } from './span-tree.ts';
 import { rowDigest, spanDigests } from './span-digests.ts';
 import { storedPart } from './stored-vector.ts';
 import { type AttributeOrder, TRACE_COLUMNS, writeTraces, type WrittenTraces } from './trace-writer.ts';
-import { type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
+import { narrowed, type VectorPart, vectorBytes, vectorOf } from './vector-parts.ts';
 
 type RelationName = Parameters<SpanSource['relation']>[0];
 
@@ -192,7 +192,7 @@ export class RowGroupSource implements StoredSpans {
     }
     if (scope !== undefined)
       parts.push(...(await genericParts(this.group, { scope, name, equals, types }, signal)));
-    const vector = vectorOf(owner, parts);
+    const vector = narrowed(vectorOf(owner, parts));
     const columns = stored.map(({ column }) => column);
     if (scope !== undefined) columns.push(valueColumn(scope));
     this.keepVector(request, vector, parts, columns);

@@ -1,6 +1,7 @@
 // Vectors for the engine from parts: the values of one field may lie in several columns (one for each type,
 // and columns for well-known attributes), each ascending by owner.
 import { areAscendingNumbers } from '../../lib/ascending-numbers.ts';
+import { narrowNumbers } from '../../lib/narrow-numbers.ts';
 import { roundedSum } from '../../lib/rounded-sum.ts';
 import { EMPTY_TABLE, type ByteTable } from '../../parquet/decode/byte-table.ts';
 import type { EvenTable } from '../../parquet/decode/even-table.ts';
@@ -41,6 +42,14 @@ export function vectorOf(owner: Owner, parts: readonly VectorPart[]): Vector {
   if (filled.length === 0) return emptyVector(owner);
   if (filled.length === 1) return single(owner, filled[0]);
   return merged(owner, filled);
+}
+
+/** The same with numbers in as few bytes as they need: a status takes one, a place in a nested set four. */
+export function narrowed(vector: Vector): Vector {
+  const { num, type } = vector;
+  const isWhole = typeof type === 'number' && type !== ValueType.float;
+  if (!isWhole || !(num instanceof Float64Array)) return vector;
+  return { ...vector, num: narrowNumbers(num) };
 }
 
 /** Rough size for the cache: arrays only, the table is kept (and counted) apart. */

@@ -2,6 +2,7 @@
 // entry of the string table, numbers straight over the typed array.
 import type { CompareOp, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
+import type { NumberArray } from '../../lib/narrow-numbers.ts';
 import { TraceqlError } from '../error.ts';
 import { kindNumber, statusNumber } from './enum-names.ts';
 import { type BytesTest, EqualId, MatchingBytes, MatchingId, OrderedBytes } from './bytes-tests.ts';
@@ -233,7 +234,7 @@ function integerAt({ exact, num }: Vector, entry: number): bigint | number {
 /** As markNumbers where all are of one type and doubles decide. */
 function markPlain(
   { count, owners }: Vector,
-  num: Float64Array,
+  num: NumberArray,
   wanted: number,
   { less, equal, greater }: Extract<EntryTest, { kind: 'number' }>,
   matched: Bitset,

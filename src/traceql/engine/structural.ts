@@ -3,6 +3,7 @@
 // is d.parent.
 import type { SpansetOp, StructuralOp } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
+import type { Vector } from '../source.ts';
 import type { Scan } from './scan.ts';
 
 /** What spans belong together: traces, or the spansets that they were split into. */
@@ -73,15 +74,20 @@ async function loadSides(scan: Scan, { left, right, both, grouping }: Related): 
   const numbers: Int32Array[] = [];
   for (const name of names) {
     const vector = await scan.vector({ kind: 'intrinsic', name }, rows);
-    const dense = new Int32Array(left.size);
-    const { owners, num, count } = vector;
-    if (num !== undefined)
-      for (let i = 0; i < count; i++) dense[owners === undefined ? i : owners[i]!] = num[i]!;
-    numbers.push(dense);
+    numbers.push(denseNumbers(vector, left.size));
   }
   const [lefts, rights, parents] = numbers as [Int32Array, Int32Array, Int32Array];
   const of = { spanTrace: grouping.ofSpan, traces: both, traceCount: grouping.count };
   return new Sides(lefts, rights, parents, groupByTrace(left, of), groupByTrace(right, of));
+}
+
+/** The number of each span; 0 = it has none. */
+function denseNumbers({ owners, num, count }: Vector, spans: number): Int32Array {
+  if (owners === undefined && num instanceof Int32Array) return num;
+  const dense = new Int32Array(spans);
+  if (num !== undefined)
+    for (let i = 0; i < count; i++) dense[owners === undefined ? i : owners[i]!] = num[i]!;
+  return dense;
 }
 
 /** Spans in the order of their traces: those of trace t are spans[start[t]] up to spans[start[t + 1]]. */
