@@ -87,10 +87,13 @@ export function countResults(text: string): number {
   return count(body);
 }
 
+function headersOf(tenant: string | undefined): Record<string, string> {
+  const headers = { Accept: 'application/json' };
+  return tenant === undefined ? headers : { ...headers, 'X-Scope-OrgID': tenant };
+}
+
 async function get(url: string, tenant: string | undefined): Promise<{ status: number; text: string }> {
-  const headers: Record<string, string> = { Accept: 'application/json' };
-  if (tenant !== undefined) headers['X-Scope-OrgID'] = tenant;
-  const response = await fetch(url, { headers });
+  const response = await fetch(url, { headers: headersOf(tenant) });
   return { status: response.status, text: await response.text() };
 }
 
@@ -126,8 +129,7 @@ export function askAndDrop(
   run: number,
 ): Promise<{ readonly status: number; readonly ms: number }> {
   const sentMs = performance.now();
-  const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Encoding': 'gzip' };
-  if (tenant !== undefined) headers['X-Scope-OrgID'] = tenant;
+  const headers = { ...headersOf(tenant), 'Accept-Encoding': 'gzip' };
   return new Promise((resolve, reject) => {
     const answered = (response: http.IncomingMessage): void => {
       response.on('error', reject).resume();

@@ -23,12 +23,17 @@ export interface DepartureOptions {
 const FLUSH_PAUSES_MS = [1000, 2000, 4000];
 
 /** @returns whether all is flushed. What is not stays in the log. */
-export async function flushBeforeStop(flush: () => Promise<void>, logger: Logger): Promise<boolean> {
-  for (const pauseMs of [...FLUSH_PAUSES_MS, undefined]) {
+export async function flushBeforeStop(
+  flush: () => Promise<void>,
+  logger: Logger,
+  pausesMs: readonly number[] = FLUSH_PAUSES_MS,
+): Promise<boolean> {
+  for (let tries = 0; ; tries++) {
     try {
       await flush();
       return true;
     } catch (err) {
+      const pauseMs = pausesMs[tries];
       if (pauseMs === undefined) {
         logger.error('flush at shutdown failed, the log keeps the spans', { err });
         return false;
@@ -37,7 +42,6 @@ export async function flushBeforeStop(flush: () => Promise<void>, logger: Logger
       await pause(pauseMs);
     }
   }
-  return false;
 }
 
 export class Departure {
