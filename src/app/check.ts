@@ -47,11 +47,15 @@ export function checkConfig(config: TempoConfig, budget?: MemoryBudget): Finding
   checkLimits(config, fail);
   checkUserOverrides(config, fail);
   for (const { path, text } of cacheProblems(config)) fail(path, text);
+  if (budget?.unreadable !== undefined) fail('GOMEMLIMIT', notASize(budget.unreadable));
   const ofMemory = budget === undefined ? [] : memoryRisks(config, budget);
   const risks = [...riskySettings(config), ...ofMemory, ...featuresNotYet(config)];
   for (const [path, text] of risks) warn(path, text);
   return { problems, missing, warnings };
 }
+
+const notASize = (text: string): string =>
+  `is ${JSON.stringify(text)} in the environment, must be a size: 512MiB, 2GiB, bytes, or off`;
 
 function checkTarget({ target }: TempoConfig, fail: Report, miss: Report): void {
   const unknown = targetProblem(target);

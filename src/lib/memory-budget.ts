@@ -25,6 +25,8 @@ export interface MemoryBudget {
   readonly bytes: number;
   /** What says so. */
   readonly from: string;
+  /** GOMEMLIMIT says what is no size; undefined = it does not. */
+  readonly unreadable?: string | undefined;
 }
 
 /**
@@ -32,6 +34,11 @@ export interface MemoryBudget {
  * memory and 2 GiB.
  */
 export function memoryBudget(facts: MemoryFacts): MemoryBudget {
+  const unreadable = isGoMemLimit(facts.goMemLimit) ? undefined : facts.goMemLimit;
+  return { ...chosenBudget(facts), unreadable };
+}
+
+function chosenBudget(facts: MemoryFacts): MemoryBudget {
   const { configuredBytes, constrainedBytes = 0, totalBytes } = facts;
   if (configuredBytes > 0) return { bytes: configuredBytes, from: 'memory.limit' };
   const goLimit = parseGoMemLimit(facts.goMemLimit);
@@ -42,7 +49,14 @@ export function memoryBudget(facts: MemoryFacts): MemoryBudget {
   return { bytes, from: 'a quarter of the memory of the machine' };
 }
 
-function parseGoMemLimit(text: string | undefined): number {
-  const match = /^(\d+)(B|KiB|MiB|GiB|TiB)?$/.exec(text ?? '');
+const SIZE = /^(\d+)(B|KiB|MiB|GiB|TiB)?$/;
+
+/** As Go's runtime takes it, which ends the process for anything else. */
+function isGoMemLimit(text = ''): boolean {
+  return text === '' || text === 'off' || SIZE.test(text);
+}
+
+function parseGoMemLimit(text = ''): number {
+  const match = SIZE.exec(text);
   return match === null ? Infinity : Number(match[1]) * UNIT[match[2] ?? 'B']!;
 }

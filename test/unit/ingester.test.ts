@@ -927,6 +927,17 @@ t.test('the memory budget', (t) => {
     t.equal(bytes, want, name);
     t.match(from, by, name);
   }
+  for (const [goMemLimit, wrong] of [
+    ['400Mi', '400Mi'],
+    ['1GB', '1GB'],
+    ['-1', '-1'],
+    ['off', undefined],
+    ['', undefined],
+    ['400', undefined],
+  ] as const) {
+    const none = { configuredBytes: 0, constrainedBytes: undefined, totalBytes: gib };
+    t.equal(memoryBudget({ ...none, goMemLimit }).unreadable, wrong, `GOMEMLIMIT=${goMemLimit}`);
+  }
   t.end();
 });
 
