@@ -175,7 +175,7 @@ function schedulerClient(config: TempoConfig): SchedulerClient {
   const { grpcClientConfig: client } = config.backendSchedulerClient;
   return new SchedulerClient({
     address: schedulerAddress(config),
-    tls: grpcClientOptions(client).tls,
+    tls: grpcClientOptions(client, 'backend_scheduler_client.grpc_client_config').tls,
     reconnectMs: { min: client.connectBackoffBaseDelayMs, max: client.connectBackoffMaxDelayMs },
     waitMs: config.backendScheduler.jobTimeoutMs,
   });

@@ -9,8 +9,9 @@ type ClientConfig = TempoConfig['ingesterClient']['grpcClientConfig'];
 
 const gzipped = promisify(gzip);
 
-export function channelOptions(client: ClientConfig): Omit<ChannelOptions, 'address'> {
-  const { tls, recvMessageBytesMax = client.maxRecvMsgSize } = grpcClientOptions(client);
+/** @param name path of the block, for messages. */
+export function channelOptions(client: ClientConfig, name: string): Omit<ChannelOptions, 'address'> {
+  const { tls, recvMessageBytesMax = client.maxRecvMsgSize } = grpcClientOptions(client, name);
   return {
     tls,
     recvMessageBytesMax,

@@ -4,10 +4,13 @@ import type { TempoConfig } from './config.ts';
 
 type ClientConfig = TempoConfig['backendSchedulerClient']['grpcClientConfig'];
 
+/** @param name path of the block, for messages. */
 export function grpcClientOptions(
   config: ClientConfig,
+  name: string,
 ): Pick<GrpcClientOptions, 'tls' | 'recvMessageBytesMax'> {
   const tls = {
+    name,
     caFile: config.tlsCaPath,
     certFile: config.tlsCertPath,
     keyFile: config.tlsKeyPath,

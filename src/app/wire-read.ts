@@ -185,7 +185,7 @@ function createRecents({ config, logger, metrics, sharedBytes }: Parts, rings: W
     ingesters: () => ring.current.readers(Date.now()),
     open: (address) =>
       openGrpcClient({
-        ...grpcClientOptions(client),
+        ...grpcClientOptions(client, 'ingester_client.grpc_client_config'),
         address,
         reconnectMs: { min: client.connectBackoffBaseDelayMs, max: client.connectBackoffMaxDelayMs },
         keepaliveMs: { time: KEEPALIVE_MS, timeout: KEEPALIVE_TIMEOUT_MS },
@@ -271,7 +271,7 @@ function addLoneQuerier(parts: Parts, querier: Querier): FrontendLinks {
     parallelism: worker.parallelism,
     clientId: worker.id === '' ? `${HOSTNAME}-${process.pid}` : worker.id,
     client: {
-      ...grpcClientOptions(client),
+      ...grpcClientOptions(client, 'querier.frontend_worker.grpc_client_config'),
       reconnectMs: { min: client.backoffConfig.minPeriodMs, max: client.backoffConfig.maxPeriodMs },
       keepaliveMs: { time: KEEPALIVE_MS, timeout: KEEPALIVE_TIMEOUT_MS },
     },

@@ -63,7 +63,7 @@ function ingestersOf(
     ring: rings.ingesters.ring,
     client: {
       ...client,
-      channel: channelOptions(grpcClientConfig),
+      channel: channelOptions(grpcClientConfig, 'ingester_client.grpc_client_config'),
       compression: messageCompression(grpcClientConfig.grpcCompression),
     },
     extendWrites: config.distributor.extendWrites,

@@ -2,7 +2,8 @@
 // only where a ring is kept there.
 import { type Clock, sleep } from '../lib/clock.ts';
 import { TempoError } from '../lib/errors.ts';
-import { type ClientTls, type GrpcClient, openGrpcClient } from '../rpc/grpc-client.ts';
+import type { ClientTls } from '../rpc/client-tls.ts';
+import { type GrpcClient, openGrpcClient } from '../rpc/grpc-client.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { decodeRing, encodeRing } from './desc-codec.ts';
 import {

@@ -3,7 +3,8 @@
 // about half the CPU of grpc-js; wire format: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 import http2, { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import { TempoError } from '../lib/errors.ts';
-import { type CallOptions, type ClientTls, pemOf, type UnaryClient } from './grpc-client.ts';
+import { type ClientTls, clientTlsOptions, explainedTls } from './client-tls.ts';
+import type { CallOptions, UnaryClient } from './grpc-client.ts';
 import { PREFIX_BYTES } from './grpc-message.ts';
 import { GrpcReply } from './grpc-reply.ts';
 
@@ -70,7 +71,12 @@ export class GrpcChannel implements UnaryClient {
     });
     const encoding = headers['grpc-encoding'] ?? 'identity';
     sendMessage(stream, message, encoding !== 'identity');
-    const reply = new GrpcReply(stream, { address, bytesMax: recvMessageBytesMax, timeoutMs });
+    const reply = new GrpcReply(stream, {
+      address,
+      bytesMax: recvMessageBytesMax,
+      timeoutMs,
+      tlsName: this.#options.tls?.name,
+    });
     return reply.message(options.signal);
   }
 
@@ -137,7 +143,7 @@ export class GrpcChannel implements UnaryClient {
   }
 
   #unavailable(problem: string, cause?: unknown): TempoError {
-    const text = cause instanceof Error ? `: ${cause.message}` : '';
+    const text = cause instanceof Error ? `: ${explainedTls(cause.message, this.#options.tls?.name)}` : '';
     return new TempoError('unavailable', `${this.#options.address} ${problem}${text}`, cause);
   }
 }
@@ -154,7 +160,7 @@ function sendMessage(stream: ClientHttp2Stream, message: Uint8Array, isCompresse
 
 async function openSession(options: ChannelOptions): Promise<ClientHttp2Session> {
   const { address, tls, connectTimeoutMs } = options;
-  const secure = tls === undefined ? {} : await secureOptions(tls);
+  const secure = tls === undefined ? {} : await clientTlsOptions(tls);
   const session = http2.connect(`${tls === undefined ? 'http' : 'https'}://${address}`, {
     ...secure,
     maxSessionMemory: SESSION_MEMORY_MIB,
@@ -178,21 +184,4 @@ async function openSession(options: ChannelOptions): Promise<ClientHttp2Session>
     });
   });
   return session;
-}
-
-async function secureOptions({
-  caFile,
-  certFile = '',
-  keyFile = '',
-  serverName = '',
-  acceptsAny = false,
-}: ClientTls): Promise<http2.SecureClientSessionOptions> {
-  const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(pemOf));
-  return {
-    ...(ca === null ? {} : { ca }),
-    ...(cert === null ? {} : { cert }),
-    ...(key === null ? {} : { key }),
-    ...(serverName === '' ? {} : { servername: serverName }),
-    ...(acceptsAny ? { rejectUnauthorized: false } : {}),
-  };
 }

@@ -1,20 +1,10 @@
 // A gRPC client for serialised messages: grpc-js, which keeps connections, comes back after failures and
 // speaks TLS. Loaded only where something is sent to others.
-import { readFile } from 'node:fs/promises';
-import type { ChannelCredentials, ClientDuplexStream, credentials, ServiceError } from '@grpc/grpc-js';
+import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { TempoError } from '../lib/errors.ts';
+import { type ClientTls, explainedTls } from './client-tls.ts';
 import { codeOfStatus } from './grpc-status.ts';
-
-export interface ClientTls {
-  /** Authorities, PEM; '' = those of the system. */
-  readonly caFile: string;
-  /** Of this client; '' = none. */
-  readonly certFile?: string;
-  readonly keyFile?: string;
-  /** Name that the server's certificate must have; '' = the one of the address. */
-  readonly serverName?: string;
-  readonly acceptsAny?: boolean;
-}
+import { grpcJsTls } from './grpc-js-tls.ts';
 
 export interface GrpcClientOptions {
   /** `host:port` */
@@ -68,14 +58,15 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
   const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs } = options;
   const grpc = await import('@grpc/grpc-js');
   const credentials =
-    tls === undefined ? grpc.credentials.createInsecure() : await tlsCredentials(grpc.credentials, tls);
-  const serverName = tls?.serverName ?? '';
+    tls === undefined
+      ? grpc.credentials.createInsecure()
+      : await grpcJsTls(grpc, tls, address.replace(/:\d*$/, '').replace(/^\[|\]$/g, ''));
+  const said = (details: string): string => `${address}: ${explainedTls(details, tls?.name)}`;
   const client = new grpc.Client(address, credentials, {
     ...(keepaliveMs === undefined
       ? {}
       : { 'grpc.keepalive_time_ms': keepaliveMs.time, 'grpc.keepalive_timeout_ms': keepaliveMs.timeout }),
     ...(recvMessageBytesMax === undefined ? {} : { 'grpc.max_receive_message_length': recvMessageBytesMax }),
-    ...(serverName === '' ? {} : { 'grpc.ssl_target_name_override': serverName }),
     ...(reconnectMs === undefined
       ? {}
       : {
@@ -101,7 +92,7 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
           (err, answer) => {
             signal?.removeEventListener('abort', cancel);
             if (err === null) resolve(answer ?? new Uint8Array(0));
-            else reject(new TempoError(codeOfStatus(err.code), `${address}: ${err.details}`, err));
+            else reject(new TempoError(codeOfStatus(err.code), said(err.details), err));
           },
         );
         signal?.addEventListener('abort', cancel);
@@ -111,19 +102,23 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
     duplex: (path, headers) => {
       const metadata = new grpc.Metadata();
       for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
-      return duplexCall(client.makeBidiStreamRequest(path, same, same, metadata), address);
+      return duplexCall(client.makeBidiStreamRequest(path, same, same, metadata), said);
     },
     close: () => client.close(),
   };
 }
 
-function duplexCall(call: ClientDuplexStream<Uint8Array, Buffer>, address: string): DuplexClientCall {
+/** @param said of whom and what failed. */
+function duplexCall(
+  call: ClientDuplexStream<Uint8Array, Buffer>,
+  said: (details: string) => string,
+): DuplexClientCall {
   let isOver = false;
   call.once('close', () => (isOver = true));
   // What failed is thrown by the iteration below.
   call.on('error', () => (isOver = true));
   return {
-    messages: readAll(call, address),
+    messages: readAll(call, said),
     send: (message) =>
       isOver || call.write(message)
         ? Promise.resolve()
@@ -141,30 +136,12 @@ function duplexCall(call: ClientDuplexStream<Uint8Array, Buffer>, address: strin
 
 async function* readAll(
   call: ClientDuplexStream<Uint8Array, Buffer>,
-  address: string,
+  said: (details: string) => string,
 ): AsyncGenerator<Uint8Array> {
   try {
     for await (const message of call) yield message as Uint8Array;
   } catch (err) {
     const { code = 2, details = String(err) } = err as Partial<ServiceError>;
-    throw new TempoError(codeOfStatus(code), `${address}: ${details}`, err);
-  }
-}
-
-async function tlsCredentials(
-  { createSsl }: typeof credentials,
-  { caFile, certFile = '', keyFile = '', acceptsAny = false }: ClientTls,
-): Promise<ChannelCredentials> {
-  const [ca, key, cert] = await Promise.all([caFile, keyFile, certFile].map(pemOf));
-  return createSsl(ca, key, cert, acceptsAny ? { rejectUnauthorized: false } : {});
-}
-
-/** null = none, as grpc-js wants it. */
-export async function pemOf(file: string): Promise<Buffer | null> {
-  if (file === '') return null;
-  try {
-    return await readFile(file);
-  } catch (err) {
-    throw new TempoError('invalid_argument', `certificate ${file} cannot be read`, err);
+    throw new TempoError(codeOfStatus(code), said(details), err);
   }
 }

@@ -2,6 +2,7 @@
 import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
 import { constants } from 'node:http2';
 import { TempoError } from '../lib/errors.ts';
+import { explainedTls } from './client-tls.ts';
 import { PREFIX_BYTES } from './grpc-message.ts';
 import { codeOfStatus, GRPC_OK, percentDecode } from './grpc-status.ts';
 import { inflate } from './inflate.ts';
@@ -11,6 +12,8 @@ export interface ReplyLimits {
   readonly address: string;
   readonly bytesMax: number;
   readonly timeoutMs: number;
+  /** Block of the client's TLS, for messages. */
+  readonly tlsName?: string | undefined;
 }
 
 /** To be made as soon as the stream is there. */
@@ -41,7 +44,7 @@ export class GrpcReply {
     });
     stream.on('data', (chunk: Buffer) => this.#take(chunk));
     stream.on('error', (err: Error) => {
-      this.#problem ??= new TempoError('unavailable', `${limits.address}: ${err.message}`, err);
+      this.#problem ??= new TempoError('unavailable', this.#said(err.message), err);
     });
     stream.on('close', () => {
       clearTimeout(late);
@@ -59,6 +62,11 @@ export class GrpcReply {
     if (this.#problem !== undefined) throw this.#problem;
     this.#checkStatus();
     return await this.#body();
+  }
+
+  #said(text: string): string {
+    const { address, tlsName } = this.#limits;
+    return `${address}: ${explainedTls(text, tlsName)}`;
   }
 
   #take(chunk: Buffer): void {
@@ -84,7 +92,7 @@ export class GrpcReply {
       const http = String(all[constants.HTTP2_HEADER_STATUS] ?? 'none');
       throw new TempoError(
         'unavailable',
-        `${address}: the call ended without a status (HTTP status ${http})`,
+        this.#said(`the call ended without a status (HTTP status ${http})`),
       );
     }
     const number = Number(status);

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the certificates of the tests: an authority, two servers and a client of it, and a client of another one.
+# Makes the certificates of the tests: an authority, two servers, a client and a member of a cluster (which is both)
+# of it, and a client of another one.
 set -euo pipefail
 cd "$(dirname "$0")"
 days=36500
@@ -20,5 +21,6 @@ authority stranger
 leaf server authority serverAuth
 leaf server-2 authority serverAuth
 leaf client authority clientAuth
+leaf member authority serverAuth,clientAuth
 leaf strange-client stranger clientAuth
 rm -f authority.key stranger.key ./*.srl

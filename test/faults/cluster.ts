@@ -133,6 +133,10 @@ export class Cluster {
     return this.addresses.get(name)!.ports;
   }
 
+  gossipPortOf(name: RoleName): number {
+    return this.addresses.get(name)!.real.gossip;
+  }
+
   async kill(name: RoleName): Promise<void> {
     await this.at(name).kill();
     this.running.delete(name);

@@ -1,7 +1,7 @@
 // The certificates of test/certs, as text and as files. They last for a hundred years.
 import { readFileSync } from 'node:fs';
 
-type Leaf = 'server' | 'server-2' | 'client' | 'strange-client';
+type Leaf = 'server' | 'server-2' | 'client' | 'member' | 'strange-client';
 
 export function certFile(name: Leaf | 'authority' | 'stranger', kind: 'pem' | 'key' = 'pem'): string {
   return new URL(`../certs/${name}.${kind}`, import.meta.url).pathname;

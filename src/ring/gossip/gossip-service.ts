@@ -1,11 +1,12 @@
 // Gossip as a service of the process: opens the port, joins the members that the configuration names, joins
 // them again, and leaves. Loaded only where a ring is kept by gossip.
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { networkInterfaces } from 'node:os';
 import { HOSTNAME } from '../../config/shared-blocks.ts';
 import { type Clock, every, sleep } from '../../lib/clock.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Service } from '../../lib/service.ts';
+import { explainedTls } from '../../rpc/client-tls.ts';
 import { limitLines, type Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { storeTls } from '../client-tls.ts';
@@ -32,6 +33,9 @@ export interface GossipServiceOptions {
 /** Of what is tried at start, before the process goes on without. */
 const FAST_JOIN_DEADLINE_MS = 15_000;
 const DRAIN_PAUSE_MS = 50;
+/** Extended key usages of certificates. */
+const CLIENT_AUTHENTICATION = '1.3.6.1.5.5.7.3.2';
+const ANY_USAGE = '2.5.29.37.0';
 /** Whatever strangers send. */
 const LINES_PER_SEC = 20;
 
@@ -66,7 +70,7 @@ export class GossipService implements Service {
       writerWaitMs: config.acquireWriterTimeoutMs,
       messageBytesMax: config.maxMessageBytes,
       connectionsMax: config.maxConnections,
-      tls: tlsOf(config),
+      tls: tlsOf(config, this.#logger),
       logger: this.#logger,
       metrics: new TransportMetrics(metrics),
     });
@@ -266,9 +270,15 @@ export class GossipService implements Service {
       await this.#started().join(address);
       return true;
     } catch (err) {
-      if (!this.#isStopping) this.#logger.info('member could not be joined', { addr: address, err });
+      if (!this.#isStopping)
+        this.#logger.info('member could not be joined', { addr: address, err: this.#explained(err) });
       return false;
     }
+  }
+
+  #explained(err: unknown): unknown {
+    if (!this.#options.config.tlsEnabled || !(err instanceof Error)) return err;
+    return explainedTls(err.message, 'memberlist');
   }
 
   async #discover(members: readonly string[]): Promise<readonly string[]> {
@@ -296,8 +306,11 @@ export class GossipService implements Service {
   }
 }
 
-/** Both ends show the same certificate; who listens asks for none. */
-function tlsOf(config: MemberlistConfig): TransportTls | undefined {
+/**
+ * Both ends show the same certificate. Who listens asks for one of the authority, where there is one and
+ * the own certificate is for clients too: Tempo's members ask for none, and theirs need not be of that kind.
+ */
+function tlsOf(config: MemberlistConfig, logger: Logger): TransportTls | undefined {
   const tls = storeTls('memberlist', config);
   if (tls === undefined) return undefined;
   const { cert, key, ca, serverName, acceptsAny, minVersion } = tls;
@@ -305,8 +318,16 @@ function tlsOf(config: MemberlistConfig): TransportTls | undefined {
     throw new TempoError('invalid_argument', 'memberlist.tls_enabled needs tls_cert_path and tls_key_path');
   }
   const trusted = ca === undefined ? {} : { ca };
+  const asksForCertificate = ca !== undefined && !acceptsAny && mayBeOfClient(cert);
+  if (!asksForCertificate) {
+    logger.warn('gossip takes connections of whoever speaks TLS', {
+      needed: 'memberlist.tls_ca_path, and a tls_cert_path for server and client authentication',
+    });
+  }
   return {
-    server: { cert, key, minVersion },
+    server: asksForCertificate
+      ? { cert, key, ca, minVersion, requestCert: true, rejectUnauthorized: true }
+      : { cert, key, minVersion },
     client: {
       cert,
       key,
@@ -316,6 +337,12 @@ function tlsOf(config: MemberlistConfig): TransportTls | undefined {
       minVersion,
     },
   };
+}
+
+/** Whether those who listen take it from who calls. */
+function mayBeOfClient(pem: Buffer): boolean {
+  const usages = new X509Certificate(pem).keyUsage as readonly string[] | undefined;
+  return usages === undefined || usages.includes(CLIENT_AUTHENTICATION) || usages.includes(ANY_USAGE);
 }
 
 /** One of the private networks where there is, else any that is no loopback, else that. */

@@ -76,7 +76,9 @@ export class TcpTransport implements Transport {
           : secure.createServer({ ...tls.server, allowHalfOpen: true }, accept);
       server.maxConnections = connectionsMax;
       server.on('drop', () => this.#refused('gossip connection is one too many and is closed'));
-      server.on('tlsClientError', (err: Error) => this.#refused('gossip connection speaks no TLS', { err }));
+      server.on('tlsClientError', (err: Error, { remoteAddress: from }: Socket) =>
+        this.#refused('gossip connection without TLS, or without a certificate that is known', { from, err }),
+      );
       this.#servers.push(server);
       const port = bindPort === 0 && this.port !== 0 ? this.port : bindPort;
       await new Promise<void>((resolve, reject) => {
