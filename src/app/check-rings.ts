@@ -37,6 +37,15 @@ export function checkRings(config: TempoConfig, fail: Report, warn: Report): voi
   if (asksIngesters && config.ingesterClient.poolConfig.checkintervalMs <= 0) {
     fail('ingester_client.pool_config.checkinterval', 'must be more than 0');
   }
+  const { shuffleShardingIngestersEnabled: isSharded, shuffleShardingIngestersLookbackPeriodMs: lookbackMs } =
+    config.querier;
+  const heldMs = config.ingester.maxBlockDurationMs + config.storage.trace.blocklistPollMs;
+  if (order.includes('querier') && isInRing(order, config) && isSharded && lookbackMs < heldMs) {
+    const text =
+      'is less than ingester.max_block_duration and storage.trace.blocklist_poll together: ' +
+      'spans may not be found while only an ingester has them that others stand in for';
+    warn('querier.shuffle_sharding_ingesters_lookback_period', text);
+  }
   const alone = ratesAloneReason(config);
   if (alone !== undefined) {
     const text = `is global, and each distributor may take all of it for itself: ${alone}`;

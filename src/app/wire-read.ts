@@ -15,6 +15,7 @@ import {
   RemoteRecents,
 } from '../modules/querier/index.ts';
 import { QuerierStreams, QueryFrontend, QueryQueue, RemoteQuerier } from '../modules/query-frontend/index.ts';
+import type { RingSnapshot } from '../ring/ring.ts';
 import type { Store } from '../store/store.ts';
 import { openGrpcClient } from '../rpc/grpc-client.ts';
 import { Metrics } from '../telemetry/metrics.ts';
@@ -178,11 +179,13 @@ function addOwnRecent(
 }
 
 /** Of the ingesters that the ring names. */
-function createRecents({ config, logger, metrics, sharedBytes }: Parts, rings: WiredRings): RemoteRecents {
+function createRecents(parts: Parts, rings: WiredRings): RemoteRecents {
+  const { config, logger, metrics, sharedBytes } = parts;
   const { ring } = rings.ingesters;
   const { remoteTimeoutMs, grpcClientConfig: client } = config.ingesterClient;
   return new RemoteRecents({
-    ingesters: () => ring.current.readers(Date.now()),
+    ingesters: (tenant) => shardOf(tenant, parts, ring.current).readers(Date.now()),
+    known: () => ring.current.readers(Date.now()).asked,
     open: (address) =>
       openGrpcClient({
         ...grpcClientOptions(client, 'ingester_client.grpc_client_config'),
@@ -195,6 +198,14 @@ function createRecents({ config, logger, metrics, sharedBytes }: Parts, rings: W
     logger: logger.child({ module: 'querier' }),
     metrics,
   });
+}
+
+/** The ingesters that have, or had lately, what distributors take of the tenant. */
+function shardOf(tenant: string, { config, overrides }: Parts, ring: RingSnapshot): RingSnapshot {
+  const { shuffleShardingIngestersEnabled, shuffleShardingIngestersLookbackPeriodMs } = config.querier;
+  if (!shuffleShardingIngestersEnabled) return ring;
+  const sinceSec = Math.floor((Date.now() - shuffleShardingIngestersLookbackPeriodMs) / 1000);
+  return ring.shard(tenant, overrides.of(tenant).ingestion.tenantShardSize, { sinceSec });
 }
 
 function loneQuerierService(

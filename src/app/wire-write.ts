@@ -3,7 +3,12 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import type { Service } from '../lib/service.ts';
 import { createDistributor, type DistributorService, type Ingesters } from '../modules/distributor/index.ts';
-import { createIngester, type Ingester, registerPushMethods } from '../modules/ingester/index.ts';
+import {
+  createIngester,
+  type Ingester,
+  registerPushMethods,
+  registerReadOnlyRoute,
+} from '../modules/ingester/index.ts';
 import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import type { Lifecycler } from '../ring/lifecycler.ts';
 import type { RingSnapshot } from '../ring/ring.ts';
@@ -107,13 +112,15 @@ export function addIngester(
     ...(rings === undefined ? {} : { globalShare: () => replicasPerIngester(rings.ingesters.ring.current) }),
   });
   ingester.registerRoutes(server.app);
+  registerReadOnlyRoute(server.app, member, logger.child({ module: 'ingester' }));
   store.countAlso(() => ingester.diskBytes());
   return { ingester, service: member === undefined ? ingester : inRing(ingester, member) };
 }
 
-/** Which part of all traces an ingester has; 0 = nobody is in the ring yet. */
-function replicasPerIngester({ instancesCount, settings }: RingSnapshot): number {
-  return instancesCount === 0 ? 0 : settings.replicationFactor / instancesCount;
+/** Which part of all traces an ingester has; 0 = nobody is in the ring yet. Some take none any more. */
+function replicasPerIngester({ instances, settings }: RingSnapshot): number {
+  const writable = instances.filter(({ readOnly }) => !readOnly).length;
+  return writable === 0 ? 0 : settings.replicationFactor / writable;
 }
 
 /** In the ring it is as long as it takes pushes. */

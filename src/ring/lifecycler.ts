@@ -84,11 +84,15 @@ export class Lifecycler implements Service {
     this.#logger = logger.child({ ring: ring.name, instance: id });
     this.#unregisters = unregistersOnShutdown;
     const owned = (): number => this.#tokens.length;
+    const isReadOnly = (): boolean => this.#readOnly;
     metrics.addInstance({
       name: ring.name,
       tokensToOwn: tokensCount,
       get tokensOwned() {
         return owned();
+      },
+      get isReadOnly() {
+        return isReadOnly();
       },
     });
   }
@@ -97,8 +101,18 @@ export class Lifecycler implements Service {
     return this.#state;
   }
 
+  /** It is in the ring, and is not leaving it. */
+  get isMember(): boolean {
+    return this.#isStarted && this.#state !== 'LEAVING';
+  }
+
   get isReadOnly(): boolean {
     return this.#readOnly;
+  }
+
+  /** Since the epoch, of the last change; 0 = never. */
+  get readOnlyUpdatedSec(): number {
+    return this.#readOnlyUpdatedSec;
   }
 
   /** Resolves when it is registered, and active where there is nothing to wait for. */
@@ -146,6 +160,7 @@ export class Lifecycler implements Service {
     if (readOnly === this.#readOnly) return;
     this.#readOnly = readOnly;
     this.#readOnlyUpdatedSec = this.#nowSec();
+    this.#logger.info('instance changes whether it is read-only', { read_only: readOnly });
     await this.#write(true);
   }
 

@@ -10,6 +10,7 @@ interface OwnInstance {
   readonly name: string;
   readonly tokensOwned: number;
   readonly tokensToOwn: number;
+  readonly isReadOnly: boolean;
 }
 
 export class RingMetrics {
@@ -46,6 +47,12 @@ export class RingMetrics {
       'Tokens that this instance wants to have.',
       ['name'],
       own(({ tokensToOwn }) => tokensToOwn),
+    );
+    gauge(
+      'tempo_lifecycler_read_only',
+      '1 = writes leave this instance out, reads ask it.',
+      ['name'],
+      own(({ isReadOnly }) => Number(isReadOnly)),
     );
     gauge('tempo_ring_members', 'Instances of a ring, by state.', ['name', 'state'], () => this.#members());
     gauge(

@@ -19,14 +19,14 @@ export function shardMembers(
   ring: RingTokens,
   { tenant, size, sinceSec, zoneAwarenessEnabled }: Shard,
 ): Instance[] {
+  // Since when is not known of some that are read-only: reads ask them.
   const isIn = ({ readOnly, readOnlyUpdatedSec }: Instance): boolean =>
-    !readOnly || readOnlyUpdatedSec >= sinceSec;
+    !readOnly || readOnlyUpdatedSec >= sinceSec || (readOnlyUpdatedSec === 0 && Number.isFinite(sinceSec));
   if (size <= 0) return instances.filter(isIn);
   const shard = new Set<Instance>();
   const zones = zoneAwarenessEnabled ? ring.zones : [undefined];
   for (const zone of zones) {
-    const inZone = (at: number): boolean => instances[at].zone === zone;
-    const slots = zone === undefined ? ring : slotsOf(ring, inZone);
+    const slots = zone === undefined ? ring : slotsOf(ring, ring.zones.indexOf(zone));
     const random = sequence(tenant, zone ?? '');
     for (let picked = 0; picked < Math.ceil(size / zones.length); picked++) {
       if (!pick(firstAbove(slots.tokens, random()))) break;
@@ -46,11 +46,25 @@ export function shardMembers(
   return [...shard];
 }
 
-function slotsOf(
-  { tokens, owners }: RingTokens,
-  isIn: (owner: number) => boolean,
-): { tokens: Uint32Array; owners: Uint32Array } {
-  const kept = [...tokens.keys()].filter((i) => isIn(owners[i]));
+interface Slots {
+  readonly tokens: Uint32Array;
+  readonly owners: Uint32Array;
+}
+
+/** By zone; rings share their tokens as long as only heartbeats are new. */
+const zoneSlots = new WeakMap<RingTokens, Slots[]>();
+
+function slotsOf(ring: RingTokens, zone: number): Slots {
+  let known = zoneSlots.get(ring);
+  if (known === undefined) {
+    known = [];
+    zoneSlots.set(ring, known);
+  }
+  return (known[zone] ??= slotsInZone(ring, zone));
+}
+
+function slotsInZone({ tokens, owners, zoneOf }: RingTokens, zone: number): Slots {
+  const kept = [...tokens.keys()].filter((i) => zoneOf[owners[i]] === zone);
   return {
     tokens: Uint32Array.from(kept, (i) => tokens[i]),
     owners: Uint32Array.from(kept, (i) => owners[i]),

@@ -534,7 +534,7 @@ t.test('replicas on local disks are told of', (t) => {
 t.test('rings that would not do what they are for are told of', (t) => {
   const told = (text: string): string[] =>
     checkConfig(configOf(text))
-      .warnings.filter(({ path }) => /memberlist|heartbeat|rate_strategy/.test(path))
+      .warnings.filter(({ path }) => /memberlist|heartbeat|rate_strategy|lookback/.test(path))
       .map(({ path }) => path);
   const join = 'memberlist: { join_members: [one] }\n';
   const nobody = ['memberlist.join_members'];
@@ -545,6 +545,9 @@ t.test('rings that would not do what they are for are told of', (t) => {
   const ofWorkers = `backend_worker: { ring: { ${gossip} } }\n`;
   const inEtcd = (store: string): string =>
     `ingester: { lifecycler: { ring: { kvstore: { store: ${store}, etcd: { endpoints: ['e:1'] } } } } }\n`;
+  const lookback = 'querier.shuffle_sharding_ingesters_lookback_period';
+  const sharded = (period: string): string =>
+    `querier: { shuffle_sharding_ingesters_enabled: true, ${lookback.slice(8)}: ${period} }\n`;
   const table: readonly (readonly [text: string, want: readonly string[]])[] = [
     ['target: all', []],
     ['target: ingester', nobody],
@@ -573,6 +576,11 @@ t.test('rings that would not do what they are for are told of', (t) => {
       ['ingester.lifecycler.heartbeat_period'],
     ],
     [`${join}ingester: { lifecycler: { heartbeat_period: 6m } }\ntarget: all`, []],
+    [`${join}${sharded('34m')}target: querier`, [lookback]],
+    [`${join}${sharded('35m')}target: querier`, []],
+    [`${join}${sharded('1m')}target: ingester`, []],
+    [`${sharded('1m')}target: all`, []],
+    [`${join}querier: { ${lookback.slice(8)}: 1m }\ntarget: querier`, []],
     [
       `${join}target: compactor\ncompactor: { ring: { ${gossip}, heartbeat_period: 1m } }`,
       ['compactor.ring.heartbeat_period'],

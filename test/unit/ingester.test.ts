@@ -12,12 +12,17 @@ import type { TimeRange } from '../../src/contracts/recent-traces.ts';
 import { TempoError } from '../../src/lib/errors.ts';
 import { type BlockWriter, BlockWriterThread } from '../../src/modules/ingester/block-writer.ts';
 import { Heads } from '../../src/modules/ingester/heads.ts';
-import { createIngester, type Ingester, type IngesterOptions } from '../../src/modules/ingester/index.ts';
+import {
+  createIngester,
+  type Ingester,
+  type IngesterOptions,
+  registerReadOnlyRoute,
+} from '../../src/modules/ingester/index.ts';
 import { memoryBudget } from '../../src/lib/memory-budget.ts';
 import { scanRequest } from '../../src/model/otlp/scan.ts';
 import { TraceRuns } from '../../src/model/otlp/trace-runs.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
-import { createLogger } from '../../src/telemetry/log.ts';
+import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { FewThreads } from '../support/few-threads.ts';
 import { aSpan, encodeTraces, hexId, START_NANO } from '../support/otlp.ts';
@@ -770,6 +775,41 @@ t.test('a stop right after /ingester/shutdown waits until all is in the backend'
   await harness.ingester.stop();
   t.equal(harness.uploaded.length, 1, 'as after the hook of a pod that is taken away');
   await app.close();
+});
+
+t.test('an ingester is read-only when it is told so', async (t) => {
+  const place = {
+    isMember: true,
+    isReadOnly: false,
+    readOnlyUpdatedSec: 5,
+    fails: false,
+    async setReadOnly(readOnly: boolean) {
+      if (this.fails) throw new TempoError('unavailable', 'nobody takes it');
+      this.isReadOnly = readOnly;
+      this.readOnlyUpdatedSec = 1_767_225_600;
+    },
+  };
+  const answersOf = (given: typeof place | undefined) => {
+    const app = fastify();
+    registerReadOnlyRoute(app, given, silentLogger);
+    t.teardown(() => app.close());
+    return async (method: 'GET' | 'POST' | 'DELETE' | 'PUT'): Promise<string> => {
+      const path = '/ingester/prepare-instance-ring-downscale';
+      const { statusCode, body } = await app.inject({ url: path, method });
+      return `${statusCode} ${body}`.trim();
+    };
+  };
+  const call = answersOf(place);
+  t.equal(await call('GET'), '200 {"timestamp":0}');
+  t.equal(await call('POST'), '200 {"timestamp":1767225600}');
+  t.equal(await call('GET'), '200 {"timestamp":1767225600}');
+  t.equal(await call('DELETE'), '200 {"timestamp":0}');
+  t.equal(await call('PUT'), '405');
+  place.fails = true;
+  t.equal(await call('POST'), '500 nobody takes it');
+  place.isMember = false;
+  t.equal(await call('GET'), '503 the ingester is not in the ring, or is leaving it');
+  t.equal(await answersOf(undefined)('GET'), '404 the ingester of a single process is in no ring');
 });
 
 t.test('that its next stop is the last is known after a restart, until it has stopped', async (t) => {

@@ -45,6 +45,7 @@ function recentsOf(ingesters: Readonly<Record<string, ScriptedIngester>>, ring: 
   const asked = Object.keys(ingesters).map((id) => ({ id, addr: id }));
   return new RemoteRecents({
     ingesters: () => ({ asked, awayCount: ring.awayCount ?? 0, missingMax: ring.missingMax ?? 0 }),
+    known: () => asked,
     open: async (addr) => ingesters[addr]!,
     timeoutMs: ring.timeoutMs ?? 10_000,
     tableBytesMax: 1 << 20,
@@ -63,6 +64,7 @@ t.test('of an ingester that cannot be asked is told once a minute', async (t) =>
   let asked = [{ id: 'one', addr: 'a:1' }];
   const recents = new RemoteRecents({
     ingesters: () => ({ asked, awayCount: 0, missingMax: 1 }),
+    known: () => asked,
     open: async () => {
       throw new TempoError('unavailable', 'nobody is there');
     },
@@ -98,6 +100,7 @@ t.test('connections to ingesters', async (t) => {
   let asked = [{ id: 'one', addr: one }];
   const recents = new RemoteRecents({
     ingesters: () => ({ asked, awayCount: 0, missingMax: 1 }),
+    known: () => asked,
     open: async (addr) => {
       opened.push(addr);
       if (opened.length === 1) throw new TempoError('invalid_argument', 'certificate x cannot be read');
@@ -134,6 +137,37 @@ t.test('connections to ingesters', async (t) => {
     clients.map(({ isClosed }) => isClosed),
     [true, true],
   );
+});
+
+t.test('a tenant is asked of its ingesters, and connections to those of others stay', async (t) => {
+  const clients = new Map<string, ScriptedIngester>();
+  const known = ['one', 'two', 'three'].map((id) => ({ id, addr: id }));
+  const recents = new RemoteRecents({
+    ingesters: (tenant) => ({
+      asked: known.filter(({ id }) => tenant.includes(id)),
+      awayCount: 0,
+      missingMax: 0,
+    }),
+    known: () => known,
+    open: async (addr) => {
+      t.notOk(clients.has(addr), `${addr} is opened once`);
+      const client = empty();
+      clients.set(addr, client);
+      return client;
+    },
+    timeoutMs: 10_000,
+    tableBytesMax: 1 << 20,
+    logger: silentLogger,
+    metrics: new Metrics(),
+  });
+  for (const tenant of ['one-two', 'two', 'one-two']) {
+    const recent = await recents.recentSources(tenant, ANY);
+    t.same(recent.partial, []);
+    recent.release();
+  }
+  t.same([...clients.keys()].toSorted(), ['one', 'two']);
+  t.ok([...clients.values()].every(({ isClosed }) => !isClosed));
+  await recents.close();
 });
 
 t.test('tables of traces are not sent twice, an ingester that says nothing is not waited for', async (t) => {

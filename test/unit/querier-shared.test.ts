@@ -208,6 +208,7 @@ async function querierOfIngesters(
   const metrics = new Metrics();
   const recents = new RemoteRecents({
     ingesters: () => ({ asked, awayCount: 0, missingMax: 0 }),
+    known: () => asked,
     open: (address) => openGrpcClient({ address }),
     timeoutMs: 10_000,
     tableBytesMax: 1 << 20,

@@ -340,6 +340,19 @@ t.test('shards of tenants', (t) => {
   t.notOk(idsIn(closed.shard('team', 0)).has(gone), 'without shards too');
   const reads = idsIn(closed.shard('team', 5, { sinceSec: NOW_SEC - 3600 }));
   t.ok(reads.has(gone) && reads.size === 6, 'reads ask it, and who took its place');
+  const late = idsIn(closed.shard('team', 5, { sinceSec: NOW_SEC - 59 }));
+  t.same(late, idsIn(closed.shard('team', 5)), 'and no more when what it had is elsewhere');
+  readOnly.set(gone, { ...(readOnly.get(gone) as Instance), readOnlyUpdatedSec: 0 });
+  const since = new RingSnapshot(readOnly, SETTINGS).shard('team', 5, { sinceSec: NOW_SEC - 60 });
+  t.ok(idsIn(since).has(gone), 'since when is not known: it is asked');
+  readOnly.set(gone, { ...(ring.instance(gone) as Instance), readOnlyUpdatedSec: NOW_SEC - 60 });
+  const opened = new RingSnapshot(readOnly, SETTINGS);
+  t.same(idsIn(opened.shard('team', 5)), shard, 'it takes writes again');
+  t.equal(
+    idsIn(opened.shard('team', 5, { sinceSec: NOW_SEC - 3600 })).size,
+    6,
+    'reads still ask who stood in for it',
+  );
   const zoned = new RingSnapshot(randomRing(12, 3), { ...SETTINGS, zoneAwarenessEnabled: true });
   const zones = zoned
     .shard('team', 6)
@@ -557,6 +570,8 @@ t.test('a member joins, beats and leaves', async (t) => {
   const second = clock.nowMs() / 1000;
   await member.setReadOnly(true);
   t.match(ring.current.instance('one'), { readOnly: true, timestampSec: second + 1 });
+  t.same([member.isMember, member.isReadOnly, member.readOnlyUpdatedSec], [true, true, second]);
+  t.match(await metrics.text(), 'tempo_lifecycler_read_only{name="ingester"} 1');
   await member.leave();
   const news = { state: 'LEAVING', timestampSec: second + 2 };
   t.match(ring.current.instance('one'), news, 'younger than what others heard in the same second');

@@ -34,12 +34,14 @@ export interface AskedIngester {
 }
 
 export interface RemoteRecentsOptions {
-  /** Those that are well, how many others the ring has, and how many of all may be missing. */
-  readonly ingesters: () => {
+  /** Whom to ask of a tenant: those that are well, how many others, and how many of all may be missing. */
+  readonly ingesters: (tenant: string) => {
     readonly asked: readonly AskedIngester[];
     readonly awayCount: number;
     readonly missingMax: number;
   };
+  /** All that are well, whatever tenant they are asked of; connections to others are closed. */
+  readonly known: () => readonly AskedIngester[];
   readonly open: (address: string) => Promise<GrpcClient>;
   /** To list what it has. */
   readonly timeoutMs: number;
@@ -137,10 +139,10 @@ export class RemoteRecents implements RecentTraces {
     { tables: needsTables }: RecentNeeds = { tables: true },
   ): Promise<RecentSources> {
     if (this.#isClosed) throw new TempoError('unavailable', 'the process is stopping');
-    const { asked, awayCount, missingMax } = this.#options.ingesters();
+    const { asked, awayCount, missingMax } = this.#options.ingesters(tenant);
     const total = asked.length + awayCount;
     if (total === 0) throw new TempoError('unavailable', 'the ring has no ingester to ask for recent spans');
-    this.#closeOthers(asked);
+    this.#closeOthers(this.#options.known());
     const failed: string[] = [];
     const patience = new Patience(asked.length - Math.max(0, missingMax - awayCount), signal);
     const found = await Promise.all(
@@ -288,10 +290,10 @@ export class RemoteRecents implements RecentTraces {
   }
 
   /** Connections to addresses that nobody asks any more; what is under way goes on. */
-  #closeOthers(asked: readonly AskedIngester[]): void {
-    for (const told of this.#told.keys()) if (!asked.some(({ id }) => id === told)) this.#told.delete(told);
+  #closeOthers(known: readonly AskedIngester[]): void {
+    for (const told of this.#told.keys()) if (!known.some(({ id }) => id === told)) this.#told.delete(told);
     for (const [addr, peer] of this.#peers) {
-      if (asked.some((each) => each.addr === addr)) continue;
+      if (known.some((each) => each.addr === addr)) continue;
       this.#peers.delete(addr);
       void closePeer(peer);
     }
