@@ -40,7 +40,8 @@ export function registerRingPage(app: FastifyInstance, page: RingPage): void {
     if (!wantsHtml(request)) {
       return reply.type('application/json').send({ shards: page.shards(), now: page.now().toISOString() });
     }
-    return sendHtml(reply, ringHtml(page));
+    const { tokens } = request.query as { readonly tokens?: unknown };
+    return sendHtml(reply, ringHtml(page, tokens === 'true'));
   });
 }
 
@@ -60,20 +61,32 @@ export function sendHtml(reply: FastifyReply, html: string): FastifyReply {
   return reply.header('content-security-policy', POLICY).type(HTML).send(html);
 }
 
-function ringHtml({ shards, ownership, now }: RingPage): string {
+function ringHtml({ shards, ownership, now }: RingPage, showsTokens: boolean): string {
   const owned = ownership?.();
   const more = owned === undefined ? [] : ['Read-Only', 'Tokens', 'Ownership', 'Actions'];
   const heads = ['Instance ID', 'Availability Zone', 'State', 'Address', 'Registered At', 'Last Heartbeat'];
-  const rows = shards().map((shard) => {
+  const all = shards();
+  const rows = all.map((shard) => {
     const { id, zone, state, address, registered_timestamp, timestamp, read_only, tokens } = shard;
     const cells = [id, zone, state, address, registered_timestamp, timestamp].map(escapeHtml);
     if (owned !== undefined) {
       const share = `${((owned.get(id) ?? 0) * 100).toPrecision(3)}%`;
-      cells.push(String(read_only), String(tokens.length), share, forgetForm(id));
+      const readOnly = read_only ? `true since ${escapeHtml(shard.read_only_updated_timestamp)}` : 'false';
+      cells.push(readOnly, String(tokens.length), share, forgetForm(id));
     }
     return htmlRow('td', cells);
   });
-  return htmlPage('Ring Status', now(), htmlTable([...heads, ...more], rows));
+  const table = htmlTable([...heads, ...more], rows);
+  return htmlPage('Ring Status', now(), owned === undefined ? table : table + tokensHtml(all, showsTokens));
+}
+
+/** They are long, and shown to who asks for them. */
+function tokensHtml(shards: readonly Shard[], areShown: boolean): string {
+  if (!areShown) return '<p><a href="?tokens=true">Show Tokens</a></p>\n';
+  const sections = shards.map(
+    ({ id, tokens }) => `<h2>Instance: ${escapeHtml(id)}</h2>\n<p>Tokens:<br>${tokens.join(' ')}</p>\n`,
+  );
+  return `<p><a href="?tokens=false">Hide Tokens</a></p>\n${sections.join('')}`;
 }
 
 function forgetForm(id: string): string {

@@ -243,7 +243,8 @@ t.test('rings of several processes', async (t) => {
   await rings.start();
   await followed.start();
   await rings.createMember(ring, member).start();
-  await rings.createMember(ring, { ...member, id: '<two>', tokensCount: 12 }).start();
+  const two = rings.createMember(ring, { ...member, id: '<two>', tokensCount: 12 });
+  await two.start();
   const json = async (nowMs: number): Promise<readonly (readonly unknown[])[]> => {
     const { shards } = (await pagesOf(config, rings, nowMs).inject('/ingester/ring')).json();
     return shards.map(({ id, state, tokens }: Record<string, unknown[]>) => [id, state, tokens?.length]);
@@ -257,6 +258,21 @@ t.test('rings of several processes', async (t) => {
   const page = await app.inject({ url: '/ingester/ring', headers: { accept: 'text/html' } });
   t.match(page.body, '<td>false</td><td>12</td>');
   t.match(page.body, 'value="&#60;two&#62;"');
+  const tokens = [...(followed.ring.current.instance('<two>')?.tokens ?? [])];
+  t.equal(tokens.length, 12);
+  const html = async (url: string): Promise<string> =>
+    (await app.inject({ url, headers: { accept: 'text/html' } })).body;
+  t.match(page.body, '<a href="?tokens=true">Show Tokens</a>');
+  t.notMatch(page.body, String(tokens[0]), 'tokens are shown to who asks for them');
+  t.notMatch(await html('/ingester/ring?tokens=false'), String(tokens[0]));
+  const long = await html('/ingester/ring?tokens=true');
+  t.match(long, '<a href="?tokens=false">Hide Tokens</a>');
+  t.match(long, `<h2>Instance: &#60;two&#62;</h2>\n<p>Tokens:<br>${tokens.join(' ')}</p>`);
+  t.match(long, '<h2>Instance: one</h2>');
+  const inJson = { url: '/ingester/ring?tokens=true', headers: { accept: 'application/json' } };
+  t.same((await app.inject(inJson)).json().shards[0].tokens, tokens, 'in JSON they always are');
+  await two.setReadOnly(true);
+  t.match(await html('/ingester/ring'), /<td>true since \d{4}-\d\d-\d\dT[\d:]{8}Z<\/td>/);
   const forget = await app.inject({
     method: 'POST',
     url: '/ingester/ring',
