@@ -5,10 +5,14 @@ import { join } from 'node:path';
 import tls, { type ConnectionOptions } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
+import type { ClientTls } from '../../src/rpc/client-tls.ts';
+import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import { openGrpcClient, type UnaryClient } from '../../src/rpc/grpc-client.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
 import { ServerTls, type TlsSettings } from '../../src/rpc/tls.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
+import { until } from '../support/hostile.ts';
 import { AUTHORITY, certFile, identity } from '../support/certs.ts';
 import { testFolder } from '../support/test-folder.ts';
 
@@ -200,3 +204,102 @@ t.test('files that are wrong', async (t) => {
     t.throws(() => new ServerTls({ ...SETTINGS, ...over }, silentLogger), { message: want }, name);
   }
 });
+
+/** By either of the two clients that roles have. @returns the answer, or what failed. */
+async function asked(address: string, tls: ClientTls, by: 'channel' | 'client'): Promise<string> {
+  const reconnectMs = { min: 10, max: 100 };
+  const limits = { recvMessageBytesMax: 1 << 20, sendMessageBytesMax: 1 << 20, connectTimeoutMs: 5000 };
+  const client: UnaryClient =
+    by === 'channel'
+      ? new GrpcChannel({ address, tls, reconnectMs, ...limits })
+      : await openGrpcClient({ address, tls, reconnectMs });
+  try {
+    return Buffer.from(await client.unary('/a.B/Echo', Buffer.from('hello'), {})).toString();
+  } catch (err) {
+    return err instanceof Error ? err.message : String(err);
+  } finally {
+    client.close();
+  }
+}
+
+t.test('clients of other roles', async (t) => {
+  const mutual = { clientCa: CLIENT_CA, clientAuth: 'RequireAndVerifyClientCert' } as const;
+  const port = await start(t, mutual);
+  const { port: plainPort, close } = await plainServer();
+  t.teardown(close);
+  const name = 'some.block';
+  const good: ClientTls = {
+    name,
+    caFile: certFile('authority'),
+    certFile: certFile('client'),
+    keyFile: certFile('client', 'key'),
+  };
+  const strange = { certFile: certFile('strange-client'), keyFile: certFile('strange-client', 'key') };
+  const table: readonly (readonly [address: string, over: Partial<ClientTls>, want: string | RegExp])[] = [
+    [`127.0.0.1:${port}`, {}, /^hello$/],
+    [`localhost:${port}`, {}, /^hello$/],
+    [`127.0.0.1:${port}`, { serverName: 'localhost' }, /^hello$/],
+    [`127.0.0.1:${port}`, { caFile: certFile('stranger'), acceptsAny: true }, /^hello$/],
+    [`127.0.0.1:${port}`, { serverName: 'other' }, /some\.block\.tls_server_name must be a name/],
+    [`127.0.0.1:${port}`, { caFile: certFile('stranger') }, /some\.block\.tls_ca_path must hold/],
+    [`127.0.0.1:${port}`, { caFile: '' }, /some\.block\.tls_ca_path must hold/],
+    [`127.0.0.1:${port}`, { certFile: '', keyFile: '' }, /the certificate of some\.block\.tls_cert_path/],
+    [`127.0.0.1:${port}`, strange, /the certificate of some\.block\.tls_cert_path/],
+    [`127.0.0.1:${plainPort}`, {}, /some\.block\.tls_enabled/],
+  ];
+  for (const by of ['channel', 'client'] as const) {
+    for (const [address, over, want] of table) {
+      t.match(
+        await asked(address, { ...good, ...over }, by),
+        want,
+        `${by} ${address} ${JSON.stringify(over)}`,
+      );
+    }
+    await t.rejects(
+      asked('x:1', { ...good, caFile: '/nowhere' }, by).then(refusal),
+      /nowhere cannot be read/,
+    );
+  }
+});
+
+/** As a rejection: one of the clients reads its files at once, the other with its first call. */
+function refusal(text: string): never {
+  throw new Error(text);
+}
+
+t.test('new certificates of clients are taken with the next connection', async (t) => {
+  const port = await start(t, { clientCa: CLIENT_CA, clientAuth: 'RequireAndVerifyClientCert' });
+  const folder = testFolder(t);
+  const tls = {
+    caFile: certFile('authority'),
+    certFile: join(folder, 'c.pem'),
+    keyFile: join(folder, 'c.key'),
+  };
+  const use = (who: 'client' | 'strange-client'): void => {
+    copyFileSync(certFile(who), tls.certFile);
+    copyFileSync(certFile(who, 'key'), tls.keyFile);
+  };
+  use('strange-client');
+  const client = await openGrpcClient({
+    address: `127.0.0.1:${port}`,
+    tls,
+    reconnectMs: { min: 10, max: 50 },
+  });
+  t.teardown(() => client.close());
+  const ask = (): Promise<Uint8Array> => client.unary('/a.B/Echo', Buffer.from('a'), {});
+  await t.rejects(ask(), { code: 'unavailable' });
+  use('client');
+  const isAnswered = (): Promise<boolean> => ask().then(Boolean, () => false);
+  t.ok(await until(isAnswered, 10_000, 20));
+});
+
+async function plainServer(): Promise<{ readonly port: number; readonly close: () => Promise<void> }> {
+  const server = new GrpcServer({
+    address: { host: '127.0.0.1', port: 0 },
+    methods: new GrpcMethods(),
+    recvMessageBytesMax: 1 << 20,
+    logger: silentLogger,
+  });
+  const { port } = await server.start();
+  return { port, close: () => server.stop(0) };
+}
