@@ -38,10 +38,11 @@ const itsTwin: Alive = { ...aMember, ip: ipBytes('10.0.0.2'), incarnation: 1 };
 function aNode(deadNodeReclaimMs: number) {
   const clock = new ManualClock();
   const lines: string[] = [];
+  const sentTo: string[] = [];
   const node = new GossipNode({
     name: 'own',
     address: { ip: ipBytes('10.0.0.9'), port: 7946 },
-    transport: { send: () => undefined, exchange: () => Promise.reject(new Error('nobody')) },
+    transport: { send: (to) => void sentTo.push(to), exchange: () => Promise.reject(new Error('nobody')) },
     clock,
     random: () => 0.5,
     logger: createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) }),
@@ -70,13 +71,15 @@ function aNode(deadNodeReclaimMs: number) {
     const member = node.membership.member(name);
     return member && `${member.state} ${addressText(member.address)}`;
   };
-  /** Warnings since they were last taken. */
-  const warnings = (): string =>
+  const taken = (level: string): string =>
     lines
       .splice(0)
-      .filter((line) => line.includes('level=warn'))
+      .filter((line) => line.includes(`level=${level}`))
       .join('');
-  return { node, clock, alive, dead, known, warnings };
+  /** Warnings since lines were last taken. */
+  const warnings = (): string => taken('warn');
+  const errors = (): string => taken('error');
+  return { node, clock, alive, dead, known, warnings, errors, sentTo };
 }
 
 const CONFLICT = /gossip tells of two members with one name, which is ignored/;
@@ -161,6 +164,71 @@ t.test('the name of a dead member is never free without a time', (t) => {
   alive({ ...aMember, incarnation: 6 });
   t.equal(known(), `alive ${OLD}`, 'but it may come back itself');
   t.equal(warnings(), '');
+  node.stop();
+  t.end();
+});
+
+const OWN = '10.0.0.9:7946';
+const MINUTE_MS = 60_000;
+
+t.test('another process with the own name is told, and not contradicted', (t) => {
+  const { node, clock, alive, dead, known, errors, sentTo } = aNode(0);
+  const queued = node.queuedMessages;
+  const told = (addr: string): RegExp =>
+    new RegExp(
+      'msg="gossip tells of this name at another address, .* give each its own by memberlist.node_name, ' +
+        `or set memberlist.randomize_node_name" member=own addr=${OWN} other_addr=${addr}\n$`,
+    );
+  for (const { name, news } of TWINS.slice(1)) {
+    const addr = addressText(news);
+    alive({ ...news, node: 'own' });
+    t.match(errors(), told(addr), name);
+    t.same(sentTo.splice(0), [addr], `${name}: it is told of this one`);
+    alive({ ...news, node: 'own', incarnation: 10_000 });
+    clock.passSync(MINUTE_MS - 1);
+    alive({ ...news, node: 'own' });
+    t.equal(errors(), '', `${name}: not twice within a minute`);
+    clock.passSync(1);
+    alive({ ...news, node: 'own' });
+    t.match(errors(), told(addr), `${name}: and again after that`);
+    t.same(sentTo.splice(0), [addr]);
+  }
+  t.equal(known('own'), `alive ${OWN}`);
+  t.equal(node.membership.member('own')?.incarnation, 1, 'its incarnation is as before');
+  t.equal(node.queuedMessages, queued, 'nobody else is told');
+  t.equal(node.membership.health, 0);
+  clock.passSync(MINUTE_MS);
+  for (let port = 1; port <= 100; port++) alive({ ...aMember, node: 'own', port });
+  t.equal(errors().split('\n').length - 1, 16, 'of so many addresses at once');
+  t.equal(sentTo.length, 16);
+  alive({ ...aMember, node: 'own', ip: ipBytes('::ffff:10.0.0.9'), incarnation: 1 });
+  t.equal(errors(), '', 'the own address in its long form is no other');
+  dead('own');
+  t.equal(known('own'), `alive ${OWN}`);
+  t.equal(node.membership.member('own')?.incarnation, 6, 'that it is dead is refuted as ever');
+  node.membership.leave();
+  clock.passSync(MINUTE_MS);
+  alive({ ...itsTwin, node: 'own' });
+  t.equal(errors(), '', 'who has left has no name to keep');
+  node.stop();
+  t.end();
+});
+
+t.test('who has been gone for long enough is forgotten, and its name is free', (t) => {
+  const { node, clock, alive, dead, known } = aNode(0);
+  alive(aMember);
+  alive({ ...aMember, node: 'b' });
+  node.start();
+  dead('a');
+  dead('b', 'b');
+  clock.passSync(30_000);
+  t.same([known(), known('b')], [`dead ${OLD}`, `left ${OLD}`], 'as long as news are told to the dead');
+  // And until the round of probes is over.
+  clock.passSync(10_000);
+  t.same([known(), known('b')], [undefined, undefined]);
+  alive(itsTwin);
+  t.equal(known(), `alive ${NEW}`);
+  t.equal(known('own'), `alive ${OWN}`);
   node.stop();
   t.end();
 });

@@ -36,8 +36,6 @@ const CHECKSUM_VERSION = 5;
 const SCALE_FROM = 32;
 /** Rings that this process has no use for itself. */
 const KEYS_MAX = 64;
-/** Members that are gone are forgotten after that long, with `gossip_to_dead_nodes_time` before. */
-const FORGET_MS = 3_600_000;
 
 export interface GossipNodeOptions {
   readonly name: string;
@@ -85,6 +83,7 @@ export class GossipNode implements Receiver {
       reclaimMs: options.deadNodeReclaimMs,
       broadcast: (about, message) =>
         this.#queue.add('member', new Set([about]), encodeMessage(message), true),
+      send: (to, message) => this.#send(to, encodeMessage(message)),
     });
     this.#prober = new Prober({
       ...probing,
@@ -127,11 +126,7 @@ export class GossipNode implements Receiver {
     }
     this.#pushPullLater();
     if (obsoleteEntriesMs <= 0) return;
-    const forget = (): void => {
-      this.store.forgetLeft();
-      this.membership.forget(FORGET_MS);
-    };
-    this.#timers.push(every(clock, obsoleteEntriesMs, forget));
+    this.#timers.push(every(clock, obsoleteEntriesMs, () => this.store.forgetLeft()));
   }
 
   stop(): void {

@@ -14,6 +14,10 @@ const SUSPICION_LONGEST = 6;
 const CONFIRMATIONS = SUSPICION_FACTOR - 2;
 /** What the health score of this member may be; 0 is best. */
 const HEALTH_MAX = 7;
+/** Between two words about another process with this one's name, at one address. */
+const TWIN_SILENCE_MS = 60_000;
+/** Addresses of such processes that are told at once. */
+const TWINS_MAX = 16;
 
 export interface Member {
   readonly name: string;
@@ -47,12 +51,16 @@ export interface MembershipOptions {
   readonly membersMax: number;
   /** Puts news about a member in the queue. */
   readonly broadcast: (about: string, message: Message) => void;
+  /** Tells one address alone. */
+  readonly send: (to: Address, message: Message) => void;
 }
 
 export class Membership {
   readonly #options: MembershipOptions;
   readonly #members = new Map<string, Member>();
   readonly #suspicions = new Map<string, Suspicion>();
+  /** By address, when it was told that another process there has this one's name. */
+  readonly #twins = new Map<string, number>();
   #incarnation = 1;
   #health = 0;
   #hasLeft = false;
@@ -130,7 +138,8 @@ export class Membership {
     const known = this.#members.get(node);
     if (known === undefined && !this.#hasRoom(news)) return;
     const moves = known !== undefined && !isSameAddress(known.address, news);
-    if (moves && node !== name && !this.#mayMove(known)) {
+    if (moves && node === name) return this.#tellTwin(news, known.address);
+    if (moves && !this.#mayMove(known)) {
       return this.#refuse('two members with one name', news, known.address);
     }
     if (node === name) return this.#contradict(news);
@@ -199,10 +208,11 @@ export class Membership {
     this.dead({ incarnation, node: name, from: name });
   }
 
-  /** Forgets members that have been gone for so long that no news of them are told. */
+  /** Forgets members that have been gone for so long that no news are told to them: their names are free. */
   forget(goneMs: number): void {
     const before = this.#options.clock.nowMs() - goneMs;
     for (const { name, state, changedMs } of this.all) {
+      if (name === this.name) continue;
       if ((state === 'dead' || state === 'left') && changedMs < before) this.#members.delete(name);
     }
   }
@@ -240,14 +250,33 @@ export class Membership {
     });
   }
 
+  /**
+   * Another process has this one's name, or had it before this one came to another address. It is not
+   * contradicted, or both would do that without end; each is told of the other, as only one of them is heard.
+   */
+  #tellTwin(twin: Alive, ownAddress: Address): void {
+    const { clock, logger, send, name } = this.#options;
+    const nowMs = clock.nowMs();
+    for (const [addr, toldMs] of this.#twins) {
+      if (nowMs - toldMs >= TWIN_SILENCE_MS) this.#twins.delete(addr);
+    }
+    const addr = addressText(twin);
+    if (this.#twins.has(addr) || this.#twins.size >= TWINS_MAX) return;
+    this.#twins.set(addr, nowMs);
+    logger.error(
+      'gossip tells of this name at another address, and only one of both is heard: where two processes ' +
+        'have it, give each its own by memberlist.node_name, or set memberlist.randomize_node_name',
+      { member: name, addr: addressText(ownAddress), other_addr: addr },
+    );
+    const news = this.#ownNews();
+    if (news !== undefined) send(twin, news);
+  }
+
   /** Somebody tells of this member: what is not so, is put right. */
   #contradict(news: Alive): void {
     const own = this.#members.get(this.name);
     if (own === undefined || news.incarnation < own.incarnation) return;
-    const isSo =
-      isSameAddress(own.address, news) &&
-      areEqual(own.meta, news.meta) &&
-      areEqual(own.versions, news.versions);
+    const isSo = areEqual(own.meta, news.meta) && areEqual(own.versions, news.versions);
     if (news.incarnation === own.incarnation && isSo) return;
     this.#refute(news.incarnation);
   }
@@ -263,11 +292,15 @@ export class Membership {
   }
 
   #tellAlive(): void {
+    const news = this.#ownNews();
+    if (news !== undefined) this.#options.broadcast(this.name, news);
+  }
+
+  #ownNews(): Message | undefined {
     const own = this.#members.get(this.name);
-    if (own === undefined) return;
+    if (own === undefined) return undefined;
     const { incarnation, meta, versions, address } = own;
-    const news = { incarnation, node: own.name, ...address, meta, versions };
-    this.#options.broadcast(own.name, { kind: 'alive', ...news });
+    return { kind: 'alive', incarnation, node: own.name, ...address, meta, versions };
   }
 
   #startSuspicion(node: string, from: string): void {

@@ -19,6 +19,8 @@ export interface ProberOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly intervalMs: number;
+  /** Members that have been gone for longer are forgotten, once a round. */
+  readonly gossipToDeadMs: number;
   readonly logger: Logger;
   readonly send: (to: Address, message: Message, failed?: () => void) => void;
 }
@@ -101,13 +103,14 @@ export class Prober {
 
   /** In rounds, each in another order, so that nobody is left out for long. */
   #target(): Member | undefined {
-    const { membership, random } = this.#options;
+    const { membership, random, gossipToDeadMs } = this.#options;
     for (let tries = 0; tries < 2; tries++) {
       for (let name = this.#round.pop(); name !== undefined; name = this.#round.pop()) {
         const member = membership.member(name);
         if (name !== membership.name && (member?.state === 'alive' || member?.state === 'suspect'))
           return member;
       }
+      membership.forget(gossipToDeadMs);
       const order = membership.all.map(({ name }) => ({ name, at: random() }));
       this.#round = order.sort((a, b) => a.at - b.at).map(({ name }) => name);
     }
