@@ -53,8 +53,8 @@ export interface LifecyclerOptions {
   readonly metrics: RingMetrics;
 }
 
-/** Between two warnings of another process with this one's id. */
-const TWINS_WARNING_MS = 300_000;
+/** Between two words about another process with this one's id. */
+const TWINS_SILENCE_MS = 300_000;
 
 export class Lifecycler implements Service {
   readonly name: string;
@@ -302,7 +302,7 @@ export class Lifecycler implements Service {
         this.#registeredSec = this.#nowSec();
         this.#logger.info('instance is missing in the ring, registered again');
       } else {
-        this.#warnOfTwins(known);
+        this.#tellTwins(known);
         this.#tokens = known.tokens;
       }
       return withInstance(ring, this.#instance(hasNews));
@@ -310,13 +310,16 @@ export class Lifecycler implements Service {
   }
 
   /** Two processes with one id take the place from each other at every heartbeat. */
-  #warnOfTwins(known: Instance): void {
+  #tellTwins(known: Instance): void {
     const { addr } = this.#options;
     if (known.addr === addr || known.timestampSec < this.#writtenSec) return;
     const nowMs = this.#options.clock.nowMs();
     if (nowMs < this.#twinsSilentUntilMs) return;
-    this.#twinsSilentUntilMs = nowMs + TWINS_WARNING_MS;
-    this.#logger.warn('another process uses the id of this instance', { addr, other_addr: known.addr });
+    this.#twinsSilentUntilMs = nowMs + TWINS_SILENCE_MS;
+    this.#logger.error('another process uses the id of this instance in the ring: each needs its own', {
+      addr,
+      other_addr: known.addr,
+    });
   }
 
   #withoutSilent(ring: RingDesc): RingDesc {

@@ -19,9 +19,7 @@ export function mergeRings(desc: RingDesc, other: RingDesc, removedSec?: number)
   for (const [id, given] of other) {
     const ours = desc.get(id);
     const isNewer = given.timestampSec > (ours?.timestampSec ?? 0);
-    const isEnd =
-      given.timestampSec === ours?.timestampSec && ours.state !== 'LEFT' && given.state === 'LEFT';
-    if (!isNewer && !isEnd) continue;
+    if (!isNewer && (ours === undefined || !winsTie(given, ours))) continue;
     const instance = normal(given);
     hasOtherTokens ||= !sameTokens(ours?.tokens ?? NO_TOKENS, instance.tokens);
     merged.set(id, instance);
@@ -46,6 +44,15 @@ export function withoutLeft(desc: RingDesc, beforeSec = Number.POSITIVE_INFINITY
   const isGone = ({ state, timestampSec }: Instance): boolean => state === 'LEFT' && timestampSec < beforeSec;
   if (![...desc.values()].some(isGone)) return desc;
   return new Map([...desc].filter(([, instance]) => !isGone(instance)));
+}
+
+/**
+ * Of two versions of one second: the end counts, and of two processes with one id the one whose address sorts
+ * first, so that they come to know of each other.
+ */
+function winsTie(given: Instance, ours: Instance): boolean {
+  if (given.timestampSec !== ours.timestampSec || ours.state === 'LEFT') return false;
+  return given.state === 'LEFT' || given.addr < ours.addr;
 }
 
 function normal(instance: Instance): Instance {

@@ -195,3 +195,30 @@ t.test('a member that comes back at once at its own address', async (t) => {
   t.notOk(back.lines.some((line) => NAME_LINE.test(line)));
   world.stop();
 });
+
+const ID_LINE = /level=error msg="another process uses the id of this instance in the ring/;
+
+t.test('two processes with one id in the ring', async (t) => {
+  const usual = new World({ seed: 9, loss: 0.05 });
+  await join(usual, 6);
+  const usualSent = await sentBy(usual, {});
+  // Their heartbeats come at any time of a second, and in one and the same.
+  for (const waitMs of [0, 2300]) {
+    const world = new World({ seed: 9, loss: 0.05 });
+    await join(world, 6);
+    const first = world.members[3] as SimulatedMember;
+    await world.clock.pass(waitMs);
+    const sent = await sentBy(world, { id: first.name });
+    const twin = world.members[6] as SimulatedMember;
+    const addressesOf = ({ lines }: SimulatedMember): (string | undefined)[] =>
+      lines.filter((line) => ID_LINE.test(line)).map((line) => /addr=(.*)\n$/.exec(line)?.[1]);
+    const [its, theirs] = [first, twin].map(({ address }) => address.replace(/:.*/, ':9095'));
+    t.same(new Set(addressesOf(first)), new Set([`${its} other_addr=${theirs}`]));
+    t.same(new Set(addressesOf(twin)), new Set([`${theirs} other_addr=${its}`]));
+    const told = addressesOf(first).length + addressesOf(twin).length;
+    t.ok(told >= 2 && told <= 6, `told ${told} times in ten minutes, ${waitMs} ms apart`);
+    t.ok(sent <= usualSent * 1.1, `${sent} messages, of seven with ids of their own ${usualSent}`);
+    world.stop();
+  }
+  usual.stop();
+});

@@ -34,7 +34,7 @@ import { WatchedRing } from '../../src/ring/watched-ring.ts';
 import { WorkShare, type WorkShareOptions } from '../../src/ring/work-share.ts';
 import { Lifecycler } from '../../src/ring/lifecycler.ts';
 import { interfaceAddress, type MemberConfig, type RingConfig, Rings } from '../../src/ring/rings.ts';
-import { silentLogger } from '../../src/telemetry/log.ts';
+import { type LogFields, type Logger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { freePort } from '../support/free-port.ts';
 import type { MemberlistConfig } from '../../src/ring/config.ts';
@@ -464,6 +464,12 @@ t.test('merging', (t) => {
   t.equal(stateAfter(at(2), at(2, { state: 'LEAVING' })), 'ACTIVE 2 known');
   t.equal(stateAfter(at(2), at(2, { state: 'LEFT' })), 'LEFT 2 news');
   t.equal(stateAfter(at(2, { state: 'LEFT' }), at(1)), 'LEFT 2 known');
+  const twins = ['10.0.0.2:1', '10.0.0.10:1'].map((addr) => aRing(at(2, { addr })));
+  for (const [one, other] of [twins, twins.toReversed()] as [RingDesc, RingDesc][]) {
+    const { addr } = mergeRings(one, other).desc.get('a') ?? {};
+    t.equal(addr, '10.0.0.10:1', 'of two of one second all keep the same one');
+  }
+  t.equal(stateAfter(at(2, { state: 'LEFT', addr: 'z' }), at(2, { addr: 'a' })), 'LEFT 2 known');
   const clash = mergeRings(
     aRing(anInstance('b', { at: [1, 2] })),
     aRing(anInstance('a', { at: [2, 3] })),
@@ -759,7 +765,13 @@ t.test('members forget those that are silent, and warn of twins', async (t) => {
   t.same(seen, [1], 'nothing changed, nobody is told');
   unwatch();
   const lines: string[] = [];
-  const logger = { ...silentLogger, warn: (msg: string) => void lines.push(msg), child: () => logger };
+  const errors: LogFields[] = [];
+  const logger: Logger = {
+    ...silentLogger,
+    warn: (msg) => void lines.push(msg),
+    error: (msg, fields) => void errors.push({ msg, ...fields }),
+    child: () => logger,
+  };
   const options = { memberlist: memberlistConfig(), logger, clock, random: seeded(1) };
   const rings = new Rings({ ...options, isSingleProcess: true, metrics: new Metrics() });
   await rings.start();
@@ -794,15 +806,21 @@ t.test('members forget those that are silent, and warn of twins', async (t) => {
   await member.start();
   await twin.start();
   await clock.pass(10_000);
-  const warnings = (): number =>
-    lines.filter((line) => line === 'another process uses the id of this instance').length;
+  const msg = 'another process uses the id of this instance in the ring: each needs its own';
+  t.same(
+    errors.map((each) => each['msg']),
+    errors.map(() => msg),
+  );
   const many = (60_000 / MEMBER.heartbeatPeriodMs) * 2;
-  const early = warnings();
+  const early = errors.length;
   t.ok(early > 0);
+  for (const { addr, other_addr: other } of errors) {
+    t.same(new Set([addr, other]), new Set(['10.0.0.1:9095', '10.0.0.9:9095']), 'both are named');
+  }
   await clock.pass(120_000);
-  t.ok(warnings() === early && early < many, 'once a while, not at every heartbeat');
+  t.ok(errors.length === early && early < many, 'once a while, not at every heartbeat');
   await clock.pass(400_000);
-  t.ok(warnings() > early);
+  t.ok(errors.length > early);
   await member.stop();
   await twin.stop();
   await service.stop();
