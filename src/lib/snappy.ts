@@ -17,23 +17,32 @@ export class SnappyError extends Error {
   }
 }
 
+/** What a block says of its length once it is decompressed. Throws SnappyError when it says nothing. */
+export function snappyLength(input: Uint8Array): number {
+  return lengthAt(input).size;
+}
+
 /**
  * Decompresses one Snappy block. Throws SnappyError when it is damaged or larger than `maxBytes`.
  * @param target is used when it has the right length.
  */
 export function snappyDecompress(input: Uint8Array, maxBytes: number, target?: Uint8Array): Uint8Array {
+  const { size, pos } = lengthAt(input);
+  if (size > maxBytes) throw new SnappyError('block is larger than allowed', true);
+  const out = target?.length === size ? target : new Uint8Array(size);
+  decodeElements(input, pos, out);
+  return out;
+}
+
+function lengthAt(input: Uint8Array): { readonly size: number; readonly pos: number } {
   let pos = 0;
   let size = 0;
   for (let shift = 0; ; shift += 7) {
     if (pos >= input.length || shift > 28) throw new SnappyError('bad length');
     const byte = input[pos++];
     size += (byte & 127) * 2 ** shift;
-    if (byte < 128) break;
+    if (byte < 128) return { size, pos };
   }
-  if (size > maxBytes) throw new SnappyError('block is larger than allowed', true);
-  const out = target?.length === size ? target : new Uint8Array(size);
-  decodeElements(input, pos, out);
-  return out;
 }
 
 function decodeElements(input: Uint8Array, start: number, out: Uint8Array): void {

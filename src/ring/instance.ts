@@ -68,7 +68,9 @@ export function hasHeartbeat(instance: Instance, timeoutMs: number, nowMs: numbe
 
 export function sameTokens(a: Uint32Array, b: Uint32Array): boolean {
   if (a === b) return true;
-  return a.length === b.length && a.every((token, i) => token === b[i]);
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Sorted, each once. */

@@ -2,6 +2,12 @@
 // instance the younger heartbeat counts, and of a token that two claim one keeps it.
 import { type Instance, NO_TOKENS, type RingDesc, sameTokens, sortedTokens } from './instance.ts';
 
+/** So many bits that few tokens share one with another, and at least as many as a large ring needs. */
+const BITS_PER_TOKEN = 16;
+const BITS_WIDTH_MIN = 17;
+/** Of the golden ratio, which spreads tokens that lie close together. */
+const GOLDEN = 0x9e3779b1;
+
 export interface Merged {
   readonly desc: RingDesc;
   /** What of the other was news, to be passed on; undefined = nothing. */
@@ -15,13 +21,13 @@ export interface Merged {
 export function mergeRings(desc: RingDesc, other: RingDesc, removedSec?: number): Merged {
   const merged = new Map(desc);
   const updated: string[] = [];
-  let hasOtherTokens = false;
+  const claims: number[] = [];
   for (const [id, given] of other) {
     const ours = desc.get(id);
     const isNewer = given.timestampSec > (ours?.timestampSec ?? 0);
     if (!isNewer && (ours === undefined || !winsTie(given, ours))) continue;
     const instance = normal(given);
-    hasOtherTokens ||= !sameTokens(ours?.tokens ?? NO_TOKENS, instance.tokens);
+    addMissing(claims, instance.tokens, ours?.tokens ?? NO_TOKENS);
     merged.set(id, instance);
     updated.push(id);
   }
@@ -35,7 +41,7 @@ export function mergeRings(desc: RingDesc, other: RingDesc, removedSec?: number)
     }
   }
   if (updated.length === 0) return { desc, news: undefined };
-  if (hasOtherTokens) settleTokens(merged);
+  settleTokens(merged, claims);
   return { desc: merged, news: new Map(updated.map((id) => [id, merged.get(id) as Instance])) };
 }
 
@@ -64,12 +70,50 @@ function normal(instance: Instance): Instance {
   return instance;
 }
 
-/** Takes tokens that two instances claim from one of them. */
-function settleTokens(desc: Map<string, Instance>): void {
+/** Adds those that are not among `known`; both are sorted. */
+function addMissing(to: number[], tokens: Uint32Array, known: Uint32Array): void {
+  if (sameTokens(tokens, known)) return;
+  let at = 0;
+  for (let i = 0; i < tokens.length; i++) {
+    while (at < known.length && known[at] < tokens[i]) at++;
+    if (at === known.length || known[at] !== tokens[i]) to.push(tokens[i]);
+  }
+}
+
+/** Tokens as bits: a few that are not in it seem to be. */
+class TokenBits {
+  readonly #bits: Uint32Array;
+  readonly #shift: number;
+
+  constructor(tokens: readonly number[]) {
+    const width = Math.max(BITS_WIDTH_MIN, Math.ceil(Math.log2(tokens.length * BITS_PER_TOKEN)));
+    this.#bits = new Uint32Array(2 ** (width - 5));
+    this.#shift = 32 - width;
+    for (const token of tokens) {
+      const bit = Math.imul(token, GOLDEN) >>> this.#shift;
+      this.#bits[bit >>> 5] |= 1 << (bit & 31);
+    }
+  }
+
+  has(token: number): boolean {
+    const bit = Math.imul(token, GOLDEN) >>> this.#shift;
+    return (this.#bits[bit >>> 5] & (1 << (bit & 31))) !== 0;
+  }
+}
+
+/**
+ * Takes tokens that two instances claim from one of them.
+ * @param claims tokens that are new to whoever has them: of the others no two have one.
+ */
+function settleTokens(desc: Map<string, Instance>, claims: readonly number[]): void {
+  if (claims.length === 0) return;
+  const claimed = new TokenBits(claims);
   const owners = new Map<number, string>();
   const losses = new Map<string, Set<number>>();
   for (const [id, { tokens }] of desc) {
-    for (const token of tokens) {
+    for (let i = 0; i < tokens.length; i++) {
+      const token = tokens[i];
+      if (!claimed.has(token)) continue;
       const other = owners.get(token);
       if (other === undefined) {
         owners.set(token, id);

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { ByteWriter } from '../../src/lib/byte-writer.ts';
-import { snappyStore } from '../../src/lib/snappy.ts';
+import { SnappyCompressor, snappyStore } from '../../src/lib/snappy.ts';
 import { decodeRing, encodeRing, RING_CODEC } from '../../src/ring/desc-codec.ts';
 import { ipBytes } from '../../src/ring/gossip/address.ts';
 import { BroadcastQueue } from '../../src/ring/gossip/broadcast-queue.ts';
@@ -267,6 +267,59 @@ t.test('rings of strangers take no room from those that are of use', async (t) =
   t.ok(await store.get('junk-8'), 'what is of use is no stranger any more');
   store.receive(ringPair('junk-9', active('a')));
   t.equal(await store.get('junk-9'), undefined);
+});
+
+t.test('what the rings of one message are once they are decompressed is bounded', async (t) => {
+  const compressor = new SnappyCompressor();
+  // An instance of one token, said very often: the ring is small as it comes, and 700 KB to read.
+  const huge = (key: string): Uint8Array => {
+    const tokens = Buffer.concat([Uint8Array.of(0x32), varintOf(60_000), Buffer.alloc(60_000, 7)]);
+    const again = Buffer.concat(Array.from({ length: 12 }, () => tokens));
+    const instance = Buffer.concat([Uint8Array.of(0x0a, 1, 0x61, 0x10), varintOf(NOW_SEC), again]);
+    const entry = Buffer.concat([Uint8Array.of(0x0a, 1, 0x61, 0x12), varintOf(instance.length), instance]);
+    const ring = Buffer.concat([Uint8Array.of(0x0a), varintOf(entry.length), entry]);
+    const value = compressor.compress(ring).slice();
+    t.ok(ring.length > 700_000 && value.length < 50_000);
+    return encodePair({ key, value, codec: RING_CODEC, isDeleted: false, updatedMs: 0 });
+  };
+  const keys = ['a', 'b', 'c'];
+  const small = ringPair('small', active('i'));
+  for (const how of ['packet', 'state']) {
+    const { store, lines, invalid } = aStore({ keysMax: 9 });
+    const all = [...keys.map(huge), small];
+    if (how === 'packet') store.receive(...all);
+    else store.mergeState(joinPairs(all));
+    t.match(lines.join(''), /has 7\d{5} bytes once it is decompressed, and its message has room for 3\d{5}/);
+    t.equal(await invalid(), 1 + 2, `${how}: the first has more tokens than any, two had no room`);
+    t.same(
+      store.values.map(([key]) => key),
+      ['small'],
+    );
+    const before = await invalid();
+    store.receive(huge('b'));
+    t.equal(await invalid(), before + 1, 'what had no room is read when it comes alone');
+    t.match(lines.at(-1), /more text or tokens than any has/);
+  }
+});
+
+function varintOf(value: number): Uint8Array {
+  const out = new ByteWriter(10);
+  out.varint(value);
+  return out.copy();
+}
+
+t.test('listeners are told once of all that one packet brings', async (t) => {
+  const { store } = aStore();
+  const told: number[] = [];
+  store.watch(KEY, (desc) => void told.push(desc.size));
+  store.receive(...Array.from({ length: 50 }, (_, i) => ringPair(KEY, active(`i${i}`))));
+  t.same(told, [0, 50]);
+  store.mergeState(joinPairs([ringPair(KEY, active('x')), ringPair(KEY, active('y'))]));
+  t.same(told, [0, 50, 52]);
+  t.throws(() =>
+    store.mergeState(Buffer.concat([joinPairs([ringPair(KEY, active('z'))]), Uint8Array.of(9)])),
+  );
+  t.same(told, [0, 50, 52, 53], 'also of what came before a part that is cut off');
 });
 
 /** The queue as simply as it can be said: what it is compared with. */

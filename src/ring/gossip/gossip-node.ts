@@ -162,7 +162,12 @@ export class GossipNode implements Receiver {
       return logger.warn('gossip packet is dropped', { from, bytes: packet.length, err });
     }
     const origin = this.#memberAt(from)?.address;
-    for (const message of messages) this.#take(message, origin);
+    const values: Uint8Array[] = [];
+    for (const message of messages) {
+      if (message.kind === 'user') values.push(message.payload);
+      else this.#take(message, origin);
+    }
+    if (values.length > 0) this.store.receive(...values);
   }
 
   request(bytes: Uint8Array): Uint8Array {
@@ -172,7 +177,7 @@ export class GossipNode implements Receiver {
     return answer;
   }
 
-  #take(message: Message, origin: Address | undefined): void {
+  #take(message: Exclude<Message, { kind: 'user' }>, origin: Address | undefined): void {
     switch (message.kind) {
       case 'ping':
         return this.#prober.ping(message.seq, message.node, message.source, origin);
@@ -187,8 +192,6 @@ export class GossipNode implements Receiver {
         return this.membership.suspect(message);
       case 'dead':
         return this.membership.dead(message);
-      case 'user':
-        return this.store.receive(message.payload);
     }
   }
 

@@ -1,7 +1,9 @@
 // Rings that are kept by gossip: each member has all of them, changes its own and tells the change, and
 // merges what others tell. Who hears everything in whatever order has the same.
+import { hash } from 'node:crypto';
 import { type Clock, sleep } from '../../lib/clock.ts';
 import { TempoError } from '../../lib/errors.ts';
+import { snappyLength } from '../../lib/snappy.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import { decodeRing, encodeRing, RING_CODEC } from '../desc-codec.ts';
 import { EMPTY_RING, type Instance, type RingDesc } from '../instance.ts';
@@ -117,12 +119,14 @@ export class GossipStore implements RingStore {
     return () => entry.listeners.delete(listener);
   }
 
-  /** News of another member. */
-  receive(bytes: Uint8Array): void {
+  /** News of another member: all of one packet. */
+  receive(...values: readonly Uint8Array[]): void {
     const { metrics } = this.#options;
-    metrics.received.inc();
-    metrics.receivedBytes.inc(bytes.length);
-    this.#merge(bytes);
+    for (const { length } of values) {
+      metrics.received.inc();
+      metrics.receivedBytes.inc(length);
+    }
+    this.#mergeAll(values);
   }
 
   /** All of it, for another member. */
@@ -132,16 +136,7 @@ export class GossipStore implements RingStore {
 
   /** All that another member has. */
   mergeState(bytes: Uint8Array): void {
-    const { logger, metrics } = this.#options;
-    let count = 0;
-    for (const pair of splitPairs(bytes)) {
-      if (count++ < PAIRS_MAX) {
-        this.#merge(pair);
-        continue;
-      }
-      metrics.invalid.inc();
-      return logger.warn('gossip state has too many rings, the rest is dropped', { limit: PAIRS_MAX });
-    }
+    this.#mergeAll(this.#firstPairs(bytes));
   }
 
   /** Forgets who left long ago. */
@@ -149,37 +144,72 @@ export class GossipStore implements RingStore {
     for (const [key, entry] of this.#entries) this.#take(key, entry, entry.desc);
   }
 
-  #merge(bytes: Uint8Array): void {
-    const { logger, metrics, valueBytesMax } = this.#options;
+  *#firstPairs(bytes: Uint8Array): Generator<Uint8Array> {
+    const { logger, metrics } = this.#options;
+    let count = 0;
+    for (const pair of splitPairs(bytes)) {
+      if (count++ < PAIRS_MAX) {
+        yield pair;
+        continue;
+      }
+      metrics.invalid.inc();
+      return logger.warn('gossip state has too many rings, the rest is dropped', { limit: PAIRS_MAX });
+    }
+  }
+
+  /** Of one message: what it costs is bounded, and listeners are told once. */
+  #mergeAll(values: Iterable<Uint8Array>): void {
+    // All rings of a member have less together; compressed, far more may come.
+    const room = { bytes: this.#options.valueBytesMax };
+    const changed = new Set<Entry>();
+    try {
+      for (const value of values) {
+        const entry = this.#merge(value, room);
+        if (entry !== undefined) changed.add(entry);
+      }
+    } finally {
+      for (const entry of changed) this.#notify(entry);
+    }
+  }
+
+  /** @returns what has changed. */
+  #merge(bytes: Uint8Array, room: { bytes: number }): Entry | undefined {
+    const { logger, metrics } = this.#options;
     let pair: Pair;
     let theirs: RingDesc;
     try {
       pair = decodePair(bytes);
       const digest = digestOf(pair);
-      if (this.#seen.has(digest)) return;
+      if (this.#seen.has(digest)) return undefined;
+      const isRing = pair.codec === RING_CODEC && !pair.isDeleted;
+      const size = isRing && pair.value.length > 0 ? snappyLength(pair.value) : 0;
+      if (size > room.bytes) throw tooLarge(size, room.bytes);
+      room.bytes -= size;
       if (this.#seen.size >= SEEN_MAX) this.#seen = new Set();
       this.#seen.add(digest);
-      if (pair.codec !== RING_CODEC || pair.isDeleted) {
+      if (!isRing) {
         // Rings of partitions and tokens of reports, which this build has no use for.
         metrics.unknown.inc();
-        return logger.debug('gossip of another kind is passed over', { key: pair.key, codec: pair.codec });
+        logger.debug('gossip of another kind is passed over', { key: pair.key, codec: pair.codec });
+        return undefined;
       }
       const leftOut = (instances: number): void => this.#leftOut(pair.key, instances);
-      theirs = pair.value.length === 0 ? EMPTY_RING : decodeRing(pair.value, valueBytesMax, leftOut);
+      theirs = pair.value.length === 0 ? EMPTY_RING : decodeRing(pair.value, size, leftOut);
     } catch (err) {
       metrics.invalid.inc();
-      return logger.warn('gossip value cannot be read and is dropped', { err });
+      logger.warn('gossip value cannot be read and is dropped', { err });
+      return undefined;
     }
     const entry = this.#entry(pair.key);
-    if (entry === undefined) return;
+    if (entry === undefined) return undefined;
     const { desc, news } = mergeRings(entry.desc, this.#credible(pair.key, entry, theirs));
-    if (news === undefined) return;
+    if (news === undefined) return undefined;
     const isRare = isMoreThanHeartbeat(entry.desc, news);
     this.#take(pair.key, entry, desc);
     // What left long ago is not told again.
     const young = withoutLeft(news, this.#leftBeforeSec());
     if (young.size > 0) this.#tell(pair.key, young, isRare);
-    this.#notify(entry);
+    return entry;
   }
 
   /** Without instances from the future, and new ones where there is no room. */
@@ -304,15 +334,14 @@ function isMoreThanHeartbeat(desc: RingDesc, news: RingDesc): boolean {
   });
 }
 
-/** Of what the same message is: key, and the value's length and two hashes. */
+/** One that nobody can make another value have, so that this one is passed over. */
 function digestOf({ key, value }: Pair): string {
-  let a = 0x811c9dc5;
-  let b = 0x9e3779b9;
-  for (const byte of value) {
-    a = Math.imul(a ^ byte, 0x01000193);
-    b = Math.imul(b ^ byte, 0x85ebca6b) ^ (b >>> 13);
-  }
-  return `${key}/${value.length}/${a}/${b}`;
+  return `${key}/${hash('sha256', value, 'latin1')}`;
+}
+
+function tooLarge(bytes: number, room: number): TempoError {
+  const found = `gossip value has ${bytes} bytes once it is decompressed`;
+  return new TempoError('too_large', `${found}, and its message has room for ${room}`);
 }
 
 function isSame(a: RingDesc, b: RingDesc): boolean {
