@@ -182,6 +182,7 @@ async function stop(
   sockets: OpenSockets,
   graceMs: number,
 ): Promise<void> {
+  await sockets.letIn();
   sockets.destroySilent();
   front.router?.stop();
   front.sessions.close();

@@ -115,6 +115,7 @@ export class OtlpHttpReceiver implements Receiver {
     this.#tls?.detach();
     const { server } = this.app;
     if (server.listening) {
+      await this.#sockets.letIn();
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       this.#sockets.destroySilent();
       const timer = setTimeout(() => this.#sockets.destroyAll(), graceMs);

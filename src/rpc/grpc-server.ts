@@ -56,6 +56,7 @@ export class GrpcServer {
   async stop(graceMs: number): Promise<void> {
     this.#tls?.detach();
     if (!this.#server.listening) return;
+    await this.#sessions.letIn();
     this.router.stop();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#sessions.close();

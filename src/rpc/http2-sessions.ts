@@ -79,6 +79,7 @@ export class Http2Sessions {
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets: OpenSockets;
   #nextWarningMs = 0;
+  #isClosing = false;
 
   constructor(server: Http2Server | Http2SecureServer, options: SessionOptions) {
     this.#options = options;
@@ -98,8 +99,14 @@ export class Http2Sessions {
     });
   }
 
+  /** To be awaited before the server closes. */
+  letIn(): Promise<void> {
+    return this.#sockets.letIn();
+  }
+
   /** Tells peers to go away once their open streams are done. */
   close(): void {
+    this.#isClosing = true;
     this.#sockets.destroySilent();
     for (const session of this.#sessions) session.close();
   }
@@ -128,6 +135,7 @@ export class Http2Sessions {
       this.#sessions.delete(session);
       timers.forEach(clearTimeout);
     });
+    if (this.#isClosing) session.close();
   }
 }
 

@@ -1,10 +1,18 @@
 // The connections of a listener, so that its stop waits for none of them: servers of Node know neither those
 // that have not begun, nor those whose HTTP/2 session has ended while the peer keeps its side open.
 import type { Server, Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** Whoever has just connected is about to ask. */
+const BEGIN_MS = 250;
+/** For all who wait, of which each turn of the loop accepts one. */
+const LET_IN_MS_MAX = 50;
 
 export class OpenSockets {
-  readonly #sockets = new Set<Socket>();
+  /** With the time when they came. */
+  readonly #sockets = new Map<Socket, number>();
   readonly #lingerMs: number;
+  #count = 0;
 
   /**
    * Call it before the server listens.
@@ -17,17 +25,36 @@ export class OpenSockets {
     server.on('secureConnection' as 'connection', (socket: Socket) => this.#add(socket));
   }
 
-  /** Cuts those on which nothing has come yet. */
+  /** To be awaited before the server closes, which cuts off whoever is connected and not accepted yet. */
+  async letIn(): Promise<void> {
+    const endMs = performance.now() + LET_IN_MS_MAX;
+    let before = -1;
+    while (this.#count > before && performance.now() < endMs) {
+      before = this.#count;
+      // The rest of this turn, and a whole one.
+      await nextTurn();
+      await nextTurn();
+    }
+  }
+
+  /** Cuts those on which nothing has come yet, the newest of them in a moment. */
   destroySilent(): void {
-    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    const nowMs = performance.now();
+    for (const [socket, sinceMs] of this.#sockets) {
+      if (socket.bytesRead > 0) continue;
+      const restMs = sinceMs + BEGIN_MS - nowMs;
+      if (restMs <= 0) socket.destroy();
+      else setTimeout(() => socket.bytesRead === 0 && socket.destroy(), restMs).unref();
+    }
   }
 
   destroyAll(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
   }
 
   #add(socket: Socket): void {
-    this.#sockets.add(socket);
+    this.#count++;
+    this.#sockets.set(socket, performance.now());
     let late: NodeJS.Timeout | undefined;
     socket.once('finish', () => {
       if (this.#lingerMs < Infinity) late = setTimeout(() => socket.destroy(), this.#lingerMs).unref();

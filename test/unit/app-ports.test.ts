@@ -17,6 +17,9 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { AUTHORITY, certFile, identity } from '../support/certs.ts';
 
 const same = (bytes: Buffer): Buffer => bytes;
+const HTTP2_BEGINNING = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0';
+/** Type, flags and stream of the frame. */
+const GOAWAY_HEAD = Buffer.from([7, 0, 0, 0, 0, 0]);
 const configOf = (text: string) => loadConfig(rootBlock, { file: { name: 'tempo.yaml', text } }).config;
 
 interface Lines {
@@ -544,6 +547,48 @@ t.test('the log of requests', async (t) => {
   const last = (): string => lines.findLast((each) => each.includes('http request')) ?? '';
   while (!last().includes('x-long')) await new Promise(setImmediate);
   t.ok(last().length < 20_000, 'long texts are shortened');
+});
+
+async function untilRefused(port: number): Promise<void> {
+  for (let isOpen = true; isOpen; ) {
+    isOpen = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true));
+      socket.once('error', () => resolve(false));
+      socket.once('connect', () => socket.destroy());
+    });
+  }
+}
+
+t.test('whoever has just connected is answered, though the server stops', async (t) => {
+  const { port, service } = await start(t, '');
+  const open = (): Promise<Socket> =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(socket));
+    });
+  const beginnings = ['GET /ready HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n', HTTP2_BEGINNING];
+  const sockets = await Promise.all([...beginnings, ...beginnings].map(open));
+  const sinceMs = performance.now();
+  const stopped = service.stop();
+  const closed = untilRefused(port);
+  const first = await Promise.all(
+    sockets.map(async (socket, i) => {
+      const chunks: Buffer[] = [];
+      socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+      const ended = new Promise((resolve, reject) => socket.once('close', resolve).once('error', reject));
+      // The second two are slower.
+      if (i > 1) await closed;
+      socket.write(beginnings[i % 2]!);
+      await ended;
+      return Buffer.concat(chunks);
+    }),
+  );
+  for (const [i, bytes] of first.entries()) {
+    if (i % 2 === 0) t.match(bytes.toString(), /^HTTP\/1.1 (200|503) /);
+    else t.ok(bytes.includes(GOAWAY_HEAD), 'is told to go');
+  }
+  await stopped;
+  const tookMs = Math.round(performance.now() - sinceMs);
+  t.ok(tookMs < 1500, `nobody is waited for: ${tookMs} ms`);
 });
 
 t.test('connections that say nothing do not hold the stop up', async (t) => {

@@ -795,6 +795,22 @@ t.test('HTTP: whoever sends too much can read the answer', async (t) => {
   t.same(errors, [], 'but nobody waits long for the rest');
 });
 
+t.test('HTTP: whoever has just connected is answered, though the receiver stops', async (t) => {
+  const { receiver, url } = await startHttp(t);
+  const { port } = new URL(url);
+  const socket = net.connect(Number(port), '127.0.0.1');
+  await new Promise((resolve) => socket.once('connect', resolve));
+  const stopped = receiver.stop(60_000);
+  await nextTurn();
+  const head = `POST /v1/traces HTTP/1.1\r\nhost: h\r\ncontent-type: application/x-protobuf\r\n`;
+  socket.write(`${head}content-length: ${body.length}\r\n\r\n`);
+  socket.write(body);
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  t.match(answer, /^HTTP\/1.1 200 .*\r\nconnection: close\r\n/is);
+  await stopped;
+});
+
 t.test('HTTP: encodings can be restricted, stopping waits', async (t) => {
   const { recorder, receiver, url } = await startHttp(t, { compressionAlgorithms: ['zstd'] });
   const headers = { ...PROTOBUF, 'content-encoding': 'gzip' };
