@@ -14,7 +14,15 @@ export const ROLES = [
   { name: 'backend-worker', target: 'backend-worker' },
 ] as const;
 
-export type RoleName = (typeof ROLES)[number]['name'];
+/** Where a role has two processes, so that one can go. */
+export const SECOND_ROLES = [
+  { name: 'query-frontend-1', target: 'query-frontend' },
+  { name: 'distributor-1', target: 'distributor' },
+  { name: 'querier-1', target: 'querier' },
+] as const;
+
+export type Role = (typeof ROLES)[number] | (typeof SECOND_ROLES)[number];
+export type RoleName = Role['name'];
 
 export const REPLICAS = ['replica-0', 'replica-1', 'replica-2'] as const;
 

@@ -129,7 +129,7 @@ await t.test('answers are those of one process', async (t) => {
 });
 
 await t.test('any one of them may go', async (t) => {
-  const load = new Load({ push: () => `http://127.0.0.1:${own.otlpHttp}`, query: () => url });
+  const load = new Load({ push: () => [`http://127.0.0.1:${own.otlpHttp}`], query: () => [url] });
   t.teardown(() => load.abandon());
   load.start();
   await load.goesOn(STEPS);

@@ -1,14 +1,14 @@
 // A cluster of real processes from the configuration that `npm run cluster` uses, on free ports, for tests of
 // faults: each process can be killed, stopped, frozen and started again at its addresses.
-import { readFileSync } from 'node:fs';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
 import {
   type Bucket,
   CONFIG_FILE,
-  type RoleName,
   type MemberPorts,
+  type Role,
+  type RoleName,
   ROLES,
   roleEnvironment,
 } from '../../cmd/cluster/layout.ts';
@@ -26,6 +26,9 @@ import {
 const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
 /** In the order in which processes are started: those that others look for come first. */
 export const ALL_ROLES: readonly RoleName[] = ROLES.map(({ name }) => name);
+/** What queriers call where there are two query-frontends: one port of several addresses. */
+const FRONTENDS = 'query-frontends.test';
+const HOSTS_DOUBLE = new URL('../support/hosts-double.ts', import.meta.url).href;
 
 type Tree = { [key: string]: unknown };
 
@@ -50,6 +53,8 @@ const QUICK: Tree = {
 };
 
 export interface ClusterOptions {
+  /** Those of `npm run cluster`, if none are named. */
+  readonly roles?: readonly Role[];
   readonly bucket?: Bucket;
   /** Keys of the configuration that a role gets beside the usual ones. */
   readonly keysOf?: (name: RoleName) => Tree;
@@ -83,27 +88,36 @@ export class Cluster {
   readonly running = new Map<RoleName, RunningTempo>();
   private readonly options: ClusterOptions;
   private readonly addresses: ReadonlyMap<RoleName, Address>;
+  private readonly roles: readonly Role[];
+  /** Addresses of query-frontends that the name server knows. */
+  private readonly hosts = new Map<RoleName, string>();
+  private hostCount = 0;
 
   private constructor(folder: string, options: ClusterOptions, addresses: ReadonlyMap<RoleName, Address>) {
     this.folder = folder;
     this.options = options;
     this.addresses = addresses;
+    this.roles = options.roles ?? ROLES;
   }
 
   /** Finds ports; starts nothing. */
   static async create(folder: string, options: ClusterOptions = {}): Promise<Cluster> {
     const addresses = new Map<RoleName, Address>();
-    for (const name of ALL_ROLES) {
-      const ports = await freePorts();
+    // Those that are not started are named to others.
+    for (const { name, target } of new Set([...ROLES, ...(options.roles ?? [])])) {
+      let ports = await freePorts();
+      const first = target === 'query-frontend' ? addresses.get('query-frontend') : undefined;
+      if (first !== undefined) ports = { ...ports, grpc: first.ports.grpc };
       const real = { http: ports.http, grpc: ports.grpc, gossip: await freePort() };
-      addresses.set(name, { ports, real, told: (await options.doorsOf?.(name, real)) ?? real });
+      const told = (await options.doorsOf?.(name, real)) ?? real;
+      addresses.set(name, { ports, real, told });
     }
     return new Cluster(folder, options, addresses);
   }
 
   /** Starts all and waits until the ring is whole. */
   async startAll(): Promise<void> {
-    await Promise.all(ALL_ROLES.map((name) => this.start(name)));
+    await Promise.all(this.names.map((name) => this.start(name)));
     await this.untilWhole();
   }
 
@@ -111,16 +125,31 @@ export class Cluster {
     const data = this.options.dataOf?.(name) ?? path.join(this.folder, name);
     mkdirSync(data, { recursive: true });
     const configFile = path.join(data, 'tempo.yaml');
+    const { target } = this.roles.find((role) => role.name === name)!;
+    if (target === 'query-frontend' && this.hasTwoFrontends) {
+      // Each time another one, as pods have them. It is ready once queriers have found it.
+      this.hosts.set(name, `127.0.0.${++this.hostCount}`);
+      this.tellHosts();
+    }
     writeFileSync(configFile, this.configOf(name));
-    const { target } = ROLES.find((role) => role.name === name)!;
+    const { env, ...more } = this.options.startOptionsOf?.(name) ?? {};
     const tempo = await startTempo(data, {
       configFile,
       ports: this.addresses.get(name)!.ports,
       args: [`-target=${target}`],
-      ...this.options.startOptionsOf?.(name),
+      ...more,
+      env: { ...(target === 'querier' ? this.lookupEnvironment() : {}), ...env },
     });
     this.running.set(name, tempo);
     return tempo;
+  }
+
+  get names(): readonly RoleName[] {
+    return this.roles.map(({ name }) => name);
+  }
+
+  namesOf(target: Role['target']): readonly RoleName[] {
+    return this.roles.filter((role) => role.target === target).map(({ name }) => name);
   }
 
   at(name: RoleName): RunningTempo {
@@ -139,13 +168,13 @@ export class Cluster {
 
   async kill(name: RoleName): Promise<void> {
     await this.at(name).kill();
-    this.running.delete(name);
+    this.forget(name);
   }
 
   /** @returns the exit status of SIGTERM. */
   async stop(name: RoleName): Promise<number> {
     const status = await this.at(name).stop();
-    this.running.delete(name);
+    this.forget(name);
     return status;
   }
 
@@ -161,12 +190,43 @@ export class Cluster {
   /** Resolves when those that push and those that ask see all ingesters that should be there. */
   async untilWhole(limitMs = 60_000): Promise<void> {
     const active = 'tempo_ring_members{name="ingester",state="ACTIVE"}';
-    for (const name of ['distributor', 'querier'] as const) {
+    for (const name of [...this.namesOf('distributor'), ...this.namesOf('querier')]) {
       const isWhole = async (): Promise<boolean> =>
         (await metric(this.at(name), active)) === INGESTERS.length;
       if (!(await until(isWhole, limitMs)))
         throw new Error(`${name} does not see ${INGESTERS.length} ingesters`);
     }
+  }
+
+  private forget(name: RoleName): void {
+    this.running.delete(name);
+    if (this.hosts.delete(name)) this.tellHosts();
+  }
+
+  private tellHosts(): void {
+    const lines = [...this.hosts.values()].map((host) => `${host} ${FRONTENDS}\n`);
+    writeFileSync(`${this.hostsFile}.new`, lines.join(''));
+    renameSync(`${this.hostsFile}.new`, this.hostsFile);
+  }
+
+  private get hostsFile(): string {
+    return path.join(this.folder, 'hosts');
+  }
+
+  private get hasTwoFrontends(): boolean {
+    return this.namesOf('query-frontend').length > 1;
+  }
+
+  private lookupEnvironment(): Record<string, string> {
+    if (!this.hasTwoFrontends) return {};
+    return { HOSTS_DOUBLE: this.hostsFile, NODE_OPTIONS: `--import=${HOSTS_DOUBLE}` };
+  }
+
+  /** How queriers find two query-frontends. */
+  private frontendKeys(): Tree {
+    if (!this.hasTwoFrontends) return {};
+    const frontend_address = `${FRONTENDS}:${this.portsOf('query-frontend').grpc}`;
+    return { querier: { frontend_worker: { frontend_address, dns_lookup_duration: '200ms' } } };
   }
 
   private configOf(name: RoleName): string {
@@ -185,7 +245,12 @@ export class Cluster {
       memberlist: { advertise_port: told.gossip },
       ingester: { lifecycler: { port: told.grpc } },
     };
-    const all = [QUICK, doors, this.options.keysOf?.(name) ?? {}].reduce(merged, usual);
+    const host = this.hosts.get(name);
+    const listen = host === undefined ? {} : { server: { grpc_listen_address: host } };
+    const all = [QUICK, doors, listen, this.frontendKeys(), this.options.keysOf?.(name) ?? {}].reduce(
+      merged,
+      usual,
+    );
     return stringify(all);
   }
 }

@@ -20,10 +20,20 @@ const CHECKERS = 6;
 /** How long the last check asks again where an answer is an error or partial. */
 const CHECK_LIMIT_MS = 60_000;
 
+/** Each time the addresses to ask: the next one is asked where one takes no request, or says 503. */
 export interface Endpoints {
-  /** OTLP over HTTP, of any one of the writers' processes. */
-  readonly push: () => string;
-  readonly query: () => string;
+  /** OTLP over HTTP. */
+  readonly push: () => readonly string[];
+  readonly query: () => readonly string[];
+}
+
+/** Each time another one is the first. */
+export function inTurn(addresses: readonly string[]): () => readonly string[] {
+  let at = 0;
+  return () => {
+    const first = at++ % addresses.length;
+    return [...addresses.slice(first), ...addresses.slice(0, first)];
+  };
 }
 
 interface SentTrace {
@@ -211,7 +221,7 @@ export class Load {
   }
 
   private complain(text: string): void {
-    if (this.complaining.length < 20) this.complaining.push(`${new Date().toISOString()} ${text}`);
+    if (this.complaining.length < 40) this.complaining.push(`${new Date().toISOString()} ${text}`);
   }
 
   private noteGap(gap: 'longestPushGapMs' | 'longestReadGapMs', sinceMs: number): void {
@@ -269,6 +279,7 @@ export class Load {
       const why = await this.pushOnce(body);
       if (why === undefined) break;
       this.counts.pushErrors++;
+      if (retryMs === RETRY_MS.min) this.complain(`push: ${why}`);
       if (this.isAbandoned || (this.isOver && limit.isOver)) return;
       await pause(retryMs * (0.5 + Math.random()));
       retryMs = Math.min(RETRY_MS.max, retryMs * 2);
@@ -285,16 +296,15 @@ export class Load {
   /** @returns why it was not acknowledged. */
   private async pushOnce(body: Uint8Array): Promise<string | undefined> {
     try {
-      const answer = await fetch(`${this.endpoints.push()}/v1/traces`, {
+      const answer = await fetchAny(this.endpoints.push(), '/v1/traces', {
         method: 'POST',
         headers: { 'content-type': 'application/x-protobuf' },
         body: Buffer.from(body),
-        signal: AbortSignal.timeout(ATTEMPT_LIMIT_MS),
       });
       const text = await answer.text();
       return answer.ok ? undefined : `status ${answer.status}: ${text}`;
     } catch (err) {
-      return err instanceof Error ? err.message : String(err);
+      return saidBy(err);
     }
   }
 
@@ -332,9 +342,7 @@ export class Load {
   /** @param judge of the parsed body; of undefined where nothing was found. */
   private async ask(path: string, judge: (body: unknown) => Verdict): Promise<Verdict> {
     try {
-      const answer = await fetch(this.endpoints.query() + path, {
-        signal: AbortSignal.timeout(ATTEMPT_LIMIT_MS),
-      });
+      const answer = await fetchAny(this.endpoints.query(), path);
       const text = await answer.text();
       if (!answer.ok && answer.status !== 404) {
         return { kind: 'error', why: `${path}: status ${answer.status}: ${text.slice(0, 200)}` };
@@ -343,7 +351,7 @@ export class Load {
       const partial = answer.headers.get('x-tempo-partial');
       return partial !== null && verdict.kind === 'missing' ? { kind: 'partial', why: partial } : verdict;
     } catch (err) {
-      return { kind: 'error', why: `${path}: ${err instanceof Error ? err.message : String(err)}` };
+      return { kind: 'error', why: `${path}: ${saidBy(err)}` };
     }
   }
 
@@ -407,6 +415,36 @@ export class Load {
       return counted > sent ? { kind: 'twice', why: `${group}: counted ${counted} of ${sent}` } : RIGHT;
     });
   }
+}
+
+function saidBy(err: unknown): string {
+  if (!(err instanceof Error)) return String(err);
+  return err.cause === undefined ? err.message : `${err.message}: ${saidBy(err.cause)}`;
+}
+
+/** Nobody has read the request. */
+const NOT_TAKEN = ['ECONNREFUSED', 'ECONNRESET'];
+
+/** Where there are several: a request that was taken, and is broken off, is not asked again. */
+async function fetchAny(
+  addresses: readonly string[],
+  path: string,
+  init: Omit<RequestInit, 'headers'> & { readonly headers?: Readonly<Record<string, string>> } = {},
+): Promise<Response> {
+  const signal = AbortSignal.timeout(ATTEMPT_LIMIT_MS);
+  const [first, ...others] = addresses;
+  if (others.length === 0) return fetch(first! + path, { ...init, signal });
+  // One that is kept may be ended at the moment of a request: clients ask again then, fetch does not.
+  const headers = { ...init.headers, connection: 'close' };
+  try {
+    const answer = await fetch(first! + path, { ...init, headers, signal });
+    if (answer.status !== 503) return answer;
+    await answer.body?.cancel();
+  } catch (err) {
+    const { code = '' } = ((err as Error).cause ?? {}) as { readonly code?: string };
+    if (!NOT_TAKEN.includes(code)) throw err;
+  }
+  return fetchAny(others, path, { ...init, headers });
 }
 
 /** The last two hours, and some time ahead. */

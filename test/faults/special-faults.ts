@@ -3,11 +3,12 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { globSync, mkdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Bucket, RoleName } from '../../cmd/cluster/layout.ts';
+import { type Bucket, type RoleName, ROLES, SECOND_ROLES } from '../../cmd/cluster/layout.ts';
 import { createBucket, minioBucket, minioProgram } from '../components/clouds.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import type { Counts } from './load.ts';
+import { restartAmidQueries } from './usual-faults.ts';
 import { type Fault, type Pace, runFault, startWorld, type World, type WorldOptions } from './world.ts';
 
 const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
@@ -289,7 +290,21 @@ const mixedVersions: SpecialFault = {
   },
 };
 
+const rollingRestartOfTwo: SpecialFault = {
+  name: 'rolling restart of roles with two query-frontends, distributors and queriers (SIGTERM)',
+  costs: [],
+  prepare: async () => ({
+    options: { roles: [...ROLES, ...SECOND_ROLES] },
+    run: async (world) => {
+      const { cluster, load, pace } = world;
+      for (const name of cluster.names) await restartAmidQueries(world, name, () => load.goesOn(pace.steps));
+    },
+    close: () => Promise.resolve(),
+  }),
+};
+
 export const SPECIAL_FAULTS: readonly SpecialFault[] = [
+  rollingRestartOfTwo,
   oneFullDisk,
   slowDisk,
   clockSkew,

@@ -60,16 +60,36 @@ const twoAtOnce: Fault = {
 const rollingRestart: Fault = {
   name: 'rolling restart of all (SIGTERM)',
   costs: ['pushErrors', 'readErrors'],
-  run: async ({ cluster, load, pace }) => {
-    for (const name of ALL_ROLES) {
-      const status = await cluster.stop(name);
-      if (status !== 0) throw new Error(`${name} ended with ${status} at SIGTERM`);
-      await cluster.start(name);
-      await cluster.untilWhole();
-      await load.goesOn(pace.steps);
-    }
+  run: async (world) => {
+    for (const name of world.cluster.names) await restart(world, name);
   },
 };
+
+/** Stops it while queries are asked, and does `whileAway` before it is started again. */
+export async function restartAmidQueries(
+  world: World,
+  name: RoleName,
+  whileAway: () => Promise<void>,
+): Promise<void> {
+  const asked = Promise.all(Array.from({ length: ASKERS }, () => world.load.askNow()));
+  await restart(world, name, async () => {
+    await asked;
+    await whileAway();
+  });
+}
+
+async function restart(
+  { cluster, load, pace }: World,
+  name: RoleName,
+  whileAway: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const status = await cluster.stop(name);
+  if (status !== 0) throw new Error(`${name} ended with ${status} at SIGTERM`);
+  await whileAway();
+  await cluster.start(name);
+  await cluster.untilWhole();
+  await load.goesOn(pace.steps);
+}
 
 const frozen: Fault = {
   name: 'SIGSTOP of an ingester',

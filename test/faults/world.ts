@@ -1,9 +1,9 @@
 // What a fault has before it: a cluster behind doors with its load, and how long things take.
 import path from 'node:path';
-import type { RoleName } from '../../cmd/cluster/layout.ts';
+import type { Role, RoleName } from '../../cmd/cluster/layout.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
 import { Doors } from './doors.ts';
-import { type Counts, Load, type LoadOptions } from './load.ts';
+import { type Counts, inTurn, Load, type LoadOptions } from './load.ts';
 
 export interface Pace {
   /** Pushes and reads that are waited for between two events. */
@@ -38,9 +38,11 @@ export async function startWorld(folder: string, pace: Pace, options: WorldOptio
       gossip: await doors.open(name, gossip),
     }),
   });
+  const urls = (target: Role['target'], port: 'otlpHttp' | 'http'): string[] =>
+    cluster.namesOf(target).map((name) => `http://127.0.0.1:${cluster.portsOf(name)[port]}`);
   const endpoints = {
-    push: () => `http://127.0.0.1:${cluster.portsOf('distributor').otlpHttp}`,
-    query: () => `http://127.0.0.1:${cluster.portsOf('query-frontend').http}`,
+    push: inTurn(urls('distributor', 'otlpHttp')),
+    query: inTurn(urls('query-frontend', 'http')),
   };
   const load = new Load(endpoints, options.load);
   const end = async (): Promise<void> => {

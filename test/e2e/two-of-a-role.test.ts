@@ -1,0 +1,60 @@
+// Two query-frontends, which queriers find by name, two queriers, two distributors, three ingesters: each of
+// these processes is stopped and started again while spans are written and read, and clients that ask another
+// one where they are refused do not notice.
+import t from 'tap';
+import { type RoleName, ROLES, SECOND_ROLES } from '../../cmd/cluster/layout.ts';
+import { metric, until } from '../support/hostile.ts';
+import { testFolder } from '../support/test-folder.ts';
+import { restartAmidQueries } from '../faults/usual-faults.ts';
+import { SHORT, startWorld, violations, type World } from '../faults/world.ts';
+
+t.setTimeout(240_000);
+
+const FRONTENDS: readonly RoleName[] = ['query-frontend', 'query-frontend-1'];
+/** Of each query-frontend while another process is away. */
+const QUERIES = 4;
+
+t.test('a rolling restart with two of a role', async (t) => {
+  let started: World | undefined;
+  t.teardown(() => started?.end());
+  const roles = [...ROLES, ...SECOND_ROLES].filter(({ target }) => !target.startsWith('backend-'));
+  const world = (started = await startWorld(testFolder(t), SHORT, { roles }));
+  const { cluster, load } = world;
+
+  const answered = (name: RoleName): Promise<number> =>
+    metric(cluster.at(name), 'tempo_query_frontend_queries_total');
+  const connected = (name: RoleName): Promise<number> =>
+    metric(cluster.at(name), 'tempo_query_frontend_connected_clients');
+  const executed = (name: RoleName): Promise<number> =>
+    metric(cluster.at(name), 'tempo_querier_worker_request_executed_total');
+  const allConnect = async (): Promise<boolean> => {
+    const counts = await Promise.all(FRONTENDS.map(connected));
+    return counts.every((count) => count === 2);
+  };
+  /** Each of those query-frontends has queries answered, while all goes on. */
+  const bothAnswer = async (frontends: readonly RoleName[]): Promise<void> => {
+    const before = await Promise.all(frontends.map(answered));
+    const allHave = async (): Promise<boolean> => {
+      const now = await Promise.all(frontends.map(answered));
+      return now.every((count, i) => count >= before[i]! + QUERIES);
+    };
+    t.ok(await until(allHave, 30_000), `${frontends.join(' and ')} have queries answered`);
+    await load.goesOn(world.pace.steps);
+  };
+
+  t.ok(await until(allConnect), 'both query-frontends have both queriers');
+  for (const name of cluster.names) {
+    const there = FRONTENDS.filter((frontend) => frontend !== name);
+    const isQuerier = cluster.namesOf('querier').includes(name);
+    const other = cluster.namesOf('querier').find((querier) => querier !== name)!;
+    const before = await executed(other);
+    await restartAmidQueries(world, name, () => bothAnswer(there));
+    // Without this querier the other one did it all, for both.
+    if (isQuerier) t.ok((await executed(other)) > before, `${other} did the jobs`);
+    t.ok(await until(allConnect), `${name} is back, and both query-frontends have both queriers`);
+  }
+  await load.stop();
+  const counts = await load.lap();
+  t.ok(counts.tracesAcknowledged > 100);
+  t.strictSame(violations({ costs: [] }, counts), [], load.complaints.join('; '));
+});
