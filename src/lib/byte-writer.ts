@@ -69,6 +69,11 @@ export class ByteWriter {
     return this.bytes.slice(0, this.length);
   }
 
+  /** What was written, without a copy where it fills the room; nothing is written after that. */
+  finish(): Uint8Array {
+    return this.length === this.bytes.length ? this.bytes : this.copy();
+  }
+
   reset(): void {
     this.length = 0;
   }

@@ -54,27 +54,33 @@ export function decodeRing(
   return parseRing(snappyDecompress(bytes, bytesMax), leftOut);
 }
 
+/** Written again and again: nothing here waits. */
+const instanceOut = new ByteWriter(1024);
+const entryOut = new ByteWriter(1024);
+const partOut = new ByteWriter(1024);
+
 function ringMessage(desc: RingDesc): Uint8Array {
   const out = new ByteWriter(1024);
-  const entry = new ByteWriter(1024);
   for (const [id, instance] of desc) {
-    entry.reset();
-    textField(entry, KEY, id);
-    bytesField(entry, VALUE, instanceMessage(instance));
-    bytesField(out, INGESTERS, entry.view());
+    entryOut.reset();
+    textField(entryOut, KEY, id);
+    bytesField(entryOut, VALUE, instanceMessage(instance));
+    bytesField(out, INGESTERS, entryOut.view());
   }
-  return out.copy();
+  return out.view();
 }
 
+/** Valid until the next one. */
 function instanceMessage(instance: Instance): Uint8Array {
-  const out = new ByteWriter(64 + instance.tokens.length * 5);
+  const out = instanceOut;
+  out.reset();
   textField(out, ADDR, instance.addr);
   varintField(out, TIMESTAMP, instance.timestampSec);
   varintField(out, STATE, INSTANCE_STATES.indexOf(instance.state));
   if (instance.tokens.length > 0) {
-    const packed = new ByteWriter(instance.tokens.length * 5);
-    for (const token of instance.tokens) packed.varint(token);
-    bytesField(out, TOKENS, packed.view());
+    partOut.reset();
+    for (const token of instance.tokens) partOut.varint(token);
+    bytesField(out, TOKENS, partOut.view());
   }
   textField(out, ZONE, instance.zone);
   varintField(out, REGISTERED, instance.registeredSec);
@@ -82,12 +88,12 @@ function instanceMessage(instance: Instance): Uint8Array {
   varintField(out, READ_ONLY_UPDATED, instance.readOnlyUpdatedSec);
   varintField(out, READ_ONLY, instance.readOnly ? 1 : 0);
   for (const [component, version] of instance.versions) {
-    const entry = new ByteWriter(16);
-    varintField(entry, KEY, component);
-    varintField(entry, VALUE, version);
-    bytesField(out, VERSIONS, entry.view());
+    partOut.reset();
+    varintField(partOut, KEY, component);
+    varintField(partOut, VALUE, version);
+    bytesField(out, VERSIONS, partOut.view());
   }
-  return out.copy();
+  return out.view();
 }
 
 function parseRing(bytes: Uint8Array, leftOut?: (instances: number) => void): RingDesc {

@@ -75,10 +75,17 @@ export function sameTokens(a: Uint32Array, b: Uint32Array): boolean {
 
 /** Sorted, each once. */
 export function sortedTokens(tokens: Iterable<number>): Uint32Array {
+  if (Array.isArray(tokens) && areSorted(tokens)) return new Uint32Array(tokens);
   const sorted = Uint32Array.from(tokens).sort();
   let kept = 0;
   for (let i = 0; i < sorted.length; i++) {
     if (i === 0 || sorted[i] !== sorted[i - 1]) sorted[kept++] = sorted[i];
   }
   return sorted.slice(0, kept);
+}
+
+/** Each greater than the one before. */
+export function areSorted(tokens: ArrayLike<number>): boolean {
+  for (let i = 1; i < tokens.length; i++) if (tokens[i] <= tokens[i - 1]) return false;
+  return true;
 }

@@ -1,6 +1,6 @@
 // How two versions of a ring become one, so that members who hear the same news in any order agree: of each
 // instance the younger heartbeat counts, and of a token that two claim one keeps it.
-import { type Instance, NO_TOKENS, type RingDesc, sameTokens, sortedTokens } from './instance.ts';
+import { areSorted, type Instance, NO_TOKENS, type RingDesc, sameTokens, sortedTokens } from './instance.ts';
 
 /** So many bits that few tokens share one with another, and at least as many as a large ring needs. */
 const BITS_PER_TOKEN = 16;
@@ -12,6 +12,8 @@ export interface Merged {
   readonly desc: RingDesc;
   /** What of the other was news, to be passed on; undefined = nothing. */
   readonly news: RingDesc | undefined;
+  /** All of the other was news, and it is kept as it came. */
+  readonly isWhole: boolean;
 }
 
 /**
@@ -19,37 +21,50 @@ export interface Merged {
  * of `desc`: instances missing in it have been removed, at this second.
  */
 export function mergeRings(desc: RingDesc, other: RingDesc, removedSec?: number): Merged {
-  const merged = new Map(desc);
-  const updated: string[] = [];
+  const updates = new Map<string, Instance>();
   const claims: number[] = [];
+  let isWhole = true;
   for (const [id, given] of other) {
     const ours = desc.get(id);
     const isNewer = given.timestampSec > (ours?.timestampSec ?? 0);
     if (!isNewer && (ours === undefined || !winsTie(given, ours))) continue;
     const instance = normal(given);
-    addMissing(claims, instance.tokens, ours?.tokens ?? NO_TOKENS);
-    merged.set(id, instance);
-    updated.push(id);
+    isWhole &&= instance === given;
+    const known = ours?.tokens ?? NO_TOKENS;
+    const isSame = sameTokens(instance.tokens, known);
+    if (!isSame) addMissing(claims, instance.tokens, known);
+    // One array for as long as they are the same, which others see at a glance.
+    updates.set(id, isSame ? { ...instance, tokens: known } : instance);
   }
+  isWhole &&= updates.size === other.size;
   if (removedSec !== undefined) {
     for (const [id, ours] of desc) {
       if (other.has(id) || ours.state === 'LEFT') continue;
       // At the time of now: older heartbeats that are under way must not bring it back.
       const timestampSec = Math.max(removedSec, ours.timestampSec);
-      merged.set(id, { ...ours, state: 'LEFT', tokens: NO_TOKENS, timestampSec });
-      updated.push(id);
+      updates.set(id, { ...ours, state: 'LEFT', tokens: NO_TOKENS, timestampSec });
     }
   }
-  if (updated.length === 0) return { desc, news: undefined };
-  settleTokens(merged, claims);
-  return { desc: merged, news: new Map(updated.map((id) => [id, merged.get(id) as Instance])) };
+  if (updates.size === 0) return { desc, news: undefined, isWhole: false };
+  const merged = new Map(desc);
+  for (const [id, instance] of updates) merged.set(id, instance);
+  for (const loser of settleTokens(merged, claims)) {
+    if (!updates.has(loser)) continue;
+    updates.set(loser, merged.get(loser) as Instance);
+    isWhole = false;
+  }
+  return { desc: merged, news: updates, isWhole };
 }
 
 /** The ring without instances that left before that second. */
 export function withoutLeft(desc: RingDesc, beforeSec = Number.POSITIVE_INFINITY): RingDesc {
-  const isGone = ({ state, timestampSec }: Instance): boolean => state === 'LEFT' && timestampSec < beforeSec;
-  if (![...desc.values()].some(isGone)) return desc;
-  return new Map([...desc].filter(([, instance]) => !isGone(instance)));
+  let left: Map<string, Instance> | undefined;
+  for (const [id, { state, timestampSec }] of desc) {
+    if (state !== 'LEFT' || timestampSec >= beforeSec) continue;
+    left ??= new Map(desc);
+    left.delete(id);
+  }
+  return left ?? desc;
 }
 
 /**
@@ -64,15 +79,11 @@ function winsTie(given: Instance, ours: Instance): boolean {
 function normal(instance: Instance): Instance {
   if (instance.state === 'LEFT') return { ...instance, tokens: NO_TOKENS };
   const { tokens } = instance;
-  for (let i = 1; i < tokens.length; i++) {
-    if (tokens[i] <= tokens[i - 1]) return { ...instance, tokens: sortedTokens(tokens) };
-  }
-  return instance;
+  return areSorted(tokens) ? instance : { ...instance, tokens: sortedTokens(tokens) };
 }
 
 /** Adds those that are not among `known`; both are sorted. */
 function addMissing(to: number[], tokens: Uint32Array, known: Uint32Array): void {
-  if (sameTokens(tokens, known)) return;
   let at = 0;
   for (let i = 0; i < tokens.length; i++) {
     while (at < known.length && known[at] < tokens[i]) at++;
@@ -104,9 +115,10 @@ class TokenBits {
 /**
  * Takes tokens that two instances claim from one of them.
  * @param claims tokens that are new to whoever has them: of the others no two have one.
+ * @returns who has lost some.
  */
-function settleTokens(desc: Map<string, Instance>, claims: readonly number[]): void {
-  if (claims.length === 0) return;
+function settleTokens(desc: Map<string, Instance>, claims: readonly number[]): Iterable<string> {
+  if (claims.length === 0) return [];
   const claimed = new TokenBits(claims);
   const owners = new Map<number, string>();
   const losses = new Map<string, Set<number>>();
@@ -129,6 +141,7 @@ function settleTokens(desc: Map<string, Instance>, claims: readonly number[]): v
     const instance = desc.get(id) as Instance;
     desc.set(id, { ...instance, tokens: instance.tokens.filter((token) => !lost.has(token)) });
   }
+  return losses.keys();
 }
 
 /** Who does not leave, else whose id sorts first. */

@@ -161,11 +161,10 @@ export class GossipNode implements Receiver {
       metrics.invalid.inc();
       return logger.warn('gossip packet is dropped', { from, bytes: packet.length, err });
     }
-    const origin = this.#memberAt(from)?.address;
     const values: Uint8Array[] = [];
     for (const message of messages) {
       if (message.kind === 'user') values.push(message.payload);
-      else this.#take(message, origin);
+      else this.#take(message, from);
     }
     if (values.length > 0) this.store.receive(...values);
   }
@@ -177,12 +176,14 @@ export class GossipNode implements Receiver {
     return answer;
   }
 
-  #take(message: Exclude<Message, { kind: 'user' }>, origin: Address | undefined): void {
+  #take(message: Exclude<Message, { kind: 'user' }>, from: string): void {
+    // Members that are older name no address.
+    const origin = (): Address | undefined => this.#memberAt(from)?.address;
     switch (message.kind) {
       case 'ping':
-        return this.#prober.ping(message.seq, message.node, message.source, origin);
+        return this.#prober.ping(message.seq, message.node, message.source.address ?? origin());
       case 'indirect-ping':
-        return this.#prober.relay(message, origin);
+        return this.#prober.relay(message, message.source.address ?? origin());
       case 'ack':
       case 'nack':
         return this.#prober.answer(message.kind, message.seq);

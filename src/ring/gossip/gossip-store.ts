@@ -35,6 +35,9 @@ const VERSION_BYTES = 24;
 /** Of one unit of text. */
 const UNIT_BYTES = 3;
 
+/** Of a pair beside its ring: a short key, and the name of the codec. */
+const PAIR_BYTES = 128;
+
 export interface GossipStoreOptions {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -202,13 +205,16 @@ export class GossipStore implements RingStore {
     }
     const entry = this.#entry(pair.key);
     if (entry === undefined) return undefined;
-    const { desc, news } = mergeRings(entry.desc, this.#credible(pair.key, entry, theirs));
+    const credible = this.#credible(pair.key, entry, theirs);
+    const { desc, news, isWhole } = mergeRings(entry.desc, credible);
     if (news === undefined) return undefined;
     const isRare = isMoreThanHeartbeat(entry.desc, news);
     this.#take(pair.key, entry, desc);
     // What left long ago is not told again.
     const young = withoutLeft(news, this.#leftBeforeSec());
-    if (young.size > 0) this.#tell(pair.key, young, isRare);
+    // What was taken as it came is told as it came, unless there is more in it than is known of.
+    const isAsCame = isWhole && young.size === theirs.size && bytes.length <= PAIR_BYTES + sizeOf(young);
+    if (young.size > 0) this.#tell(pair.key, young, isRare, isAsCame ? bytes.slice() : undefined);
     return entry;
   }
 
@@ -289,16 +295,18 @@ export class GossipStore implements RingStore {
 
   #take(key: string, entry: Entry, desc: RingDesc): void {
     entry.desc = withoutLeft(desc, this.#leftBeforeSec());
-    let bytes = 0;
-    for (const instance of entry.desc.values()) bytes += bytesOf(instance);
+    let [bytes, left] = [0, 0];
+    for (const instance of entry.desc.values()) {
+      bytes += bytesOf(instance);
+      if (instance.state === 'LEFT') left++;
+    }
     this.#bytes += bytes - entry.bytes;
     entry.bytes = bytes;
-    const left = entry.desc.size - withoutLeft(entry.desc).size;
     this.#options.metrics.setValue(key, entry.desc, left);
   }
 
-  #tell(key: string, news: RingDesc, isRare: boolean): void {
-    this.#options.broadcast(key, new Set(news.keys()), this.#pair(key, news), isRare);
+  #tell(key: string, news: RingDesc, isRare: boolean, pair = this.#pair(key, news)): void {
+    this.#options.broadcast(key, new Set(news.keys()), pair, isRare);
   }
 
   #pair(key: string, desc: RingDesc): Uint8Array {
@@ -317,6 +325,12 @@ export class GossipStore implements RingStore {
     entry.isTelling = true;
     clock.after(notifyIntervalMs, tell);
   }
+}
+
+function sizeOf(desc: RingDesc): number {
+  let bytes = 0;
+  for (const instance of desc.values()) bytes += bytesOf(instance);
+  return bytes;
 }
 
 /** What an instance takes of a state, at most. */

@@ -102,6 +102,7 @@ export interface ReceivedPushPull extends PushPull {
 }
 
 export function encodeMessage(message: Message): Uint8Array {
+  if (message.kind === 'user') return userMessage(message.payload);
   const out = new ByteWriter(128);
   switch (message.kind) {
     case 'ping':
@@ -150,12 +151,15 @@ export function encodeMessage(message: Message): Uint8Array {
         ['From', message.from],
       ]);
       break;
-    case 'user':
-      out.u8(USER);
-      out.raw(message.payload);
-      break;
   }
   return out.copy();
+}
+
+function userMessage(payload: Uint8Array): Uint8Array {
+  const message = new Uint8Array(payload.length + 1);
+  message[0] = USER;
+  message.set(payload, 1);
+  return message;
 }
 
 function sourceFields({ address, node }: Source) {
@@ -199,7 +203,7 @@ function compound(messages: readonly Uint8Array[]): Uint8Array {
     out.u8(length);
   }
   for (const message of messages) out.raw(message);
-  return out.copy();
+  return out.finish();
 }
 
 /** For who understands version 5: the packet under its checksum. */
@@ -209,7 +213,7 @@ export function withChecksum(packet: Uint8Array): Uint8Array {
   const sum = crc32(packet);
   for (let shift = 24; shift >= 0; shift -= 8) out.u8(sum >>> shift);
   out.raw(packet);
-  return out.copy();
+  return out.finish();
 }
 
 /** @param label '' = none. */
@@ -221,7 +225,7 @@ export function withLabel(label: string, bytes: Uint8Array): Uint8Array {
   out.u8(name.length);
   out.raw(name);
   out.raw(bytes);
-  return out.copy();
+  return out.finish();
 }
 
 /** The label in front, '' = none, and what follows it. */

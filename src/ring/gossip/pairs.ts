@@ -73,7 +73,7 @@ export function joinPairs(pairs: readonly Uint8Array[]): Uint8Array {
     for (let shift = 24; shift >= 0; shift -= 8) out.u8(pair.length >>> shift);
     out.raw(pair);
   }
-  return out.copy();
+  return out.finish();
 }
 
 /** Throws TempoError when they are cut off. */

@@ -53,9 +53,9 @@ export class Prober {
     this.#waiting.clear();
   }
 
-  ping(seq: number, node: string, source: Source, from: Address | undefined): void {
+  /** @param to who asks, as far as that is known. */
+  ping(seq: number, node: string, to: Address | undefined): void {
     const { membership, logger } = this.#options;
-    const to = source.address ?? from;
     // Meant for who had this address before.
     if (node !== '' && node !== membership.name) {
       return logger.debug('probe is for another member', { member: node });
@@ -63,10 +63,9 @@ export class Prober {
     if (to !== undefined) this.#options.send(to, { kind: 'ack', seq });
   }
 
-  /** Asks a member on behalf of another. */
-  relay(message: Extract<Message, { kind: 'indirect-ping' }>, from: Address | undefined): void {
+  /** Asks a member on behalf of another. @param to who asks, as far as that is known. */
+  relay(message: Extract<Message, { kind: 'indirect-ping' }>, to: Address | undefined): void {
     const { clock, intervalMs, send } = this.#options;
-    const to = message.source.address ?? from;
     if (to === undefined || this.#waiting.size > RELAYS_MAX) return;
     const seq = this.#nextSeq();
     const forget = clock.after(intervalMs, () => this.#waiting.delete(seq));
