@@ -1,7 +1,7 @@
 // A cluster of gossiping members with a ring, in a simulation: no sockets, a clock that the test moves, and a
 // network that loses, delays and cuts by a seed.
 import { every } from '../../src/lib/clock.ts';
-import { ipBytes, splitHostPort } from '../../src/ring/gossip/address.ts';
+import { addressText, ipBytes, splitHostPort } from '../../src/ring/gossip/address.ts';
 import { GossipMetrics } from '../../src/ring/gossip/gossip-metrics.ts';
 import { GossipNode } from '../../src/ring/gossip/gossip-node.ts';
 import { Lifecycler } from '../../src/ring/lifecycler.ts';
@@ -24,7 +24,7 @@ const SETTINGS: RingSettings = {
 };
 /** Who joins is told all within that. */
 const JOIN_MS = 120;
-/** The first members are those that others are told to join. */
+/** Members that others are told to join: the oldest. */
 const SEEDS = 3;
 
 export interface SimulatedMember {
@@ -66,7 +66,6 @@ export class World {
   readonly network: LossyNetwork;
   readonly members: SimulatedMember[] = [];
   readonly #options: WorldOptions;
-  #seeds: string[] = [];
   #count = 0;
 
   constructor(options: WorldOptions) {
@@ -74,6 +73,12 @@ export class World {
     this.random = seeded(options.seed);
     const { clock, random } = this;
     this.network = new LossyNetwork({ clock, random, loss: options.loss, delayMsMax: 50 });
+  }
+
+  /** Adds members until there are so many. @returns simulated seconds until all see all in the ring. */
+  async grow(count: number): Promise<number> {
+    while (this.members.length < count) await this.add();
+    return this.settles((each) => this.activeOf(each) === count, 60);
   }
 
   /** Starts a member, which joins one of those that are there. */
@@ -90,10 +95,18 @@ export class World {
     await added.ring.start();
     await added.member.start();
     this.members.push(added);
-    if (this.#seeds.length < SEEDS) this.#seeds.push(added.address);
     const { rejoinMs = 0 } = this.#options;
     if (rejoinMs > 0) added.timers.push(every(this.clock, rejoinMs, () => this.#rejoin(added)));
     return added;
+  }
+
+  /** Leaves the ring and the cluster in good order. */
+  async leave(member: SimulatedMember): Promise<void> {
+    await member.member.stop();
+    member.node.membership.leave();
+    // As long as it has something to tell.
+    while (member.node.queuedMessages > 0) await this.clock.pass(1000);
+    this.kill(member);
   }
 
   /** Dies without a word. */
@@ -108,13 +121,40 @@ export class World {
   }
 
   /** Simulated seconds until all members see the same ring and it is as wanted. */
-  async settles(wanted: (member: SimulatedMember) => boolean, limitSec: number): Promise<number> {
+  async settles(
+    wanted: (member: SimulatedMember) => boolean,
+    limitSec: number,
+    stepMs = 100,
+  ): Promise<number> {
     const begin = this.clock.nowMs();
     while (!this.members.every(wanted)) {
       if (this.clock.nowMs() - begin > limitSec * 1000) return Number.POSITIVE_INFINITY;
-      await this.clock.pass(100);
+      await this.clock.pass(stepMs);
     }
     return (this.clock.nowMs() - begin) / 1000;
+  }
+
+  /** What a member knows of the ring, without the times of heartbeats, which are always under way. */
+  ringOf({ ring }: SimulatedMember): string {
+    return ring.current.instances
+      .map(({ id, addr, state, tokens }) => {
+        let sum = 0;
+        for (const token of tokens) sum += token;
+        return `${id} ${addr} ${state} ${tokens.length} ${sum}`;
+      })
+      .join('\n');
+  }
+
+  /** Whether a member has all that live for members, at the addresses where they are, and nobody else. */
+  knowsAll({ node }: SimulatedMember): boolean {
+    return (
+      node.membership.presentCount === this.members.length &&
+      this.members.every(({ name, address }) => {
+        const known = node.membership.member(name);
+        const isPresent = known?.state === 'alive' || known?.state === 'suspect';
+        return isPresent && addressText(known.address) === address;
+      })
+    );
   }
 
   activeOf({ ring }: SimulatedMember): number {
@@ -194,8 +234,9 @@ export class World {
   }
 
   #rejoin(member: SimulatedMember): void {
-    for (const seed of this.#seeds) {
-      if (seed !== member.address) member.node.join(seed).catch(() => undefined);
+    // Those that DNS names: who lives.
+    for (const { address } of this.members.slice(0, SEEDS)) {
+      if (address !== member.address) member.node.join(address).catch(() => undefined);
     }
   }
 }

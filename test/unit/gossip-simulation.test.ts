@@ -10,19 +10,14 @@ t.setTimeout(240_000);
 
 // Fixed, as one run in many may take longer than is asserted: others by the environment.
 const SEED = Number(process.env['GOSSIP_SEED'] ?? 4242);
-/** As many as there are sizes of a cluster. */
-const SCHEDULES = Number(process.env['GOSSIP_SCHEDULES'] ?? 5);
-
-async function join(world: World, count: number): Promise<number> {
-  while (world.members.length < count) await world.add();
-  return world.settles((each) => world.activeOf(each) === count, 60);
-}
+/** As many as there are sizes of a cluster for every 200 of few members. */
+const SCHEDULES = Math.ceil(Number(process.env['GOSSIP_SCHEDULES'] ?? 200) / 40);
 
 async function simulate(t: Test, seed: number): Promise<void> {
   const random = seeded(seed);
   const count = [45, 3, 10, 20, 60][seed % 5] as number;
   const world = new World({ seed, loss: random() * 0.1 });
-  const joined = await join(world, count);
+  const joined = await world.grow(count);
   t.ok(joined <= 10, `${count} members: all see all ${joined} s after the last came`);
 
   const shares = [...(world.members[0] as SimulatedMember).ring.current.ownership().values()];
@@ -85,17 +80,22 @@ const MEASURED_SEC = 8;
 
 t.test('a hundred members', async (t) => {
   const world = new World({ seed: 7, loss: 0.02 });
-  const joined = await join(world, 100);
+  const joined = await world.grow(100);
   t.ok(joined <= 10, `all see all ${joined} s after the last came`);
   const before = process.cpuUsage();
-  const sent = world.network.sentBytes;
+  const { sent, sentBytes } = world.network;
   await world.clock.pass(MEASURED_SEC * 1000);
   const { user, system } = process.cpuUsage(before);
   const share = (user + system) / 1e6 / MEASURED_SEC / 100;
-  const bytes = (world.network.sentBytes - sent) / MEASURED_SEC / 100;
+  const bytes = (world.network.sentBytes - sentBytes) / MEASURED_SEC / 100;
+  const messages = (world.network.sent - sent) / MEASURED_SEC / 100;
   t.comment(
-    `an idle member of 100: ${(share * 100).toFixed(2)} % of a core, sends ${Math.round(bytes)} bytes/s`,
+    `an idle member of 100: ${(share * 100).toFixed(2)} % of a core, ` +
+      `sends ${messages.toFixed(2)} messages of ${Math.round(bytes)} bytes/s`,
   );
+  // Each heartbeat is told six times by each (2 x log10 of all, rounded up): 20 a second, of 750 bytes.
+  t.ok(bytes < 6 * 20 * 750 * 1.25, `an idle member sends ${Math.round(bytes)} bytes in a second`);
+  t.ok(messages < 4, `an idle member sends ${messages.toFixed(2)} messages in a second`);
   t.ok(share < 0.02, `an idle member takes ${(share * 100).toFixed(2)} % of a core`);
   world.stop();
 });
@@ -116,8 +116,8 @@ t.test('two processes with one gossip name', async (t) => {
   const options = { seed: 3, loss: 0.05, rejoinMs: 20_000 };
   const world = new World(options);
   const plain = new World(options);
-  await join(world, 8);
-  await join(plain, 8);
+  await world.grow(8);
+  await plain.grow(8);
   const first = world.members[2] as SimulatedMember;
   const sent = await sentBy(world, { name: first.name, id: 'other', joins: first.address });
   const usual = await sentBy(plain, {});
@@ -161,7 +161,7 @@ t.test('two processes with one gossip name', async (t) => {
 t.test('a member that comes back at another address under its name', async (t) => {
   for (const seed of [1, 2, 3]) {
     const world = new World({ seed, loss: 0.05 });
-    await join(world, 5);
+    await world.grow(5);
     const old = world.members[2] as SimulatedMember;
     world.kill(old);
     const back = await world.add({ name: old.name });
@@ -183,7 +183,7 @@ t.test('a member that comes back at another address under its name', async (t) =
 
 t.test('a member that comes back at once at its own address', async (t) => {
   const world = new World({ seed: 5, loss: 0.05 });
-  await join(world, 5);
+  await world.grow(5);
   const old = world.members[2] as SimulatedMember;
   world.kill(old);
   const back = await world.add({ name: old.name, address: old.address });
@@ -200,12 +200,12 @@ const ID_LINE = /level=error msg="another process uses the id of this instance i
 
 t.test('two processes with one id in the ring', async (t) => {
   const usual = new World({ seed: 9, loss: 0.05 });
-  await join(usual, 6);
+  await usual.grow(6);
   const usualSent = await sentBy(usual, {});
   // Their heartbeats come at any time of a second, and in one and the same.
   for (const waitMs of [0, 2300]) {
     const world = new World({ seed: 9, loss: 0.05 });
-    await join(world, 6);
+    await world.grow(6);
     const first = world.members[3] as SimulatedMember;
     await world.clock.pass(waitMs);
     const sent = await sentBy(world, { id: first.name });
