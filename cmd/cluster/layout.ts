@@ -37,13 +37,17 @@ export interface ReplicaPorts extends MemberPorts {
   readonly otlpHttp: number;
 }
 
+export type GatewayPorts = Omit<ReplicaPorts, 'gossip'>;
+
 const CONFIG = path.resolve(import.meta.dirname, '../../config');
 /** Of every role. */
 export const CONFIG_FILE = path.join(CONFIG, 'microservices/tempo.yaml');
 /** Of every replica. */
 export const REPLICA_CONFIG_FILE = path.join(CONFIG, 'replicas/tempo.yaml');
+/** Of nginx in front of roles. */
+export const GATEWAY_CONFIG_FILE = path.join(CONFIG, 'microservices/nginx.conf.template');
 /** Of nginx in front of replicas. */
-export const GATEWAY_CONFIG_FILE = path.join(CONFIG, 'replicas/nginx.conf.template');
+export const REPLICA_GATEWAY_CONFIG_FILE = path.join(CONFIG, 'replicas/nginx.conf.template');
 
 /** A bucket, by the variables that name it; without one blocks are in a folder. */
 export type Bucket = Readonly<
@@ -107,23 +111,60 @@ export function replicaEnvironment(
   };
 }
 
-/** What the gateway listens on, and who stands behind it. */
-export function gatewayEnvironment(
-  folder: string,
-  own: Omit<ReplicaPorts, 'gossip'>,
-  behind: readonly ReplicaPorts[],
-): Environment {
-  const servers = (port: (ports: ReplicaPorts) => number): string =>
-    behind.map((ports) => `server 127.0.0.1:${port(ports)} max_fails=1 fail_timeout=2s;`).join(' ');
+const server = (port: number, host = '127.0.0.1'): string =>
+  `server ${host}:${port} max_fails=1 fail_timeout=2s;`;
+
+function ownEnvironment(folder: string, own: GatewayPorts): Environment {
   return {
     FOLDER: folder,
     HTTP_PORT: String(own.http),
     GRPC_PORT: String(own.grpc),
     OTLP_GRPC_PORT: String(own.otlpGrpc),
     OTLP_HTTP_PORT: String(own.otlpHttp),
-    HTTP_SERVERS: servers(({ http }) => http),
-    GRPC_SERVERS: servers(({ grpc }) => grpc),
-    OTLP_GRPC_SERVERS: servers(({ otlpGrpc }) => otlpGrpc),
-    OTLP_HTTP_SERVERS: servers(({ otlpHttp }) => otlpHttp),
+  };
+}
+
+/** What the gateway of roles listens on, and who stands behind it. */
+export function gatewayEnvironment(
+  folder: string,
+  own: GatewayPorts,
+  /** Of the roles that there are, with the host of gRPC where it is another than that of the rest. */
+  behind: readonly (Role & { readonly ports: GatewayPorts; readonly grpcHost?: string })[],
+): Environment {
+  const of = (target: Role['target']): typeof behind => behind.filter((role) => role.target === target);
+  const servers = (target: Role['target'], port: keyof GatewayPorts): string =>
+    of(target)
+      .map(({ ports }) => server(ports[port]))
+      .join(' ');
+  const ingesters = of('ingester').map(({ ports }, at) => [`INGESTER_${at}`, `127.0.0.1:${ports.http}`]);
+  return {
+    ...ownEnvironment(folder, own),
+    QUERY_SERVERS: servers('query-frontend', 'http'),
+    GRPC_QUERY_SERVERS: of('query-frontend')
+      .map(({ ports, grpcHost }) => server(ports.grpc, grpcHost))
+      .join(' '),
+    OTLP_GRPC_SERVERS: servers('distributor', 'otlpGrpc'),
+    OTLP_HTTP_SERVERS: servers('distributor', 'otlpHttp'),
+    DISTRIBUTOR_SERVERS: servers('distributor', 'http'),
+    INGESTER_SERVERS: servers('ingester', 'http'),
+    SCHEDULER_SERVERS: servers('backend-scheduler', 'http'),
+    WORKER_SERVERS: servers('backend-worker', 'http'),
+    ...(Object.fromEntries(ingesters) as Environment),
+  };
+}
+
+/** What the gateway of replicas listens on, and who stands behind it. */
+export function replicaGatewayEnvironment(
+  folder: string,
+  own: GatewayPorts,
+  behind: readonly GatewayPorts[],
+): Environment {
+  const servers = (port: keyof GatewayPorts): string => behind.map((ports) => server(ports[port])).join(' ');
+  return {
+    ...ownEnvironment(folder, own),
+    HTTP_SERVERS: servers('http'),
+    GRPC_SERVERS: servers('grpc'),
+    OTLP_GRPC_SERVERS: servers('otlpGrpc'),
+    OTLP_HTTP_SERVERS: servers('otlpHttp'),
   };
 }

@@ -1,9 +1,9 @@
-// `npm run cluster`: starts every role as a process of its own on this machine, from config/microservices;
-// with the argument `replicas` three processes that each do all, behind nginx, from config/replicas. Blocks
-// go into the bucket that S3_ENDPOINT and S3_BUCKET name, into a MinIO that is started too where MINIO is the
-// path of its program, else below the data folder. Ends with all of them on Ctrl-C, when one ends before all
-// are ready, and when nobody reads what it writes.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+// `npm run cluster`: starts every role as a process of its own on this machine, from config/microservices,
+// behind nginx where there is one; with the argument `replicas` three processes that each do all, behind
+// nginx, from config/replicas. Blocks go into the bucket that S3_ENDPOINT and S3_BUCKET name, into a MinIO
+// that is started too where MINIO is the path of its program, else below the data folder. Ends with all of
+// them on Ctrl-C, when one ends before all are ready, and when nobody reads what it writes.
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { expandEnv } from '../../src/config/expand-env.ts';
@@ -12,9 +12,11 @@ import {
   CONFIG_FILE,
   GATEWAY_CONFIG_FILE,
   gatewayEnvironment,
-  type MemberPorts,
+  type GatewayPorts,
   REPLICA_CONFIG_FILE,
+  REPLICA_GATEWAY_CONFIG_FILE,
   replicaEnvironment,
+  replicaGatewayEnvironment,
   REPLICAS,
   type ReplicaPorts,
   type RoleName,
@@ -29,8 +31,8 @@ const FIRST_GOSSIP_PORT = 7946;
 /** Of the gateway, or of the only distributor. */
 const OTLP_GRPC_PORT = 4317;
 const OTLP_HTTP_PORT = 4318;
-/** Replicas behind a gateway: 13317 and 13318, 13327 and 13328, ... */
-const FIRST_REPLICA_OTLP_PORT = 13_317;
+/** Of those behind a gateway: 13317 and 13318, 13327 and 13328, ... */
+const FIRST_INNER_OTLP_PORT = 13_317;
 const MINIO_PORT = 9000;
 
 const root = path.resolve(import.meta.dirname, '../..');
@@ -42,9 +44,35 @@ const folder = path.resolve(process.env['CLUSTER_DATA'] ?? (isReplicas ? 'data/r
 const group = new ProcessGroup();
 const url = (port: number): string => `http://127.0.0.1:${port}`;
 
-function portsOf(name: RoleName): MemberPorts {
+const nginx = findNginx();
+const hasGateway = isReplicas || nginx !== undefined;
+/** Where clients call. */
+const OUTER: GatewayPorts = {
+  http: FIRST_HTTP_PORT,
+  grpc: FIRST_GRPC_PORT,
+  otlpGrpc: OTLP_GRPC_PORT,
+  otlpHttp: OTLP_HTTP_PORT,
+};
+
+/** undefined = none is installed. Its folder is often not in the path. */
+function findNginx(): string | undefined {
+  const { NGINX_PROGRAM, PATH = '' } = process.env;
+  if (NGINX_PROGRAM !== undefined) return NGINX_PROGRAM === '' ? undefined : NGINX_PROGRAM;
+  const folders = [...PATH.split(path.delimiter), '/usr/sbin', '/usr/local/sbin'];
+  return folders.map((folder) => path.join(folder, 'nginx')).find((file) => existsSync(file));
+}
+
+/** The first port of each kind is the gateway's, if there is one. */
+function portsOf(name: RoleName): ReplicaPorts {
   const at = ROLES.findIndex((role) => role.name === name);
-  return { http: FIRST_HTTP_PORT + at, grpc: FIRST_GRPC_PORT + at, gossip: FIRST_GOSSIP_PORT + at };
+  const shift = hasGateway ? 1 : 0;
+  return {
+    http: FIRST_HTTP_PORT + shift + at,
+    grpc: FIRST_GRPC_PORT + shift + at,
+    gossip: FIRST_GOSSIP_PORT + at,
+    otlpGrpc: hasGateway ? FIRST_INNER_OTLP_PORT : OTLP_GRPC_PORT,
+    otlpHttp: hasGateway ? FIRST_INNER_OTLP_PORT + 1 : OTLP_HTTP_PORT,
+  };
 }
 
 function givenBucket(env: NodeJS.ProcessEnv): Bucket | undefined {
@@ -113,42 +141,49 @@ function tempo(
   };
 }
 
-function microservices(bucket: Bucket | undefined): Program[] {
-  return ROLES.map(({ name, target }) => {
-    const env = {
-      ...roleEnvironment(name, folder, portsOf, bucket),
-      OTLP_GRPC_PORT: String(OTLP_GRPC_PORT),
-      OTLP_HTTP_PORT: String(OTLP_HTTP_PORT),
-    };
-    return tempo(name, target, CONFIG_FILE, env, portsOf(name).http);
-  });
+interface Layout {
+  readonly members: readonly Program[];
+  readonly gateway: Program | undefined;
 }
 
-function replicas(bucket: Bucket | undefined): { readonly members: Program[]; readonly gateway: Program } {
+function microservices(bucket: Bucket | undefined): Layout {
+  const members = ROLES.map(({ name, target }) => {
+    const { otlpGrpc, otlpHttp, http } = portsOf(name);
+    const env = {
+      ...roleEnvironment(name, folder, portsOf, bucket),
+      OTLP_GRPC_PORT: String(otlpGrpc),
+      OTLP_HTTP_PORT: String(otlpHttp),
+    };
+    return tempo(name, target, CONFIG_FILE, env, http);
+  });
+  if (!hasGateway) return { members, gateway: undefined };
+  const behind = ROLES.map((role) => ({ ...role, ports: portsOf(role.name) }));
+  return { members, gateway: gateway(GATEWAY_CONFIG_FILE, gatewayEnvironment(folder, OUTER, behind)) };
+}
+
+function replicas(bucket: Bucket | undefined): Layout {
   // The first port of each kind is the gateway's.
   const ports: readonly ReplicaPorts[] = REPLICAS.map((_, at) => ({
     http: FIRST_HTTP_PORT + 1 + at,
     grpc: FIRST_GRPC_PORT + 1 + at,
     gossip: FIRST_GOSSIP_PORT + at,
-    otlpGrpc: FIRST_REPLICA_OTLP_PORT + 10 * at,
-    otlpHttp: FIRST_REPLICA_OTLP_PORT + 10 * at + 1,
+    otlpGrpc: FIRST_INNER_OTLP_PORT + 10 * at,
+    otlpHttp: FIRST_INNER_OTLP_PORT + 10 * at + 1,
   }));
   const members = REPLICAS.map((name, at) => {
     const env = replicaEnvironment(at, folder, ports, bucket);
     return tempo(name, 'scalable-single-binary', REPLICA_CONFIG_FILE, env, ports[at]!.http);
   });
-  const own = {
-    http: FIRST_HTTP_PORT,
-    grpc: FIRST_GRPC_PORT,
-    otlpGrpc: OTLP_GRPC_PORT,
-    otlpHttp: OTLP_HTTP_PORT,
-  };
+  const env = replicaGatewayEnvironment(folder, OUTER, ports);
+  return { members, gateway: gateway(REPLICA_GATEWAY_CONFIG_FILE, env) };
+}
+
+function gateway(templateFile: string, env: Record<string, string>): Program {
   const configFile = path.join(folder, 'nginx.conf');
-  const template = readFileSync(GATEWAY_CONFIG_FILE, 'utf8');
-  writeFileSync(configFile, expandEnv(template, gatewayEnvironment(folder, own, ports), GATEWAY_CONFIG_FILE));
-  const gateway: Program = {
+  writeFileSync(configFile, expandEnv(readFileSync(templateFile, 'utf8'), env, templateFile));
+  return {
     name: 'nginx',
-    command: process.env['NGINX_PROGRAM'] ?? 'nginx',
+    command: nginx ?? 'nginx',
     // Its workers would be nobody, who may not reach the folder for bodies.
     args: [
       ...(process.getuid?.() === 0 ? ['-g', 'user root;'] : []),
@@ -161,7 +196,6 @@ function replicas(bucket: Bucket | undefined): { readonly members: Program[]; re
     ],
     readyUrl: `${url(FIRST_HTTP_PORT)}/ready`,
   };
-  return { members, gateway };
 }
 
 async function startAll(): Promise<string> {
@@ -170,14 +204,11 @@ async function startAll(): Promise<string> {
   const bucket = minio === '' ? givenBucket(process.env) : await startMinio(minio);
   const blocks =
     bucket === undefined ? '' : `\n  blocks   bucket ${bucket.S3_BUCKET} of ${bucket.S3_ENDPOINT}`;
-  if (!isReplicas) {
-    await group.start(microservices(bucket));
-    return `ring     ${url(portsOf('distributor').http)}/ingester/ring${blocks}`;
-  }
-  const { members, gateway } = replicas(bucket);
+  const { members, gateway } = isReplicas ? replicas(bucket) : microservices(bucket);
   await group.start(members);
-  await group.start([gateway]);
-  return `ring     ${url(FIRST_HTTP_PORT)}/ingester/ring${blocks}`;
+  if (gateway !== undefined) await group.start([gateway]);
+  const ringPort = gateway === undefined ? portsOf('distributor').http : FIRST_HTTP_PORT;
+  return `ring     ${url(ringPort)}/ingester/ring${blocks}`;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void group.stop());

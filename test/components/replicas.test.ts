@@ -2,27 +2,27 @@
 // MinIO: they answer what one process answers, over heads and blocks, and any one of them may die or be
 // restarted without a push or a read that fails.
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
 import {
-  GATEWAY_CONFIG_FILE,
-  gatewayEnvironment,
   REPLICA_CONFIG_FILE,
+  REPLICA_GATEWAY_CONFIG_FILE,
   replicaEnvironment,
+  replicaGatewayEnvironment,
   REPLICAS,
 } from '../../cmd/cluster/layout.ts';
 import { connectOtlp } from '../../src/rpc/otlp-client.ts';
-import { expandEnv } from '../../src/config/expand-env.ts';
 import { Load } from '../faults/load.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import { aResource, aTrace, encodeTraces } from '../support/otlp.ts';
 import { flush } from '../support/read-api.ts';
 import { freePorts, type RunningTempo, startTempo } from '../support/server.ts';
+import { StreamingClient } from '../support/streaming-client.ts';
 import { minioBucket, startMinio } from './clouds.ts';
-import { startComponent } from './component.ts';
+import { startGateway } from './gateway.ts';
 import { testFolder } from '../support/test-folder.ts';
 
 t.setTimeout(300_000);
@@ -46,19 +46,6 @@ function startReplica(at: number): Promise<RunningTempo> {
   });
 }
 
-async function startGateway(): Promise<() => Promise<void>> {
-  const configFile = path.join(folder, 'nginx.conf');
-  const template = readFileSync(GATEWAY_CONFIG_FILE, 'utf8');
-  writeFileSync(configFile, expandEnv(template, gatewayEnvironment(folder, own, ports), GATEWAY_CONFIG_FILE));
-  const args = ['-e', 'stderr', '-p', folder, '-c', configFile];
-  const { signal, ended } = await startComponent('NGINX_PROGRAM', args, { env: {}, url: `${url}/` });
-  return async () => {
-    // Its worker goes with it.
-    signal('SIGTERM');
-    await ended;
-  };
-}
-
 async function differences(a: string, b: string): Promise<string> {
   const args = ['cmd/tempo-cli/main.ts', 'compare', '--a', a, '--b', b, '--end', 'now'];
   const child = spawn(process.execPath, args);
@@ -67,7 +54,10 @@ async function differences(a: string, b: string): Promise<string> {
 }
 
 const replicas = await Promise.all(REPLICAS.map((_, at) => startReplica(at)));
-const stopGateway = await startGateway();
+const stopGateway = await startGateway(
+  REPLICA_GATEWAY_CONFIG_FILE,
+  replicaGatewayEnvironment(folder, own, ports),
+);
 mkdirSync(path.join(folder, 'alone'));
 const alone = await startTempo(path.join(folder, 'alone'));
 t.teardown(async () => {
@@ -126,6 +116,20 @@ await t.test('answers are those of one process', async (t) => {
   }
   await Promise.all([...replicas, alone].map(flush));
   t.match(await differences(alone.url, url), same, 'over blocks');
+});
+
+await t.test('streams of answers', async (t) => {
+  const ask = async (port: number): Promise<readonly [number, number]> => {
+    const client = new StreamingClient(`127.0.0.1:${port}`);
+    const now = Math.floor(Date.now() / 1000);
+    const request = { Query: '{ }', Limit: 2 * TRACES, start: now - 3600, end: now + 60 };
+    const { code, messages } = await client.ask('Search', request);
+    client.close();
+    const ids = messages.flatMap(({ traces }) => traces as readonly { readonly traceID: string }[]);
+    return [code, new Set(ids.map(({ traceID }) => traceID)).size];
+  };
+  t.same(await ask(own.grpc), [0, TRACES], 'by the gateway');
+  t.same(await ask(ports[0]!.grpc), [0, TRACES], 'as by a replica');
 });
 
 await t.test('any one of them may go', async (t) => {

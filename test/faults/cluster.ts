@@ -166,6 +166,11 @@ export class Cluster {
     return this.addresses.get(name)!.real.gossip;
   }
 
+  /** Where it is called by gRPC. */
+  grpcHostOf(name: RoleName): string {
+    return this.hosts.get(name) ?? '127.0.0.1';
+  }
+
   async kill(name: RoleName): Promise<void> {
     await this.at(name).kill();
     this.forget(name);
@@ -245,8 +250,7 @@ export class Cluster {
       memberlist: { advertise_port: told.gossip },
       ingester: { lifecycler: { port: told.grpc } },
     };
-    const host = this.hosts.get(name);
-    const listen = host === undefined ? {} : { server: { grpc_listen_address: host } };
+    const listen = { server: { grpc_listen_address: this.grpcHostOf(name) } };
     const all = [QUICK, doors, listen, this.frontendKeys(), this.options.keysOf?.(name) ?? {}].reduce(
       merged,
       usual,

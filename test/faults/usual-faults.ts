@@ -67,7 +67,7 @@ const rollingRestart: Fault = {
 
 /** Stops it while queries are asked, and does `whileAway` before it is started again. */
 export async function restartAmidQueries(
-  world: World,
+  world: Pick<World, 'cluster' | 'load' | 'pace'>,
   name: RoleName,
   whileAway: () => Promise<void>,
 ): Promise<void> {
@@ -79,7 +79,7 @@ export async function restartAmidQueries(
 }
 
 async function restart(
-  { cluster, load, pace }: World,
+  { cluster, load, pace }: Pick<World, 'cluster' | 'load' | 'pace'>,
   name: RoleName,
   whileAway: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
