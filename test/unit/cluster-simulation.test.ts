@@ -1,7 +1,7 @@
 // The logic of a cluster under a manual clock and a network that loses and delays, for thousands of
 // schedules by seed: what a quorum acknowledged is there, queries are answered once whatever queriers do,
-// and no work of the scheduler is lost or done twice. SIMULATION_SEED begins elsewhere, SIMULATION_RUNS has
-// more or fewer.
+// and no work of the scheduler is lost, nor done twice but for messages that were lost. SIMULATION_SEED begins
+// elsewhere, SIMULATION_RUNS has more or fewer.
 import { createHash } from 'node:crypto';
 import t from 'tap';
 import { pushResponse, readPushRequest } from '../../src/contracts/push-bytes.ts';
@@ -290,11 +290,26 @@ t.test(`every query has one end, whatever queriers do (${RUNS} schedules)`, asyn
 
 const TIMES = { pruneMs: 3_600_000, deadMs: 60_000, silentMs: 5000, restMs: 100 };
 const REPORT_MS = 1000;
+const JOB_MS = 8000;
+const JOB_BLOCKS = 2;
+/** Messages about a job that are lost before the scheduler gives it up while its worker lives. */
+const LOST_BEFORE = Math.floor(TIMES.silentMs / REPORT_MS) - 1;
 
 /** A scheduler's work, and workers that lose messages and die. */
 class Workers {
   readonly succeeded = new Map<string, number>();
+  /** By block, jobs that the scheduler gave up while their worker lived, who may end them nonetheless. */
+  readonly givenUp = new Map<string, number>();
+  readonly problems: string[] = [];
   readonly work = new Work(TIMES);
+  lostMessages = 0;
+  failures = 0;
+  /** Time that workers spent on jobs that they ended, and when the last one did. */
+  busyMs = 0;
+  endMs = 0;
+  /** Messages about a job that were lost since the scheduler last heard of it. */
+  readonly #unheard = new Map<string, number>();
+  readonly #lives = new Map<string, () => boolean>();
   readonly #clock: ManualClock;
   readonly #random: Random;
   readonly #blocks: readonly string[];
@@ -312,22 +327,29 @@ class Workers {
   live(workerId: string, lifeMs: number): void {
     const endMs = this.#clock.nowMs() + lifeMs;
     const isAlive = (): boolean => this.#clock.nowMs() < endMs;
+    this.#lives.set(workerId, isAlive);
     const ask = (): void => {
       if (!isAlive()) return;
       const job = this.#next(workerId);
-      const isHeard = job !== undefined && this.#random() >= this.#loss;
+      const isHeard = job !== undefined && !this.#isLost(job.jobId);
       this.#clock.after(50 + this.#random() * 100, () => (isHeard ? begin(job.jobId) : ask()));
     };
     const begin = (jobId: string): void => {
       if (!isAlive()) return;
-      const doneMs = this.#clock.nowMs() + this.#random() * 8000;
+      const takesMs = this.#random() * JOB_MS;
+      const doneMs = this.#clock.nowMs() + takesMs;
       const isGood = this.#random() < 0.9;
       const tell = (): void => {
         if (!isAlive()) return;
         const isDone = this.#clock.nowMs() >= doneMs;
         const status = !isDone ? 'running' : isGood ? 'succeeded' : 'failed';
-        const isHeard = this.#random() >= this.#loss && this.#report(jobId, status);
-        if (isDone && isHeard) return ask();
+        const isHeard = !this.#isLost(jobId) && this.#report(jobId, status);
+        if (isDone && isHeard) {
+          this.busyMs += takesMs;
+          this.endMs = this.#clock.nowMs();
+          if (!isGood) this.failures++;
+          return ask();
+        }
         this.#clock.after(isDone ? 100 : Math.min(REPORT_MS, doneMs - this.#clock.nowMs() + 1), tell);
       };
       tell();
@@ -336,15 +358,30 @@ class Workers {
   }
 
   prune(): void {
-    this.work.prune(this.#clock.nowMs());
+    for (const { jobId, workerId, detail } of this.work.prune(this.#clock.nowMs()).givenUp) {
+      if (this.#lives.get(workerId)?.() !== true) continue;
+      const lost = this.#unheard.get(jobId) ?? 0;
+      if (lost < LOST_BEFORE) this.problems.push(`${jobId} was given up after ${lost} lost messages`);
+      for (const block of detail.kind === 'compaction' ? detail.inputs : []) {
+        this.givenUp.set(block, (this.givenUp.get(block) ?? 0) + 1);
+      }
+    }
     this.#clock.after(500, () => this.prune());
+  }
+
+  /** Of a message about a job. */
+  #isLost(jobId: string): boolean {
+    if (this.#random() >= this.#loss) return false;
+    this.lostMessages++;
+    this.#unheard.set(jobId, (this.#unheard.get(jobId) ?? 0) + 1);
+    return true;
   }
 
   #next(workerId: string): Job | undefined {
     const nowMs = this.#clock.nowMs();
     const held = this.work.runningOf(workerId);
     if (held !== undefined) return held;
-    const inputs = this.#blocks.filter((block) => !this.work.isTaken(block, nowMs)).slice(0, 2);
+    const inputs = this.#blocks.filter((block) => !this.work.isTaken(block, nowMs)).slice(0, JOB_BLOCKS);
     if (inputs.length === 0) return undefined;
     const job: Job = {
       jobId: `job-${++this.#jobs}`,
@@ -361,6 +398,7 @@ class Workers {
   }
 
   #report(jobId: string, status: 'running' | 'succeeded' | 'failed'): boolean {
+    this.#unheard.delete(jobId);
     const before = this.work.get(jobId);
     if (before === undefined) return true;
     const told = { jobId, status, error: status === 'failed' ? 'no luck' : '', outputs: [] } as const;
@@ -374,33 +412,65 @@ class Workers {
   }
 }
 
-t.test(`no work is lost, and none is done twice where all are heard (${RUNS} schedules)`, async (t) => {
-  let again = 0;
-  for (let seed = SEED; seed < SEED + RUNS; seed++) {
-    const random = seeded(seed);
-    const clock = new ManualClock();
-    const blocks = Array.from({ length: 4 + below(random, 8) }, (_, i) => `block-${i}`);
-    const loss = random() < 0.5 ? 0 : random() * 0.9;
-    const workers = new Workers(clock, random, blocks, loss);
-    const count = 1 + below(random, 5);
-    let deaths = 0;
-    for (let i = 0; i < count; i++) {
-      const dies = random() < 0.4;
-      if (dies) deaths++;
-      const lifeMs = dies ? random() * 10_000 : 1e9;
-      workers.live(`w${i}`, lifeMs);
-      // Another one comes in its place.
-      if (dies) clock.after(lifeMs + random() * 2000, () => workers.live(`w${i}+`, 1e9));
+t.test(
+  `no work is lost, and what is done twice has messages that were lost (${RUNS} schedules)`,
+  async (t) => {
+    let [again, all, lostMessages, fewLostAgain, fewLostAll, balanced] = [0, 0, 0, 0, 0, 0];
+    for (let seed = SEED; seed < SEED + RUNS; seed++) {
+      const random = seeded(seed);
+      const clock = new ManualClock();
+      const beginMs = clock.nowMs();
+      const blocks = Array.from({ length: 4 + below(random, 8) }, (_, i) => `block-${i}`);
+      const loss = random() < 0.5 ? 0 : random() * 0.9;
+      const workers = new Workers(clock, random, blocks, loss);
+      const count = 1 + below(random, 5);
+      let deaths = 0;
+      for (let i = 0; i < count; i++) {
+        const dies = random() < 0.4;
+        if (dies) deaths++;
+        const lifeMs = dies ? random() * 10_000 : 1e9;
+        workers.live(`w${i}`, lifeMs);
+        // Another one comes in its place.
+        if (dies) clock.after(lifeMs + random() * 2000, () => workers.live(`w${i}+`, 1e9));
+      }
+      workers.prune();
+      clock.passSync(300_000);
+      const lost = blocks.filter((block) => !workers.succeeded.has(block));
+      if (lost.length > 0) t.fail(`seed ${seed}: nobody did ${lost.join()}`);
+      for (const problem of workers.problems) t.fail(`seed ${seed}: ${problem}`);
+      let extra = 0;
+      for (const block of blocks) {
+        const times = (workers.succeeded.get(block) ?? 1) - 1;
+        extra += times;
+        // Who cannot be heard for long may go on with what was given to another one: once each time.
+        const allowed = workers.givenUp.get(block) ?? 0;
+        if (times > allowed)
+          t.fail(`seed ${seed}: ${block} done ${times} times more, given up ${allowed} times`);
+      }
+      if (extra * LOST_BEFORE > workers.lostMessages * JOB_BLOCKS) {
+        t.fail(`seed ${seed}: ${extra} blocks done again for ${workers.lostMessages} lost messages`);
+      }
+      if (loss === 0 && extra > 0) t.fail(`seed ${seed}: ${extra} done twice, ${deaths} deaths`);
+      again += extra;
+      all += blocks.length;
+      lostMessages += workers.lostMessages;
+      if (loss > 0 && loss <= 0.3) {
+        fewLostAgain += extra;
+        fewLostAll += blocks.length;
+      }
+      if (loss > 0 || deaths > 0 || workers.failures > 0) continue;
+      // Nobody is idle while there is a job: what all of them need together, and the last job.
+      const tookMs = workers.endMs - beginMs;
+      const perJobMs = 250 * Math.ceil(blocks.length / JOB_BLOCKS);
+      balanced++;
+      if (tookMs > workers.busyMs / count + JOB_MS + perJobMs) {
+        t.fail(`seed ${seed}: ${count} workers took ${tookMs} ms for jobs of ${workers.busyMs} ms`);
+      }
     }
-    workers.prune();
-    clock.passSync(300_000);
-    const lost = blocks.filter((block) => !workers.succeeded.has(block));
-    if (lost.length > 0) t.fail(`seed ${seed}: nobody did ${lost.join()}`);
-    const twice = blocks.filter((block) => workers.succeeded.get(block)! > 1);
-    again += twice.length;
-    // Who could not be heard for long may go on with what was given to another one.
-    if (loss === 0 && twice.length > 0) t.fail(`seed ${seed}: done twice: ${twice.join()}, ${deaths} deaths`);
-  }
-  t.comment(`${again} blocks were done twice where messages were lost`);
-  t.pass('all work was done');
-});
+    t.comment(`${again} of ${all} blocks were done again, for ${lostMessages} lost messages`);
+    // Four in a row of three in ten are lost once in 120 times.
+    t.comment(`where up to three in ten were lost, ${fewLostAgain} of ${fewLostAll}`);
+    t.ok(fewLostAgain <= fewLostAll * 0.02, 'work is done again by exception only');
+    t.ok(again > 0 && balanced > 0, 'both happen');
+  },
+);
