@@ -1,6 +1,6 @@
 // The logic of a cluster under a manual clock and a network that loses and delays, for thousands of
 // schedules by seed: what a quorum acknowledged is there, queries are answered once whatever queriers do,
-// and no work of the scheduler is lost, nor done twice but for messages that were lost. SIMULATION_SEED begins
+// and no work of the scheduler is lost, nor done twice but for lost messages. SIMULATION_SEED begins
 // elsewhere, SIMULATION_RUNS has more or fewer.
 import { createHash } from 'node:crypto';
 import t from 'tap';

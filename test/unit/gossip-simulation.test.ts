@@ -82,6 +82,9 @@ t.test('a hundred members', async (t) => {
   const world = new World({ seed: 7, loss: 0.02 });
   const joined = await world.grow(100);
   t.ok(joined <= 10, `all see all ${joined} s after the last came`);
+  const shares = [...(world.members[0] as SimulatedMember).ring.current.ownership().values()];
+  const [least, most] = [Math.min(...shares) * 100, Math.max(...shares) * 100];
+  t.ok(least > 0.6 && most < 1.6, `shares are ${least.toFixed(2)} to ${most.toFixed(2)} of the mean`);
   const before = process.cpuUsage();
   const { sent, sentBytes } = world.network;
   await world.clock.pass(MEASURED_SEC * 1000);
