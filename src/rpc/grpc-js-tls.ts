@@ -1,10 +1,12 @@
 // Credentials for grpc-js by our own TLS options: its own ones name the server even where that is an address,
 // which node:tls refuses, and keep certificates for ever that files have new ones of.
 import type { Socket } from 'node:net';
-import tls from 'node:tls';
+import tls, { type ConnectionOptions } from 'node:tls';
 import type * as GrpcJs from '@grpc/grpc-js';
 import type { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
 import { type ClientTls, clientTlsOptions } from './client-tls.ts';
+
+const HANDSHAKE_MS_MAX = 10_000;
 
 /** @param host of the server's address. Rejects with TempoError when a certificate cannot be read. */
 export async function grpcJsTls(
@@ -12,7 +14,7 @@ export async function grpcJsTls(
   settings: ClientTls,
   host: string,
 ): Promise<ChannelCredentials> {
-  await clientTlsOptions(settings);
+  let files = await clientTlsOptions(settings);
   class FileCredentials extends grpc.ChannelCredentials {
     override _isSecure(): boolean {
       return true;
@@ -25,8 +27,14 @@ export async function grpcJsTls(
     override _createSecureConnector(_target: unknown, _options: unknown, given?: CallCredentials) {
       const ofCalls = given ?? grpc.CallCredentials.createEmpty();
       return {
-        connect: async (socket: Socket) => ({ socket: await secured(socket, settings, host), secure: true }),
-        waitForReady: () => Promise.resolve(),
+        // Before there is a socket: nobody would hear of its end meanwhile, which ends the process.
+        waitForReady: async () => {
+          files = await clientTlsOptions(settings);
+        },
+        connect: async (socket: Socket) => ({
+          socket: await secured(socket, { ...files, host }),
+          secure: true,
+        }),
         getCallCredentials: () => ofCalls,
         destroy: () => undefined,
       };
@@ -35,11 +43,21 @@ export async function grpcJsTls(
   return new FileCredentials();
 }
 
-async function secured(socket: Socket, settings: ClientTls, host: string): Promise<Socket> {
-  const options = await clientTlsOptions(settings);
+function secured(socket: Socket, options: ConnectionOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const secure = tls.connect({ ...options, socket, host, ALPNProtocols: ['h2'] }, () => resolve(secure));
-    secure.once('error', reject);
-    secure.once('close', () => reject(new Error('Socket closed')));
+    const secure = tls.connect({ ...options, socket, ALPNProtocols: ['h2'] });
+    const late = setTimeout(() => {
+      secure.destroy(new Error(`no TLS handshake within ${HANDSHAKE_MS_MAX} ms`));
+    }, HANDSHAKE_MS_MAX);
+    secure.once('secureConnect', () => {
+      clearTimeout(late);
+      resolve(secure);
+    });
+    // Also later ones: whoever has the connection then hears of its end.
+    secure.on('error', reject);
+    secure.once('close', () => {
+      clearTimeout(late);
+      reject(new Error('Socket closed'));
+    });
   });
 }

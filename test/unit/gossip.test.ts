@@ -346,6 +346,41 @@ t.test('members over sockets', async (t) => {
   }
 });
 
+t.test('who may gossip over TLS', async (t) => {
+  const files = (who: 'server' | 'member' | 'client'): Partial<MemberlistConfig> => ({
+    tlsEnabled: true,
+    tlsCertPath: certFile(who),
+    tlsKeyPath: certFile(who, 'key'),
+    tlsCaPath: certFile('authority'),
+  });
+  const times = { streamTimeoutMs: 300, packetWriteTimeoutMs: 300 };
+  const lines: string[] = [];
+  const member = aService({ ...files('member'), ...times }, lines);
+  const forServers = aService(files('server'), lines);
+  await Promise.all([member.service.start(), forServers.service.start()]);
+  t.equal(lines.filter((line) => line.includes('takes connections of whoever speaks TLS')).length, 1);
+  const joins = async (who: 'server' | 'member', to: typeof member): Promise<number> => {
+    const guest = aService({ ...files(who), joinMembers: [portOf(to)], maxJoinRetries: 1 });
+    await guest.service.start();
+    const count = present(guest);
+    await guest.service.stop();
+    return count;
+  };
+  t.equal(await joins('member', member), 2);
+  t.equal(await joins('server', member), 1, 'its certificate is for servers only');
+  t.ok(
+    lines.some((line) => /gossip connection without TLS, or without a certificate/.test(line)),
+    'which is told',
+  );
+  t.equal(await joins('server', forServers), 2, 'as all of those members are');
+  const silent = connect(Number(portOf(member).split(':')[1]), '127.0.0.1').resume();
+  silent.on('error', () => undefined);
+  const beganMs = performance.now();
+  await new Promise((resolve) => silent.once('close', resolve));
+  t.ok(performance.now() - beganMs < 10_000, 'who connects and says nothing is let go');
+  await Promise.all([member.service.stop(), forServers.service.stop()]);
+});
+
 t.test('strangers are counted and told', async (t) => {
   const lines: string[] = [];
   const one = aService(

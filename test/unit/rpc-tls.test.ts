@@ -1,6 +1,6 @@
 // TLS of listeners: what is asked of clients, versions, files that change, and files that are wrong.
 import { copyFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import tls, { type ConnectionOptions } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
@@ -258,6 +258,25 @@ t.test('clients of other roles', async (t) => {
     await t.rejects(
       asked('x:1', { ...good, caFile: '/nowhere' }, by).then(refusal),
       /nowhere cannot be read/,
+    );
+  }
+});
+
+t.test('a server that resets connections before the handshake', async (t) => {
+  let connections = 0;
+  const server = createServer((socket) => {
+    // As the client is about to begin.
+    setTimeout(() => socket.resetAndDestroy(), connections++ % 4);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => new Promise((resolve) => void server.close(resolve)));
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const tls = { caFile: certFile('authority') };
+  for (const by of ['channel', 'client'] as const) {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => asked(address, tls, by)));
+    t.ok(
+      answers.every((answer) => answer.startsWith(address)),
+      answers[0],
     );
   }
 });

@@ -17,6 +17,7 @@ const STREAM = 2;
 const DIGEST_BYTES = 16;
 /** Messages of the largest size that may be coming in at once, over all connections. */
 const LARGEST_AT_ONCE = 4;
+const HANDSHAKE_MS_MIN = 1000;
 /** Packets that wait until others are sent: one that came may ask for very many answers. */
 const WAITING_MAX = 1024;
 
@@ -66,19 +67,23 @@ export class TcpTransport implements Transport {
 
   /** Rejects with TempoError when a port cannot be had. @param ownAddress host:port that others are told. */
   async listen(receiver: Receiver, ownAddress: (port: number) => string): Promise<void> {
-    const { bindAddresses, bindPort, connectionsMax, tls } = this.#options;
+    const { bindAddresses, bindPort, connectionsMax, tls, streamTimeoutMs, writeTimeoutMs } = this.#options;
+    const handshakeTimeout = Math.max(streamTimeoutMs, writeTimeoutMs, HANDSHAKE_MS_MIN);
     const secure = tls === undefined ? undefined : await import('node:tls');
     for (const host of bindAddresses) {
       const accept = (socket: Socket): void => this.#accept(socket, receiver);
       const server =
         secure === undefined || tls === undefined
           ? createServer({ allowHalfOpen: true }, accept)
-          : secure.createServer({ ...tls.server, allowHalfOpen: true }, accept);
+          : secure.createServer({ ...tls.server, handshakeTimeout, allowHalfOpen: true }, accept);
       server.maxConnections = connectionsMax;
       server.on('drop', () => this.#refused('gossip connection is one too many and is closed'));
-      server.on('tlsClientError', (err: Error, { remoteAddress: from }: Socket) =>
-        this.#refused('gossip connection without TLS, or without a certificate that is known', { from, err }),
-      );
+      server.on('tlsClientError', (err: Error, socket: Socket) => {
+        const from = socket.remoteAddress;
+        this.#refused('gossip connection without TLS, or without a certificate that is known', { from, err });
+        // Of a handshake that took too long nothing more than this is said.
+        socket.destroy();
+      });
       this.#servers.push(server);
       const port = bindPort === 0 && this.port !== 0 ? this.port : bindPort;
       await new Promise<void>((resolve, reject) => {
