@@ -1,6 +1,7 @@
 // Columns of a head in one piece each, made when a query asks for them. Whoever opens the head again gets
 // what was made before: a head only grows, so that only what has come since is added, and views of what was
 // there stay what they are.
+import type { NumberArray } from '../../lib/narrow-numbers.ts';
 import { type SourceMemo, ValueType } from '../../traceql/source.ts';
 import { inFull, KIND, type KindOrStatus, unpack } from './kind-status.ts';
 import type { HeadVecName } from './layout.ts';
@@ -140,15 +141,19 @@ export class HeadColumns {
     return column.isInexact ? undefined : { num: column.array.subarray(0, count), baseLow, baseHigh };
   }
 
-  kindsOrStatuses(which: KindOrStatus): Float64Array {
+  /** In one byte each while the head has none that OTLP has no name for. */
+  kindsOrStatuses(which: KindOrStatus): NumberArray {
     const { vecs } = this.reader;
     const packed = this.packedKindStatus();
     const count = packed.length;
-    const what = which === KIND ? 'kinds' : 'statuses';
-    const column = this.kept<Column<Float64Array>>(what) ?? { array: new Float64Array(0), count: 0 };
+    const hasOdd = vecs.spanOddKindStatus.count > 0;
+    const what = `${which === KIND ? 'kinds' : 'statuses'}${hasOdd ? ' in full' : ''}`;
+    const none = hasOdd ? new Int32Array(0) : new Uint8Array(0);
+    const column = this.kept<Column<Int32Array | Uint8Array>>(what) ?? { array: none, count: 0 };
     if (column.count < count) {
-      column.array = withRoom(column.array, count, (size) => new Float64Array(size));
-      const hasOdd = vecs.spanOddKindStatus.count > 0;
+      column.array = withRoom(column.array, count, (size) =>
+        hasOdd ? new Int32Array(size) : new Uint8Array(size),
+      );
       for (let i = column.count; i < count; i++) {
         const bits = unpack(packed[i]!, which);
         column.array[i] = hasOdd ? inFull(vecs, i, which, bits) : bits;

@@ -1,4 +1,5 @@
 // Loads the intrinsics of a head as vectors.
+import type { NumberArray } from '../../lib/narrow-numbers.ts';
 import { type Intrinsic, ValueType, type Vector } from '../../traceql/source.ts';
 import { inFull, KIND, type KindOrStatus, STATUS, unpack } from './kind-status.ts';
 import type { HeadColumns, WordsName } from './head-columns.ts';
@@ -143,7 +144,7 @@ function kindsOrStatuses(
   columns: HeadColumns,
   spans: Int32Array | undefined,
   which: KindOrStatus,
-): Float64Array {
+): NumberArray {
   if (spans === undefined) return columns.kindsOrStatuses(which);
   const out = new Float64Array(spans.length);
   const bytes = vecs.spanKindStatus.pick(spans);
@@ -166,11 +167,9 @@ function nestedSetVector(
   index: TraceIndex,
   column: 'left' | 'right' | 'parent' | 'childCount',
 ): Vector {
-  const values = index.nestedSets(traces)[column];
-  const size = spans?.length ?? reader.spanCount;
-  const num = new Float64Array(size);
-  for (let i = 0; i < size; i++) num[i] = values[i]!;
-  return numberVector('span', spans, num, ValueType.int);
+  // a copy, as they change with what comes
+  const values = index.nestedSets(traces)[column].slice(0, spans?.length ?? reader.spanCount);
+  return numberVector('span', spans, values, ValueType.int);
 }
 
 /** Words of first start and of last end less first start. */

@@ -1,5 +1,6 @@
 // Vectors of the engine made from columns of a head.
 import { lowerBound } from '../../lib/lower-bound.ts';
+import type { NumberArray } from '../../lib/narrow-numbers.ts';
 import { type Owner, type StringTable, ValueType, type Vector } from '../../traceql/source.ts';
 import type { HeadReader } from './reader.ts';
 
@@ -91,7 +92,7 @@ export function stringVector(
 export function numberVector(
   owner: Owner,
   owners: Int32Array | undefined,
-  num: Float64Array,
+  num: NumberArray,
   type: ValueType,
 ): Vector {
   return { ...emptyVector(owner), count: num.length, owners, type, num };
