@@ -205,7 +205,9 @@ function shardOf(tenant: string, { config, overrides }: Parts, ring: RingSnapsho
   const { shuffleShardingIngestersEnabled, shuffleShardingIngestersLookbackPeriodMs } = config.querier;
   if (!shuffleShardingIngestersEnabled) return ring;
   const sinceSec = Math.floor((Date.now() - shuffleShardingIngestersLookbackPeriodMs) / 1000);
-  return ring.shard(tenant, overrides.of(tenant).ingestion.tenantShardSize, { sinceSec });
+  const shard = ring.shard(tenant, overrides.of(tenant).ingestion.tenantShardSize, { sinceSec });
+  // All may be read-only for longer than that.
+  return shard.instancesCount === 0 ? ring : shard;
 }
 
 function loneQuerierService(

@@ -117,10 +117,10 @@ export function addIngester(
   return { ingester, service: member === undefined ? ingester : inRing(ingester, member) };
 }
 
-/** Which part of all traces an ingester has; 0 = nobody is in the ring yet. Some take none any more. */
+/** Which part of all traces an ingester that takes some has; 0 = nobody is in the ring yet. */
 function replicasPerIngester({ instances, settings }: RingSnapshot): number {
   const writable = instances.filter(({ readOnly }) => !readOnly).length;
-  return writable === 0 ? 0 : settings.replicationFactor / writable;
+  return writable === 0 ? 0 : Math.min(1, settings.replicationFactor / writable);
 }
 
 /** In the ring it is as long as it takes pushes. */

@@ -24,6 +24,10 @@ export function shardMembers(
     !readOnly || readOnlyUpdatedSec >= sinceSec || (readOnlyUpdatedSec === 0 && Number.isFinite(sinceSec));
   if (size <= 0) return instances.filter(isIn);
   const shard = new Set<Instance>();
+  // Whoever registered since then may have been the tenant's before, under other tokens.
+  if (Number.isFinite(sinceSec)) {
+    for (const each of instances) if (each.registeredSec >= sinceSec && isIn(each)) shard.add(each);
+  }
   const zones = zoneAwarenessEnabled ? ring.zones : [undefined];
   for (const zone of zones) {
     const slots = zone === undefined ? ring : slotsOf(ring, ring.zones.indexOf(zone));

@@ -353,6 +353,18 @@ t.test('shards of tenants', (t) => {
     6,
     'reads still ask who stood in for it',
   );
+  const again = new Map(ring.desc);
+  const [otherTokens] = randomRing(1, 1, 128, 77).values();
+  again.set(gone, {
+    ...(ring.instance(gone) as Instance),
+    tokens: otherTokens!.tokens,
+    registeredSec: NOW_SEC - 60,
+  });
+  const restarted = new RingSnapshot(again, SETTINGS);
+  t.ok(
+    idsIn(restarted.shard('team', 5, { sinceSec: NOW_SEC - 3600 })).has(gone),
+    'reads ask one that registered again under other tokens: it has what it took before',
+  );
   const zoned = new RingSnapshot(randomRing(12, 3), { ...SETTINGS, zoneAwarenessEnabled: true });
   const zones = zoned
     .shard('team', 6)
