@@ -1,6 +1,6 @@
 // What it costs to write blocks and to compact two of them: CPU, memory and bytes a span, for each format,
-// with the filter over attribute values and without, in turn. Each figure is of a process of its own, but
-// that of joining them again, when all code is compiled.
+// with the filter over attribute values and without, in turn. Each pair of figures is of a process of its own:
+// for the first time, and again, when all code is compiled.
 // npm run bench:writing -- --corpus DIR [--format vParquet5] [--rounds 3] [--folder DIR]
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -109,10 +109,12 @@ async function compact(folder: string, valueFilterBytesMax: number): Promise<Fig
   return figures;
 }
 
-function inProcess<T>(phase: 'write' | 'compact', folder: string, format: string, filter: string): T {
+type Twice = readonly [Figures, Figures];
+
+function inProcess(phase: 'write' | 'compact', folder: string, format: string, filter: string): Twice {
   const own = ['--phase', phase, '--folder', folder, '--format', format, '--filter', filter];
   const args = [import.meta.filename, '--corpus', flags.corpus ?? '', ...own];
-  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as T;
+  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Twice;
 }
 
 function line(what: string, { spans, cpuMicros: micros, rssMib, dataBytes, filterBytes }: Figures): void {
@@ -127,7 +129,8 @@ function line(what: string, { spans, cpuMicros: micros, rssMib, dataBytes, filte
 
 const [format] = flags.format as [WrittenFormat];
 if (flags.phase === 'write') {
-  process.stdout.write(JSON.stringify(write(flags.folder!, format, Number(flags.filter))));
+  const first = write(flags.folder!, format, Number(flags.filter));
+  process.stdout.write(JSON.stringify([first, write(flags.folder!, format, Number(flags.filter))]));
 } else if (flags.phase === 'compact') {
   const filterBytes = Number(flags.filter);
   const first = await compact(flags.folder!, filterBytes);
@@ -138,10 +141,11 @@ if (flags.phase === 'write') {
     for (let round = 0; round < Number(flags.rounds); round++) {
       for (const filter of ['0', flags.filter]) {
         const name = `${each}, ${filter === '0' ? 'no filter' : 'with filter'}`;
-        line(`write: ${name}`, inProcess<Figures>('write', folder, each, filter));
-        const [first, second] = inProcess<readonly [Figures, Figures]>('compact', folder, each, filter);
-        line(`compact: ${name}`, first);
-        line(`compact again: ${name}`, second);
+        for (const phase of ['write', 'compact'] as const) {
+          const [first, second] = inProcess(phase, folder, each, filter);
+          line(`${phase}: ${name}`, first);
+          line(`${phase} again: ${name}`, second);
+        }
       }
     }
     rmSync(folder, { recursive: true });

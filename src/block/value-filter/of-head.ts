@@ -82,6 +82,13 @@ class HeadValues {
         if (type === AttrType.string) {
           if (lastKey[word] === keyWord) continue;
           lastKey[word] = keyWord;
+          if (values[2 * word] === 0) {
+            // met for the first time at all, so not among the recent ones
+            this.learn(word);
+            const key = keyWord >>> 4;
+            builder.add(strings.a[key], strings.b[key], values[2 * word], values[2 * word + 1]);
+            continue;
+          }
         }
         const at = (Math.imul(keyWord, 0x9e3779b1) ^ Math.imul(word, 0x85ebca6b)) >>> RECENT_SHIFT;
         if (recent[2 * at] === keyWord && recent[2 * at + 1] === word) continue;
@@ -90,7 +97,6 @@ class HeadValues {
         const key = keyWord >>> 4;
         switch (type) {
           case AttrType.string:
-            if (values[2 * word] === 0) this.learn(word);
             builder.add(strings.a[key], strings.b[key], values[2 * word], values[2 * word + 1]);
             break;
           case AttrType.int:
