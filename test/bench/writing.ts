@@ -1,6 +1,6 @@
 // What it costs to write blocks and to compact two of them: CPU, memory and bytes a span, for each format,
-// with the filter over attribute values and without, in turn. Each pair of figures is of a process of its own:
-// for the first time, and again, when all code is compiled.
+// with the filter over attribute values and without, in turn. Each pair is of a process of its own: for the
+// first time, and again, when all code is compiled.
 // npm run bench:writing -- --corpus DIR [--format vParquet5] [--rounds 3] [--folder DIR]
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
