@@ -1,6 +1,7 @@
 // TLS of clients: the files that the keys of a block name, as node:tls takes them, and what a handshake that
 // failed says about these keys. Knows no protocol above TLS.
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { TempoError } from '../lib/errors.ts';
 
@@ -17,19 +18,29 @@ export interface ClientTls {
   readonly acceptsAny?: boolean;
 }
 
+export type ClientTlsOptions = Pick<
+  ConnectionOptions,
+  'ca' | 'cert' | 'key' | 'servername' | 'checkServerIdentity' | 'rejectUnauthorized'
+>;
+
 /** Reads the files. Rejects with TempoError `invalid_argument` that names the file. */
-export async function clientTlsOptions(
-  tls: ClientTls,
-): Promise<Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'servername' | 'rejectUnauthorized'>> {
+export async function clientTlsOptions(tls: ClientTls): Promise<ClientTlsOptions> {
   const { caFile, certFile = '', keyFile = '', serverName = '', acceptsAny = false } = tls;
   const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(pemOf));
   return {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
-    ...(serverName === '' ? {} : { servername: serverName }),
+    ...(serverName === '' ? {} : await identityOf(serverName)),
     ...(acceptsAny ? { rejectUnauthorized: false } : {}),
   };
+}
+
+/** An address is no name that a handshake may say, and certificates may have it all the same. */
+async function identityOf(name: string): Promise<ClientTlsOptions> {
+  if (isIP(name) === 0) return { servername: name };
+  const { checkServerIdentity } = await import('node:tls');
+  return { checkServerIdentity: (_host, cert) => checkServerIdentity(name, cert) };
 }
 
 async function pemOf(file: string): Promise<Buffer | undefined> {

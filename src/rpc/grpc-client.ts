@@ -58,9 +58,7 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
   const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs } = options;
   const grpc = await import('@grpc/grpc-js');
   const credentials =
-    tls === undefined
-      ? grpc.credentials.createInsecure()
-      : await grpcJsTls(grpc, tls, address.replace(/:\d*$/, '').replace(/^\[|\]$/g, ''));
+    tls === undefined ? grpc.credentials.createInsecure() : await grpcJsTls(grpc, tls, address);
   const said = (details: string): string => `${address}: ${explainedTls(details, tls?.name)}`;
   const client = new grpc.Client(address, credentials, {
     ...(keepaliveMs === undefined

@@ -1,6 +1,7 @@
 // Credentials for grpc-js by our own TLS options: its own ones name the server even where that is an address,
-// which node:tls refuses, and keep certificates for ever that files have new ones of.
-import type { Socket } from 'node:net';
+// which node:tls refuses, and keep certificates for ever that files have new ones of. What is overridden,
+// grpc-js calls private: `_isSecure`, `_equals`, `_createSecureConnector`.
+import { isIP, type Socket } from 'node:net';
 import tls, { type ConnectionOptions } from 'node:tls';
 import type * as GrpcJs from '@grpc/grpc-js';
 import type { CallCredentials, ChannelCredentials } from '@grpc/grpc-js';
@@ -8,13 +9,17 @@ import { type ClientTls, clientTlsOptions } from './client-tls.ts';
 
 const HANDSHAKE_MS_MAX = 10_000;
 
-/** @param host of the server's address. Rejects with TempoError when a certificate cannot be read. */
+/** @param target of the server, as gRPC has it. Rejects with TempoError when a certificate cannot be read. */
 export async function grpcJsTls(
   grpc: typeof GrpcJs,
   settings: ClientTls,
-  host: string,
+  target: string,
 ): Promise<ChannelCredentials> {
   let files = await clientTlsOptions(settings);
+  const host = hostOf(target);
+  // With a socket of ours node:tls names nobody by itself.
+  const isNamed = isIP(host) === 0 && (settings.serverName ?? '') === '';
+  const named = isNamed ? { servername: host } : {};
   class FileCredentials extends grpc.ChannelCredentials {
     override _isSecure(): boolean {
       return true;
@@ -32,7 +37,7 @@ export async function grpcJsTls(
           files = await clientTlsOptions(settings);
         },
         connect: async (socket: Socket) => ({
-          socket: await secured(socket, { ...files, host }),
+          socket: await secured(socket, { ...named, ...files, host }),
           secure: true,
         }),
         getCallCredentials: () => ofCalls,
@@ -41,6 +46,14 @@ export async function grpcJsTls(
     }
   }
   return new FileCredentials();
+}
+
+/** `dns:///host:port`, `host:port`, `[ipv6]:port` -> what certificates have. */
+function hostOf(target: string): string {
+  return target
+    .replace(/^dns:(\/\/\/)?/, '')
+    .replace(/:\d*$/, '')
+    .replace(/^\[|\]$/g, '');
 }
 
 function secured(socket: Socket, options: ConnectionOptions): Promise<Socket> {

@@ -239,6 +239,8 @@ t.test('clients of other roles', async (t) => {
     [`127.0.0.1:${port}`, {}, /^hello$/],
     [`localhost:${port}`, {}, /^hello$/],
     [`127.0.0.1:${port}`, { serverName: 'localhost' }, /^hello$/],
+    [`localhost:${port}`, { serverName: '127.0.0.1' }, /^hello$/],
+    [`localhost:${port}`, { serverName: '10.0.0.1' }, /some\.block\.tls_server_name must be a name/],
     [`127.0.0.1:${port}`, { caFile: certFile('stranger'), acceptsAny: true }, /^hello$/],
     [`127.0.0.1:${port}`, { serverName: 'other' }, /some\.block\.tls_server_name must be a name/],
     [`127.0.0.1:${port}`, { caFile: certFile('stranger') }, /some\.block\.tls_ca_path must hold/],
@@ -259,6 +261,34 @@ t.test('clients of other roles', async (t) => {
       asked('x:1', { ...good, caFile: '/nowhere' }, by).then(refusal),
       /nowhere cannot be read/,
     );
+  }
+  for (const scheme of ['dns:', 'dns:///']) {
+    t.equal(await asked(`${scheme}localhost:${port}`, good, 'client'), 'hello', scheme);
+  }
+});
+
+t.test('clients say the name of the server, and no address', async (t) => {
+  const { cert, key } = identity('server');
+  const table: readonly (readonly [host: string, serverName: string, want: string | false])[] = [
+    ['localhost', '', 'localhost'],
+    ['127.0.0.1', '', false],
+    ['127.0.0.1', 'localhost', 'localhost'],
+    ['127.0.0.1', '127.0.0.1', false],
+  ];
+  for (const by of ['channel', 'client'] as const) {
+    for (const [host, serverName, want] of table) {
+      const names: unknown[] = [];
+      // One for each, as clients try again.
+      const server = tls.createServer({ cert, key, ALPNProtocols: ['h2'] }, (socket) => {
+        names.push(socket.servername);
+        socket.destroy();
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      t.teardown(() => new Promise((resolve) => void server.close(resolve)));
+      const { port } = server.address() as AddressInfo;
+      await asked(`${host}:${port}`, { caFile: certFile('authority'), serverName }, by);
+      t.equal(names[0], want, `${by} ${host} ${serverName}`);
+    }
   }
 });
 
