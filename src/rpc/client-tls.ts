@@ -23,10 +23,14 @@ export type ClientTlsOptions = Pick<
   'ca' | 'cert' | 'key' | 'servername' | 'checkServerIdentity' | 'rejectUnauthorized'
 >;
 
-/** Reads the files. Rejects with TempoError `invalid_argument` that names the file. */
+/** Reads the files. Rejects with TempoError `invalid_argument` that names the key and the file. */
 export async function clientTlsOptions(tls: ClientTls): Promise<ClientTlsOptions> {
-  const { caFile, certFile = '', keyFile = '', serverName = '', acceptsAny = false } = tls;
-  const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map(pemOf));
+  const { name, caFile, certFile, keyFile, serverName = '', acceptsAny = false } = tls;
+  const [ca, cert, key] = await Promise.all([
+    pemOf(caFile, name, 'tls_ca_path'),
+    pemOf(certFile, name, 'tls_cert_path'),
+    pemOf(keyFile, name, 'tls_key_path'),
+  ]);
   return {
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
@@ -43,12 +47,13 @@ async function identityOf(name: string): Promise<ClientTlsOptions> {
   return { checkServerIdentity: (_host, cert) => checkServerIdentity(name, cert) };
 }
 
-async function pemOf(file: string): Promise<Buffer | undefined> {
+async function pemOf(file = '', block: string | undefined, key: string): Promise<Buffer | undefined> {
   if (file === '') return undefined;
   try {
     return await readFile(file);
   } catch (err) {
-    throw new TempoError('invalid_argument', `certificate ${file} cannot be read`, err);
+    const what = block === undefined ? 'certificate' : `${block}.${key}:`;
+    throw new TempoError('invalid_argument', `${what} ${file} cannot be read`, err);
   }
 }
 
@@ -67,16 +72,26 @@ const ADVICE: readonly Advice[] = [
     (block) => `the server does not accept the certificate of ${block}.tls_cert_path`,
   ],
   [/wrong version number|packet length too long/, (block) => `${block}.tls_enabled: no TLS is spoken there`],
-  [
-    // A server that refuses a certificate of TLS 1.3 may just close the connection.
-    /Failed to connect|status none|before the answer|Socket closed|hang up/,
-    (block) => `the server may not accept the certificate of ${block}.tls_cert_path`,
-  ],
 ];
 
-/** What failed, and which key may be wrong. @param block undefined = no TLS, or nobody knows the keys. */
-export function explainedTls(text: string, block: string | undefined): string {
-  if (block === undefined) return text;
+/** What ends for any reason; a server of TLS 1.3 that refuses a certificate may say no more than this. */
+const ENDED = /Failed to connect|status none|before the answer|Socket closed|hang up/;
+
+/**
+ * What failed, and which key may be wrong.
+ * @param tls undefined = plain text; without a name nobody knows the keys.
+ * @param wasAnswered the peer has taken the certificate before: that a connection ends has other reasons.
+ */
+export function explainedTls(
+  text: string,
+  tls: Pick<ClientTls, 'name' | 'certFile'> | undefined,
+  wasAnswered: boolean,
+): string {
+  if (tls?.name === undefined) return text;
+  const { name: block, certFile = '' } = tls;
   const advice = ADVICE.find(([failure]) => failure.test(text));
-  return advice === undefined ? text : `${text} (${advice[1](block)})`;
+  if (advice !== undefined) return `${text} (${advice[1](block)})`;
+  if (wasAnswered || !ENDED.test(text)) return text;
+  const problem = certFile === '' ? 'asks for' : 'does not accept';
+  return `${text} (the peer ended the connection, or ${problem} the certificate of ${block}.tls_cert_path)`;
 }

@@ -38,6 +38,8 @@ export class GrpcChannel implements UnaryClient {
   #failures = 0;
   #nextTryMs = 0;
   #lastProblem: unknown;
+  /** By the peer, over whatever connection. */
+  #wasAnswered = false;
 
   /** Connects with the first call, not before. */
   constructor(options: ChannelOptions) {
@@ -69,13 +71,14 @@ export class GrpcChannel implements UnaryClient {
       'grpc-timeout': `${Math.ceil(timeoutMs)}m`,
       ...headers,
     });
+    stream.once('response', () => (this.#wasAnswered = true));
     const encoding = headers['grpc-encoding'] ?? 'identity';
     sendMessage(stream, message, encoding !== 'identity');
     const reply = new GrpcReply(stream, {
       address,
       bytesMax: recvMessageBytesMax,
       timeoutMs,
-      tlsName: this.#options.tls?.name,
+      explained: (text) => this.#explained(text),
     });
     return reply.message(options.signal);
   }
@@ -142,8 +145,12 @@ export class GrpcChannel implements UnaryClient {
     session.once('close', forget);
   }
 
+  #explained(text: string): string {
+    return explainedTls(text, this.#options.tls, this.#wasAnswered);
+  }
+
   #unavailable(problem: string, cause?: unknown): TempoError {
-    const text = cause instanceof Error ? `: ${explainedTls(cause.message, this.#options.tls?.name)}` : '';
+    const text = cause instanceof Error ? `: ${this.#explained(cause.message)}` : '';
     return new TempoError('unavailable', `${this.#options.address} ${problem}${text}`, cause);
   }
 }

@@ -3,7 +3,7 @@
 import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { TempoError } from '../lib/errors.ts';
 import { type ClientTls, explainedTls } from './client-tls.ts';
-import { codeOfStatus } from './grpc-status.ts';
+import { codeOfStatus, GRPC_UNAVAILABLE } from './grpc-status.ts';
 import { grpcJsTls } from './grpc-js-tls.ts';
 
 export interface GrpcClientOptions {
@@ -53,13 +53,22 @@ export interface DuplexClientCall {
 
 const CALL_TIMEOUT_MS = 10_000;
 
+/** What the caller is told. */
+type Failed = (status: number, details: string, err: unknown) => TempoError;
+
 /** Connects with the first call, not before. Throws TempoError when a certificate cannot be read. */
 export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcClient> {
   const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs } = options;
   const grpc = await import('@grpc/grpc-js');
   const credentials =
     tls === undefined ? grpc.credentials.createInsecure() : await grpcJsTls(grpc, tls, address);
-  const said = (details: string): string => `${address}: ${explainedTls(details, tls?.name)}`;
+  let wasAnswered = false;
+  const answered = (): void => void (wasAnswered = true);
+  const failed: Failed = (status, details, err) => {
+    // All else is what the server says itself, or that a time is over.
+    const text = status === GRPC_UNAVAILABLE ? explainedTls(details, tls, wasAnswered) : details;
+    return new TempoError(codeOfStatus(status), `${address}: ${text}`, err);
+  };
   const client = new grpc.Client(address, credentials, {
     ...(keepaliveMs === undefined
       ? {}
@@ -90,9 +99,10 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
           (err, answer) => {
             signal?.removeEventListener('abort', cancel);
             if (err === null) resolve(answer ?? new Uint8Array(0));
-            else reject(new TempoError(codeOfStatus(err.code), said(err.details), err));
+            else reject(failed(err.code, err.details, err));
           },
         );
+        call.once('metadata', answered);
         signal?.addEventListener('abort', cancel);
         if (signal?.aborted === true) cancel();
       });
@@ -100,23 +110,21 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
     duplex: (path, headers) => {
       const metadata = new grpc.Metadata();
       for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
-      return duplexCall(client.makeBidiStreamRequest(path, same, same, metadata), said);
+      const call = client.makeBidiStreamRequest(path, same, same, metadata);
+      call.once('metadata', answered);
+      return duplexCall(call, failed);
     },
     close: () => client.close(),
   };
 }
 
-/** @param said of whom and what failed. */
-function duplexCall(
-  call: ClientDuplexStream<Uint8Array, Buffer>,
-  said: (details: string) => string,
-): DuplexClientCall {
+function duplexCall(call: ClientDuplexStream<Uint8Array, Buffer>, failed: Failed): DuplexClientCall {
   let isOver = false;
   call.once('close', () => (isOver = true));
   // What failed is thrown by the iteration below.
   call.on('error', () => (isOver = true));
   return {
-    messages: readAll(call, said),
+    messages: readAll(call, failed),
     send: (message) =>
       isOver || call.write(message)
         ? Promise.resolve()
@@ -134,12 +142,12 @@ function duplexCall(
 
 async function* readAll(
   call: ClientDuplexStream<Uint8Array, Buffer>,
-  said: (details: string) => string,
+  failed: Failed,
 ): AsyncGenerator<Uint8Array> {
   try {
     for await (const message of call) yield message as Uint8Array;
   } catch (err) {
     const { code = 2, details = String(err) } = err as Partial<ServiceError>;
-    throw new TempoError(codeOfStatus(code), said(details), err);
+    throw failed(code, details, err);
   }
 }

@@ -2,7 +2,6 @@
 import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
 import { constants } from 'node:http2';
 import { TempoError } from '../lib/errors.ts';
-import { explainedTls } from './client-tls.ts';
 import { PREFIX_BYTES } from './grpc-message.ts';
 import { codeOfStatus, GRPC_OK, percentDecode } from './grpc-status.ts';
 import { inflate } from './inflate.ts';
@@ -12,8 +11,8 @@ export interface ReplyLimits {
   readonly address: string;
   readonly bytesMax: number;
   readonly timeoutMs: number;
-  /** Block of the client's TLS, for messages. */
-  readonly tlsName?: string | undefined;
+  /** Adds to what failed of the connection why that may be. */
+  readonly explained: (text: string) => string;
 }
 
 /** To be made as soon as the stream is there. */
@@ -65,8 +64,8 @@ export class GrpcReply {
   }
 
   #said(text: string): string {
-    const { address, tlsName } = this.#limits;
-    return `${address}: ${explainedTls(text, tlsName)}`;
+    const { address, explained } = this.#limits;
+    return `${address}: ${explained(text)}`;
   }
 
   #take(chunk: Buffer): void {

@@ -1,10 +1,11 @@
 // TLS of listeners: what is asked of clients, versions, files that change, and files that are wrong.
 import { copyFileSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import tls, { type ConnectionOptions } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
+import { TempoError } from '../../src/lib/errors.ts';
 import type { ClientTls } from '../../src/rpc/client-tls.ts';
 import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
 import { openGrpcClient, type UnaryClient } from '../../src/rpc/grpc-client.ts';
@@ -207,19 +208,26 @@ t.test('files that are wrong', async (t) => {
 
 /** By either of the two clients that roles have. @returns the answer, or what failed. */
 async function asked(address: string, tls: ClientTls, by: 'channel' | 'client'): Promise<string> {
-  const reconnectMs = { min: 10, max: 100 };
-  const limits = { recvMessageBytesMax: 1 << 20, sendMessageBytesMax: 1 << 20, connectTimeoutMs: 5000 };
-  const client: UnaryClient =
-    by === 'channel'
-      ? new GrpcChannel({ address, tls, reconnectMs, ...limits })
-      : await openGrpcClient({ address, tls, reconnectMs });
+  const client = await openClient(address, tls, by);
   try {
     return Buffer.from(await client.unary('/a.B/Echo', Buffer.from('hello'), {})).toString();
   } catch (err) {
-    return err instanceof Error ? err.message : String(err);
+    return textOf(err);
   } finally {
     client.close();
   }
+}
+
+async function openClient(address: string, tls: ClientTls, by: 'channel' | 'client'): Promise<UnaryClient> {
+  const reconnectMs = { min: 10, max: 100 };
+  const limits = { recvMessageBytesMax: 1 << 20, sendMessageBytesMax: 1 << 20, connectTimeoutMs: 5000 };
+  return by === 'channel'
+    ? new GrpcChannel({ address, tls, reconnectMs, ...limits })
+    : await openGrpcClient({ address, tls, reconnectMs });
+}
+
+function textOf(err: unknown): string {
+  return err instanceof Error ? err.message : String(err);
 }
 
 t.test('clients of other roles', async (t) => {
@@ -259,7 +267,7 @@ t.test('clients of other roles', async (t) => {
     }
     await t.rejects(
       asked('x:1', { ...good, caFile: '/nowhere' }, by).then(refusal),
-      /nowhere cannot be read/,
+      /some\.block\.tls_ca_path: \/nowhere cannot be read/,
     );
   }
   for (const scheme of ['dns:', 'dns:///']) {
@@ -288,6 +296,51 @@ t.test('clients say the name of the server, and no address', async (t) => {
       const { port } = server.address() as AddressInfo;
       await asked(`${host}:${port}`, { caFile: certFile('authority'), serverName }, by);
       t.equal(names[0], want, `${by} ${host} ${serverName}`);
+    }
+  }
+});
+
+t.test('certificates are blamed for the end of a connection until there was an answer', async (t) => {
+  const { cert, key } = identity('server');
+  const { port: plainPort, close } = await plainServer();
+  t.teardown(close);
+  let ends = true;
+  const open = new Set<Socket>();
+  const server = tls.createServer({ cert, key, ALPNProtocols: ['h2'] }, (socket) => {
+    socket.on('error', () => socket.destroy());
+    if (ends) return void socket.destroy();
+    open.add(socket);
+    const inner = connect(plainPort, '127.0.0.1').on('error', () => socket.destroy());
+    socket.pipe(inner).pipe(socket);
+    socket.once('close', () => inner.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => new Promise((resolve) => void server.close(resolve)));
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const name = 'some.block';
+  const bare: ClientTls = { name, caFile: certFile('authority') };
+  const shown = { ...bare, certFile: certFile('client'), keyFile: certFile('client', 'key') };
+  for (const by of ['channel', 'client'] as const) {
+    ends = true;
+    const either = 'the peer ended the connection, or';
+    const whose = `the certificate of ${name}.tls_cert_path`;
+    t.match(await asked(address, shown, by), `${either} does not accept ${whose}`, by);
+    t.match(await asked(address, bare, by), `${either} asks for ${whose}`, by);
+    ends = false;
+    const client = await openClient(address, shown, by);
+    t.teardown(() => client.close());
+    const ask = (path: string): Promise<string> =>
+      client.unary(path, Buffer.from('hello'), {}).then((bytes) => Buffer.from(bytes).toString(), textOf);
+    t.equal(await ask('/a.B/Echo'), 'hello');
+    t.equal(await ask('/a.B/Fail'), `${address}: altnames`, 'what the server says itself');
+    ends = true;
+    for (const socket of open) socket.destroy();
+    let told = '';
+    await until(async () => (told = await ask('/a.B/Echo')) !== 'hello', 10_000, 20);
+    for (let i = 0; i < 20; i++) {
+      told = await ask('/a.B/Echo');
+      t.notMatch(told, /tls_/, `${by} ${told}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
 });
@@ -345,7 +398,11 @@ t.test('new certificates of clients are taken with the next connection', async (
 async function plainServer(): Promise<{ readonly port: number; readonly close: () => Promise<void> }> {
   const server = new GrpcServer({
     address: { host: '127.0.0.1', port: 0 },
-    methods: new GrpcMethods(),
+    methods: new GrpcMethods()
+      .unary('/a.B/Echo', async ({ message }) => Buffer.from(message))
+      .unary('/a.B/Fail', async () => {
+        throw new TempoError('unprocessable', 'altnames');
+      }),
     recvMessageBytesMax: 1 << 20,
     logger: silentLogger,
   });

@@ -9,7 +9,7 @@ import type { Service } from '../../lib/service.ts';
 import { explainedTls } from '../../rpc/client-tls.ts';
 import { limitLines, type Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
-import { storeTls } from '../client-tls.ts';
+import { storeTls } from '../store-tls.ts';
 import type { MemberlistConfig } from '../config.ts';
 import { addressText, ipBytes } from './address.ts';
 import { discover, type Resolver, systemResolver } from './discovery.ts';
@@ -48,6 +48,7 @@ export class GossipService implements Service {
   readonly #timers: (() => void)[] = [];
   #node: GossipNode | undefined;
   #isStopping = false;
+  #hasJoined = false;
   /** It is one of the members that it is to join. */
   #isNamed = false;
 
@@ -268,6 +269,7 @@ export class GossipService implements Service {
   async #join(address: string): Promise<boolean> {
     try {
       await this.#started().join(address);
+      this.#hasJoined = true;
       return true;
     } catch (err) {
       if (!this.#isStopping)
@@ -277,8 +279,9 @@ export class GossipService implements Service {
   }
 
   #explained(err: unknown): unknown {
-    if (!this.#options.config.tlsEnabled || !(err instanceof Error)) return err;
-    return explainedTls(err.message, 'memberlist');
+    const { tlsEnabled, tlsCertPath } = this.#options.config;
+    if (!tlsEnabled || !(err instanceof Error)) return err;
+    return explainedTls(err.message, { name: 'memberlist', certFile: tlsCertPath }, this.#hasJoined);
   }
 
   async #discover(members: readonly string[]): Promise<readonly string[]> {
