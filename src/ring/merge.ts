@@ -26,8 +26,7 @@ export function mergeRings(desc: RingDesc, other: RingDesc, removedSec?: number)
   let isWhole = true;
   for (const [id, given] of other) {
     const ours = desc.get(id);
-    const isNewer = given.timestampSec > (ours?.timestampSec ?? 0);
-    if (!isNewer && (ours === undefined || !winsTie(given, ours))) continue;
+    if (ours === undefined ? given.timestampSec <= 0 : !counts(given, ours)) continue;
     const instance = normal(given);
     isWhole &&= instance === given;
     const known = ours?.tokens ?? NO_TOKENS;
@@ -65,6 +64,11 @@ export function withoutLeft(desc: RingDesc, beforeSec = Number.POSITIVE_INFINITY
     left.delete(id);
   }
   return left ?? desc;
+}
+
+/** Whether what is told of an instance takes the place of what is known of it. */
+export function counts(given: Instance, ours: Instance): boolean {
+  return given.timestampSec > ours.timestampSec || winsTie(given, ours);
 }
 
 /**

@@ -246,6 +246,31 @@ t.test('all rings together fit into one message', async (t) => {
   t.ok((await store.get(KEY))?.has('late'), 'who leaves makes room');
 });
 
+t.test('instances do not grow beyond the room there is, not in the same second either', async (t) => {
+  const { store, lines, invalid } = aStore();
+  store.watch(KEY, () => undefined);
+  const ids = Array.from({ length: 60 }, (_, i) => `i-${i}`);
+  const small = ids.map((id) => active(id, { addr: 'b:1', tokens: Uint32Array.of(1) }));
+  for (const each of small) store.receive(ringPair(KEY, each));
+  t.equal((await store.get(KEY))?.size, 60);
+  const before = store.state().length;
+  // Of two versions of one second that with the lower address counts. All of them are 6 MB.
+  for (const [i, id] of ids.entries()) {
+    store.receive(ringPair(KEY, active(id, { addr: 'a:1', tokens: someTokens(20_000, i * 20_000) })));
+  }
+  t.ok(store.state().length <= MIB / 2, `the ring has ${store.state().length} bytes`);
+  t.ok(store.state().length > before, 'some have grown');
+  t.match(lines.join(''), /beyond those that may be in a ring, are passed over/);
+  const grown = store.state();
+  const refused = await invalid();
+  // With one that is new each, as values that were seen before are not looked at.
+  for (const [i, each] of [...((await store.get(KEY)) ?? new Map<string, Instance>()).values()].entries()) {
+    store.receive(ringPair(KEY, each, active(`new-${i % 30}`)));
+  }
+  t.equal(await invalid(), refused, 'what is known may be said again');
+  t.ok(store.state().length > grown.length);
+});
+
 t.test('rings of strangers take no room from those that are of use', async (t) => {
   const { store, lines, invalid } = aStore({ keysMax: 4 });
   for (let i = 0; i < 10; i++) store.receive(ringPair(`junk-${i}`, active('a')));

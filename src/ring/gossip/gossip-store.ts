@@ -8,7 +8,7 @@ import type { Logger } from '../../telemetry/log.ts';
 import { decodeRing, encodeRing, RING_CODEC } from '../desc-codec.ts';
 import { EMPTY_RING, type Instance, type RingDesc } from '../instance.ts';
 import type { RingChange, RingStore } from '../kv.ts';
-import { mergeRings, withoutLeft } from '../merge.ts';
+import { counts, mergeRings, withoutLeft } from '../merge.ts';
 import type { GossipMetrics } from './gossip-metrics.ts';
 import { decodePair, encodePair, joinPairs, type Pair, splitPairs } from './pairs.ts';
 
@@ -227,8 +227,8 @@ export class GossipStore implements RingStore {
     const isCredible = (id: string, given: Instance): boolean => {
       const ours = known.get(id);
       if (given.timestampSec > latestSec) return false;
-      // Older news of what is known change nothing.
-      if (ours !== undefined && given.timestampSec <= ours.timestampSec) return true;
+      // What is not taken anyway changes nothing.
+      if (ours !== undefined && !counts(given, ours)) return true;
       const growth = bytesOf(given) - (ours === undefined ? 0 : bytesOf(ours));
       if (growth > 0 && growth > bytesRoom) return false;
       if (ours === undefined && room-- <= 0) return false;
