@@ -155,13 +155,22 @@ export class Lifecycler implements Service {
     if (finalSleepMs > 0) await sleep(clock, finalSleepMs);
   }
 
-  /** A read-only instance answers reads and is left out of shards that writes go to. */
+  /**
+   * A read-only instance answers reads and is left out of shards that writes go to. Rejects, and it stays as
+   * it was, when the ring cannot be written.
+   */
   async setReadOnly(readOnly: boolean): Promise<void> {
     if (readOnly === this.#readOnly) return;
+    const [before, beforeSec] = [this.#readOnly, this.#readOnlyUpdatedSec];
     this.#readOnly = readOnly;
     this.#readOnlyUpdatedSec = this.#nowSec();
+    try {
+      await this.#write(true);
+    } catch (err) {
+      [this.#readOnly, this.#readOnlyUpdatedSec] = [before, beforeSec];
+      throw err;
+    }
     this.#logger.info('instance changes whether it is read-only', { read_only: readOnly });
-    await this.#write(true);
   }
 
   /** For the stop that follows; tokens of an instance that comes back elsewhere are not to be kept. */

@@ -6,6 +6,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { every } from '../../src/lib/clock.ts';
+import { TempoError } from '../../src/lib/errors.ts';
 import { DeferredStore } from '../../src/ring/deferred-store.ts';
 import { decodeRing, encodeRing, RING_CODEC } from '../../src/ring/desc-codec.ts';
 import {
@@ -762,6 +763,41 @@ t.test('a stop amid leaving unregisters once that it leaves is written', async (
   await Promise.all([left, stopped]);
   t.same(order, ['LEAVING', 'gone']);
   ring.stop();
+});
+
+t.test('who cannot write that it is read-only is not, and may try again', async (t) => {
+  const store = new MemoryStore();
+  let isAway = false;
+  let writes = 0;
+  const shaky: RingStore = {
+    get: (key) => store.get(key),
+    watch: (key, listener) => store.watch(key, listener),
+    change: async (key, make) => {
+      if (isAway) throw new TempoError('unavailable', 'etcd is away');
+      writes++;
+      await store.change(key, make);
+    },
+  };
+  const ring = new WatchedRing({ name: 'ingester', store, key: 'k', settings: SETTINGS });
+  await ring.start();
+  t.teardown(() => ring.stop());
+  const member = new Lifecycler({ ...aloneMember(), ring, store: shaky });
+  await member.start();
+  const written = async (): Promise<unknown> => (await store.get('k'))?.get('one')?.readOnly;
+  for (const wanted of [true, false]) {
+    const sinceSec = member.readOnlyUpdatedSec;
+    isAway = true;
+    await t.rejects(member.setReadOnly(wanted), { code: 'unavailable' });
+    t.equal(member.isReadOnly, !wanted);
+    t.equal(member.readOnlyUpdatedSec, sinceSec);
+    isAway = false;
+    const before = writes;
+    await member.setReadOnly(wanted);
+    t.equal(writes, before + 1, 'the second try is written');
+    t.equal(await written(), wanted);
+    t.equal(member.isReadOnly, wanted);
+  }
+  await member.stop();
 });
 
 t.test('a heartbeat leaves tokens to whoever won them, and a process that moved is no twin', async (t) => {
