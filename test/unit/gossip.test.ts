@@ -1,6 +1,6 @@
 // Gossip: its bytes, and members over real sockets.
 import { createHash } from 'node:crypto';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -353,7 +353,7 @@ t.test('who may gossip over TLS', async (t) => {
     tlsKeyPath: certFile(who, 'key'),
     tlsCaPath: certFile('authority'),
   });
-  const times = { streamTimeoutMs: 300, packetWriteTimeoutMs: 300 };
+  const times = { streamTimeoutMs: 2000, packetWriteTimeoutMs: 2000 };
   const lines: string[] = [];
   const member = aService({ ...files('member'), ...times }, lines);
   const forServers = aService(files('server'), lines);
@@ -373,12 +373,31 @@ t.test('who may gossip over TLS', async (t) => {
     'which is told',
   );
   t.equal(await joins('server', forServers), 2, 'as all of those members are');
-  const silent = connect(Number(portOf(member).split(':')[1]), '127.0.0.1').resume();
-  silent.on('error', () => undefined);
-  const beganMs = performance.now();
-  await new Promise((resolve) => silent.once('close', resolve));
-  t.ok(performance.now() - beganMs < 10_000, 'who connects and says nothing is let go');
   await Promise.all([member.service.stop(), forServers.service.stop()]);
+});
+
+t.test('who connects over TLS and says nothing', async (t) => {
+  const tls = { tlsEnabled: true, tlsCertPath: certFile('member'), tlsKeyPath: certFile('member', 'key') };
+  const connected = async (to: ReturnType<typeof aService>): Promise<Socket> => {
+    const silent = connect(Number(portOf(to).split(':')[1]), '127.0.0.1').resume();
+    silent.on('error', () => undefined);
+    await new Promise((resolve) => silent.once('connect', resolve));
+    return silent;
+  };
+  const hasty = aService({ ...tls, streamTimeoutMs: 300, packetWriteTimeoutMs: 300 });
+  await hasty.service.start();
+  let beganMs = performance.now();
+  const silent = await connected(hasty);
+  await new Promise((resolve) => silent.once('close', resolve));
+  t.ok(performance.now() - beganMs < 10_000, 'is let go');
+  await hasty.service.stop();
+  const patient = aService({ ...tls, streamTimeoutMs: 60_000 });
+  await patient.service.start();
+  const held = await connected(patient);
+  beganMs = performance.now();
+  await patient.service.stop();
+  t.ok(performance.now() - beganMs < 20_000, 'holds no stop up');
+  held.destroy();
 });
 
 t.test('strangers are counted and told', async (t) => {

@@ -48,6 +48,8 @@ export class TcpTransport implements Transport {
   readonly #options: TcpTransportOptions;
   readonly #servers: Server[] = [];
   readonly #sockets = new Set<Socket>();
+  /** Below those of TLS, which there are once the handshake is over. */
+  readonly #raw = new Set<Socket>();
   readonly #waiting: (() => void)[] = [];
   readonly #incoming: ByteLedger;
   #writes = 0;
@@ -76,6 +78,7 @@ export class TcpTransport implements Transport {
         secure === undefined || tls === undefined
           ? createServer({ allowHalfOpen: true }, accept)
           : secure.createServer({ ...tls.server, handshakeTimeout, allowHalfOpen: true }, accept);
+      if (secure !== undefined) server.on('connection', (socket: Socket) => this.#holdRaw(socket));
       server.maxConnections = connectionsMax;
       server.on('drop', () => this.#refused('gossip connection is one too many and is closed'));
       server.on('tlsClientError', (err: Error, socket: Socket) => {
@@ -99,7 +102,7 @@ export class TcpTransport implements Transport {
     const closed = this.#servers.map(
       (server) => new Promise<void>((resolve) => void server.close(() => resolve())),
     );
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#sockets, ...this.#raw]) socket.destroy();
     await Promise.all(closed);
   }
 
@@ -207,6 +210,11 @@ export class TcpTransport implements Transport {
     socket.once('close', () => this.#sockets.delete(socket));
     // Told to who waits for the socket; without a listener it would end the process.
     socket.on('error', (err) => this.#options.logger.debug('gossip connection failed', { err }));
+  }
+
+  #holdRaw(socket: Socket): void {
+    this.#raw.add(socket);
+    socket.once('close', () => this.#raw.delete(socket));
   }
 
   #refused(msg: string, fields: Parameters<Logger['warn']>[1] = {}): void {
