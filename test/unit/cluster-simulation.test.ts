@@ -27,7 +27,10 @@ import { seeded } from '../support/seeded.ts';
 t.setTimeout(240_000);
 
 const SEED = Number(process.env['SIMULATION_SEED'] ?? 1);
-const RUNS = Number(process.env['SIMULATION_RUNS'] ?? 1000);
+const USUAL_RUNS = 1000;
+const RUNS = Number(process.env['SIMULATION_RUNS'] ?? USUAL_RUNS);
+/** Totals say nothing of the few that are repeated. */
+const isWhole = RUNS >= USUAL_RUNS;
 
 type Random = ReturnType<typeof seeded>;
 const below = (random: Random, n: number): number => Math.floor(random() * n);
@@ -149,7 +152,7 @@ t.test(
       if (buffers.bytesHeld > 0) t.fail(`seed ${seed}: ${buffers.bytesHeld} bytes of messages are held`);
     }
     t.comment(`${acknowledged} traces acknowledged, ${refused} refused`);
-    t.ok(acknowledged > refused && refused > 0, 'both happen');
+    if (isWhole) t.ok(acknowledged > refused && refused > 0, 'both happen');
   },
 );
 
@@ -284,6 +287,7 @@ t.test(`every query has one end, whatever queriers do (${RUNS} schedules)`, asyn
       else t.fail(`seed ${seed}: ${done.join()} queries of ${queries}`);
     }
   }
+  if (!isWhole) return;
   t.same([...ends.keys()].sort(), ['TempoError', 'done', 'left'], JSON.stringify([...ends]));
   t.ok(balanced > 0, 'queriers that are well share the work');
 });
@@ -470,6 +474,7 @@ t.test(
     t.comment(`${again} of ${all} blocks were done again, for ${lostMessages} lost messages`);
     // Four in a row of three in ten are lost once in 120 times.
     t.comment(`where up to three in ten were lost, ${fewLostAgain} of ${fewLostAll}`);
+    if (!isWhole) return;
     t.ok(fewLostAgain <= fewLostAll * 0.02, 'work is done again by exception only');
     t.ok(again > 0 && balanced > 0, 'both happen');
   },

@@ -1,21 +1,23 @@
-// Gossip in a simulation, of up to a hundred members: that they come to know the same whatever is lost, dies
-// or is cut off, and at what cost. GOSSIP_SEED begins other schedules, GOSSIP_SCHEDULES says how many.
+// Gossip in a simulation, of up to twenty members: that they come to know the same when packets are lost, one
+// leaves, one dies or the network is cut, and what names and ids that two have do. GOSSIP_SEED begins other
+// schedules, GOSSIP_SCHEDULES says how many.
 import t, { type Test } from 'tap';
 import { addressText } from '../../src/ring/gossip/address.ts';
 import { WRITE } from '../../src/ring/ring.ts';
 import { type SimulatedMember, World } from '../support/gossip-world.ts';
 import { seeded } from '../support/seeded.ts';
 
-t.setTimeout(240_000);
+t.setTimeout(600_000);
 
 // Fixed, as one run in many may take longer than is asserted: others by the environment.
 const SEED = Number(process.env['GOSSIP_SEED'] ?? 4242);
-/** As many as there are sizes of a cluster for every 200 of few members. */
-const SCHEDULES = Math.ceil(Number(process.env['GOSSIP_SCHEDULES'] ?? 200) / 40);
+/** One of each size for every 60 of gossip-schedules.test.ts. */
+const SIZES = [3, 10, 20];
+const SCHEDULES = Math.ceil(Number(process.env['GOSSIP_SCHEDULES'] ?? 60) / 20);
 
 async function simulate(t: Test, seed: number): Promise<void> {
   const random = seeded(seed);
-  const count = [45, 3, 10, 20, 60][seed % 5] as number;
+  const count = SIZES[seed % SIZES.length] as number;
   const world = new World({ seed, loss: random() * 0.1 });
   const joined = await world.grow(count);
   t.ok(joined <= 10, `${count} members: all see all ${joined} s after the last came`);
@@ -76,37 +78,10 @@ t.test(`simulations from seed ${SEED}`, async (t) => {
   }
 });
 
-const MEASURED_SEC = 8;
-
-t.test('a hundred members', async (t) => {
-  const world = new World({ seed: 7, loss: 0.02 });
-  const joined = await world.grow(100);
-  t.ok(joined <= 10, `all see all ${joined} s after the last came`);
-  const shares = [...(world.members[0] as SimulatedMember).ring.current.ownership().values()];
-  const [least, most] = [Math.min(...shares) * 100, Math.max(...shares) * 100];
-  t.ok(least > 0.6 && most < 1.6, `shares are ${least.toFixed(2)} to ${most.toFixed(2)} of the mean`);
-  const before = process.cpuUsage();
-  const { sent, sentBytes } = world.network;
-  await world.clock.pass(MEASURED_SEC * 1000);
-  const { user, system } = process.cpuUsage(before);
-  const share = (user + system) / 1e6 / MEASURED_SEC / 100;
-  const bytes = (world.network.sentBytes - sentBytes) / MEASURED_SEC / 100;
-  const messages = (world.network.sent - sent) / MEASURED_SEC / 100;
-  t.comment(
-    `an idle member of 100: ${(share * 100).toFixed(2)} % of a core, ` +
-      `sends ${messages.toFixed(2)} messages of ${Math.round(bytes)} bytes/s`,
-  );
-  // Each heartbeat is told six times by each (2 x log10 of all, rounded up): 20 a second, of 750 bytes.
-  t.ok(bytes < 6 * 20 * 750 * 1.25, `an idle member sends ${Math.round(bytes)} bytes in a second`);
-  t.ok(messages < 4, `an idle member sends ${messages.toFixed(2)} messages in a second`);
-  t.ok(share < 0.02, `an idle member takes ${(share * 100).toFixed(2)} % of a core`);
-  world.stop();
-});
-
-const TWIN_SEC = 600;
+const TWIN_SEC = 300;
 const NAME_LINE = /level=error msg="gossip tells of this name at another address.*memberlist\.node_name/;
 
-/** What is sent in ten minutes by eight members and one more. */
+/** What is sent in that time by eight members and one more. */
 async function sentBy(world: World, ninth: Parameters<World['add']>[0]): Promise<number> {
   await world.add(ninth);
   const before = world.network.sent;
@@ -125,7 +100,7 @@ t.test('two processes with one gossip name', async (t) => {
   const sent = await sentBy(world, { name: first.name, id: 'other', joins: first.address });
   const usual = await sentBy(plain, {});
   const twin = world.members[8] as SimulatedMember;
-  t.ok(sent <= usual * 1.05, `${sent} messages in ten minutes, of nine with names of their own ${usual}`);
+  t.ok(sent <= usual * 1.05, `${sent} messages in ${TWIN_SEC} s, of nine with names of their own ${usual}`);
   for (const [each, other] of [
     [first, twin],
     [twin, first],
@@ -219,7 +194,7 @@ t.test('two processes with one id in the ring', async (t) => {
     t.same(new Set(addressesOf(first)), new Set([`${its} other_addr=${theirs}`]));
     t.same(new Set(addressesOf(twin)), new Set([`${theirs} other_addr=${its}`]));
     const told = addressesOf(first).length + addressesOf(twin).length;
-    t.ok(told >= 2 && told <= 6, `told ${told} times in ten minutes, ${waitMs} ms apart`);
+    t.ok(told >= 2 && told <= 6, `told ${told} times in ${TWIN_SEC} s, ${waitMs} ms apart`);
     t.ok(sent <= usualSent * 1.1, `${sent} messages, of seven with ids of their own ${usualSent}`);
     world.stop();
   }
