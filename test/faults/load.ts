@@ -20,7 +20,7 @@ const CHECKERS = 6;
 /** How long the last check asks again where an answer is an error or partial. */
 const CHECK_LIMIT_MS = 60_000;
 
-/** Each time the addresses to ask: the next one is asked where one takes no request, or says 503. */
+/** Each time the addresses to ask: the next one is asked where nobody listens, or the answer is 503. */
 export interface Endpoints {
   /** OTLP over HTTP. */
   readonly push: () => readonly string[];
@@ -422,10 +422,7 @@ function saidBy(err: unknown): string {
   return err.cause === undefined ? err.message : `${err.message}: ${saidBy(err.cause)}`;
 }
 
-/** Nobody has read the request. */
-const NOT_TAKEN = ['ECONNREFUSED', 'ECONNRESET'];
-
-/** Where there are several: a request that was taken, and is broken off, is not asked again. */
+/** Of several the next one is asked when nobody listens, or the answer is 503: a stop resets nothing. */
 async function fetchAny(
   addresses: readonly string[],
   path: string,
@@ -442,7 +439,7 @@ async function fetchAny(
     await answer.body?.cancel();
   } catch (err) {
     const { code = '' } = ((err as Error).cause ?? {}) as { readonly code?: string };
-    if (!NOT_TAKEN.includes(code)) throw err;
+    if (code !== 'ECONNREFUSED') throw err;
   }
   return fetchAny(others, path, { ...init, headers });
 }

@@ -55,11 +55,14 @@ function giveBack(): void {
   for (const port of given) rmSync(join(CLAIMS, String(port)), { force: true });
 }
 
-async function isFree(port: number): Promise<boolean> {
+/** Whether loopback has more than one address, as Linux has it without further ado. */
+export const hasSecondLoopback = (): Promise<boolean> => isFree(0, '127.0.0.2');
+
+async function isFree(port: number, host = '127.0.0.1'): Promise<boolean> {
   const server = createServer();
   const listens = await new Promise<boolean>((resolve) => {
     server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => resolve(true));
+    server.listen(port, host, () => resolve(true));
   });
   if (listens) await new Promise((resolve) => server.close(resolve));
   return listens;
