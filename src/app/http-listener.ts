@@ -37,6 +37,15 @@ export interface HttpListenerOptions {
   readonly serverMetrics: ServerMetrics;
   /** gRPC on the same port; undefined = none. */
   readonly grpc: GrpcRouterOptions | undefined;
+  readonly stopTimes?: StopTimes | undefined;
+}
+
+/** Of the stop of an HTTP port. */
+export interface StopTimes {
+  /** For peers that have connected and said nothing yet. */
+  readonly beginMs?: number;
+  /** For requests that run, at most. */
+  readonly graceMs: number;
 }
 
 export interface HttpListener extends Service {
@@ -46,8 +55,7 @@ export interface HttpListener extends Service {
 
 export const TEXT = 'text/plain; charset=utf-8';
 
-/** Running requests may take that long at most when the server stops. */
-const STOP_GRACE_MS = 1500;
+const STOP_TIMES: StopTimes = { graceMs: 1500 };
 
 /** Bodies are not read by any route here: parameters are in the URL. */
 const BODY_BYTES_MAX = 1_048_576;
@@ -63,7 +71,7 @@ const CHECK_MS_MIN = 50;
 const NOWHERE = '/%00';
 
 export function createHttpListener(options: HttpListenerOptions): HttpListener {
-  const { block, config, logger, serverMetrics } = options;
+  const { block, config, logger, serverMetrics, stopTimes = STOP_TIMES } = options;
   const settings = serverTlsSettings(config, block, 'http');
   const tls = settings === undefined ? undefined : new ServerTls(settings, logger);
   const app = createApp(config, tls, logger);
@@ -90,7 +98,7 @@ export function createHttpListener(options: HttpListenerOptions): HttpListener {
   const firstBytesMsMax = config.httpServerReadTimeoutMs;
   sharePort(app.server, { http2: front.server, isSecure: tls !== undefined, firstBytesMsMax });
   // After it, as it keeps connections from listeners until it knows them.
-  const sockets = new OpenSockets(app.server);
+  const sockets = new OpenSockets(app.server, stopTimes);
   return {
     name: block,
     app,
@@ -103,7 +111,7 @@ export function createHttpListener(options: HttpListenerOptions): HttpListener {
     },
     async stop() {
       tls?.detach();
-      await stop(app, front, sockets, Math.min(config.gracefulShutdownTimeoutMs, STOP_GRACE_MS));
+      await stop(app, front, sockets, Math.min(config.gracefulShutdownTimeoutMs, stopTimes.graceMs));
     },
   };
 }

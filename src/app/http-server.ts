@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { createHttpListener, type HttpListener, TEXT } from './http-listener.ts';
+import { createHttpListener, type HttpListener, type StopTimes, TEXT } from './http-listener.ts';
 import { registerMetricsRoute } from './metrics-route.ts';
 import { registerReady } from './ready.ts';
 import { watchRoutes, type Route } from './routes.ts';
@@ -22,6 +22,7 @@ export interface HttpServerOptions {
   readonly grpc?: GrpcRouterOptions | undefined;
   /** undefined = ready, else the text of the 503. */
   readonly readiness: () => string | undefined;
+  readonly stopTimes?: StopTimes | undefined;
 }
 
 const PROFILES_ELSEWHERE =
@@ -32,8 +33,8 @@ export interface HttpServer extends HttpListener {
 }
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
-  const { config, grpc, logger, serverMetrics } = options;
-  const listener = createHttpListener({ block: 'server', config, grpc, logger, serverMetrics });
+  const { config, grpc, logger, serverMetrics, stopTimes } = options;
+  const listener = createHttpListener({ block: 'server', config, grpc, logger, serverMetrics, stopTimes });
   const { app } = listener;
   app.setNotFoundHandler((request, reply) => {
     const clean = cleanUrl(request.url);

@@ -10,6 +10,7 @@ import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { apiPrefixOf, type TempoConfig } from './config.ts';
+import type { StopTimes } from './http-listener.ts';
 import { createHttpServer, type HttpServer } from './http-server.ts';
 import type { ServerConfig } from './server-config.ts';
 import { createInternalServer } from './internal-server.ts';
@@ -29,6 +30,8 @@ export interface ServersOptions {
   readonly readiness: () => string | undefined;
   /** What health checks of gRPC are answered. */
   readonly isServing: () => boolean;
+  /** Of the HTTP port; undefined = as for a process that is to end soon. */
+  readonly stopTimes?: StopTimes;
 }
 
 export interface Servers {
@@ -60,6 +63,7 @@ export function createServers(options: ServersOptions): Servers {
     serverMetrics,
     grpc: config.streamOverHttpEnabled ? { ...grpc, servesInternal: false } : undefined,
     readiness,
+    stopTimes: options.stopTimes,
   });
   const listeners: Service[] = [http, createGrpcListener(config.server, grpc, logger, serverMetrics)];
   if (config.internalServer.enable) {

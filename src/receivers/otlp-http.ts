@@ -20,7 +20,7 @@ import { bodyThreads } from '../rpc/body-threads.ts';
 import { ENCODINGS, inflate } from '../rpc/inflate.ts';
 import { familyOf, listen, parseEndpoint } from '../rpc/listen.ts';
 import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
-import { OpenSockets } from '../rpc/open-sockets.ts';
+import { OpenSockets, type OpenSocketsOptions } from '../rpc/open-sockets.ts';
 import { ServerTls } from '../rpc/tls.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { allowOrigins } from './cors.ts';
@@ -82,7 +82,13 @@ export class OtlpHttpReceiver implements Receiver {
   readonly #sockets: OpenSockets;
   #isStopping = false;
 
-  constructor(config: OtlpHttpOptions, consumer: TraceConsumer, logger: Logger) {
+  /** @param sockets how long connections are waited for at the stop. */
+  constructor(
+    config: OtlpHttpOptions,
+    consumer: TraceConsumer,
+    logger: Logger,
+    sockets: OpenSocketsOptions = {},
+  ) {
     checkEncodings(config.compressionAlgorithms);
     this.#config = config;
     this.#consumer = consumer;
@@ -95,7 +101,7 @@ export class OtlpHttpReceiver implements Receiver {
       serverFactory: (handler) => createServer(config, this.#tls, handler),
     };
     this.app = fastify(options);
-    this.#sockets = new OpenSockets(this.app.server);
+    this.#sockets = new OpenSockets(this.app.server, sockets);
     refuseGrpc(this.app.server, logger);
     this.#transport();
     this.#routes();

@@ -83,7 +83,7 @@ export class Http2Sessions {
 
   constructor(server: Http2Server | Http2SecureServer, options: SessionOptions) {
     this.#options = options;
-    this.#sockets = new OpenSockets(server, LINGER_MS);
+    this.#sockets = new OpenSockets(server, { lingerMs: LINGER_MS });
     server.on('session', (session: ServerHttp2Session) => this.#admit(session));
     server.on('sessionError', (err: Error) => this.#tell(err));
   }

@@ -3,23 +3,28 @@
 import type { Server, Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Whoever has just connected is about to ask. */
 const BEGIN_MS = 250;
 /** For all who wait, of which each turn of the loop accepts one. */
 const LET_IN_MS_MAX = 50;
+
+export interface OpenSocketsOptions {
+  /** How long a peer may keep a connection that is ended on our side; undefined = for ever. */
+  readonly lingerMs?: number | undefined;
+  /** Whoever has just connected is about to ask: how long it is waited for at the stop. */
+  readonly beginMs?: number | undefined;
+}
 
 export class OpenSockets {
   /** With the time when they came. */
   readonly #sockets = new Map<Socket, number>();
   readonly #lingerMs: number;
+  readonly #beginMs: number;
   #count = 0;
 
-  /**
-   * Call it before the server listens.
-   * @param lingerMs how long a peer may keep a connection that is ended on our side.
-   */
-  constructor(server: Pick<Server, 'on'>, lingerMs = Infinity) {
-    this.#lingerMs = lingerMs;
+  /** Call it before the server listens. */
+  constructor(server: Pick<Server, 'on'>, options: OpenSocketsOptions = {}) {
+    this.#lingerMs = options.lingerMs ?? Infinity;
+    this.#beginMs = options.beginMs ?? BEGIN_MS;
     server.on('connection', (socket: Socket) => this.#add(socket));
     // Those of TLS are other objects, on top.
     server.on('secureConnection' as 'connection', (socket: Socket) => this.#add(socket));
@@ -42,7 +47,7 @@ export class OpenSockets {
     const nowMs = performance.now();
     for (const [socket, sinceMs] of this.#sockets) {
       if (socket.bytesRead > 0) continue;
-      const restMs = sinceMs + BEGIN_MS - nowMs;
+      const restMs = sinceMs + this.#beginMs - nowMs;
       if (restMs <= 0) socket.destroy();
       else setTimeout(() => socket.bytesRead === 0 && socket.destroy(), restMs).unref();
     }

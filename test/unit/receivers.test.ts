@@ -14,6 +14,7 @@ import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { GrpcServer, type GrpcServerOptions } from '../../src/rpc/grpc-server.ts';
 import { parseEndpoint } from '../../src/rpc/listen.ts';
 import { connectionsMax } from '../../src/rpc/open-files.ts';
+import type { OpenSocketsOptions } from '../../src/rpc/open-sockets.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { aTrace, encodeTraces } from '../support/otlp.ts';
 import type { TenantHeader } from '../../src/model/tenant.ts';
@@ -47,7 +48,7 @@ async function startGrpc(t: Test, over: Partial<OtlpGrpcOptions> = {}) {
   return { recorder, receiver, port, errors };
 }
 
-async function startHttp(t: Test, over: Partial<OtlpHttpOptions> = {}) {
+async function startHttp(t: Test, over: Partial<OtlpHttpOptions> = {}, sockets: OpenSocketsOptions = {}) {
   const recorder = new Recorder();
   const receiver = new OtlpHttpReceiver(
     {
@@ -62,6 +63,7 @@ async function startHttp(t: Test, over: Partial<OtlpHttpOptions> = {}) {
     },
     recorder,
     silentLogger,
+    sockets,
   );
   const { port } = await receiver.start();
   t.teardown(() => receiver.stop(0));
@@ -796,7 +798,7 @@ t.test('HTTP: whoever sends too much can read the answer', async (t) => {
 });
 
 t.test('HTTP: whoever has just connected is answered, though the receiver stops', async (t) => {
-  const { receiver, url } = await startHttp(t);
+  const { receiver, url } = await startHttp(t, {}, { beginMs: 15_000 });
   const { port } = new URL(url);
   const socket = net.connect(Number(port), '127.0.0.1');
   await new Promise((resolve) => socket.once('connect', resolve));
