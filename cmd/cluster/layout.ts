@@ -146,7 +146,6 @@ export function gatewayEnvironment(
     OTLP_GRPC_SERVERS: servers('distributor', 'otlpGrpc'),
     OTLP_HTTP_SERVERS: servers('distributor', 'otlpHttp'),
     DISTRIBUTOR_SERVERS: servers('distributor', 'http'),
-    INGESTER_SERVERS: servers('ingester', 'http'),
     SCHEDULER_SERVERS: servers('backend-scheduler', 'http'),
     WORKER_SERVERS: servers('backend-worker', 'http'),
     ...(Object.fromEntries(ingesters) as Environment),

@@ -18,9 +18,8 @@ import { Load } from '../faults/load.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import { aResource, aTrace, encodeTraces } from '../support/otlp.ts';
-import { flush } from '../support/read-api.ts';
+import { flush, tracesStreamed } from '../support/read-api.ts';
 import { freePorts, type RunningTempo, startTempo } from '../support/server.ts';
-import { StreamingClient } from '../support/streaming-client.ts';
 import { minioBucket, startMinio } from './clouds.ts';
 import { startGateway } from './gateway.ts';
 import { testFolder } from '../support/test-folder.ts';
@@ -119,15 +118,8 @@ await t.test('answers are those of one process', async (t) => {
 });
 
 await t.test('streams of answers', async (t) => {
-  const ask = async (port: number): Promise<readonly [number, number]> => {
-    const client = new StreamingClient(`127.0.0.1:${port}`);
-    const now = Math.floor(Date.now() / 1000);
-    const request = { Query: '{ }', Limit: 2 * TRACES, start: now - 3600, end: now + 60 };
-    const { code, messages } = await client.ask('Search', request);
-    client.close();
-    const ids = messages.flatMap(({ traces }) => traces as readonly { readonly traceID: string }[]);
-    return [code, new Set(ids.map(({ traceID }) => traceID)).size];
-  };
+  const ask = (port: number): Promise<readonly [number, number]> =>
+    tracesStreamed(`127.0.0.1:${port}`, 2 * TRACES);
   t.same(await ask(own.grpc), [0, TRACES], 'by the gateway');
   t.same(await ask(ports[0]!.grpc), [0, TRACES], 'as by a replica');
 });

@@ -56,6 +56,8 @@ export interface ClusterOptions {
   /** Those of `npm run cluster`, if none are named. */
   readonly roles?: readonly Role[];
   readonly bucket?: Bucket;
+  /** Two query-frontends come back at their addresses, as behind services; else at others, as pods do. */
+  readonly keepsHosts?: boolean;
   /** Keys of the configuration that a role gets beside the usual ones. */
   readonly keysOf?: (name: RoleName) => Tree;
   /** How processes are started, beside their configuration. */
@@ -127,8 +129,9 @@ export class Cluster {
     const configFile = path.join(data, 'tempo.yaml');
     const { target } = this.roles.find((role) => role.name === name)!;
     if (target === 'query-frontend' && this.hasTwoFrontends) {
-      // Each time another one, as pods have them. It is ready once queriers have found it.
-      this.hosts.set(name, `127.0.0.${++this.hostCount}`);
+      // It is ready once queriers have found it.
+      const at = this.options.keepsHosts === true ? this.names.indexOf(name) + 1 : ++this.hostCount;
+      this.hosts.set(name, `127.0.0.${at}`);
       this.tellHosts();
     }
     writeFileSync(configFile, this.configOf(name));

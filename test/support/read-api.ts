@@ -1,5 +1,7 @@
 // What tests ask the query API, answered in the smallest useful form.
+import assert from 'node:assert/strict';
 import type { RunningTempo } from './server.ts';
+import { StreamingClient } from './streaming-client.ts';
 
 const HTTP_OK = 200;
 const LIMIT = 100_000;
@@ -34,6 +36,27 @@ export async function spanIdsOfTrace(tempo: RunningTempo, traceId: string): Prom
   const body = (await okJson(response)) as { batches?: { scopeSpans: { spans: { spanId: string }[] }[] }[] };
   const scopes = (body.batches ?? []).flatMap(({ scopeSpans }) => scopeSpans);
   return scopes.flatMap(({ spans }) => spans.map(({ spanId }) => spanId));
+}
+
+/** How many traces of the last minutes a search of one tenant finds; nothing is to be missing. */
+export async function tracesFound(tempo: RunningTempo, tenant?: string): Promise<number> {
+  const sec = Math.floor(Date.now() / 1000);
+  const request = `/api/search?q=%7B%7D&limit=10000&start=${sec - 600}&end=${sec + 600}`;
+  const headers: Record<string, string> = tenant === undefined ? {} : { 'x-scope-orgid': tenant };
+  const response = await fetch(tempo.url + request, { headers });
+  assert.equal(response.headers.get('x-tempo-partial'), null);
+  return ((await okJson(response)) as { readonly traces: readonly unknown[] }).traces.length;
+}
+
+/** A streamed search for all of the last hour. @returns its status of gRPC, and how many traces it found. */
+export async function tracesStreamed(address: string, limit: number): Promise<readonly [number, number]> {
+  const client = new StreamingClient(address);
+  const now = Math.floor(Date.now() / 1000);
+  const request = { Query: '{ }', Limit: limit, start: now - 3600, end: now + 60 };
+  const { code, messages } = await client.ask('Search', request);
+  client.close();
+  const ids = messages.flatMap(({ traces }) => traces as readonly { readonly traceID: string }[]);
+  return [code, new Set(ids.map(({ traceID }) => traceID)).size];
 }
 
 /** Asks for everything to be written to blocks. */
