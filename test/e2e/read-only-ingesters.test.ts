@@ -8,6 +8,7 @@ import t from 'tap';
 import { freePort } from '../support/free-port.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
 import { aSpan, encodeTraces } from '../support/otlp.ts';
+import { tracesFound } from '../support/read-api.ts';
 import { freePorts, type RunningTempo, startTempo } from '../support/server.ts';
 import { testFolder } from '../support/test-folder.ts';
 
@@ -99,14 +100,7 @@ async function takenBy(tenant: string, what: () => Promise<void>): Promise<numbe
   return (await taken(tenant)).map((count, i) => count - before[i]!);
 }
 
-async function found(name: Name, tenant: string): Promise<number> {
-  const sec = Math.floor(Date.now() / 1000);
-  const path = `/api/search?q=%7B%7D&limit=10000&start=${sec - 600}&end=${sec + 600}`;
-  const response = await fetch(at(name).url + path, { headers: { 'x-scope-orgid': tenant } });
-  assert.equal(response.status, 200);
-  assert.equal(response.headers.get('x-tempo-partial'), null);
-  return ((await response.json()) as { readonly traces: readonly unknown[] }).traces.length;
-}
+const found = (name: Name, tenant: string): Promise<number> => tracesFound(at(name), tenant);
 
 async function hook(method: 'GET' | 'POST' | 'DELETE'): Promise<number> {
   const response = await fetch(at('ingester-0').url + HOOK, { method });

@@ -1,6 +1,5 @@
 // A cluster of processes that speak TLS with each other everywhere, and show certificates on both sides:
 // pushes, queries, jobs and gossip work, and strangers are refused at every port without any harm.
-import assert from 'node:assert/strict';
 import tls from 'node:tls';
 import t, { type Test } from 'tap';
 import type { RoleName } from '../../cmd/cluster/layout.ts';
@@ -10,6 +9,7 @@ import { ALL_ROLES, Cluster } from '../faults/cluster.ts';
 import { AUTHORITY, certFile, identity } from '../support/certs.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
+import { tracesFound } from '../support/read-api.ts';
 import type { RunningTempo } from '../support/server.ts';
 import { testFolder } from '../support/test-folder.ts';
 
@@ -64,20 +64,11 @@ async function push(): Promise<{ readonly status: number; readonly text: string 
   return { status, text: body.toString('latin1') };
 }
 
-async function foundTraces(): Promise<number> {
-  const sec = Math.floor(Date.now() / 1000);
-  const range = `start=${sec - 600}&end=${sec + 600}`;
-  const response = await at('query-frontend').get(`/api/search?q=%7B%7D&limit=1000&${range}`);
-  assert.equal(response.status, 200);
-  assert.equal(response.headers.get('x-tempo-partial'), null);
-  return ((await response.json()) as { readonly traces: readonly unknown[] }).traces.length;
-}
-
 /** Pushes some more, and finds all that there are. */
 async function works(t: Test, what: string): Promise<void> {
   const { status, text } = await push();
   t.equal(status, 200, `${what}: ${text}`);
-  t.equal(await foundTraces(), traces, what);
+  t.equal(await tracesFound(at('query-frontend')), traces, what);
   const id = hexId(traces, 16);
   t.equal((await at('query-frontend').get(`/api/traces/${id}`)).status, 200, what);
 }
