@@ -2,7 +2,7 @@
 // that read it are below config. Starts nothing.
 import path from 'node:path';
 
-/** The first one answers queries; ports of the others follow in this order. */
+/** In the order of their ports, of which the gateway has the first where there is one. */
 export const ROLES = [
   { name: 'query-frontend', target: 'query-frontend' },
   { name: 'ingester-0', target: 'ingester' },
@@ -32,12 +32,12 @@ export interface MemberPorts {
   readonly gossip: number;
 }
 
-export interface ReplicaPorts extends MemberPorts {
+export interface ProcessPorts extends MemberPorts {
   readonly otlpGrpc: number;
   readonly otlpHttp: number;
 }
 
-export type GatewayPorts = Omit<ReplicaPorts, 'gossip'>;
+export type GatewayPorts = Omit<ProcessPorts, 'gossip'>;
 
 const CONFIG = path.resolve(import.meta.dirname, '../../config');
 /** Of every role. */
@@ -99,7 +99,7 @@ export function roleEnvironment(
 export function replicaEnvironment(
   at: number,
   folder: string,
-  ports: readonly ReplicaPorts[],
+  ports: readonly ProcessPorts[],
   bucket: Bucket | undefined,
 ): Environment {
   const own = ports[at]!;

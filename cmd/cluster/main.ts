@@ -13,12 +13,12 @@ import {
   GATEWAY_CONFIG_FILE,
   gatewayEnvironment,
   type GatewayPorts,
+  type ProcessPorts,
   REPLICA_CONFIG_FILE,
   REPLICA_GATEWAY_CONFIG_FILE,
   replicaEnvironment,
   replicaGatewayEnvironment,
   REPLICAS,
-  type ReplicaPorts,
   type RoleName,
   ROLES,
   roleEnvironment,
@@ -63,7 +63,7 @@ function findNginx(): string | undefined {
 }
 
 /** The first port of each kind is the gateway's, if there is one. */
-function portsOf(name: RoleName): ReplicaPorts {
+function portsOf(name: RoleName): ProcessPorts {
   const at = ROLES.findIndex((role) => role.name === name);
   const shift = hasGateway ? 1 : 0;
   return {
@@ -163,7 +163,7 @@ function microservices(bucket: Bucket | undefined): Layout {
 
 function replicas(bucket: Bucket | undefined): Layout {
   // The first port of each kind is the gateway's.
-  const ports: readonly ReplicaPorts[] = REPLICAS.map((_, at) => ({
+  const ports: readonly ProcessPorts[] = REPLICAS.map((_, at) => ({
     http: FIRST_HTTP_PORT + 1 + at,
     grpc: FIRST_GRPC_PORT + 1 + at,
     gossip: FIRST_GOSSIP_PORT + at,
@@ -198,6 +198,15 @@ function gateway(templateFile: string, env: Record<string, string>): Program {
   };
 }
 
+/** Pages of each, as /metrics, which the gateway does not have. */
+function innerPorts(): string {
+  const first = FIRST_HTTP_PORT + 1;
+  const names = isReplicas ? REPLICAS : ROLES.map(({ name }) => name);
+  const ports = names.map((name, at) => `${first + at} ${name}`).join(', ');
+  const without = isReplicas ? '' : ' (NGINX_PROGRAM= goes without)';
+  return `behind   nginx${without}, HTTP of each, as /metrics: ${ports}`;
+}
+
 async function startAll(): Promise<string> {
   mkdirSync(folder, { recursive: true });
   const minio = process.env['MINIO'] ?? '';
@@ -207,8 +216,9 @@ async function startAll(): Promise<string> {
   const { members, gateway } = isReplicas ? replicas(bucket) : microservices(bucket);
   await group.start(members);
   if (gateway !== undefined) await group.start([gateway]);
+  const inner = gateway === undefined ? '' : `\n  ${innerPorts()}`;
   const ringPort = gateway === undefined ? portsOf('distributor').http : FIRST_HTTP_PORT;
-  return `ring     ${url(ringPort)}/ingester/ring${blocks}`;
+  return `ring     ${url(ringPort)}/ingester/ring${inner}${blocks}`;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void group.stop());
