@@ -12,7 +12,10 @@ export const memberlistFields = {
   pull_push_interval: duration('30s', 'full state sync'),
   gossip_interval: duration('1s', 'gossip period'),
   gossip_nodes: int(2, 'peers per round'),
-  gossip_to_dead_nodes_time: duration('30s', 'keep gossiping to dead'),
+  gossip_to_dead_nodes_time: duration(
+    '30s',
+    'gossip goes on to who died; then it is forgotten, and its name is free',
+  ),
   dead_node_reclaim_time: duration('0s', 'name reuse'),
   compression_enabled: bool(false, 'compress packets'),
   notify_interval: duration('0s', 'batch notifications'),
