@@ -14,14 +14,7 @@ export const ROLES = [
   { name: 'backend-worker', target: 'backend-worker' },
 ] as const;
 
-/** Where a role has two processes, so that one can go. */
-export const SECOND_ROLES = [
-  { name: 'query-frontend-1', target: 'query-frontend' },
-  { name: 'distributor-1', target: 'distributor' },
-  { name: 'querier-1', target: 'querier' },
-] as const;
-
-export type Role = (typeof ROLES)[number] | (typeof SECOND_ROLES)[number];
+type Role = (typeof ROLES)[number];
 export type RoleName = Role['name'];
 
 export const REPLICAS = ['replica-0', 'replica-1', 'replica-2'] as const;
@@ -80,10 +73,11 @@ function memberEnvironment(
 
 const gossipAddress = ({ gossip }: MemberPorts): string => `127.0.0.1:${gossip}`;
 
-export function roleEnvironment(
-  name: RoleName,
+export function roleEnvironment<Name extends string>(
+  /** May be one more of a role. */
+  name: Name,
   folder: string,
-  portsOf: (name: RoleName) => MemberPorts,
+  portsOf: (name: Name | RoleName) => MemberPorts,
   bucket: Bucket | undefined,
 ): Environment {
   const ingesters = ROLES.filter(({ target }) => target === 'ingester');
@@ -124,14 +118,19 @@ function ownEnvironment(folder: string, own: GatewayPorts): Environment {
   };
 }
 
+interface Behind extends Pick<Role, 'target'> {
+  readonly ports: GatewayPorts;
+  readonly grpcHost?: string;
+}
+
 /** What the gateway of roles listens on, and who stands behind it. */
 export function gatewayEnvironment(
   folder: string,
   own: GatewayPorts,
   /** Of the roles that there are, with the host of gRPC where it is another than that of the rest. */
-  behind: readonly (Role & { readonly ports: GatewayPorts; readonly grpcHost?: string })[],
+  behind: readonly Behind[],
 ): Environment {
-  const of = (target: Role['target']): typeof behind => behind.filter((role) => role.target === target);
+  const of = (target: Role['target']): readonly Behind[] => behind.filter((role) => role.target === target);
   const servers = (target: Role['target'], port: keyof GatewayPorts): string =>
     of(target)
       .map(({ ports }) => server(ports[port]))

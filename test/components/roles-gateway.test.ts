@@ -3,16 +3,9 @@
 // push or a read that fails, after which streams reach it again.
 import path from 'node:path';
 import t from 'tap';
-import {
-  GATEWAY_CONFIG_FILE,
-  gatewayEnvironment,
-  type Role,
-  type RoleName,
-  ROLES,
-  SECOND_ROLES,
-} from '../../cmd/cluster/layout.ts';
+import { GATEWAY_CONFIG_FILE, gatewayEnvironment, ROLES } from '../../cmd/cluster/layout.ts';
 import { connectOtlp } from '../../src/rpc/otlp-client.ts';
-import { Cluster } from '../faults/cluster.ts';
+import { Cluster, type Role, type RoleName, SECOND_ROLES } from '../faults/cluster.ts';
 import { Load } from '../faults/load.ts';
 import { restartAmidQueries } from '../faults/usual-faults.ts';
 import { SHORT, violations } from '../faults/world.ts';

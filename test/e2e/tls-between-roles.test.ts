@@ -2,10 +2,9 @@
 // pushes, queries, jobs and gossip work, and strangers are refused at every port without any harm.
 import tls from 'node:tls';
 import t, { type Test } from 'tap';
-import type { RoleName } from '../../cmd/cluster/layout.ts';
 import type { TempoError } from '../../src/lib/errors.ts';
 import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
-import { ALL_ROLES, Cluster } from '../faults/cluster.ts';
+import { ALL_ROLES, Cluster, type RoleName } from '../faults/cluster.ts';
 import { AUTHORITY, certFile, identity } from '../support/certs.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';

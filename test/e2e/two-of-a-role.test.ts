@@ -2,7 +2,8 @@
 // of them, of the ingesters one, are stopped and started again while spans are written and read, and clients
 // that ask another one where they are refused do not notice.
 import t from 'tap';
-import { type RoleName, ROLES, SECOND_ROLES } from '../../cmd/cluster/layout.ts';
+import { ROLES } from '../../cmd/cluster/layout.ts';
+import { type RoleName, SECOND_ROLES } from '../faults/cluster.ts';
 import { hasSecondLoopback } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import { testFolder } from '../support/test-folder.ts';

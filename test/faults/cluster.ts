@@ -7,8 +7,6 @@ import {
   type Bucket,
   CONFIG_FILE,
   type MemberPorts,
-  type Role,
-  type RoleName,
   ROLES,
   roleEnvironment,
 } from '../../cmd/cluster/layout.ts';
@@ -22,6 +20,16 @@ import {
   type StartOptions,
   startTempo,
 } from '../support/server.ts';
+
+/** Where a role has two processes, so that one can go. */
+export const SECOND_ROLES = [
+  { name: 'query-frontend-1', target: 'query-frontend' },
+  { name: 'distributor-1', target: 'distributor' },
+  { name: 'querier-1', target: 'querier' },
+] as const;
+
+export type Role = (typeof ROLES)[number] | (typeof SECOND_ROLES)[number];
+export type RoleName = Role['name'];
 
 const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
 /** In the order in which processes are started: those that others look for come first. */

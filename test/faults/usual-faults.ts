@@ -1,7 +1,6 @@
 // Faults of a cluster as it is: processes that die, stand still, are cut off or are restarted.
 import { setTimeout as pause } from 'node:timers/promises';
-import type { RoleName } from '../../cmd/cluster/layout.ts';
-import { ALL_ROLES } from './cluster.ts';
+import { ALL_ROLES, type RoleName } from './cluster.ts';
 import { metric, until } from '../support/hostile.ts';
 import type { Cost, Fault, World } from './world.ts';
 

@@ -1,7 +1,6 @@
 // What a fault has before it: a cluster behind doors with its load, and how long things take.
 import path from 'node:path';
-import type { Role, RoleName } from '../../cmd/cluster/layout.ts';
-import { Cluster, type ClusterOptions } from './cluster.ts';
+import { Cluster, type ClusterOptions, type Role, type RoleName } from './cluster.ts';
 import { Doors } from './doors.ts';
 import { type Counts, inTurn, Load, type LoadOptions } from './load.ts';
 
