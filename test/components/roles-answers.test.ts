@@ -60,7 +60,7 @@ const cluster = await Cluster.create(path.join(folder, 'cluster'), {
   keysOf: () => ({
     ...KEYS,
     // Heads are cut when the test says so.
-    ingester: { max_block_duration: '10m', complete_block_timeout: '8s' },
+    ingester: { max_block_duration: '10m', complete_block_timeout: '20s' },
   }),
 });
 t.teardown(() => cluster.end());
