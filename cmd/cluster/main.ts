@@ -198,7 +198,7 @@ function gateway(templateFile: string, env: Record<string, string>): Program {
   };
 }
 
-/** Pages of each, as /metrics, which the gateway does not have. */
+/** Of each process: the gateway does not have /metrics. */
 function innerPorts(): string {
   const first = FIRST_HTTP_PORT + 1;
   const names = isReplicas ? REPLICAS : ROLES.map(({ name }) => name);

@@ -66,6 +66,8 @@ export class Lifecycler implements Service {
   #registeredSec = 0;
   #readOnly = false;
   #readOnlyUpdatedSec = 0;
+  /** Changes of it, one after another. */
+  #readOnlyChanges: Promise<void> = Promise.resolve();
   #unregisters: boolean;
   #leaving: Promise<unknown> | undefined;
   #keepsTokensFile = true;
@@ -159,7 +161,12 @@ export class Lifecycler implements Service {
    * A read-only instance answers reads and is left out of shards that writes go to. Rejects, and it stays as
    * it was, when the ring cannot be written.
    */
-  async setReadOnly(readOnly: boolean): Promise<void> {
+  setReadOnly(readOnly: boolean): Promise<void> {
+    const change = (): Promise<void> => this.#changeReadOnly(readOnly);
+    return (this.#readOnlyChanges = this.#readOnlyChanges.then(change, change));
+  }
+
+  async #changeReadOnly(readOnly: boolean): Promise<void> {
     if (readOnly === this.#readOnly) return;
     const [before, beforeSec] = [this.#readOnly, this.#readOnlyUpdatedSec];
     this.#readOnly = readOnly;

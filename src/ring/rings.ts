@@ -230,6 +230,7 @@ export class Rings implements Service {
     const { EtcdStore } = await import('./etcd-store.ts');
     const { logger } = this.#options;
     const tls = {
+      name: 'kvstore.etcd',
       caFile: etcd.tlsCaPath,
       certFile: etcd.tlsCertPath,
       keyFile: etcd.tlsKeyPath,

@@ -3,7 +3,14 @@
 import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { TempoError } from '../lib/errors.ts';
 import { type ClientTls, explainedTls } from './client-tls.ts';
-import { codeOfStatus, GRPC_UNAVAILABLE } from './grpc-status.ts';
+import {
+  codeOfStatus,
+  GRPC_CANCELLED,
+  GRPC_DEADLINE_EXCEEDED,
+  GRPC_INTERNAL,
+  GRPC_RESOURCE_EXHAUSTED,
+  GRPC_UNAVAILABLE,
+} from './grpc-status.ts';
 import { grpcJsTls } from './grpc-js-tls.ts';
 
 export interface GrpcClientOptions {
@@ -57,6 +64,15 @@ const CALL_TIMEOUT_MS = 10_000;
 type Failed = (status: number, details: string, err: unknown) => TempoError;
 
 /** Connects with the first call, not before. Throws TempoError when a certificate cannot be read. */
+/** What grpc-js may say without an answer; all else comes from the server. */
+const OF_CLIENTS: ReadonlySet<number> = new Set([
+  GRPC_CANCELLED,
+  GRPC_DEADLINE_EXCEEDED,
+  GRPC_RESOURCE_EXHAUSTED,
+  GRPC_INTERNAL,
+  GRPC_UNAVAILABLE,
+]);
+
 export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcClient> {
   const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs } = options;
   const grpc = await import('@grpc/grpc-js');
@@ -65,6 +81,7 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
   let wasAnswered = false;
   const answered = (): void => void (wasAnswered = true);
   const failed: Failed = (status, details, err) => {
+    if (!OF_CLIENTS.has(status)) answered();
     // All else is what the server says itself, or that a time is over.
     const text = status === GRPC_UNAVAILABLE ? explainedTls(details, tls, wasAnswered) : details;
     return new TempoError(codeOfStatus(status), `${address}: ${text}`, err);

@@ -100,6 +100,7 @@ await t.test('answers are those of one process', async (t) => {
     return [answer.status, await answer.text()];
   };
   t.same(await gateway('/'), [200, 'OK']);
+  for (const path of ['/metrics', '/shutdown', '/flush']) t.equal((await gateway(path))[0], 404, path);
   const [, page] = await gateway('/', 'text/html');
   const [, script = ''] = /(ui\/[^"]+\.js)"/.exec(page) ?? [];
   t.equal((await gateway(`/${script}`))[0], 200, 'the page and what belongs to it');

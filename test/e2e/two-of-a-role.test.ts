@@ -4,6 +4,7 @@
 import t from 'tap';
 import { ROLES } from '../../cmd/cluster/layout.ts';
 import { type RoleName, SECOND_ROLES } from '../faults/cluster.ts';
+import { connectionsReset } from '../faults/load.ts';
 import { hasSecondLoopback } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import { testFolder } from '../support/test-folder.ts';
@@ -17,6 +18,9 @@ const LEFT_OUT: readonly RoleName[] = ['ingester-1', 'ingester-2'];
 const FRONTENDS: readonly RoleName[] = ['query-frontend', 'query-frontend-1'];
 /** Of each query-frontend while another process is away. */
 const QUERIES = 4;
+
+/** Who connects between the last look and the end of a listener is reset. */
+const RESETS_MAX = 2;
 
 // Both query-frontends have one port, each at an address of its own.
 const skip = (await hasSecondLoopback()) ? false : 'loopback has no 127.0.0.2';
@@ -63,5 +67,6 @@ t.test('a rolling restart with two of a role', { skip }, async (t) => {
   await load.stop();
   const counts = await load.lap();
   t.ok(counts.tracesAcknowledged > 100);
+  t.ok(connectionsReset() <= RESETS_MAX, `${connectionsReset()} connections were reset`);
   t.strictSame(violations({ costs: [] }, counts), [], load.complaints.join('; '));
 });

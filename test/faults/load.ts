@@ -422,7 +422,12 @@ function saidBy(err: unknown): string {
   return err.cause === undefined ? err.message : `${err.message}: ${saidBy(err.cause)}`;
 }
 
-/** Of several the next one is asked when nobody listens, or the answer is 503: a stop resets nothing. */
+let resets = 0;
+
+/** Connections of requests to one of several that were reset: few, which came at the moment of a stop. */
+export const connectionsReset = (): number => resets;
+
+/** Of several the next one is asked when nobody listens, or no longer, or the answer is 503. */
 async function fetchAny(
   addresses: readonly string[],
   path: string,
@@ -439,7 +444,8 @@ async function fetchAny(
     await answer.body?.cancel();
   } catch (err) {
     const { code = '' } = ((err as Error).cause ?? {}) as { readonly code?: string };
-    if (code !== 'ECONNREFUSED') throw err;
+    if (code !== 'ECONNREFUSED' && code !== 'ECONNRESET') throw err;
+    if (code === 'ECONNRESET') resets++;
   }
   return fetchAny(others, path, { ...init, headers });
 }

@@ -787,7 +787,8 @@ t.test('who cannot write that it is read-only is not, and may try again', async 
   for (const wanted of [true, false]) {
     const sinceSec = member.readOnlyUpdatedSec;
     isAway = true;
-    await t.rejects(member.setReadOnly(wanted), { code: 'unavailable' });
+    const tries = await Promise.allSettled([member.setReadOnly(wanted), member.setReadOnly(wanted)]);
+    for (const each of tries) t.match(each, { status: 'rejected', reason: { code: 'unavailable' } });
     t.equal(member.isReadOnly, !wanted);
     t.equal(member.readOnlyUpdatedSec, sinceSec);
     isAway = false;

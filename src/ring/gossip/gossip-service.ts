@@ -48,7 +48,8 @@ export class GossipService implements Service {
   readonly #timers: (() => void)[] = [];
   #node: GossipNode | undefined;
   #isStopping = false;
-  #hasJoined = false;
+  /** Addresses of members that have taken this one's certificate. */
+  readonly #joined = new Set<string>();
   /** It is one of the members that it is to join. */
   #isNamed = false;
 
@@ -269,19 +270,26 @@ export class GossipService implements Service {
   async #join(address: string): Promise<boolean> {
     try {
       await this.#started().join(address);
-      this.#hasJoined = true;
+      this.#joined.add(address);
       return true;
     } catch (err) {
       if (!this.#isStopping)
-        this.#logger.info('member could not be joined', { addr: address, err: this.#explained(err) });
+        this.#logger.info('member could not be joined', {
+          addr: address,
+          err: this.#explained(err, address),
+        });
       return false;
     }
   }
 
-  #explained(err: unknown): unknown {
+  #explained(err: unknown, address: string): unknown {
     const { tlsEnabled, tlsCertPath } = this.#options.config;
     if (!tlsEnabled || !(err instanceof Error)) return err;
-    return explainedTls(err.message, { name: 'memberlist', certFile: tlsCertPath }, this.#hasJoined);
+    return explainedTls(
+      err.message,
+      { name: 'memberlist', certFile: tlsCertPath },
+      this.#joined.has(address),
+    );
   }
 
   async #discover(members: readonly string[]): Promise<readonly string[]> {

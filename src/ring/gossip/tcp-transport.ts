@@ -82,6 +82,7 @@ export class TcpTransport implements Transport {
       server.maxConnections = connectionsMax;
       server.on('drop', () => this.#refused('gossip connection is one too many and is closed'));
       server.on('tlsClientError', (err: Error, socket: Socket) => {
+        if (this.#isClosed) return void socket.destroy();
         const from = socket.remoteAddress;
         this.#refused('gossip connection without TLS, or without a certificate that is known', { from, err });
         // Of a handshake that took too long nothing more than this is said.
