@@ -2,6 +2,7 @@
 // with the filter over attribute values and without, in turn. Each pair is of a process of its own: for the
 // first time, and again, when all code is compiled.
 // npm run bench:writing -- --corpus DIR [--format vParquet5] [--rounds 3] [--folder DIR]
+// npm run bench:writing -- --corpus DIR --phase filter: the filter of a head alone, again and again
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,6 +13,8 @@ import { HeadReader } from '../../src/block/head/reader.ts';
 import { metaFromJson } from '../../src/block/meta-json.ts';
 import { META_NAME } from '../../src/block/meta.ts';
 import { BLOOM_DEFAULTS } from '../../src/block/trace-bloom.ts';
+import { ValueFilterBuilder } from '../../src/block/value-filter/builder.ts';
+import { addHeadValues, headAttributeCount } from '../../src/block/value-filter/of-head.ts';
 import { createBlock, DEFAULT_DEDICATED_COLUMNS } from '../../src/block/vparquet/create.ts';
 import type { WrittenFormat } from '../../src/block/vparquet/schema.ts';
 import { LocalStore } from '../../src/objectstore/local.ts';
@@ -34,6 +37,7 @@ const { values: flags } = parseArgs({
 const TENANT = 'single-tenant';
 const HEAD_BYTES = 2 ** 30;
 const IDS = ['11111111-2222-4333-8444-555555555555', '22222222-2222-4333-8444-555555555555'];
+const FILTER_RUNS = 8;
 const RESULT_ID = '33333333-2222-4333-8444-555555555555';
 
 interface Figures {
@@ -89,6 +93,21 @@ function write(folder: string, format: WrittenFormat, valueFilterBytesMax: numbe
   return figuresOf(folder, IDS, corpus.spans, micros);
 }
 
+/** Of one head of all spans. */
+function filterAlone(bytesMax: number): void {
+  const builder = new HeadBuilder({ maxBytes: HEAD_BYTES });
+  for (const { body } of readCorpus(flags.corpus ?? '').requests) builder.append(body, 0, body.length);
+  const head = new HeadReader(builder.sab);
+  for (let run = 0; run < FILTER_RUNS; run++) {
+    const before = cpuMicros();
+    const filter = new ValueFilterBuilder({ bytesMax, valuesMax: headAttributeCount(head) });
+    addHeadValues(filter, head);
+    filter.finish();
+    const micros = (cpuMicros() - before) / head.spanCount;
+    process.stdout.write(`filter of ${head.spanCount} spans: ${micros.toFixed(3)} µs CPU a span\n`);
+  }
+}
+
 /** One block of the two, read again and checked as it is before it counts. */
 async function compact(folder: string, valueFilterBytesMax: number): Promise<Figures> {
   const inputs = IDS.map((id) => metaFromJson(readFileSync(path.join(folder, TENANT, id, META_NAME))));
@@ -131,6 +150,8 @@ const [format] = flags.format as [WrittenFormat];
 if (flags.phase === 'write') {
   const first = write(flags.folder!, format, Number(flags.filter));
   process.stdout.write(JSON.stringify([first, write(flags.folder!, format, Number(flags.filter))]));
+} else if (flags.phase === 'filter') {
+  filterAlone(Number(flags.filter));
 } else if (flags.phase === 'compact') {
   const filterBytes = Number(flags.filter);
   const first = await compact(flags.folder!, filterBytes);
