@@ -191,6 +191,8 @@ async function stop(
   graceMs: number,
 ): Promise<void> {
   await sockets.letIn();
+  // At once, and not some turns later, as the framework does: whoever connects meanwhile would be reset.
+  app.server.close();
   sockets.destroySilent();
   front.router?.stop();
   front.sessions.close();

@@ -57,8 +57,8 @@ export class GrpcServer {
     this.#tls?.detach();
     if (!this.#server.listening) return;
     await this.#sessions.letIn();
-    this.router.stop();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.router.stop();
     this.#sessions.close();
     const timer = setTimeout(() => this.#sessions.destroy(), graceMs);
     await closed;

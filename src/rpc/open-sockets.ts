@@ -5,7 +5,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 
 const BEGIN_MS = 250;
 /** For all who wait, of which each turn of the loop accepts one. */
-const LET_IN_MS_MAX = 50;
+const LET_IN_MS_MAX = 1000;
+/** A turn that leaves next to no time to connect between its look at the listener and its end. */
+const SHORT_TURN_MS = 0.1;
+const SHORT_TURN_WAIT_MS = 250;
 
 export interface OpenSocketsOptions {
   /** How long a peer may keep a connection that is ended on our side; undefined = for ever. */
@@ -30,15 +33,21 @@ export class OpenSockets {
     server.on('secureConnection' as 'connection', (socket: Socket) => this.#add(socket));
   }
 
-  /** To be awaited before the server closes, which cuts off whoever is connected and not accepted yet. */
+  /**
+   * To be awaited before the server closes, which must follow in the same turn: whoever is connected then and
+   * not accepted yet is cut off. So it waits for a turn that accepts nobody and has hardly anything else to do.
+   */
   async letIn(): Promise<void> {
-    const endMs = performance.now() + LET_IN_MS_MAX;
-    let before = -1;
-    while (this.#count > before && performance.now() < endMs) {
-      before = this.#count;
-      // The rest of this turn, and a whole one.
+    const beginMs = performance.now();
+    await nextTurn();
+    for (;;) {
+      const count = this.#count;
+      const sinceMs = performance.now();
       await nextTurn();
-      await nextTurn();
+      const nowMs = performance.now();
+      if (nowMs - beginMs > LET_IN_MS_MAX) return;
+      const isShort = nowMs - sinceMs < SHORT_TURN_MS || nowMs - beginMs > SHORT_TURN_WAIT_MS;
+      if (this.#count === count && isShort) return;
     }
   }
 
