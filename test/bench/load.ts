@@ -1,7 +1,7 @@
 // Searches while spans come in, against the same searches and the same pushes alone. The corpus is cut in
 // three: what is there before, what is pushed while nothing is asked, and what is pushed while searches run.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Asker } from './asker.ts';
+import { type Asked, Asker } from './asker.ts';
 import { cutCorpus, type Corpus } from './corpus.ts';
 import { type PushOptions, type PushResult, push } from './push.ts';
 import { quantile } from './quantile.ts';
@@ -23,6 +23,8 @@ export type LoadFigures = {
   readonly busy: PushResult;
   readonly calmMs: readonly number[];
   readonly busyMs: readonly number[];
+  /** Alone again, over all that has come in meanwhile. */
+  readonly afterMs: readonly number[];
   readonly bad: number;
 };
 
@@ -64,19 +66,24 @@ export async function measureUnderLoad(
     askers,
   });
   await asker.warmUp(); // over spans that have just come in, and then over blocks
-  await settle();
-  await asker.warmUp();
-  asker.begin();
-  await sleep(seconds * 1000);
-  const alone = await asker.end();
+  const measureAlone = async (): Promise<Asked> => {
+    await settle();
+    await asker.warmUp();
+    asker.begin();
+    await sleep(seconds * 1000);
+    return asker.end();
+  };
+  const alone = await measureAlone();
   const pushing = push(busyPart!, { ...target, spansPerSec });
   await asker.warmUp(); // as before it was alone: threads have to share other work now
   asker.begin();
   const busy = await pushing;
   const beside = await asker.end();
+  const after = await measureAlone();
   await asker.close();
-  const bad = alone.bad + beside.bad;
-  return { server, calm, busy, calmMs: alone.latencies, busyMs: beside.latencies, bad };
+  const bad = alone.bad + beside.bad + after.bad;
+  const latencies = { calmMs: alone.latencies, busyMs: beside.latencies, afterMs: after.latencies };
+  return { server, calm, busy, ...latencies, bad };
 }
 
 /** For each server three columns: alone, both together, and what that is in terms of alone. */
@@ -97,6 +104,14 @@ export function loadTable(all: readonly LoadFigures[], { spansPerSec, askers }: 
     [`${spansPerSec} spans a second and ${askers} searches at a time`, ...header],
     row('search p50 ms', ({ calmMs, busyMs }) => [quantile(calmMs, 0.5), quantile(busyMs, 0.5)]),
     row('search p99 ms', ({ calmMs, busyMs }) => [quantile(calmMs, 0.99), quantile(busyMs, 0.99)]),
+    row('search p50 ms, alone afterwards', ({ afterMs, busyMs }) => [
+      quantile(afterMs, 0.5),
+      quantile(busyMs, 0.5),
+    ]),
+    row('search p99 ms, alone afterwards', ({ afterMs, busyMs }) => [
+      quantile(afterMs, 0.99),
+      quantile(busyMs, 0.99),
+    ]),
     count('searches', ({ calmMs, busyMs }) => [calmMs.length, busyMs.length]),
     row('acknowledge p50 ms', ({ calm, busy }) => [calm.ackP50Ms, busy.ackP50Ms]),
     row('acknowledge p99 ms', ({ calm, busy }) => [calm.ackP99Ms, busy.ackP99Ms]),
