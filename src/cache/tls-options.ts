@@ -1,6 +1,7 @@
 // The TLS keys of a client, of a cache or of an object store, and what Node makes of them.
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
+import { serverIdentity } from '../lib/server-identity.ts';
 
 export interface TlsClientSettings {
   /** Files, '' = none. */
@@ -22,7 +23,7 @@ export function tlsOptions(tls: TlsClientSettings): ConnectionOptions {
     cert: file(tls.certPath),
     key: file(tls.keyPath),
     ca: file(tls.caPath),
-    servername: tls.serverName || undefined,
+    ...(tls.serverName === '' ? {} : serverIdentity(tls.serverName)),
     ciphers: tls.ciphers || undefined,
     minVersion: tls.minVersion || undefined,
     rejectUnauthorized: !tls.skipVerify,

@@ -14,6 +14,7 @@ import { Lifecycler } from './lifecycler.ts';
 import { MemoryStore } from './memory-kv.ts';
 import type { RingSettings } from './ring.ts';
 import { RingMetrics } from './ring-metrics.ts';
+import type { TlsConfig } from './store-tls.ts';
 import { WatchedRing } from './watched-ring.ts';
 
 /** Names that metrics, pages and logs use. */
@@ -35,13 +36,7 @@ export interface StoreConfig {
     readonly maxRetries: number;
     readonly username: string;
     readonly password: string;
-    readonly tlsEnabled: boolean;
-    readonly tlsCertPath: string;
-    readonly tlsKeyPath: string;
-    readonly tlsCaPath: string;
-    readonly tlsServerName: string;
-    readonly tlsInsecureSkipVerify: boolean;
-  };
+  } & Omit<TlsConfig, 'tlsCipherSuites' | 'tlsMinVersion'>;
 }
 
 export interface RingConfig {

@@ -1,9 +1,9 @@
 // TLS of clients: the files that the keys of a block name, as node:tls takes them, and what a handshake that
 // failed says about these keys. Knows no protocol above TLS.
 import { readFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { TempoError } from '../lib/errors.ts';
+import { serverIdentity } from '../lib/server-identity.ts';
 
 export interface ClientTls {
   /** Path of the block in configuration, for messages. */
@@ -35,16 +35,9 @@ export async function clientTlsOptions(tls: ClientTls): Promise<ClientTlsOptions
     ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
-    ...(serverName === '' ? {} : await identityOf(serverName)),
+    ...(serverName === '' ? {} : serverIdentity(serverName)),
     ...(acceptsAny ? { rejectUnauthorized: false } : {}),
   };
-}
-
-/** An address is no name that a handshake may say, and certificates may have it all the same. */
-async function identityOf(name: string): Promise<ClientTlsOptions> {
-  if (isIP(name) === 0) return { servername: name };
-  const { checkServerIdentity } = await import('node:tls');
-  return { checkServerIdentity: (_host, cert) => checkServerIdentity(name, cert) };
 }
 
 async function pemOf(file = '', block: string | undefined, key: string): Promise<Buffer | undefined> {

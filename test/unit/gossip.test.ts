@@ -323,6 +323,7 @@ t.test('members over sockets', async (t) => {
   for (const [name, over] of [
     ['plain', {}],
     ['TLS and a label', { ...tls, clusterLabel: 'prod' }],
+    ['TLS, by an address of the certificate', { ...tls, tlsServerName: '127.0.0.1' }],
   ] as const) {
     const first = aService(over);
     await first.service.start();

@@ -798,6 +798,16 @@ t.test('who cannot write that it is read-only is not, and may try again', async 
     t.equal(await written(), wanted);
     t.equal(member.isReadOnly, wanted);
   }
+  // One that is taken back while it waits: the last word counts, whether or not the first could be written.
+  for (const away of [false, true]) {
+    isAway = away;
+    const [on, off] = await Promise.allSettled([member.setReadOnly(true), member.setReadOnly(false)]);
+    t.match(on, { status: away ? 'rejected' : 'fulfilled' });
+    t.match(off, { status: 'fulfilled' });
+    t.equal(member.isReadOnly, false);
+    t.equal(await written(), false);
+  }
+  isAway = false;
   await member.stop();
 });
 
