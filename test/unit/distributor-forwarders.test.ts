@@ -1,5 +1,7 @@
 // Forwarding to real receivers: all endpoints get all spans of the tenants that want it, and an endpoint that
 // is slow or gone holds up nobody.
+import type { AddressInfo } from 'node:net';
+import tls from 'node:tls';
 import t, { type Test } from 'tap';
 import { ForwarderMetrics } from '../../src/modules/distributor/forwarder-metrics.ts';
 import { Forwarders, type ForwarderSettings } from '../../src/modules/distributor/forwarders.ts';
@@ -8,6 +10,7 @@ import type { Consumed, IncomingTraces } from '../../src/receivers/receiver.ts';
 import type { UnaryClient } from '../../src/rpc/grpc-client.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { certFile, identity } from '../support/certs.ts';
 import { aTrace, decodeTraces, encodeTraces } from '../support/otlp.ts';
 
 const body = encodeTraces(aTrace(1, 20));
@@ -166,6 +169,21 @@ t.test('an endpoint that is gone, and one that comes back', async (t) => {
   t.equal(await sample('tempo_distributor_forwarder_exports_total{name="gone",result="failed"}'), 1);
 });
 
+t.test('an endpoint over TLS that is not what its file says is told by its key', async (t) => {
+  const server = tls.createServer(identity('server'));
+  server.on('tlsClientError', () => undefined);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const secure = { insecure: false, certFile: certFile('stranger') };
+  const { forwarders, lines } = await started(t, [
+    settings('a', [`127.0.0.1:${port}`], { otlpgrpc: { endpoints: [`127.0.0.1:${port}`], tls: secure } }),
+  ]);
+  forwarders.forward('a', ['a'], body);
+  await forwarders.stop(20_000);
+  t.match(lines, [/failed to forward.*distributor\.forwarders\[0\]\.otlpgrpc\.tls\.cert_file must hold/]);
+});
+
 t.test('configuration', async (t) => {
   const base = settings('a', ['x:1']);
   const secure = (certFile: string) => ({ endpoints: ['x:1'], tls: { insecure: false, certFile } });
@@ -188,7 +206,7 @@ t.test('configuration', async (t) => {
     await t.rejects(started(t, list), { code: 'invalid_argument', message: `distributor.${message}` }, name);
   }
   await t.rejects(started(t, [settings('a', ['x:1'], { otlpgrpc: secure('/none.pem') })]), {
-    message: 'certificate /none.pem cannot be read',
+    message: 'distributor.forwarders[0].otlpgrpc.tls.cert_file: /none.pem cannot be read',
   });
   const filter = { traces: { span: ['true'], spanevent: ['name == "x"', 'nome == "x"'] } };
   await t.rejects(started(t, [base, settings('f', ['x:1'], { filter })]), {

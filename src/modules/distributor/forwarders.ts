@@ -65,6 +65,14 @@ class Queue {
   }
 }
 
+/** A forwarder's file is that of the authorities; the name is that of an endpoint. */
+const TLS_KEYS = {
+  ca: 'tls.cert_file',
+  cert: 'tls, which has none of a client',
+  serverName: 'endpoints',
+  enabled: 'tls.insecure',
+};
+
 export class Forwarders {
   readonly #options: ForwardersOptions;
   readonly #filters = new Map<string, SpanFilter>();
@@ -85,8 +93,10 @@ export class Forwarders {
 
   async start(): Promise<void> {
     const { settings, open = openGrpcClient } = this.#options;
-    for (const { name, otlpgrpc } of settings) {
-      const tls = otlpgrpc.tls.insecure ? undefined : { caFile: otlpgrpc.tls.certFile };
+    for (const [i, { name, otlpgrpc }] of settings.entries()) {
+      const tls = otlpgrpc.tls.insecure
+        ? undefined
+        : { name: `distributor.forwarders[${i}].otlpgrpc`, keys: TLS_KEYS, caFile: otlpgrpc.tls.certFile };
       const opening = otlpgrpc.endpoints.map((address) => open({ address, tls }));
       this.#targets.set(name, new Target(name, await Promise.all(opening), this.#filters.get(name)));
     }
