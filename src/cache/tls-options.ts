@@ -1,7 +1,7 @@
 // The TLS keys of a client, of a cache or of an object store, and what Node makes of them.
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
-import { serverIdentity } from '../lib/server-identity.ts';
+import { serverIdentity } from './server-identity.ts';
 
 export interface TlsClientSettings {
   /** Files, '' = none. */

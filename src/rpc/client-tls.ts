@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { TempoError } from '../lib/errors.ts';
-import { serverIdentity } from '../lib/server-identity.ts';
+import { serverIdentity } from '../cache/server-identity.ts';
 
 export interface TlsKeys {
   readonly ca: string;

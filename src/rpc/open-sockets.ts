@@ -34,8 +34,8 @@ export class OpenSockets {
   }
 
   /**
-   * To be awaited before the server closes, which must follow in the same turn: whoever is connected then and
-   * not accepted yet is cut off. So it waits for a turn that accepts nobody and has hardly anything else to do.
+   * To be awaited before the server closes, which must follow in the same turn: whoever is connected then
+   * and not accepted yet is cut off. So it waits for a turn that accepts nobody and does little else.
    */
   async letIn(): Promise<void> {
     const beginMs = performance.now();

@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { HOSTNAME } from '../../config/shared-blocks.ts';
 import { type Clock, every, sleep } from '../../lib/clock.ts';
 import { TempoError } from '../../lib/errors.ts';
-import { serverIdentity } from '../../lib/server-identity.ts';
+import { serverIdentity } from '../../cache/server-identity.ts';
 import type { Service } from '../../lib/service.ts';
 import { explainedTls } from '../../rpc/client-tls.ts';
 import { limitLines, type Logger } from '../../telemetry/log.ts';
