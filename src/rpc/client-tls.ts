@@ -5,7 +5,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { TempoError } from '../lib/errors.ts';
 import { serverIdentity } from '../cache/server-identity.ts';
 
-export interface TlsKeys {
+interface TlsKeys {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
