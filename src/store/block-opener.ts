@@ -38,7 +38,7 @@ const WHOLE_BYTES_MAX = 1024 * 1024;
 /** More memory is not kept for the next time. */
 const SCRATCH_BYTES_MAX = 24 << 20;
 
-/** Of the caches, for value filters. */
+/** Of the caches, for value filters, at most. */
 const FILTERS_SHARE = 1 / 8;
 /** For columns made of heads, which have no more than that. */
 const HEADS_SHARE = 1 / 8;
@@ -47,6 +47,7 @@ const HEADS_BYTES_MAX = 64 << 20;
 const MEMOS_SHARE = 1 / 8;
 /** What is that small is worth twice what is large: most of its cost is the pages that it comes from. */
 const SMALL_BYTES = 256 * 1024;
+/** For columns of blocks, at least: they have what the others leave, too. */
 const BLOCKS_SHARE = 1 - FILTERS_SHARE - HEADS_SHARE - MEMOS_SHARE;
 
 type BlockLocation = 'local' | 'backend';
@@ -72,9 +73,11 @@ export class BlockOpener {
   ownBytesRead = 0;
   private readonly decompressors = blockDecompressors();
   private readonly scratch: ScratchPool;
+  private bytesMax: number;
 
   constructor(options: BlockOpenerOptions) {
     this.options = options;
+    this.bytesMax = options.cacheBytes;
     this.scratch = new ScratchPool(scratchBytes(options.cacheBytes));
     this.cache = new ByteLru(options.cacheBytes * BLOCKS_SHARE, { smallBytes: SMALL_BYTES });
     this.memos = new ByteLru(options.cacheBytes * MEMOS_SHARE);
@@ -90,18 +93,25 @@ export class BlockOpener {
 
   /** Another job begins. */
   nextTurn(): void {
+    this.fit();
     this.cache.nextTurn();
     this.memos.nextTurn();
   }
 
   /** The caches take that share of their bytes from now on. */
   limitCache(share: number): void {
-    const { cacheBytes } = this.options;
-    this.scratch.limit(scratchBytes(cacheBytes * share));
-    this.cache.limit(cacheBytes * share * BLOCKS_SHARE);
-    this.memos.limit(cacheBytes * share * MEMOS_SHARE);
-    this.heads.limit(headsBytes(cacheBytes * share));
-    this.filters.cache.limit(cacheBytes * share * FILTERS_SHARE);
+    this.bytesMax = this.options.cacheBytes * share;
+    this.scratch.limit(scratchBytes(this.bytesMax));
+    this.memos.limit(this.bytesMax * MEMOS_SHARE);
+    this.heads.limit(headsBytes(this.bytesMax));
+    this.filters.cache.limit(this.bytesMax * FILTERS_SHARE);
+    this.fit();
+  }
+
+  /** What the others grow by in one job is given back at the next. */
+  private fit(): void {
+    const others = this.memos.sizeBytes + this.heads.sizeBytes + this.filters.cache.sizeBytes;
+    this.cache.limit(Math.max(this.bytesMax * BLOCKS_SHARE, this.bytesMax - others));
   }
 
   /** False when the block surely lacks a value that is needed. */
