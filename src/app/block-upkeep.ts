@@ -173,9 +173,11 @@ export function countDiscarded(metrics: Metrics): UpkeepParts['discarded'] {
 
 function schedulerClient(config: TempoConfig): SchedulerClient {
   const { grpcClientConfig: client } = config.backendSchedulerClient;
+  const { tls, compression } = grpcClientOptions(client, 'backend_scheduler_client.grpc_client_config');
   return new SchedulerClient({
     address: schedulerAddress(config),
-    tls: grpcClientOptions(client, 'backend_scheduler_client.grpc_client_config').tls,
+    tls,
+    compression,
     reconnectMs: { min: client.connectBackoffBaseDelayMs, max: client.connectBackoffMaxDelayMs },
     waitMs: config.backendScheduler.jobTimeoutMs,
   });

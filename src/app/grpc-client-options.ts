@@ -1,5 +1,6 @@
 // What a gRPC client block says about the connection.
 import type { GrpcClientOptions } from '../rpc/grpc-client.ts';
+import { messageCompression } from '../rpc/message-compression.ts';
 import type { TempoConfig } from './config.ts';
 
 type ClientConfig = TempoConfig['backendSchedulerClient']['grpcClientConfig'];
@@ -8,7 +9,7 @@ type ClientConfig = TempoConfig['backendSchedulerClient']['grpcClientConfig'];
 export function grpcClientOptions(
   config: ClientConfig,
   name: string,
-): Pick<GrpcClientOptions, 'tls' | 'recvMessageBytesMax'> {
+): Pick<GrpcClientOptions, 'tls' | 'recvMessageBytesMax' | 'compression'> {
   const tls = {
     name,
     caFile: config.tlsCaPath,
@@ -20,5 +21,6 @@ export function grpcClientOptions(
   return {
     tls: config.tlsEnabled ? tls : undefined,
     recvMessageBytesMax: config.maxRecvMsgSize,
+    compression: messageCompression(config.grpcCompression),
   };
 }

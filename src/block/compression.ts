@@ -3,7 +3,8 @@
 import { createRequire } from 'node:module';
 import * as zlib from 'node:zlib';
 import { TempoError } from '../lib/errors.ts';
-import { SnappyCompressor, snappyDecompress } from '../lib/snappy.ts';
+import { SnappyCompressor } from '../lib/snappy-compressor.ts';
+import { snappyDecompress } from '../lib/snappy.ts';
 import type { Codec, Compressor, Decompressors } from '../parquet/types.ts';
 
 /** The part of zstd-napi's binding that is used. */

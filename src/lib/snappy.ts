@@ -1,10 +1,14 @@
 // The raw Snappy block format (github.com/google/snappy, format_description.txt): blocks, rings and
-// remote-write payloads of other systems arrive in it. Where nobody insists on it we write zstd, which is
-// smaller and costs less, as it is not JavaScript.
+// remote-write payloads of other systems arrive in it. Here is what reads it; snappy-compressor.ts writes it.
 import { ByteWriter } from './byte-writer.ts';
 
 /** Tag of a literal whose length has four bytes of its own. */
 const LITERAL_OF_4 = 63 << 2;
+/** Elements up to this size are copied by strides, of which the last one may reach beyond the element. */
+const SHORT_BYTES = 64;
+const STRIDE_BYTES = 16;
+/** What a stride is made of: a copy from nearer repeats bytes within a word. */
+const WORD_BYTES = 4;
 
 /** Also for what is larger than allowed, then with `isTooLarge`. */
 export class SnappyError extends Error {
@@ -19,7 +23,7 @@ export class SnappyError extends Error {
 
 /** What a block says of its length once it is decompressed. Throws SnappyError when it says nothing. */
 export function snappyLength(input: Uint8Array): number {
-  return lengthAt(input).size;
+  return snappyHead(input, 0, input.length).size;
 }
 
 /**
@@ -27,29 +31,52 @@ export function snappyLength(input: Uint8Array): number {
  * @param target is used when it has the right length.
  */
 export function snappyDecompress(input: Uint8Array, maxBytes: number, target?: Uint8Array): Uint8Array {
-  const { size, pos } = lengthAt(input);
+  const { size, pos } = snappyHead(input, 0, input.length);
   if (size > maxBytes) throw new SnappyError('block is larger than allowed', true);
   const out = target?.length === size ? target : new Uint8Array(size);
-  decodeElements(input, pos, out);
+  decodeElements({ bytes: input, pos, end: input.length }, { bytes: out, start: 0, stop: size });
   return out;
 }
 
-function lengthAt(input: Uint8Array): { readonly size: number; readonly pos: number } {
-  let pos = 0;
+/** The length that a block between `start` and `end` states, and where its elements begin. */
+export function snappyHead(
+  input: Uint8Array,
+  start: number,
+  end: number,
+): { readonly size: number; readonly pos: number } {
+  let pos = start;
   let size = 0;
   for (let shift = 0; ; shift += 7) {
-    if (pos >= input.length || shift > 28) throw new SnappyError('bad length');
+    if (pos >= end || shift > 28) throw new SnappyError('bad length');
     const byte = input[pos++];
     size += (byte & 127) * 2 ** shift;
     if (byte < 128) return { size, pos };
   }
 }
 
-function decodeElements(input: Uint8Array, start: number, out: Uint8Array): void {
-  const end = input.length;
-  const size = out.length;
-  let pos = start;
-  let at = 0;
+export interface SnappyElements {
+  readonly bytes: Uint8Array;
+  readonly pos: number;
+  readonly end: number;
+}
+
+/** Where elements are decompressed to; what is behind `stop` may be overwritten too. */
+export interface SnappyTarget {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly stop: number;
+}
+
+/** Throws SnappyError unless the elements fill the target. */
+export function decodeElements(elements: SnappyElements, target: SnappyTarget): void {
+  const { bytes: input, end } = elements;
+  const { bytes: out, start, stop } = target;
+  const inputView = new DataView(input.buffer, input.byteOffset, input.length);
+  const outView = new DataView(out.buffer, out.byteOffset, out.length);
+  const inputShort = input.length - SHORT_BYTES;
+  const outShort = out.length - SHORT_BYTES;
+  let { pos } = elements;
+  let at = start;
   while (pos < end) {
     const tag = input[pos++];
     const kind = tag & 3;
@@ -60,23 +87,45 @@ function decodeElements(input: Uint8Array, start: number, out: Uint8Array): void
         length = littleEndian(input, pos, extra) + 1;
         pos += extra;
       }
-      if (pos + length > end || at + length > size) throw new SnappyError('literal outside of the block');
-      if (length < 32) for (let i = 0; i < length; i++) out[at + i] = input[pos + i];
-      else out.set(input.subarray(pos, pos + length), at);
+      if (pos + length > end || at + length > stop) throw new SnappyError('literal outside of the block');
+      if (length <= SHORT_BYTES && pos <= inputShort && at <= outShort) {
+        let i = 0;
+        do {
+          outView.setInt32(at + i, inputView.getInt32(pos + i, true), true);
+          outView.setInt32(at + i + 4, inputView.getInt32(pos + i + 4, true), true);
+          outView.setInt32(at + i + 8, inputView.getInt32(pos + i + 8, true), true);
+          outView.setInt32(at + i + 12, inputView.getInt32(pos + i + 12, true), true);
+          i += STRIDE_BYTES;
+        } while (i < length);
+      } else out.set(input.subarray(pos, pos + length), at);
       pos += length;
       at += length;
       continue;
     }
     const extra = kind === 3 ? 4 : kind;
+    if (pos + extra > end) throw new SnappyError('truncated');
     const length = kind === 1 ? ((tag >>> 2) & 7) + 4 : (tag >>> 2) + 1;
-    const offset = littleEndian(input, pos, extra) + (kind === 1 ? (tag >>> 5) << 8 : 0);
+    let offset = input[pos];
+    if (kind === 1) offset |= (tag >>> 5) << 8;
+    else if (kind === 2) offset |= input[pos + 1] << 8;
+    else offset = inputView.getUint32(pos, true);
     pos += extra;
-    if (offset === 0 || offset > at || at + length > size) throw new SnappyError('copy outside of the block');
-    if (offset >= length && length >= 32) out.copyWithin(at, at - offset, at - offset + length);
-    else for (let i = 0; i < length; i++) out[at + i] = out[at + i - offset];
+    const from = at - offset;
+    if (offset === 0 || from < start || at + length > stop)
+      throw new SnappyError('copy outside of the block');
+    if (offset >= WORD_BYTES && at <= outShort) {
+      let i = 0;
+      do {
+        outView.setInt32(at + i, outView.getInt32(from + i, true), true);
+        outView.setInt32(at + i + 4, outView.getInt32(from + i + 4, true), true);
+        outView.setInt32(at + i + 8, outView.getInt32(from + i + 8, true), true);
+        outView.setInt32(at + i + 12, outView.getInt32(from + i + 12, true), true);
+        i += STRIDE_BYTES;
+      } while (i < length);
+    } else for (let i = 0; i < length; i++) out[at + i] = out[from + i];
     at += length;
   }
-  if (at !== size) throw new SnappyError('block is shorter than stated');
+  if (at !== stop) throw new SnappyError('block is shorter than stated');
 }
 
 function littleEndian(input: Uint8Array, pos: number, bytes: number): number {
@@ -84,91 +133,6 @@ function littleEndian(input: Uint8Array, pos: number, bytes: number): number {
   let value = 0;
   for (let i = bytes - 1; i >= 0; i--) value = value * 256 + input[pos + i];
   return value;
-}
-
-/** Copies reach back so far at most, and matches are looked for within as much. */
-const FRAGMENT_BYTES = 1 << 16;
-const HASH_BITS = 14;
-const MATCH_BYTES_MIN = 4;
-const COPY_BYTES_MAX = 64;
-/** So many places without a match are looked at before one is left out between them. */
-const LOOKS_BEFORE_SKIP = 32;
-
-/** Compresses one block after another. */
-export class SnappyCompressor {
-  private out: Uint8Array = new Uint8Array(FRAGMENT_BYTES);
-  private at = 0;
-  /** Place in the fragment by hash of the four bytes there. */
-  private readonly places = new Uint16Array(1 << HASH_BITS);
-
-  /** What it returns is valid until the next call. */
-  compress(input: Uint8Array): Uint8Array {
-    const bound = 32 + input.length + Math.ceil(input.length / 6);
-    if (bound > this.out.length) this.out = new Uint8Array(bound * 2);
-    this.at = 0;
-    let rest = input.length;
-    for (; rest >= 128; rest = Math.floor(rest / 128)) this.out[this.at++] = (rest % 128) | 128;
-    this.out[this.at++] = rest;
-    for (let start = 0; start < input.length; start += FRAGMENT_BYTES) {
-      this.fragment(input, start, Math.min(input.length, start + FRAGMENT_BYTES));
-    }
-    return this.out.subarray(0, this.at);
-  }
-
-  private fragment(input: Uint8Array, start: number, end: number): void {
-    const { places } = this;
-    places.fill(0);
-    const last = end - MATCH_BYTES_MIN;
-    let literal = start;
-    let looks = LOOKS_BEFORE_SKIP;
-    // a place that was never noted is the first one, so that is none to look for
-    for (let pos = start + 1; pos <= last; ) {
-      const word = wordAt(input, pos);
-      const hash = Math.imul(word, 0x1e35a7bd) >>> (32 - HASH_BITS);
-      const candidate = start + places[hash];
-      places[hash] = pos - start;
-      if (candidate >= pos || wordAt(input, candidate) !== word) {
-        pos += Math.floor(looks++ / LOOKS_BEFORE_SKIP);
-        continue;
-      }
-      let match = pos + MATCH_BYTES_MIN;
-      for (let k = candidate + MATCH_BYTES_MIN; match < end && input[k] === input[match]; k++) match++;
-      this.literal(input, literal, pos);
-      this.copy(pos - candidate, match - pos);
-      pos = match;
-      literal = match;
-      looks = LOOKS_BEFORE_SKIP;
-    }
-    this.literal(input, literal, end);
-  }
-
-  private literal(input: Uint8Array, start: number, end: number): void {
-    const length = end - start;
-    if (length === 0) return;
-    const { out } = this;
-    if (length <= 60) out[this.at++] = (length - 1) << 2;
-    else {
-      const isShort = length <= 256;
-      out[this.at++] = (isShort ? 60 : 61) << 2;
-      out[this.at++] = length - 1;
-      if (!isShort) out[this.at++] = (length - 1) >>> 8;
-    }
-    out.set(input.subarray(start, end), this.at);
-    this.at += length;
-  }
-
-  private copy(offset: number, length: number): void {
-    const { out } = this;
-    for (let left = length; left > 0; left -= COPY_BYTES_MAX) {
-      out[this.at++] = ((Math.min(left, COPY_BYTES_MAX) - 1) << 2) | 2;
-      out[this.at++] = offset;
-      out[this.at++] = offset >>> 8;
-    }
-  }
-}
-
-function wordAt(bytes: Uint8Array, at: number): number {
-  return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
 }
 
 /** A block that holds the input as it is, for readers who insist on the format. */

@@ -14,6 +14,8 @@ export type BodyJob =
       readonly bytes: Uint8Array;
       readonly sizeMax: number;
     }
+  /** Snappy in its framed form. */
+  | { readonly kind: 'frame'; readonly bytes: Uint8Array }
   | { readonly kind: 'otlpJson'; readonly bytes: Uint8Array };
 
 export type BodyResult =

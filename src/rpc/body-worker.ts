@@ -1,15 +1,23 @@
 // A thread that works on bodies: one job a message, one result each.
 import { parentPort } from 'node:worker_threads';
 import { TempoError } from '../lib/errors.ts';
+import { SnappyFramer } from '../lib/snappy-frames.ts';
 import { requestOfJson } from '../model/otlp/json.ts';
 import type { BodyJob, BodyResult } from './body-threads.ts';
 import { inflateByHand } from './inflate-by-hand.ts';
 
 const port = parentPort;
+const framer = new SnappyFramer();
 
 function work(job: BodyJob): Uint8Array {
-  if (job.kind === 'otlpJson') return requestOfJson(job.bytes);
-  return inflateByHand(job.encoding, job.bytes, job.sizeMax);
+  switch (job.kind) {
+    case 'otlpJson':
+      return requestOfJson(job.bytes);
+    case 'frame':
+      return framer.frame(job.bytes);
+    case 'inflate':
+      return inflateByHand(job.encoding, job.bytes, job.sizeMax);
+  }
 }
 
 function run(job: BodyJob): void {

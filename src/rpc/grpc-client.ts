@@ -11,7 +11,9 @@ import {
   GRPC_RESOURCE_EXHAUSTED,
   GRPC_UNAVAILABLE,
 } from './grpc-status.ts';
+import { compressMessages } from './grpc-js-compression.ts';
 import { grpcJsTls } from './grpc-js-tls.ts';
+import type { MessageCompression } from './message-compression.ts';
 
 export interface GrpcClientOptions {
   /** `host:port` */
@@ -22,6 +24,8 @@ export interface GrpcClientOptions {
   readonly reconnectMs?: { readonly min: number; readonly max: number };
   /** Largest message that is received; undefined = 4 MiB. */
   readonly recvMessageBytesMax?: number;
+  /** Of messages; undefined = they go as they are. */
+  readonly compression?: MessageCompression | undefined;
   /** Asks the server that often whether it is there while there are calls, waits so long for an answer. */
   readonly keepaliveMs?: { readonly time: number; readonly timeout: number };
 }
@@ -59,6 +63,8 @@ export interface DuplexClientCall {
 }
 
 const CALL_TIMEOUT_MS = 10_000;
+/** What grpc-js takes where nothing is said. */
+const RECV_BYTES_MAX = 4 << 20;
 
 /** What the caller is told. */
 type Failed = (status: number, details: string, err: unknown) => TempoError;
@@ -74,7 +80,7 @@ const OF_CLIENTS: ReadonlySet<number> = new Set([
 ]);
 
 export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcClient> {
-  const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs } = options;
+  const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs, compression } = options;
   const grpc = await import('@grpc/grpc-js');
   const credentials =
     tls === undefined ? grpc.credentials.createInsecure() : await grpcJsTls(grpc, tls, address);
@@ -98,6 +104,10 @@ export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcCl
           'grpc.max_reconnect_backoff_ms': reconnectMs.max,
         }),
   });
+  if (compression !== undefined) {
+    const inflatedBytesMax = recvMessageBytesMax ?? RECV_BYTES_MAX;
+    compressMessages(grpc, client, { compression, recvMessageBytesMax: inflatedBytesMax });
+  }
   const same = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return {
     unary: (path, message, headers, { timeoutMs = CALL_TIMEOUT_MS, signal } = {}) => {

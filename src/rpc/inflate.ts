@@ -3,7 +3,7 @@
 import zlib from 'node:zlib';
 import { ByteGate } from '../lib/byte-gate.ts';
 import { TempoError } from '../lib/errors.ts';
-import { noteReleasedBytes } from '../lib/garbage.ts';
+import { noteReleasedBytes, noteShortLivedBytes } from '../lib/garbage.ts';
 import { bodyThreads } from './body-threads.ts';
 import { inflateByHand } from './inflate-by-hand.ts';
 import { malformed, tooLarge } from './inflate-errors.ts';
@@ -61,8 +61,11 @@ export async function inflate(encoding: string, bytes: Uint8Array, sizeMax: numb
   }
   const leave = await gate.enter(sizeMax);
   try {
-    if (isByHand) return await bodyThreads.run({ kind: 'inflate', encoding, bytes, sizeMax });
-    return await inflateOnPool(encoding, bytes, sizeMax);
+    const out = isByHand
+      ? await bodyThreads.run({ kind: 'inflate', encoding, bytes, sizeMax })
+      : await inflateOnPool(encoding, bytes, sizeMax);
+    noteShortLivedBytes(out.length);
+    return out;
   } finally {
     leave();
   }

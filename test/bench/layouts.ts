@@ -78,6 +78,8 @@ export interface ReplicasOptions {
   readonly distributors?: number;
   /** The replication factor, and as many ingesters: 3 without it. */
   readonly copies?: number;
+  /** Of messages to ingesters; undefined = the program's default. */
+  readonly compression?: string | undefined;
 }
 
 export async function startReplicas(folder: string, options: ReplicasOptions): Promise<Layout> {
@@ -92,7 +94,7 @@ export async function startReplicas(folder: string, options: ReplicasOptions): P
 
 async function startRoles(
   folder: string,
-  { name, program, reads, distributors = 1, copies = 3 }: ReplicasOptions,
+  { name, program, reads, distributors = 1, copies = 3, compression }: ReplicasOptions,
   processes: Map<string, RunningTempo>,
 ): Promise<Layout> {
   const seed = await freePort();
@@ -101,7 +103,8 @@ async function startRoles(
     const target = role.replace(/-\d$/, '');
     const running = await startTempo(join(folder, role), {
       backend: backendOf(folder),
-      yaml: COMMON + ringText(role, { gossip, seed, copies }) + workerText(frontend),
+      yaml:
+        COMMON + ringText(role, { gossip, seed, copies }) + workerText(frontend) + clientText(compression),
       args: [`-target=${target}`],
       ...(ports === undefined ? {} : { ports }),
       ...(program === undefined ? {} : { program }),
@@ -145,6 +148,11 @@ ingester: { ${INGESTER}, lifecycler: ${lifecycler} }
 
 function workerText({ grpc }: Ports): string {
   return `querier: { frontend_worker: { frontend_address: '127.0.0.1:${grpc}' } }\n`;
+}
+
+function clientText(compression: string | undefined): string {
+  if (compression === undefined) return '';
+  return `ingester_client: { grpc_client_config: { grpc_compression: '${compression}' } }\n`;
 }
 
 /** The process knows all ingesters of the ring. */

@@ -2,7 +2,7 @@
 // against the same roles with one ingester, over recent spans and then over the blocks that the three wrote;
 // and pushes against another program in the same layout.
 // npm run bench:replicas -- --corpus DIR [--suite FILE] [--runs 3] [--spans N] [--folder DIR] [--append]
-//   [--one-copy] [--pushes 3] [--against PROGRAM]
+//   [--one-copy] [--pushes 3] [--against PROGRAM] [--compression NAME ...]
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +25,7 @@ const { values: flags } = parseArgs({
     runs: { type: 'string', default: '3' },
     pushes: { type: 'string', default: '0' },
     against: { type: 'string' },
+    compression: { type: 'string', multiple: true },
     'one-copy': { type: 'boolean', default: false },
     'no-queries': { type: 'boolean', default: false },
     folder: { type: 'string' },
@@ -175,14 +176,30 @@ async function measureQueries(corpus: Corpus, folder: string): Promise<string[]>
   }
 }
 
+/** Whose pushes are measured. */
+interface Pushes {
+  readonly name: string;
+  readonly program?: string | undefined;
+  readonly compression?: string | undefined;
+}
+
+function pushesWanted(): Pushes[] {
+  const { compression = [undefined], against } = flags;
+  const ours = compression.map((each) => ({
+    name: each === '' ? 'identity' : (each ?? 'this'),
+    compression: each,
+  }));
+  return against === undefined ? ours : [...ours, { name: 'other', program: against }];
+}
+
 interface Pushed {
   readonly ackUs: number;
   readonly settledUs: number;
   readonly spansPerSec: number;
 }
 
-async function measurePush(corpus: Corpus, folder: string, program: string | undefined): Promise<Pushed> {
-  const layout = await startReplicas(folder, { name: program ?? 'this', program, reads: false });
+async function measurePush(corpus: Corpus, folder: string, pushes: Pushes): Promise<Pushed> {
+  const layout = await startReplicas(folder, { ...pushes, reads: false });
   try {
     const [warmUp, counted] = cutCorpus(
       corpus,
@@ -210,27 +227,31 @@ async function measurePush(corpus: Corpus, folder: string, program: string | und
 async function measurePushes(corpus: Corpus, folder: string): Promise<string[]> {
   const rounds = Number(flags.pushes);
   if (rounds === 0) return [];
-  const programs = flags.against === undefined ? [undefined] : [undefined, flags.against];
-  const figures: Pushed[][] = programs.map(() => []);
+  const wanted = pushesWanted();
+  const figures: Pushed[][] = wanted.map(() => []);
   for (let round = 0; round < rounds; round++) {
-    for (const [i, program] of programs.entries()) {
-      figures[i]!.push(await measurePush(corpus, join(folder, `push-${round}-${i}`), program));
-      console.log(program ?? 'this', figures[i]!.at(-1));
+    for (const [i, pushes] of wanted.entries()) {
+      figures[i]!.push(await measurePush(corpus, join(folder, `push-${round}-${i}`), pushes));
+      console.log(pushes.name, figures[i]!.at(-1));
     }
   }
-  return [`### Pushes to a distributor and three ingesters\n\n${pushReport(figures)}`];
+  const names = wanted.map(({ name }) => name);
+  return [`### Pushes to a distributor and three ingesters\n\n${pushReport(names, figures)}`];
 }
 
-function pushReport(figures: readonly (readonly Pushed[])[]): string {
+/** Each beside the last one, where there are several. */
+function pushReport(names: readonly string[], figures: readonly (readonly Pushed[])[]): string {
+  const others = figures.slice(0, -1);
   const row = (name: string, digits: number, pick: (pushed: Pushed) => number): string[] => {
     const values = figures.map((rounds) => rounds.map(pick));
-    const ratios = values.length < 2 ? [] : values[0]!.map((value, i) => (value / values[1]![i]!).toFixed(2));
-    const cells = values.map((each) => each.map((value) => value.toFixed(digits)).join(', '));
-    return values.length < 2 ? [name, ...cells] : [name, ...cells, ratios.join(', ')];
+    const last = values.at(-1)!;
+    const ratios = others.map((_, i) =>
+      values[i]!.map((value, k) => (value / last[k]!).toFixed(2)).join(', '),
+    );
+    return [name, ...values.map((each) => each.map((value) => value.toFixed(digits)).join(', ')), ...ratios];
   };
-  const header = figures.length < 2 ? ['figure', 'this'] : ['figure', 'this', 'other', 'ratio'];
   return markdownTable([
-    header,
+    ['figure', ...names, ...others.map((_, i) => `ratio of ${names[i]}`)],
     row('CPU µs a span until acknowledged', 2, ({ ackUs }) => ackUs),
     row('CPU µs a span until idle', 2, ({ settledUs }) => settledUs),
     row('spans a second', 0, ({ spansPerSec }) => spansPerSec),

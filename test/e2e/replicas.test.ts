@@ -1,6 +1,6 @@
 // Three ingesters, a distributor, a query-frontend and a querier as processes that find each other by gossip,
-// with replication factor 3: recent spans are found once each, with one ingester gone too; with two gone
-// the answer says that it may lack something.
+// with replication factor 3 and messages in Snappy: recent spans are found once each, with one ingester gone
+// too; with two gone the answer says that it may lack something.
 import t from 'tap';
 import { freePort } from '../support/free-port.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
@@ -14,6 +14,7 @@ t.setTimeout(180_000);
 const TRACES = 40;
 const SPANS = 5;
 const LIMIT_MS = 60_000;
+const PUSHES = 'method="gRPC",route="/tempopb.Pusher/PushBytesV2"}';
 
 const folder = testFolder(t);
 const seed = await freePort();
@@ -28,13 +29,15 @@ async function start(name: string, target: string, gossipPort: number, ports?: P
   const lifecycler = `{ id: ${name}, address: 127.0.0.1, ${times}, ring: ${ring} }`;
   const gossip = `bind_addr: [127.0.0.1], advertise_addr: 127.0.0.1, bind_port: ${gossipPort}`;
   const join = `join_members: ['127.0.0.1:${seed}']`;
+  const snappy = 'grpc_client_config: { grpc_compression: snappy }';
   const tempo = await startTempo(`${folder}/${name}`, {
     backend,
     yaml: `
 memberlist: { node_name: ${name}, ${gossip}, advertise_port: ${gossipPort}, ${join} }
 ingester: { lifecycler: ${lifecycler} }
 overrides: { defaults: { ingestion: { rate_strategy: global } } }
-querier: { frontend_worker: { frontend_address: '127.0.0.1:${frontendPorts.grpc}' } }
+ingester_client: { ${snappy} }
+querier: { frontend_worker: { frontend_address: '127.0.0.1:${frontendPorts.grpc}', ${snappy} } }
 `,
     args: [`-target=${target}`],
     ...(ports === undefined ? {} : { ports }),
@@ -80,14 +83,14 @@ t.test('recent spans in three replicas', async (t) => {
   const spans = Array.from({ length: TRACES }, (_, i) =>
     aTrace(1 + i, SPANS, () => ({ startUnixNano, endUnixNano: startUnixNano + 1000n })),
   );
-  const sent = until(
-    async () => (await httpExport(distributor, encodeTraces(spans.flat()))).status === 200,
-    LIMIT_MS,
-  );
+  const request = encodeTraces(spans.flat());
+  const sent = until(async () => (await httpExport(distributor, request)).status === 200, LIMIT_MS);
   t.ok(await sent, 'all ingesters are in the ring in the end');
   for (const ingester of [one, two, three]) {
     const created = 'tempo_ingester_traces_created_total{tenant="single-tenant"}';
     t.ok(await until(async () => (await metric(ingester, created)) === TRACES), 'each gets all of them');
+    const pushed = await metric(ingester, 'tempo_request_message_bytes_sum{' + PUSHES);
+    t.ok(pushed > 0 && pushed < request.length / 2, `${pushed} bytes, of ${request.length} in OTLP`);
   }
   const all = { traces: TRACES, matched: TRACES * SPANS, counted: TRACES * SPANS, partial: [null, null] };
   t.same(await found(frontend), all);

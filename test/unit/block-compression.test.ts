@@ -1,7 +1,8 @@
 // The codecs of block pages: zstd by either implementation, and Snappy.
 import t from 'tap';
 import { blockCompressor, blockDecompressors, zstdCompressor } from '../../src/block/compression.ts';
-import { SnappyCompressor, snappyDecompress } from '../../src/lib/snappy.ts';
+import { SnappyCompressor } from '../../src/lib/snappy-compressor.ts';
+import { snappyDecompress } from '../../src/lib/snappy.ts';
 import { expectedRows, readRows, writeBlock } from '../support/block-rows.ts';
 import { compactWritten, openWritten } from '../support/compacting.ts';
 import { aTrace } from '../support/otlp.ts';

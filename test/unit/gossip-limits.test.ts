@@ -3,7 +3,8 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { ByteWriter } from '../../src/lib/byte-writer.ts';
-import { SnappyCompressor, snappyStore } from '../../src/lib/snappy.ts';
+import { SnappyCompressor } from '../../src/lib/snappy-compressor.ts';
+import { snappyStore } from '../../src/lib/snappy.ts';
 import { decodeRing, encodeRing, RING_CODEC } from '../../src/ring/desc-codec.ts';
 import { ipBytes } from '../../src/ring/gossip/address.ts';
 import { BroadcastQueue } from '../../src/ring/gossip/broadcast-queue.ts';

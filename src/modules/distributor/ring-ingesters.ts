@@ -3,12 +3,13 @@
 import { BufferPool } from '../../rpc/buffer-pool.ts';
 import type { ChannelOptions } from '../../rpc/grpc-channel.ts';
 import { GrpcPool } from '../../rpc/grpc-pool.ts';
+import type { MessageCompression } from '../../rpc/message-compression.ts';
 import { WRITE, WRITE_NO_EXTEND } from '../../ring/ring.ts';
 import type { WatchedRing } from '../../ring/watched-ring.ts';
 import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import type { AppendCounters, DistributorMetrics } from './metrics.ts';
-import { type Compression, RingPusher } from './ring-pusher.ts';
+import { RingPusher } from './ring-pusher.ts';
 
 export interface RingIngestersSettings {
   readonly ring: Pick<WatchedRing, 'current'>;
@@ -24,7 +25,7 @@ export interface RingIngestersSettings {
       readonly maxconcurrenthealthchecks: number;
     };
     readonly channel: Omit<ChannelOptions, 'address'>;
-    readonly compression: Compression | undefined;
+    readonly compression: MessageCompression | undefined;
   };
   /** `distributor.extend_writes`. */
   readonly extendWrites: boolean;

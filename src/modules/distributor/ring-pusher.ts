@@ -16,14 +16,9 @@ import { KeyBatch, type KeyShare } from '../../ring/quorum.ts';
 import type { Operation, ReplicationSet, RingSnapshot } from '../../ring/ring.ts';
 import type { BufferPool } from '../../rpc/buffer-pool.ts';
 import type { GrpcPool } from '../../rpc/grpc-pool.ts';
+import type { MessageCompression } from '../../rpc/message-compression.ts';
 import { type OutgoingMessage, OutgoingTraces } from './outgoing-traces.ts';
 import { PushVerdicts } from './push-verdicts.ts';
-
-export interface Compression {
-  /** Its name in `grpc-encoding`. */
-  readonly encoding: string;
-  readonly run: (bytes: Uint8Array) => Promise<Uint8Array>;
-}
 
 export interface RingPusherOptions {
   /** The ingesters as they are now. */
@@ -38,7 +33,7 @@ export interface RingPusherOptions {
   /** Time for one ingester's answer. */
   readonly timeoutMs: number;
   /** undefined = messages go as they are. */
-  readonly compression: Compression | undefined;
+  readonly compression: MessageCompression | undefined;
   /** Is told of every message to an ingester, and of those that came to nothing. */
   readonly onSent: (address: string) => void;
   readonly onFailed: (address: string) => void;

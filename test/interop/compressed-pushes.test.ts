@@ -1,0 +1,135 @@
+// Pushes in Snappy and gzip, as `ingester_client.grpc_client_config.grpc_compression` names them, between our
+// roles and Tempo's: our distributor to Tempo's ingester, Tempo's to ours, and OTLP in Snappy to Tempo's
+// receiver. Messages are of several chunks. Needs TEMPO_BIN.
+import t, { type Test } from 'tap';
+import { TENANT_HEADER } from '../../src/model/tenant.ts';
+import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import { messageCompression } from '../../src/rpc/message-compression.ts';
+import { freePort } from '../support/free-port.ts';
+import { httpExport, metric, until } from '../support/hostile.ts';
+import { aTrace, decodeTraces, encodeTraces, field, hexId, readFields } from '../support/otlp.ts';
+import { type RunningTempo, startTempo } from '../support/server.ts';
+import { testFolder } from '../support/test-folder.ts';
+
+t.setTimeout(240_000);
+
+const THEIRS = process.env['TEMPO_BIN'];
+const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
+const TRACES = 60;
+const SPANS = 20;
+/** In both programs. */
+const TENANT = 'single-tenant';
+const LIMIT_MS = 90_000;
+const PUSHED_BYTES = 'tempo_request_message_bytes_sum{method="gRPC",route="/tempopb.Pusher/PushBytesV2"}';
+
+if (THEIRS === undefined) throw new Error('TEMPO_BIN must name the program of Grafana Tempo 2.10');
+
+function openChannel(t: Test, port: number): GrpcChannel {
+  const channel = new GrpcChannel({
+    address: `127.0.0.1:${port}`,
+    recvMessageBytesMax: 16 << 20,
+    sendMessageBytesMax: 16 << 20,
+    connectTimeoutMs: 5000,
+    reconnectMs: { min: 10, max: 100 },
+  });
+  t.teardown(() => channel.close());
+  return channel;
+}
+
+/** A request of more than one chunk, of which half repeats itself and half does not. */
+function requestOf(firstTrace: number): Uint8Array {
+  const startUnixNano = BigInt(Date.now() - 1000) * 1_000_000n;
+  const noise = (): string => Math.random().toString(36).repeat(2);
+  const traces = Array.from({ length: TRACES }, (_, i) =>
+    aTrace(firstTrace + i, SPANS, () => ({
+      name: noise(),
+      startUnixNano,
+      endUnixNano: startUnixNano + 1000n,
+    })),
+  );
+  return encodeTraces(traces.flat());
+}
+
+/** Spans of traces that the ingester has. */
+async function spansIn(t: Test, ingester: RunningTempo, firstTrace: number): Promise<number> {
+  const channel = openChannel(t, ingester.ports.grpc);
+  let spans = 0;
+  for (let i = 0; i < TRACES; i++) {
+    const ask = field(1, Buffer.from(hexId(firstTrace + i, 16), 'hex'));
+    const answer = await channel.unary('/tempopb.Querier/FindTraceByID', ask, { [TENANT_HEADER]: TENANT });
+    const trace = readFields(answer).find(({ number }) => number === 1)?.payload ?? new Uint8Array(0);
+    spans += decodeTraces(trace).length;
+  }
+  return spans;
+}
+
+interface Member {
+  readonly target: 'ingester' | 'distributor';
+  readonly program: string | undefined;
+  readonly compression: string;
+}
+
+async function startMember(
+  folder: string,
+  { target, program, compression }: Member,
+  gossip: { readonly port: number; readonly seed: number },
+): Promise<RunningTempo> {
+  const { port, seed } = gossip;
+  const ring = 'ring: { replication_factor: 1, kvstore: { store: memberlist } }';
+  return startTempo(`${folder}/${target}`, {
+    yaml: `
+memberlist:
+  { node_name: ${target}, bind_addr: [127.0.0.1], advertise_addr: 127.0.0.1, bind_port: ${port},
+    advertise_port: ${port}, join_members: ['127.0.0.1:${seed}'] }
+ingester: { lifecycler: { id: ${target}, address: 127.0.0.1, min_ready_duration: 0s, ${ring} } }
+ingester_client: { grpc_client_config: { grpc_compression: '${compression}' } }
+`,
+    args: [`-target=${target}`],
+    ...(program === undefined ? {} : { program }),
+  });
+}
+
+const OURS = undefined;
+const PAIRS = [
+  { name: 'our distributor, their ingester, snappy', from: OURS, to: THEIRS, compression: 'snappy' },
+  { name: 'our distributor, their ingester, gzip', from: OURS, to: THEIRS, compression: 'gzip' },
+  { name: 'their distributor, our ingester, snappy', from: THEIRS, to: OURS, compression: 'snappy' },
+  { name: 'their distributor, our ingester, gzip', from: THEIRS, to: OURS, compression: 'gzip' },
+];
+
+for (const { name, from, to, compression } of PAIRS) {
+  t.test(name, async (t) => {
+    const folder = testFolder(t);
+    const [seed, other] = [await freePort(), await freePort()];
+    const receiver: Member = { target: 'ingester', program: to, compression };
+    const ingester = await startMember(folder, receiver, { port: seed, seed });
+    t.teardown(() => ingester.kill());
+    const sender: Member = { target: 'distributor', program: from, compression };
+    const distributor = await startMember(folder, sender, { port: other, seed });
+    t.teardown(() => distributor.kill());
+    const request = requestOf(1);
+    // The ring is not known at once.
+    const sent = async (): Promise<boolean> => (await httpExport(distributor, request)).status === 200;
+    t.ok(await until(sent, LIMIT_MS), distributor.output().slice(-2000));
+    t.equal(await spansIn(t, ingester, 1), TRACES * SPANS);
+    const bytes = await metric(ingester, PUSHED_BYTES);
+    t.ok(bytes > 0 && bytes < request.length, `${bytes} bytes came, of ${request.length} in OTLP`);
+  });
+}
+
+t.test('their receiver takes OTLP in Snappy', async (t) => {
+  const real = await startTempo(testFolder(t), { program: THEIRS });
+  t.teardown(() => real.kill());
+  const { encoding, run } = messageCompression('snappy')!;
+  const channel = openChannel(t, real.ports.otlpGrpc);
+  for (const [firstTrace, large] of [
+    [1, true],
+    [1001, false],
+  ] as const) {
+    const request = large ? requestOf(firstTrace) : encodeTraces(aTrace(firstTrace, SPANS));
+    await channel.unary(EXPORT, await run(request), { 'grpc-encoding': encoding });
+    const found = async (): Promise<boolean> =>
+      (await real.get(`/api/traces/${hexId(firstTrace, 16)}`)).status === 200;
+    t.ok(await until(found), `${request.length} bytes`);
+  }
+});
