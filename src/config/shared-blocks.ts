@@ -65,7 +65,7 @@ const backoffFields = {
 const grpcClientFields = {
   max_recv_msg_size: int(104_857_600, 'largest message received, bytes'),
   max_send_msg_size: int(104_857_600, 'largest message sent, bytes'),
-  // Snappy, Tempo's default, takes about as much CPU again as a third of a push.
+  // Snappy, Tempo's default, would add a third to the CPU of a push.
   grpc_compression: oneOf(['', 'gzip', 'snappy'], '', 'compression of messages; Tempo has snappy without it'),
   rate_limit: float(0, 'calls a second, 0 = off'),
   rate_limit_burst: int(0, 'burst of the rate limit'),
