@@ -48,11 +48,12 @@ export const READ: Operation = {
   extendsOn: ['PENDING', 'JOINING', 'LEFT'],
 };
 
-/** Of each key enough replicas are asked unless more than `missingMax` of all are away or do not answer. */
 export interface Readers {
   readonly asked: readonly Instance[];
+  /** Those of the ring that are not asked. */
   readonly awayCount: number;
-  readonly missingMax: number;
+  /** Whether of each key enough replicas answer when these of the asked ones do not. */
+  readonly isWholeWithout: (silent: readonly Pick<Instance, 'id' | 'zone'>[]) => boolean;
 }
 
 /** Whom to ask, and how many of them may fail. */
@@ -164,15 +165,18 @@ export class RingSnapshot {
     const away = instances.filter((each) => !asked.includes(each));
     // One that was stopped has left the ring, and what only it has is not read until it is back.
     const absent = instances.length === 0 ? 0 : Math.max(0, replicationFactor - instances.length);
+    const awayCount = away.length + absent;
     const replicasMax = Math.floor(replicationFactor / 2);
     // A zone of which all have left is away too.
     const zonesMax = replicasMax - Math.max(0, replicationFactor - zones.length);
-    // Of each key there is one replica in a zone, so a zone may be away as a whole.
-    const areInFewZones = zoneAwarenessEnabled && new Set(away.map(({ zone }) => zone)).size <= zonesMax;
     return {
       asked,
-      awayCount: away.length + absent,
-      missingMax: Math.max(replicasMax, areInFewZones ? away.length : 0),
+      awayCount,
+      isWholeWithout: (silent) => {
+        if (awayCount + silent.length <= replicasMax) return true;
+        // Of each key there is one replica in a zone, so a zone may be missing as a whole.
+        return zoneAwarenessEnabled && zonesOf([...away, ...silent]).size <= zonesMax;
+      },
     };
   }
 
@@ -257,6 +261,11 @@ export class RingSnapshot {
         unhealthyText(found, healthy),
     );
   }
+}
+
+/** An instance that is in no zone is like a zone of its own. */
+function zonesOf(instances: readonly Pick<Instance, 'id' | 'zone'>[]): ReadonlySet<string> {
+  return new Set(instances.map(({ id, zone }) => (zone === '' ? `/${id}` : zone)));
 }
 
 function emptyRing(): TempoError {

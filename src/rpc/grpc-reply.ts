@@ -88,11 +88,9 @@ export class GrpcReply {
     const all = { ...this.#headers, ...this.#trailers };
     const status = all['grpc-status'];
     if (status === undefined) {
-      const http = String(all[constants.HTTP2_HEADER_STATUS] ?? 'none');
-      throw new TempoError(
-        'unavailable',
-        this.#said(`the call ended without a status (HTTP status ${http})`),
-      );
+      const http = all[constants.HTTP2_HEADER_STATUS];
+      const missing = http === undefined ? 'an answer' : `a status (HTTP status ${String(http)})`;
+      throw new TempoError('unavailable', this.#said(`the call ended without ${missing}`));
     }
     const number = Number(status);
     if (number === GRPC_OK) return;

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { connectOtlp, type OtlpClient } from '../../src/rpc/otlp-client.ts';
-import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
 import { freePort } from '../support/free-port.ts';
-import { aSpan, decodeTraces, encodeTraces, field, hexId, readFields } from '../support/otlp.ts';
+import { heldBy } from '../support/held-traces.ts';
+import { aSpan, encodeTraces, hexId } from '../support/otlp.ts';
 import { freePorts, type RunningTempo, type StartOptions, startTempo } from '../support/server.ts';
 
 t.setTimeout(180_000);
@@ -92,28 +92,6 @@ async function pushesGoOn(): Promise<readonly string[]> {
   return refused;
 }
 
-/** Ids of acknowledged traces that the ingester has, of one span each. */
-async function found(i: number): Promise<ReadonlySet<string>> {
-  const channel = new GrpcChannel({
-    address: `127.0.0.1:${ports[i]!.grpc}`,
-    recvMessageBytesMax: 1 << 20,
-    sendMessageBytesMax: 1 << 20,
-    connectTimeoutMs: 5000,
-    reconnectMs: { min: 10, max: 100 },
-  });
-  const ids = new Set<string>();
-  for (const id of acknowledged) {
-    const ask = field(1, Buffer.from(id, 'hex'));
-    const answer = await channel.unary('/tempopb.Querier/FindTraceByID', ask, { 'x-scope-orgid': 'a' });
-    const trace = readFields(answer).find(({ number }) => number === 1)?.payload ?? new Uint8Array(0);
-    const spans = decodeTraces(trace);
-    if (spans.length > 1) throw new Error(`trace ${id} has ${spans.length} spans`);
-    if (spans[0]?.traceId === id) ids.add(id);
-  }
-  channel.close();
-  return ids;
-}
-
 async function countOf(tempo: RunningTempo, state: string): Promise<number> {
   const text = await (await tempo.get('/metrics')).text();
   return Number(
@@ -169,7 +147,7 @@ t.test('ingesters come and go', { timeout: 180_000 }, async (t) => {
 
   isOver = true;
   await Promise.all(senders);
-  const sets = await Promise.all(ingesters.map((_, i) => found(i)));
+  const sets = await Promise.all(ports.slice(0, INGESTERS).map((port) => heldBy(port.grpc, acknowledged)));
   const copies = [...acknowledged].map((id) => sets.filter((set) => set.has(id)).length);
   t.ok(acknowledged.size > PUSHES * TRACES_A_PUSH * 5, `${acknowledged.size} traces were acknowledged`);
   t.equal(copies.filter((count) => count < 2).length, 0, 'each is found in two ingesters at least');

@@ -28,10 +28,16 @@ export const SECOND_ROLES = [
   { name: 'querier-1', target: 'querier' },
 ] as const;
 
-export type Role = (typeof ROLES)[number] | (typeof SECOND_ROLES)[number];
+/** Where a zone has two ingesters: each is in that of the one three before it. */
+export const MORE_INGESTERS = [
+  { name: 'ingester-3', target: 'ingester' },
+  { name: 'ingester-4', target: 'ingester' },
+  { name: 'ingester-5', target: 'ingester' },
+] as const;
+
+export type Role = (typeof ROLES)[number] | (typeof SECOND_ROLES)[number] | (typeof MORE_INGESTERS)[number];
 export type RoleName = Role['name'];
 
-const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
 /** In the order in which processes are started: those that others look for come first. */
 export const ALL_ROLES: readonly RoleName[] = ROLES.map(({ name }) => name);
 /** What queriers call where there are two query-frontends: one port of several addresses. */
@@ -206,11 +212,10 @@ export class Cluster {
   /** Resolves when those that push and those that ask see all ingesters that should be there. */
   async untilWhole(limitMs = 60_000): Promise<void> {
     const active = 'tempo_ring_members{name="ingester",state="ACTIVE"}';
+    const { length } = this.namesOf('ingester');
     for (const name of [...this.namesOf('distributor'), ...this.namesOf('querier')]) {
-      const isWhole = async (): Promise<boolean> =>
-        (await metric(this.at(name), active)) === INGESTERS.length;
-      if (!(await until(isWhole, limitMs)))
-        throw new Error(`${name} does not see ${INGESTERS.length} ingesters`);
+      const isWhole = async (): Promise<boolean> => (await metric(this.at(name), active)) === length;
+      if (!(await until(isWhole, limitMs))) throw new Error(`${name} does not see ${length} ingesters`);
     }
   }
 

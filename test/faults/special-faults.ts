@@ -4,13 +4,14 @@ import { globSync, mkdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } f
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Bucket, ROLES } from '../../cmd/cluster/layout.ts';
-import { type RoleName, SECOND_ROLES } from './cluster.ts';
+import { MORE_INGESTERS, type RoleName, SECOND_ROLES } from './cluster.ts';
 import { createBucket, minioBucket, minioProgram } from '../components/clouds.ts';
 import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import type { Counts } from './load.ts';
 import { restartAmidQueries } from './usual-faults.ts';
 import { type Fault, type Pace, runFault, startWorld, type World, type WorldOptions } from './world.ts';
+import { inZones, zoneKilled } from './zones.ts';
 
 const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
 const DISK = 'size=48m';
@@ -304,8 +305,19 @@ const rollingRestartOfTwo: SpecialFault = {
   }),
 };
 
+const zoneGone: SpecialFault = {
+  name: zoneKilled.name,
+  costs: zoneKilled.costs,
+  prepare: async () => ({
+    options: inZones([...ROLES, ...MORE_INGESTERS]),
+    run: zoneKilled.run,
+    close: () => Promise.resolve(),
+  }),
+};
+
 export const SPECIAL_FAULTS: readonly SpecialFault[] = [
   rollingRestartOfTwo,
+  zoneGone,
   oneFullDisk,
   slowDisk,
   clockSkew,

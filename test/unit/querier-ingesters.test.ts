@@ -35,16 +35,31 @@ const ANY = { startSec: undefined, endSec: undefined };
 
 interface Ring {
   readonly awayCount?: number;
+  /** Of all. */
   readonly missingMax?: number;
   readonly timeoutMs?: number;
   readonly metrics?: Metrics;
 }
 
+interface Asked {
+  readonly id: string;
+  readonly addr: string;
+  readonly zone: string;
+}
+
+const named = (id: string, addr = id): Asked => ({ id, addr, zone: '' });
+
+/** Of all, those who do not answer and those who are away. */
+function readersOf(asked: readonly Asked[], { awayCount = 0, missingMax = 0 }: Ring = {}) {
+  const isWholeWithout = (silent: readonly unknown[]): boolean => awayCount + silent.length <= missingMax;
+  return { asked, awayCount, isWholeWithout };
+}
+
 /** Asks these by their names. */
 function recentsOf(ingesters: Readonly<Record<string, ScriptedIngester>>, ring: Ring = {}): RemoteRecents {
-  const asked = Object.keys(ingesters).map((id) => ({ id, addr: id }));
+  const asked = Object.keys(ingesters).map((id) => named(id));
   return new RemoteRecents({
-    ingesters: () => ({ asked, awayCount: ring.awayCount ?? 0, missingMax: ring.missingMax ?? 0 }),
+    ingesters: () => readersOf(asked, ring),
     known: () => asked,
     open: async (addr) => ingesters[addr]!,
     timeoutMs: ring.timeoutMs ?? 10_000,
@@ -61,9 +76,9 @@ const empty = (): ScriptedIngester =>
 t.test('of an ingester that cannot be asked is told once a minute', async (t) => {
   const lines: string[] = [];
   let nowMs = 1000;
-  let asked = [{ id: 'one', addr: 'a:1' }];
+  let asked = [named('one', 'a:1')];
   const recents = new RemoteRecents({
-    ingesters: () => ({ asked, awayCount: 0, missingMax: 1 }),
+    ingesters: () => readersOf(asked, { missingMax: 1 }),
     known: () => asked,
     open: async () => {
       throw new TempoError('unavailable', 'nobody is there');
@@ -81,7 +96,7 @@ t.test('of an ingester that cannot be asked is told once a minute', async (t) =>
   };
   t.same(await ask(), ['ingester=one times=1']);
   t.same(await ask(), []);
-  asked = [...asked, { id: 'two', addr: 'b:1' }];
+  asked = [...asked, named('two', 'b:1')];
   t.same(await ask(), ['ingester=two times=1'], 'of another one at once');
   nowMs += 59_999;
   t.same(await ask(), []);
@@ -97,9 +112,9 @@ t.test('connections to ingesters', async (t) => {
   const [one, two] = ['10.0.0.1:9095', '10.0.0.2:9095'];
   const opened: string[] = [];
   const clients: ScriptedIngester[] = [];
-  let asked = [{ id: 'one', addr: one }];
+  let asked = [named('one', one)];
   const recents = new RemoteRecents({
-    ingesters: () => ({ asked, awayCount: 0, missingMax: 1 }),
+    ingesters: () => readersOf(asked, { missingMax: 1 }),
     known: () => asked,
     open: async (addr) => {
       opened.push(addr);
@@ -123,7 +138,7 @@ t.test('connections to ingesters', async (t) => {
   t.same(await ask(), missing);
   t.same(await ask(), missing);
   t.same(opened, [one, one], 'what failed is opened again, what is open is kept');
-  asked = [{ id: 'two', addr: two }];
+  asked = [named('two', two)];
   t.same(await ask(), missing);
   t.same(
     clients.map(({ isClosed }) => isClosed),
@@ -141,13 +156,9 @@ t.test('connections to ingesters', async (t) => {
 
 t.test('a tenant is asked of its ingesters, and connections to those of others stay', async (t) => {
   const clients = new Map<string, ScriptedIngester>();
-  const known = ['one', 'two', 'three'].map((id) => ({ id, addr: id }));
+  const known = ['one', 'two', 'three'].map((id) => named(id));
   const recents = new RemoteRecents({
-    ingesters: (tenant) => ({
-      asked: known.filter(({ id }) => tenant.includes(id)),
-      awayCount: 0,
-      missingMax: 0,
-    }),
+    ingesters: (tenant) => readersOf(known.filter(({ id }) => tenant.includes(id))),
     known: () => known,
     open: async (addr) => {
       t.notOk(clients.has(addr), `${addr} is opened once`);

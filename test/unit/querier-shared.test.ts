@@ -203,11 +203,15 @@ async function querierOfIngesters(
     return new GrpcServer({ address, methods, recvMessageBytesMax: 16 << 20, logger: silentLogger });
   });
   const asked = await Promise.all(
-    servers.map(async (server, i) => ({ id: `${i}`, addr: `127.0.0.1:${(await server.start()).port}` })),
+    servers.map(async (server, i) => ({
+      id: `${i}`,
+      zone: '',
+      addr: `127.0.0.1:${(await server.start()).port}`,
+    })),
   );
   const metrics = new Metrics();
   const recents = new RemoteRecents({
-    ingesters: () => ({ asked, awayCount: 0, missingMax: 0 }),
+    ingesters: () => ({ asked, awayCount: 0, isWholeWithout: ({ length }) => length === 0 }),
     known: () => asked,
     open: (address) => openGrpcClient({ address }),
     timeoutMs: 10_000,

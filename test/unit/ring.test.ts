@@ -258,34 +258,60 @@ t.test('a read of all keys', (t) => {
     for (const i of ill) ring.set(`i00${i}`, { ...(ring.get(`i00${i}`) as Instance), ...silent });
     return new RingSnapshot(ring, SETTINGS);
   };
+  /** @returns how many are asked, how many away, and how many of the first need not answer. */
   const seen = (ring: RingSnapshot): readonly number[] => {
-    const { asked, awayCount, missingMax } = ring.readers(NOW_MS);
-    return [asked.length, awayCount, missingMax];
+    const { asked, awayCount, isWholeWithout } = ring.readers(NOW_MS);
+    const count = asked.findIndex((_, i) => !isWholeWithout(asked.slice(0, i + 1)));
+    return [asked.length, awayCount, isWholeWithout([]) ? count : -1];
   };
   t.same(seen(five()), [5, 0, 1]);
-  t.same(seen(five(1, 2)), [3, 2, 1]);
-  t.same(seen(new RingSnapshot(aRing(), SETTINGS)), [0, 0, 1], 'nobody is there');
+  t.same(seen(five(1)), [4, 1, 0]);
+  t.same(seen(five(1, 2)), [3, 2, -1]);
+  t.same(seen(new RingSnapshot(aRing(), SETTINGS)), [0, 0, -1], 'nobody is there');
   const one = new Map([...randomRing(5)].slice(0, 1));
-  t.same(seen(new RingSnapshot(one, SETTINGS)), [1, 2, 1], 'two of three have left');
+  t.same(seen(new RingSnapshot(one, SETTINGS)), [1, 2, -1], 'two of three have left');
   const alone = { ...SETTINGS, replicationFactor: 1 };
   t.same(seen(new RingSnapshot(one, alone)), [1, 0, 0]);
   const joining = new Map([...one].map(([id, each]) => [id, { ...each, state: 'JOINING' } as Instance]));
-  t.same(seen(new RingSnapshot(joining, alone)), [0, 1, 0], 'it may have replayed its log');
-  const zoned = new Map(randomRing(6, 3));
+  t.same(seen(new RingSnapshot(joining, alone)), [0, 1, -1], 'it may have replayed its log');
+  t.end();
+});
+
+t.test('a read of all keys in zones', (t) => {
   const settings = { ...SETTINGS, zoneAwarenessEnabled: true };
-  const fall = (i: number): void => {
-    zoned.set(`i00${i}`, { ...(zoned.get(`i00${i}`) as Instance), ...silent });
+  const zoned = new Map(randomRing(6, 3));
+  const change = (i: number, to: Partial<Instance>): void => {
+    zoned.set(`i00${i}`, { ...(zoned.get(`i00${i}`) as Instance), ...to });
   };
-  t.same(seen(new RingSnapshot(zoned, settings)), [6, 0, 1]);
-  fall(0);
-  fall(3);
-  t.equal(zoned.get('i000')?.zone, zoned.get('i003')?.zone);
-  t.same(seen(new RingSnapshot(zoned, settings)), [4, 2, 2], 'a zone is away');
-  fall(1);
-  t.same(seen(new RingSnapshot(zoned, settings)), [3, 3, 1], 'and one of another');
+  const silent = { timestampSec: NOW_SEC - 100 };
+  /** Whether nothing is missing when these do not answer. */
+  const isWhole = (ring: RingSnapshot, ...ids: readonly string[]): boolean => {
+    const { asked, isWholeWithout } = ring.readers(NOW_MS);
+    return isWholeWithout(asked.filter(({ id }) => ids.includes(id)));
+  };
+  const all = new RingSnapshot(zoned, settings);
+  t.same([...zoned.values()].map(({ zone }) => zone).join(), 'z0,z1,z2,z0,z1,z2');
+  t.ok(isWhole(all), 'all answer');
+  t.ok(isWhole(all, 'i001'), 'but one');
+  t.ok(isWhole(all, 'i001', 'i004'), 'but a zone');
+  t.notOk(isWhole(all, 'i001', 'i003'), 'but one of each of two zones');
+  t.notOk(isWhole(all, 'i001', 'i003', 'i004'));
+  t.notOk(isWhole(new RingSnapshot(zoned, SETTINGS), 'i001', 'i004'), 'where zones do not count');
+  change(0, silent);
+  const less = new RingSnapshot(zoned, settings);
+  t.ok(isWhole(less), 'one is away');
+  t.ok(isWhole(less, 'i003'), 'and the other one of its zone does not answer');
+  t.notOk(isWhole(less, 'i004'), 'and one of another zone');
+  change(3, silent);
+  t.ok(isWhole(new RingSnapshot(zoned, settings)), 'a zone is away');
+  change(1, silent);
+  t.notOk(isWhole(new RingSnapshot(zoned, settings)), 'and one of another');
   const left = new Map([...randomRing(6, 3)].filter(([, { zone }]) => zone !== 'z2'));
-  for (const [id, each] of left) if (each.zone === 'z1') left.set(id, { ...each, ...silent });
-  t.same(seen(new RingSnapshot(left, settings)), [2, 2, 1], 'a zone has left, and another is away');
+  t.ok(isWhole(new RingSnapshot(left, settings)), 'a zone has left');
+  t.notOk(isWhole(new RingSnapshot(left, settings), 'i001', 'i004'), 'and another is silent');
+  const nowhere = new Map([...randomRing(6, 3)].map(([id, each]) => [id, { ...each, zone: '' }]));
+  t.ok(isWhole(new RingSnapshot(nowhere, settings), 'i001'));
+  t.notOk(isWhole(new RingSnapshot(nowhere, settings), 'i001', 'i004'), 'no zone is no zone of theirs');
   t.end();
 });
 

@@ -29,16 +29,17 @@ import { IngesterLink, IngesterLostError, type Session } from './ingester-link.t
 
 export interface AskedIngester {
   readonly id: string;
+  readonly zone: string;
   /** `host:port` of its gRPC. */
   readonly addr: string;
 }
 
 export interface RemoteRecentsOptions {
-  /** Whom to ask of a tenant: those that are well, how many others, and how many of all may be missing. */
+  /** Whom to ask of a tenant: those that are well, how many others, and which of them may be missing. */
   readonly ingesters: (tenant: string) => {
     readonly asked: readonly AskedIngester[];
     readonly awayCount: number;
-    readonly missingMax: number;
+    readonly isWholeWithout: (silent: readonly AskedIngester[]) => boolean;
   };
   /** All that are well, whatever tenant they are asked of; connections to others are closed. */
   readonly known: () => readonly AskedIngester[];
@@ -139,23 +140,23 @@ export class RemoteRecents implements RecentTraces {
     { tables: needsTables }: RecentNeeds = { tables: true },
   ): Promise<RecentSources> {
     if (this.#isClosed) throw new TempoError('unavailable', 'the process is stopping');
-    const { asked, awayCount, missingMax } = this.#options.ingesters(tenant);
+    const { asked, awayCount, isWholeWithout } = this.#options.ingesters(tenant);
     const total = asked.length + awayCount;
     if (total === 0) throw new TempoError('unavailable', 'the ring has no ingester to ask for recent spans');
     this.#closeOthers(this.#options.known());
-    const failed: string[] = [];
-    const patience = new Patience(asked.length - Math.max(0, missingMax - awayCount), signal);
+    const silent = new Set(asked);
+    const patience = new Patience(signal);
     const found = await Promise.all(
       asked.map(async (ingester) => {
         try {
           const part = await this.#ask(ingester, { tenant, range, needsTables }, patience.signal);
-          patience.oneAnswered();
+          silent.delete(ingester);
+          if (isWholeWithout([...silent])) patience.begin();
           return part;
         } catch (err) {
           if (signal?.aborted === true) return undefined;
           if (patience.isOver) this.#late.inc({});
           this.#couldNotAsk(ingester.id, err);
-          failed.push(ingester.id);
           return undefined;
         }
       }),
@@ -167,9 +168,9 @@ export class RemoteRecents implements RecentTraces {
       release();
       throw signal.reason;
     }
-    const missing = failed.length + awayCount;
+    const missing = silent.size + awayCount;
     const partial = parts.flatMap(({ listed }) => listed.partial);
-    if (missing > missingMax || parts.length === 0) {
+    if (!isWholeWithout([...silent]) || parts.length === 0) {
       partial.push(`${missing} of ${total} ingesters could not be asked for recent spans`);
     }
     return {
@@ -328,12 +329,9 @@ class Patience {
   readonly signal: AbortSignal;
   readonly #over = new AbortController();
   readonly #fromMs = performance.now();
-  #left: number;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param enough answers after which nothing is missing; the signal ends all. */
-  constructor(enough: number, signal: AbortSignal | undefined) {
-    this.#left = enough;
+  constructor(signal: AbortSignal | undefined) {
     this.signal = signal === undefined ? this.#over.signal : AbortSignal.any([signal, this.#over.signal]);
   }
 
@@ -341,8 +339,9 @@ class Patience {
     return this.#over.signal.aborted;
   }
 
-  oneAnswered(): void {
-    if (--this.#left !== 0) return;
+  /** So many have answered that nothing is missing. */
+  begin(): void {
+    if (this.#timer !== undefined) return;
     const graceMs = Math.max(GRACE_MS_MIN, GRACE_FACTOR * (performance.now() - this.#fromMs));
     const late = new TempoError('deadline_exceeded', `no answer ${Math.round(graceMs)} ms after the others`);
     this.#timer = setTimeout(() => this.#over.abort(late), graceMs);

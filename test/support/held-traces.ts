@@ -1,0 +1,27 @@
+// Which traces an ingester holds, asked of itself by gRPC as queriers of Tempo ask.
+import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import { decodeTraces, field, readFields } from './otlp.ts';
+
+const MESSAGE_BYTES_MAX = 1 << 20;
+
+/** Ids of those of the traces, of one span each, that the ingester has. */
+export async function heldBy(grpcPort: number, ids: Iterable<string>): Promise<ReadonlySet<string>> {
+  const channel = new GrpcChannel({
+    address: `127.0.0.1:${grpcPort}`,
+    recvMessageBytesMax: MESSAGE_BYTES_MAX,
+    sendMessageBytesMax: MESSAGE_BYTES_MAX,
+    connectTimeoutMs: 5000,
+    reconnectMs: { min: 10, max: 100 },
+  });
+  const held = new Set<string>();
+  for (const id of ids) {
+    const ask = field(1, Buffer.from(id, 'hex'));
+    const answer = await channel.unary('/tempopb.Querier/FindTraceByID', ask, { 'x-scope-orgid': 'a' });
+    const trace = readFields(answer).find(({ number }) => number === 1)?.payload ?? new Uint8Array(0);
+    const spans = decodeTraces(trace);
+    if (spans.length > 1) throw new Error(`trace ${id} has ${spans.length} spans`);
+    if (spans[0]?.traceId === id) held.add(id);
+  }
+  channel.close();
+  return held;
+}
