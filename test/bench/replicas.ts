@@ -1,6 +1,7 @@
 // What replication factor 3 costs: queries over three ingesters against one process, or with --one-copy
 // against the same roles with one ingester, over recent spans and then over the blocks that the three wrote;
-// and pushes against another program in the same layout.
+// and pushes against another program in the same layout. With --one-copy it fails where replicas take more
+// than 1.5 times the CPU.
 // npm run bench:replicas -- --corpus DIR [--suite FILE] [--runs 3] [--spans N] [--folder DIR] [--append]
 //   [--one-copy] [--pushes 3] [--against PROGRAM] [--compression NAME ...]
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -35,6 +36,8 @@ const { values: flags } = parseArgs({
 
 /** What replicas are compared with. */
 const ONE = flags['one-copy'] ? 'the same roles with one copy' : 'one process';
+/** Times the CPU of one copy. */
+const RATIO_MAX = 1.5;
 const QUIET_MS = 3000;
 const IDLE_LIMIT_MS = 600_000;
 /** Local copies of blocks are gone, and the blocklist names them. */
@@ -104,17 +107,35 @@ function processCpu({ processes }: Layout): Map<string, number> {
   return new Map([...processes].map(([role, { pid }]) => [role, cpuSeconds([pid])]));
 }
 
-function queryReport({ asked, idleMs, shares }: Awaited<ReturnType<typeof askBoth>>): string {
+type AskedBoth = Awaited<ReturnType<typeof askBoth>>;
+
+/** Of all queries, without what processes take while nobody asks. */
+function cpuMsOf({ asked, idleMs }: Pick<AskedBoth, 'asked' | 'idleMs'>): readonly [number, number] {
+  const sum = (at: 0 | 1): number => asked.reduce((all, { cpuMs }) => all + cpuMs[at], 0) - idleMs[at]!;
+  return [sum(0), sum(1)];
+}
+
+/** One copy in the same roles is what there is a bound for. */
+function checkRatio(what: string, both: AskedBoth): void {
+  const [one, replicas] = cpuMsOf(both);
+  if (!flags['one-copy'] || replicas <= RATIO_MAX * one) return;
+  console.error(
+    `${what} take ${(replicas / one).toFixed(2)} times the CPU of one copy, ${RATIO_MAX} at most`,
+  );
+  process.exitCode = 1;
+}
+
+function queryReport({ asked, idleMs, shares }: AskedBoth): string {
   const p50 = (ms: readonly number[]): number => quantile(ms, 0.5);
-  const rows = asked.map(({ name, ms: [one, three], cpuMs, found }) => [
+  const rows = asked.map(({ name, ms: [alone, three], cpuMs, found }) => [
     name,
     ...cpuMs.map((cpu) => cpu.toFixed(1)),
-    ...[one, three].map((ms) => p50(ms).toFixed(1)),
-    (p50(three) - p50(one)).toFixed(1),
+    ...[alone, three].map((ms) => p50(ms).toFixed(1)),
+    (p50(three) - p50(alone)).toFixed(1),
     [...found].join(' / '),
   ]);
-  const sum = (at: 0 | 1): number => asked.reduce((all, { cpuMs }) => all + cpuMs[at], 0) - idleMs[at]!;
-  const overheads = asked.map(({ ms: [one, three] }) => p50(three) - p50(one));
+  const [one, replicas] = cpuMsOf({ asked, idleMs });
+  const overheads = asked.map(({ ms: [alone, three] }) => p50(three) - p50(alone));
   const header = [
     'query',
     'one, CPU ms',
@@ -129,8 +150,8 @@ function queryReport({ asked, idleMs, shares }: Awaited<ReturnType<typeof askBot
   return [
     markdownTable([header, ...rows]),
     [
-      `CPU of all queries: ${sum(0).toFixed(0)} ms in ${ONE}, ${sum(1).toFixed(0)} ms in replicas:`,
-      `${(sum(1) / sum(0)).toFixed(2)} times. p50 more: ${p50(overheads).toFixed(1)} ms in the median of`,
+      `CPU of all queries: ${one.toFixed(0)} ms in ${ONE}, ${replicas.toFixed(0)} ms in replicas:`,
+      `${(replicas / one).toFixed(2)} times. p50 more: ${p50(overheads).toFixed(1)} ms in the median of`,
       `queries, ${Math.max(...overheads).toFixed(1)} ms at most. Left out of both: what they take in the`,
       `same time while nobody asks, ${idleMs.map((ms) => `${ms.toFixed(0)} ms`).join(' and ')}.`,
     ].join(' '),
@@ -167,6 +188,8 @@ async function measureQueries(corpus: Corpus, folder: string): Promise<string[]>
     for (const layout of layouts) await flush(layout);
     await pause(BLOCKS_PAUSE_MS);
     const blocks = await askBoth(layouts, queries, corpus);
+    checkRatio('queries over recent spans', recent);
+    checkRatio('queries over blocks', blocks);
     return [
       `### Queries over recent spans\n\n${queryReport(recent)}`,
       `### Queries over the blocks of each ingester\n\n${queryReport(blocks)}`,

@@ -70,6 +70,8 @@ export interface ClusterOptions {
   /** Those of `npm run cluster`, if none are named. */
   readonly roles?: readonly Role[];
   readonly bucket?: Bucket;
+  /** Periods as they are configured, in place of short ones. */
+  readonly isUnhurried?: boolean;
   /** Two query-frontends come back at their addresses, as behind services; else at others, as pods do. */
   readonly keepsHosts?: boolean;
   /** Keys of the configuration that a role gets beside the usual ones. */
@@ -267,7 +269,8 @@ export class Cluster {
       ingester: { lifecycler: { port: told.grpc } },
     };
     const listen = { server: { grpc_listen_address: this.grpcHostOf(name) } };
-    const all = [QUICK, doors, listen, this.frontendKeys(), this.options.keysOf?.(name) ?? {}].reduce(
+    const periods = this.options.isUnhurried === true ? {} : QUICK;
+    const all = [periods, doors, listen, this.frontendKeys(), this.options.keysOf?.(name) ?? {}].reduce(
       merged,
       usual,
     );
