@@ -199,6 +199,21 @@ t.test('every value is in the filter, of heads and after compaction', async (t) 
   }
 });
 
+t.test('values of a head that look alike are each in the filter', async (t) => {
+  const keys = 4096 + 64;
+  const attributes: Attribute[] = Array.from({ length: keys }, (_, i) => [`k${i}`, 'same']);
+  for (let i = 0; i < 64; i++) {
+    // one after another: numbers and keys that differ in few bits, and texts of one key and of several
+    attributes.push([`k${i}`, 65_536n + BigInt(i)], [`k${i + 4096}`, BigInt(i)], [`k${i}`, BigInt(-i)]);
+    attributes.push([`k${i + 4096}`, BigInt(i) << 32n], [`k${i}`, BigInt(i) << 33n]);
+    attributes.push([`k${i}`, 'x'.repeat(i)], [`k${i + 1}`, 'x'.repeat(i)], [`k${i + 1}`, '\0'.repeat(i)]);
+  }
+  const spans = aTrace(1, 50, (at) => ({ attributes: attributes.slice(100 * (at - 1), 100 * at) }));
+  const twice = spans.map((span) => ({ ...span, attributes: span.attributes.toReversed() }));
+  const block = writeBlock([spans, aTrace(2, 50, (at) => twice[at - 1]!)], FILTER);
+  await knowsAll(t, block, valuesOf(spans));
+});
+
 /** Bits of a filter that knows so many values, each another one. */
 function filled(values: number, seed: number, bytesMax = 1 << 16): Uint8Array {
   const chance = new Chance(seed);

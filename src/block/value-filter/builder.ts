@@ -23,9 +23,9 @@ export interface ValueFilterLimits {
 }
 
 const LINES_MAX = 2 ** 16;
-/** Elements wait until so many for neighbouring lines, 128 KiB, have come: then these are at hand. */
-const WAITING_MAX = 512;
-const PART_LINES = 2048;
+/** Elements wait until so many for neighbouring lines, 32 KiB, have come: then these are at hand. */
+const WAITING_MAX = 2048;
+const PART_LINES = 512;
 
 export class ValueFilterBuilder {
   private readonly lines: number;
@@ -34,6 +34,8 @@ export class ValueFilterBuilder {
   /** Of neighbouring lines, by the first bits of an element. */
   private readonly partShift: number;
   private readonly waiting: Int32Array;
+  /** Of one part, at most. */
+  private readonly waitingMax: number;
   private readonly waitingCounts: Int32Array;
 
   constructor({ bytesMax, valuesMax }: ValueFilterLimits) {
@@ -44,28 +46,29 @@ export class ValueFilterBuilder {
     this.words = wordsOf(valueBloom(this.lines));
     const parts = Math.max(1, this.lines / PART_LINES);
     this.partShift = Math.clz32(parts) + 1;
-    this.waiting = new Int32Array(2 * WAITING_MAX * parts);
+    this.waitingMax = Math.min(WAITING_MAX, Math.max(1, valuesMax));
+    this.waiting = new Int32Array(2 * this.waitingMax * parts);
     this.waitingCounts = new Int32Array(parts);
   }
 
   /** Of a field and a value the hashes: one of each is known for many. */
   add(fieldA: number, fieldB: number, valueA: number, valueB: number): void {
-    const { waiting, waitingCounts } = this;
+    const { waiting, waitingCounts, waitingMax } = this;
     const a = firstWord(fieldA, valueA);
     const part = waitingCounts.length === 1 ? 0 : a >>> this.partShift;
     const count = waitingCounts[part];
-    const at = 2 * (part * WAITING_MAX + count);
+    const at = 2 * (part * waitingMax + count);
     waiting[at] = a;
     waiting[at + 1] = secondWord(fieldB, valueB);
-    if (count + 1 === WAITING_MAX) this.setBits(part, WAITING_MAX);
+    if (count + 1 === waitingMax) this.setBits(part, waitingMax);
     else waitingCounts[part] = count + 1;
   }
 
   /** Of the first elements that wait for a part. */
   private setBits(part: number, count: number): void {
-    const { words, waiting, lines, shift } = this;
+    const { words, waiting, waitingMax, lines, shift } = this;
     this.waitingCounts[part] = 0;
-    const from = 2 * part * WAITING_MAX;
+    const from = 2 * part * waitingMax;
     for (let at = from; at < from + 2 * count; at += 2) {
       const a = waiting[at];
       const b = waiting[at + 1];

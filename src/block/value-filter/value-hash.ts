@@ -47,6 +47,30 @@ export function hashBytes(bytes: Uint8Array, start: number, length: number, out:
   out.b = mixed(b);
 }
 
+/**
+ * The same of bytes that begin with a word (number `start`), are words in little-endian order and are filled
+ * up with zeros.
+ */
+export function hashWords(words: Int32Array, start: number, length: number, out: HashWords): void {
+  let a = length ^ SEED_A;
+  let b = length ^ SEED_B;
+  const end = start + (length >>> 2);
+  for (let i = start; i < end; i++) {
+    const word = words[i];
+    a = Math.imul(a ^ word, MULTIPLIER_A);
+    a ^= a >>> 15;
+    b = Math.imul(b + word, MULTIPLIER_B);
+    b ^= b >>> 13;
+  }
+  if ((length & 3) !== 0) {
+    const word = words[end];
+    a = Math.imul(a ^ word, MULTIPLIER_A);
+    b = Math.imul(b + word, MULTIPLIER_B);
+  }
+  out.a = mixed(a);
+  out.b = mixed(b);
+}
+
 /** Of an integer of 64 bits. */
 export function hashInt(low: number, high: number, out: HashWords): void {
   out.a = mixed(Math.imul(low, MULTIPLIER_A) ^ high);
