@@ -3,6 +3,7 @@ import type { RecentTraces } from '../contracts/recent-traces.ts';
 import { splitTenants, tenantsOfHeader } from '../model/tenant.ts';
 import { HOSTNAME } from '../config/shared-blocks.ts';
 import type { Querier } from '../contracts/query.ts';
+import { systemClock } from '../lib/clock.ts';
 import type { Service } from '../lib/service.ts';
 import {
   addRecentMethods,
@@ -14,7 +15,13 @@ import {
   type QuerierOptions,
   RemoteRecents,
 } from '../modules/querier/index.ts';
-import { QuerierStreams, QueryFrontend, QueryQueue, RemoteQuerier } from '../modules/query-frontend/index.ts';
+import {
+  QuerierStreams,
+  QueryFrontend,
+  QueryQueue,
+  RemoteQuerier,
+  type RemoteQuerierOptions,
+} from '../modules/query-frontend/index.ts';
 import type { RingSnapshot } from '../ring/ring.ts';
 import type { Store } from '../store/store.ts';
 import { openGrpcClient } from '../rpc/grpc-client.ts';
@@ -249,12 +256,15 @@ function addLoneFrontend(parts: Parts): Service {
     tenantLengthMax: maxOutstandingPerTenant,
     triesMax: 1 + Math.max(0, maxRetries),
     queriersWaitMs: QUERIERS_WAIT_MS,
+    clock: systemClock,
     metrics,
   });
   const streams = new QuerierStreams(queue, logger.child({ module: 'query-frontend' }));
   streams.registerMethods(grpcMethods);
   const answerBytesMax = resultBytesMax(sharedBytes);
-  const closable = new ClosableQuerier(new RemoteQuerier({ queue, answerBytesMax, metrics }));
+  const closable = new ClosableQuerier(
+    new RemoteQuerier({ queue, answerBytesMax, hedges: hedgesOf(config), metrics }),
+  );
   addFrontend(parts, closable);
   return {
     name: 'query-frontend',
@@ -269,6 +279,16 @@ function addLoneFrontend(parts: Parts): Service {
         ? undefined
         : 'Query Frontend not ready: not ready: number of queriers connected to query-frontend is 0',
   };
+}
+
+function hedgesOf({ queryFrontend }: TempoConfig): RemoteQuerierOptions['hedges'] {
+  const [search, metrics, trace] = [queryFrontend.search, queryFrontend.metrics, queryFrontend.traceById].map(
+    ({ hedgeRequestsAtMs, hedgeRequestsUpTo }) => ({
+      afterMs: hedgeRequestsAtMs,
+      copiesMax: hedgeRequestsUpTo,
+    }),
+  );
+  return { search, tagNames: search, tagValues: search, metrics, trace };
 }
 
 /** A querier without a query-frontend: those of other processes say what to do. */

@@ -11,18 +11,13 @@ import { scanRequest } from '../../src/model/otlp/scan.ts';
 import type { Job } from '../../src/modules/backend-scheduler/job.ts';
 import { Work } from '../../src/modules/backend-scheduler/work.ts';
 import { RingPusher } from '../../src/modules/distributor/ring-pusher.ts';
-import {
-  type PendingRequest,
-  type QuerierSlot,
-  QueryQueue,
-} from '../../src/modules/query-frontend/query-queue.ts';
 import { instanceOf, sortedTokens } from '../../src/ring/instance.ts';
 import { RingSnapshot, WRITE } from '../../src/ring/ring.ts';
 import { BufferPool } from '../../src/rpc/buffer-pool.ts';
-import { Metrics } from '../../src/telemetry/metrics.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { aSpan, decodeTraces, encodeTraces, hexId } from '../support/otlp.ts';
 import { seeded } from '../support/seeded.ts';
+import { SimulatedQueriers } from '../support/simulated-queriers.ts';
 
 t.setTimeout(240_000);
 
@@ -156,111 +151,20 @@ t.test(
   },
 );
 
-interface Asked {
-  readonly name: string;
-  readonly patience: AbortController;
-  running: number;
-  begun: number;
-  ended: string | undefined;
-}
-
 const TRIES = 3;
-/** Queriers die again and again for so long. */
 const UNREST_MS = 10_000;
-
-/** A query-frontend and queriers that come, die amid their work and come back. */
-class Queriers {
-  readonly queue = new QueryQueue({
-    tenantLengthMax: 1000,
-    triesMax: TRIES,
-    queriersWaitMs: 3_600_000,
-    metrics: new Metrics(),
-  });
-  readonly asked = new Map<string, Asked>();
-  readonly problems: string[] = [];
-  readonly doneBy = new Map<string, number>();
-  readonly #clock: ManualClock;
-  readonly #beginMs: number;
-  readonly #random: Random;
-  readonly #work = new Map<QuerierSlot, { readonly pending: PendingRequest; isLost: boolean }>();
-
-  constructor(clock: ManualClock, random: Random) {
-    this.#clock = clock;
-    this.#beginMs = clock.nowMs();
-    this.#random = random;
-  }
-
-  /** @param livesMs time until it dies; it comes back, and dies again for a while. */
-  start(clientId: string, slots: number, livesMs: number): void {
-    const own = Array.from({ length: slots }, (): QuerierSlot => {
-      const slot: QuerierSlot = {
-        clientId,
-        knowsWhole: true,
-        start: (pending) => this.#run(slot, pending),
-      };
-      return slot;
-    });
-    for (const slot of own) this.queue.join(slot);
-    this.#clock.after(livesMs, () => {
-      for (const slot of own) this.#lose(slot);
-      const nextMs = this.#clock.nowMs() - this.#beginMs < UNREST_MS ? this.#random() * livesMs : 1e9;
-      this.#clock.after(this.#random() * 500, () => this.start(clientId, slots, nextMs));
-    });
-  }
-
-  ask(tenant: string, name: string): void {
-    const patience = new AbortController();
-    const asked: Asked = { name, patience, running: 0, begun: 0, ended: undefined };
-    this.asked.set(name, asked);
-    const end = (how: string): void => {
-      if (asked.ended !== undefined) this.problems.push(`${name} ended twice`);
-      asked.ended = how;
-    };
-    const request = { method: 'GET', url: name, headers: [], body: new Uint8Array(0) } as const;
-    const { signal } = patience;
-    const received = (): boolean => true;
-    this.queue.run({ tenant, request, isWhole: true, signal, received, restarted: () => undefined }).then(
-      () => end('done'),
-      (err: unknown) => end(signal.aborted ? 'left' : String(err)),
-    );
-  }
-
-  #run(slot: QuerierSlot, pending: PendingRequest): void {
-    const asked = this.asked.get(pending.asked.request.url)!;
-    const work = { pending, isLost: false };
-    this.#work.set(slot, work);
-    asked.begun++;
-    if (++asked.running > 1) this.problems.push(`${asked.name} is with two queriers`);
-    if (asked.begun > TRIES) this.problems.push(`${asked.name} was begun ${asked.begun} times`);
-    this.#clock.after(20 + this.#random() * 300, () => {
-      if (work.isLost) return;
-      this.#work.delete(slot);
-      asked.running--;
-      this.doneBy.set(slot.clientId, (this.doneBy.get(slot.clientId) ?? 0) + 1);
-      if (asked.patience.signal.aborted) pending.failed(asked.patience.signal.reason);
-      else pending.finished();
-      this.queue.free(slot);
-    });
-  }
-
-  #lose(slot: QuerierSlot): void {
-    const work = this.#work.get(slot);
-    this.#work.delete(slot);
-    this.queue.leave(slot);
-    if (work === undefined) return;
-    work.isLost = true;
-    this.asked.get(work.pending.asked.request.url)!.running--;
-    work.pending.lost('it died');
-  }
-}
 
 t.test(`every query has one end, whatever queriers do (${RUNS} schedules)`, async (t) => {
   const ends = new Map<string, number>();
   let balanced = 0;
+  let [begun, won] = [0, 0];
   for (let seed = SEED; seed < SEED + RUNS; seed++) {
     const random = seeded(seed);
     const clock = new ManualClock();
-    const queriers = new Queriers(clock, random);
+    const isHedged = random() < 0.5;
+    const hedge = isHedged ? { afterMs: 30 + random() * 300, copiesMax: 2 + below(random, 2) } : undefined;
+    const options = { clock, random, triesMax: TRIES, unrestMs: UNREST_MS, hedge };
+    const queriers = new SimulatedQueriers(options);
     const count = 1 + below(random, 6);
     const areWell = random() < 0.2;
     for (let i = 0; i < count; i++) {
@@ -276,19 +180,24 @@ t.test(`every query has one end, whatever queriers do (${RUNS} schedules)`, asyn
     }
     await clock.pass(60_000);
     for (const problem of queriers.problems) t.fail(`seed ${seed}: ${problem}`);
-    for (const { name, ended, running } of queriers.asked.values()) {
-      if (ended === undefined || running > 0) t.fail(`seed ${seed}: ${name} never ended`);
+    begun += queriers.hedgesBegun;
+    won += queriers.hedgesWon;
+    for (const { name, ended, queriers: having } of queriers.asked.values()) {
+      if (ended === undefined || having.length > 0) t.fail(`seed ${seed}: ${name} never ended`);
       const how = ended?.replace(/:.*/, '') ?? 'never';
       ends.set(how, (ends.get(how) ?? 0) + 1);
     }
-    if (areWell && count > 1) {
+    // One that is slow does less than the others.
+    if (areWell && count > 1 && !isHedged) {
       const done = Array.from({ length: count }, (_, i) => queriers.doneBy.get(`q${i}`) ?? 0);
       if (Math.max(...done) <= 3 + 2 * (queries / count)) balanced++;
       else t.fail(`seed ${seed}: ${done.join()} queries of ${queries}`);
     }
   }
   if (!isWhole) return;
-  t.same([...ends.keys()].sort(), ['TempoError', 'done', 'left'], JSON.stringify([...ends]));
+  t.same([...ends.keys()].sort(), ['TempoError', 'done', 'flaw', 'left'], JSON.stringify([...ends]));
+  t.comment(`${begun} copies, ${won} of them were first`);
+  t.ok(won > 0 && begun > won, 'copies are first, and are not');
   t.ok(balanced > 0, 'queriers that are well share the work');
 });
 

@@ -11,13 +11,10 @@ import {
   readQuerierMessage,
 } from '../../src/contracts/httpgrpc.ts';
 import { errorOf, failureOf, FrameReader, frameResponses } from '../../src/contracts/remote-query.ts';
+import { systemClock } from '../../src/lib/clock.ts';
 import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
-import {
-  type PendingRequest,
-  type QuerierSlot,
-  QueryQueue,
-  type QueryQueueOptions,
-} from '../../src/modules/query-frontend/query-queue.ts';
+import { QueryQueue, type QueryQueueOptions } from '../../src/modules/query-frontend/query-queue.ts';
+import type { PendingRequest, QuerierSlot } from '../../src/modules/query-frontend/queued-query.ts';
 import { QuerierStreams } from '../../src/modules/query-frontend/querier-streams.ts';
 import { answerWholeQuery } from '../../src/modules/querier/whole-queries.ts';
 import type { AnswerFrame } from '../../src/contracts/remote-query.ts';
@@ -31,7 +28,14 @@ const request: HttpGrpcRequest = { method: 'GET', url: '/querier/x', headers: []
 
 function aQueue(over: Partial<QueryQueueOptions> = {}) {
   const metrics = new Metrics();
-  const queue = new QueryQueue({ tenantLengthMax: 3, triesMax: 2, queriersWaitMs: 60_000, metrics, ...over });
+  const queue = new QueryQueue({
+    tenantLengthMax: 3,
+    triesMax: 2,
+    queriersWaitMs: 60_000,
+    clock: systemClock,
+    metrics,
+    ...over,
+  });
   const begun: string[] = [];
   const running = new Map<string, PendingRequest>();
   const slot = (clientId: string, knowsWhole = true): QuerierSlot => ({
@@ -48,14 +52,15 @@ function aQueue(over: Partial<QueryQueueOptions> = {}) {
       request: { ...request, url },
       isWhole: true,
       signal: undefined,
-      received: ({ code }) => code !== 100,
-      restarted: () => undefined,
+      hedge: undefined,
+      begun: () => ({
+        received: ({ code }) => code !== 100,
+        answer: () => ({ answer: 'done', isComplete: true }),
+        givenUp: () => undefined,
+      }),
       ...more,
     });
-    return ended.then(
-      () => 'done',
-      (err: Error) => err.message,
-    );
+    return ended.catch((err: Error) => err.message);
   };
   return { queue, slot, ask, begun, running, metrics };
 }

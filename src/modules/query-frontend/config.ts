@@ -16,6 +16,18 @@ const sloFields = {
   throughput_bytes_slo: float(0, 'or read at that many bytes a second', { hidden: true }),
 };
 
+/** Tempo had them of trace by id, up to 2.4. */
+const hedgeFields = {
+  hedge_requests_at: duration('0s', 'a second querier has a query after that long too, 0 = off', {
+    hidden: true,
+    ours: true,
+  }),
+  hedge_requests_up_to: int(2, 'queriers that have it at most, with the first', {
+    hidden: true,
+    ours: true,
+  }),
+};
+
 export const queryFrontendFields = {
   api_timeout: duration('0s', 'limit of any request, 0 = off', { hidden: true }),
   url_deny_list: list(text('', 'pattern'), [], 'requests whose URL matches one are refused', {
@@ -52,6 +64,7 @@ export const queryFrontendFields = {
         ours: true,
       },
     ),
+    ...hedgeFields,
     ...sloFields,
     metadata_slo: block(sloFields, 'objective of the tag endpoints', { hidden: true }),
   }),
@@ -59,6 +72,7 @@ export const queryFrontendFields = {
     query_shards: int(50, 'trace-by-id sub-requests (2..100000)'),
     concurrent_shards: int(0, 'of them at once, 0 = all', { hidden: true }),
     external_enabled: bool(false, 'ask querier.trace_by_id.external too', { hidden: true }),
+    ...hedgeFields,
     ...sloFields,
   }),
   metrics: block({
@@ -71,6 +85,7 @@ export const queryFrontendFields = {
     streaming_shards: int(200, 'shards for streaming'),
     max_intervals: int(10_000, 'max points, 0 = off'),
     max_response_series: int(0, 'most series of an answer, 0 = off', { hidden: true }),
+    ...hedgeFields,
     ...sloFields,
   }),
   multi_tenant_queries_enabled: bool(true, 'allow a/b tenants'),
@@ -90,10 +105,5 @@ export const queryFrontendFields = {
 
 export const queryFrontendOptions: BlockOptions = {
   aliases: { query_shards: 'trace_by_id.query_shards' },
-  obsolete: [
-    'tolerate_failed_blocks',
-    'querier_forget_delay',
-    'trace_by_id.hedge_requests_at',
-    'trace_by_id.hedge_requests_up_to',
-  ],
+  obsolete: ['tolerate_failed_blocks', 'querier_forget_delay'],
 };

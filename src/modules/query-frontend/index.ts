@@ -2,4 +2,4 @@
 export { QueryFrontend, type QueryFrontendOptions } from './module.ts';
 export { QuerierStreams } from './querier-streams.ts';
 export { QueryQueue } from './query-queue.ts';
-export { RemoteQuerier } from './remote-querier.ts';
+export { RemoteQuerier, type RemoteQuerierOptions } from './remote-querier.ts';

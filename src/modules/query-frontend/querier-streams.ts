@@ -14,7 +14,8 @@ import { ALIVE_MS, TIME_IS_UP_URL } from '../../contracts/remote-query.ts';
 import { TempoError, TimeIsUpError } from '../../lib/errors.ts';
 import type { DuplexPeer, GrpcMethods } from '../../rpc/grpc-methods.ts';
 import type { Logger } from '../../telemetry/log.ts';
-import type { PendingRequest, QuerierSlot, QueryQueue } from './query-queue.ts';
+import type { QueryQueue } from './query-queue.ts';
+import type { PendingRequest, QuerierSlot } from './queued-query.ts';
 
 /** A querier that says nothing for so long while it works is taken for lost. */
 const SILENCE_MS = 6 * ALIVE_MS;
@@ -88,10 +89,11 @@ class Stream implements QuerierSlot {
 
   start(pending: PendingRequest): void {
     this.#current = pending;
-    const { request, signal, isWhole } = pending.asked;
+    const { request, isWhole } = pending.asked;
+    const { signal } = pending;
     const aborted = (): void => this.#aborted(pending);
-    signal?.addEventListener('abort', aborted);
-    this.#unwatch = () => signal?.removeEventListener('abort', aborted);
+    signal.addEventListener('abort', aborted);
+    this.#unwatch = () => signal.removeEventListener('abort', aborted);
     if (isWhole) this.#expect(SILENCE_MS, 'it is silent');
     // What cannot be sent is told by the end of the stream.
     this.#peer.send(frontendMessage({ kind: 'request', request })).catch(() => this.close());
@@ -121,7 +123,7 @@ class Stream implements QuerierSlot {
   /** @returns whether that was all. */
   #took(pending: PendingRequest, response: HttpGrpcResponse): boolean {
     try {
-      return pending.asked.received(response);
+      return pending.received(response);
     } catch (err) {
       this.#drop();
       pending.failed(err);
@@ -149,7 +151,7 @@ class Stream implements QuerierSlot {
   }
 
   #aborted(pending: PendingRequest): void {
-    const reason: unknown = pending.asked.signal?.reason;
+    const reason: unknown = pending.signal.reason;
     if (pending.asked.isWhole && reason instanceof TimeIsUpError) {
       const request = { method: 'POST', url: TIME_IS_UP_URL, headers: [], body: NOTHING };
       this.#peer.send(frontendMessage({ kind: 'request', request })).catch(() => this.close());

@@ -1,40 +1,19 @@
 // Requests that wait for queriers of other processes: tenants take turns, of each tenant the oldest is first,
 // and of the queriers that are free the one with the least to do gets it. What a querier could not finish
-// because it left is given to another one.
-import type { HttpGrpcRequest, HttpGrpcResponse } from '../../contracts/httpgrpc.ts';
+// because it left is given to another one; what takes long may be given to a second one as well, where none
+// waits for its first.
+import type { Clock } from '../../lib/clock.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { Counter, Gauge, Histogram, Metrics } from '../../telemetry/metrics.ts';
 import { SECONDS_BUCKETS } from '../../telemetry/metrics.ts';
 import { tenantLabel } from '../../telemetry/tenant-label.ts';
-
-export interface QueuedRequest {
-  readonly tenant: string;
-  readonly request: HttpGrpcRequest;
-  /** Only queriers of this program understand it. */
-  readonly isWhole: boolean;
-  readonly signal: AbortSignal | undefined;
-  /** Takes what a querier says. @returns whether that was all. What it throws is the result of `run`. */
-  readonly received: (response: HttpGrpcResponse) => boolean;
-  /** It begins anew with another querier. */
-  readonly restarted: () => void;
-}
-
-/** One request at a time of a querier. */
-export interface QuerierSlot {
-  readonly clientId: string;
-  readonly knowsWhole: boolean;
-  /** Must call `finished`, `lost` or `failed` of the request in the end. */
-  start(pending: PendingRequest): void;
-}
-
-export interface PendingRequest {
-  readonly asked: QueuedRequest;
-  /** All was said. */
-  finished(): void;
-  /** The querier has left amid it. */
-  lost(reason: string): void;
-  failed(err: unknown): void;
-}
+import {
+  type AnyQuery as Query,
+  type QuerierSlot,
+  type QueuedRequest,
+  QueuedQuery,
+  type Turns,
+} from './queued-query.ts';
 
 export interface QueryQueueOptions {
   /** More of one tenant are refused. */
@@ -43,15 +22,9 @@ export interface QueryQueueOptions {
   readonly triesMax: number;
   /** How long a request waits while no querier is connected. */
   readonly queriersWaitMs: number;
+  /** Of the time until a query is given to a second querier. */
+  readonly clock: Clock;
   readonly metrics: Metrics;
-}
-
-interface Waiting extends PendingRequest {
-  tries: number;
-  /** Queriers that it was lost with. */
-  readonly avoided: Set<string>;
-  sinceMs: number;
-  isOver: boolean;
 }
 
 interface Client {
@@ -62,13 +35,18 @@ interface Client {
 export class QueryQueue {
   readonly #options: QueryQueueOptions;
   /** In the order of their turns. */
-  readonly #tenants = new Map<string, Waiting[]>();
+  readonly #tenants = new Map<string, Query[]>();
+  /** Queriers have them; others are to have them too. */
+  readonly #hedged = new Set<Query>();
   readonly #idle = new Set<QuerierSlot>();
   readonly #clients = new Map<string, Client>();
   readonly #lengths: Gauge;
   readonly #discarded: Counter;
   readonly #waited: Histogram;
   readonly #retries: Histogram;
+  readonly #hedgesSent: Counter;
+  readonly #hedgesWon: Counter;
+  readonly #turns: Turns;
   #running = 0;
   #drained: (() => void) | undefined;
   #closed: TempoError | undefined;
@@ -93,6 +71,23 @@ export class QueryQueue {
       'How often a query was begun again.',
       [0, 1, 2, 3, 4, 5],
     );
+    this.#hedgesSent = metrics.counter(
+      'tempo_query_frontend_hedged_requests_total',
+      'Queries that were given to a further querier because others took long.',
+    );
+    this.#hedgesWon = metrics.counter(
+      'tempo_query_frontend_hedged_requests_won_total',
+      'Queries whose answer came from such a further querier.',
+    );
+    this.#turns = {
+      clock: options.clock,
+      triesMax: options.triesMax,
+      again: (query) => this.#again(query),
+      hedge: (query) => this.#hedge(query),
+      unhedge: (query) => void this.#hedged.delete(query),
+      remove: (query) => this.#remove(query),
+      ended: (query, winner) => this.#ended(query, winner === 'hedge'),
+    };
     metrics.gauge('tempo_query_frontend_connected_clients', 'Queriers that are connected.', [], (gauge) =>
       gauge.set(this.clientCount),
     );
@@ -103,7 +98,7 @@ export class QueryQueue {
   }
 
   /** Resolves when a querier has said all. */
-  run(asked: QueuedRequest): Promise<void> {
+  run<Answer>(asked: QueuedRequest<Answer>): Promise<Answer> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     const { tenant, signal } = asked;
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
@@ -111,35 +106,11 @@ export class QueryQueue {
       this.#discarded.inc({ user: tenantLabel(tenant) });
       return Promise.reject(new TempoError('resource_exhausted', 'too many outstanding requests'));
     }
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const end = (settle: () => void): void => {
-      if (waiting.isOver) return;
-      waiting.isOver = true;
-      signal?.removeEventListener('abort', leave);
-      this.#running--;
-      if (this.#running === 0) this.#drained?.();
-      this.#retries.observe({}, Math.max(0, waiting.tries - 1));
-      settle();
-    };
-    const waiting: Waiting = {
-      asked,
-      tries: 0,
-      avoided: new Set(),
-      sinceMs: performance.now(),
-      isOver: false,
-      finished: () => end(resolve),
-      failed: (err) => end(() => reject(err as Error)),
-      lost: (reason) => this.#again(waiting, reason),
-    };
-    const leave = (): void => {
-      // Whoever runs it looks at the signal itself.
-      if (this.#remove(waiting)) waiting.failed(signal?.reason);
-    };
-    signal?.addEventListener('abort', leave);
+    const query = new QueuedQuery(asked, this.#turns);
     this.#running++;
-    this.#put(waiting, false);
+    this.#put(query, false);
     this.#dispatch();
-    return promise;
+    return query.answer;
   }
 
   /** A querier is there, and free. */
@@ -177,6 +148,7 @@ export class QueryQueue {
   async close(graceMs: number): Promise<void> {
     this.#closed = new TempoError('unavailable', 'the query-frontend is stopping');
     clearTimeout(this.#alone);
+    this.#hedged.clear();
     if (this.#running === 0) return;
     await new Promise<void>((resolve) => {
       const late = setTimeout(resolve, graceMs);
@@ -199,26 +171,31 @@ export class QueryQueue {
 
   #refuseAll(err: TempoError): void {
     const all = [...this.#tenants.values()].flat();
-    for (const waiting of all) {
-      this.#remove(waiting);
-      waiting.failed(err);
+    for (const query of all) {
+      this.#remove(query);
+      query.refuse(err);
     }
   }
 
-  #again(waiting: Waiting, reason: string): void {
-    if (waiting.isOver) return;
-    const { signal, restarted } = waiting.asked;
-    if (signal?.aborted === true) return waiting.failed(signal.reason);
-    if (waiting.tries >= this.#options.triesMax) {
-      return waiting.failed(new TempoError('unavailable', `no querier finished the query: ${reason}`));
-    }
-    restarted();
-    waiting.sinceMs = performance.now();
-    this.#put(waiting, true);
+  #again(query: Query): void {
+    this.#put(query, true);
     this.#dispatch();
   }
 
-  #put(waiting: Waiting, isFirst: boolean): void {
+  #hedge(query: Query): void {
+    if (this.#closed !== undefined) return;
+    this.#hedged.add(query);
+    this.#dispatch();
+  }
+
+  #ended({ retries }: Query, isHedgeFirst: boolean): void {
+    this.#running--;
+    if (this.#running === 0) this.#drained?.();
+    this.#retries.observe({}, retries);
+    if (isHedgeFirst) this.#hedgesWon.inc();
+  }
+
+  #put(waiting: Query, isFirst: boolean): void {
     const { tenant } = waiting.asked;
     const list = this.#tenants.get(tenant);
     if (list === undefined) this.#tenants.set(tenant, [waiting]);
@@ -228,7 +205,7 @@ export class QueryQueue {
     if (this.#clients.size === 0) this.#wait();
   }
 
-  #remove(waiting: Waiting): boolean {
+  #remove(waiting: Query): boolean {
     const { tenant } = waiting.asked;
     const list = this.#tenants.get(tenant);
     const at = list?.indexOf(waiting) ?? -1;
@@ -254,39 +231,57 @@ export class QueryQueue {
   #dispatch(): void {
     while (this.#idle.size > 0) {
       const next = this.#next();
-      if (next === undefined) return;
+      if (next === undefined) break;
       const { waiting, slot } = next;
       const list = this.#tenants.get(waiting.asked.tenant)!;
       this.#remove(waiting);
       // Whoever had its turn is last.
       if (this.#tenants.delete(waiting.asked.tenant)) this.#tenants.set(waiting.asked.tenant, list);
-      this.#idle.delete(slot);
-      this.#clients.get(slot.clientId)!.busy++;
-      waiting.tries++;
-      waiting.avoided.add(slot.clientId);
       this.#waited.observe({}, (performance.now() - waiting.sinceMs) / 1000);
-      slot.start(waiting);
+      this.#give(waiting, slot, false);
+    }
+    this.#dispatchHedged();
+  }
+
+  #dispatchHedged(): void {
+    for (const query of this.#hedged) {
+      if (this.#tenants.size > 0) return;
+      const slot = this.#slotFor(query, true);
+      if (slot === undefined) continue;
+      this.#hedged.delete(query);
+      this.#hedgesSent.inc();
+      this.#give(query, slot, true);
     }
   }
 
-  #next(): { readonly waiting: Waiting; readonly slot: QuerierSlot } | undefined {
+  #give(query: Query, slot: QuerierSlot, isHedge: boolean): void {
+    this.#idle.delete(slot);
+    this.#clients.get(slot.clientId)!.busy++;
+    query.begin(slot, isHedge);
+  }
+
+  #next(): { readonly waiting: Query; readonly slot: QuerierSlot } | undefined {
     for (const list of this.#tenants.values()) {
       for (const waiting of list) {
-        const slot = this.#slotFor(waiting);
+        const slot = this.#slotFor(waiting, false);
         if (slot !== undefined) return { waiting, slot };
       }
     }
     return undefined;
   }
 
-  /** Of the queriers with the least to do that have not lost it, if there is any such. */
-  #slotFor({ asked, avoided }: Waiting): QuerierSlot | undefined {
+  /**
+   * Of the queriers with the least to do that have not lost it, if there is any such.
+   *
+   * @param isHedge only those that do not have it, nor had it.
+   */
+  #slotFor({ asked, avoided }: Query, isHedge: boolean): QuerierSlot | undefined {
     let best: QuerierSlot | undefined;
     let leastBusy = Infinity;
     for (const slot of this.#idle) {
       if (asked.isWhole && !slot.knowsWhole) continue;
       const { busy } = this.#clients.get(slot.clientId)!;
-      if (avoided.has(slot.clientId) && this.#hasOther(avoided)) continue;
+      if (avoided.has(slot.clientId) && (isHedge || this.#hasOther(avoided))) continue;
       if (busy >= leastBusy) continue;
       best = slot;
       leastBusy = busy;

@@ -1,5 +1,5 @@
-// A querier that stands for those of other processes: each query goes as a whole to one of them, and what
-// that one tells while it works, and its answer, come back.
+// A querier that stands for those of other processes: each query goes as a whole to one of them, to a second
+// one as well where that takes long, and what one tells while it works, and its answer, come back.
 import type { HttpGrpcRequest } from '../../contracts/httpgrpc.ts';
 import type {
   AnsweredTrace,
@@ -20,9 +20,6 @@ import type {
   TraceQuery,
 } from '../../contracts/query.ts';
 import {
-  type AnswerFrame,
-  errorOf,
-  FrameReader,
   type RemoteAnswers,
   type RemoteProgress,
   type RemoteQuery,
@@ -32,12 +29,16 @@ import { ByteLedger } from '../../lib/byte-ledger.ts';
 import { TENANT_HEADER } from '../../model/tenant.ts';
 import { encodeStructured } from '../../rpc/structured.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { AnswerReaders } from './answer-readers.ts';
 import type { QueryQueue } from './query-queue.ts';
+import type { HedgeOptions } from './queued-query.ts';
 
 export interface RemoteQuerierOptions {
   readonly queue: QueryQueue;
   /** Of answers that come in or are sent on; more are refused. */
   readonly answerBytesMax: number;
+  /** When a query of a kind is given to further queriers; undefined = never. */
+  readonly hedges: Readonly<Partial<Record<RemoteQuery['kind'], HedgeOptions>>>;
   readonly metrics: Metrics;
 }
 
@@ -46,9 +47,11 @@ type Asked<Kind extends RemoteQuery['kind']> = Extract<RemoteQuery, { kind: Kind
 export class RemoteQuerier implements Querier {
   private readonly queue: QueryQueue;
   private readonly held: ByteLedger;
+  private readonly hedges: RemoteQuerierOptions['hedges'];
 
-  constructor({ queue, answerBytesMax, metrics }: RemoteQuerierOptions) {
+  constructor({ queue, answerBytesMax, hedges, metrics }: RemoteQuerierOptions) {
     this.queue = queue;
+    this.hedges = hedges;
     this.held = new ByteLedger('answers of queriers', answerBytesMax);
     metrics.gauge(
       'tempo_query_frontend_answer_bytes',
@@ -142,46 +145,28 @@ export class RemoteQuerier implements Querier {
   ): Promise<RemoteAnswers[Kind]> {
     const { tenant } = asked.query;
     const wantsProgress = onProgress !== undefined;
-    let answer: RemoteAnswers[Kind] | undefined;
-    let failure: Error | undefined;
-    let bytes = 0;
-    const hold = (length: number): void => {
-      this.held.hold(length);
-      bytes += length;
-    };
-    let frames = new FrameReader(hold);
-    const take = (frame: AnswerFrame<Kind>): boolean => {
-      if (frame.kind === 'progress' && progressOf !== undefined) onProgress?.(progressOf(frame.progress));
-      if (frame.kind === 'answer') ({ answer } = frame);
-      if (frame.kind === 'failure') failure = errorOf(frame.failure);
-      return frame.kind === 'answer' || frame.kind === 'failure';
-    };
+    const readers = new AnswerReaders<Kind>(
+      this.held,
+      onProgress && progressOf && ((found) => onProgress(progressOf(found))),
+    );
     try {
-      await this.queue.run({
+      return await this.queue.run({
         tenant,
         request: requestOf(tenant, encodeStructured({ asked, wantsProgress })),
         isWhole: true,
         signal,
-        received: (response) => {
-          const frame = frames.take(response);
-          return frame !== undefined && take(frame as AnswerFrame<Kind>);
-        },
-        restarted: () => {
-          frames = new FrameReader(hold);
-        },
+        hedge: this.hedges[asked.kind],
+        begun: () => readers.begin(),
       });
-      if (failure !== undefined) throw failure;
-      if (answer === undefined) throw new Error('a querier said all and gave no answer');
-      return answer;
     } finally {
-      this.letGo(bytes, signal);
+      this.letGo(readers, signal);
     }
   }
 
   /** The signal of a query is raised when its answer has been sent, if not before. */
-  private letGo(bytes: number, signal: AbortSignal | undefined): void {
-    if (signal === undefined || signal.aborted) return this.held.drop(bytes);
-    signal.addEventListener('abort', () => this.held.drop(bytes), { once: true });
+  private letGo(readers: Pick<AnswerReaders<never>, 'letGo'>, signal: AbortSignal | undefined): void {
+    if (signal === undefined || signal.aborted) return readers.letGo();
+    signal.addEventListener('abort', () => readers.letGo(), { once: true });
   }
 }
 

@@ -1,0 +1,113 @@
+// What queriers say of one query: each that begins it is read for itself, and what is found so far is passed
+// on of one at a time, so that it grows only.
+import type { HttpGrpcResponse } from '../../contracts/httpgrpc.ts';
+import {
+  type AnswerFrame,
+  errorOf,
+  FrameReader,
+  type RemoteAnswers,
+  type RemoteProgress,
+  type RemoteQuery,
+} from '../../contracts/remote-query.ts';
+import type { ByteLedger } from '../../lib/byte-ledger.ts';
+import type { AnswerReader } from './queued-query.ts';
+
+type Kind = RemoteQuery['kind'];
+
+export class AnswerReaders<K extends Kind> {
+  readonly #ledger: ByteLedger;
+  readonly #tell: ((found: RemoteProgress[K]) => void) | undefined;
+  /** Whose progress is passed on. */
+  #teller: Reader<K> | undefined;
+  /** How far those were that told before. */
+  #toldBytes = 0;
+  #bytes = 0;
+
+  /** @param tell gets what is found so far; undefined = nobody wants to know. */
+  constructor(ledger: ByteLedger, tell: ((found: RemoteProgress[K]) => void) | undefined) {
+    this.#ledger = ledger;
+    this.#tell = tell;
+  }
+
+  /** Of a querier that begins the query. */
+  begin(): AnswerReader<RemoteAnswers[K]> {
+    return new Reader<K>({
+      hold: (bytes) => {
+        this.#ledger.hold(bytes);
+        this.#bytes += bytes;
+      },
+      progress: (reader, found) => this.#progress(reader, found),
+      givenUp: (reader) => this.#givenUp(reader),
+    });
+  }
+
+  /** Nothing of what was said is of use any more. */
+  letGo(): void {
+    this.#ledger.drop(this.#bytes);
+    this.#bytes = 0;
+  }
+
+  #progress(reader: Reader<K>, found: RemoteProgress[K]): void {
+    // What another one found in the meantime is in its answer.
+    if (this.#tell === undefined || (this.#teller ?? reader) !== reader) return;
+    const bytes = inspectedBytesOf(found);
+    if (this.#teller === undefined && bytes < this.#toldBytes) return;
+    this.#teller = reader;
+    this.#toldBytes = bytes;
+    this.#tell(found);
+  }
+
+  #givenUp(reader: Reader<K>): void {
+    if (this.#teller === reader) {
+      // What it told may be on its way to the client still.
+      this.#teller = undefined;
+      return;
+    }
+    this.#ledger.drop(reader.bytes);
+    this.#bytes -= reader.bytes;
+  }
+}
+
+interface Readers<K extends Kind> {
+  hold(bytes: number): void;
+  progress(reader: Reader<K>, found: RemoteProgress[K]): void;
+  givenUp(reader: Reader<K>): void;
+}
+
+class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
+  bytes = 0;
+  readonly #readers: Readers<K>;
+  readonly #frames: FrameReader;
+  #last: Extract<AnswerFrame<K>, { readonly kind: 'answer' | 'failure' }> | undefined;
+
+  constructor(readers: Readers<K>) {
+    this.#readers = readers;
+    this.#frames = new FrameReader((bytes) => {
+      readers.hold(bytes);
+      this.bytes += bytes;
+    });
+  }
+
+  received(response: HttpGrpcResponse): boolean {
+    const frame = this.#frames.take(response) as AnswerFrame<K> | undefined;
+    if (frame?.kind === 'progress') this.#readers.progress(this, frame.progress);
+    if (frame?.kind !== 'answer' && frame?.kind !== 'failure') return false;
+    this.#last = frame;
+    return true;
+  }
+
+  answer(): { readonly answer: RemoteAnswers[K]; readonly isComplete: boolean } {
+    if (this.#last === undefined) throw new Error('a querier said all and gave no answer');
+    if (this.#last.kind === 'failure') throw errorOf(this.#last.failure);
+    const { answer } = this.#last;
+    return { answer, isComplete: answer.partial.length === 0 };
+  }
+
+  givenUp(): void {
+    this.#readers.givenUp(this);
+  }
+}
+
+function inspectedBytesOf(found: RemoteProgress[Kind]): number {
+  return 'stats' in found ? found.stats.inspectedBytes : found.inspectedBytes;
+}
