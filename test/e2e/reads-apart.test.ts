@@ -22,6 +22,12 @@ const SEARCH = `/api/search?q=%7B%7D&limit=200&${RANGE}`;
 const LIMITS = `
 query_frontend: { search: { max_duration: 0s }, metrics: { max_duration: 0s } }
 `;
+const HEDGED = `
+query_frontend:
+  search: { max_duration: 0s, hedge_requests_at: 200ms }
+  metrics: { max_duration: 0s, hedge_requests_at: 200ms }
+  trace_by_id: { hedge_requests_at: 200ms }
+`;
 
 /** The blocks that real Tempo wrote, as those of the one tenant. */
 function copyBlocks(folder: string): void {
@@ -33,6 +39,10 @@ function copyBlocks(folder: string): void {
     for (const object of ['data.parquet', 'bloom-0']) copyFileSync(join(from, object), join(to, object));
     writeFileSync(join(to, 'meta.json'), JSON.stringify({ ...meta, tenantID: 'single-tenant' }));
   }
+}
+
+interface FoundTraces {
+  readonly traces: readonly { readonly traceID: string }[];
 }
 
 class Cluster {
@@ -49,11 +59,15 @@ class Cluster {
     copyBlocks(`${folder}/blocks`);
   }
 
-  start(name: string, target: string, more: { ports?: Ports; yaml?: string } = {}): Promise<RunningTempo> {
-    const { ports, yaml = '' } = more;
+  start(
+    name: string,
+    target: string,
+    more: { ports?: Ports; yaml?: string; limits?: string } = {},
+  ): Promise<RunningTempo> {
+    const { ports, yaml = '', limits = LIMITS } = more;
     return startTempo(`${this.folder}/${name}`, {
       backend: this.backend,
-      yaml: LIMITS + yaml,
+      yaml: limits + yaml,
       args: [`-target=${target}`],
       ...(ports === undefined ? {} : { ports }),
     });
@@ -197,6 +211,46 @@ await t.test('a querier that says nothing any more', async (t) => {
   t.same(await wrongAnswers(async () => undefined), []);
   signal(pid, 'SIGCONT');
   t.same(await wrongAnswers(async () => undefined), [], 'and comes back');
+});
+
+await t.test('a querier that does not answer in time, and another one that does', async (t) => {
+  const restart = async (limits: string): Promise<void> => {
+    await frontend().stop();
+    const ports = cluster.frontendPorts;
+    cluster.frontend = await cluster.start('frontend', 'query-frontend', { ports, limits });
+    await cluster.untilConnected(2);
+  };
+  const count = (name: string): Promise<number> => metric(frontend(), `tempo_query_frontend_${name}`);
+  await restart(HEDGED);
+  t.same(await wrongAnswers(async () => undefined), []);
+  const { pid } = cluster.queriers[0]!;
+  signal(pid, 'SIGSTOP');
+  t.same(await wrongAnswers(async () => undefined), []);
+  const { traceID } = (JSON.parse(await (await whole.get(SEARCH)).text()) as FoundTraces).traces[0]!;
+  for (const request of [
+    `/api/v2/traces/${traceID}`,
+    `/api/v2/search/tags?${RANGE}`,
+    `/api/v2/search/tag/resource.service.name/values?${RANGE}`,
+    `/api/metrics/query_range?q=%7B%7D%20%7C%20rate()&step=60&${RANGE}`,
+  ]) {
+    const before = await count('hedged_requests_total');
+    const answers = await Promise.all(Array.from({ length: 4 }, () => ask(frontend(), request)));
+    t.same([...new Set(answers)], [await ask(whole, request)], request);
+    t.ok((await count('hedged_requests_total')) > before, `copies of ${request}`);
+  }
+  const client = new StreamingClient(`127.0.0.1:${cluster.frontendPorts.grpc}`);
+  const search = { Query: '{ }', Limit: 50, start: 1795212987, end: 1795213468 };
+  const streams = await Promise.all(Array.from({ length: 4 }, () => client.ask('Search', search)));
+  client.close();
+  const wholeOne = new StreamingClient(`127.0.0.1:${whole.ports.grpc}`);
+  const want = found((await wholeOne.ask('Search', search)).messages);
+  wholeOne.close();
+  for (const { messages } of streams) t.same(found(messages), want);
+  t.ok((await count('hedged_requests_won_total')) >= 10, 'the frozen one had many');
+  t.equal(await count('retries_sum'), 0, 'none had to be given up for its silence');
+  signal(pid, 'SIGCONT');
+  t.same(await wrongAnswers(async () => undefined), [], 'and comes back');
+  await restart(LIMITS);
 });
 
 await t.test('a querier that is stopped finishes what it has', async (t) => {
