@@ -233,10 +233,10 @@ await t.test('a querier that does not answer in time, and another one that does'
     `/api/v2/search/tag/resource.service.name/values?${RANGE}`,
     `/api/metrics/query_range?q=%7B%7D%20%7C%20rate()&step=60&${RANGE}`,
   ]) {
-    const before = await count('hedged_requests_total');
+    const before = await count('hedged_roundtrips_total');
     const answers = await Promise.all(Array.from({ length: 4 }, () => ask(frontend(), request)));
     t.same([...new Set(answers)], [await ask(whole, request)], request);
-    t.ok((await count('hedged_requests_total')) > before, `copies of ${request}`);
+    t.ok((await count('hedged_roundtrips_total')) > before, `copies of ${request}`);
   }
   const client = new StreamingClient(`127.0.0.1:${cluster.frontendPorts.grpc}`);
   const search = { Query: '{ }', Limit: 50, start: 1795212987, end: 1795213468 };
@@ -246,7 +246,7 @@ await t.test('a querier that does not answer in time, and another one that does'
   const want = found((await wholeOne.ask('Search', search)).messages);
   wholeOne.close();
   for (const { messages } of streams) t.same(found(messages), want);
-  t.ok((await count('hedged_requests_won_total')) >= 10, 'the frozen one had many');
+  t.ok((await count('hedged_roundtrips_won_total')) >= 10, 'the frozen one had many');
   t.equal(await count('retries_sum'), 0, 'none had to be given up for its silence');
   signal(pid, 'SIGCONT');
   t.same(await wrongAnswers(async () => undefined), [], 'and comes back');

@@ -102,8 +102,8 @@ t.test('after a while another querier has the query too, and the first answer is
   await clock.pass(10_000);
   t.equal(begun.length, 3);
   const text = await metrics.text();
-  t.match(text, 'tempo_query_frontend_hedged_requests_total 1\n');
-  t.match(text, 'tempo_query_frontend_hedged_requests_won_total 1\n');
+  t.match(text, 'tempo_query_frontend_hedged_roundtrips_total 1\n');
+  t.match(text, 'tempo_query_frontend_hedged_roundtrips_won_total 1\n');
   t.match(text, 'tempo_query_frontend_retries_sum 0\n');
 });
 
@@ -120,7 +120,7 @@ t.test('the first querier may be first nonetheless, and who answers in time is a
   t.equal(await soon, 'answer 4');
   await clock.pass(1000);
   t.equal(begun.length, 4);
-  t.match(await metrics.text(), 'tempo_query_frontend_hedged_requests_won_total 0\n');
+  t.match(await metrics.text(), 'tempo_query_frontend_hedged_roundtrips_won_total 0\n');
 });
 
 for (const hedge of ['none', { afterMs: 0, copiesMax: 2 }, { afterMs: 100, copiesMax: 1 }] as const) {

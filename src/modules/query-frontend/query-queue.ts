@@ -72,11 +72,11 @@ export class QueryQueue {
       [0, 1, 2, 3, 4, 5],
     );
     this.#hedgesSent = metrics.counter(
-      'tempo_query_frontend_hedged_requests_total',
+      'tempo_query_frontend_hedged_roundtrips_total',
       'Queries that were given to a further querier because others took long.',
     );
     this.#hedgesWon = metrics.counter(
-      'tempo_query_frontend_hedged_requests_won_total',
+      'tempo_query_frontend_hedged_roundtrips_won_total',
       'Queries whose answer came from such a further querier.',
     );
     this.#turns = {
