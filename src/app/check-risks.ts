@@ -1,6 +1,7 @@
 // Settings that work and will hurt: what Tempo warns of, plus limits that refuse everything.
 import { valuesFitting } from '../block/value-filter/filter-lines.ts';
 import type { TempoConfig } from './config.ts';
+import { startOrder } from './graph.ts';
 
 /** What says how recent spans are kept, with the defaults of 2.10 and of 3.0. */
 const LIVE_STORE_DEFAULTS: Partial<Record<keyof TempoConfig['liveStore'], readonly number[]>> = {
@@ -22,6 +23,7 @@ export function riskySettings(config: TempoConfig): readonly Risk[] {
     ...moduleRisks(config),
     ...limitRisks(config),
     ...externalRisks(config),
+    ...hedgeRisks(config),
     ...cacheRisks(config),
     ...when(
       saysHowSpansAreKept(config),
@@ -47,6 +49,21 @@ function externalRisks({ querier, queryFrontend }: TempoConfig): readonly Risk[]
     ...when(hasEndpoint && !isEnabled, endpoint, `has no effect without ${enabled}`),
     ...when(isEnabled && !hasEndpoint, enabled, `has no effect without ${endpoint}`),
   ];
+}
+
+/** Queries are given to a further querier where there may be one. */
+function hedgeRisks({ queryFrontend, target }: TempoConfig): readonly Risk[] {
+  const modules = startOrder(target);
+  if (!modules.includes('query-frontend')) return [];
+  const { search, metrics, traceById: trace_by_id } = queryFrontend;
+  return Object.entries({ search, metrics, trace_by_id }).flatMap(([block, keys]) => {
+    if (keys.hedgeRequestsAtMs === 0) return [];
+    const path = `query_frontend.${block}.hedge_requests_at`;
+    return [
+      ...when(modules.includes('querier'), path, 'has no effect beside the only querier that is asked'),
+      ...when(keys.hedgeRequestsUpTo < 2, path, 'has no effect with hedge_requests_up_to below 2'),
+    ];
+  });
 }
 
 /** Blocks on a disk of this machine are read faster than any cache is asked. */

@@ -384,6 +384,21 @@ t.test('settings that work and will hurt: what Tempo warns of', (t) => {
       input: 'query_frontend: {trace_by_id: {concurrent_shards: 51}}',
       want: ['query_frontend.trace_by_id.concurrent_shards'],
     },
+    {
+      input: 'query_frontend: {trace_by_id: {hedge_requests_at: 2s}}',
+      want: ['query_frontend.trace_by_id.hedge_requests_at'],
+    },
+    { input: 'target: query-frontend\nquery_frontend: {search: {hedge_requests_at: 2s}}', want: [] },
+    {
+      input:
+        'target: query-frontend\n' +
+        'query_frontend: {metrics: {hedge_requests_at: 2s, hedge_requests_up_to: 1}}',
+      want: ['query_frontend.metrics.hedge_requests_at'],
+    },
+    {
+      input: 'target: distributor\nquery_frontend: {search: {hedge_requests_at: 2s}}',
+      want: ['memberlist.join_members'],
+    },
     { input: 'block_builder: {wal: {version: vParquet5}}', want: ['block_builder.wal.version'] },
     {
       input: 'block_builder: {assigned_partitions: {a: [1]}, partitions_per_instance: 2}',
