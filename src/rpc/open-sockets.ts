@@ -3,7 +3,7 @@
 import type { Server, Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-const BEGIN_MS = 250;
+const BEGIN_MS = 1000;
 /** For all who wait, of which each turn of the loop accepts one. */
 const LET_IN_MS_MAX = 1000;
 /** A turn that leaves next to no time to connect between its look at the listener and its end. */
