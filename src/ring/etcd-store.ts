@@ -48,7 +48,8 @@ export class EtcdStore implements RingStore {
   readonly #clients: GrpcClient[] = [];
   readonly #stops = new Set<() => void>();
   #current = 0;
-  #token = '';
+  /** What calls are made with, or asked for; undefined = etcd is to be asked. */
+  #token: Promise<string> | undefined;
   #isClosed = false;
 
   constructor(options: EtcdOptions) {
@@ -139,13 +140,18 @@ export class EtcdStore implements RingStore {
     worked: () => void,
   ): Promise<void> {
     const client = this.#client();
-    const call = client.duplex(WATCH_PATH, await this.#headers(client));
+    const token = await this.#tokenBy(client);
+    const call = client.duplex(WATCH_PATH, headersOf(token));
     cancelBy(() => call.cancel());
     try {
       await call.send(watchRequest(key));
       for await (const message of call.messages) {
         const { isCreated, isCancelled, values } = watchAnswer(message);
-        if (isCancelled) return;
+        if (isCancelled) {
+          // Without more: its token may be one that etcd no longer knows, as after a restart.
+          await this.#dropToken(token);
+          return;
+        }
         // What was written before the watch began, it does not tell.
         if (isCreated) listener((await this.get(key)) ?? EMPTY_RING);
         worked();
@@ -154,6 +160,9 @@ export class EtcdStore implements RingStore {
           listener(newest === undefined ? EMPTY_RING : decodeRing(newest, VALUE_BYTES_MAX));
         }
       }
+    } catch (err) {
+      if (isUnauthenticated(err)) await this.#dropToken(token);
+      throw err;
     } finally {
       call.cancel();
     }
@@ -164,12 +173,13 @@ export class EtcdStore implements RingStore {
     let failure: unknown;
     for (let tries = 0; tries < Math.max(1, maxRetries) && !this.#isClosed; tries++) {
       const client = this.#client();
+      let token = '';
       try {
-        const headers = await this.#headers(client);
-        return await client.unary(path, request, headers, { timeoutMs: dialTimeoutMs });
+        token = await this.#tokenBy(client);
+        return await client.unary(path, request, headersOf(token), { timeoutMs: dialTimeoutMs });
       } catch (err) {
         failure = err;
-        if (err instanceof TempoError && err.code === 'unauthenticated') this.#token = '';
+        if (isUnauthenticated(err)) await this.#dropToken(token);
         this.#next();
         await sleep(clock, Math.min(PAUSE_MS_MIN * 2 ** tries, PAUSE_MS_MAX));
       }
@@ -177,15 +187,31 @@ export class EtcdStore implements RingStore {
     throw new TempoError('unavailable', `etcd at ${endpoints.join(',')} does not answer`, failure);
   }
 
-  async #headers(client: GrpcClient): Promise<Readonly<Record<string, string>>> {
-    const { username, password, dialTimeoutMs } = this.#options;
-    if (username === '') return {};
-    if (this.#token === '') {
-      const request = authenticateRequest(username, password);
-      const answer = await client.unary(AUTHENTICATE_PATH, request, {}, { timeoutMs: dialTimeoutMs });
-      this.#token = authenticateAnswer(answer);
+  /** Asked for once by all that need it: etcd takes a tenth of a second of CPU to check a password. */
+  async #tokenBy(client: GrpcClient): Promise<string> {
+    const { username } = this.#options;
+    if (username === '') return '';
+    const asked = (this.#token ??= this.#authenticate(client));
+    try {
+      return await asked;
+    } catch (err) {
+      if (this.#token === asked) this.#token = undefined;
+      throw err;
     }
-    return { token: this.#token };
+  }
+
+  async #authenticate(client: GrpcClient): Promise<string> {
+    const { username, password, dialTimeoutMs } = this.#options;
+    const request = authenticateRequest(username, password);
+    const answer = await client.unary(AUTHENTICATE_PATH, request, {}, { timeoutMs: dialTimeoutMs });
+    return authenticateAnswer(answer);
+  }
+
+  /** Others may have a new one already. */
+  async #dropToken(token: string): Promise<void> {
+    const current = this.#token;
+    if ((await current?.catch(() => undefined)) !== token) return;
+    if (this.#token === current) this.#token = undefined;
   }
 
   #client(): GrpcClient {
@@ -198,6 +224,14 @@ export class EtcdStore implements RingStore {
   #next(): void {
     this.#current++;
   }
+}
+
+function isUnauthenticated(err: unknown): boolean {
+  return err instanceof TempoError && err.code === 'unauthenticated';
+}
+
+function headersOf(token: string): Readonly<Record<string, string>> {
+  return token === '' ? {} : { token };
 }
 
 /** Endpoints stand with and without scheme and port. */
