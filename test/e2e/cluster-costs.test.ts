@@ -22,7 +22,7 @@ const SEARCHES = ['{ }', '{ name = "none" }', '{ span.n > 3 } | count() > 100', 
 const METRICS = ['{ } | rate() by (name)', '{ } | quantile_over_time(duration, .9)'];
 
 const WINDOWS = 3;
-const WINDOW_MS = 5000;
+const WINDOW_MS = 3000;
 /** 47 to 62 a second are usual. */
 const WAKES_MAX = 90;
 /** 0.4 to 0.85 are usual on a quiet machine, and twice as much beside other tests. */
