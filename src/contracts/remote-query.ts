@@ -87,6 +87,9 @@ export function* frameResponses(frame: AnswerFrame): Generator<HttpGrpcResponse>
   }
 }
 
+/** Whether more of the same frame follows. */
+export const isPart = ({ code }: HttpGrpcResponse): boolean => code === CODE_MORE;
+
 /** Puts frames together. */
 export class FrameReader {
   readonly #hold: (bytes: number) => void;

@@ -69,7 +69,6 @@ const RECV_BYTES_MAX = 4 << 20;
 /** What the caller is told. */
 type Failed = (status: number, details: string, err: unknown) => TempoError;
 
-/** Connects with the first call, not before. Throws TempoError when a certificate cannot be read. */
 /** What grpc-js may say without an answer; all else comes from the server. */
 const OF_CLIENTS: ReadonlySet<number> = new Set([
   GRPC_CANCELLED,
@@ -79,6 +78,7 @@ const OF_CLIENTS: ReadonlySet<number> = new Set([
   GRPC_UNAVAILABLE,
 ]);
 
+/** Connects with the first call, not before. Throws TempoError when a certificate cannot be read. */
 export async function openGrpcClient(options: GrpcClientOptions): Promise<GrpcClient> {
   const { address, tls, reconnectMs, recvMessageBytesMax, keepaliveMs, compression } = options;
   const grpc = await import('@grpc/grpc-js');

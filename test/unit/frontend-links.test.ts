@@ -12,6 +12,7 @@ import {
   SHUTDOWN_PATH,
 } from '../../src/contracts/httpgrpc.ts';
 import type { Querier } from '../../src/contracts/query.ts';
+import { TempoError } from '../../src/lib/errors.ts';
 import { FrontendLinks, type FrontendLinksOptions } from '../../src/modules/querier/frontend-links.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { GrpcServer } from '../../src/rpc/grpc-server.ts';
@@ -59,6 +60,8 @@ class Frontend {
   readonly answers: string[] = [];
   readonly told: string[] = [];
   opened = 0;
+  /** Ends each stream amid the request that it gives. */
+  givesUp = false;
 
   async start(t: Test, host: string, port: number): Promise<number> {
     const methods = new GrpcMethods()
@@ -73,8 +76,12 @@ class Frontend {
           await peer.send(frontendMessage({ kind: 'getId' }));
           for await (const message of peer.messages()) {
             const { clientId, response } = readQuerierMessage(message);
-            if (response === undefined) this.ids.add(clientId);
-            else this.answers.push(Buffer.from(response.body).toString());
+            if (response === undefined) {
+              this.ids.add(clientId);
+              if (!this.givesUp) continue;
+              await ask('/x');
+              throw new TempoError('cancelled', 'nobody waits for the answer');
+            } else this.answers.push(Buffer.from(response.body).toString());
           }
         } finally {
           this.open.delete(ask);
@@ -202,6 +209,17 @@ t.test('work for one that has vanished lasts no longer than the grace', async (t
   found = [ONE];
   await streams(6, 0);
   t.same(two.answers, []);
+});
+
+t.test('a stream whose query was given up is followed by another one at once', async (t) => {
+  found = [ONE];
+  const { one, links, release } = await start(t, { concurrentMax: 1, backoffMs: { min: 5, max: 60_000 } });
+  one.givesUp = true;
+  release();
+  await links.start();
+  // With pauses that double it would take minutes.
+  await until('twenty streams', () => one.opened >= 20);
+  t.pass('twenty streams');
 });
 
 t.test('without a number for all, each gets as many as one', async (t) => {

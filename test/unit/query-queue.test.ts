@@ -12,7 +12,7 @@ import {
 } from '../../src/contracts/httpgrpc.ts';
 import { errorOf, failureOf, FrameReader, frameResponses } from '../../src/contracts/remote-query.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { RetryLaterError, TempoError } from '../../src/lib/errors.ts';
+import { RetryLaterError, TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { QueryQueue, type QueryQueueOptions } from '../../src/modules/query-frontend/query-queue.ts';
 import type { PendingRequest, QuerierSlot } from '../../src/modules/query-frontend/queued-query.ts';
 import { QuerierStreams } from '../../src/modules/query-frontend/querier-streams.ts';
@@ -54,7 +54,7 @@ function aQueue(over: Partial<QueryQueueOptions> = {}) {
       signal: undefined,
       hedge: undefined,
       begun: () => ({
-        received: ({ code }) => code !== 100,
+        received: ({ code }) => code === 200,
         answer: () => ({ answer: 'done', isComplete: true }),
         givenUp: () => undefined,
       }),
@@ -338,6 +338,40 @@ t.test(
     t.equal(await two.ended, 'the querier is given up: it is silent', 'nor one that never says anything');
   },
 );
+
+t.test('a query whose time is over ends, though its querier says that it is at work', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { queue, ask } = aQueue();
+  let serve: DuplexHandler | undefined;
+  const methods = { duplex: (_: string, handle: DuplexHandler) => (serve = handle), unary: () => undefined };
+  new QuerierStreams(queue, silentLogger).registerMethods(methods as unknown as GrpcMethods);
+  const [alive] = frameResponses({ kind: 'alive' });
+  const sign = { response: { ...alive!, code: 100 } };
+  const part = { response: { ...alive!, code: 206 } };
+  for (const said of [sign, part]) {
+    const stream = aStream(serve!);
+    await stream.hello('one');
+    const late = new AbortController();
+    const ended = ask('a', '/x', { signal: late.signal });
+    await settled();
+    late.abort(new TimeIsUpError('query_frontend.api_timeout', 'the time is over'));
+    await settled();
+    t.equal(stream.given.length, 2, 'it is told');
+    for (let i = 0; i < 3; i++) {
+      mock.timers.tick(900);
+      await settled();
+      await stream.say(said);
+    }
+    if (said === part) {
+      // What comes of the answer is waited for, as long as more of it comes.
+      t.equal(await Promise.race([ended, settled().then(() => 'not yet')]), 'not yet');
+      mock.timers.tick(2100);
+    }
+    t.match(await stream.ended, /the querier is given up: the time is over/);
+    t.match(await ended, /the time is over/);
+  }
+});
 
 t.test('what an answer lies in is free once it is sent, and not before', async (t) => {
   const order: string[] = [];

@@ -154,6 +154,8 @@ class FrontendStream {
   #working: Promise<void> = Promise.resolve();
   #work = new AbortController();
   #isLeaving = false;
+  /** On this stream. */
+  #hadWork = false;
   #wake = (): void => undefined;
 
   constructor(options: FrontendLinksOptions, peer: Peer) {
@@ -178,15 +180,18 @@ class FrontendStream {
     let pauseMs = backoffMs.min;
     while (!this.#isLeaving) {
       const beginMs = performance.now();
+      let wasGivenUp = false;
+      this.#hadWork = false;
       try {
         await this.#serve();
       } catch (err) {
         const isUsual = err instanceof TempoError && err.code === 'cancelled';
+        wasGivenUp = isUsual && this.#hadWork;
         if (!isUsual) this.#tellFailure(err);
       }
       if (this.#isLeaving) return;
       // One that has lasted, or a query that was given up, is no failure.
-      if (performance.now() - beginMs > backoffMs.max) pauseMs = backoffMs.min;
+      if (wasGivenUp || performance.now() - beginMs > backoffMs.max) pauseMs = backoffMs.min;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, pauseMs);
         this.#wake = () => {
@@ -239,6 +244,7 @@ class FrontendStream {
       this.#work.abort(new TimeIsUpError('query_frontend.api_timeout', 'the time of the query is over'));
     } else {
       const work = new AbortController();
+      this.#hadWork = true;
       this.#work = work;
       this.#working = this.#answer(call, message, work.signal)
         .catch((err: unknown) => {

@@ -10,7 +10,7 @@ import {
   readShutdownRequest,
   SHUTDOWN_PATH,
 } from '../../contracts/httpgrpc.ts';
-import { ALIVE_MS, TIME_IS_UP_URL } from '../../contracts/remote-query.ts';
+import { ALIVE_MS, isPart, TIME_IS_UP_URL } from '../../contracts/remote-query.ts';
 import { TempoError, TimeIsUpError } from '../../lib/errors.ts';
 import type { DuplexPeer, GrpcMethods } from '../../rpc/grpc-methods.ts';
 import type { Logger } from '../../telemetry/log.ts';
@@ -67,6 +67,8 @@ class Stream implements QuerierSlot {
   #current: PendingRequest | undefined;
   #timer: NodeJS.Timeout | undefined;
   #unwatch = (): void => undefined;
+  /** Why its time is over; undefined = it is not. */
+  #overdue: string | undefined;
 
   constructor(peer: DuplexPeer, queue: QueryQueue) {
     this.#peer = peer;
@@ -94,7 +96,8 @@ class Stream implements QuerierSlot {
     const aborted = (): void => this.#aborted(pending);
     signal.addEventListener('abort', aborted);
     this.#unwatch = () => signal.removeEventListener('abort', aborted);
-    if (isWhole) this.#expect(SILENCE_MS, 'it is silent');
+    this.#overdue = undefined;
+    if (isWhole) this.#expectMore();
     // What cannot be sent is told by the end of the stream.
     this.#peer.send(frontendMessage({ kind: 'request', request })).catch(() => this.close());
   }
@@ -112,7 +115,9 @@ class Stream implements QuerierSlot {
       }
       const pending = this.#current;
       if (pending === undefined || said.response === undefined) continue;
-      if (pending.asked.isWhole) this.#expect(SILENCE_MS, 'it is silent');
+      // A sign of life makes no answer that is overdue come: parts of it do.
+      const counts = this.#overdue === undefined || isPart(said.response);
+      if (pending.asked.isWhole && counts) this.#expectMore();
       if (!this.#took(pending, said.response)) continue;
       this.#drop();
       pending.finished();
@@ -142,6 +147,12 @@ class Stream implements QuerierSlot {
     return pending;
   }
 
+  #expectMore(): void {
+    const reason = this.#overdue;
+    if (reason === undefined) this.#expect(SILENCE_MS, 'it is silent');
+    else this.#expect(LAST_WORDS_MS, reason);
+  }
+
   #expect(ms: number, reason: string): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
@@ -155,7 +166,8 @@ class Stream implements QuerierSlot {
     if (pending.asked.isWhole && reason instanceof TimeIsUpError) {
       const request = { method: 'POST', url: TIME_IS_UP_URL, headers: [], body: NOTHING };
       this.#peer.send(frontendMessage({ kind: 'request', request })).catch(() => this.close());
-      return this.#expect(LAST_WORDS_MS, reason.message);
+      this.#overdue = reason.message;
+      return this.#expectMore();
     }
     this.#drop();
     pending.failed(reason);
