@@ -1,6 +1,7 @@
 // Gossip under schedules: few members, and a hundred, that die, come back, move, leave and are cut off while
 // packets are lost. All come to know the same again in bounded time and with bounded traffic, nobody is lost,
-// and idle members cost little. GOSSIP_SEED begins other schedules, GOSSIP_SCHEDULES says how many.
+// and idle members cost little. GOSSIP_SEED begins other schedules, GOSSIP_SCHEDULES says how many of few
+// members there are, GOSSIP_HUNDREDS of a hundred.
 import t, { type Test } from 'tap';
 import { type SimulatedMember, World } from '../support/gossip-world.ts';
 import { seeded } from '../support/seeded.ts';
@@ -11,6 +12,9 @@ t.setTimeout(600_000);
 const SEED = Number(process.env['GOSSIP_SEED'] ?? 4242);
 const USUAL_SCHEDULES = 60;
 const SCHEDULES = Number(process.env['GOSSIP_SCHEDULES'] ?? USUAL_SCHEDULES);
+
+const HUNDREDS_SEED = Number(process.env['GOSSIP_SEED'] ?? 11);
+const HUNDREDS = Number(process.env['GOSSIP_HUNDREDS'] ?? 1);
 
 const EVENTS = ['die', 'restart', 'move', 'leave', 'join', 'cut', 'storm'] as const;
 const isSameRing = (world: World): boolean =>
@@ -134,8 +138,8 @@ async function idles(t: Test, world: World): Promise<void> {
   t.ok(share < 0.02, `an idle member takes ${(share * 100).toFixed(2)} % of a core`);
 }
 
-t.test('a hundred members idle, and die, come back, leave and are cut off', async (t) => {
-  const world = new World({ seed: 11, loss: 0.05 });
+async function simulateHundred(t: Test, seed: number): Promise<void> {
+  const world = new World({ seed, loss: 0.05 });
   const joined = await world.grow(100);
   t.ok(joined <= 10, `all see all ${joined} s after the last came`);
   const shares = [...(world.members[0] as SimulatedMember).ring.current.ownership().values()];
@@ -182,4 +186,10 @@ t.test('a hundred members idle, and die, come back, leave and are cut off', asyn
   t.comment(`a member sends ${messages.toFixed(2)} messages and ${Math.round(bytes)} bytes in a second`);
   t.ok(messages <= MESSAGES_PER_SEC);
   world.stop();
-});
+}
+
+for (let seed = HUNDREDS_SEED; seed < HUNDREDS_SEED + HUNDREDS; seed++) {
+  t.test(`a hundred members idle, and die, come back, leave and are cut off (seed ${seed})`, (t) =>
+    simulateHundred(t, seed),
+  );
+}
