@@ -1,8 +1,9 @@
 // The queue of a query-frontend under a manual clock, and queriers that come, die amid their work and come
 // back, are slow now and then, and fail. What must never happen is noted as a problem.
-import { TempoError } from '../../src/lib/errors.ts';
+import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { QueryQueue } from '../../src/modules/query-frontend/query-queue.ts';
 import type {
+  Answered,
   AnswerReader,
   HedgeOptions,
   PendingRequest,
@@ -21,6 +22,10 @@ interface Asked {
   tries: number;
   /** It waits for no further querier. */
   isAnswered: boolean;
+  /** Queriers whose answers are held. */
+  held: number;
+  /** The most that an answer had read that lacked something. */
+  bestBytes: number;
   ended: string | undefined;
 }
 
@@ -33,6 +38,8 @@ interface Work {
 interface Life {
   isOver: boolean;
 }
+
+type Said = Omit<Answered<never>, 'answer'>;
 
 export interface SimulationOptions {
   readonly clock: ManualClock;
@@ -50,6 +57,8 @@ const SLOW_MS = 2000;
 const SLOW_SHARE = 0.05;
 const FAILURE_SHARE = 0.05;
 const INCOMPLETE_SHARE = 0.1;
+/** When the time is over. */
+const SO_FAR_SHARE = 0.8;
 /** Until a querier opens a stream again that was ended. */
 const PAUSE_MS = 100;
 
@@ -108,6 +117,8 @@ export class SimulatedQueriers {
       begun: 0,
       tries: 0,
       isAnswered: false,
+      held: 0,
+      bestBytes: 0,
       ended: undefined,
     };
     this.asked.set(name, asked);
@@ -122,22 +133,34 @@ export class SimulatedQueriers {
     const { signal } = patience;
     const { hedge } = this.#options;
     this.queue.run({ tenant, request, isWhole: true, signal, hedge, begun: () => this.#reader(asked) }).then(
-      () => end('done'),
-      (err: unknown) => end(signal.aborted ? 'left' : String(err instanceof TempoError ? err : 'flaw')),
+      ({ isComplete, inspectedBytes }) => {
+        end('done');
+        if (asked.held !== 1) this.problems.push(`${asked.held} answers to ${name} are held`);
+        if (isComplete || inspectedBytes === asked.bestBytes) return;
+        this.problems.push(`${name}: ${inspectedBytes} bytes were taken, and not ${asked.bestBytes}`);
+      },
+      (err: unknown) => {
+        end(signal.aborted ? 'left' : String(err instanceof TempoError ? err : 'flaw'));
+        if (asked.held !== 0) this.problems.push(`${asked.held} answers to ${name} are held`);
+      },
     );
   }
 
-  #reader(asked: Asked): AnswerReader<string> {
+  #reader(asked: Asked): AnswerReader<Said> {
+    asked.held++;
     const { hedge, random } = this.#options;
     return {
       received: () => true,
       answer: () => {
         if (hedge !== undefined && random() < FAILURE_SHARE) throw new Error('flaw');
-        const isComplete = hedge === undefined || random() > INCOMPLETE_SHARE;
+        const isSoFar = asked.patience.signal.aborted && random() < SO_FAR_SHARE;
+        const isComplete = !isSoFar && (hedge === undefined || random() > INCOMPLETE_SHARE);
+        const inspectedBytes = Math.floor(random() * 100);
         asked.isAnswered = true;
-        return { answer: asked.name, isComplete };
+        if (!isComplete) asked.bestBytes = Math.max(asked.bestBytes, inspectedBytes);
+        return { answer: { isComplete, inspectedBytes }, isComplete, inspectedBytes };
       },
-      givenUp: () => undefined,
+      givenUp: () => void asked.held--,
     };
   }
 
@@ -172,7 +195,8 @@ export class SimulatedQueriers {
       if (!this.#over(slot, work)) return;
       this.doneBy.set(slot.clientId, (this.doneBy.get(slot.clientId) ?? 0) + 1);
       const others = asked.queriers.length;
-      if (asked.patience.signal.aborted) pending.failed(asked.patience.signal.reason);
+      const { aborted, reason } = asked.patience.signal;
+      if (aborted && !(reason instanceof TimeIsUpError)) pending.failed(reason);
       else pending.finished();
       if (others > 0 && asked.queriers.length === 0 && isHedge) this.hedgesWon++;
       if (asked.queriers.length === 0) asked.isAnswered = true;

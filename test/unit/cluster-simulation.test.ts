@@ -1,11 +1,11 @@
 // The logic of a cluster under a manual clock and a network that loses and delays, for thousands of
 // schedules by seed: what a quorum acknowledged is there, queries are answered once whatever queriers do,
 // and no work of the scheduler is lost, nor done twice but for lost messages. SIMULATION_SEED begins
-// elsewhere, SIMULATION_RUNS has more or fewer.
+// elsewhere, SIMULATION_RUNS has more or fewer. Clusters are small, and large in some schedules.
 import { createHash } from 'node:crypto';
 import t from 'tap';
 import { pushResponse, readPushRequest } from '../../src/contracts/push-bytes.ts';
-import { TempoError } from '../../src/lib/errors.ts';
+import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { fnv1of32 } from '../../src/lib/hash.ts';
 import { scanRequest } from '../../src/model/otlp/scan.ts';
 import type { Job } from '../../src/modules/backend-scheduler/job.ts';
@@ -27,8 +27,17 @@ const RUNS = Number(process.env['SIMULATION_RUNS'] ?? USUAL_RUNS);
 /** Totals say nothing of the few that are repeated. */
 const isWhole = RUNS >= USUAL_RUNS;
 
+/** One in so many schedules has a large cluster. */
+const LARGE_EVERY = 20;
+/** Workers who find nothing to do ask all the time. */
+const LARGE_WORK_EVERY = 100;
+const LARGE_MAX = 100;
+
 type Random = ReturnType<typeof seeded>;
 const below = (random: Random, n: number): number => Math.floor(random() * n);
+/** How many members there are: some from the least on, in a large cluster up to LARGE_MAX. */
+const membersOf = (random: Random, isLarge: boolean, least: number, some: number): number =>
+  least + below(random, isLarge ? LARGE_MAX + 1 - least : some);
 
 const KEPT = pushResponse(undefined);
 const REPLICAS = 3;
@@ -44,11 +53,11 @@ class Ingesters {
   readonly #loss: number;
   readonly #dead = new Set<string>();
 
-  constructor(clock: ManualClock, random: Random) {
+  constructor(clock: ManualClock, random: Random, count: number) {
     this.#clock = clock;
     this.#random = random;
     this.#loss = random() * 0.2;
-    const instances = Array.from({ length: REPLICAS + below(random, 5) }, (_, i) => {
+    const instances = Array.from({ length: count }, (_, i) => {
       const tokens = sortedTokens(Array.from({ length: 8 }, (_, n) => fnv1of32(Buffer.from(`${i}/${n}`))));
       return instanceOf({ id: `i${i}`, addr: `i${i}`, state: 'ACTIVE', tokens, timestampSec: NOW_SEC });
     });
@@ -101,7 +110,8 @@ t.test(
     for (let seed = SEED; seed < SEED + RUNS; seed++) {
       const random = seeded(seed);
       const clock = new ManualClock(NOW_SEC * 1000);
-      const ingesters = new Ingesters(clock, random);
+      const count = membersOf(random, seed % LARGE_EVERY === 0, REPLICAS, 5);
+      const ingesters = new Ingesters(clock, random, count);
       const buffers = new BufferPool(1 << 24, 0);
       const pusher = new RingPusher({
         ring: () => ingesters.ring,
@@ -116,7 +126,9 @@ t.test(
         onFailed: () => undefined,
         nowMs: () => clock.nowMs(),
       });
-      for (let i = below(random, 4); i > 0; i--) ingesters.disturb();
+      // Of many as many more, so that traces meet them.
+      const deaths = below(random, 4) * Math.ceil(count / 7);
+      for (let i = deaths; i > 0; i--) ingesters.disturb();
       let open = 0;
       for (let push = 0; push < 5; push++) {
         open++;
@@ -165,17 +177,20 @@ t.test(`every query has one end, whatever queriers do (${RUNS} schedules)`, asyn
     const hedge = isHedged ? { afterMs: 30 + random() * 300, copiesMax: 2 + below(random, 2) } : undefined;
     const options = { clock, random, triesMax: TRIES, unrestMs: UNREST_MS, hedge };
     const queriers = new SimulatedQueriers(options);
-    const count = 1 + below(random, 6);
+    const count = membersOf(random, seed % LARGE_EVERY === 0, 1, 6);
     const areWell = random() < 0.2;
     for (let i = 0; i < count; i++) {
       queriers.start(`q${i}`, areWell ? 2 : 1 + below(random, 3), areWell ? 1e9 : random() * 4000);
     }
-    const queries = 10 + below(random, 30);
+    const queries = 10 + below(random, 30) * Math.ceil(count / 6);
     for (let i = 0; i < queries; i++) {
       clock.after(random() * 2000, () => {
         queriers.ask(`tenant-${below(random, 3)}`, `query-${i}`);
         const leaves = random() < 0.1;
-        if (leaves) clock.after(random() * 500, () => queriers.asked.get(`query-${i}`)!.patience.abort());
+        // With its time over it wants what there is so far.
+        const reason = random() < 0.5 ? undefined : new TimeIsUpError('api_timeout', 'the time is over');
+        const { patience } = queriers.asked.get(`query-${i}`)!;
+        if (leaves) clock.after(random() * 500, () => patience.abort(reason));
       });
     }
     await clock.pass(60_000);
@@ -333,10 +348,13 @@ t.test(
       const random = seeded(seed);
       const clock = new ManualClock();
       const beginMs = clock.nowMs();
-      const blocks = Array.from({ length: 4 + below(random, 8) }, (_, i) => `block-${i}`);
+      const count = membersOf(random, seed % LARGE_WORK_EVERY === 0, 1, 5);
+      const blocks = Array.from(
+        { length: 4 + below(random, 8) * Math.ceil(count / 5) },
+        (_, i) => `block-${i}`,
+      );
       const loss = random() < 0.5 ? 0 : random() * 0.9;
       const workers = new Workers(clock, random, blocks, loss);
-      const count = 1 + below(random, 5);
       let deaths = 0;
       for (let i = 0; i < count; i++) {
         const dies = random() < 0.4;

@@ -76,7 +76,7 @@ function aWorld(hedge: HedgeOptions | 'none' = HEDGE) {
             },
             answer: () => {
               if (code === FAILED.code) throw new Error(`no answer ${which}`);
-              return { answer: `answer ${which}`, isComplete: code !== PARTIAL.code };
+              return { answer: `answer ${which}`, isComplete: code !== PARTIAL.code, inspectedBytes: 0 };
             },
             givenUp: () => undefined,
           };
@@ -321,13 +321,20 @@ function aSearch() {
     const stats = statsOf(100);
     say(clientId, { kind: 'answer', answer: { traces, stats, hasMore: false, partial: [] } });
   };
+  /** Answers without all. */
+  const lack = (clientId: string, bytes: number, ...ids: string[]): void => {
+    const traces = ids.map(traceOf);
+    const stats = statsOf(bytes);
+    const partial = ['an ingester could not be asked'];
+    say(clientId, { kind: 'answer', answer: { traces, stats, hasMore: false, partial } });
+  };
   const lose = (clientId: string): void =>
     [...has].find(([had]) => had.startsWith(clientId))![1].pending.lost('it has left');
   const held = async (): Promise<number> => {
     const line = /^tempo_query_frontend_answer_bytes (\d+)/m.exec(await metrics.text());
     return Number(line?.[1]);
   };
-  return { clock, join, search, tell, told, found, answer, lose, held, sent };
+  return { clock, join, search, tell, told, found, answer, lack, lose, held, sent };
 }
 
 t.test('parts of an answer come from one querier until it is lost, and grow only', async (t) => {
@@ -369,6 +376,87 @@ t.test('what a querier said whose answer is not taken is not held', async (t) =>
   t.ok(rest > 0 && rest < 2000, `${rest}`);
   sent.abort();
   t.equal(await held(), 0);
+});
+
+const idsOf = ({ traces }: SearchAnswer): readonly string[] => traces.map(({ traceId }) => traceId);
+const timeIsUp = (): TimeIsUpError => new TimeIsUpError('api_timeout', 'the time is over');
+
+for (const [first, second, taken] of [
+  [900, 100, 'a'],
+  [100, 900, 'b'],
+  [500, 500, 'a'],
+] as const) {
+  t.test(`when the time is over ${first} bytes of one querier, then ${second} of another`, async (t) => {
+    const { clock, join, search, lack, sent } = aSearch();
+    for (const name of ['one', 'two']) join(name);
+    const answered = search();
+    await clock.pass(100);
+    lack('one', first, 'a');
+    sent.abort(timeIsUp());
+    lack('two', second, 'b');
+    t.same(idsOf(await answered), [taken], 'who read more lacks less');
+  });
+}
+
+t.test('of several answers that lack something only the best is held', async (t) => {
+  const { clock, join, search, answer, lack, held, sent } = aSearch();
+  for (const name of ['one', 'two']) join(name);
+  const many = Array.from({ length: 20 }, (_, i) => `${i}`);
+  const answered = search();
+  await clock.pass(100);
+  lack('one', 10, ...many);
+  t.ok((await held()) > 20_000, 'the other one may be lost');
+  answer('two', 'a');
+  t.same(idsOf(await answered), ['a']);
+  const rest = await held();
+  t.ok(rest > 0 && rest < 2000, `${rest} bytes of the whole one`);
+  sent.abort();
+  t.equal(await held(), 0);
+});
+
+t.test('what lacks more than what was answered before is not held', async (t) => {
+  const { clock, join, search, lack, held, sent } = aSearch();
+  for (const name of ['one', 'two']) join(name);
+  const answered = search();
+  await clock.pass(100);
+  lack('two', 90, 'a');
+  lack('one', 10, 'b', 'c', 'd', 'e');
+  t.same(idsOf(await answered), ['a']);
+  const rest = await held();
+  t.ok(rest > 0 && rest < 2000, `${rest}`);
+  sent.abort();
+  t.equal(await held(), 0);
+});
+
+t.test('parts go on from another querier when one has answered without all', async (t) => {
+  const { clock, join, search, tell, told, found, answer, lack, held, sent } = aSearch();
+  for (const name of ['one', 'two']) join(name);
+  const answered = search(tell);
+  await clock.pass(100);
+  found('one', 20, 'a');
+  lack('one', 30, 'a', 'b');
+  found('two', 15, 'a');
+  t.same(told, ['20: a'], 'less than was told');
+  found('two', 40, 'a', 'c');
+  found('two', 50, 'd');
+  t.same(told.slice(1), ['40: c', '50: d']);
+  answer('two', 'a', 'b', 'c', 'd');
+  t.same(idsOf(await answered), ['a', 'b', 'c', 'd']);
+  t.ok((await held()) > 8000, 'what may be on its way is held');
+  sent.abort();
+  t.equal(await held(), 0);
+});
+
+t.test('who answers after another one in the last moment is not read', async (t) => {
+  const { clock, join, search, lack, held, sent } = aSearch();
+  for (const name of ['one', 'two']) join(name);
+  const answered = search();
+  await clock.pass(100);
+  sent.abort(timeIsUp());
+  lack('one', 10, 'a');
+  t.same(idsOf(await answered), ['a']);
+  t.throws(() => lack('two', 90, 'b'), /another querier has answered/);
+  t.equal(await held(), 0, 'nobody would let go of it');
 });
 
 t.test('the stream of a querier whose answer is not needed ends', async (t) => {

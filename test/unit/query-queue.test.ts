@@ -55,7 +55,7 @@ function aQueue(over: Partial<QueryQueueOptions> = {}) {
       hedge: undefined,
       begun: () => ({
         received: ({ code }) => code === 200,
-        answer: () => ({ answer: 'done', isComplete: true }),
+        answer: () => ({ answer: 'done', isComplete: true, inspectedBytes: 0 }),
         givenUp: () => undefined,
       }),
       ...more,

@@ -10,7 +10,7 @@ import {
   type RemoteQuery,
 } from '../../contracts/remote-query.ts';
 import type { ByteLedger } from '../../lib/byte-ledger.ts';
-import type { AnswerReader } from './queued-query.ts';
+import type { Answered, AnswerReader } from './queued-query.ts';
 
 type Kind = RemoteQuery['kind'];
 
@@ -37,6 +37,7 @@ export class AnswerReaders<K extends Kind> {
         this.#bytes += bytes;
       },
       progress: (reader, found) => this.#progress(reader, found),
+      ended: (reader) => this.#ended(reader),
       givenUp: (reader) => this.#givenUp(reader),
     });
   }
@@ -53,16 +54,20 @@ export class AnswerReaders<K extends Kind> {
     const bytes = inspectedBytesOf(found);
     if (this.#teller === undefined && bytes < this.#toldBytes) return;
     this.#teller = reader;
+    reader.hasTold = true;
     this.#toldBytes = bytes;
     this.#tell(found);
   }
 
+  /** Others may go on, where it lacks something. */
+  #ended(reader: Reader<K>): void {
+    if (this.#teller === reader) this.#teller = undefined;
+  }
+
   #givenUp(reader: Reader<K>): void {
-    if (this.#teller === reader) {
-      // What it told may be on its way to the client still.
-      this.#teller = undefined;
-      return;
-    }
+    this.#ended(reader);
+    // What it told may be on its way to the client still.
+    if (reader.hasTold) return;
     this.#ledger.drop(reader.bytes);
     this.#bytes -= reader.bytes;
   }
@@ -71,11 +76,15 @@ export class AnswerReaders<K extends Kind> {
 interface Readers<K extends Kind> {
   hold(bytes: number): void;
   progress(reader: Reader<K>, found: RemoteProgress[K]): void;
+  /** It has said all. */
+  ended(reader: Reader<K>): void;
   givenUp(reader: Reader<K>): void;
 }
 
 class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
   bytes = 0;
+  /** Progress of it was passed on. */
+  hasTold = false;
   readonly #readers: Readers<K>;
   readonly #frames: FrameReader;
   #last: Extract<AnswerFrame<K>, { readonly kind: 'answer' | 'failure' }> | undefined;
@@ -93,14 +102,15 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
     if (frame?.kind === 'progress') this.#readers.progress(this, frame.progress);
     if (frame?.kind !== 'answer' && frame?.kind !== 'failure') return false;
     this.#last = frame;
+    this.#readers.ended(this);
     return true;
   }
 
-  answer(): { readonly answer: RemoteAnswers[K]; readonly isComplete: boolean } {
+  answer(): Answered<RemoteAnswers[K]> {
     if (this.#last === undefined) throw new Error('a querier said all and gave no answer');
     if (this.#last.kind === 'failure') throw errorOf(this.#last.failure);
     const { answer } = this.#last;
-    return { answer, isComplete: answer.partial.length === 0 };
+    return { answer, isComplete: answer.partial.length === 0, inspectedBytes: inspectedBytesOf(answer) };
   }
 
   givenUp(): void {
@@ -108,6 +118,6 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
   }
 }
 
-function inspectedBytesOf(found: RemoteProgress[Kind]): number {
+function inspectedBytesOf(found: RemoteProgress[Kind] | RemoteAnswers[Kind]): number {
   return 'stats' in found ? found.stats.inspectedBytes : found.inspectedBytes;
 }

@@ -1,16 +1,25 @@
 // A query of the queue: one querier has it, or several where the first takes long, and the first complete
-// answer is taken. What one fails at is no failure of the query while another has it still.
+// answer is taken, or the best of those that lack something. What one fails at is no failure of the query
+// while another has it still.
 import type { HttpGrpcRequest, HttpGrpcResponse } from '../../contracts/httpgrpc.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { TempoError } from '../../lib/errors.ts';
+
+/** What one querier has answered. */
+export interface Answered<Answer> {
+  readonly answer: Answer;
+  readonly isComplete: boolean;
+  /** Of answers that lack something the one that read most is the best. */
+  readonly inspectedBytes: number;
+}
 
 /** What one querier says of a query. */
 export interface AnswerReader<Answer> {
   /** @returns whether that was all. Throws for what is of no use. */
   received(response: HttpGrpcResponse): boolean;
   /** Of all that was said. Throws the failure that the querier told. */
-  answer(): { readonly answer: Answer; readonly isComplete: boolean };
-  /** Nothing of it is the answer. */
+  answer(): Answered<Answer>;
+  /** Nothing of it is the answer, and no more is read. */
   givenUp(): void;
 }
 
@@ -45,7 +54,7 @@ export interface QuerierSlot {
 export interface PendingRequest {
   readonly asked: Pick<QueuedRequest<unknown>, 'request' | 'isWhole'>;
   readonly signal: AbortSignal;
-  /** @returns whether that was all. What it throws is to be told to `failed`. */
+  /** @returns whether that was all. What it throws is to be told to `failed`, as that nobody needs it. */
   received(response: HttpGrpcResponse): boolean;
   /** All was said. */
   finished(): void;
@@ -83,6 +92,12 @@ interface Copy<Answer> {
   readonly control: AbortController;
 }
 
+/** One that has said all. */
+interface Ended<Answer> {
+  readonly copy: Copy<Answer>;
+  readonly answered: Answered<Answer>;
+}
+
 export class QueuedQuery<Answer> {
   readonly asked: QueuedRequest<Answer>;
   readonly answer: Promise<Answer>;
@@ -93,7 +108,8 @@ export class QueuedQuery<Answer> {
   readonly #turns: Turns;
   readonly #settled = Promise.withResolvers<Answer>();
   readonly #copies = new Set<Copy<Answer>>();
-  #incomplete: { readonly answer: Answer; readonly isHedge: boolean } | undefined;
+  /** The best that lacks something; others may have all. */
+  #kept: Ended<Answer> | undefined;
   #tries = 0;
   #hedges = 0;
   #isOver = false;
@@ -122,7 +138,7 @@ export class QueuedQuery<Answer> {
     slot.start({
       asked: this.asked,
       signal: copy.control.signal,
-      received: (response) => copy.reader.received(response),
+      received: (response) => this.#received(copy, response),
       finished: () => this.#finished(copy),
       lost: (reason) => this.#lost(copy, reason),
       failed: (err) => this.#failed(copy, err),
@@ -134,26 +150,43 @@ export class QueuedQuery<Answer> {
     this.#end(undefined, () => this.#settled.reject(err as Error));
   }
 
+  #received(copy: Copy<Answer>, response: HttpGrpcResponse): boolean {
+    // Who was told that the time is over hears of nothing else.
+    if (!this.#copies.has(copy)) throw notNeeded();
+    return copy.reader.received(response);
+  }
+
   #finished(copy: Copy<Answer>): void {
     if (!this.#copies.has(copy)) return;
+    let answered: Answered<Answer>;
     try {
-      const { answer, isComplete } = copy.reader.answer();
-      this.#copies.delete(copy);
-      this.#incomplete = { answer, isHedge: copy.isHedge };
-      // Another querier may have all; not when the time is over.
-      const mayWait = !isComplete && this.asked.signal?.aborted !== true;
-      if (!mayWait || !this.#isUnderWay) this.#take(this.#incomplete);
+      answered = copy.reader.answer();
     } catch (err) {
-      this.#failed(copy, err);
+      return this.#failed(copy, err);
     }
+    this.#copies.delete(copy);
+    if (answered.isComplete) return this.#take({ copy, answered });
+    const kept = this.#keep({ copy, answered });
+    // Another querier may have all; not when the time is over.
+    if (!this.#isUnderWay || this.asked.signal?.aborted === true) this.#take(kept);
+  }
+
+  /** @returns the better one of it and what was kept before. */
+  #keep(ended: Ended<Answer>): Ended<Answer> {
+    const before = this.#kept;
+    const isBetter = before === undefined || ended.answered.inspectedBytes > before.answered.inspectedBytes;
+    const [kept, other] = isBetter ? [ended, before] : [before, ended];
+    other?.copy.reader.givenUp();
+    this.#kept = kept;
+    return kept;
   }
 
   #failed(copy: Copy<Answer>, err: unknown): void {
     if (!this.#copies.delete(copy)) return;
     copy.reader.givenUp();
     if (this.#isUnderWay) return;
-    if (this.#incomplete === undefined) this.refuse(err);
-    else this.#take(this.#incomplete);
+    if (this.#kept === undefined) this.refuse(err);
+    else this.#take(this.#kept);
   }
 
   #lost(copy: Copy<Answer>, reason: string): void {
@@ -161,7 +194,7 @@ export class QueuedQuery<Answer> {
     copy.reader.givenUp();
     if (this.#isUnderWay) return;
     const { signal } = this.asked;
-    if (this.#incomplete !== undefined) return this.#take(this.#incomplete);
+    if (this.#kept !== undefined) return this.#take(this.#kept);
     if (signal?.aborted === true) return this.refuse(signal.reason);
     if (this.#tries >= this.#turns.triesMax) {
       return this.refuse(new TempoError('unavailable', `no querier finished the query: ${reason}`));
@@ -175,22 +208,24 @@ export class QueuedQuery<Answer> {
     return this.#copies.size > 0;
   }
 
-  #take({ answer, isHedge }: { readonly answer: Answer; readonly isHedge: boolean }): void {
-    this.#end(isHedge ? 'hedge' : 'first', () => this.#settled.resolve(answer));
+  #take({ copy, answered }: Ended<Answer>): void {
+    this.#end(copy, () => this.#settled.resolve(answered.answer));
   }
 
-  #end(winner: 'first' | 'hedge' | undefined, settle: () => void): void {
+  #end(winner: Copy<Answer> | undefined, settle: () => void): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.asked.signal?.removeEventListener('abort', this.#aborted);
     this.#stopHedging();
+    if (this.#kept?.copy !== winner) this.#kept?.copy.reader.givenUp();
+    this.#kept = undefined;
     const losers = [...this.#copies];
     this.#copies.clear();
     for (const { reader, control } of losers) {
       reader.givenUp();
-      control.abort(new TempoError('cancelled', 'another querier has answered'));
+      control.abort(notNeeded());
     }
-    this.#turns.ended(this, winner);
+    this.#turns.ended(this, winner && (winner.isHedge ? 'hedge' : 'first'));
     settle();
   }
 
@@ -213,4 +248,8 @@ export class QueuedQuery<Answer> {
     this.#stopTimer();
     this.#turns.unhedge(this);
   }
+}
+
+function notNeeded(): TempoError {
+  return new TempoError('cancelled', 'another querier has answered');
 }
