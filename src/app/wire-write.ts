@@ -13,7 +13,6 @@ import { attributeLimitsOf } from '../overrides/attribute-limits.ts';
 import type { Lifecycler } from '../ring/lifecycler.ts';
 import type { RingSnapshot } from '../ring/ring.ts';
 import type { Rings } from '../ring/rings.ts';
-import { messageCompression } from '../rpc/message-compression.ts';
 import type { Store } from '../store/store.ts';
 import type { Admission } from './admission.ts';
 import { registerMetricsRoute } from './metrics-route.ts';
@@ -67,11 +66,7 @@ function ingestersOf(
   return {
     kind: 'ring',
     ring: rings.ingesters.ring,
-    client: {
-      ...client,
-      channel: channelOptions(grpcClientConfig, 'ingester_client.grpc_client_config'),
-      compression: messageCompression(grpcClientConfig.grpcCompression),
-    },
+    client: { ...client, ...channelOptions(grpcClientConfig, 'ingester_client.grpc_client_config') },
     extendWrites: config.distributor.extendWrites,
     shardSize: (tenant) => overrides.of(tenant).ingestion.tenantShardSize,
     bufferBytesMax: Math.floor(sharedBytes * MESSAGES_SHARE),
