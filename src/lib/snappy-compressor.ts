@@ -1,5 +1,6 @@
 // Writes Snappy: elements of one fragment after another (format_description.txt), and whole blocks of them.
 // Where nobody insists on it we write zstd, which is smaller and costs less, as it is not JavaScript.
+import { SHORT_BYTES, STRIDE_BYTES } from './snappy.ts';
 
 /** Copies reach back so far at most, and matches are looked for within as much. */
 export const FRAGMENT_BYTES = 1 << 16;
@@ -15,9 +16,6 @@ const READ_AHEAD_BYTES = 16;
 /** So many places without a match are looked at before one is left out between them, as a power of two. */
 const LOOKS_BEFORE_SKIP = 32;
 const SKIP_SHIFT = 5;
-/** Literals up to this size are copied by strides, of which the last one may reach beyond the literal. */
-const SHORT_BYTES = 64;
-const STRIDE_BYTES = 16;
 /** Of the preamble, and of what strides reach beyond the last element. */
 const SLACK_BYTES = 64;
 /** Larger memory is for one input. */
