@@ -52,8 +52,16 @@ export interface Readers {
   readonly asked: readonly Instance[];
   /** Those of the ring that are not asked. */
   readonly awayCount: number;
-  /** Whether of each key enough replicas answer when these of the asked ones do not. */
-  readonly isWholeWithout: (silent: readonly Pick<Instance, 'id' | 'zone'>[]) => boolean;
+  /** Begins to count who answers. */
+  readonly awaited: () => Awaited;
+}
+
+/** Counts the instances that a read lacks: at first all, the asked ones too. */
+export interface Awaited {
+  /** Each once. */
+  answered(instance: Pick<Instance, 'id' | 'zone'>): void;
+  /** Whether of each key enough replicas have answered. */
+  readonly isWhole: boolean;
 }
 
 /** Whom to ask, and how many of them may fail. */
@@ -78,6 +86,8 @@ export class RingSnapshot {
   #found = new Map<Operation, (ReplicationSet | undefined)[]>();
   #foundSec = Number.NaN;
   readonly #shards = new Map<string, RingSnapshot>();
+  #readers: Readers | undefined;
+  #readersMs = Number.NaN;
 
   /** @param previous of the same settings; its tokens are used again where they are the same. */
   constructor(desc: RingDesc, settings: RingSettings, previous?: RingSnapshot) {
@@ -159,23 +169,39 @@ export class RingSnapshot {
 
   /** Whom a read of all keys asks: every instance that is well. */
   readers(nowMs: number): Readers {
+    if (this.#readers === undefined || nowMs !== this.#readersMs) this.#readers = this.#findReaders(nowMs);
+    this.#readersMs = nowMs;
+    return this.#readers;
+  }
+
+  #findReaders(nowMs: number): Readers {
     const { instances, zones } = this;
     const { replicationFactor, zoneAwarenessEnabled } = this.settings;
-    const asked = instances.filter((each) => this.isHealthy(each, READ, nowMs));
-    const away = instances.filter((each) => !asked.includes(each));
+    const asked: Instance[] = [];
+    for (const each of instances) if (this.isHealthy(each, READ, nowMs)) asked.push(each);
     // One that was stopped has left the ring, and what only it has is not read until it is back.
     const absent = instances.length === 0 ? 0 : Math.max(0, replicationFactor - instances.length);
-    const awayCount = away.length + absent;
+    const awayCount = instances.length - asked.length + absent;
     const replicasMax = Math.floor(replicationFactor / 2);
     // A zone of which all have left is away too.
     const zonesMax = replicasMax - Math.max(0, replicationFactor - zones.length);
     return {
       asked,
       awayCount,
-      isWholeWithout: (silent) => {
-        if (awayCount + silent.length <= replicasMax) return true;
-        // Of each key there is one replica in a zone, so a zone may be missing as a whole.
-        return zoneAwarenessEnabled && zonesOf([...away, ...silent]).size <= zonesMax;
+      awaited: () => {
+        let missing = instances.length + absent;
+        const missingBy = new Map<string, number>();
+        for (const each of instances) add(missingBy, zoneOf(each), 1);
+        return {
+          answered: (instance) => {
+            missing--;
+            add(missingBy, zoneOf(instance), -1);
+          },
+          get isWhole() {
+            // Of each key there is one replica in a zone, so a zone may be missing as a whole.
+            return missing <= replicasMax || (zoneAwarenessEnabled && missingBy.size <= zonesMax);
+          },
+        };
       },
     };
   }
@@ -264,8 +290,15 @@ export class RingSnapshot {
 }
 
 /** An instance that is in no zone is like a zone of its own. */
-function zonesOf(instances: readonly Pick<Instance, 'id' | 'zone'>[]): ReadonlySet<string> {
-  return new Set(instances.map(({ id, zone }) => (zone === '' ? `/${id}` : zone)));
+function zoneOf({ id, zone }: Pick<Instance, 'id' | 'zone'>): string {
+  return zone === '' ? `/${id}` : zone;
+}
+
+/** What comes to nothing is left out. */
+function add(counts: Map<string, number>, key: string, count: number): void {
+  const sum = (counts.get(key) ?? 0) + count;
+  if (sum === 0) counts.delete(key);
+  else counts.set(key, sum);
 }
 
 function emptyRing(): TempoError {

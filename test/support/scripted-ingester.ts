@@ -1,5 +1,6 @@
 // An ingester that a test has say what it wants to what a querier says, without a socket.
 import { TempoError } from '../../src/lib/errors.ts';
+import type { Awaited } from '../../src/ring/ring.ts';
 import type { DuplexClientCall, GrpcClient } from '../../src/rpc/grpc-client.ts';
 import { encodeStructured } from '../../src/rpc/structured.ts';
 import { PieceReader, PieceSender } from '../../src/rpc/structured-pieces.ts';
@@ -8,6 +9,17 @@ import { decodeToIngester, type FromIngester, type ToIngester } from '../../src/
 type Answer = (said: ToIngester) => readonly FromIngester[];
 
 const MESSAGE_BYTES_MAX = 1 << 20;
+
+/** Of so many ingesters, of which some may be missing, counts who has answered. */
+export function countOf(count: number, missingMax: number): Awaited {
+  let missing = count;
+  return {
+    answered: () => void missing--,
+    get isWhole() {
+      return missing <= missingMax;
+    },
+  };
+}
 
 export class ScriptedIngester implements GrpcClient {
   /** Of all calls, in the order in which it came. */

@@ -27,7 +27,7 @@ import {
 import type { ScanJob, ScanResult, SearchJobResult } from '../../src/store/scan-job.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
-import { listing, ScriptedIngester } from '../support/scripted-ingester.ts';
+import { countOf, listing, ScriptedIngester } from '../support/scripted-ingester.ts';
 
 t.setTimeout(120_000);
 
@@ -51,8 +51,7 @@ const named = (id: string, addr = id): Asked => ({ id, addr, zone: '' });
 
 /** Of all, those who do not answer and those who are away. */
 function readersOf(asked: readonly Asked[], { awayCount = 0, missingMax = 0 }: Ring = {}) {
-  const isWholeWithout = (silent: readonly unknown[]): boolean => awayCount + silent.length <= missingMax;
-  return { asked, awayCount, isWholeWithout };
+  return { asked, awayCount, awaited: () => countOf(asked.length + awayCount, missingMax) };
 }
 
 /** Asks these by their names. */

@@ -30,6 +30,7 @@ import {
   type TestSpan,
 } from '../support/otlp.ts';
 import { asBlock, asHead } from '../support/scan-sources.ts';
+import { countOf } from '../support/scripted-ingester.ts';
 
 const { signal } = new AbortController();
 const SEED = Number(process.env['SHARED_SEED'] ?? Date.now() % 1_000_000);
@@ -211,7 +212,7 @@ async function querierOfIngesters(
   );
   const metrics = new Metrics();
   const recents = new RemoteRecents({
-    ingesters: () => ({ asked, awayCount: 0, isWholeWithout: ({ length }) => length === 0 }),
+    ingesters: () => ({ asked, awayCount: 0, awaited: () => countOf(asked.length, 0) }),
     known: () => asked,
     open: (address) => openGrpcClient({ address }),
     timeoutMs: 10_000,

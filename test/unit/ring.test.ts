@@ -251,6 +251,16 @@ t.test('lookups agree with a plain walk, and heartbeats alone keep the tokens', 
   t.end();
 });
 
+/** @returns whether nothing is missing when all answer but these. */
+function without(ring: RingSnapshot) {
+  const { asked, awaited } = ring.readers(NOW_MS);
+  return (silent: readonly Instance[]): boolean => {
+    const answers = awaited();
+    for (const each of asked) if (!silent.includes(each)) answers.answered(each);
+    return answers.isWhole;
+  };
+}
+
 t.test('a read of all keys', (t) => {
   const silent = { timestampSec: NOW_SEC - 100 };
   const five = (...ill: readonly number[]): RingSnapshot => {
@@ -260,7 +270,8 @@ t.test('a read of all keys', (t) => {
   };
   /** @returns how many are asked, how many away, and how many of the first need not answer. */
   const seen = (ring: RingSnapshot): readonly number[] => {
-    const { asked, awayCount, isWholeWithout } = ring.readers(NOW_MS);
+    const { asked, awayCount } = ring.readers(NOW_MS);
+    const isWholeWithout = without(ring);
     const count = asked.findIndex((_, i) => !isWholeWithout(asked.slice(0, i + 1)));
     return [asked.length, awayCount, isWholeWithout([]) ? count : -1];
   };
@@ -286,8 +297,8 @@ t.test('a read of all keys in zones', (t) => {
   const silent = { timestampSec: NOW_SEC - 100 };
   /** Whether nothing is missing when these do not answer. */
   const isWhole = (ring: RingSnapshot, ...ids: readonly string[]): boolean => {
-    const { asked, isWholeWithout } = ring.readers(NOW_MS);
-    return isWholeWithout(asked.filter(({ id }) => ids.includes(id)));
+    const { asked } = ring.readers(NOW_MS);
+    return without(ring)(asked.filter(({ id }) => ids.includes(id)));
   };
   const all = new RingSnapshot(zoned, settings);
   t.same([...zoned.values()].map(({ zone }) => zone).join(), 'z0,z1,z2,z0,z1,z2');
@@ -314,6 +325,61 @@ t.test('a read of all keys in zones', (t) => {
   t.notOk(isWhole(new RingSnapshot(nowhere, settings), 'i001', 'i004'), 'no zone is no zone of theirs');
   t.end();
 });
+
+t.test('a read lacks nothing once of each key most replicas have answered', (t) => {
+  const random = seeded(7);
+  const below = (n: number): number => Math.floor(random() * n);
+  let wholeEarly = 0;
+  for (let i = 0; i < 300; i++) {
+    const settings = { ...SETTINGS, replicationFactor: 1 + below(5), zoneAwarenessEnabled: random() < 0.7 };
+    const zones = 1 + below(5);
+    const members = [...randomRing(1 + below(12), zones, 16, i)].map(([id, each]) => {
+      const zone = random() < 0.1 ? '' : each.zone;
+      return [id, { ...each, zone }] as const;
+    });
+    const all = new RingSnapshot(new Map(members), settings);
+    const [, ...others] = members;
+    const silent = new Set(others.filter(() => random() < 0.15).map(([id]) => id));
+    const now = members.map(([id, each]) => {
+      const timestampSec = silent.has(id) ? NOW_SEC - 100 : NOW_SEC;
+      return [id, { ...each, timestampSec }] as const;
+    });
+    const { asked, awayCount, awaited } = new RingSnapshot(new Map(now), settings).readers(NOW_MS);
+    t.equal(asked.length, members.length - silent.size);
+    t.ok(awayCount >= silent.size);
+    const answers = awaited();
+    const missing = new Set(members.map(([id]) => id));
+    const left = [...asked];
+    for (let isWhole = false; left.length > 0; ) {
+      const [answering] = left.splice(below(left.length), 1);
+      answers.answered(answering!);
+      missing.delete(answering!.id);
+      if (isWhole) t.ok(answers.isWhole, 'it remains so');
+      isWhole = answers.isWhole;
+      if (isWhole && left.length > 0) wholeEarly++;
+      const keys = isWhole ? Array.from({ length: 20 }, () => below(2 ** 32)) : [];
+      for (const key of keys) {
+        const { instances } = replicasOrNone(all, key);
+        const lacking = instances.filter(({ id }) => missing.has(id)).length;
+        if (lacking > settings.replicationFactor / 2) t.fail(`schedule ${i}: ${lacking} of key ${key}`);
+      }
+    }
+    if (silent.size === 0 && members.length >= settings.replicationFactor && settings.replicationFactor > 1) {
+      t.ok(answers.isWhole, 'all have answered');
+    }
+  }
+  t.ok(wholeEarly > 100, `${wholeEarly} times before the last answer`);
+  t.end();
+});
+
+/** Of too few zones there is no quorum, so nothing was pushed. */
+function replicasOrNone(ring: RingSnapshot, key: number): { readonly instances: readonly Instance[] } {
+  try {
+    return ring.replicas(key, WRITE, NOW_MS);
+  } catch {
+    return { instances: [] };
+  }
+}
 
 t.test('load is spread', (t) => {
   const ring = new RingSnapshot(randomRing(10), SETTINGS);

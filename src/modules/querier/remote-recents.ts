@@ -12,6 +12,7 @@ import type {
 } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { ByteLru } from '../../lib/lru.ts';
+import type { Awaited } from '../../ring/ring.ts';
 import type { GrpcClient } from '../../rpc/grpc-client.ts';
 import type {
   FromIngester,
@@ -35,11 +36,11 @@ export interface AskedIngester {
 }
 
 export interface RemoteRecentsOptions {
-  /** Whom to ask of a tenant: those that are well, how many others, and which of them may be missing. */
+  /** Whom to ask of a tenant: those that are well, how many others, and what counts who has answered. */
   readonly ingesters: (tenant: string) => {
     readonly asked: readonly AskedIngester[];
     readonly awayCount: number;
-    readonly isWholeWithout: (silent: readonly AskedIngester[]) => boolean;
+    readonly awaited: () => Awaited;
   };
   /** All that are well, whatever tenant they are asked of; connections to others are closed. */
   readonly known: () => readonly AskedIngester[];
@@ -140,18 +141,18 @@ export class RemoteRecents implements RecentTraces {
     { tables: needsTables }: RecentNeeds = { tables: true },
   ): Promise<RecentSources> {
     if (this.#isClosed) throw new TempoError('unavailable', 'the process is stopping');
-    const { asked, awayCount, isWholeWithout } = this.#options.ingesters(tenant);
+    const { asked, awayCount, awaited } = this.#options.ingesters(tenant);
     const total = asked.length + awayCount;
     if (total === 0) throw new TempoError('unavailable', 'the ring has no ingester to ask for recent spans');
     this.#closeOthers(this.#options.known());
-    const silent = new Set(asked);
+    const answers = awaited();
     const patience = new Patience(signal);
     const found = await Promise.all(
       asked.map(async (ingester) => {
         try {
           const part = await this.#ask(ingester, { tenant, range, needsTables }, patience.signal);
-          silent.delete(ingester);
-          if (isWholeWithout([...silent])) patience.begin();
+          answers.answered(ingester);
+          if (answers.isWhole) patience.begin();
           return part;
         } catch (err) {
           if (signal?.aborted === true) return undefined;
@@ -168,9 +169,9 @@ export class RemoteRecents implements RecentTraces {
       release();
       throw signal.reason;
     }
-    const missing = silent.size + awayCount;
+    const missing = total - parts.length;
     const partial = parts.flatMap(({ listed }) => listed.partial);
-    if (!isWholeWithout([...silent]) || parts.length === 0) {
+    if (!answers.isWhole || parts.length === 0) {
       partial.push(`${missing} of ${total} ingesters could not be asked for recent spans`);
     }
     return {
@@ -292,9 +293,11 @@ export class RemoteRecents implements RecentTraces {
 
   /** Connections to addresses that nobody asks any more; what is under way goes on. */
   #closeOthers(known: readonly AskedIngester[]): void {
-    for (const told of this.#told.keys()) if (!known.some(({ id }) => id === told)) this.#told.delete(told);
+    const ids = new Set(known.map(({ id }) => id));
+    for (const told of this.#told.keys()) if (!ids.has(told)) this.#told.delete(told);
+    const addresses = new Set(known.map(({ addr }) => addr));
     for (const [addr, peer] of this.#peers) {
-      if (known.some((each) => each.addr === addr)) continue;
+      if (addresses.has(addr)) continue;
       this.#peers.delete(addr);
       void closePeer(peer);
     }
