@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
-import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import { channelTo } from '../support/channel.ts';
 import { blocksInFolder } from '../support/compactor-ring.ts';
 import { freePort } from '../support/free-port.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
@@ -79,13 +79,7 @@ const statusOf = async (tempo: RunningTempo, path: string): Promise<number> => {
 
 /** Why a method of gRPC is refused. */
 async function refusal(tempo: RunningTempo, method: string): Promise<string | undefined> {
-  const channel = new GrpcChannel({
-    address: `127.0.0.1:${tempo.ports.grpc}`,
-    recvMessageBytesMax: 1 << 20,
-    sendMessageBytesMax: 1 << 20,
-    connectTimeoutMs: 5000,
-    reconnectMs: { min: 10, max: 100 },
-  });
+  const channel = channelTo(tempo.ports.grpc);
   const answer = channel.unary(method, new Uint8Array(), { 'x-scope-orgid': 'team' });
   const code = await answer.then(
     () => undefined,

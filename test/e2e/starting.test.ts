@@ -5,8 +5,8 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
 import { HEALTH_CHECK_PATH, isServing } from '../../src/rpc/grpc-health.ts';
+import { channelTo } from '../support/channel.ts';
 import { freePort } from '../support/free-port.ts';
 import { httpExport, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces } from '../support/otlp.ts';
@@ -95,13 +95,7 @@ t.test('an ingester that waits until it is ready serves', async (t) => {
   const isWaiting = async (): Promise<boolean> => (await text()).includes('after being ready');
   t.ok(await until(isWaiting, 60_000));
   t.equal((await text()).trim(), 'Ingester not ready: waiting for 3600s after being ready');
-  const channel = new GrpcChannel({
-    address: `127.0.0.1:${ports.grpc}`,
-    recvMessageBytesMax: 1000,
-    sendMessageBytesMax: 1000,
-    connectTimeoutMs: 5000,
-    reconnectMs: { min: 1, max: 5 },
-  });
+  const channel = channelTo(ports.grpc);
   t.teardown(() => channel.close());
   const health = await channel.unary(HEALTH_CHECK_PATH, new Uint8Array(), {}, { timeoutMs: 10_000 });
   t.ok(isServing(health), 'distributors keep their connections');

@@ -3,9 +3,9 @@
 import tls from 'node:tls';
 import t, { type Test } from 'tap';
 import type { TempoError } from '../../src/lib/errors.ts';
-import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
 import { ALL_ROLES, Cluster, type RoleName } from '../faults/cluster.ts';
 import { AUTHORITY, certFile, identity } from '../support/certs.ts';
+import { channelTo } from '../support/channel.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
 import { aTrace, encodeTraces, hexId } from '../support/otlp.ts';
 import { tracesFound } from '../support/read-api.ts';
@@ -78,14 +78,8 @@ type Stranger = 'none' | 'client' | 'strange-client';
 async function call(port: number, who: Stranger | 'plain', path: string): Promise<string> {
   const own = who === 'none' || who === 'plain' ? undefined : who;
   const files = own && { certFile: certFile(own), keyFile: certFile(own, 'key') };
-  const channel = new GrpcChannel({
-    address: `127.0.0.1:${port}`,
-    tls: who === 'plain' ? undefined : { caFile: certFile('authority'), ...files },
-    recvMessageBytesMax: 1 << 20,
-    sendMessageBytesMax: 1 << 20,
-    connectTimeoutMs: 5000,
-    reconnectMs: { min: 10, max: 100 },
-  });
+  const tls = who === 'plain' ? undefined : { caFile: certFile('authority'), ...files };
+  const channel = channelTo(port, tls);
   const answer = await channel.unary(path, new Uint8Array(0), {}).then(
     () => 'answered',
     ({ code, message }: TempoError) => `${code}: ${message}`,

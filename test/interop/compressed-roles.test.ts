@@ -5,8 +5,9 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { TENANT_HEADER } from '../../src/model/tenant.ts';
-import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import type { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
 import { messageCompression } from '../../src/rpc/message-compression.ts';
+import { channelTo } from '../support/channel.ts';
 import { freePort } from '../support/free-port.ts';
 import { httpExport, metric, until } from '../support/hostile.ts';
 import { aTrace, decodeTraces, encodeTraces, field, hexId, readFields } from '../support/otlp.ts';
@@ -28,13 +29,7 @@ const PUSHED_BYTES = 'tempo_request_message_bytes_sum{method="gRPC",route="/temp
 if (THEIRS === undefined) throw new Error('TEMPO_BIN must name the program of Grafana Tempo 2.10');
 
 function openChannel(t: Test, port: number): GrpcChannel {
-  const channel = new GrpcChannel({
-    address: `127.0.0.1:${port}`,
-    recvMessageBytesMax: 16 << 20,
-    sendMessageBytesMax: 16 << 20,
-    connectTimeoutMs: 5000,
-    reconnectMs: { min: 10, max: 100 },
-  });
+  const channel = channelTo(port);
   t.teardown(() => channel.close());
   return channel;
 }

@@ -1,19 +1,12 @@
 // Which traces an ingester holds, asked of itself by gRPC as queriers of Tempo ask.
-import { GrpcChannel } from '../../src/rpc/grpc-channel.ts';
+import { channelTo } from './channel.ts';
 import { decodeTraces, field, readFields } from './otlp.ts';
 
-const MESSAGE_BYTES_MAX = 1 << 20;
 const ASKERS = 8;
 
 /** Ids of those of the traces, of one span each, that the ingester has. */
 export async function heldBy(grpcPort: number, ids: Iterable<string>): Promise<ReadonlySet<string>> {
-  const channel = new GrpcChannel({
-    address: `127.0.0.1:${grpcPort}`,
-    recvMessageBytesMax: MESSAGE_BYTES_MAX,
-    sendMessageBytesMax: MESSAGE_BYTES_MAX,
-    connectTimeoutMs: 5000,
-    reconnectMs: { min: 10, max: 100 },
-  });
+  const channel = channelTo(grpcPort);
   const held = new Set<string>();
   const left = [...ids];
   const asker = async (): Promise<void> => {
