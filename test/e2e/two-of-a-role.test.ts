@@ -1,6 +1,6 @@
-// Two query-frontends, which queriers find by name, two queriers, two distributors, three ingesters: all
-// of them, of the ingesters one, are stopped and started again while spans are written and read, and clients
-// that ask another one where they are refused do not notice.
+// Two query-frontends, which queriers find by name, two queriers, two distributors, three ingesters, a
+// scheduler and a worker: all of them are stopped and started again while spans are written and read, and
+// clients that ask another one where they are refused do not notice.
 import t from 'tap';
 import { ROLES } from '../../cmd/cluster/layout.ts';
 import { type RoleName, SECOND_ROLES } from '../faults/cluster.ts';
@@ -13,8 +13,11 @@ import { SHORT, startWorld, violations, type World } from '../faults/world.ts';
 
 t.setTimeout(600_000);
 
-/** They are as ingester-0; `npm run faults` restarts all. */
-const LEFT_OUT: readonly RoleName[] = ['ingester-1', 'ingester-2'];
+/** Who is restarted at the same time as another one. */
+const ALSO: Partial<Record<RoleName, RoleName>> = {
+  'backend-scheduler': 'ingester-1',
+  'backend-worker': 'ingester-2',
+};
 const FRONTENDS: readonly RoleName[] = ['query-frontend', 'query-frontend-1'];
 /** Of each query-frontend while another process is away. */
 const QUERIES = 4;
@@ -25,10 +28,10 @@ const RESETS_MAX = 2;
 // Both query-frontends have one port, each at an address of its own.
 const skip = (await hasSecondLoopback()) ? false : 'loopback has no 127.0.0.2';
 
-t.test('a rolling restart with two of a role', { skip }, async (t) => {
+t.test('a rolling restart of all with two of a role', { skip }, async (t) => {
   let started: World | undefined;
   t.teardown(() => started?.end());
-  const roles = [...ROLES, ...SECOND_ROLES].filter(({ target }) => !target.startsWith('backend-'));
+  const roles = [...ROLES, ...SECOND_ROLES];
   const world = (started = await startWorld(testFolder(t), SHORT, { roles }));
   const { cluster, load } = world;
 
@@ -54,12 +57,17 @@ t.test('a rolling restart with two of a role', { skip }, async (t) => {
   };
 
   t.ok(await until(allConnect), 'both query-frontends have both queriers');
-  for (const name of cluster.names.filter((name) => !LEFT_OUT.includes(name))) {
+  const others = Object.values(ALSO);
+  for (const name of cluster.names.filter((name) => !others.includes(name))) {
     const there = FRONTENDS.filter((frontend) => frontend !== name);
     const isQuerier = cluster.namesOf('querier').includes(name);
     const other = cluster.namesOf('querier').find((querier) => querier !== name)!;
     const before = await executed(other);
-    await restartAmidQueries(world, name, () => bothAnswer(there));
+    const also = ALSO[name];
+    await Promise.all([
+      restartAmidQueries(world, name, () => bothAnswer(there)),
+      also && restartAmidQueries(world, also, () => bothAnswer(there)),
+    ]);
     // Without this querier the other one did it all, for both.
     if (isQuerier) t.ok((await executed(other)) > before, `${other} did the jobs`);
     t.ok(await until(allConnect), `${name} is back, and both query-frontends have both queriers`);

@@ -63,9 +63,13 @@ export interface Counts {
   partial: number;
   /** Answers that lack something acknowledged, or have something twice, and do not say so. */
   wrong: number;
-  /** Of the check at the end. */
+  /** Acknowledged spans that the check at the end finds by id. */
+  spansFound: number;
+  /** Answers of that check that lack something, or have it twice. */
   lost: number;
   duplicated: number;
+  /** How long spans were sent and asked for. */
+  loadMs: number;
   longestPushGapMs: number;
   longestReadGapMs: number;
 }
@@ -80,18 +84,20 @@ function noCounts(): Counts {
     readErrors: 0,
     partial: 0,
     wrong: 0,
+    spansFound: 0,
     lost: 0,
     duplicated: 0,
+    loadMs: 0,
     longestPushGapMs: 0,
     longestReadGapMs: 0,
   };
 }
 
+/** `found` = acknowledged spans in the answer, where a trace was asked for by id. */
 type Verdict =
-  | { readonly kind: 'right' }
-  | { readonly kind: 'partial'; readonly why: string }
-  | { readonly kind: 'error'; readonly why: string }
-  | { readonly kind: 'missing' | 'twice'; readonly why: string };
+  | { readonly kind: 'right'; readonly found?: number }
+  | { readonly kind: 'partial' | 'error'; readonly why: string; readonly found?: number }
+  | { readonly kind: 'missing' | 'twice'; readonly why: string; readonly found?: number };
 
 const RIGHT: Verdict = { kind: 'right' };
 
@@ -116,6 +122,10 @@ export class Load {
   private work: Promise<void>[] = [];
   private lastPushMs = 0;
   private lastReadMs = 0;
+  private lapStartMs = 0;
+  private isHeld = false;
+  /** Pushes and reads under way. */
+  private busy = 0;
 
   constructor(endpoints: Endpoints, { fillerBytes = 0 }: LoadOptions = {}) {
     this.endpoints = endpoints;
@@ -124,7 +134,7 @@ export class Load {
 
   start(): void {
     this.isOver = false;
-    this.lastPushMs = this.lastReadMs = performance.now();
+    this.lapStartMs = this.lastPushMs = this.lastReadMs = performance.now();
     const writers = Array.from({ length: WRITERS }, () => this.write());
     const readers = Array.from({ length: READERS }, (_, i) => this.read(i));
     this.work = [...writers, ...readers];
@@ -160,20 +170,39 @@ export class Load {
   private acknowledgedPushes = 0;
   private rightReads = 0;
 
-  /** Asks for all that was acknowledged since the last lap, by id and by search, and begins the next one. */
+  /**
+   * Asks for all that was acknowledged since the last lap, by id and by search, and begins the next one. Nothing
+   * else is sent or asked meanwhile, so that a lap has whole traces, and all that was counted of them.
+   */
   async lap(): Promise<Counts> {
+    this.noteGap('longestPushGapMs', this.lastPushMs);
+    this.noteGap('longestReadGapMs', this.lastReadMs);
+    await this.hold();
     const traces = this.traces.slice(this.lapFrom);
     this.lapFrom = this.traces.length;
     const { counts } = this;
-    this.noteGap('longestPushGapMs', this.lastPushMs);
-    this.noteGap('longestReadGapMs', this.lastReadMs);
-    this.counts = noCounts();
-    this.lastPushMs = this.lastReadMs = performance.now();
+    counts.loadMs = Math.round(performance.now() - this.lapStartMs);
     counts.tracesAcknowledged = traces.filter(({ acknowledged }) => acknowledged > 0).length;
     await this.check(traces, counts);
     this.complaints = this.complaining;
     this.complaining = [];
+    this.counts = noCounts();
+    this.lapStartMs = this.lastPushMs = this.lastReadMs = performance.now();
+    this.isHeld = false;
     return counts;
+  }
+
+  /** Begins no more pushes and reads, and waits for those under way. */
+  private async hold(): Promise<void> {
+    this.isHeld = true;
+    const limit = new AwakeLimit(CHECK_LIMIT_MS);
+    while (this.busy > 0 && !limit.isOver) await pause(20);
+  }
+
+  private async asOneOfTheLap(work: () => Promise<void>): Promise<void> {
+    this.busy++;
+    await work();
+    this.busy--;
   }
 
   /** A read of something new, which may take as long as it takes. */
@@ -201,6 +230,7 @@ export class Load {
     const checker = async (): Promise<void> => {
       for (let ask = questions.pop(); ask !== undefined; ask = questions.pop()) {
         const verdict = await this.untilAnswered(ask);
+        counts.spansFound += verdict.found ?? 0;
         if (verdict.kind === 'right') continue;
         if (verdict.kind === 'twice') counts.duplicated++;
         else counts.lost++;
@@ -232,10 +262,14 @@ export class Load {
     let before: readonly SentTrace[] = [];
     while (!this.isOver) {
       await pause(PUSH_PAUSE_MS);
+      if (this.isHeld) {
+        before = [];
+        continue;
+      }
       const fresh = Array.from({ length: TRACES_A_PUSH }, () => this.newTrace());
       // Half of the earlier ones go on, so that a trace lies in several heads and blocks.
       const more = before.filter(() => Math.random() < 0.5);
-      await this.push([...fresh, ...more]);
+      await this.asOneOfTheLap(() => this.push([...fresh, ...more]));
       before = fresh;
     }
   }
@@ -312,7 +346,7 @@ export class Load {
     for (let i = reader; !this.isOver; i++) {
       await pause(READ_PAUSE_MS);
       const known = this.traces.length;
-      if (known === 0) continue;
+      if (known === 0 || this.isHeld) continue;
       // Every other one is new: what a fault hits is mostly that.
       const back = i % 2 === 0 ? Math.min(known, 40) : known;
       const trace = this.traces[known - 1 - Math.floor(Math.random() * back)]!;
@@ -321,7 +355,7 @@ export class Load {
         () => this.bySearch(trace.group),
         () => this.byMetrics(trace.group),
       ];
-      this.note(await kinds[i % kinds.length]!());
+      await this.asOneOfTheLap(async () => this.note(await kinds[i % kinds.length]!()));
     }
   }
 
@@ -349,7 +383,9 @@ export class Load {
       }
       const verdict = judge(answer.ok ? JSON.parse(text) : undefined);
       const partial = answer.headers.get('x-tempo-partial');
-      return partial !== null && verdict.kind === 'missing' ? { kind: 'partial', why: partial } : verdict;
+      return partial !== null && verdict.kind === 'missing'
+        ? { ...verdict, kind: 'partial', why: partial }
+        : verdict;
     } catch (err) {
       return { kind: 'error', why: `${path}: ${saidBy(err)}` };
     }
@@ -363,14 +399,13 @@ export class Load {
       };
       const spans = batches.flatMap(({ scopeSpans }) => scopeSpans).flatMap((scope) => scope.spans);
       const numbers = spans.map(({ spanId }) => Number(Buffer.from(spanId, 'base64').readBigUInt64BE()));
-      const found = new Set(numbers);
-      if (found.size < numbers.length)
-        return { kind: 'twice', why: `trace ${trace.id}: spans ${numbers.join()}` };
-      for (let span = 1; span <= acknowledged; span++) {
-        if (!found.has(span))
-          return { kind: 'missing', why: `trace ${trace.id}: ${numbers.join()} of ${acknowledged}` };
-      }
-      return RIGHT;
+      const all = new Set(numbers);
+      const found = [...all].filter((span) => span <= acknowledged).length;
+      if (all.size < numbers.length)
+        return { kind: 'twice', found, why: `trace ${trace.id}: spans ${numbers.join()}` };
+      return found < acknowledged
+        ? { kind: 'missing', found, why: `trace ${trace.id}: ${numbers.join()} of ${acknowledged}` }
+        : { kind: 'right', found };
     });
   }
 

@@ -1,6 +1,7 @@
-// Faults that need a foreign program, a disk of their own or another build: each has a cluster for itself.
+// Faults of clusters that are started otherwise than the usual one: with more processes or zones, a foreign
+// program, a disk of their own, wrong clocks or another build. `npm run faults` gives each one for itself.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { globSync, mkdirSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
+import { globSync, mkdirSync, readFileSync, rmSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Bucket, ROLES } from '../../cmd/cluster/layout.ts';
@@ -10,14 +11,22 @@ import { freePort } from '../support/free-port.ts';
 import { metric, until } from '../support/hostile.ts';
 import type { Counts } from './load.ts';
 import { restartAmidQueries } from './usual-faults.ts';
-import { type Fault, type Pace, runFault, startWorld, type World, type WorldOptions } from './world.ts';
+import {
+  atFull,
+  type Fault,
+  type Pace,
+  runFault,
+  startWorld,
+  type World,
+  type WorldOptions,
+} from './world.ts';
 import { inZones, zoneKilled } from './zones.ts';
 
 const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
 const DISK = 'size=48m';
 const LEFT_BYTES = 1 << 20;
-/** A build with roles apart, from before this file. */
-const OLD_COMMIT = process.env['OLD_COMMIT'] ?? '38d13a4';
+/** The older build of mixed versions: any commit with roles apart. This one has neither Snappy nor hedging. */
+const OLD_COMMIT = process.env['OLD_COMMIT'] ?? 'e8844c2';
 const LIMIT_MS = 60_000;
 
 interface Setting {
@@ -80,6 +89,8 @@ async function startMinio(folder: string): Promise<{ readonly minio: Restartable
   await createBucket(address);
   return { minio, bucket: minioBucket({ address }) };
 }
+
+type StartOptionsOf = ReturnType<NonNullable<WorldOptions['startOptionsOf']>>;
 
 const seconds = (count: number): Promise<void> => pause(count * 1000);
 
@@ -153,7 +164,7 @@ const oneFullDisk: SpecialFault = {
         disks.fill();
         await refuses(world, 'ingester-0');
         await load.goesOn(pace.steps);
-        await seconds(pace.isFull ? 60 : 0);
+        await atFull(world, 60);
         await load.goesOn(pace.steps);
         disks.empty();
       },
@@ -198,7 +209,14 @@ const slowDisk: SpecialFault = {
     const env = { LD_PRELOAD: library, SLOW_SYNC_MS: '500' };
     return {
       options: { startOptionsOf: (name) => (name === 'ingester-0' ? { env } : {}) },
-      run: ({ load, pace }) => load.goesOn(pace.steps * 2),
+      run: async (world) => {
+        const { cluster, load, pace } = world;
+        const maps = readFileSync(`/proc/${cluster.at('ingester-0').pid}/maps`, 'utf8');
+        if (!maps.includes(library)) throw new Error(`ingester-0 does not have ${library}`);
+        await load.goesOn(pace.steps);
+        await atFull(world, 30);
+        await load.goesOn(pace.steps);
+      },
       close: () => Promise.resolve(),
     };
   },
@@ -224,10 +242,11 @@ const etcdRestart: SpecialFault = {
     const kvstore = { store: 'etcd', etcd: { endpoints: [`127.0.0.1:${port}`] } };
     return {
       options: { keysOf: () => ({ ingester: { lifecycler: { ring: { kvstore } } } }) },
-      run: async ({ load, pace }) => {
+      run: async (world) => {
+        const { load, pace } = world;
         await etcd.kill();
         await load.goesOn(pace.steps);
-        await seconds(pace.isFull ? 30 : 0);
+        await atFull(world, 30);
         await load.goesOn(pace.steps);
         await etcd.start();
         await load.goesOn(pace.steps);
@@ -236,6 +255,25 @@ const etcdRestart: SpecialFault = {
     };
   },
 };
+
+/** Heads have become blocks and are in the object store. */
+async function writesBlocks({ cluster }: World, name: RoleName): Promise<void> {
+  const has = async (): Promise<boolean> =>
+    (await metric(cluster.at(name), 'tempo_ingester_blocks_flushed_total')) > 0;
+  if (!(await until(has, LIMIT_MS))) throw new Error(`${name} writes no blocks`);
+}
+
+/** How far clocks are ahead. */
+const CLOCKS = [
+  ['ingester-1', 45],
+  ['ingester-2', -45],
+] as const;
+
+async function hasClock({ cluster }: World, name: RoleName, aheadSec: number): Promise<void> {
+  const date = (await cluster.at(name).get('/ready')).headers.get('date') ?? '';
+  const found = (Date.parse(date) - Date.now()) / 1000;
+  if (!(Math.abs(found - aheadSec) < 10)) throw new Error(`the clock of ${name} is ${found} s ahead`);
+}
 
 const clockSkew: SpecialFault = {
   name: 'clocks of two ingesters 45 s ahead and behind',
@@ -246,17 +284,19 @@ const clockSkew: SpecialFault = {
     const skewed = (skew: string): { readonly env: Record<string, string> } => ({
       env: { LD_PRELOAD: library, FAKETIME: skew, FAKETIME_DONT_FAKE_MONOTONIC: '1' },
     });
-    const skews: Partial<Record<RoleName, string>> = { 'ingester-1': '+45s', 'ingester-2': '-45s' };
     return {
       options: {
         startOptionsOf: (name) => {
-          const skew = skews[name];
-          return skew === undefined ? {} : skewed(skew);
+          const [, aheadSec = 0] = CLOCKS.find(([skewedName]) => skewedName === name) ?? [];
+          return aheadSec === 0 ? {} : skewed(`${aheadSec > 0 ? '+' : ''}${aheadSec}s`);
         },
       },
-      run: async ({ load, pace }) => {
+      run: async (world) => {
+        const { load, pace } = world;
+        for (const [name, aheadSec] of CLOCKS) await hasClock(world, name, aheadSec);
         await load.goesOn(pace.steps);
-        await seconds(pace.isFull ? 60 : 8);
+        await atFull(world, 60);
+        for (const [name] of CLOCKS) await writesBlocks(world, name);
         await load.goesOn(pace.steps);
       },
       close: () => Promise.resolve(),
@@ -282,7 +322,8 @@ const mixedVersions: SpecialFault = {
     const old: readonly RoleName[] = ['ingester-1', 'distributor', 'backend-worker'];
     return {
       options: { startOptionsOf: (name) => (old.includes(name) ? { entry } : {}) },
-      run: async ({ load, pace }) => {
+      run: async (world) => {
+        const { load, pace } = world;
         await load.goesOn(pace.steps);
         await seconds(pace.isFull ? 60 : 8);
         await load.goesOn(pace.steps);
@@ -327,21 +368,37 @@ export const SPECIAL_FAULTS: readonly SpecialFault[] = [
   storeAway,
 ];
 
-/** Starts what the fault needs, runs it, and ends all. */
+export interface Outcome {
+  readonly fault: SpecialFault;
+  readonly counts: Counts;
+  readonly complaints: readonly string[];
+}
+
+/** Starts what the faults need, runs one after the other, and ends all. */
 export async function runSpecial(
-  fault: SpecialFault,
+  /** Several have one cluster when they are about how different processes are started. */
+  faults: readonly SpecialFault[],
   folder: string,
   pace: Pace,
-): Promise<{ readonly counts: Counts; readonly complaints: readonly string[] }> {
-  const { options, run, close } = await fault.prepare(folder);
+): Promise<readonly Outcome[]> {
+  const settings: Setting[] = [];
   try {
-    const world = await startWorld(folder, pace, options);
+    for (const fault of faults) settings.push(await fault.prepare(folder));
+    const all = settings.map(({ options }) => options);
+    const startOptionsOf = (name: RoleName): StartOptionsOf =>
+      Object.assign({}, ...all.map((options) => options.startOptionsOf?.(name) ?? {}));
+    const world = await startWorld(folder, pace, Object.assign({}, ...all, { startOptionsOf }));
     try {
-      return { counts: await runFault(world, { run }), complaints: world.load.complaints };
+      const outcomes: Outcome[] = [];
+      for (const [at, { run }] of settings.entries()) {
+        const counts = await runFault(world, { run });
+        outcomes.push({ fault: faults[at]!, counts, complaints: world.load.complaints });
+      }
+      return outcomes;
     } finally {
       await world.end();
     }
   } finally {
-    await close();
+    for (const { close } of settings) await close();
   }
 }

@@ -2,13 +2,16 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { ALL_ROLES, type RoleName } from './cluster.ts';
 import { metric, until } from '../support/hostile.ts';
-import type { Cost, Fault, World } from './world.ts';
+import { atFull, type Cost, type Fault, LEAST_SEC, type World } from './world.ts';
 
 /** Queries at a time while an ingester is to be stopped amid their jobs. */
 const ASKERS = 8;
 /** Longer than an ingester may be silent. */
 const STOPPED_SEC = 5;
 const SILENT_LIMIT_MS = 60_000;
+/** At full length, before a process dies and while it is away. */
+const BEFORE_SEC = 5;
+const AWAY_SEC = 10;
 
 /** What clients feel when the only process of a role is away. */
 function costsOf(name: RoleName): readonly Cost[] {
@@ -23,8 +26,11 @@ function killed(name: RoleName): Fault {
   return {
     name: `kill -9 of ${name}`,
     costs: costsOf(name),
-    run: async ({ cluster, load, pace }) => {
+    run: async (world) => {
+      const { cluster, load, pace } = world;
+      await atFull(world, BEFORE_SEC);
       await cluster.kill(name);
+      await atFull(world, AWAY_SEC);
       if (isSpared(name)) await load.goesOn(pace.steps);
       await cluster.start(name);
     },
@@ -34,9 +40,12 @@ function killed(name: RoleName): Fault {
 const oneAfterTheOther: Fault = {
   name: 'kill -9 of two ingesters, one after the other',
   costs: [],
-  run: async ({ cluster, load, pace }) => {
+  run: async (world) => {
+    const { cluster, load, pace } = world;
     for (const name of ['ingester-0', 'ingester-2'] as const) {
+      await atFull(world, BEFORE_SEC);
       await cluster.kill(name);
+      await atFull(world, AWAY_SEC);
       await load.goesOn(pace.steps);
       await cluster.start(name);
       await cluster.untilWhole();
@@ -93,11 +102,12 @@ async function restart(
 const frozen: Fault = {
   name: 'SIGSTOP of an ingester',
   costs: [],
-  run: async ({ cluster, load, pace }) => {
+  run: async (world) => {
+    const { cluster, load, pace } = world;
     cluster.signal('ingester-1', 'SIGSTOP');
     try {
       await load.goesOn(pace.steps);
-      await seconds(pace.isFull ? 60 : 0);
+      await atFull(world, 60);
       await load.goesOn(pace.steps);
     } finally {
       cluster.signal('ingester-1', 'SIGCONT');
@@ -114,17 +124,18 @@ const frozenWithJobs: Fault = {
     const silent = (): Promise<number> =>
       metric(cluster.at('querier'), 'tempo_querier_silent_ingesters_total');
     const before = await silent();
+    const goesOn = atFull(world, LEAST_SEC);
     const happened = until(async () => (await silent()) > before, SILENT_LIMIT_MS);
     let isOver = false;
     const ask = async (): Promise<void> => {
       while (!isOver) await world.load.askNow();
     };
     const asked = Promise.all(Array.from({ length: ASKERS }, ask));
-    void happened.then(() => (isOver = true));
+    const ended = Promise.all([happened, goesOn]).then(() => (isOver = true));
     while (!isOver) {
       await seconds(0.2);
       cluster.signal('ingester-1', 'SIGSTOP');
-      await Promise.race([happened, seconds(STOPPED_SEC)]);
+      await Promise.race([ended, seconds(STOPPED_SEC)]);
       cluster.signal('ingester-1', 'SIGCONT');
     }
     await asked;
@@ -135,10 +146,11 @@ const frozenWithJobs: Fault = {
 const minorityCut: Fault = {
   name: 'partition: one ingester, scheduler and worker apart from the rest',
   costs: [],
-  run: async ({ doors, load, pace }) => {
+  run: async (world) => {
+    const { doors, load, pace } = world;
     doors.cut(['ingester-2', 'backend-scheduler', 'backend-worker']);
     await load.goesOn(pace.steps);
-    await seconds(pace.isFull ? 60 : 0);
+    await atFull(world, 60);
     await load.goesOn(pace.steps);
     doors.mend();
   },
@@ -157,13 +169,15 @@ const halvesCut: Fault = {
 const seedGone: Fault = {
   name: 'gossip seed gone while others restart',
   costs: ['pushErrors', 'readErrors'],
-  run: async ({ cluster, load, pace }) => {
+  run: async (world) => {
+    const { cluster, load, pace } = world;
     await cluster.kill('ingester-0');
-    for (const name of ['distributor', 'querier'] as const) {
-      await cluster.kill(name);
-      await cluster.start(name);
-      await load.goesOn(pace.steps);
-    }
+    await atFull(world, BEFORE_SEC);
+    const others = ['distributor', 'querier'] as const;
+    await Promise.all(others.map((name) => cluster.kill(name)));
+    await Promise.all(others.map((name) => cluster.start(name)));
+    await atFull(world, AWAY_SEC);
+    await load.goesOn(pace.steps);
     await cluster.start('ingester-0');
   },
 };
@@ -175,11 +189,13 @@ function diesAmidQuery(stopped: RoleName, killed: RoleName, costs: readonly Cost
     costs,
     run: async (world) => {
       const { cluster } = world;
+      await atFull(world, BEFORE_SEC);
       cluster.signal(stopped, 'SIGSTOP');
       const asked = asksAtOnce(world);
       await seconds(0.5);
       await cluster.kill(killed);
       if (stopped !== killed) cluster.signal(stopped, 'SIGCONT');
+      await atFull(world, AWAY_SEC);
       await Promise.all([asked, cluster.start(killed)]);
     },
   };
@@ -188,11 +204,14 @@ function diesAmidQuery(stopped: RoleName, killed: RoleName, costs: readonly Cost
 const schedulerDies: Fault = {
   name: 'backend-scheduler dies while jobs are done',
   costs: [],
-  run: async ({ cluster, load, pace }) => {
+  run: async (world) => {
+    const { cluster, load, pace } = world;
     cluster.signal('backend-worker', 'SIGSTOP');
+    await atFull(world, BEFORE_SEC);
     await load.goesOn(pace.steps);
     await cluster.kill('backend-scheduler');
     cluster.signal('backend-worker', 'SIGCONT');
+    await atFull(world, AWAY_SEC);
     await load.goesOn(pace.steps);
     await cluster.start('backend-scheduler');
   },
@@ -213,19 +232,19 @@ export const FIRST_FAULTS: readonly Fault[] = [
   frozenWithJobs,
   halvesCut,
   diesAmidQuery('ingester-0', 'ingester-0', []),
-];
-
-/** Only `npm run faults` runs them. */
-const LATER_FAULTS: readonly Fault[] = [
-  killed('ingester-1'),
-  killed('ingester-2'),
   oneAfterTheOther,
-  twoAtOnce,
-  minorityCut,
   seedGone,
   diesAmidQuery('querier', 'querier', ['readErrors']),
   diesAmidQuery('querier', 'query-frontend', ['readErrors']),
   schedulerDies,
+];
+
+/** Only `npm run faults` runs them; `test/e2e/two-of-a-role.test.ts` has a rolling restart of its own. */
+const LATER_FAULTS: readonly Fault[] = [
+  killed('ingester-1'),
+  killed('ingester-2'),
+  twoAtOnce,
+  minorityCut,
   rollingRestart,
 ];
 

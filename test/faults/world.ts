@@ -1,5 +1,6 @@
 // What a fault has before it: a cluster behind doors with its load, and how long things take.
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Cluster, type ClusterOptions, type Role, type RoleName } from './cluster.ts';
 import { Doors } from './doors.ts';
 import { type Counts, inTurn, Load, type LoadOptions } from './load.ts';
@@ -23,6 +24,13 @@ export interface World {
 }
 
 export type WorldOptions = Omit<ClusterOptions, 'doorsOf'> & { readonly load?: LoadOptions };
+
+/** How long the load of each fault lasts at full length, at least: before it, while it holds, and after. */
+export const LEAST_SEC = 20;
+
+/** Seconds that only the full length takes. */
+export const atFull = ({ pace }: Pick<World, 'pace'>, seconds: number): Promise<void> =>
+  pause(pace.isFull ? seconds * 1000 : 0);
 
 /** Starts all, with the load on. */
 export async function startWorld(folder: string, pace: Pace, options: WorldOptions = {}): Promise<World> {
@@ -74,8 +82,10 @@ export interface Fault {
 /** Runs one fault, and what was counted from its beginning until all is well again. */
 export async function runFault(world: World, fault: Pick<Fault, 'run'>): Promise<Counts> {
   const { load, pace, cluster } = world;
+  const least = atFull(world, LEAST_SEC);
   await fault.run(world);
   await cluster.untilWhole();
+  await least;
   await load.goesOn(pace.steps);
   return load.lap();
 }
@@ -84,7 +94,10 @@ export async function runFault(world: World, fault: Pick<Fault, 'run'>): Promise
 export function violations({ costs }: Pick<Fault, 'costs'>, counts: Counts): readonly string[] {
   const names = ['pushErrors', 'readErrors', 'partial', 'wrong', 'lost', 'duplicated'] as const;
   const isAllowed = (name: string): boolean => (costs as readonly string[]).includes(name);
-  return names
+  const found = names
     .filter((name) => !isAllowed(name) && counts[name] > 0)
     .map((name) => `${name}: ${counts[name]}`);
+  const { spansFound, spansAcknowledged } = counts;
+  if (spansFound !== spansAcknowledged) found.push(`found: ${spansFound} of ${spansAcknowledged}`);
+  return found;
 }

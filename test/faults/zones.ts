@@ -1,8 +1,7 @@
 // Ingesters in three zones with replication factor 3: each trace lies in all of them, so that a zone may go
 // as a whole.
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Cluster, ClusterOptions, Role, RoleName } from './cluster.ts';
-import type { Fault, World } from './world.ts';
+import { atFull, type Fault, type World } from './world.ts';
 
 const ZONES = ['a', 'b', 'c'] as const;
 export type Zone = (typeof ZONES)[number];
@@ -44,12 +43,13 @@ export async function partialNow(cluster: Cluster): Promise<string | null> {
 }
 
 /** Pushes and reads go on, and answers are whole, while one of three zones is away. */
-export async function loseZone({ cluster, load, pace }: World, zone: Zone): Promise<void> {
+export async function loseZone(world: World, zone: Zone): Promise<void> {
+  const { cluster, load, pace } = world;
   await killZone(cluster, zone);
   await load.goesOn(pace.steps);
   const partial = await partialNow(cluster);
   if (partial !== null) throw new Error(`without zone ${zone} an answer is partial: ${partial}`);
-  await pause(pace.isFull ? 30_000 : 0);
+  await atFull(world, 30);
   await load.goesOn(pace.steps);
 }
 
