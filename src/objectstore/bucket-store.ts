@@ -225,7 +225,8 @@ export class BucketStore implements TreeStore {
     } catch (err) {
       await upload.abandon().catch((cause: unknown) => {
         const { detail } = this.bucket.failureOf(cause);
-        throw new TempoError('unavailable', `${messageOf(err)}; its parts are left there: ${detail}`, err);
+        const code = err instanceof TempoError ? err.code : 'unavailable';
+        throw new TempoError(code, `${messageOf(err)}; its parts are left there: ${detail}`, err);
       });
       throw err;
     }

@@ -1,7 +1,8 @@
 // A bucket of many blocks in a MinIO of its own, and a server on it: how long a trace by id takes while
-// nothing is cached, and when bloom filters are, and what it asks of the store.
+// nothing is cached, and when bloom filters are, and what it asks of the store. With --searches, what
+// searches that must look into all blocks read while nothing is cached; --text N puts random text into spans.
 // MINIO=/path/to/minio npm run bench:blocks -- [--blocks 1000] [--traces 200] [--runs 50] [--large-blooms]
-// [--folder DIR]
+// [--folder DIR] [--searches] [--text 120]
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
@@ -12,7 +13,8 @@ import { TraceBloom } from '../../src/block/trace-bloom.ts';
 import { eachConcurrently } from '../../src/lib/concurrent.ts';
 import { BUCKET, s3Client, startMinio } from '../components/clouds.ts';
 import { writeBlock } from '../support/block-rows.ts';
-import { aTrace, hexId, type TestSpan } from '../support/otlp.ts';
+import { Chance } from '../support/fuzz.ts';
+import { aTrace, type Attribute, hexId, type TestSpan } from '../support/otlp.ts';
 import { type RunningTempo, startTempo } from '../support/server.ts';
 import { cpuSeconds, memoryMib } from './proc.ts';
 import { quantile } from './quantile.ts';
@@ -25,6 +27,8 @@ const { values: flags } = parseArgs({
     runs: { type: 'string', default: '50' },
     'large-blooms': { type: 'boolean', default: false },
     folder: { type: 'string' },
+    searches: { type: 'boolean', default: false },
+    text: { type: 'string', default: '0' },
   },
 });
 
@@ -32,6 +36,8 @@ const BLOCKS = Number(flags.blocks);
 const TRACES = Number(flags.traces);
 const SPANS = Number(flags.spans);
 const RUNS = Number(flags.runs);
+const TEXT_LENGTH = Number(flags.text);
+const FILTER_BYTES_MAX = 1 << 20;
 const TENANT = 'single-tenant';
 const PREFIX = 'some/where';
 const PUTS_AT_ONCE = 16;
@@ -46,6 +52,11 @@ function idOf(block: number, trace: number): bigint {
   return BigInt.asUintN(128, n * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835n);
 }
 
+const chance = new Chance(1);
+function aText(): string {
+  return Array.from({ length: TEXT_LENGTH }, () => String.fromCharCode(97 + chance.below(26))).join('');
+}
+
 function spansOf(block: number, startUnixNano: bigint): TestSpan[] {
   return Array.from({ length: TRACES }, (_, i) =>
     aTrace(1, SPANS, (span) => ({
@@ -57,6 +68,7 @@ function spansOf(block: number, startUnixNano: bigint): TestSpan[] {
         ['block', BigInt(block)],
         ['part', BigInt(span)],
         ['region', `region-${i % 5}`],
+        ...(TEXT_LENGTH > 0 ? ([['db.statement', aText()]] satisfies Attribute[]) : []),
       ],
     })),
   ).flat();
@@ -70,11 +82,15 @@ function largeBloom(block: number): Uint8Array {
 }
 
 async function fill(client: S3Client): Promise<number> {
-  const startUnixNano = BigInt(Date.now() - 600_000) * 1_000_000n;
+  const startUnixNano = BigInt(Date.now() - 3_600_000) * 1_000_000n;
   let bytes = 0;
   await eachConcurrently(Array(BLOCKS).keys(), PUTS_AT_ONCE, async (block) => {
     const blockId = randomUUID();
-    const { objects } = writeBlock([spansOf(block, startUnixNano)], { blockId, tenant: TENANT });
+    const { objects } = writeBlock([spansOf(block, startUnixNano)], {
+      blockId,
+      tenant: TENANT,
+      ...(flags.searches ? { valueFilterBytesMax: FILTER_BYTES_MAX } : {}),
+    });
     if (flags['large-blooms']) objects.set('bloom-0', largeBloom(block));
     for (const [name, Body] of objects) {
       bytes += Body.length;
@@ -109,18 +125,11 @@ function say(what: string, value: string): void {
   process.stdout.write(`${what.padEnd(44)} ${value}\n`);
 }
 
-const scratch = mkdtempSync(path.join(tmpdir(), 'many-blocks-'));
-const folder = flags.folder ?? path.join(scratch, 'minio');
-const filled = path.join(folder, '..', `${path.basename(folder)}.${BLOCKS}.${TRACES}.${SPANS}`);
-const minio = await startMinio(folder, { isNew: !existsSync(filled) });
-try {
-  if (!existsSync(filled)) {
-    const client = s3Client(minio.address);
-    say('blocks in the bucket', `${BLOCKS}, ${((await fill(client)) / 1e6).toFixed(1)} MB`);
-    client.destroy();
-    if (flags.folder !== undefined) writeFileSync(filled, '');
-  }
-  const start = () => startTempo(path.join(scratch, 'data'), { backend: minio.yaml });
+function start(): Promise<RunningTempo> {
+  return startTempo(path.join(scratch, 'data'), { backend: minio.yaml });
+}
+
+async function measureById(): Promise<void> {
   const random = (n: number): bigint => idOf((n * 7919) % BLOCKS, (n * 31) % TRACES);
   const cold: number[] = [];
   let tempo = await start();
@@ -150,6 +159,61 @@ try {
   say('warm, one', `${requests.toFixed(1)} GETs, ${(used * 1000).toFixed(0)} ms CPU`);
   say('server VmRSS', `${memoryMib([tempo.pid], 'VmRSS').toFixed(0)} MiB`);
   await tempo.stop();
+}
+
+/** Each finds less than its limit, so that it looks into every block. */
+const SEARCHES = [
+  '{ status = error }',
+  '{ duration > 1h }',
+  `{ span.user.id = "user-${BLOCKS >> 1}-7" }`,
+  '{ span.part = 77 }',
+  '{ resource.service.name = "nobody" }',
+  '{ span.db.statement =~ "qqqqqqqq.*" }',
+];
+
+interface SearchMetrics {
+  readonly inspectedBytes?: string;
+  readonly totalBlocks?: number;
+  readonly totalBlockBytes?: string;
+}
+
+async function measureSearches(): Promise<void> {
+  const nowSec = Math.floor(Date.now() / 1000);
+  const times = `start=${nowSec - 24 * 3600}&end=${nowSec}`;
+  for (const query of SEARCHES) {
+    const tempo = await start();
+    const before = await gets(tempo);
+    const begin = performance.now();
+    const response = await tempo.get(`/api/search?q=${encodeURIComponent(query)}&limit=20&${times}`);
+    if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`);
+    const { traces = [], metrics = {} } = (await response.json()) as {
+      readonly traces?: readonly object[];
+      readonly metrics?: SearchMetrics;
+    };
+    const ms = performance.now() - begin;
+    const requests = (await gets(tempo)) - before;
+    const [read, stored] = [Number(metrics.inspectedBytes), Number(metrics.totalBlockBytes)];
+    const megabytes = `${(read / 1e6).toFixed(2)} of ${(stored / 1e6).toFixed(1)} MB`;
+    const share = `${((100 * read) / stored).toFixed(2)} %`;
+    const found = `${traces.length} found in ${metrics.totalBlocks} blocks`;
+    say(query, `${found}, ${megabytes}, ${share}, ${requests} GETs, ${ms.toFixed(0)} ms`);
+    await tempo.stop();
+  }
+}
+
+const scratch = mkdtempSync(path.join(tmpdir(), 'many-blocks-'));
+const folder = flags.folder ?? path.join(scratch, 'minio');
+const filled = path.join(folder, '..', `${path.basename(folder)}.${BLOCKS}.${TRACES}.${SPANS}`);
+const minio = await startMinio(folder, { isNew: !existsSync(filled) });
+try {
+  if (!existsSync(filled)) {
+    const client = s3Client(minio.address);
+    say('blocks in the bucket', `${BLOCKS}, ${((await fill(client)) / 1e6).toFixed(1)} MB`);
+    client.destroy();
+    if (flags.folder !== undefined) writeFileSync(filled, '');
+  }
+  if (flags.searches) await measureSearches();
+  else await measureById();
 } finally {
   await minio.stop();
   rmSync(scratch, { recursive: true, force: true });

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { fromTemporaryCredentials } from '@aws-sdk/credential-providers';
 import { BlobServiceClient, StorageSharedKeyCredential } from '@azure/storage-blob';
 import { Storage } from '@google-cloud/storage';
 import type { Bucket } from '../../cmd/cluster/layout.ts';
@@ -48,11 +49,13 @@ async function s3Server(
   isNew = true,
 ): Promise<CloudServer> {
   if (isNew) await createBucket(address);
-  const keys = `access_key: ${S3_USER}, secret_key: ${S3_PASSWORD}`;
-  const yaml = `    backend: s3
+  return { name, address, stop, yaml: s3Yaml(address, `access_key: ${S3_USER}, secret_key: ${S3_PASSWORD}`) };
+}
+
+function s3Yaml(address: string, keys: string): string {
+  return `    backend: s3
     s3: { bucket: ${BUCKET}, endpoint: '${address}', insecure: true, ${keys}, prefix: some/where }
 `;
-  return { name, address, stop, yaml };
 }
 
 /** As the configurations of clusters name it in the environment. */
@@ -97,6 +100,46 @@ export async function startMinio(
   const { stop } = await startComponent('MINIO', args, { env, url });
   if (certs !== '') return { name: 'minio', address, stop, yaml: '' };
   return s3Server('minio', address, stop, isNew);
+}
+
+/** What guides of Tempo allow on the objects of its bucket. */
+export const GUIDE_ACTIONS: readonly string[] = ['s3:GetObject', 's3:PutObject', 's3:DeleteObject'];
+
+export interface TemporaryKeys {
+  readonly accessKey: string;
+  readonly secretKey: string;
+  readonly sessionToken: string;
+}
+
+/** Keys to a MinIO that may do with objects only what is named, and list the bucket. */
+export async function keysAllowedTo(address: string, actions: readonly string[]): Promise<TemporaryKeys> {
+  const bucket = `arn:aws:s3:::${BUCKET}`;
+  const onBucket = ['s3:ListBucket', 's3:GetBucketLocation'];
+  const policy = {
+    Version: '2012-10-17',
+    Statement: [
+      { Sid: 'TempoBucketRW', Effect: 'Allow', Action: onBucket, Resource: bucket },
+      { Sid: 'TempoObjectRW', Effect: 'Allow', Action: actions, Resource: `${bucket}/*` },
+    ],
+  };
+  const { accessKeyId, secretAccessKey, sessionToken } = await fromTemporaryCredentials({
+    masterCredentials: { accessKeyId: S3_USER, secretAccessKey: S3_PASSWORD },
+    params: {
+      RoleArn: 'arn:aws:iam::123456789012:role/tempo',
+      RoleSessionName: 'tempo',
+      Policy: JSON.stringify(policy),
+    },
+    clientConfig: { endpoint: `http://${address}`, region: 'us-east-1' },
+  })();
+  return { accessKey: accessKeyId, secretKey: secretAccessKey, sessionToken: sessionToken ?? '' };
+}
+
+/** MinIO, where the server may do no more than guides of Tempo allow it. */
+export async function startMinioByPolicy(folder: string): Promise<CloudServer> {
+  const minio = await startMinio(folder);
+  const { accessKey, secretKey, sessionToken } = await keysAllowedTo(minio.address, GUIDE_ACTIONS);
+  const keys = `access_key: ${accessKey}, secret_key: '${secretKey}', session_token: '${sessionToken}'`;
+  return { ...minio, yaml: s3Yaml(minio.address, keys) };
 }
 
 export async function startVersitygw(folder: string): Promise<CloudServer> {

@@ -1,6 +1,7 @@
 // A scheduler and two workers as processes over one folder of blocks, killed at random moments while
-// blocks come in: nothing is lost, nothing is found twice, and in the end all is compacted. KILL_ROUNDS
-// sets the number of kills, KILL_SEED the moments.
+// blocks come in: nothing is lost, nothing is found twice, and in the end all is compacted. So it is when
+// they take over from a compactor that still runs. KILL_ROUNDS sets the number of kills, KILL_SEED the
+// moments.
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { metric, until } from '../support/hostile.ts';
@@ -68,3 +69,37 @@ t.test(
     t.equal(await both.stop(), 0);
   },
 );
+
+t.test('they take over from a compactor that still runs', { timeout: 180_000 }, async (t) => {
+  const folder = testFolder(t, { blocks: { 'single-tenant': {} } });
+  const store = localJobStore(`${folder}/blocks`);
+  const cluster = await JobCluster.create(t, store, seededNumbers(seed), folder);
+  const ingest = await cluster.startIngest(t);
+  for (let i = 0; i < 3; i++) await cluster.sendBlock(ingest);
+  const compactor = await startTempo(`${folder}/compactor`, {
+    backend: store.yaml,
+    yaml: 'compactor: { compaction: { compaction_cycle: 200ms, compacted_block_retention: 1s } }\n',
+    args: ['-target=compactor', '-storage.trace.blocklist_poll=300ms'],
+  });
+  t.teardown(() => compactor.kill());
+  const joined = 'tempodb_compaction_blocks_total';
+  t.ok(await until(async () => (await metric(compactor, joined)) > 0, LIMIT_MS), 'the compactor works');
+  for (let i = 0; i < 2; i++) await cluster.sendBlock(ingest);
+  await cluster.start('scheduler');
+  const worker = await cluster.start('one');
+  for (let i = 0; i < 6; i++) await cluster.sendBlock(ingest);
+  t.ok(await until(() => cluster.isCompacted(), LIMIT_MS), 'both at once compact all');
+  const isRight = async (): Promise<boolean> => (await cluster.wrongTraces(ingest)).length === 0;
+  t.ok(await until(isRight, LIMIT_MS), 'while both run all is whole and once');
+  for (let i = 0; i < 2; i++) await cluster.sendBlock(ingest);
+  t.equal(await compactor.stop(), 0);
+  const before = await metric(worker, joined);
+  for (let i = 0; i < 2; i++) await cluster.sendBlock(ingest);
+  t.ok(
+    await until(async () => (await metric(worker, joined)) > before && cluster.isCompacted(), LIMIT_MS),
+    'then the worker compacts all',
+  );
+  t.ok(await until(async () => (await cluster.deadBlocks()) === 0, LIMIT_MS), 'and deletes what was joined');
+  t.strictSame(await cluster.wrongTraces(ingest), [], `${cluster.traceCount} traces are whole and once`);
+  await cluster.end('stop');
+});

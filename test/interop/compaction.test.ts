@@ -1,12 +1,14 @@
 // Blocks of real Tempo that we compact: both answer over the result as Tempo did before. And Tempo compacts
-// blocks of ours.
+// blocks of ours. What is too old of Tempo's blocks goes by our retention.
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { decodeTraces } from '../support/otlp.ts';
+import { flush } from '../support/read-api.ts';
 import type { RunningTempo } from '../support/server.ts';
 import { type Answers, askSearches, askTraces, differences } from './answers.ts';
 import { loadCorpus } from './corpus.ts';
 import { blockMetas, copyBlocks, pushInParts, startOurs, startReal, until, untilPolled } from './programs.ts';
+import { isRetained, MULTITENANT } from './retention.ts';
 import { SEARCHES } from './searches.ts';
 import { testFolder } from '../support/test-folder.ts';
 
@@ -124,3 +126,12 @@ await t.test('Tempo compacts blocks of ours', { timeout: TIMEOUT_MS }, async (t)
   sameAnswers(t, forms(after), forms(before), 'Tempo on what it compacted');
   t.not(several.size, 0);
 });
+
+for (const version of ['vParquet4', 'vParquet5']) {
+  await t.test(`retention of ${version} of Tempo`, { timeout: TIMEOUT_MS }, (t) =>
+    isRetained(t, {
+      start: (data) => startReal(data, { BLOCK_VERSION: version }, MULTITENANT),
+      flush,
+    }),
+  );
+}

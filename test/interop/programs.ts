@@ -38,10 +38,10 @@ export function startReal(
 }
 
 /** Grafana Tempo 3.0, all in one process. */
-export function startReal3(data: string): Promise<RunningTempo> {
+export function startReal3(data: string, args: readonly string[] = []): Promise<RunningTempo> {
   return startTempo(data, {
     configFile: CONFIG_3,
-    args: ['-config.expand-env=true'],
+    args: ['-config.expand-env=true', ...args],
     program: programOf('TEMPO_3_BIN', '3.0'),
   });
 }

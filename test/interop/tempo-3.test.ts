@@ -1,5 +1,5 @@
 // Blocks that Grafana Tempo 3.0 wrote: we answer on them as it does, compact them, and it answers on the
-// result as before.
+// result as before. What is too old of them goes by our retention.
 import { join } from 'node:path';
 import t from 'tap';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -18,6 +18,7 @@ import {
   untilBlocksHold,
   untilPolled,
 } from './programs.ts';
+import { isRetained, MULTITENANT } from './retention.ts';
 import { SEARCHES } from './searches.ts';
 
 const SEED = Number(process.env['RANDOM_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
@@ -104,3 +105,7 @@ await t.test('on blocks of Tempo 3.0', { timeout: TIMEOUT_MS }, async (t) => {
     'metrics as before',
   );
 });
+
+await t.test('retention of blocks of Tempo 3.0', { timeout: TIMEOUT_MS }, (t) =>
+  isRetained(t, { start: (data) => startReal3(data, MULTITENANT) }),
+);

@@ -177,7 +177,7 @@ backend_scheduler_client:
   }
 
   /** Blocks that were compacted and are not deleted yet. */
-  private async deadBlocks(): Promise<number> {
+  async deadBlocks(): Promise<number> {
     const ids = await this.store.blockIds();
     const marks = await Promise.all(ids.map((id) => this.store.meta(id, 'meta.compacted.json')));
     return marks.filter((mark) => mark !== undefined).length;

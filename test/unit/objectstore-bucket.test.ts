@@ -172,6 +172,14 @@ t.test('a part that fails is sent again, and what cannot be finished is given up
   t.equal(await codeOf(store.writeFile('never', file)), 'internal');
   t.equal(bucket.abandoned, 1);
   t.notOk(bucket.objects.has('tempo/blocks/never'));
+  bucket.fail('part', 9, 'denied');
+  bucket.fail('stat', 1, 'denied');
+  const failed = store.writeFile('never', file);
+  await t.rejects(failed, {
+    code: 'internal',
+    message: /^cannot write never .*its parts are left there: no$/,
+  });
+  t.equal(bucket.abandoned, 1, 'it may not be given up, which changes nothing');
 });
 
 t.test('a large file is read into memory of few parts', async (t) => {
