@@ -185,6 +185,9 @@ export class RingSnapshot {
     const replicasMax = Math.floor(replicationFactor / 2);
     // A zone of which all have left is away too.
     const zonesMax = replicasMax - Math.max(0, replicationFactor - zones.length);
+    const left = this.#left();
+    const leftZones = new Set(left.map(zoneOf));
+    const lostZones = Math.max(0, replicationFactor - new Set([...zones, ...leftZones]).size);
     return {
       asked,
       awayCount,
@@ -192,18 +195,33 @@ export class RingSnapshot {
         let missing = instances.length + absent;
         const missingBy = new Map<string, number>();
         for (const each of instances) add(missingBy, zoneOf(each), 1);
+        /** What is only where one has just left and where one is silent: both are away then. */
+        const isWholeWithoutLeft = (): boolean => {
+          if (missing + Math.max(0, left.length - absent) <= replicasMax) return true;
+          const further = [...leftZones].filter((zone) => !missingBy.has(zone)).length;
+          return zoneAwarenessEnabled && missingBy.size + further <= replicasMax - lostZones;
+        };
         return {
           answered: (instance) => {
             missing--;
             add(missingBy, zoneOf(instance), -1);
           },
           get isWhole() {
+            if (left.length > 0 && missing > absent) return isWholeWithoutLeft();
             // Of each key there is one replica in a zone, so a zone may be missing as a whole.
             return missing <= replicasMax || (zoneAwarenessEnabled && missingBy.size <= zonesMax);
           },
         };
       },
     };
+  }
+
+  /** Those that are remembered as gone. */
+  #left(): readonly Instance[] {
+    const { excludedZones } = this.settings;
+    return [...this.desc.values()].filter(
+      ({ state, zone }) => state === 'LEFT' && !excludedZones.includes(zone),
+    );
   }
 
   /**

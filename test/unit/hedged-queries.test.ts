@@ -210,7 +210,7 @@ t.test('when all fail the query fails, as it does where no other has it yet', as
   await clock.pass(100);
   has.get('one x')!.answer(FAILED);
   has.get('two x')!.answer(FAILED);
-  t.equal(await failed, 'no answer 2');
+  t.equal(await failed, 'no answer 1', 'the first reason');
   const alone = ask('y');
   await clock.pass(50);
   has.get('one y')!.answer(FAILED);
@@ -260,6 +260,38 @@ t.test('an answer that lacks something is taken when no other comes', async (t) 
   late.abort(new TimeIsUpError('api_timeout', 'the time is over'));
   has.get('three w')!.answer(PARTIAL);
   t.match(await inTime, /^answer/, 'when the time is over it is good enough');
+});
+
+t.test('an answer that lacks something waits for others as long as it took itself', async (t) => {
+  const { clock, begun, has, join, ask } = aWorld();
+  for (const name of ['one', 'two']) join(name);
+  const answer = ask('x');
+  await clock.pass(250);
+  has.get('one x')!.answer(PARTIAL);
+  await clock.pass(200);
+  t.equal(await Promise.race([answer, Promise.resolve('not yet')]), 'not yet');
+  await clock.pass(100);
+  t.match(await answer, /^answer/);
+  t.same(begun.slice(2), ['two x stops']);
+});
+
+t.test('what is wrong with the query ends it, all else may be better elsewhere', async (t) => {
+  const { clock, begun, has, join, ask } = aWorld();
+  for (const name of ['one', 'two', 'three', 'four']) join(name);
+  const refused = ask('x');
+  await clock.pass(100);
+  has.get('one x')!.pending.failed(new TempoError('too_large', 'trace exceeds max size'));
+  t.equal(await refused, 'trace exceeds max size');
+  t.ok(begun.includes('two x stops'));
+  const failed = ask('y');
+  await clock.pass(100);
+  const [first, second] = [...has].filter(([name]) => name.endsWith(' y')).map(([, had]) => had);
+  first!.pending.failed(new TempoError('internal', 'no disk'));
+  await clock.pass(1000);
+  const before = begun.length;
+  second!.pending.lost('it is silent');
+  t.equal(await failed, 'no disk', 'what one of them told is the reason');
+  t.equal(begun.length, before, 'nobody begins it again');
 });
 
 t.test('who leaves has all of them stop, and no further one begin', async (t) => {

@@ -279,6 +279,13 @@ t.test('a read of all keys', (t) => {
   t.same(seen(five(1)), [4, 1, 0]);
   t.same(seen(five(1, 2)), [3, 2, -1]);
   t.same(seen(new RingSnapshot(aRing(), SETTINGS)), [0, 0, -1], 'nobody is there');
+  const leaving = new Map([...randomRing(5)].map(([id, each]) => [id, { ...each } as Instance]));
+  leaving.set('i001', { ...(leaving.get('i001') as Instance), state: 'LEFT' });
+  t.same(
+    seen(new RingSnapshot(leaving, SETTINGS)),
+    [4, 0, 0],
+    'one has just left: nobody else may be silent',
+  );
   const one = new Map([...randomRing(5)].slice(0, 1));
   t.same(seen(new RingSnapshot(one, SETTINGS)), [1, 2, -1], 'two of three have left');
   const alone = { ...SETTINGS, replicationFactor: 1 };
@@ -320,6 +327,21 @@ t.test('a read of all keys in zones', (t) => {
   const left = new Map([...randomRing(6, 3)].filter(([, { zone }]) => zone !== 'z2'));
   t.ok(isWhole(new RingSnapshot(left, settings)), 'a zone has left');
   t.notOk(isWhole(new RingSnapshot(left, settings), 'i001', 'i004'), 'and another is silent');
+  const remembered = (...ids: readonly string[]): RingDesc =>
+    new Map(
+      [...randomRing(6, 3)].map(([id, each]) => [
+        id,
+        ids.includes(id) ? ({ ...each, state: 'LEFT', tokens: [] } as unknown as Instance) : each,
+      ]),
+    );
+  const oneLeft = new RingSnapshot(remembered('i002'), settings);
+  t.ok(isWhole(oneLeft), 'one has just left');
+  t.ok(isWhole(oneLeft, 'i005'), 'and the other one of its zone is silent');
+  t.notOk(isWhole(oneLeft, 'i001'), 'and one of another zone is');
+  t.ok(isWhole(new RingSnapshot(remembered('i002', 'i004'), settings)), 'two have, and all others answer');
+  const zoneLeft = new RingSnapshot(remembered('i002', 'i005'), settings);
+  t.ok(isWhole(zoneLeft), 'a zone has just left');
+  t.notOk(isWhole(zoneLeft, 'i001'), 'and one of another is silent: both may have been a quorum');
   const nowhere = new Map([...randomRing(6, 3)].map(([id, each]) => [id, { ...each, zone: '' }]));
   t.ok(isWhole(new RingSnapshot(nowhere, settings), 'i001'));
   t.notOk(isWhole(new RingSnapshot(nowhere, settings), 'i001', 'i004'), 'no zone is no zone of theirs');

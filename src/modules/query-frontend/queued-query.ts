@@ -3,7 +3,7 @@
 // while another has it still.
 import type { HttpGrpcRequest, HttpGrpcResponse } from '../../contracts/httpgrpc.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { TempoError } from '../../lib/errors.ts';
+import { type ErrorCode, TempoError } from '../../lib/errors.ts';
 
 /** What one querier has answered. */
 export interface Answered<Answer> {
@@ -98,6 +98,18 @@ interface Ended<Answer> {
   readonly answered: Answered<Answer>;
 }
 
+/** What is told of the query itself: every querier would say the same. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'invalid_argument',
+  'unauthenticated',
+  'not_found',
+  'too_large',
+  'unprocessable',
+  'unimplemented',
+]);
+
+const isFinal = (err: unknown): boolean => err instanceof TempoError && FINAL.has(err.code);
+
 export class QueuedQuery<Answer> {
   readonly asked: QueuedRequest<Answer>;
   readonly answer: Promise<Answer>;
@@ -110,10 +122,15 @@ export class QueuedQuery<Answer> {
   readonly #copies = new Set<Copy<Answer>>();
   /** The best that lacks something; others may have all. */
   #kept: Ended<Answer> | undefined;
+  /** What the first one told that failed. */
+  #failure: { readonly err: unknown } | undefined;
+  /** When the first querier had it. */
+  #beganMs: number | undefined;
   #tries = 0;
   #hedges = 0;
   #isOver = false;
   #stopTimer = (): void => undefined;
+  #stopWaiting = (): void => undefined;
 
   constructor(asked: QueuedRequest<Answer>, turns: Turns) {
     this.asked = asked;
@@ -132,6 +149,7 @@ export class QueuedQuery<Answer> {
     if (isHedge) this.#hedges++;
     else this.#tries++;
     this.avoided.add(slot.clientId);
+    this.#beganMs ??= this.#turns.clock.nowMs();
     const copy: Copy<Answer> = { isHedge, reader: this.asked.begun(), control: new AbortController() };
     this.#copies.add(copy);
     this.#countTime();
@@ -168,7 +186,12 @@ export class QueuedQuery<Answer> {
     if (answered.isComplete) return this.#take({ copy, answered });
     const kept = this.#keep({ copy, answered });
     // Another querier may have all; not when the time is over.
-    if (!this.#isUnderWay || this.asked.signal?.aborted === true) this.#take(kept);
+    if (!this.#isUnderWay || this.asked.signal?.aborted === true) return this.#take(kept);
+    // It may be slow too: nobody waits for it longer than the query has taken.
+    const { clock } = this.#turns;
+    const tookMs = Math.max(0, clock.nowMs() - (this.#beganMs ?? 0));
+    this.#stopWaiting();
+    this.#stopWaiting = clock.after(tookMs, () => this.#kept !== undefined && this.#take(this.#kept));
   }
 
   /** @returns the better one of it and what was kept before. */
@@ -184,8 +207,10 @@ export class QueuedQuery<Answer> {
   #failed(copy: Copy<Answer>, err: unknown): void {
     if (!this.#copies.delete(copy)) return;
     copy.reader.givenUp();
-    if (this.#isUnderWay) return;
-    if (this.#kept === undefined) this.refuse(err);
+    this.#failure ??= { err };
+    // Another querier may have it answered still, unless it is refused for what it is.
+    if (this.#isUnderWay && !isFinal(err)) return;
+    if (this.#kept === undefined) this.refuse(this.#failure.err);
     else this.#take(this.#kept);
   }
 
@@ -195,6 +220,7 @@ export class QueuedQuery<Answer> {
     if (this.#isUnderWay) return;
     const { signal } = this.asked;
     if (this.#kept !== undefined) return this.#take(this.#kept);
+    if (this.#failure !== undefined) return this.refuse(this.#failure.err);
     if (signal?.aborted === true) return this.refuse(signal.reason);
     if (this.#tries >= this.#turns.triesMax) {
       return this.refuse(new TempoError('unavailable', `no querier finished the query: ${reason}`));
@@ -217,6 +243,7 @@ export class QueuedQuery<Answer> {
     this.#isOver = true;
     this.asked.signal?.removeEventListener('abort', this.#aborted);
     this.#stopHedging();
+    this.#stopWaiting();
     if (this.#kept?.copy !== winner) this.#kept?.copy.reader.givenUp();
     this.#kept = undefined;
     const losers = [...this.#copies];
