@@ -6,8 +6,8 @@ import { ByteWriter } from './byte-writer.ts';
 /** Tag of a literal whose length has four bytes of its own. */
 const LITERAL_OF_4 = 63 << 2;
 /**
- * Elements up to this size are copied by strides, of which the last one may reach beyond the element. The loop
- * stands where it is needed: as one function reading costs 2 % more in the bundle, 5 % from the sources.
+ * Elements up to this size are copied by strides, of which the last one may reach beyond the element. The
+ * loop stands where it is needed: as one function reading costs 2 % more in the bundle, 5 % from the sources.
  */
 export const SHORT_BYTES = 64;
 export const STRIDE_BYTES = 16;
