@@ -356,7 +356,7 @@ t.test('a read lacks nothing once of each key most replicas have answered', (t) 
     const settings = { ...SETTINGS, replicationFactor: 1 + below(5), zoneAwarenessEnabled: random() < 0.7 };
     const zones = 1 + below(5);
     const members = [...randomRing(1 + below(12), zones, 16, i)].map(([id, each]) => {
-      const zone = random() < 0.1 ? '' : each.zone;
+      const zone = random() < 0.4 ? '' : each.zone;
       return [id, { ...each, zone }] as const;
     });
     const all = new RingSnapshot(new Map(members), settings);
