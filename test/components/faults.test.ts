@@ -1,5 +1,5 @@
-// Faults of a cluster of processes that need a foreign program, a disk of their own or wrong clocks, each of them short: no
-// answer is wrong meanwhile, and every acknowledged trace is found in the end, once.
+// Faults of a cluster of processes that need a foreign program, a disk of their own or wrong clocks, each of
+// them short: no answer is wrong meanwhile, and every acknowledged trace is found in the end, once.
 import path from 'node:path';
 import t from 'tap';
 import { runSpecial, SPECIAL_FAULTS } from '../faults/special-faults.ts';

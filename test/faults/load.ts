@@ -171,8 +171,8 @@ export class Load {
   private rightReads = 0;
 
   /**
-   * Asks for all that was acknowledged since the last lap, by id and by search, and begins the next one. Nothing
-   * else is sent or asked meanwhile, so that a lap has whole traces, and all that was counted of them.
+   * Asks for all that was acknowledged since the last lap, by id and by search, and begins the next one.
+   * Nothing else is sent or asked meanwhile, so that a lap has whole traces and all that was counted of them.
    */
   async lap(): Promise<Counts> {
     this.noteGap('longestPushGapMs', this.lastPushMs);

@@ -25,7 +25,7 @@ import { inZones, zoneKilled } from './zones.ts';
 const INGESTERS = ['ingester-0', 'ingester-1', 'ingester-2'] as const;
 const DISK = 'size=48m';
 const LEFT_BYTES = 1 << 20;
-/** The older build of mixed versions: any commit with roles apart. This one has neither Snappy nor hedging. */
+/** The older build of mixed versions, any commit with roles apart. This has neither Snappy nor hedging. */
 const OLD_COMMIT = process.env['OLD_COMMIT'] ?? 'e8844c2';
 const LIMIT_MS = 60_000;
 
