@@ -29,6 +29,8 @@ export interface BucketStoreOptions {
 
 const PAGE_LENGTH = 1000;
 const DELETES_AT_ONCE = 8;
+/** As in all stores of Tempo. */
+const COMPACTED_MARK = '/meta.compacted.json';
 /** At start nobody waits long: what runs the process starts it again. */
 const ATTEMPTS_AT_START = 3;
 const CHECK_TEXT = new TextEncoder().encode('written by Tempo to check that it may; it can be deleted\n');
@@ -136,12 +138,16 @@ export class BucketStore implements TreeStore {
     await this.attempt('delete', key, () => this.deleteIfThere(this.full(key), signal), signal);
   }
 
-  /** One by one: not every store that speaks S3 deletes many at once. The meta goes first. */
+  /**
+   * One by one: not every store that speaks S3 deletes many at once. The meta goes first, and last the mark of
+   * a block that is compacted: whoever finds neither knows that nobody deletes it.
+   */
   async deleteFolder(prefix: string, signal?: AbortSignal): Promise<void> {
     const { objects } = await this.listAll(this.folder(prefix), false, signal);
-    const metas = objects.filter((key) => key.endsWith('.json'));
-    const others = objects.filter((key) => !key.endsWith('.json'));
-    for (const keys of [metas, others]) {
+    const isMark = (key: string): boolean => key.endsWith(COMPACTED_MARK);
+    const isMeta = (key: string): boolean => key.endsWith('.json') && !isMark(key);
+    const others = objects.filter((key) => !isMeta(key) && !isMark(key));
+    for (const keys of [objects.filter(isMeta), others, objects.filter(isMark)]) {
       await eachConcurrently(keys, DELETES_AT_ONCE, (key) =>
         this.attempt('delete', key, () => this.deleteIfThere(key, signal), signal),
       );

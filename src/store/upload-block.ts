@@ -1,6 +1,6 @@
 // Copies a block from a local folder into the backend. Its meta comes last, once the data is there whole:
 // until then nobody takes it for a block.
-import { type BlockMeta, META_NAME } from '../block/meta.ts';
+import { type BlockMeta, COMPACTED_META_NAME, META_NAME } from '../block/meta.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { ObjectStore } from '../objectstore/objectstore.ts';
 
@@ -29,4 +29,21 @@ export async function uploadBlock(
     throw new TempoError('block_corrupt', `block ${blockId} has ${sizes} in the backend`);
   }
   await copy(META_NAME);
+}
+
+/**
+ * Whether an earlier attempt got to its end: the block is there whole, or was joined with others since. Then
+ * nothing may be written into its folder, which somebody may be about to delete.
+ */
+export async function isUploaded(
+  { tenantId, blockId, sizeBytes }: BlockMeta,
+  { local, backend }: Pick<UploadPlaces, 'local' | 'backend'>,
+  ours: readonly string[] = [],
+): Promise<boolean> {
+  const folder = `${tenantId}/${blockId}`;
+  const stored = new Set(await backend.listObjects(folder));
+  if (stored.has(COMPACTED_META_NAME)) return true;
+  const names = (await local.listObjects(folder)).filter((name) => !ours.includes(name));
+  if (!stored.has(META_NAME) || !names.every((name) => stored.has(name))) return false;
+  return (await backend.stat(`${folder}/data.parquet`)).sizeBytes === sizeBytes;
 }

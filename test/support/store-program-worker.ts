@@ -6,4 +6,6 @@ import { runProgram } from './store-program.ts';
 // and a seed would not tell everything.
 performance.now = () => 0;
 
-parentPort!.on('message', async (seed: number) => parentPort!.postMessage(await runProgram(seed)));
+parentPort!.on('message', (seed: number) => {
+  void runProgram(seed).then((outcome) => parentPort!.postMessage(outcome));
+});

@@ -6,7 +6,7 @@ import type { TimeRange } from '../../contracts/recent-traces.ts';
 import { eachConcurrently } from '../../lib/concurrent.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
-import { uploadBlock } from '../../store/upload-block.ts';
+import { isUploaded, uploadBlock } from '../../store/upload-block.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
 export interface LocalBlock {
@@ -17,6 +17,8 @@ export interface LocalBlock {
   safeSinceMs: number | undefined;
   /** Its time is up: it is there for the scans that have it open, and no more for others. */
   isExpired: boolean;
+  /** An earlier attempt, perhaps of an earlier process, may have put it into the backend. */
+  mayBeUploaded: boolean;
 }
 
 export interface LocalBlocksOptions {
@@ -51,7 +53,7 @@ export class LocalBlocks {
   }
 
   add(meta: BlockMeta, safeSinceMs?: number): LocalBlock {
-    const block: LocalBlock = { meta, readers: 0, safeSinceMs, isExpired: false };
+    const block: LocalBlock = { meta, readers: 0, safeSinceMs, isExpired: false, mayBeUploaded: false };
     const blocks = this.byTenant.get(meta.tenantId);
     if (blocks === undefined) this.byTenant.set(meta.tenantId, new Map([[meta.blockId, block]]));
     else blocks.set(meta.blockId, block);
@@ -110,7 +112,9 @@ export class LocalBlocks {
     const folder = `${tenant}/${blockId}`;
     try {
       const { meta } = metaOfFolder(await store.read(`${folder}/${META_NAME}`), tenant, blockId);
-      return this.add(meta, isFlushed ? await this.flushedAtMs(folder) : undefined);
+      const block = this.add(meta, isFlushed ? await this.flushedAtMs(folder) : undefined);
+      block.mayBeUploaded = true;
+      return block;
     } catch (err) {
       logger.error('local block cannot be read, it is left where it is', { tenant, block: blockId, err });
       return undefined;
@@ -135,10 +139,14 @@ export class LocalBlocks {
   }
 
   /** Copies the block to the backend, its meta last, once its data is there whole, and marks it. */
-  async upload({ meta }: LocalBlock): Promise<void> {
+  async upload(block: LocalBlock): Promise<void> {
     const { store, backend, path, nowMs } = this.options;
+    const { meta } = block;
     const folder = `${meta.tenantId}/${meta.blockId}`;
-    await uploadBlock(meta, { local: store, localPath: path, backend }, [FLUSHED]);
+    const places = { local: store, localPath: path, backend };
+    const isThere = block.mayBeUploaded && (await isUploaded(meta, places, [FLUSHED]));
+    block.mayBeUploaded = true;
+    if (!isThere) await uploadBlock(meta, places, [FLUSHED]);
     await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
   }
 
