@@ -2,13 +2,14 @@
 // nothing is cached, and when bloom filters are, and what it asks of the store. With --searches, what
 // searches that must look into all blocks read while nothing is cached; --text N puts random text into spans.
 // MINIO=/path/to/minio npm run bench:blocks -- [--blocks 1000] [--traces 200] [--runs 50] [--large-blooms]
-// [--folder DIR] [--searches] [--text 120]
+// [--folder DIR] [--searches] [--text 120] [--distinct 8]: so many blocks are made, and stored many times
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { parseArgs } from 'node:util';
 import { randomUUID } from 'node:crypto';
 import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { META_NAME } from '../../src/block/meta.ts';
 import { TraceBloom } from '../../src/block/trace-bloom.ts';
 import { eachConcurrently } from '../../src/lib/concurrent.ts';
 import { BUCKET, s3Client, startMinio } from '../components/clouds.ts';
@@ -29,6 +30,7 @@ const { values: flags } = parseArgs({
     folder: { type: 'string' },
     searches: { type: 'boolean', default: false },
     text: { type: 'string', default: '0' },
+    distinct: { type: 'string' },
   },
 });
 
@@ -37,6 +39,7 @@ const TRACES = Number(flags.traces);
 const SPANS = Number(flags.spans);
 const RUNS = Number(flags.runs);
 const TEXT_LENGTH = Number(flags.text);
+const DISTINCT = Number(flags.distinct ?? flags.blocks);
 const FILTER_BYTES_MAX = 1 << 20;
 const TENANT = 'single-tenant';
 const PREFIX = 'some/where';
@@ -81,16 +84,29 @@ function largeBloom(block: number): Uint8Array {
   return bloom.shardBytes(0);
 }
 
+const made = new Map<number, ReturnType<typeof writeBlock>>();
+
+/** Those of a block, which is made once. */
+function objectsOf(block: number, startUnixNano: bigint, blockId: string): Map<string, Uint8Array> {
+  const found =
+    made.get(block) ??
+    writeBlock([spansOf(block, startUnixNano)], {
+      blockId,
+      tenant: TENANT,
+      ...(flags.searches ? { valueFilterBytesMax: FILTER_BYTES_MAX } : {}),
+    });
+  if (DISTINCT < BLOCKS) made.set(block, found);
+  const objects = new Map(found.objects);
+  const meta = Buffer.from(objects.get(META_NAME)!).toString();
+  return objects.set(META_NAME, Buffer.from(meta.replaceAll(found.meta.blockId, blockId)));
+}
+
 async function fill(client: S3Client): Promise<number> {
   const startUnixNano = BigInt(Date.now() - 3_600_000) * 1_000_000n;
   let bytes = 0;
   await eachConcurrently(Array(BLOCKS).keys(), PUTS_AT_ONCE, async (block) => {
     const blockId = randomUUID();
-    const { objects } = writeBlock([spansOf(block, startUnixNano)], {
-      blockId,
-      tenant: TENANT,
-      ...(flags.searches ? { valueFilterBytesMax: FILTER_BYTES_MAX } : {}),
-    });
+    const objects = objectsOf(block % DISTINCT, startUnixNano, blockId);
     if (flags['large-blooms']) objects.set('bloom-0', largeBloom(block));
     for (const [name, Body] of objects) {
       bytes += Body.length;
@@ -165,7 +181,7 @@ async function measureById(): Promise<void> {
 const SEARCHES = [
   '{ status = error }',
   '{ duration > 1h }',
-  `{ span.user.id = "user-${BLOCKS >> 1}-7" }`,
+  `{ span.user.id = "user-${DISTINCT >> 1}-7" }`,
   '{ span.part = 77 }',
   '{ resource.service.name = "nobody" }',
   '{ span.db.statement =~ "qqqqqqqq.*" }',

@@ -1,7 +1,7 @@
 // The ingester's own folder of blocks: what is in the backend long enough goes, also while there is always
-// somebody who asks.
+// somebody who asks, and what got there whole is not written again.
 import t from 'tap';
-import { META_NAME, type BlockMeta } from '../../src/block/meta.ts';
+import { COMPACTED_META_NAME, META_NAME, type BlockMeta } from '../../src/block/meta.ts';
 import { LocalBlocks } from '../../src/modules/ingester/local-blocks.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
@@ -50,4 +50,63 @@ t.test('a block whose time is up is listed no more, and deleted after its last r
   t.equal(await blocks.deleteExpired(), 1);
   t.same(await store.listFolders('team'), []);
   t.notOk(blocks.has('team'));
+});
+
+/** Takes files from another store, and counts them. */
+class Backend extends MemoryStore {
+  readonly written: string[] = [];
+  private readonly files: MemoryStore;
+
+  constructor(files: MemoryStore) {
+    super();
+    this.files = files;
+  }
+
+  override async writeFile(key: string, path: string): Promise<void> {
+    this.written.push(key.slice('team/a/'.length));
+    await this.write(key, await this.files.read(path.slice('/local/'.length)));
+  }
+}
+
+/** Writes into it fail so often. */
+class FullStore extends MemoryStore {
+  failures = 0;
+
+  override async write(...args: Parameters<MemoryStore['write']>): Promise<void> {
+    if (this.failures-- > 0) throw new Error('no space left');
+    await super.write(...args);
+  }
+}
+
+t.test('a block that got into the backend whole is not written there again', async (t) => {
+  const store = new FullStore();
+  const files = { 'data.parquet': META.sizeBytes, index: 3, [META_NAME]: 5 };
+  for (const [name, size] of Object.entries(files)) await store.write(`team/a/${name}`, new Uint8Array(size));
+  const backend = new Backend(store);
+  const blocks = new LocalBlocks({
+    store,
+    path: '/local',
+    backend,
+    completeBlockTimeoutMs: 100,
+    logger: silentLogger,
+    nowMs: () => 1000,
+  });
+  const block = blocks.add(META);
+  const notMarked = async (): Promise<void> => {
+    store.failures = 1;
+    await t.rejects(blocks.upload(block), { message: 'no space left' });
+  };
+  await notMarked();
+  t.strictSame(backend.written.splice(0), ['data.parquet', 'index', META_NAME]);
+  await notMarked();
+  t.strictSame(backend.written, [], 'it is there');
+  await backend.write(`team/a/${COMPACTED_META_NAME}`, new Uint8Array(5));
+  for (const name of [META_NAME, 'data.parquet']) await backend.delete(`team/a/${name}`);
+  await notMarked();
+  t.strictSame(backend.written, [], 'it was joined with others, and somebody is about to delete it');
+  await backend.deleteFolder('team/a');
+  await backend.write(`team/a/${META_NAME}`, new Uint8Array(5));
+  await blocks.upload(block);
+  t.strictSame(backend.written, ['data.parquet', 'index', META_NAME], 'it was not whole');
+  t.ok((await store.listObjects('team/a')).includes('flushed'));
 });

@@ -182,6 +182,23 @@ t.test('a part that fails is sent again, and what cannot be finished is given up
   t.equal(bucket.abandoned, 1, 'it may not be given up, which changes nothing');
 });
 
+t.test('of a block the meta is deleted first, and the mark that it is compacted last', async (t) => {
+  const { bucket, store } = open();
+  const deleted: string[] = [];
+  const { objects } = bucket;
+  bucket.delete = (key) => {
+    deleted.push(key.slice('tempo/blocks/team/a/'.length));
+    objects.delete(key);
+    return Promise.resolve();
+  };
+  const names = ['bloom-0', 'data.parquet', 'meta.compacted.json', 'meta.json', 'value-filter'];
+  for (const name of names) await store.write(`team/a/${name}`, bytes('x'));
+  await store.deleteFolder('team/a');
+  t.equal(deleted[0], 'meta.json');
+  t.equal(deleted[4], 'meta.compacted.json');
+  t.same(deleted.toSorted(), names);
+});
+
 t.test('a large file is read into memory of few parts', async (t) => {
   const file = path.join(scratch, 'many-parts');
   const content = randomBytes(20_500);
