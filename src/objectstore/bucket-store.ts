@@ -139,8 +139,8 @@ export class BucketStore implements TreeStore {
   }
 
   /**
-   * One by one: not every store that speaks S3 deletes many at once. The meta goes first, and last the mark of
-   * a block that is compacted: whoever finds neither knows that nobody deletes it.
+   * One by one: not every store that speaks S3 deletes many at once. The meta goes first, and last the mark
+   * of a block that is compacted: whoever finds neither knows that nobody deletes it.
    */
   async deleteFolder(prefix: string, signal?: AbortSignal): Promise<void> {
     const { objects } = await this.listAll(this.folder(prefix), false, signal);
