@@ -93,7 +93,7 @@ const ADVICE: readonly Advice[] = [
 ];
 
 /** What ends for any reason; a server of TLS 1.3 that refuses a certificate may say no more than this. */
-const ENDED = /Failed to connect|status none|before the answer|Socket closed|was closed|hang up/;
+const ENDED = /Failed to connect|without an answer|before the answer|Socket closed|was closed|hang up/;
 
 /**
  * What failed, and which key may be wrong.

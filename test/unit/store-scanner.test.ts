@@ -652,7 +652,7 @@ t.test('caches of scan threads give way to answers, and come back', async (t) =>
   const meta = metaFromJson(readFileSync(new URL('meta.json', golden)));
   const backendPath = testFolder(t);
   cpSync(golden, `${backendPath}/${meta.tenantId}/${meta.blockId}`, { recursive: true });
-  const cacheBytes = 8 << 20;
+  const cacheBytes = 4 << 20;
   const pool = new ScanPool({
     batchSizeMax: 1,
     threads: 1,
@@ -677,7 +677,8 @@ t.test('caches of scan threads give way to answers, and come back', async (t) =>
   t.equal(await read(), before, 'a small answer changes nothing');
   pool.yieldCaches(100 * cacheBytes);
   const during = await read();
-  t.ok(during <= cacheBytes / 4 && during < before, `${before} to ${during} bytes`);
+  // And a quarter of that is memory that waits to be used again.
+  t.ok(during <= (cacheBytes / 4) * (5 / 4) && during < before, `${before} to ${during} bytes`);
   pool.yieldCaches(0);
   await read();
   t.ok((await read()) > during);
