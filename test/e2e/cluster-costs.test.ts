@@ -1,6 +1,6 @@
-// What a cluster of three ingesters costs, in a form that a busy machine does not change: how often members
-// that have nothing to do wake, and that queries look at one of three copies. `npm run bench:idle` and
-// `npm run bench:replicas` have the CPU.
+// What a cluster of three ingesters costs, in a form that a busy machine changes little: how often members
+// that have nothing to do wake (and their CPU, within twice its bound), and that queries look at one of three
+// copies. `npm run bench:idle` and `npm run bench:replicas` hold the CPU to its bounds.
 import assert from 'node:assert/strict';
 import t from 'tap';
 import { type Layout, startReplicas } from '../bench/layouts.ts';
