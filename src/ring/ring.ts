@@ -216,7 +216,7 @@ export class RingSnapshot {
     };
   }
 
-  /** Those that are remembered as gone. */
+  /** Those that are remembered as gone, by stores that do. */
   #left(): readonly Instance[] {
     const { excludedZones } = this.settings;
     return [...this.desc.values()].filter(
@@ -251,7 +251,9 @@ export class RingSnapshot {
       sinceSec,
       zoneAwarenessEnabled,
     });
-    return new RingSnapshot(new Map(members.map((each) => [each.id, each])), this.settings);
+    // Of one that has left nobody knows any more whose shard it was in.
+    const all = [...members, ...this.#left()];
+    return new RingSnapshot(new Map(all.map((each) => [each.id, each])), this.settings);
   }
 
   /** The place of the first token above the key. */

@@ -118,7 +118,7 @@ export class GossipStore implements RingStore {
   watch(key: string, listener: (desc: RingDesc) => void): () => void {
     const entry = this.#ownEntry(key);
     entry.listeners.add(listener);
-    listener(withoutLeft(entry.desc));
+    listener(entry.desc);
     return () => entry.listeners.delete(listener);
   }
 
@@ -144,7 +144,11 @@ export class GossipStore implements RingStore {
 
   /** Forgets who left long ago. */
   forgetLeft(): void {
-    for (const [key, entry] of this.#entries) this.#take(key, entry, entry.desc);
+    for (const [key, entry] of this.#entries) {
+      const { size } = entry.desc;
+      this.#take(key, entry, entry.desc);
+      if (entry.desc.size < size) this.#notify(entry);
+    }
   }
 
   *#firstPairs(bytes: Uint8Array): Generator<Uint8Array> {
@@ -317,8 +321,7 @@ export class GossipStore implements RingStore {
     const { clock, notifyIntervalMs } = this.#options;
     const tell = (): void => {
       entry.isTelling = false;
-      const desc = withoutLeft(entry.desc);
-      for (const listener of entry.listeners) listener(desc);
+      for (const listener of entry.listeners) listener(entry.desc);
     };
     if (notifyIntervalMs <= 0) return tell();
     if (entry.isTelling) return;
