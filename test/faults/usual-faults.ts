@@ -225,9 +225,11 @@ function seconds(count: number): Promise<void> {
   return pause(count * 1000);
 }
 
-/** Those of `npm test`. */
+const isIngester = (name: RoleName): boolean => name.startsWith('ingester-');
+
+/** Those of `npm test`: ingesters are killed one after the other in it. */
 export const FIRST_FAULTS: readonly Fault[] = [
-  ...ALL_ROLES.filter((name) => name !== 'ingester-1' && name !== 'ingester-2').map(killed),
+  ...ALL_ROLES.filter((name) => !isIngester(name)).map(killed),
   frozen,
   frozenWithJobs,
   halvesCut,
@@ -241,8 +243,7 @@ export const FIRST_FAULTS: readonly Fault[] = [
 
 /** Only `npm run faults` runs them; `test/e2e/two-of-a-role.test.ts` has a rolling restart of its own. */
 const LATER_FAULTS: readonly Fault[] = [
-  killed('ingester-1'),
-  killed('ingester-2'),
+  ...ALL_ROLES.filter(isIngester).map(killed),
   twoAtOnce,
   minorityCut,
   rollingRestart,
