@@ -90,7 +90,7 @@ export function identifierHint(
     if (compared?.kind === 'intrinsic' && OF_OTHER_TYPES.test(compared.text)) return '';
     return ENDS.has(next.text) || next.kind === 'end' ? ', strings stand in double quotes' : '';
   }
-  const scoped = SCOPED.get(word + next.text[0]!.toUpperCase() + next.text.slice(1));
+  const scoped = SCOPED.get(word + next.text.charAt(0).toUpperCase() + next.text.slice(1));
   if (word === 'trace' || word === 'root') return meant(intrinsicNear(`${word}:${next.text}`) ?? scoped);
   const scope = near(word, SCOPES);
   if (scope !== undefined) return meant(`${scope}.${next.text}`);
@@ -116,12 +116,24 @@ export function syntaxHint({ token, before, next, isInFilter }: Met): string {
   if (before === undefined) return startHint(token);
   if (before.kind === 'keyword' && before.text === 'by') return ', groups stand in parentheses: by( ... )';
   if (token.kind === 'keyword' && SCOPED.has(token.text)) return meant(SCOPED.get(token.text));
+  if (isUnitBehind(before, token)) return durationHint(before.text + token.text);
   if (token.kind === 'identifier') return wordHint(token.text, before, isInFilter ? undefined : next);
   if (token.text === '|' && isInFilter) {
     return FUNCTIONS.includes(next.text) ? ', { is not closed' : instead('||', '|');
   }
   if (token.text === '~' && isInFilter) return instead('=~', next.text === '=' ? '~=' : '~');
   return token.kind === 'op' ? operatorHint(token.text, before) : '';
+}
+
+function durationHint(text: string): string {
+  return text.length > WORD_MAX || parseDuration(text) !== undefined ? '' : `, ${text} is no duration`;
+}
+
+/** Is the word what should make a duration of the number? */
+function isUnitBehind(number: Token, word: Token): boolean {
+  const isNumber = number.kind === 'int' || number.kind === 'float';
+  const isAdjacent = number.line === word.line && number.column + number.text.length === word.column;
+  return isNumber && isAdjacent && word.kind === 'identifier' && /^[nsuµμmhdwy\d]+$/.test(word.text);
 }
 
 /** @param next what is behind the word; undefined inside a filter. */

@@ -1,5 +1,5 @@
 // The table of intrinsics: how they are written, printed and typed.
-import type { IntrinsicRef, StaticType } from './ast.ts';
+import type { FieldExpr, IntrinsicRef, StaticType } from './ast.ts';
 import type { Intrinsic } from './source.ts';
 
 interface IntrinsicInfo {
@@ -75,6 +75,18 @@ export function intrinsicOf(word: string): IntrinsicRef | undefined {
 
 export function intrinsicType(name: IntrinsicRef['name']): StaticType {
   return BY_NAME.get(name)!.type;
+}
+
+const IDS: ReadonlySet<string> = new Set([
+  'span:id',
+  'span:parentID',
+  'trace:id',
+  'link:spanID',
+  'link:traceID',
+]);
+
+export function isId(expr: FieldExpr): boolean {
+  return expr.kind === 'intrinsic' && IDS.has(expr.name);
 }
 
 /** All that can be written, for tests and completion. */

@@ -57,7 +57,10 @@ const ATTRIBUTE_END = /[\s{}()=~!<>&|^,]/;
 const SPACE = /\s/;
 const WORD = /[\p{L}_][\p{L}\p{N}_]*/uy;
 const NUMBER = /0[xX][0-9a-fA-F_]*|0[bB][0-9_]*|0[oO][0-9_]*|(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?/y;
-const DURATION_TAIL = /(?:ns|us|µs|μs|ms|s|m|h|d|w|y)(?:\d+(?:\.\d*)?(?:ns|us|µs|μs|ms|s|m|h|d|w|y))*/y;
+/** All that may belong to a duration: whether it is one is decided of the whole. */
+const DURATION_TAIL = /[\p{N}.nsuµμmhdwy]{1,65}/uy;
+/** Longer ones are none, so that what is no duration is not looked at again and again. */
+const DURATION_TAIL_MAX = 64;
 
 export function tokenize(text: string): Token[] {
   return new Lexer(text).run();
@@ -175,7 +178,10 @@ class Lexer {
 
   private scopedIntrinsic(start: number, scope: string): void {
     const words = INTRINSIC_WORDS[scope]!;
-    const nameStart = start + scope.length + 1;
+    const place = { line: this.line, column: start - this.lineStart + 1 };
+    this.position = start + scope.length + 1;
+    this.skipBlank();
+    const nameStart = this.position;
     WORD.lastIndex = nameStart;
     const name = WORD.exec(this.text)?.[0];
     this.position = nameStart + (name?.length ?? 0);
@@ -185,7 +191,7 @@ class Lexer {
       const expected = words.length <= EXPECTED_SHOWN_MAX ? `, expecting ${words.join(' or ')}` : '';
       throw this.fail(`syntax error: unexpected ${shown}${expected}`, nameStart);
     }
-    this.push('intrinsic', `${scope}:${name}`, `${scope}:`, start);
+    this.push('intrinsic', `${scope}:${name}`, `${scope}:`, start, place);
   }
 
   private attribute(
@@ -213,7 +219,9 @@ class Lexer {
       }
       i++;
     }
-    if (name === '') throw this.fail('syntax error: unexpected END_ATTRIBUTE, expecting IDENTIFIER', start);
+    if (i === nameStart) {
+      throw this.fail('syntax error: unexpected END_ATTRIBUTE, expecting IDENTIFIER', start);
+    }
     this.position = i;
     this.push('attribute', name, shown, start, { scope, parent });
   }
@@ -223,10 +231,10 @@ class Lexer {
     const number = NUMBER.exec(this.text)![0];
     const end = start + number.length;
     DURATION_TAIL.lastIndex = end;
-    const tail = /[eExXbBoO_]/.test(number) ? undefined : DURATION_TAIL.exec(this.text)?.[0];
-    if (tail !== undefined) {
-      const nanos = parseDuration(number + tail);
-      if (nanos === undefined) throw this.fail(`time: invalid duration "${number + tail}"`, start);
+    const tail = DURATION_TAIL.exec(this.text)?.[0];
+    const isShort = tail !== undefined && tail.length <= DURATION_TAIL_MAX;
+    const nanos = isShort ? parseDuration(number + tail) : undefined;
+    if (isShort && nanos !== undefined) {
       this.position = end + tail.length;
       return this.push('duration', number + tail, 'DURATION', start, { nanos });
     }

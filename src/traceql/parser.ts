@@ -82,7 +82,7 @@ class Parser {
     if (last?.role === 'scalar') throw stream.unexpected();
     let metrics: MetricsStage | undefined;
     const second: SecondStage[] = [];
-    if (this.atMetrics) {
+    if (this.atMetrics && stream.isBehindPipe) {
       metrics = this.metricsStage();
       for (let stage = this.secondStage(); stage !== undefined; stage = this.secondStage()) {
         stream.countOperator();
@@ -231,10 +231,9 @@ class Parser {
 
   private parenthesised(): Node {
     const { stream } = this;
-    const { current } = stream;
     // `(1 + 2)`: numbers never begin a pipeline of more than one stage
     const stages = this.stages();
-    if (this.atMetrics) throw stream.unexpected();
+    if (this.atMetrics && stream.isBehindPipe) throw stream.unexpected();
     stream.expectOp(')', '|');
     const last = stages.at(-1)!;
     const before = stages.slice(0, -1).map((stage) => stage.node as Stage);
@@ -246,8 +245,6 @@ class Parser {
       return { role: 'scalar', node };
     }
     if (before.length === 0 && isSpansetExpr(last.node)) return { role: 'spanset', node: last.node };
-    if (current.kind === 'keyword' && current.text === 'by')
-      throw stream.failAt(current, 'syntax error: unexpected by');
     return { role: 'spanset', node: { kind: 'pipeline', stages: [...before, last.node] } };
   }
 
@@ -337,10 +334,12 @@ class Parser {
     });
   }
 
+  /** Of several lists the last one counts. */
   private hints(): Hint[] {
     const { stream } = this;
-    const hints: Hint[] = [];
+    let hints: Hint[] = [];
     while (stream.isKeyword('with')) {
+      hints = [];
       stream.take();
       stream.expectOp('(');
       do {

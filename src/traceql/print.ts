@@ -156,7 +156,7 @@ function printAttribute(attribute: Attribute): string {
 
 function printName(name: string): string {
   // what begins with a digit would be a number behind a dot
-  if (!/^\d|[\s{}()=~!<>&|^,"\\]/.test(name)) return name;
+  if (!/^(?:\d|$)|[\s{}()=~!<>&|^,"\\]/.test(name)) return name;
   return `"${name.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 }
 

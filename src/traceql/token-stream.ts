@@ -63,8 +63,16 @@ export class TokenStream {
   }
 
   get isBehindMinus(): boolean {
-    const before = this.tokens[this.position - 1];
-    return before?.kind === 'op' && before.text === '-';
+    return this.isBehind('-');
+  }
+
+  get isBehindPipe(): boolean {
+    return this.isBehind('|');
+  }
+
+  private isBehind(op: string): boolean {
+    const { before } = this;
+    return before?.kind === 'op' && before.text === op;
   }
 
   take(): Token {

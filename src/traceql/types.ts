@@ -67,7 +67,8 @@ export function typeOf(expr: FieldExpr): StaticType {
     case 'intrinsic':
       return intrinsicType(expr.name);
     case 'unary':
-      return expr.op === '!' ? 'bool' : typeOf(expr.operand);
+      // as of Tempo `!.a` may be anything, though only bools can be negated
+      return typeOf(expr.operand);
     case 'binary':
       return isBooleanOp(expr.op) ? 'bool' : arithmeticType(expr.lhs, expr.rhs);
   }

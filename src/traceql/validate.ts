@@ -1,6 +1,7 @@
 // Checks of meaning that the grammar cannot make, with Tempo's texts.
 import type { FieldExpr, MetricsStage, Query, ScalarExpr, SpansetExpr, Stage } from './ast.ts';
 import { TraceqlError } from './error.ts';
+import { isId } from './intrinsics.ts';
 import { printField, printFloat, printScalar, printSpanset, printStage } from './print.ts';
 import { typeHint } from './hint.ts';
 import { placeText } from './place.ts';
@@ -163,7 +164,7 @@ function validateOperator(expr: Binary): void {
   if (!operatorAllowed(expr.op, left) || !operatorAllowed(expr.op, right)) {
     throw failed(expr, `illegal operation for the given types: ${printField(expr)}`);
   }
-  if (ORDER_OPS.has(expr.op) && (isId(expr.lhs) || isId(expr.rhs))) {
+  if (ORDER_OPS.has(expr.op) && isIdWithLiteral(expr)) {
     throw failed(expr, `operator not supported for IDs: ${expr.op}`);
   }
   if (left === 'nil' || right === 'nil') validateNil(expr.op, left === 'nil' ? expr.rhs : expr.lhs);
@@ -171,16 +172,8 @@ function validateOperator(expr: Binary): void {
 }
 
 const ORDER_OPS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=']);
-const IDS: ReadonlySet<string> = new Set([
-  'span:id',
-  'span:parentID',
-  'trace:id',
-  'link:spanID',
-  'link:traceID',
-]);
-
-function isId(expr: FieldExpr): boolean {
-  return expr.kind === 'intrinsic' && IDS.has(expr.name);
+function isIdWithLiteral({ lhs, rhs }: Binary): boolean {
+  return (isId(lhs) && rhs.kind === 'literal') || (isId(rhs) && lhs.kind === 'literal');
 }
 
 function validateNil(op: string, other: FieldExpr): void {

@@ -226,6 +226,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ !(span.user.id = "user-1") }',
     '{ !(kind = server || kind = client) }',
     '{ !span.app.flags }',
+    '{ -!span.cache.hit }',
   ],
   'Absent attributes': [
     '{ span.user.id = nil }',
@@ -234,6 +235,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ span.http.status_code = span.http.status_code }',
     '{ span.http.method != "GET" }',
     '{ span.http.route != nil } | by(span.http.route)',
+    'by(span.user.id)',
   ],
   'Events and links that are not there': [
     '{ event:timeSinceStart < 1ms || status = error }',

@@ -51,6 +51,64 @@ function damagedOnce(chance: Chance, text: string): string {
 const many = (count: number, of: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => of(i)).join('');
 
+/** Whole but for one thing. Each is refused. */
+export const MALFORMED: readonly string[] = [
+  // a function without its pipe
+  ...[
+    '{ }',
+    '{ name = "a" }',
+    '{ } | count() > 1',
+    '{ } | by(name)',
+    '{ } | coalesce()',
+    '{ } | select(name)',
+    '{ } >> { }',
+    '({ } | count() > 1)',
+    'by(name)',
+    'count() > 1',
+    '{ } | rate() by (name)',
+    '{ } | rate() | topk(1)',
+  ].flatMap((stages) => [
+    `${stages} rate()`,
+    `${stages} rate() by (name)`,
+    `${stages} count_over_time() by (name) | topk(1)`,
+    `${stages} quantile_over_time(duration, .5)`,
+    `${stages} compare({ })`,
+    `(${stages} rate())`,
+    `${stages} topk(1)`,
+    `${stages} by(name)`,
+    `${stages} select(name)`,
+    `${stages} coalesce()`,
+    `${stages} count()`,
+    `${stages} { }`,
+    `${stages} ||| rate()`,
+    `${stages} |`,
+    `${stages} with`,
+    `${stages} with()`,
+    `${stages} with(a=1) | rate()`,
+    `| ${stages}`,
+    `${stages} )`,
+    `( ${stages}`,
+  ]),
+  'rate()',
+  '| rate()',
+  '{ } | rate(',
+  '{ } | rate() by',
+  '{ } | rate() by ()',
+  '{ } | rate() by (name,)',
+  '{ } | rate() by (name) by (kind)',
+  '{ } | rate()()',
+  '{ } | rate() >',
+  '{ } | compare()',
+  '{ } | compare({ }, 1, 2)',
+  '{ } | quantile_over_time(duration,)',
+  '(coalesce())',
+  '{ span:id < }',
+  '{ ! = 1 }',
+  '{ - = 1 }',
+  '{ .a > 1h1d }',
+  '{ .a > .5 s }',
+];
+
 /** By name. Each is refused, or answered soon. */
 export const ABSURD: Readonly<Record<string, string>> = {
   'parentheses in a filter': `{ ${'('.repeat(10_000)}true${')'.repeat(10_000)} }`,

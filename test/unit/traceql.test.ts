@@ -27,7 +27,7 @@ import { regexSteps } from '../../src/traceql/regex-steps.ts';
 import { tagFilter } from '../../src/traceql/tag-query.ts';
 import { validate } from '../../src/traceql/validate.ts';
 import { VOCABULARY } from '../interop/vocabulary.ts';
-import { ABSURD, damaged } from '../support/bad-query.ts';
+import { ABSURD, damaged, MALFORMED } from '../support/bad-query.ts';
 import { Chance } from '../support/fuzz.ts';
 import { RandomQueries } from '../support/random-query.ts';
 
@@ -99,6 +99,27 @@ await t.test('errors of syntax say where and what', async (t) => {
     { input: '{ ."a\\q" = 1 }', want: at(3, 'invalid escape sequence') },
     { input: '{ ."a = 1 }', want: at(3, 'unexpected EOF, expecting "') },
     { input: '{ . }', want: at(3, 'syntax error: unexpected END_ATTRIBUTE, expecting IDENTIFIER') },
+    {
+      input: '{ span. i = 1 }',
+      want: at(3, 'syntax error: unexpected END_ATTRIBUTE, expecting IDENTIFIER'),
+    },
+    { input: '{ span: foo = 1 }', want: at(9, 'syntax error: unexpected IDENTIFIER') },
+    {
+      input: '{ span:\n  foo = 1 }',
+      want: 'parse error at line 2, col 3: syntax error: unexpected IDENTIFIER',
+    },
+    { input: '{ .a = foo."" }', want: at(8, 'unknown identifier: foo, did you mean span.foo.?') },
+    { input: '{ .a > 1h1d }', want: at(9, 'syntax error: unexpected IDENTIFIER, 1h1d is no duration') },
+    { input: '{ .a > 1.5d }', want: at(11, 'syntax error: unexpected IDENTIFIER, 1.5d is no duration') },
+    { input: '{ .a > 300y }', want: at(11, 'syntax error: unexpected IDENTIFIER, 300y is no duration') },
+    { input: '{ .a > 1d1.5h }', want: at(9, 'syntax error: unexpected IDENTIFIER, 1d1 is no duration') },
+    { input: '{ .a > 1 h }', want: at(10, 'syntax error: unexpected IDENTIFIER') },
+    { input: '{ } | rate() > (-1)', want: at(16, 'syntax error: unexpected (') },
+    { input: '{ } | rate() > - -1', want: at(18, 'syntax error: unexpected -') },
+    {
+      input: '{ } | rate() > 1h1d',
+      want: at(17, 'syntax error: unexpected IDENTIFIER, expecting with, 1h1d is no duration'),
+    },
     { input: '{ .a = 1 } |', want: at(13, 'syntax error: unexpected $end') },
     { input: '{ .a = 1 } | foo', want: at(14, 'syntax error: unexpected IDENTIFIER') },
     { input: '{ .a = 1 } | count()', want: at(21, 'syntax error: unexpected $end') },
@@ -119,6 +140,8 @@ await t.test('errors of syntax say where and what', async (t) => {
       input: '{ } | quantile_over_time(duration, "a")',
       want: at(36, 'syntax error: unexpected STRING, expecting INTEGER or FLOAT'),
     },
+    { input: '{ } rate()', want: at(5, 'syntax error: unexpected rate, expecting with') },
+    { input: '({ } rate())', want: at(6, 'syntax error: unexpected rate, expecting ) or |') },
     { input: '({ } | rate()) / ({ } | rate())', want: at(8, 'syntax error: unexpected rate') },
     { input: '{ } with(', want: at(10, 'syntax error: unexpected $end, expecting IDENTIFIER') },
     { input: '{ } with(a=1+1)', want: at(13, 'syntax error: unexpected +, expecting ) or ,') },
@@ -330,6 +353,12 @@ await t.test('canonical text', async (t) => {
     { input: '{ 1 = 1.0 }', want: '{ true }' },
     { input: '{ 2 ^ 3 = 8 && 7 / 2 = 3 }', want: '{ true }' },
     { input: '{ nil = nil }', want: '{ false }' },
+    { input: '{ ."" = .5s }', want: '{ ."" = 500ms }' },
+    { input: '{ span: name = "a" }', want: '{ name = `a` }' },
+    { input: '{ !.a = 1 && -!.b }', want: '{ ((!.a) = 1) && (-(!.b)) }' },
+    { input: '{ span:id < .a }', want: '{ span:id < .a }' },
+    { input: '(by(.a) | count() > 1) && (by(.b))', want: '((by(.a)|count() > 1)) && ((by(.b)))' },
+    { input: '{ } with(a=1) with(b=2, c=3) with(d=4, a=5)', want: '{ true } with(d=4,a=5)' },
   ];
   for (const { input, want } of cases) t.equal(outcome(input), want, input);
   for (const { input, want } of cases) t.equal(outcome(outcome(input)), want, `again: ${input}`);
@@ -598,6 +627,11 @@ await t.test('what is absurd is refused or understood within a second', async (t
   for (const text of [`{${'a'.repeat(100_000)}}`, `{ a = "${'\\"'.repeat(50_000)}}`]) tagFilter(text);
   const tagsMs = performance.now() - begin;
   t.ok(tagsMs < ANSWER_MS_MAX * 5, `as filters of tags: ${Math.round(tagsMs)} ms`);
+});
+
+await t.test('malformed queries are refused with a place', (t) => {
+  for (const text of MALFORMED) t.match(outcome(text), /^parse error at line \d+, col \d+: ./, text);
+  t.end();
 });
 
 await t.test('damaged queries are refused with a place, or understood', async (t) => {

@@ -86,7 +86,7 @@ export class MatchingId implements BytesTest {
   }
 }
 
-/** Ids are equal or differ, as bytes; `validate` refuses operators of order. */
+/** Ids are equal or differ, as bytes; `validate` refuses operators of order with constants. */
 export class EqualId implements BytesTest {
   readonly kind = 'bytes';
   readonly type = ValueType.bytes;

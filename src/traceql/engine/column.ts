@@ -6,6 +6,7 @@ import { roundedSum } from '../../lib/rounded-sum.ts';
 import { type Field, ValueType, type Vector } from '../source.ts';
 import { kindNumber, statusNumber } from './enum-names.ts';
 import { ownerOf, storedFields } from './fields.ts';
+import { idText } from './json.ts';
 import { type Rows, type Scan, UP } from './scan.ts';
 import type { TextPool } from './text-pool.ts';
 import { endOfOwner, isElementAt, staticAt } from './value-reader.ts';
@@ -267,6 +268,43 @@ export function negatedColumn(operand: Column): Column {
     result.extra.push(more);
   }
   return result;
+}
+
+/** `!value` of bools; nothing else has one. */
+export function notColumn(operand: Column): Column {
+  const result = new Column(operand.type.length);
+  const ofValues = (from: Values, to: Values): void => {
+    for (let i = 0; i < from.type.length; i++) {
+      if (from.type[i] !== ValueType.bool) continue;
+      to.type[i] = ValueType.bool;
+      to.num[i] = 1 - from.num[i]!;
+    }
+  };
+  ofValues(operand, result);
+  for (const extra of operand.extra) {
+    const more = new Extra(extra.spans);
+    ofValues(extra, more);
+    result.extra.push(more);
+  }
+  return result;
+}
+
+/** Ids become the texts that are shown of them. */
+export function idsToTexts(column: Column, texts: TextPool): void {
+  const shown = new Map<number, number>();
+  for (const { type, text } of [column, ...column.extra]) {
+    for (let i = 0; i < type.length; i++) {
+      if (type[i] !== ValueType.bytes) continue;
+      const id = text[i]!;
+      let asText = shown.get(id);
+      if (asText === undefined) {
+        asText = texts.idOfText(idText(texts.bytes(id)));
+        shown.set(id, asText);
+      }
+      type[i] = ValueType.string;
+      text[i] = asText;
+    }
+  }
 }
 
 export function isFieldRef(expr: FieldExpr): expr is FieldRef {

@@ -9,6 +9,13 @@ import { MIRRORED } from './entry-test.ts';
 import type { TextPool } from './text-pool.ts';
 import { isNumberType, isSafe, type Values } from './values.ts';
 
+/** The spans that have a value. */
+export function presentSpans({ type, isConstant }: Column, size: number): Bitset {
+  const result = new Bitset(size);
+  for (let i = 0; i < size; i++) if (type[isConstant ? 0 : i] !== ValueType.nil) result.add(i);
+  return result;
+}
+
 /** The spans for which any value of `lhs` and any of `rhs` satisfy `op`. */
 export function compareColumns(
   op: CompareOp,

@@ -2,6 +2,7 @@
 // conjunction are tried cheapest first; what is left of the spans then limits what later ones load.
 import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
+import { isId } from '../intrinsics.ts';
 import { isBooleanOp } from '../types.ts';
 import {
   type Column,
@@ -9,10 +10,12 @@ import {
   boolColumn,
   constantColumn,
   fieldColumn,
+  idsToTexts,
   isFieldRef,
   negatedColumn,
+  notColumn,
 } from './column.ts';
-import { compareColumns } from './compare-columns.ts';
+import { compareColumns, presentSpans } from './compare-columns.ts';
 import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import { keptFilter } from './kept-filter.ts';
@@ -128,6 +131,13 @@ async function comparisonOfColumns(
 ): Promise<Bitset> {
   const left = await columnOf(scan, lhs, within);
   const right = await columnOf(scan, rhs, within);
+  if (rhs.kind === 'literal' && rhs.value.type === 'nil') {
+    const present = presentSpans(left, await scan.spanCount());
+    return op === '!=' ? present : present.invert();
+  }
+  // beside texts, and beside ids of another length, ids are what is shown of them
+  if (isId(lhs)) idsToTexts(left, scan.texts);
+  if (isId(rhs)) idsToTexts(right, scan.texts);
   return compareColumns(op, left, right, await scan.spanCount(), scan.texts);
 }
 
@@ -140,8 +150,9 @@ export async function columnOf(scan: Scan, expr: FieldExpr, within: Bitset | und
     case 'intrinsic':
       return fieldColumn(scan, expr, await scan.rowsOf(within));
     case 'unary':
-      if (expr.op === '!') return boolColumn(await evaluate(scan, expr, within));
-      return negatedColumn(await columnOf(scan, expr.operand, within));
+      if (expr.op === '-') return negatedColumn(await columnOf(scan, expr.operand, within));
+      if (isFieldRef(expr.operand)) return notColumn(await columnOf(scan, expr.operand, within));
+      return boolColumn(await evaluate(scan, expr, within));
     case 'binary': {
       if (isBooleanOp(expr.op)) return boolColumn(await evaluate(scan, expr, within));
       const left = await columnOf(scan, expr.lhs, within);

@@ -124,12 +124,49 @@ async function evaluateSpanset(
 ): Promise<Bitset> {
   if (node.kind === 'filter') return filterSpans(scan, node.expr, within);
   if (node.kind === 'pipeline') {
-    const end = await runPipeline(scan, node.stages, within);
-    if (!(end instanceof Spansets)) return end.clone();
-    if (end.isSplit) throw new TraceqlError(SPLIT);
-    return end.spans();
+    const { spans, split } = await runWrapped(scan, node.stages, within);
+    if (split !== undefined) throw new TraceqlError(SPLIT);
+    return spans;
   }
-  const left = await evaluateSpanset(scan, node.lhs, within, groups);
-  const right = await evaluateSpanset(scan, node.rhs, within, groups);
-  return combineSpansets(scan, node.op, left, right, groups);
+  const left = await operand(scan, node.lhs, within, groups);
+  const right = await operand(scan, node.rhs, within, groups);
+  if (node.op !== '&&' && node.op !== '||') await refuseSplit(scan, left, right);
+  return combineSpansets(scan, node.op, left.spans, right.spans, groups);
+}
+
+interface Operand {
+  readonly spans: Bitset;
+  /** Traces with several spansets. */
+  readonly split: Bitset | undefined;
+}
+
+async function operand(
+  scan: Scan,
+  node: SpansetExpr,
+  within: Bitset | undefined,
+  groups: Grouping | undefined,
+): Promise<Operand> {
+  if (node.kind === 'pipeline') return runWrapped(scan, node.stages, within);
+  return { spans: await evaluateSpanset(scan, node, within, groups), split: undefined };
+}
+
+/** A pipeline in parentheses. */
+async function runWrapped(
+  scan: Scan,
+  stages: readonly Stage[],
+  within: Bitset | undefined,
+): Promise<Operand> {
+  const end = await runPipeline(scan, stages, within);
+  if (!(end instanceof Spansets)) return { spans: end.clone(), split: undefined };
+  return { spans: end.spans(), split: end.isSplit ? end.splitTraces(scan.source.traceCount) : undefined };
+}
+
+/** Relations are between one spanset and one other, where there is anything on the right. */
+async function refuseSplit(scan: Scan, left: Operand, right: Operand): Promise<void> {
+  if (left.split === undefined && right.split === undefined) return;
+  const traces = new Bitset(scan.source.traceCount);
+  traces.addTargets(right.spans, await scan.relation('spanTrace'));
+  const split = right.split ?? new Bitset(scan.source.traceCount);
+  if (left.split !== undefined) split.or(left.split);
+  if (!split.and(traces).isEmpty()) throw new TraceqlError(SPLIT);
 }

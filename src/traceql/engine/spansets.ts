@@ -73,6 +73,14 @@ export class Spansets {
     return false;
   }
 
+  splitTraces(traceCount: number): Bitset {
+    const traces = new Bits(traceCount);
+    for (let g = 1; g < this.count; g++) {
+      if (this.trace[g] === this.trace[g - 1]) traces.add(this.trace[g]!);
+    }
+    return traces;
+  }
+
   /** The spanset of each member; spans that are in none have no group. */
   grouping(): Grouping {
     const ofSpan = new Int32Array(this.spanCount);
