@@ -11,11 +11,14 @@ import type {
   MetricsName,
   MetricsStage,
   Query,
+  ScalarExpr,
   SecondStage,
   SpansetExpr,
   Stage,
   Static,
+  StructuralOp,
 } from '../../src/traceql/ast.ts';
+import { isSpansetExpr } from '../../src/traceql/ast.ts';
 import { formatNanos } from '../../src/lib/duration.ts';
 import { parseDuration } from '../../src/traceql/duration.ts';
 import { TraceqlError } from '../../src/traceql/error.ts';
@@ -24,6 +27,7 @@ import { parse, parseIdentifier } from '../../src/traceql/parser.ts';
 import { printField, printQuery } from '../../src/traceql/print.ts';
 import { regexMatcher, regexProblem } from '../../src/traceql/regex.ts';
 import { regexSteps } from '../../src/traceql/regex-steps.ts';
+import { STRUCTURAL_OPS } from '../../src/traceql/token-stream.ts';
 import { tagFilter } from '../../src/traceql/tag-query.ts';
 import { validate } from '../../src/traceql/validate.ts';
 import { VOCABULARY } from '../interop/vocabulary.ts';
@@ -368,7 +372,7 @@ await t.test('canonical text', async (t) => {
 
 const nameArb = fc.oneof(
   fc.stringMatching(/^[a-z][a-z0-9_.\-/:]{0,8}$/),
-  fc.string({ minLength: 1, maxLength: 6 }),
+  fc.string({ maxLength: 6 }),
 );
 const refArb: fc.Arbitrary<FieldRef> = fc.oneof(
   fc.record({
@@ -422,36 +426,8 @@ const { field: fieldArb } = fc.letrec<{ field: FieldExpr }>((tie) => ({
     }),
   ),
 }));
-const { spanset: spansetArb } = fc.letrec<{ spanset: SpansetExpr }>((tie) => ({
-  spanset: fc.oneof(
-    { maxDepth: 3 },
-    fc.record({ kind: fc.constant('filter' as const), expr: fieldArb }),
-    fc.record({
-      kind: fc.constant('spansets' as const),
-      op: fc.constantFrom(
-        '&&',
-        '||',
-        '>>',
-        '<<',
-        '>',
-        '<',
-        '~',
-        '!>>',
-        '!<<',
-        '!>',
-        '!<',
-        '!~',
-        '&>>',
-        '&<<',
-        '&~',
-      ),
-      lhs: tie('spanset'),
-      rhs: tie('spanset'),
-    }),
-  ),
-}));
 const numberArb = staticArb.filter(({ type }) => type === 'int' || type === 'float' || type === 'duration');
-const aggregateArb = fc.oneof(
+const aggregateArb: fc.Arbitrary<ScalarExpr> = fc.oneof(
   fc.record({
     kind: fc.constant('aggregate' as const),
     name: fc.constant('count' as const),
@@ -463,12 +439,65 @@ const aggregateArb = fc.oneof(
     arg: fieldArb,
   }),
 );
-const scalarFilterArb: fc.Arbitrary<Stage> = fc.record({
-  kind: fc.constant('scalarFilter' as const),
-  op: fc.constantFrom('=', '!=', '<', '<=', '>', '>='),
-  lhs: aggregateArb,
-  rhs: fc.record({ kind: fc.constant('literal' as const), value: numberArb }),
+const byStageArb: fc.Arbitrary<Stage> = fc.record({ kind: fc.constant('by' as const), expr: fieldArb });
+const selectArb: fc.Arbitrary<Stage> = fc.record({
+  kind: fc.constant('select' as const),
+  fields: fc.array(refArb, { minLength: 1, maxLength: 3 }),
 });
+
+// no interface: those are no records
+type Trees = {
+  readonly spanset: SpansetExpr;
+  readonly pipeline: SpansetExpr;
+  readonly scalar: ScalarExpr;
+  readonly scalarFilter: Stage;
+  readonly first: Stage;
+  readonly later: Stage;
+};
+const trees = fc.letrec<Trees>((tie) => ({
+  spanset: fc.oneof(
+    { maxDepth: 3 },
+    fc.record({ kind: fc.constant('filter' as const), expr: fieldArb }),
+    fc.record({
+      kind: fc.constant('spansets' as const),
+      op: fc.constantFrom('&&', '||', ...(STRUCTURAL_OPS as ReadonlySet<StructuralOp>)),
+      lhs: tie('spanset'),
+      rhs: tie('spanset'),
+    }),
+    tie('pipeline'),
+  ),
+  // parentheses around one expression of spansets are only that
+  pipeline: fc
+    .tuple(tie('first'), fc.array(tie('later'), { maxLength: 2 }))
+    .filter(([first, later]) => later.length > 0 || !isSpansetExpr(first))
+    .map(([first, later]) => ({ kind: 'pipeline' as const, stages: [first, ...later] })),
+  scalar: fc.oneof(
+    { maxDepth: 3 },
+    aggregateArb,
+    fc.record({ kind: fc.constant('literal' as const), value: numberArb }),
+    fc.record({
+      kind: fc.constant('scalars' as const),
+      op: fc.constantFrom('+', '-', '*', '/', '%', '^'),
+      lhs: tie('scalar'),
+      rhs: tie('scalar'),
+    }),
+    fc
+      .tuple(tie('first'), fc.array(tie('later'), { maxLength: 2 }), tie('scalar'))
+      .map(([first, later, result]) => ({
+        kind: 'scalarPipeline' as const,
+        stages: [first, ...later],
+        result,
+      })),
+  ),
+  scalarFilter: fc.record({
+    kind: fc.constant('scalarFilter' as const),
+    op: fc.constantFrom('=', '!=', '<', '<=', '>', '>='),
+    lhs: tie('scalar'),
+    rhs: tie('scalar'),
+  }),
+  first: fc.oneof({ maxDepth: 3 }, tie('spanset'), byStageArb, selectArb, tie('scalarFilter')),
+  later: fc.oneof({ maxDepth: 3 }, tie('first'), fc.constant({ kind: 'coalesce' as const })),
+}));
 const byArb = fc.array(refArb, { maxLength: 3 });
 const functionArb = (name: MetricsName): fc.Arbitrary<MetricsStage> =>
   fc.record({
@@ -512,16 +541,6 @@ const secondArb: fc.Arbitrary<SecondStage> = fc.oneof(
     value: numberArb,
   }),
 );
-const stageArb: fc.Arbitrary<Stage> = fc.oneof(
-  spansetArb,
-  scalarFilterArb,
-  fc.record({ kind: fc.constant('by' as const), expr: fieldArb }),
-  fc.constant({ kind: 'coalesce' as const }),
-  fc.record({
-    kind: fc.constant('select' as const),
-    fields: fc.array(refArb, { minLength: 1, maxLength: 3 }),
-  }),
-);
 const hintArb: fc.Arbitrary<Hint> = fc.record({
   name: fc.stringMatching(/^x_[a-z]{1,5}$/),
   // as in Tempo none has a sign or is nil
@@ -536,7 +555,7 @@ const functionsArb = fc.oneof(
 const queryArb: fc.Arbitrary<Query> = fc
   .record({
     stages: fc
-      .tuple(spansetArb, fc.array(stageArb, { maxLength: 3 }))
+      .tuple(trees.first, fc.array(trees.later, { maxLength: 3 }))
       .map(([first, rest]) => [first, ...rest]),
     functions: functionsArb,
     hints: fc.array(hintArb, { maxLength: 2 }),
