@@ -2,7 +2,7 @@
 // engines hang. Each gets its status soon, and others are answered meanwhile.
 import t from 'tap';
 import { VOCABULARY } from '../interop/vocabulary.ts';
-import { ABSURD, damaged } from '../support/bad-query.ts';
+import { ABSURD, damaged, MALFORMED } from '../support/bad-query.ts';
 import { Chance } from '../support/fuzz.ts';
 import { RandomQueries } from '../support/random-query.ts';
 import { figuresOf, httpExport, until } from '../support/hostile.ts';
@@ -128,6 +128,13 @@ t.test('bad queries', { timeout: 200_000 }, async (t) => {
     }
     t.same(wrong, [], 'damaged queries are answered, or refused with their place');
   };
+  for (const q of MALFORMED) {
+    for (const path of ['/api/search', '/api/metrics/query_range']) {
+      const answer = await tempo.get(`${path}?q=${encodeURIComponent(q)}`);
+      const body = await answer.text();
+      t.ok(answer.status === 400 && /line \d+, col \d+/.test(body), `${path} ${q}: ${answer.status} ${body}`);
+    }
+  }
   for (let i = 0; i < WARM_ROUNDS; i++) await ask();
   const before = figuresOf(tempo.pid);
   t.ok(before.rssMib < RSS_WARM_MIB_MAX, `${before.rssMib} MiB`);

@@ -370,10 +370,7 @@ await t.test('canonical text', async (t) => {
   t.throws(() => parseIdentifier('service.name'), TraceqlError);
 });
 
-const nameArb = fc.oneof(
-  fc.stringMatching(/^[a-z][a-z0-9_.\-/:]{0,8}$/),
-  fc.string({ maxLength: 6 }),
-);
+const nameArb = fc.oneof(fc.stringMatching(/^[a-z][a-z0-9_.\-/:]{0,8}$/), fc.string({ maxLength: 6 }));
 const refArb: fc.Arbitrary<FieldRef> = fc.oneof(
   fc.record({
     kind: fc.constant('attribute' as const),
