@@ -100,6 +100,7 @@ export class Blocklist {
     return [...gaps, { code: 'unavailable', reason }];
   }
 
+  /** One that is known to be compacted stays so: a poll may hear of that before its uploader tells. */
   added(meta: BlockMeta): void {
     this.record(meta.tenantId, { kind: 'added', meta });
   }
@@ -161,7 +162,7 @@ export class Blocklist {
     const unfinished = new Map(before.unfinished);
     switch (change.kind) {
       case 'added':
-        live.set(change.meta.blockId, change.meta);
+        if (!compacted.has(change.meta.blockId)) live.set(change.meta.blockId, change.meta);
         unfinished.delete(change.meta.blockId);
         break;
       case 'compacted':

@@ -31,19 +31,23 @@ export async function uploadBlock(
   await copy(META_NAME);
 }
 
+/** What became of a block that got into the backend. */
+export type UploadedState = 'live' | 'compacted';
+
 /**
- * Whether an earlier attempt got to its end: the block is there whole, or was joined with others since. Then
- * nothing may be written into its folder, which somebody may be about to delete.
+ * What an earlier attempt came to: the block is there whole, or was joined with others since. Then nothing may
+ * be written into its folder, which somebody may be about to delete. undefined = it is not there.
  */
-export async function isUploaded(
+export async function findUploaded(
   { tenantId, blockId, sizeBytes }: BlockMeta,
   { local, backend }: Pick<UploadPlaces, 'local' | 'backend'>,
   ours: readonly string[] = [],
-): Promise<boolean> {
+): Promise<UploadedState | undefined> {
   const folder = `${tenantId}/${blockId}`;
   const stored = new Set(await backend.listObjects(folder));
-  if (stored.has(COMPACTED_META_NAME)) return true;
+  if (stored.has(COMPACTED_META_NAME)) return 'compacted';
   const names = (await local.listObjects(folder)).filter((name) => !ours.includes(name));
-  if (!stored.has(META_NAME) || !names.every((name) => stored.has(name))) return false;
-  return (await backend.stat(`${folder}/data.parquet`)).sizeBytes === sizeBytes;
+  if (!stored.has(META_NAME) || !names.every((name) => stored.has(name))) return undefined;
+  const { sizeBytes: storedBytes } = await backend.stat(`${folder}/data.parquet`);
+  return storedBytes === sizeBytes ? 'live' : undefined;
 }

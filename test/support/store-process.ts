@@ -196,8 +196,8 @@ export class StoreProcess {
 
   async upload(): Promise<void> {
     for (const block of this.waiting) {
-      await this.localBlocks.upload(block);
-      this.blocklist.added(block.meta);
+      const state = await this.localBlocks.upload(block);
+      if (state === 'live') this.blocklist.added(block.meta);
       block.safeSinceMs = this.options.nowMs();
       this.waiting = this.waiting.filter((other) => other !== block);
     }

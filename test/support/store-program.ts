@@ -59,6 +59,7 @@ async function step(world: World): Promise<void> {
     running.push(work(world, i).catch(() => world.count('failed work')));
   }
   await Promise.all(running);
+  world.checkLists();
   for (const [i, { process }] of seats.entries()) {
     if (!process.life.isOver) {
       process.life.callsLeft = Infinity;

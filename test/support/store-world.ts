@@ -219,6 +219,17 @@ export class World {
     }
   }
 
+  /** A block is live or compacted, not both. */
+  checkLists(): void {
+    for (const [i, { process }] of this.seats.entries()) {
+      for (const tenant of TENANTS) {
+        const { live, compacted } = process.blocklist.tenant(tenant);
+        const both = [...live.keys()].filter((blockId) => compacted.has(blockId));
+        if (both.length > 0) this.wrong.push(`${i} lists ${both.join()} of ${tenant} as live and compacted`);
+      }
+    }
+  }
+
   /** Must it be in answers? */
   private isOwed(tenant: string, key: Key): boolean {
     const { endMs } = this.acknowledged.get(tenant)!.get(key)!;

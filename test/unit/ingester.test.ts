@@ -304,6 +304,25 @@ t.test('blocks on the disk when the process starts', async (t) => {
   await again.ingester.stop();
 });
 
+t.test('a block that was compacted before its upload was marked is not told of as a new one', async (t) => {
+  const first = await started(aFolder());
+  await push(first, 0, 10);
+  await first.ingester.flush();
+  const id = first.uploaded[0]!.blockId;
+  const copy = killedCopy(first);
+  await first.ingester.stop();
+  fs.rmSync(`${copy}/wal/blocks/one/${id}/flushed`);
+  const folder = `${copy}/blocks/one/${id}`;
+  fs.renameSync(`${folder}/meta.json`, `${folder}/meta.compacted.json`);
+  const again = await started(copy);
+  await again.ingester.flush();
+  t.ok(fs.existsSync(`${copy}/wal/blocks/one/${id}/flushed`));
+  t.notOk(fs.existsSync(`${folder}/meta.json`));
+  t.same(again.uploaded, []);
+  t.match(await found(again), { blockTraces: 2, blocks: 1 });
+  await again.ingester.stop();
+});
+
 t.test('a block in the folder of another tenant is left where it is', async (t) => {
   const first = await started(aFolder());
   await push(first, 0, 10);

@@ -103,10 +103,12 @@ t.test('a block that got into the backend whole is not written there again', asy
   await backend.write(`team/a/${COMPACTED_META_NAME}`, new Uint8Array(5));
   for (const name of [META_NAME, 'data.parquet']) await backend.delete(`team/a/${name}`);
   await notMarked();
+  t.equal(await blocks.upload(block), 'compacted');
+  await store.delete('team/a/flushed');
   t.strictSame(backend.written, [], 'it was joined with others, and somebody is about to delete it');
   await backend.deleteFolder('team/a');
   await backend.write(`team/a/${META_NAME}`, new Uint8Array(5));
-  await blocks.upload(block);
+  t.equal(await blocks.upload(block), 'live');
   t.strictSame(backend.written, ['data.parquet', 'index', META_NAME], 'it was not whole');
   t.ok((await store.listObjects('team/a')).includes('flushed'));
 });

@@ -651,6 +651,23 @@ t.test('what happens during a poll survives it', async (t) => {
   t.same([...blocklist.tenant('team').live.keys()], [ID(1)], 'what was before it does not count');
 });
 
+t.test('a block that a poll saw compacted before its uploader told of it is not live too', async (t) => {
+  const { blocklist, poller, put } = setUp();
+  await put(aMeta(1));
+  await put(aMeta(2), 'meta.compacted.json');
+  const ids = () => {
+    const { live, compacted } = blocklist.tenant('team');
+    return { live: [...live.keys()], compacted: [...compacted.keys()] };
+  };
+  const polled = poller.poll();
+  blocklist.added(aMeta(2));
+  t.same(ids(), { live: [ID(2)], compacted: [] });
+  await polled;
+  t.same(ids(), { live: [ID(1)], compacted: [ID(2)] });
+  blocklist.added(aMeta(2));
+  t.same(ids(), { live: [ID(1)], compacted: [ID(2)] });
+});
+
 t.test('tenants are polled side by side, and one that fails keeps its blocks', async (t) => {
   const { store, blocklist, poller, put } = setUp();
   const tenants = Array.from({ length: 40 }, (_, i) => `tenant-${i}`);

@@ -136,11 +136,12 @@ export class BlockPipeline {
     const { blocks, metrics, nowMs, uploads, onUploaded } = this.options;
     if (!uploads) return;
     const started = nowMs();
-    await blocks.upload(block);
+    const state = await blocks.upload(block);
     metrics.flushDuration.observe((nowMs() - started) / 1000);
     metrics.flushSize.observe(block.meta.sizeBytes);
     metrics.blocksFlushed.inc();
-    onUploaded(block.meta);
+    // Of what was compacted since, others know which block has its spans.
+    if (state === 'live') onUploaded(block.meta);
     block.safeSinceMs = nowMs();
   }
 }

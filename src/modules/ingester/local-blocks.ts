@@ -6,7 +6,7 @@ import type { TimeRange } from '../../contracts/recent-traces.ts';
 import { eachConcurrently } from '../../lib/concurrent.ts';
 import { TempoError } from '../../lib/errors.ts';
 import type { ObjectStore } from '../../objectstore/objectstore.ts';
-import { isUploaded, uploadBlock } from '../../store/upload-block.ts';
+import { findUploaded, type UploadedState, uploadBlock } from '../../store/upload-block.ts';
 import type { Logger } from '../../telemetry/log.ts';
 
 export interface LocalBlock {
@@ -138,16 +138,23 @@ export class LocalBlocks {
     }
   }
 
-  /** Copies the block to the backend, its meta last, once its data is there whole, and marks it. */
-  async upload(block: LocalBlock): Promise<void> {
+  /**
+   * Copies the block to the backend, its meta last, once its data is there whole, and marks it.
+   * @returns what it is there: an earlier attempt may have been joined with others since.
+   */
+  async upload(block: LocalBlock): Promise<UploadedState> {
     const { store, backend, path, nowMs } = this.options;
     const { meta } = block;
     const folder = `${meta.tenantId}/${meta.blockId}`;
     const places = { local: store, localPath: path, backend };
-    const isThere = block.mayBeUploaded && (await isUploaded(meta, places, [FLUSHED]));
+    let state = block.mayBeUploaded ? await findUploaded(meta, places, [FLUSHED]) : undefined;
     block.mayBeUploaded = true;
-    if (!isThere) await uploadBlock(meta, places, [FLUSHED]);
+    if (state === undefined) {
+      await uploadBlock(meta, places, [FLUSHED]);
+      state = 'live';
+    }
     await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
+    return state;
   }
 
   /** Removes what a failed attempt to write a block has left. */
