@@ -140,7 +140,8 @@ export class BucketStore implements TreeStore {
 
   /**
    * One by one: not every store that speaks S3 deletes many at once. The meta goes first, and last the mark
-   * of a block that is compacted: whoever finds neither knows that nobody deletes it.
+   * of a block that is compacted: whoever finds neither may write the block again. Unfinished blocks, and
+   * those that go to make room, have no mark: whoever wrote one again looks whether all of it stayed.
    */
   async deleteFolder(prefix: string, signal?: AbortSignal): Promise<void> {
     const { objects } = await this.listAll(this.folder(prefix), false, signal);

@@ -35,8 +35,8 @@ export async function uploadBlock(
 export type UploadedState = 'live' | 'compacted';
 
 /**
- * What an earlier attempt came to: the block is there whole, or was joined with others since. Then nothing may
- * be written into its folder, which somebody may be about to delete. undefined = it is not there.
+ * What an earlier attempt came to: the block is there whole, or was joined with others since. Then nothing
+ * may be written into its folder, which somebody may be about to delete. undefined = it is not there.
  */
 export async function findUploaded(
   { tenantId, blockId, sizeBytes }: BlockMeta,

@@ -55,6 +55,8 @@ t.test('a block whose time is up is listed no more, and deleted after its last r
 /** Takes files from another store, and counts them. */
 class Backend extends MemoryStore {
   readonly written: string[] = [];
+  /** Somebody deletes what he found before: they go as the block gets its meta. */
+  losing: readonly string[] = [];
   private readonly files: MemoryStore;
 
   constructor(files: MemoryStore) {
@@ -65,6 +67,9 @@ class Backend extends MemoryStore {
   override async writeFile(key: string, path: string): Promise<void> {
     this.written.push(key.slice('team/a/'.length));
     await this.write(key, await this.files.read(path.slice('/local/'.length)));
+    if (!key.endsWith(META_NAME)) return;
+    for (const name of this.losing) await this.delete(`team/a/${name}`);
+    this.losing = [];
   }
 }
 
@@ -78,7 +83,8 @@ class FullStore extends MemoryStore {
   }
 }
 
-t.test('a block that got into the backend whole is not written there again', async (t) => {
+/** A block that is to be uploaded. */
+async function aWaitingBlock() {
   const store = new FullStore();
   const files = { 'data.parquet': META.sizeBytes, index: 3, [META_NAME]: 5 };
   for (const [name, size] of Object.entries(files)) await store.write(`team/a/${name}`, new Uint8Array(size));
@@ -91,7 +97,11 @@ t.test('a block that got into the backend whole is not written there again', asy
     logger: silentLogger,
     nowMs: () => 1000,
   });
-  const block = blocks.add(META);
+  return { store, backend, blocks, block: blocks.add(META) };
+}
+
+t.test('a block that got into the backend whole is not written there again', async (t) => {
+  const { store, backend, blocks, block } = await aWaitingBlock();
   const notMarked = async (): Promise<void> => {
     store.failures = 1;
     await t.rejects(blocks.upload(block), { message: 'no space left' });
@@ -112,3 +122,16 @@ t.test('a block that got into the backend whole is not written there again', asy
   t.strictSame(backend.written, ['data.parquet', 'index', META_NAME], 'it was not whole');
   t.ok((await store.listObjects('team/a')).includes('flushed'));
 });
+
+for (const name of ['data.parquet', 'index']) {
+  t.test(`a block whose ${name} is deleted while it is written again is written once more`, async (t) => {
+    const { store, backend, blocks, block } = await aWaitingBlock();
+    block.mayBeUploaded = true;
+    backend.losing = [name];
+    await t.rejects(blocks.upload(block), { code: 'unavailable' });
+    t.notOk((await store.listObjects('team/a')).includes('flushed'));
+    t.equal(await blocks.upload(block), 'live');
+    t.strictSame((await backend.listObjects('team/a')).toSorted(), ['data.parquet', 'index', META_NAME]);
+    t.ok((await store.listObjects('team/a')).includes('flushed'));
+  });
+}

@@ -147,11 +147,17 @@ export class LocalBlocks {
     const { meta } = block;
     const folder = `${meta.tenantId}/${meta.blockId}`;
     const places = { local: store, localPath: path, backend };
-    let state = block.mayBeUploaded ? await findUploaded(meta, places, [FLUSHED]) : undefined;
+    const isAgain = block.mayBeUploaded;
     block.mayBeUploaded = true;
+    let state = isAgain ? await findUploaded(meta, places, [FLUSHED]) : undefined;
     if (state === undefined) {
       await uploadBlock(meta, places, [FLUSHED]);
-      state = 'live';
+      // What an earlier attempt left, or what goes to make room, may just have been deleted under it.
+      state = isAgain ? await findUploaded(meta, places, [FLUSHED]) : 'live';
+    }
+    if (state === undefined) {
+      const what = `block ${meta.blockId} lost objects in the backend while it was uploaded`;
+      throw new TempoError('unavailable', what);
     }
     await store.write(`${folder}/${FLUSHED}`, new TextEncoder().encode(new Date(nowMs()).toISOString()));
     return state;
