@@ -294,6 +294,18 @@ t.test('what is wrong with the query ends it, all else may be better elsewhere',
   t.equal(begun.length, before, 'nobody begins it again');
 });
 
+for (const code of ['too_large', 'invalid_argument', 'not_found'] as const) {
+  t.test(`${code} of one querier is the reason, whatever another one failed at before`, async (t) => {
+    const { clock, has, join, ask } = aWorld();
+    for (const name of ['one', 'two']) join(name);
+    const failed = ask('x');
+    await clock.pass(100);
+    has.get('one x')!.pending.failed(new TempoError('unavailable', 'no disk'));
+    has.get('two x')!.pending.failed(new TempoError(code, 'what is wrong with it'));
+    t.equal(await failed, 'what is wrong with it');
+  });
+}
+
 t.test('who leaves has all of them stop, and no further one begin', async (t) => {
   const { clock, begun, has, join, ask } = aWorld({ afterMs: 100, copiesMax: 3 });
   for (const name of ['one', 'two', 'three']) join(name);

@@ -122,7 +122,7 @@ export class QueuedQuery<Answer> {
   readonly #copies = new Set<Copy<Answer>>();
   /** The best that lacks something; others may have all. */
   #kept: Ended<Answer> | undefined;
-  /** What the first one told that failed. */
+  /** What the first one told that failed, or what is wrong with the query. */
   #failure: { readonly err: unknown } | undefined;
   /** When the first querier had it. */
   #beganMs: number | undefined;
@@ -207,7 +207,7 @@ export class QueuedQuery<Answer> {
   #failed(copy: Copy<Answer>, err: unknown): void {
     if (!this.#copies.delete(copy)) return;
     copy.reader.givenUp();
-    this.#failure ??= { err };
+    if (this.#failure === undefined || isFinal(err)) this.#failure = { err };
     // Another querier may have it answered still, unless it is refused for what it is.
     if (this.#isUnderWay && !isFinal(err)) return;
     if (this.#kept === undefined) this.refuse(this.#failure.err);
