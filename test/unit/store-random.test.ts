@@ -19,9 +19,18 @@ function programs(t: Test): (seed: number) => Promise<StoreOutcome> {
   const thread = new Worker(new URL('../support/store-program-worker.ts', import.meta.url));
   t.teardown(() => thread.terminate());
   return async (seed) => {
+    const over = new AbortController();
+    const { signal } = over;
     thread.postMessage(seed);
-    const [outcome] = (await once(thread, 'message')) as [StoreOutcome];
-    return outcome;
+    try {
+      const exit = once(thread, 'exit', { signal }).then(([code]) => {
+        throw new Error(`the thread ended amid seed ${seed} with ${code}`);
+      });
+      const [outcome] = (await Promise.race([once(thread, 'message', { signal }), exit])) as [StoreOutcome];
+      return outcome;
+    } finally {
+      over.abort();
+    }
   };
 }
 
