@@ -1,6 +1,6 @@
 // Recorded answers of real Tempo, asked of the running server: over the blocks that Tempo wrote of the same
 // spans in three formats, and over our own head and block of them.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -24,6 +24,8 @@ const BLOCKS: Readonly<Record<string, string>> = {
 };
 const OURS = 'ours';
 const IN_PARTS = 'in-parts';
+/** Its blocks. */
+const PARTS = 8;
 
 /** Their limit is below the number of matches: Tempo answers with any, we with the newest. */
 const LIMITED = /^(?!fuzz-).*-20$/;
@@ -107,37 +109,32 @@ async function push(tempo: RunningTempo, tenant: string, traces: Iterable<Uint8A
   }
 }
 
-/** Every trace lies in two of three places, some spans in both. */
+/** A trace lies in as many of the blocks and the head as it has spans, and some spans lie in two of them. */
 async function pushInParts(
   tempo: RunningTempo,
   tenant: string,
   traces: readonly Uint8Array[],
 ): Promise<void> {
   const spans = traces.map((trace) => decodeTraces(trace));
-  const part = (from: number, to: number, isIn: (i: number) => boolean): Uint8Array[] =>
-    spans
-      .slice(from, to)
-      .map((all) => all.filter((_, i) => isIn(i)))
+  const places = PARTS + 1;
+  for (let place = 0; place < places; place++) {
+    const isHere = (trace: number, i: number): boolean =>
+      (trace + i) % places === place || (i % 10 === 0 && (trace + i + 1) % places === place);
+    const part = spans
+      .map((all, trace) => all.filter((_, i) => isHere(trace, i)))
       .filter((some) => some.length > 0)
       .map(encodeTraces);
-  const half = spans.length >> 1;
-  await push(
-    tempo,
-    tenant,
-    part(0, spans.length, (i) => i % 2 === 0),
-  );
-  await flush(tempo);
-  await push(
-    tempo,
-    tenant,
-    part(0, half, (i) => i % 2 === 1 || i % 10 === 0),
-  );
-  await flush(tempo);
-  await push(
-    tempo,
-    tenant,
-    part(half, spans.length, (i) => i % 2 === 1 || i % 10 === 0),
-  );
+    await push(tempo, tenant, part);
+    if (place < PARTS) await flush(tempo);
+  }
+}
+
+/** Blocks of a tenant in the backend, and whether one was compacted. */
+function storedBlocks(data: string, tenant: string): { live: number; compacted: number } {
+  const folder = join(data, 'blocks', tenant);
+  const having = (name: string): number =>
+    readdirSync(folder).filter((block) => existsSync(join(folder, block, name))).length;
+  return { live: having('meta.json'), compacted: having('meta.compacted.json') };
 }
 
 t.setTimeout(400_000);
@@ -149,6 +146,7 @@ await t.test('answers as recorded', { timeout: 400_000 }, async (t) => {
     yaml: `
 multitenancy_enabled: true
 compactor: { compaction: { block_retention: 876000h } }
+overrides: { defaults: { compaction: { compaction_disabled: true } } }
 query_frontend: { search: { max_duration: 0s }, metrics: { max_duration: 0s } }
 `,
   });
@@ -162,6 +160,7 @@ query_frontend: { search: { max_duration: 0s }, metrics: { max_duration: 0s } }
   await flush(tempo);
   await t.test('over our block', (t) => compare(t, tempo, OURS));
   await pushInParts(tempo, IN_PARTS, traces);
-  await t.test('over two of our blocks and a head', (t) => compare(t, tempo, IN_PARTS));
+  await t.test('over many of our blocks and a head', (t) => compare(t, tempo, IN_PARTS));
+  t.strictSame(storedBlocks(data, IN_PARTS), { live: PARTS, compacted: 0 });
   t.notMatch(tempo.output(), /level=error/);
 });
