@@ -115,8 +115,7 @@ class Visitor {
       if (isOfNothing(ref)) this.headings.add('Events and links that are not there');
       if (isQuoted(ref)) this.headings.add('Names in quotes');
       if (isArray(ref)) this.headings.add('Groups by arrays');
-      const isMixed = ref.kind === 'attribute' && MIXED.has(ref.name);
-      if (isMixed && second.length > 0) this.headings.add('Ranks of values of several types');
+      if (isMixed(ref) && second.length > 0) this.headings.add('Ranks of values of several types');
       if (ref.kind === 'intrinsic' ? this.conditions.has(ref.name) : this.isOtherCondition(ref)) {
         this.headings.add('Fields that are conditions too');
       }
@@ -177,6 +176,7 @@ class Visitor {
           if (mentions(stage.lhs.arg, isQuoted)) this.headings.add('Names in quotes');
           if (stage.lhs.name === 'avg' && mentions(stage.lhs.arg, mayBeNegative))
             this.headings.add('Averages of negative integers');
+          if (mentions(stage.lhs.arg, isMixed)) this.headings.add('Aggregates of several types');
           if (mentions(stage.lhs.arg, isOwnColumn)) this.headings.add('Absent attributes');
           if (isArithmetic(stage.lhs.arg)) this.headings.add('Arithmetic with absent attributes');
           this.field(stage.lhs.arg);
@@ -292,7 +292,7 @@ class Visitor {
       if (value.type === 'nil' && op === '!=' && isOwnColumn(expr)) this.ownPresent.add(expr.name);
     }
     if (isOfEvent(expr)) this.nestedCondition(expr);
-    if (expr.kind === 'attribute' && MIXED.has(expr.name) && isNumber(value)) this.hasMixed = true;
+    if (isMixed(expr) && isNumber(value)) this.hasMixed = true;
     if (expr.kind !== 'intrinsic') return;
     this.conditions.add(expr.name);
     if (isNestedSet(expr) && holdsForZero(op, value)) this.hasZeroNestedSet = true;
@@ -414,6 +414,10 @@ function beginsWithZeros(field: string, text: string): boolean {
 
 function mayBeZero(expr: FieldExpr): boolean {
   return expr.kind !== 'literal' || !('value' in expr.value) || Number(expr.value.value) === 0;
+}
+
+function isMixed(expr: FieldExpr): boolean {
+  return expr.kind === 'attribute' && MIXED.has(expr.name);
 }
 
 function isConstant(expr: FieldExpr): boolean {

@@ -36,6 +36,12 @@ const OTHERWISE: Readonly<Record<string, readonly string[]>> = {
     '{ span.p + span.q = 14 }',
   ],
   'Averages of negative integers': ['{ span.least != nil } | avg(span.least) < -9e18'],
+  'Aggregates of several types': [
+    '{ } | avg(span.p) = 3.0',
+    '{ } | max(span.p) = 4',
+    '{ } | sum(span.q) = 8.5',
+    '{ } | avg(span.q) < 3',
+  ],
   'The least integer': [
     '{ span.small = -9223372036854775808 }',
     '{ span.small + -9223372036854775808 = 0 }',

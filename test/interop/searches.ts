@@ -271,6 +271,10 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
     '{ } | max(span.db.rows * 2) > 100',
   ],
   'Averages of negative integers': ['{ } | avg(span.odd.negative) < 0', '{ } | avg(span.odd.min) < -9e18'],
+  'Aggregates of several types': [
+    '{ span.peer.id != nil } | max(span.peer.id) > 3',
+    '{ span.peer.id != nil } | avg(span.peer.id) > 2.0',
+  ],
   'Numbers of another type': ['{ span.peer.id = 3 && span.app.score > 0.1 }'],
   'Literals on the left': ['{ 100000 < span.http.response_content_length }', '{ 1 > nestedSetParent }'],
   'Bools among alternatives': ['{ span.cache.hit || status = error }'],

@@ -25,7 +25,7 @@ export class Aggregates extends Values {
     for (let g = 0; g < spansets.count; g++) this.num[g] = spansets.start[g + 1]! - spansets.start[g]!;
   }
 
-  /** Where there are numbers of several types integers go before floats, and these before durations. */
+  /** Numbers of several types are calculated with together, as floats. */
   private aggregate(spansets: Spansets, spanset: number, name: AggregateName, column: Column): void {
     const type = numberTypeOf(spansets.membersOf(spanset), column);
     let count = 0;
@@ -37,7 +37,7 @@ export class Aggregates extends Values {
     let max = -Infinity;
     for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
       const at = column.isConstant ? 0 : spansets.members[i]!;
-      if (!isNumberAt(column, at) || column.type[at] !== type) continue;
+      if (!isNumberAt(column, at)) continue;
       const value = column.num[at]!;
       count++;
       size += Math.abs(value);
@@ -49,13 +49,31 @@ export class Aggregates extends Values {
     }
     if (count === 0) return;
     if (Number.isFinite(lost)) sum += lost;
+    if (type === ValueType.float && (name === 'min' || name === 'max'))
+      return this.setValueOf(spansets, spanset, column, name === 'min' ? min : max);
     const isAverage = name === 'avg';
     this.type[spanset] = isAverage && type === ValueType.int ? ValueType.float : type;
     this.num[spanset] = isAverage ? sum / count : name === 'min' ? min : name === 'max' ? max : sum;
     if (isSafe(size) || type === ValueType.float || !Number.isFinite(size)) {
       if (this.exact !== undefined && type === ValueType.int)
         this.setSmallInteger(spanset, this.num[spanset]!);
+      // an average of nanoseconds is a number of them
+      if (isAverage && type === ValueType.duration) this.num[spanset] = Math.trunc(this.num[spanset]!);
     } else this.aggregateExactly(spansets, spanset, name, { column, type, count });
+  }
+
+  /** The value of a span, in its type. */
+  private setValueOf(spansets: Spansets, spanset: number, column: Column, value: number): void {
+    this.type[spanset] = ValueType.float;
+    this.num[spanset] = value;
+    for (let i = spansets.start[spanset]!; i < spansets.start[spanset + 1]!; i++) {
+      const at = column.isConstant ? 0 : spansets.members[i]!;
+      if (!isNumberAt(column, at) || column.num[at] !== value) continue;
+      const type = column.type[at]!;
+      this.type[spanset] = type;
+      if (type === ValueType.int) this.setInteger(spanset, column.integerAt(at));
+      return;
+    }
   }
 
   /** Integers and nanoseconds of which doubles do not hold the sum; a sum wraps, as it does in Go. */
@@ -76,7 +94,8 @@ export class Aggregates extends Values {
       else if (name === 'min' ? value < result : value > result) result = value;
     }
     if (result === undefined) return;
-    if (name === 'avg') this.num[spanset] = Number(result) / count;
+    if (name === 'avg')
+      this.num[spanset] = isInteger ? Number(result) / count : Number(result / BigInt(count));
     else if (isInteger) this.setInteger(spanset, result);
     else this.num[spanset] = Number(result);
   }
@@ -115,15 +134,17 @@ export class Aggregates extends Values {
   }
 }
 
+/** Float where they are of several types. */
 function numberTypeOf(spans: Int32Array, column: Column): number {
-  let least: number = ValueType.nil;
+  let common: number = ValueType.nil;
   for (let i = 0; i < spans.length; i++) {
     const at = column.isConstant ? 0 : spans[i]!;
     if (!isNumberAt(column, at)) continue;
     const type = column.type[at]!;
-    if (least === ValueType.nil || type < least) least = type;
+    if (common === ValueType.nil) common = type;
+    else if (type !== common) return ValueType.float;
   }
-  return least;
+  return common;
 }
 
 /** Arrays are no numbers. */
