@@ -16,7 +16,7 @@ import { STRUCTURAL_OPS } from '../../src/traceql/token-stream.ts';
 import { isBooleanOp } from '../../src/traceql/types.ts';
 
 /** Of the corpus: attributes that may hold an array. */
-const ARRAYS = new Set([
+export const ARRAYS: ReadonlySet<string> = new Set([
   'app.flags',
   'app.shards',
   'app.weights',
@@ -43,6 +43,8 @@ export interface Applying {
   readonly headings: ReadonlySet<string>;
   /** Traces without a root are left out of the comparison. */
   readonly ignoresRootless: boolean;
+  /** Names of attributes, and of intrinsics in full, that the query mentions. */
+  readonly mentioned: ReadonlySet<string>;
 }
 
 export function deviationsOf(query: Query): Applying {
@@ -50,7 +52,8 @@ export function deviationsOf(query: Query): Applying {
   visitor.stages(query.stages);
   if (query.metrics !== undefined) visitor.metrics(query.metrics, query);
   visitor.together();
-  return { headings: visitor.headings, ignoresRootless: visitor.hasRelation };
+  const { headings, hasRelation, mentioned } = visitor;
+  return { headings, ignoresRootless: hasRelation, mentioned };
 }
 
 class Visitor {
@@ -58,7 +61,7 @@ class Visitor {
   hasRelation = false;
   private readonly unscoped = new Set<string>();
   private readonly inner = new Set<string>();
-  private readonly mentioned = new Set<string>();
+  readonly mentioned = new Set<string>();
   /** Intrinsics that are compared with a constant. */
   private readonly conditions = new Set<string>();
   /** Scope and name of attributes that are. */
@@ -107,10 +110,7 @@ class Visitor {
     if (stages.some(({ kind }) => kind === 'select')) this.headings.add('Stages behind select');
     if (stages.some(({ kind }) => kind === 'pipeline')) this.headings.add('Pipelines in parentheses');
     if (this.hasIntrinsicExpression) this.headings.add('Intrinsics in expressions');
-    if (stage.kind === 'compare') {
-      this.headings.add('Counts of compare()');
-      return;
-    }
+    if (stage.kind === 'compare') return this.selection(stage.filter);
     for (const ref of [...stage.by, ...(stage.arg === undefined ? [] : [stage.arg])]) {
       if (isOfNothing(ref)) this.headings.add('Events and links that are not there');
       if (isQuoted(ref)) this.headings.add('Names in quotes');
@@ -127,6 +127,16 @@ class Visitor {
     }
     if (isArray(stage.arg)) this.headings.add('Arithmetic with arrays');
     if (isOwnColumn(stage.arg)) this.headings.add('Absent attributes');
+  }
+
+  /** Of compare(): Tempo reads for it what a span has for being shown. */
+  private selection(filter: FieldExpr): void {
+    this.hasAlternatives = true;
+    const isRead = (expr: FieldExpr): boolean =>
+      isArray(expr) && 'name' in expr && this.mentioned.has(expr.name);
+    if (mentions(filter, (expr) => isUnselective(expr) || isRead(expr)))
+      this.headings.add('Selections of compare()');
+    this.truth(filter);
   }
 
   /** Whether a condition has the attribute otherwise spelled, or there are spans that need not satisfy it. */
@@ -414,6 +424,14 @@ function beginsWithZeros(field: string, text: string): boolean {
 
 function mayBeZero(expr: FieldExpr): boolean {
   return expr.kind !== 'literal' || !('value' in expr.value) || Number(expr.value.value) === 0;
+}
+
+/** What Tempo does not select by in compare(). */
+function isUnselective(expr: FieldExpr): boolean {
+  if (expr.kind === 'literal') return expr.value.type === 'nil';
+  return (
+    isOfEvent(expr) || isNestedSet(expr) || (expr.kind === 'intrinsic' && /ID$|^span:id$/.test(expr.name))
+  );
 }
 
 function isMixed(expr: FieldExpr): boolean {

@@ -1,12 +1,13 @@
 // Answers to metrics queries in a form that two servers can be compared by.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { intrinsicOf } from '../../src/traceql/intrinsics.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import { Chance } from '../support/fuzz.ts';
 import { RandomQueries } from '../support/random-query.ts';
 import type { RunningTempo } from '../support/server.ts';
 import type { Corpus } from './corpus.ts';
-import { deviationsOf } from './deviation-rules.ts';
+import { ARRAYS, deviationsOf } from './deviation-rules.ts';
 import { VOCABULARY } from './vocabulary.ts';
 
 interface Series {
@@ -31,6 +32,27 @@ export function randomMetrics(seed: number, count: number): string[] {
 export function isAlike(query: string): boolean {
   const { headings, ignoresRootless } = deviationsOf(parse(query));
   return headings.size === 0 && !ignoresRootless && !OVERFLOW.test(query);
+}
+
+/** What has no value in Tempo's answer, though it has a series. */
+const ODD = /(^|\.)odd[. ]/;
+/** So many values that compare() shows all; of fewer it is any of equally frequent ones. */
+const ALL_VALUES = 5000;
+
+/** Of an answer to compare() what Tempo counts as we do. */
+export function alikeInTempo(query: string, answer: MetricsAnswer): MetricsAnswer {
+  const parsed = parse(query);
+  if (parsed.metrics?.kind !== 'compare' || typeof answer === 'string') return answer;
+  const { topN } = parsed.metrics;
+  const { mentioned } = deviationsOf(parsed);
+  const isCompared = (labels: string): boolean => {
+    const [, side, label] = /^__meta_type=\{"stringValue":"(\w+)"\},(.*?)=\{/.exec(labels)!;
+    const isAll = topN >= ALL_VALUES || side!.endsWith('_total');
+    const intrinsic = intrinsicOf(label!)?.name;
+    const name = intrinsic ?? label!.replace(/^\w+\./, '');
+    return isAll && !mentioned.has(name) && !ARRAYS.has(name) && !ODD.test(label!.replaceAll('"', ''));
+  };
+  return new Map([...answer].filter(([labels]) => isCompared(labels)));
 }
 
 export async function askMetrics(
@@ -94,11 +116,15 @@ export class MetricsAnswers {
   }
 
   /** One line for each query that both were asked and that is not answered alike. */
-  differencesTo(other: MetricsAnswers): string[] {
+  differencesTo(
+    other: MetricsAnswers,
+    compared: (query: string, answer: MetricsAnswer) => MetricsAnswer = (_, answer) => answer,
+  ): string[] {
     const lines: string[] = [];
     for (const [query, answer] of other.all) {
       const own = this.all.get(query);
-      const what = own === undefined ? undefined : metricsDifference(own, answer);
+      const what =
+        own === undefined ? undefined : metricsDifference(compared(query, own), compared(query, answer));
       if (what !== undefined) lines.push(`${query}: ${what}`);
     }
     return lines;

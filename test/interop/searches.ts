@@ -310,5 +310,15 @@ export const METRICS_DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   ],
   'Groups by arrays': ['{ } | rate() by (span.app.shards)'],
   'Ranks of values of several types': ['{ } | rate() by (span.peer.id) | topk(6)'],
-  'Counts of compare()': ['{ span.http.method = "GET" } | compare({ status = error })'],
+  'Counts of compare()': [
+    '{ span.http.method = "GET" } | compare({ status = error })',
+    '{ span.app.flags != nil } | compare({ status = error })',
+  ],
+  'Selections of compare()': [
+    '{ } | compare({ event.exception.type = "IOError" })',
+    '{ } | compare({ link.link.type = "follows_from" })',
+    '{ } | compare({ nestedSetParent < 0 })',
+    '{ } | compare({ span:parentID = "" })',
+    '{ } | compare({ .user.id = nil })',
+  ],
 };

@@ -74,7 +74,7 @@ export class RandomQueries {
       return names.length === 0 ? '' : ` by(${[...new Set(names)].join(', ')})`;
     };
     const numeric = (): string => chance.of(this.ofType(NUMERIC).names);
-    switch (chance.below(6)) {
+    switch (chance.below(7)) {
       case 0:
         return `rate()${by(5)}`;
       case 1:
@@ -85,6 +85,8 @@ export class RandomQueries {
         return `${chance.of(['avg', 'sum'])}_over_time(${numeric()})${by(4)}`;
       case 4:
         return `histogram_over_time(${numeric()})${by(4)}`;
+      case 5:
+        return `compare({ ${this.condition(1)} }${chance.of(['', ', 3', ', 5000', ', 5000'])})`;
       default: {
         const quantiles = [0, ...chance.times(2)].map(() => chance.of(['0', '.5', '0.9', '.99', '1.0']));
         return `quantile_over_time(${numeric()}, ${[...new Set(quantiles)].join(', ')})${by(4)}`;

@@ -101,6 +101,7 @@ const UNTESTED = new Set([
   'Too many series',
   'Exemplars',
   'Division by zero',
+  'Large queries',
   'Large patterns',
   'Order and limit',
   'Roots',

@@ -71,7 +71,8 @@ export class LabelPool {
 
   idOfDouble(value: number): number {
     this.arena.u8(LABEL_TYPE.double);
-    this.arena.raw(sortableDouble(value));
+    // -0 is 0
+    this.arena.raw(sortableDouble(value + 0));
     return this.intern();
   }
 
