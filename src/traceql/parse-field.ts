@@ -32,16 +32,28 @@ const KEYWORD_STATICS: Record<string, Static> = {
 export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
   let lhs = parseOperand(stream);
   let height = 0;
+  let logic = '';
+  let highest = 0;
   if (minimum === 0 && isNil(lhs) && !stream.isOp('=') && !stream.isOp('!='))
     throw stream.unexpected('=', '!=');
   for (;;) {
     const found = stream.operator(FIELD_OPS, minimum);
     if (!found) break;
-    stream.countOperator();
     stream.take();
     const op = found.token.text as BinaryOp;
+    // a chain of one of these is walked as a list, however long it is
+    const isLogic = LOGICAL.has(op);
+    if (!isLogic || op !== logic) stream.countOperator();
+    // what goes from one to the other is walked by more calls a level
+    if (isLogic && op !== logic) stream.countOperator();
+    logic = op;
+    const { operators } = stream;
     const rhsMinimum = op === '^' ? found.precedence : found.precedence + 1;
     const rhs = stream.nested(() => parseFieldExpr(stream, rhsMinimum));
+    if (isLogic) {
+      highest = Math.max(highest, stream.operators);
+      stream.operators = operators;
+    }
     const isNilFirst = isNil(lhs) && !isNil(rhs) && (op === '=' || op === '!=');
     const [left, right] = isNilFirst ? [rhs, lhs] : [lhs, rhs];
     if (op === '=~' || op === '!~') countRegex(stream, found.token, left, right);
@@ -50,8 +62,9 @@ export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
       fold(op, left, right, (message) => stream.failAt(found.token, message)),
     );
     // the tree of a chain is as deep as the chain is long, and logic alone is walked without recursion
-    if (!LOGICAL.has(op) && ++height > CHAIN_MAX) throw stream.failAt(found.token, 'query nested too deeply');
+    if (!isLogic && ++height > CHAIN_MAX) throw stream.failAt(found.token, 'query nested too deeply');
   }
+  stream.operators = Math.max(stream.operators, highest);
   return lhs;
 }
 

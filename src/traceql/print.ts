@@ -104,7 +104,13 @@ export function printField(expr: FieldExpr): string {
 }
 
 function printBinary(op: BinaryOp, lhs: FieldExpr, rhs: FieldExpr): string {
-  return `${printOperand(lhs, op)} ${op} ${printOperand(rhs, op)}`;
+  const rest = [` ${op} ${printOperand(rhs, op)}`];
+  let first = lhs;
+  // what stands to the left is in parentheses, without recursion: chains of logic may be long
+  for (; isBooleanOp(op) && first.kind === 'binary' && first.op === op; first = first.lhs) {
+    rest.push(` ${op} ${printOperand(first.rhs, op)})`);
+  }
+  return `${'('.repeat(rest.length - 1)}${printOperand(first, op)}${rest.reverse().join('')}`;
 }
 
 function printOperand(expr: FieldExpr, op: BinaryOp): string {

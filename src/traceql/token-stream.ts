@@ -33,7 +33,8 @@ export class TokenStream {
   private readonly tokens: readonly Token[];
   private position = 0;
   private depth = 0;
-  private operators = 0;
+  /** So many stand one above the other at most. */
+  operators = 0;
   private readonly regexes: RegexBudget;
 
   /** @param regexes shared by texts that are read for one request. */

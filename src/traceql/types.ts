@@ -1,6 +1,7 @@
 // Static types of expressions and which operators may join them.
 import type { BinaryOp, FieldExpr, StaticType } from './ast.ts';
 import { intrinsicType } from './intrinsics.ts';
+import { operandsOf } from './flatten.ts';
 
 const NUMERIC: ReadonlySet<StaticType> = new Set<StaticType>(['int', 'float', 'duration']);
 const ORDERED: ReadonlySet<StaticType> = new Set<StaticType>([
@@ -93,6 +94,6 @@ export function referencesSpan(expr: FieldExpr): boolean {
     case 'unary':
       return referencesSpan(expr.operand);
     case 'binary':
-      return referencesSpan(expr.lhs) || referencesSpan(expr.rhs);
+      return operandsOf(expr).some(referencesSpan);
   }
 }

@@ -22,6 +22,7 @@ import { isSpansetExpr } from '../../src/traceql/ast.ts';
 import { formatNanos } from '../../src/lib/duration.ts';
 import { parseDuration } from '../../src/traceql/duration.ts';
 import { TraceqlError } from '../../src/traceql/error.ts';
+import { operandsOf } from '../../src/traceql/flatten.ts';
 import { INTRINSIC_WORDS, intrinsicOf } from '../../src/traceql/intrinsics.ts';
 import { parse, parseIdentifier } from '../../src/traceql/parser.ts';
 import { printField, printQuery } from '../../src/traceql/print.ts';
@@ -46,6 +47,8 @@ function outcome(text: string): string {
   }
 }
 
+/** `max_query_expression_size_bytes` by default. */
+const QUERY_BYTES = 131_072;
 const NOT_CLOSED =
   'syntax error: unexpected $end, { is not closed; was & cut off? ' +
   'encode it, as curl -G --data-urlencode does';
@@ -183,9 +186,23 @@ await t.test('errors of syntax say where and what', async (t) => {
     { input: `{ ${'!'.repeat(300)}true }`, want: at(204, 'query nested too deeply') },
   ];
   for (const { input, want } of cases) t.equal(outcome(input), want, input.slice(0, 60));
-  t.match(outcome(`{ .a${' && .a'.repeat(5000)} }`), /query too complex/);
+  t.match(outcome(`{ .a${' && .a || .a'.repeat(2500)} }`), /query too complex/);
   const error = t.throws(() => parse('{ foo }')) as unknown as TraceqlError;
   t.same([error.line, error.column], [1, 3]);
+});
+
+await t.test('a list of alternatives or conditions may be as long as a query', async (t) => {
+  for (const op of ['||', '&&']) {
+    for (const condition of ['.a', '.a=1', 'event.a=1', 'trace:id = "0123456789abcdef0123456789abcdef"']) {
+      const list = Array(Math.floor(QUERY_BYTES / (condition.length + op.length)) - 2).fill(condition);
+      const query = parse(`{${list.join(op)}}`);
+      const printed = printQuery(query).slice(0, 5 + list.length);
+      t.match(printed, /^\{ \(+/, `${list.length} of ${condition}`);
+      const [stage] = query.stages;
+      const expr = stage?.kind === 'filter' ? stage.expr : undefined;
+      t.equal(expr?.kind === 'binary' ? operandsOf(expr).length : 0, list.length);
+    }
+  }
 });
 
 const TYPES = 'binary operations must operate on the same type';

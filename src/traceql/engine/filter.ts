@@ -2,6 +2,7 @@
 // conjunction are tried cheapest first; what is left of the spans then limits what later ones load.
 import type { CompareOp, FieldExpr, FieldRef, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
+import { flatten, operandsOf } from '../flatten.ts';
 import { isId } from '../intrinsics.ts';
 import { isBooleanOp } from '../types.ts';
 import {
@@ -19,7 +20,7 @@ import { compareColumns, presentSpans } from './compare-columns.ts';
 import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
 import { LOOKUP_ORDER, ownerOf, storedFields } from './fields.ts';
 import { keptFilter } from './kept-filter.ts';
-import { byOwner, flatten, nestedConjunction, type NestedOwner } from './nested-conditions.ts';
+import { byOwner, nestedConjunction, type NestedOwner } from './nested-conditions.ts';
 import type { Scan } from './scan.ts';
 
 /** The spans of `{ expr }`, at most those in `within`. */
@@ -248,9 +249,10 @@ function costOf(expr: FieldExpr): number {
     case 'unary':
       return costOf(expr.operand) + (expr.op === '!' ? 1 : 0);
     case 'binary': {
-      const parts = costOf(expr.lhs) + costOf(expr.rhs);
+      const operands = operandsOf(expr);
       // a disjunction seldom leaves little
-      return expr.op === '||' ? parts + 3 : expr.op === '=' ? parts : parts + 0.5;
+      const own = expr.op === '||' ? 3 : expr.op === '=' ? 0 : 0.5;
+      return operands.reduce((sum, operand) => sum + costOf(operand), own * (operands.length - 1));
     }
   }
 }

@@ -4,6 +4,7 @@ import { type AttributeScope, ValueType } from '../source.ts';
 import { isFieldRef } from './column.ts';
 import { entryTest, MIRRORED } from './entry-test.ts';
 import { storedFields } from './fields.ts';
+import { flatten } from '../flatten.ts';
 
 /** A value of an attribute: the bytes of a string, or an integer. */
 export interface NeededValue {
@@ -49,8 +50,8 @@ function ofSpansets(expr: SpansetExpr): NeededValues {
 function ofFilter(expr: FieldExpr): NeededValues {
   if (expr.kind !== 'binary') return NOTHING;
   const { op, lhs, rhs } = expr;
-  if (op === '&&') return [...ofFilter(lhs), ...ofFilter(rhs)];
-  if (op === '||') return either(ofFilter(lhs), ofFilter(rhs));
+  if (op === '&&') return flatten(expr, op).flatMap(ofFilter);
+  if (op === '||') return flatten(expr, op).map(ofFilter).reduce(either);
   if (rhs.kind === 'literal') return ofComparison(lhs, op as CompareOp, rhs.value);
   const mirrored = MIRRORED[op as CompareOp];
   if (lhs.kind !== 'literal' || mirrored === undefined) return NOTHING;

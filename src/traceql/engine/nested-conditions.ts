@@ -2,6 +2,7 @@
 // one link, of it satisfies all of them.
 import type { CompareOp, FieldExpr, FieldRef, SpansetExpr, Stage, Static } from '../ast.ts';
 import { Bitset } from '../../lib/bitset.ts';
+import { flatten } from '../flatten.ts';
 import { isBooleanOp } from '../types.ts';
 import { isFieldRef } from './column.ts';
 import { type EntryTest, MIRRORED, entryTest, matchOwners, restrictionOf } from './entry-test.ts';
@@ -14,8 +15,9 @@ export type NestedOwner = 'event' | 'link';
 /** Whose conditions an expression is made of, when these are conditions on one such owner only. */
 function nestedOwnerOf(expr: FieldExpr): NestedOwner | undefined {
   if (expr.kind === 'binary' && (expr.op === '&&' || expr.op === '||')) {
-    const owner = nestedOwnerOf(expr.lhs);
-    return owner !== undefined && owner === nestedOwnerOf(expr.rhs) ? owner : undefined;
+    const [first, ...others] = flatten(expr, expr.op);
+    const owner = nestedOwnerOf(first!);
+    return others.every((other) => nestedOwnerOf(other) === owner) ? owner : undefined;
   }
   const condition = conditionOf(expr);
   if (condition === undefined) return undefined;
@@ -78,6 +80,7 @@ function conjunctionsOfStage(stage: Stage | SpansetExpr): (readonly FieldExpr[])
 function conjunctionsOf(expr: FieldExpr): (readonly FieldExpr[])[] {
   if (expr.kind === 'unary') return conjunctionsOf(expr.operand);
   if (expr.kind !== 'binary') return [];
+  if (expr.op === '||') return flatten(expr, '||').flatMap(conjunctionsOf);
   if (expr.op !== '&&') return [expr.lhs, expr.rhs].flatMap(conjunctionsOf);
   const parts = flatten(expr, '&&');
   return [parts, ...parts.flatMap(conjunctionsOf)];
@@ -137,15 +140,4 @@ function conditionOf(expr: FieldExpr): Condition | undefined {
 function comparisonWith(ref: FieldRef, op: CompareOp, literal: Static): Condition | undefined {
   if (literal.type === 'nil' && op !== '!=') return undefined;
   return { ref, test: entryTest(ref, op, literal) };
-}
-
-/** The operands of a chain of one operator, from left to right. */
-export function flatten(expr: FieldExpr, op: '&&' | '||'): FieldExpr[] {
-  const parts: FieldExpr[] = [];
-  const rest = [expr];
-  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
-    if (next.kind === 'binary' && next.op === op) rest.push(next.rhs, next.lhs);
-    else parts.push(next);
-  }
-  return parts;
 }

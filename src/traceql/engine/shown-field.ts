@@ -14,6 +14,7 @@ import type { NestedOwners } from './nested-conditions.ts';
 import type { Rows, Scan } from './scan.ts';
 import { decodeText } from '../regex.ts';
 import { bytesAt, endOfOwner, firstEntry, isElementAt, staticAt, typeAt } from './value-reader.ts';
+import { operandsOf } from '../flatten.ts';
 
 /** A field that the query mentions. */
 export interface ShownField {
@@ -166,8 +167,7 @@ function mentionsOfField(expr: FieldExpr, out: Mention[]): void {
         out.push({ ref: rhs, op: mirrored, literal: lhs });
         return;
       }
-      mentionsOfField(lhs, out);
-      mentionsOfField(rhs, out);
+      for (const operand of operandsOf(expr)) mentionsOfField(operand, out);
     }
   }
 }

@@ -2,6 +2,7 @@
 // spans are.
 import type { FieldExpr, FieldRef, Query, Stage } from '../ast.ts';
 import type { Intrinsic } from '../source.ts';
+import { operandsOf } from '../flatten.ts';
 
 /** Fields that other spans of the trace have a say in. */
 const OF_TRACE: ReadonlySet<Intrinsic | 'parent'> = new Set([
@@ -37,7 +38,7 @@ export function isOfSpan(expr: FieldExpr): boolean {
     case 'unary':
       return isOfSpan(expr.operand);
     case 'binary':
-      return isOfSpan(expr.lhs) && isOfSpan(expr.rhs);
+      return operandsOf(expr).every(isOfSpan);
   }
 }
 
