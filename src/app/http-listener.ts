@@ -130,6 +130,7 @@ function createApp(config: ServerConfig, tls: ServerTls | undefined, logger: Log
   };
   const app = fastify(options);
   app.server.maxConnections = config.httpListenConnLimit > 0 ? config.httpListenConnLimit : connectionsMax();
+  refuseLargeHeads(app.server as HttpServer);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler((err, request, reply) => sendError(err, request, reply, logger));
@@ -157,6 +158,22 @@ function createServer(
   // Without it an answer that nobody reads would be held for ever.
   server.setTimeout(config.httpServerWriteTimeoutMs);
   return server;
+}
+
+/** Says what is too large, and leaves all other errors of clients to the framework. */
+function refuseLargeHeads(server: HttpServer): void {
+  const others = server.listeners('clientError');
+  server.removeAllListeners('clientError');
+  server.on('clientError', (err: Error & { readonly code?: string }, socket: Socket) => {
+    if (err.code !== 'HPE_HEADER_OVERFLOW' || !socket.writable) {
+      for (const take of others) take.call(server, err, socket);
+      return;
+    }
+    const text = `the URL and headers of a request may have ${HEADER_BYTES_MAX} bytes together\n`;
+    const head = `HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: ${TEXT}`;
+    socket.write(`${head}\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`);
+    socket.destroy(err);
+  });
 }
 
 /** `/tempo/ready` -> `/ready`. */

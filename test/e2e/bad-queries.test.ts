@@ -67,6 +67,12 @@ t.test('bad queries', { timeout: 200_000 }, async (t) => {
       q: `{ ${Array.from({ length: 200 }, (_, i) => `span.a${i} = ${i}`).join(' || ')} }`,
       status: 200,
     },
+    {
+      name: '2,060 ids of traces',
+      q: `{ ${Array.from({ length: 2060 }, (_, i) => `trace:id = "${hexId(i + 1, 16)}"`).join(' || ')} }`,
+      status: 200,
+      text: /"traceID":"0*3"/,
+    },
     { name: 'a long chain of structures', q: Array(30).fill('{}').join(' >> '), status: 200 },
     { name: 'everything', q: '{} >> {} | select(span.long, name)', status: 200 },
   ];
@@ -141,8 +147,9 @@ t.test('bad queries', { timeout: 200_000 }, async (t) => {
   for (let i = 0; i < ROUNDS; i++) await ask();
   const large = '{ name = "' + 'a'.repeat(2 << 20) + '" }';
   const answer = await tempo.get(`/api/search?q=${encodeURIComponent(large)}`);
-  t.ok([400, 414, 431].includes(answer.status), `a query of 2 MB: ${answer.status}`);
-  await answer.body?.cancel();
+  t.equal(answer.status, 431, 'a query of 2 MB');
+  t.equal(await answer.text(), 'the URL and headers of a request may have 1048576 bytes together\n');
+  t.equal(answer.headers.get('content-type'), 'text/plain; charset=utf-8');
   const beyond = `{ name = "${'a'.repeat(200_000)}" }`;
   const refused = await tempo.get(`/api/search?q=${encodeURIComponent(beyond)}`);
   t.equal(refused.status, 400);
