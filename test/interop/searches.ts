@@ -264,6 +264,7 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   'Conditions compared with each other': ['{ (span.cache.hit = true) = (status = error) }'],
   'Relations within groups': ['{ } | by(resource.service.name) | { kind = server } >> { kind = client }'],
   'The least integer': ['{ span.odd.min = -9223372036854775808 }'],
+  'Large patterns': ['{ name =~ "(0123456789abcdefghijklmnopqrstuvwxyz){1000}" }'],
   'Patterns from attributes': ['{ span.code.function =~ name }'],
   'Arithmetic with absent attributes': [
     '{ -span.db.rows < 0 || kind = server }',
@@ -299,6 +300,12 @@ export const DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
 /** By heading: what only metrics queries show. */
 export const METRICS_DEVIATIONS: Readonly<Record<string, readonly string[]>> = {
   'Spans that have no value': ['{ } | sum_over_time(span.db.rows)'],
+  'Second stages': [
+    '{ } | rate() by (name) | topk(3) | bottomk(2)',
+    '{ } | rate() by (name) > 0.1',
+    '({ kind = server } | { status = error }) | rate()',
+  ],
+  Sampling: ['{ } | rate() with(span_sample=0.1)'],
   'Fields that are conditions too': [
     '{ kind = server || duration < 1ms } | sum_over_time(duration)',
     '{ rootServiceName = "gateway" || .db.system = "postgresql" } | rate() by (span.db.system)',

@@ -97,12 +97,10 @@ class Occurring {
 }
 
 const UNTESTED = new Set([
-  'Sampling',
   'Too many series',
   'Exemplars',
   'Division by zero',
   'Large queries',
-  'Large patterns',
   'Order and limit',
   'Roots',
   'Search by tags',
@@ -234,6 +232,7 @@ t.test('every way in which queries differ from those of Tempo is shown by one', 
       [],
     );
     for (const [heading, entry] of entries) {
+      t.match(entry, /^.+\n\n`[^`]/, `${heading} begins with a query or request`);
       const queries = table[heading];
       if (queries === undefined) t.ok(UNTESTED.has(heading), `${heading}: no query in test/interop`);
       else
@@ -242,6 +241,17 @@ t.test('every way in which queries differ from those of Tempo is shown by one', 
           `${heading} names one of its queries`,
         );
     }
+  }
+  t.end();
+});
+
+t.test('every way in which answers of the query API differ from those of Tempo names a request', (t) => {
+  const text = readFileSync(new URL('../../docs/decisions/deviations.md', import.meta.url), 'utf8');
+  for (const chapter of ['Reads', 'Tag names and values', 'Metrics queries over the API']) {
+    const [, body] = new RegExp(`^## ${chapter}$([^]*?)^## `, 'm').exec(text)!;
+    const [, ...bullets] = body!.split(/^- /m);
+    t.ok(bullets.length > 4, chapter);
+    for (const bullet of bullets) t.match(bullet, /^`(\/api\/|tempopb\.|\{|…)/);
   }
   t.end();
 });
