@@ -43,6 +43,7 @@ export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
     const op = found.token.text as BinaryOp;
     // a chain of one of these is walked as a list, however long it is
     const isLogic = LOGICAL.has(op);
+    if (isLogic) stream.countLogical();
     if (!isLogic || op !== logic) stream.countOperator();
     // what goes from one to the other is walked by more calls a level
     if (isLogic && op !== logic) stream.countOperator();

@@ -8,6 +8,8 @@ const TEXT_LENGTH_MAX = 1 << 20;
 const DEPTH_MAX = 200;
 /** Bounds the height of the tree, which later steps walk recursively. */
 const OPERATORS_MAX = 4096;
+/** `&&` and `||` in all: more would keep the thread that reads the query busy for more than 50 ms. */
+const LOGICAL_MAX = 8192;
 
 /** Binary operators by precedence, low to high; `|` (1) separates stages and is handled apart. */
 const PRECEDENCE: Record<string, number> = {
@@ -35,6 +37,7 @@ export class TokenStream {
   private depth = 0;
   /** So many stand one above the other at most. */
   operators = 0;
+  private logical = 0;
   private readonly regexes: RegexBudget;
 
   /** @param regexes shared by texts that are read for one request. */
@@ -130,6 +133,10 @@ export class TokenStream {
 
   countOperator(): void {
     if (++this.operators > OPERATORS_MAX) throw this.failAt(this.current, 'query too complex');
+  }
+
+  countLogical(): void {
+    if (++this.logical > LOGICAL_MAX) throw this.failAt(this.current, 'query too complex');
   }
 
   /** @param text as of `RegexBudget.problemOf`. */
