@@ -39,6 +39,8 @@ const ONE = flags['one-copy'] ? 'the same roles with one copy' : 'one process';
 /** Times the CPU of one copy. */
 const RATIO_MAX = 1.5;
 const QUIET_MS = 3000;
+/** Longer than traces rest, and than ingesters look for such: what comes then is part of a push. */
+const PUSH_QUIET_MS = 16_000;
 const IDLE_LIMIT_MS = 600_000;
 /** Local copies of blocks are gone, and the blocklist names them. */
 const BLOCKS_PAUSE_MS = 15_000;
@@ -167,8 +169,8 @@ async function flush({ ingesters, pids, name }: Layout): Promise<void> {
   await settled(pids);
 }
 
-async function settled(pids: readonly number[]): Promise<void> {
-  if (!(await untilIdle(pids, QUIET_MS, IDLE_LIMIT_MS))) {
+async function settled(pids: readonly number[], quietMs = QUIET_MS): Promise<void> {
+  if (!(await untilIdle(pids, quietMs, IDLE_LIMIT_MS))) {
     console.error(`not idle after ${IDLE_LIMIT_MS / 1000} s`);
   }
 }
@@ -229,11 +231,11 @@ async function measurePush(corpus: Corpus, folder: string, pushes: Pushes): Prom
       [WARM_UP_SHARE, 1].map((share) => corpus.spans * share),
     );
     await pushAll(layout, warmUp!);
-    await settled(layout.pids);
+    await settled(layout.pids, PUSH_QUIET_MS);
     const before = cpuSeconds(layout.pids);
     const wallSec = await pushAll(layout, counted!);
     const acknowledged = cpuSeconds(layout.pids);
-    await settled(layout.pids);
+    await settled(layout.pids, PUSH_QUIET_MS);
     const { spans } = counted!;
     const perSpan = (seconds: number): number => ((seconds - before) * 1e6) / spans;
     return {
