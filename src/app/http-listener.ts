@@ -16,6 +16,7 @@ import type { Service } from '../lib/service.ts';
 import type { GrpcRouterOptions } from '../rpc/grpc-http2.ts';
 import { cannotListen, familyOf, resolveHost } from '../rpc/listen.ts';
 import { connectionsMax } from '../rpc/open-files.ts';
+import { HEADER_BYTES_MAX, refuseLargeHeads } from '../rpc/large-heads.ts';
 import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
 import { OpenSockets } from '../rpc/open-sockets.ts';
 import { sharePort } from '../rpc/shared-port.ts';
@@ -59,9 +60,6 @@ const STOP_TIMES: StopTimes = { graceMs: 1500 };
 
 /** Bodies are not read by any route here: parameters are in the URL. */
 const BODY_BYTES_MAX = 1_048_576;
-
-/** As Go's servers have it: queries are in the URL, and Node's 16 KB would refuse long ones. */
-const HEADER_BYTES_MAX = 1_048_576;
 
 /** Slow requests are looked for that often. */
 const CHECK_MS_MAX = 5000;
@@ -158,22 +156,6 @@ function createServer(
   // Without it an answer that nobody reads would be held for ever.
   server.setTimeout(config.httpServerWriteTimeoutMs);
   return server;
-}
-
-/** Says what is too large, and leaves all other errors of clients to the framework. */
-function refuseLargeHeads(server: HttpServer): void {
-  const others = server.listeners('clientError');
-  server.removeAllListeners('clientError');
-  server.on('clientError', (err: Error & { readonly code?: string }, socket: Socket) => {
-    if (err.code !== 'HPE_HEADER_OVERFLOW' || !socket.writable) {
-      for (const take of others) take.call(server, err, socket);
-      return;
-    }
-    const text = `the URL and headers of a request may have ${HEADER_BYTES_MAX} bytes together\n`;
-    const head = `HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: ${TEXT}`;
-    socket.write(`${head}\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`);
-    socket.destroy(err);
-  });
 }
 
 /** `/tempo/ready` -> `/ready`. */

@@ -18,6 +18,7 @@ import { TENANT_HEADER } from '../model/tenant.ts';
 import { encodeStatus, GRPC_INTERNAL, type GrpcStatus, statusOfError } from '../rpc/grpc-status.ts';
 import { bodyThreads } from '../rpc/body-threads.ts';
 import { ENCODINGS, inflate } from '../rpc/inflate.ts';
+import { HEADER_BYTES_MAX, refuseLargeHeads } from '../rpc/large-heads.ts';
 import { familyOf, listen, parseEndpoint } from '../rpc/listen.ts';
 import { NO_SCHEMAS } from '../rpc/no-schemas.ts';
 import { OpenSockets, type OpenSocketsOptions } from '../rpc/open-sockets.ts';
@@ -103,6 +104,7 @@ export class OtlpHttpReceiver implements Receiver {
     this.app = fastify(options);
     this.#sockets = new OpenSockets(this.app.server, sockets);
     refuseGrpc(this.app.server, logger);
+    refuseLargeHeads(this.app.server);
     this.#transport();
     this.#routes();
   }
@@ -256,6 +258,7 @@ function createServer(
   handler: RequestListener,
 ): HttpServer {
   const options = {
+    maxHeaderSize: HEADER_BYTES_MAX,
     requestTimeout: config.readTimeoutMs > 0 ? config.readTimeoutMs : REQUEST_TIMEOUT_MS_DEFAULT,
     keepAliveTimeout: config.idleTimeoutMs,
     headersTimeout: config.readHeaderTimeoutMs,

@@ -73,6 +73,11 @@ export interface ReplicationSet {
   readonly maxUnavailableZones?: number;
 }
 
+/**
+ * What an instance had when it left is in the object store by then, or nowhere. A store may remember it for
+ * longer, or for ever.
+ */
+const LEFT_COUNTS_MS = 300_000;
 /** Shards that are kept for a ring whose tokens do not change. */
 const SHARDS_MAX = 10_000;
 
@@ -185,7 +190,7 @@ export class RingSnapshot {
     const replicasMax = Math.floor(replicationFactor / 2);
     // A zone of which all have left is away too.
     const zonesMax = replicasMax - Math.max(0, replicationFactor - zones.length);
-    const left = this.#left();
+    const left = this.#left().filter(({ timestampSec }) => nowMs - timestampSec * 1000 < LEFT_COUNTS_MS);
     const leftZones = new Set(left.map(zoneOf));
     const lostZones = Math.max(0, replicationFactor - new Set([...zones, ...leftZones]).size);
     return {

@@ -44,6 +44,7 @@ export function parseFieldExpr(stream: TokenStream, minimum = 0): FieldExpr {
     // a chain of one of these is walked as a list, however long it is
     const isLogic = LOGICAL.has(op);
     if (isLogic) stream.countLogical();
+    else stream.countOther();
     if (!isLogic || op !== logic) stream.countOperator();
     // what goes from one to the other is walked by more calls a level
     if (isLogic && op !== logic) stream.countOperator();
@@ -87,10 +88,12 @@ function parseOperand(stream: TokenStream): FieldExpr {
   }
   const first = stream.current;
   if (stream.acceptOp('!')) {
+    stream.countOther();
     const operand = stream.nested(() => parseFieldExpr(stream, NOT_PRECEDENCE + 1));
     return placed(first, foldUnary('!', operand));
   }
   if (stream.acceptOp('-')) {
+    stream.countOther();
     const operand = stream.nested(() => parseFieldExpr(stream, MINUS_PRECEDENCE + 1));
     return placed(first, foldUnary('-', operand));
   }

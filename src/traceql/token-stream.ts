@@ -8,7 +8,7 @@ const TEXT_LENGTH_MAX = 1 << 20;
 const DEPTH_MAX = 200;
 /** Bounds the height of the tree, which later steps walk recursively. */
 const OPERATORS_MAX = 4096;
-/** `&&` and `||` in all: more would keep the thread that reads the query busy for more than 50 ms. */
+/** `&&` and `||` in all, each of which lets a query have one more other operator: the main thread reads. */
 const LOGICAL_MAX = 8192;
 
 /** Binary operators by precedence, low to high; `|` (1) separates stages and is handled apart. */
@@ -38,6 +38,7 @@ export class TokenStream {
   /** So many stand one above the other at most. */
   operators = 0;
   private logical = 0;
+  private others = 0;
   private readonly regexes: RegexBudget;
 
   /** @param regexes shared by texts that are read for one request. */
@@ -136,7 +137,13 @@ export class TokenStream {
   }
 
   countLogical(): void {
-    if (++this.logical > LOGICAL_MAX) throw this.failAt(this.current, 'query too complex');
+    if (++this.logical > LOGICAL_MAX)
+      throw this.failAt(this.current, `query too complex: it may have ${LOGICAL_MAX} && and ||`);
+  }
+
+  /** Of a field, with or without a second operand; in all, unlike `operators`. */
+  countOther(): void {
+    if (++this.others - this.logical > OPERATORS_MAX) throw this.failAt(this.current, 'query too complex');
   }
 
   /** @param text as of `RegexBudget.problemOf`. */

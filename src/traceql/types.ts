@@ -59,7 +59,19 @@ export function operatorAllowed(op: BinaryOp, type: StaticType): boolean {
   }
 }
 
+/** Of what is made of others: each is asked for its type by all that it is a part of. */
+const known = new WeakMap<FieldExpr, StaticType>();
+
 export function typeOf(expr: FieldExpr): StaticType {
+  let type = known.get(expr);
+  if (type === undefined) {
+    type = findType(expr);
+    if (expr.kind === 'unary' || expr.kind === 'binary') known.set(expr, type);
+  }
+  return type;
+}
+
+function findType(expr: FieldExpr): StaticType {
   switch (expr.kind) {
     case 'literal':
       return expr.value.type;

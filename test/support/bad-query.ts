@@ -121,6 +121,8 @@ export const ABSURD: Readonly<Record<string, string>> = {
   comparisons: `{ ${'.a = '.repeat(4000)}1 }`,
   alternatives: `{ ${many(2000, (i) => `.a = ${i} || `)}false }`,
   'too many alternatives': `{ ${many(9000, (i) => `.a=${i}||`)}false }`,
+  'alternatives with sums': `{ ${many(85, () => `duration${'+1s'.repeat(490)} > 0 || `)}false }`,
+  'alternatives with negations': `{ ${many(600, () => `${'!'.repeat(190)}.a || `)}false }`,
   relations: `${'{} >> '.repeat(2000)}{}`,
   stages: `{}${' | {}'.repeat(2000)}`,
   groups: `{}${' | by(name)'.repeat(300)}`,

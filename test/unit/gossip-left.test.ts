@@ -92,6 +92,7 @@ t.test('a member that has left is not asked, and counts where another one is sil
   let told = 0;
   ring.onChange(() => told++);
   await clock.pass(LEFT_TIMEOUT_MS + 1000);
+  t.ok(isWholeWithout(ring.current, 1), 'what left long ago does not count, remembered or not');
   store.forgetLeft();
   t.equal(told, 1, 'that it is forgotten is news');
   t.ok(isWholeWithout(ring.current, 1), 'a while later it is forgotten');

@@ -191,6 +191,20 @@ await t.test('errors of syntax say where and what', async (t) => {
   t.same([error.line, error.column], [1, 3]);
 });
 
+await t.test('other operators are bounded in all, whatever list they stand in', async (t) => {
+  const sum = `(duration${'+1s'.repeat(490)}) > 0`;
+  const negated = `${'!'.repeat(190)}.a`;
+  t.ok(parse(`{ ${Array(8).fill(sum).join(' || ')} }`));
+  t.match(outcome(`{ ${Array(9).fill(sum).join(' || ')} }`), /query too complex/);
+  t.ok(parse(`{ ${Array(21).fill(negated).join(' && ')} }`));
+  t.match(outcome(`{ ${Array(22).fill(negated).join(' && ')} }`), /query too complex/);
+  let nested = 'duration';
+  for (let i = 0; i < 8; i++) nested = `(${nested}${'+1s'.repeat(499)})`;
+  const { user } = process.cpuUsage();
+  validate(parse(`{ ${nested} > 0 }`));
+  t.ok(process.cpuUsage().user - user < 1e6, 'the type of a part is found once');
+});
+
 await t.test(
   'a list of alternatives or conditions may be as long as a query, or have 8,193 entries',
   async (t) => {
