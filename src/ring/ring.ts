@@ -74,8 +74,8 @@ export interface ReplicationSet {
 }
 
 /**
- * What an instance had when it left is in the object store by then, or nowhere. A store may remember it for
- * longer, or for ever.
+ * So long it counts that an instance has left, whatever a store remembers. What one took along that did not
+ * flush is missing for longer, but to say so for ever would say nothing.
  */
 const LEFT_COUNTS_MS = 300_000;
 /** Shards that are kept for a ring whose tokens do not change. */
