@@ -260,12 +260,13 @@ export class Load {
 
   private async write(): Promise<void> {
     let before: readonly SentTrace[] = [];
+    let lap = this.lapFrom;
     while (!this.isOver) {
       await pause(PUSH_PAUSE_MS);
-      if (this.isHeld) {
-        before = [];
-        continue;
-      }
+      if (this.isHeld) continue;
+      // A whole check may fit into a pause: traces of the lap before get no spans of this one.
+      if (lap !== this.lapFrom) before = [];
+      lap = this.lapFrom;
       const fresh = Array.from({ length: TRACES_A_PUSH }, () => this.newTrace());
       // Half of the earlier ones go on, so that a trace lies in several heads and blocks.
       const more = before.filter(() => Math.random() < 0.5);
