@@ -10,7 +10,7 @@ import { startOrder } from './graph.ts';
 /** What the process takes with nothing to do, and the log ring; of a small budget at most a share. */
 const BASE_BYTES = 224 * 1024 * 1024;
 const BASE_SHARE_MAX = 0.5;
-/** For answers of searches that are made or sent. */
+/** For answers of searches and metrics queries that are made or sent. */
 const RESULTS_SHARE = 0.12;
 /**
  * Below it one answer after another of 80 MB was seen to take more than the budget: what a thread, the main

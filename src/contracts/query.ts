@@ -1,4 +1,5 @@
 // The seam between the query API (query-frontend) and whoever executes (querier).
+import type { FilledText } from '../lib/filled-text.ts';
 import type { ReadStep } from '../traceql/engine/explained-source.ts';
 import type { TraceOrder, TracePosition } from '../traceql/engine/order.ts';
 import type { OrderedValues, TypedValues } from '../traceql/engine/value-set.ts';
@@ -213,6 +214,8 @@ export interface MetricsQuery {
 export interface MetricsAnswer {
   /** One series each, in a stable order: tempopb.TimeSeries, of an instant query InstantSeries. */
   readonly series: readonly Uint8Array[];
+  /** Of a range as JSON, in place of `series`: all of them, with commas between them. */
+  readonly text?: FilledText | undefined;
   /** There are more than `seriesMax`. */
   readonly isCut: boolean;
   readonly stats: QueryStats;

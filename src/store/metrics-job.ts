@@ -4,6 +4,9 @@ import { MetricsAccumulator, type MetricsLimits } from '../traceql/engine/metric
 import { finishSeries, joinParts } from '../traceql/engine/metrics/finish.ts';
 import { sharedPart } from '../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../traceql/engine/metrics/range.ts';
+import type { LabelPool } from '../traceql/engine/metrics/label-pool.ts';
+import type { ResultSeries } from '../traceql/engine/metrics/result-series.ts';
+import { seriesText } from '../traceql/engine/metrics/series-text.ts';
 import { SeriesWriter } from '../traceql/engine/metrics/series-writer.ts';
 import { parse } from '../traceql/parser.ts';
 import { JobReports } from './job-reports.ts';
@@ -57,8 +60,30 @@ export function finishMetrics(job: FinishMetricsJob, signal: AbortSignal): Finis
   const { series, pool, isPartial } = finished;
   const wanted = seriesMax > 0 ? series.slice(0, seriesMax) : series;
   const possible = wanted.slice(0, Math.max(1, Math.floor(samplesMax / intervalCount(range))));
-  const writer = new SeriesWriter(range, pool, job);
-  const bodies = possible.map((one) => {
+  const isText = job.format === 'json' && !job.isInstant;
+  return {
+    kind: 'finishMetrics',
+    ...(isText ? noSeries() : oneByOne(possible, pool, job, check)),
+    text: isText ? seriesText(possible, range, pool, check) : undefined,
+    isCut: wanted.length < series.length,
+    isPartial: isPartial || possible.length < wanted.length,
+    failures: [],
+  };
+}
+
+type OneByOne = Pick<FinishMetricsJobResult, 'bodies' | 'ends'>;
+
+/** New ones: they move to another thread. */
+const noSeries = (): OneByOne => ({ bodies: new Uint8Array(0), ends: new Float64Array(0) });
+
+function oneByOne(
+  series: readonly ResultSeries[],
+  pool: LabelPool,
+  job: FinishMetricsJob,
+  check: () => void,
+): OneByOne {
+  const writer = new SeriesWriter(job.range, pool, job);
+  const bodies = series.map((one) => {
     check();
     return writer.write(one);
   });
@@ -67,12 +92,5 @@ export function finishMetrics(job: FinishMetricsJob, signal: AbortSignal): Finis
   bodies.forEach((body, i) => (ends[i] = end += body.length));
   const all = new Uint8Array(end);
   bodies.forEach((body, i) => all.set(body, ends[i]! - body.length));
-  return {
-    kind: 'finishMetrics',
-    bodies: all,
-    ends,
-    isCut: wanted.length < series.length,
-    isPartial: isPartial || possible.length < wanted.length,
-    failures: [],
-  };
+  return { bodies: all, ends };
 }

@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { JobReport, TraceFormat } from '../contracts/query.ts';
 import type { SourceRef, TimeRange, TraceParts, TraceTable } from '../contracts/recent-traces.ts';
+import type { FilledText } from '../lib/filled-text.ts';
 import type { Pressure } from '../lib/pressure.ts';
 import type { MetricsPart } from '../traceql/engine/metrics/part.ts';
 import type { MetricsRange } from '../traceql/engine/metrics/range.ts';
@@ -293,9 +294,11 @@ export interface JoinMetricsJobResult {
 
 export interface FinishMetricsJobResult {
   readonly kind: 'finishMetrics';
-  /** One behind the other; series i ends at ends[i]. */
+  /** One behind the other; series i ends at ends[i]. None where they are a text. */
   readonly bodies: Uint8Array;
   readonly ends: Float64Array;
+  /** Of a range as JSON: all series, with commas between them. */
+  readonly text: FilledText | undefined;
   /** There are more than `seriesMax`. */
   readonly isCut: boolean;
   /** There are more than `samplesMax` allows. */

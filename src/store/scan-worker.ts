@@ -115,7 +115,7 @@ function largeArrays(result: ScanResult): readonly (ArrayBufferView | undefined)
     case 'trace':
       return [result.trace];
     case 'finishMetrics':
-      return [result.bodies];
+      return [result.bodies, result.text?.bytes, result.text?.ends];
     default:
       return [];
   }

@@ -8,10 +8,12 @@
 //     __name__="rate": 25s 0.05 trace:id="1"
 //
 // Of compare() attributes that no span has are left out.
+import { piecesOf } from '../../src/lib/filled-text.ts';
 import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
 import { finishSeries, joinParts } from '../../src/traceql/engine/metrics/finish.ts';
 import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
 import type { MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
+import { seriesText } from '../../src/traceql/engine/metrics/series-text.ts';
 import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import type { SpanSource } from '../../src/traceql/source.ts';
@@ -84,7 +86,11 @@ export async function askSources(
   const join = (some: readonly MetricsPart[]) => structuredClone(joinParts(query, asked, some, asked));
   for (const count of given.joins ?? []) parts.unshift(join(parts.splice(0, count)));
   const finished = finishSeries(query, asked, parts, asked);
-  const writer = new SeriesWriter(asked, finished.pool, { format: 'json', isInstant: asked.isInstant });
+  if (!asked.isInstant) {
+    const text = [...piecesOf(seriesText(finished.series, asked, finished.pool, () => undefined))];
+    return JSON.parse(`[${Buffer.concat(text).toString()}]`) as readonly JsonSeries[];
+  }
+  const writer = new SeriesWriter(asked, finished.pool, { format: 'json', isInstant: true });
   return seriesOfJson(finished.series.map((one) => writer.write(one)));
 }
 

@@ -4,6 +4,7 @@ import fastify from 'fastify';
 import t from 'tap';
 import { httpStatusOf } from '../../src/api/errors.ts';
 import { type MetricsLimits, parseInstantParams, parseRangeParams } from '../../src/api/metrics-params.ts';
+import { FilledTextWriter } from '../../src/lib/filled-text.ts';
 import type { MetricsAnswer, MetricsProgress, MetricsQuery, Querier } from '../../src/contracts/query.ts';
 import { QueryFrontend } from '../../src/modules/query-frontend/index.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
@@ -245,14 +246,21 @@ t.test('bodies over HTTP: finished series, statistics, why it is not complete', 
     { isInstant: true, format: 'json', startUnixNano: 1_795_209_868n * SECOND, stepNanos: 3600n * SECOND },
   ]);
   const stats = { ...NO_STATS, inspectedBytes: 2 ** 40, inspectedSpans: 3, totalJobs: 2, completedJobs: 2 };
-  answer = { ...NONE, series: [utf8('{"labels":[]}'), utf8('{"value":1}')], stats };
+  const text = new FilledTextWriter(utf8('_{},{}_'));
+  text.add(utf8('{"labels":[],"samples":['));
+  text.leaveOut(0, 1, 6);
+  text.add(utf8(']},{"value":1}'));
+  answer = { ...NONE, text: text.text(), stats };
   const found = await get('query_range', { q: '{} | rate()', step: '60' });
   t.equal(
     found.body,
-    '{"series":[{"labels":[]},{"value":1}],"metrics":' +
+    '{"series":[{"labels":[],"samples":[{},{}]},{"value":1}],"metrics":' +
       '{"inspectedBytes":"1099511627776","completedJobs":2,"totalJobs":2,"inspectedSpans":"3"}}',
   );
   t.equal(found.headers['x-tempo-partial'], undefined);
+  answer = { ...NONE, series: [utf8('{"labels":[]}'), utf8('{"value":1}')], stats };
+  const { series } = (await get('query', { q: '{} | rate()' })).json<{ series: unknown }>();
+  t.strictSame(series, [{ labels: [] }, { value: 1 }], 'of an instant');
   answer = { ...answer, isCut: true, partial: ['block x could not be read: gone'] };
   const cut = await get('query', { q: '{} | rate()' });
   const message =
@@ -267,8 +275,8 @@ t.test('bodies over HTTP: finished series, statistics, why it is not complete', 
   );
   t.match(lines.at(-1), /msg="query stats" tenant=short method=GET url="\/api\/metrics\/query_range\?/);
   const counted = await metrics.text();
-  t.match(counted, /queries_total\{tenant="team",op="metrics",result="completed"\} 4/);
-  t.match(counted, /bytes_inspected_total\{tenant="team",op="metrics"\} 2199023255552/);
+  t.match(counted, /queries_total\{tenant="team",op="metrics",result="completed"\} 5/);
+  t.match(counted, /bytes_inspected_total\{tenant="team",op="metrics"\} 3298534883328/);
 });
 
 t.test('streams: series in messages of a size, each whole', async (t) => {

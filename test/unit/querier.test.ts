@@ -8,6 +8,7 @@ import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import type { MetricsProgress } from '../../src/contracts/query.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
+import { makingBytes } from '../../src/modules/querier/metrics-answer-size.ts';
 import { findMetrics } from '../../src/modules/querier/metrics.ts';
 import { LateJobs } from '../../src/modules/querier/late-jobs.ts';
 import { mergeFirst, SearchMerge } from '../../src/modules/querier/merge.ts';
@@ -596,7 +597,7 @@ t.test('answers that are large together wait for each other, small ones do not',
   await impatient.take('one', 2 * MIB, undefined);
   await t.rejects(impatient.take('one', 2 * MIB, undefined), {
     code: 'resource_exhausted',
-    message: 'answers of searches hold 2097152 bytes of at most 1, try again later or with a lower limit',
+    message: 'answers hold 2097152 bytes of at most 1, try again later, or ask for less',
   });
 });
 
@@ -885,7 +886,8 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
     if (early === 2) throw new TempoError('resource_exhausted', 'queue is full');
     const bodies = Uint8Array.of(9);
     const isCut = early === 3;
-    return { kind: job.kind, bodies, ends: Float64Array.of(1), isCut, isPartial: false, failures: [] };
+    const rest = { text: undefined, isCut, isPartial: false, failures: [] };
+    return { kind: job.kind, bodies, ends: Float64Array.of(1), ...rest };
   };
   const { querier, counts } = aQuerier((job) => {
     asked.push(job);
@@ -897,6 +899,7 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
         kind: job.kind,
         bodies,
         ends: Float64Array.of(1, 3),
+        text: undefined,
         isCut: true,
         isPartial: true,
         failures: [],
@@ -957,6 +960,39 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
   t.equal(await late!.seriesSoFar(), undefined, 'too late');
 });
 
+t.test('what the series of a metrics query may take counts beside other answers', async (t) => {
+  const part = (cells: readonly (readonly [row: number, interval: number])[]): MetricsPart => ({
+    values: new Uint8Array(0),
+    valueEnds: new Uint32Array(0),
+    labels: new Int32Array(0),
+    buckets: new Uint8Array(0),
+    rows: Int32Array.from(cells, ([row]) => row),
+    intervals: Int32Array.from(cells, ([, interval]) => interval),
+    cells: new Float64Array(cells.length),
+    rests: new Float64Array(0),
+    weights: new Float64Array(0),
+    share: 1,
+    exemplars: [],
+  });
+  const range = { startUnixNano: 0n, endUnixNano: 100n, stepNanos: 1n };
+  const parts = [
+    part([
+      [0, 1],
+      [2, 1],
+      [1, 7],
+    ]),
+    part([[0, 5]]),
+  ];
+  const json = { isInstant: false, seriesMax: 0, format: 'json' } as const;
+  const of = (how: Partial<{ isInstant: boolean; seriesMax: number; format: 'proto' }>, samplesMax = 1e6) =>
+    makingBytes({ ...json, ...how }, { range, samplesMax }, parts);
+  t.equal(of({}), 2 * (4 * 200 + 4 * 110 + 400 * 2) + 3200, 'four series of a hundred samples');
+  t.equal(of({ format: 'proto' }), 2 * (4 * 200 + 4 * 24 + 400 * 12) + 3200);
+  t.equal(of({ isInstant: true }), 2 * (4 * 200 + 4 * 110 + 4 * 2) + 3200);
+  t.equal(of({ seriesMax: 1 }), 2 * (200 + 4 * 110 + 100 * 2) + 3200, 'one is answered, all are made');
+  t.equal(of({}, 200), 2 * (2 * 200 + 4 * 110 + 200 * 2) + 3200, 'there is room for two');
+});
+
 t.test('a metrics query whose series are not made in time has none, and says so', async (t) => {
   const run = (job: ScanJob, { signal }: RunOptions): Promise<ScanResult> => {
     if (job.kind === 'metrics') {
@@ -985,6 +1021,7 @@ t.test('a metrics query whose series are not made in time has none, and says so'
       pool: { run },
       turn: new QueryTurn(),
       budget: new PartsBudget({ bytesMax: 1, metrics: new Metrics() }),
+      results: new ResultBudget({ bytesMax: 1, waitMs: 0, metrics: new Metrics(), taken: () => undefined }),
       sources: [local('a')],
       plan: {
         jobs,

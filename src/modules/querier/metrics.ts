@@ -3,7 +3,7 @@
 import { headCounts } from '../../block/head/reader.ts';
 import type { MetricsAnswer, MetricsProgress, MetricsQuery, QueryStats } from '../../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
-import { TempoError, TimeIsUpError } from '../../lib/errors.ts';
+import { TempoError } from '../../lib/errors.ts';
 import type { QueryTurn } from '../../store/job-queue.ts';
 import type {
   FinishMetricsJobResult,
@@ -16,17 +16,23 @@ import type {
 } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import { type MetricsPart, partBytes } from '../../traceql/engine/metrics/part.ts';
+import { EMPTY_TEXT, textBytes } from '../../lib/filled-text.ts';
+import { FinishEnd } from './finish-end.ts';
 import { LateJobs } from './late-jobs.ts';
+import { makingBytes } from './metrics-answer-size.ts';
 import { MetricsParts } from './metrics-parts.ts';
 import type { PartsBudget, PartsLease } from './parts-budget.ts';
 import { BLOCK_BYTES_PER_SPAN, blockIdOf, type PlannedJob } from './plan.ts';
 import type { QueryPlan } from './planner.ts';
+import { keepUntilSent, type ResultBudget } from './result-budget.ts';
 import { runJobs } from './run-jobs.ts';
 
 export interface MetricsScan {
   readonly pool: Pick<ScanPool, 'run'>;
   readonly turn: QueryTurn;
   readonly budget: PartsBudget;
+  /** Of the series that are made and sent. */
+  readonly results: Pick<ResultBudget, 'take'>;
   readonly sources: readonly SourceRef[];
   readonly plan: QueryPlan;
   readonly samplesMax: number;
@@ -109,13 +115,13 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   // in the order of the jobs, so that the same query gives the same answer
   const done = plan.jobs.flatMap((job) => totals.get(job) ?? []);
   const partial = [...late.reasons(plan.jobs.length)];
-  const finished = await finish(query, scan, asked, await parts.all());
+  const finished = await finish(query, scan, asked, await parts.all(), signal);
   if (finished === undefined) partial.push(NO_SERIES);
   if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
   const stats = statsOf(scan, done);
   const reports = done.flatMap(({ report }) => report ?? []);
   const series = finished === undefined ? [] : bodiesOf(finished);
-  const answer = { series, isCut: finished?.isCut ?? false, stats, partial, reports };
+  const answer = { series, text: finished?.text, isCut: finished?.isCut ?? false, stats, partial, reports };
   const failures = done.flatMap((one) => one.failures);
   return { answer, failures, isLimited: finished?.isPartial ?? false };
 }
@@ -165,7 +171,7 @@ async function seriesSoFar(
 ): Promise<readonly Uint8Array[] | undefined> {
   if (scan.signal?.aborted) return undefined;
   try {
-    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, parts);
+    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, parts, undefined);
     return finished === undefined || finished.isCut || finished.isPartial ? undefined : bodiesOf(finished);
   } catch (err) {
     const isFull = err instanceof TempoError && err.code === 'resource_exhausted';
@@ -185,61 +191,40 @@ async function joinInThread(
   return result.part;
 }
 
-/** What was read in time is answered also when the time is over; undefined = not even that was possible. */
+/**
+ * What was read in time is answered also when the time is over; undefined = not even that was possible.
+ * @param sent is raised when the answer has been sent; undefined = its memory does not count any more.
+ */
 async function finish(
-  { tenant, isInstant, seriesMax, format }: MetricsQuery,
-  { pool, turn, signal, graceMs = GRACE_MS }: MetricsScan,
+  query: MetricsQuery,
+  { pool, turn, results, signal, graceMs = GRACE_MS }: MetricsScan,
   asked: MetricsAsked,
   parts: readonly MetricsPart[],
+  sent: AbortSignal | undefined,
 ): Promise<FinishMetricsJobResult | undefined> {
+  const { tenant, isInstant, seriesMax, format } = query;
   const ends = new FinishEnd(signal, graceMs);
   try {
-    const result = await pool.run(
-      { kind: 'finishMetrics', ...asked, sources: [], parts, isInstant, seriesMax, format },
-      { tenant, turn, signal: ends.signal },
-    );
-    if (result.kind !== 'finishMetrics')
-      throw new Error('series were not made of the parts of a metrics query');
-    return result;
+    const lease = await results.take(tenant, makingBytes(query, asked, parts), ends.signal);
+    try {
+      const result = await pool.run(
+        { kind: 'finishMetrics', ...asked, sources: [], parts, isInstant, seriesMax, format },
+        { tenant, turn, signal: ends.signal },
+      );
+      if (result.kind !== 'finishMetrics')
+        throw new Error('series were not made of the parts of a metrics query');
+      keepUntilSent(lease, result.bodies.length + textBytes(result.text ?? EMPTY_TEXT), sent);
+      return result;
+    } catch (err) {
+      lease.drop();
+      throw err;
+    }
   } catch (err) {
     if (ends.isTimeUp || (err instanceof TempoError && err.code === 'deadline_exceeded')) return undefined;
     throw err;
   } finally {
     ends.over();
   }
-}
-
-/** Ends the last job of a query at once when its caller has left, and after a while when its time is over. */
-class FinishEnd {
-  isTimeUp = false;
-  private readonly controller = new AbortController();
-  private readonly query: AbortSignal | undefined;
-  private readonly graceMs: number;
-  private timer: NodeJS.Timeout | undefined;
-
-  constructor(query: AbortSignal | undefined, graceMs: number) {
-    this.query = query;
-    this.graceMs = graceMs;
-    if (query?.aborted === true) this.ended();
-    else query?.addEventListener('abort', this.ended, { once: true });
-  }
-
-  get signal(): AbortSignal {
-    return this.controller.signal;
-  }
-
-  over(): void {
-    clearTimeout(this.timer);
-    this.query?.removeEventListener('abort', this.ended);
-  }
-
-  private readonly ended = (): void => {
-    if (!(this.query?.reason instanceof TimeIsUpError)) return this.controller.abort();
-    this.timer = setTimeout(() => {
-      this.isTimeUp = true;
-      this.controller.abort();
-    }, this.graceMs);
-  };
 }
 
 function bodiesOf({ bodies, ends }: FinishMetricsJobResult): Uint8Array[] {

@@ -196,6 +196,7 @@ export class LocalQuerier implements Querier {
         pool: this.cachedPool,
         turn,
         budget: this.common.metricsParts,
+        results: this.common.results,
         sources,
         plan,
         samplesMax,

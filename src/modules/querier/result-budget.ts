@@ -1,6 +1,6 @@
-// Memory for the answers of searches, from the first job until they are sent. A search whose answer would be
-// too much beside the others waits: tenants take turns, and none of them holds all of it. Small ones never
-// wait.
+// Memory for the answers of searches, from the first job until they are sent, and for those of metrics
+// queries from when their series are made. One whose answer would be too much beside the others waits:
+// tenants take turns, and none of them holds all of it. Small ones never wait.
 import { requestCancelled, TempoError } from '../../lib/errors.ts';
 import { noteReleasedBytes } from '../../lib/garbage.ts';
 import type { Counter, Metrics } from '../../telemetry/metrics.ts';
@@ -8,7 +8,7 @@ import type { Counter, Metrics } from '../../telemetry/metrics.ts';
 /** Answers that are expected to be smaller are begun whatever others hold. */
 const SMALL_BYTES = 1 << 20;
 const LET_GO_MS = 100;
-/** Searches of a tenant that wait, and of all; more are refused. */
+/** Searches and metrics queries of a tenant that wait, and of all; more are refused. */
 const TENANT_WAITING_MAX = 100;
 const WAITING_MAX = 1000;
 /** What one tenant may hold of the whole: the rest is for the others. A larger answer counts as this. */
@@ -60,18 +60,27 @@ export class ResultBudget {
   constructor(options: ResultBudgetOptions) {
     this.options = options;
     const { metrics, bytesMax } = options;
-    metrics.gauge('tempo_querier_result_bytes', 'Answers of searches that are made or sent.', [], (gauge) =>
-      gauge.set(this.heldBytes),
+    metrics.gauge(
+      'tempo_querier_result_bytes',
+      'Answers of searches and metrics queries that are made or sent.',
+      [],
+      (gauge) => gauge.set(this.heldBytes),
     );
     metrics
-      .gauge('tempo_querier_result_bytes_max', 'Above it searches with large answers wait.')
+      .gauge(
+        'tempo_querier_result_bytes_max',
+        'Above it searches and metrics queries with large answers wait.',
+      )
       .set(bytesMax);
-    metrics.gauge('tempo_querier_waiting_searches', 'Searches that wait for memory.', [], (gauge) =>
-      gauge.set(this.waitingCount),
+    metrics.gauge(
+      'tempo_querier_waiting_searches',
+      'Searches and metrics queries that wait for memory of their answers.',
+      [],
+      (gauge) => gauge.set(this.waitingCount),
     );
     this.refused = metrics.counter(
       'tempo_querier_refused_searches_total',
-      'Searches that were refused because answers in work held too much memory for too long.',
+      'Searches and metrics queries that were refused: answers in work held too much memory for too long.',
     );
   }
 
@@ -236,8 +245,8 @@ export class ResultBudget {
   private refusal(): TempoError {
     this.refused.inc();
     const { bytesMax } = this.options;
-    const held = `answers of searches hold ${this.heldBytes} bytes of at most ${bytesMax}`;
-    return new TempoError('resource_exhausted', `${held}, try again later or with a lower limit`);
+    const held = `answers hold ${this.heldBytes} bytes of at most ${bytesMax}`;
+    return new TempoError('resource_exhausted', `${held}, try again later, or ask for less`);
   }
 }
 

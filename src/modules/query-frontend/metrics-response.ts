@@ -1,6 +1,7 @@
 // The body of a metrics answer, of a range and of an instant, as JSON and protobuf: finished series, joined
 // without being parsed again.
 import { ByteWriter } from '../../lib/byte-writer.ts';
+import { EMPTY_TEXT, piecesOf } from '../../lib/filled-text.ts';
 import { bytesField, textField, varintField } from '../../lib/protobuf.ts';
 import type { FoundMetrics } from './reads.ts';
 import { statsJson, statsProto } from './search-response.ts';
@@ -11,19 +12,25 @@ const CLOSE = Buffer.from('],');
 const PARTIAL = 1;
 
 /** The parts of the body. Of an instant an empty list is left out, of a range it is written. */
-export function metricsJson(found: FoundMetrics): readonly Uint8Array[] {
-  const { series, stats } = found.answer;
-  const parts: Uint8Array[] = [Buffer.from('{')];
+export function* metricsJson(found: FoundMetrics): Generator<Uint8Array> {
+  const { series, text = EMPTY_TEXT, stats } = found.answer;
+  yield Buffer.from('{');
   if (series.length > 0 || !found.isInstant) {
-    parts.push(OPEN);
-    series.forEach((one, i) => parts.push(...(i === 0 ? [one] : [COMMA, one])));
-    parts.push(CLOSE);
+    yield OPEN;
+    yield* found.isInstant ? joined(series) : piecesOf(text);
+    yield CLOSE;
   }
   const reasons = metricsPartial(found);
   const message = JSON.stringify(reasons.join('; '));
   const status = reasons.length > 0 ? `,"status":"PARTIAL","message":${message}` : '';
-  parts.push(Buffer.from(`"metrics":${statsJson(stats)}${status}}`));
-  return parts;
+  yield Buffer.from(`"metrics":${statsJson(stats)}${status}}`);
+}
+
+function* joined(series: readonly Uint8Array[]): Generator<Uint8Array> {
+  for (const [i, one] of series.entries()) {
+    if (i > 0) yield COMMA;
+    yield one;
+  }
 }
 
 /** QueryRangeResponse and QueryInstantResponse {1 series, 2 metrics, 3 status, 4 message}. */

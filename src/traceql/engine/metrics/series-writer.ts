@@ -7,39 +7,38 @@ import { jsonDouble, jsonString } from '../json.ts';
 import type { Exemplar } from './exemplars.ts';
 import type { LabelPool } from './label-pool.ts';
 import { writeValueJson, writeValueProto } from './label-value.ts';
-import { type MetricsRange, intervalCount } from './range.ts';
+import type { MetricsRange } from './range.ts';
 import type { Label, ResultSeries } from './result-series.ts';
+import { ZeroSamples } from './zero-samples.ts';
 
 export interface SeriesFormat {
   readonly format: 'proto' | 'json';
   readonly isInstant: boolean;
 }
 
-const NANOS_PER_MILLI = 1_000_000n;
+/** Runs of zeros of which that many are left out at least, where they may be. */
+const LEFT_OUT_MIN = 4;
+
+/** Where runs of zeros need not be written. */
+interface LeavingOut {
+  readonly zeros: ZeroSamples;
+  /** Told where in the series that is being written they should be, and where they are among the zeros. */
+  readonly leaveOut: (position: number, from: number, to: number) => void;
+}
 
 export class SeriesWriter {
   private readonly how: SeriesFormat;
   private readonly pool: LabelPool;
-  /** Of the end of each interval. */
-  private readonly timestampsMs: readonly number[];
   private readonly json = new JsonWriter();
   private readonly keys = new Map<string, string>();
-  /** The samples of a series of zeros as JSON, and where each of them begins. */
-  private readonly zeros: Uint8Array;
-  private readonly zeroBegins: readonly number[];
+  private readonly zeros: ZeroSamples;
+  private readonly leaveOut: LeavingOut['leaveOut'] | undefined;
 
-  constructor(range: MetricsRange, pool: LabelPool, how: SeriesFormat) {
+  constructor(range: MetricsRange, pool: LabelPool, how: SeriesFormat, leavingOut?: LeavingOut) {
     this.how = how;
     this.pool = pool;
-    const { startUnixNano, stepNanos } = range;
-    this.timestampsMs = Array.from({ length: intervalCount(range) }, (_, i) =>
-      Number((startUnixNano + stepNanos * BigInt(i + 1)) / NANOS_PER_MILLI),
-    );
-    const begins = [0];
-    const texts = this.timestampsMs.map((ms) => `,{"timestampMs":"${ms}"}`);
-    for (const text of texts) begins.push(begins.at(-1)! + text.length);
-    this.zeroBegins = begins;
-    this.zeros = new TextEncoder().encode(texts.join(''));
+    this.zeros = leavingOut?.zeros ?? new ZeroSamples(range);
+    this.leaveOut = leavingOut?.leaveOut;
   }
 
   /** Stays valid. */
@@ -96,9 +95,10 @@ export class SeriesWriter {
     json.raw(']}');
   }
 
-  /** Zeros are copied, several at once. */
+  /** Zeros are copied or left out, several at once. */
   private writeSamples(values: Float64Array): void {
-    const { json, zeros, zeroBegins } = this;
+    const { json, leaveOut } = this;
+    const { bytes: zeros, begins } = this.zeros;
     let comma = 1; // of the first sample none is written
     for (let i = 0; i < values.length; ) {
       const value = values[i]!;
@@ -109,9 +109,11 @@ export class SeriesWriter {
       let end = i + 1;
       if (value === 0) {
         while (end < values.length && values[end] === 0) end++;
-        json.bytesOf(zeros, zeroBegins[i]! + comma, zeroBegins[end]!);
+        const from = begins[i]! + comma;
+        if (leaveOut === undefined || end - i < LEFT_OUT_MIN) json.bytesOf(zeros, from, begins[end]!);
+        else leaveOut(json.position, from, begins[end]!);
       } else {
-        json.bytesOf(zeros, zeroBegins[i]! + comma, zeroBegins[end]! - 1);
+        json.bytesOf(zeros, begins[i]! + comma, begins[end]! - 1);
         json.raw(`,"value":${jsonDouble(value)}}`);
       }
       comma = 0;
@@ -129,7 +131,7 @@ export class SeriesWriter {
       sample.reset();
       doubleField(sample, 1, values[i]!);
       sample.u8(2 << 3);
-      sample.varint(this.timestampsMs[i]!);
+      sample.varint(this.zeros.timestampsMs[i]!);
       bytesField(out, 2, sample.view());
     }
     for (const exemplar of shownExemplars(series)) bytesField(out, 4, exemplarProto(exemplar));
