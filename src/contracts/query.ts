@@ -214,7 +214,10 @@ export interface MetricsQuery {
 export interface MetricsAnswer {
   /** One series each, in a stable order: tempopb.TimeSeries, of an instant query InstantSeries. */
   readonly series: readonly Uint8Array[];
-  /** Of a range as JSON, in place of `series`: all of them, with commas between them. */
+  /**
+   * Of a range as JSON all of them, with commas between them, and `series` is empty then. From a querier in a
+   * process of its own it comes as if it were one series.
+   */
   readonly text?: FilledText | undefined;
   /** There are more than `seriesMax`. */
   readonly isCut: boolean;

@@ -76,6 +76,17 @@ export function* piecesOf({ bytes, ends, fill, fillFrom, fillTo }: FilledText): 
   }
 }
 
+export function wholeText(text: FilledText): Uint8Array {
+  const pieces = [...piecesOf(text)];
+  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
 /** Memory that it takes. */
 export function textBytes({ bytes, ends, fill, fillFrom, fillTo }: FilledText): number {
   return [bytes, ends, fill, fillFrom, fillTo].reduce((sum, { byteLength }) => sum + byteLength, 0);

@@ -115,7 +115,13 @@ function largeArrays(result: ScanResult): readonly (ArrayBufferView | undefined)
     case 'trace':
       return [result.trace];
     case 'finishMetrics':
-      return [result.bodies, result.text?.bytes, result.text?.ends];
+      return [
+        result.bodies,
+        result.text?.bytes,
+        result.text?.ends,
+        result.text?.fillFrom,
+        result.text?.fillTo,
+      ];
     default:
       return [];
   }

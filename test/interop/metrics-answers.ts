@@ -49,13 +49,17 @@ const OF_VPARQUET5 = new Set([
 /** So many values that compare() shows all; of fewer it is any of equally frequent ones. */
 const ALL_VALUES = 5000;
 
-/** Of an answer to compare() what Tempo counts as we do. */
-export function alikeInTempo(query: string, answer: MetricsAnswer): MetricsAnswer {
+/** Of an answer to compare() what Tempo counts as we do, over blocks of that format. */
+export function alikeInTempo(
+  query: string,
+  answer: MetricsAnswer,
+  format = process.env['BLOCK_VERSION'],
+): MetricsAnswer {
   const parsed = parse(query);
   if (parsed.metrics?.kind !== 'compare' || typeof answer === 'string') return answer;
   const { topN } = parsed.metrics;
   const { mentioned } = deviationsOf(parsed);
-  const isOtherFormat = process.env['BLOCK_VERSION'] === 'vParquet5';
+  const isOtherFormat = format === 'vParquet5';
   const isCompared = (labels: string): boolean => {
     const [, side, label] = /^__meta_type=\{"stringValue":"(\w+)"\},(.*?)=\{/.exec(labels)!;
     if (isOtherFormat && OF_VPARQUET5.has(label!)) return false;

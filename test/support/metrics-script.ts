@@ -8,7 +8,7 @@
 //     __name__="rate": 25s 0.05 trace:id="1"
 //
 // Of compare() attributes that no span has are left out.
-import { piecesOf } from '../../src/lib/filled-text.ts';
+import { type FilledText, piecesOf } from '../../src/lib/filled-text.ts';
 import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
 import { finishSeries, joinParts } from '../../src/traceql/engine/metrics/finish.ts';
 import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
@@ -87,11 +87,14 @@ export async function askSources(
   for (const count of given.joins ?? []) parts.unshift(join(parts.splice(0, count)));
   const finished = finishSeries(query, asked, parts, asked);
   if (!asked.isInstant) {
-    const text = [...piecesOf(seriesText(finished.series, asked, finished.pool, () => undefined))];
-    return JSON.parse(`[${Buffer.concat(text).toString()}]`) as readonly JsonSeries[];
+    return seriesOfText(seriesText(finished.series, asked, finished.pool, () => undefined));
   }
   const writer = new SeriesWriter(asked, finished.pool, { format: 'json', isInstant: true });
   return seriesOfJson(finished.series.map((one) => writer.write(one)));
+}
+
+export function seriesOfText(text: FilledText): readonly JsonSeries[] {
+  return JSON.parse(`[${Buffer.concat([...piecesOf(text)]).toString()}]`) as readonly JsonSeries[];
 }
 
 export function seriesOfJson(bodies: readonly Uint8Array[]): readonly JsonSeries[] {

@@ -21,7 +21,7 @@ import type {
   SharedTracesJobResult,
   WholeTraces,
 } from '../../src/store/scan-job.ts';
-import { type AskMetrics, seriesOfJson } from './metrics-script.ts';
+import { type AskMetrics, seriesOfJson, seriesOfText } from './metrics-script.ts';
 import { Scanner } from '../../src/store/scanner.ts';
 import { parse } from '../../src/traceql/parser.ts';
 import { validate } from '../../src/traceql/validate.ts';
@@ -191,7 +191,8 @@ function scanning(): { backend: MemoryStore; over: (sources: readonly ScanSource
       }
       const form = { isInstant, seriesMax: 0, format: 'json' } as const;
       const finished = await run({ kind: 'finishMetrics', ...asked, sources: [], parts, ...form });
-      const { bodies, ends } = finished as FinishMetricsJobResult;
+      const { bodies, ends, text: series } = finished as FinishMetricsJobResult;
+      if (series !== undefined) return seriesOfText(series);
       return seriesOfJson(Array.from(ends, (end, i) => bodies.subarray(i === 0 ? 0 : ends[i - 1], end)));
     };
     return { search, metrics };

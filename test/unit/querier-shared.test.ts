@@ -2,6 +2,8 @@
 import { randomFillSync } from 'node:crypto';
 import t from 'tap';
 import { HeadBuilder } from '../../src/block/head/builder.ts';
+import type { MetricsAnswer } from '../../src/contracts/query.ts';
+import { piecesOf } from '../../src/lib/filled-text.ts';
 import { StoppingError, TempoError } from '../../src/lib/errors.ts';
 import { IngesterLostError } from '../../src/modules/querier/ingester-link.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
@@ -331,10 +333,14 @@ async function series(querier: LocalQuerier): Promise<readonly string[]> {
       } as const;
       const answer = await querier.metrics(asked);
       t.same(answer.partial, []);
-      texts.push(answer.series.map((body) => Buffer.from(body).toString()).join('\n'));
+      texts.push(textOf(answer));
     }
   }
   return texts;
+}
+
+function textOf({ series, text }: MetricsAnswer): string {
+  return Buffer.concat(text === undefined ? [...series] : [...piecesOf(text)]).toString();
 }
 
 t.test('series of kept parts are those of parts that were read, also over other ranges', async (t) => {
@@ -361,7 +367,7 @@ t.test('series of kept parts are those of parts that were read, also over other 
       format: 'json',
     });
     t.same(answer.partial, []);
-    return answer.series.map((body) => Buffer.from(body).toString()).join('\n');
+    return textOf(answer);
   };
   /** In seconds: around the block, around it and cut elsewhere, and within it. */
   const ranges = [

@@ -9,7 +9,7 @@ import type { MetricsProgress } from '../../src/contracts/query.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
 import { makingBytes } from '../../src/modules/querier/metrics-answer-size.ts';
-import { findMetrics } from '../../src/modules/querier/metrics.ts';
+import { findMetrics, type MetricsScan } from '../../src/modules/querier/metrics.ts';
 import { LateJobs } from '../../src/modules/querier/late-jobs.ts';
 import { mergeFirst, SearchMerge } from '../../src/modules/querier/merge.ts';
 import { MetricsParts } from '../../src/modules/querier/metrics-parts.ts';
@@ -960,12 +960,42 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
   t.equal(await late!.seriesSoFar(), undefined, 'too late');
 });
 
-t.test('what the series of a metrics query may take counts beside other answers', async (t) => {
-  const part = (cells: readonly (readonly [row: number, interval: number])[]): MetricsPart => ({
+const TWO_RATES: MetricsQuery = {
+  tenant: 'team',
+  query: '{} | rate()',
+  startUnixNano: 0n,
+  endUnixNano: 2n,
+  stepNanos: 1n,
+  isInstant: false,
+  exemplarsMax: 0,
+  seriesMax: 0,
+  format: 'json',
+};
+
+/** One job over one block. */
+function oneBlockScan(how: Pick<MetricsScan, 'pool' | 'signal'> & Partial<MetricsScan>): MetricsScan {
+  const jobs = planSearch([local('a')], 100, 1);
+  return {
+    turn: new QueryTurn(),
+    budget: new PartsBudget({ bytesMax: 1, metrics: new Metrics() }),
+    results: new ResultBudget({ bytesMax: 1, waitMs: 0, metrics: new Metrics(), taken: () => undefined }),
+    sources: [local('a')],
+    plan: { jobs, inPlace: jobs, whole: [], chooseWhole: () => [], inspectedBytes: 0, failures: [] },
+    samplesMax: 100,
+    concurrency: 1,
+    onProgress: undefined,
+    graceMs: 1,
+    ...how,
+  };
+}
+
+/** Cells by their series, which are numbered from 0 on, and intervals. */
+function partOf(cells: readonly (readonly [row: number, interval: number])[]): MetricsPart {
+  return {
     values: new Uint8Array(0),
     valueEnds: new Uint32Array(0),
     labels: new Int32Array(0),
-    buckets: new Uint8Array(0),
+    buckets: new Uint8Array(new Set(cells.map(([row]) => row)).size),
     rows: Int32Array.from(cells, ([row]) => row),
     intervals: Int32Array.from(cells, ([, interval]) => interval),
     cells: new Float64Array(cells.length),
@@ -973,15 +1003,68 @@ t.test('what the series of a metrics query may take counts beside other answers'
     weights: new Float64Array(0),
     share: 1,
     exemplars: [],
-  });
+  };
+}
+
+const countsOf = (series: number): MetricsPart =>
+  partOf(Array.from({ length: series }, (_, row) => [row, 0] as const));
+
+t.test('series of a metrics query wait for memory, and hold it until they are sent', async (t) => {
+  const metrics = new Metrics();
+  const results = new ResultBudget({ bytesMax: 3 << 20, waitMs: 0, metrics, taken: () => undefined });
+  const held = async (): Promise<number> =>
+    Number(/^tempo_querier_result_bytes (\d+)/m.exec(await metrics.text())![1]);
+  let part = countsOf(1);
+  let finishes = 0;
+  let isBroken = false;
+  const run = (job: ScanJob): Promise<ScanResult> => {
+    const base = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3, failures: [] };
+    if (job.kind === 'metrics') return Promise.resolve({ kind: 'metrics', part, ...base });
+    finishes++;
+    if (isBroken) return Promise.reject(new TempoError('internal', 'broken'));
+    const bodies = new Uint8Array(1000);
+    const rest = {
+      ends: Float64Array.of(1000),
+      text: undefined,
+      isCut: false,
+      isPartial: false,
+      failures: [],
+    };
+    return Promise.resolve({ kind: 'finishMetrics', bodies, ...rest });
+  };
+  const ask = (signal: AbortSignal) =>
+    findMetrics(TWO_RATES, oneBlockScan({ pool: { run }, results, signal, samplesMax: 1e6 }));
+
+  const first = new AbortController();
+  await ask(first.signal);
+  t.equal(await held(), 1000, 'made, and not yet sent');
+  first.abort();
+  t.equal(await held(), 0);
+  isBroken = true;
+  await t.rejects(ask(new AbortController().signal), { message: 'broken' });
+  t.equal(await held(), 0, 'there is no answer');
+  isBroken = false;
+
+  const other = await results.take('another', 3 << 20, undefined);
+  part = countsOf(20_000);
+  finishes = 0;
+  const waiting = ask(new AbortController().signal);
+  while (!/^tempo_querier_waiting_searches 1$/m.test(await metrics.text())) await new Promise(setImmediate);
+  t.equal(finishes, 0, 'there is no room for the series of 20,000');
+  other.drop();
+  await waiting;
+  t.equal(finishes, 1);
+});
+
+t.test('what the series of a metrics query may take counts beside other answers', async (t) => {
   const range = { startUnixNano: 0n, endUnixNano: 100n, stepNanos: 1n };
   const parts = [
-    part([
+    partOf([
       [0, 1],
       [2, 1],
       [1, 7],
     ]),
-    part([[0, 5]]),
+    partOf([[0, 5]]),
   ];
   const json = { isInstant: false, seriesMax: 0, format: 'json' } as const;
   const of = (how: Partial<{ isInstant: boolean; seriesMax: number; format: 'proto' }>, samplesMax = 1e6) =>
@@ -1004,39 +1087,7 @@ t.test('a metrics query whose series are not made in time has none, and says so'
       signal?.addEventListener('abort', end);
     });
   };
-  const query: MetricsQuery = {
-    tenant: 'team',
-    query: '{} | rate()',
-    startUnixNano: 0n,
-    endUnixNano: 2n,
-    stepNanos: 1n,
-    isInstant: false,
-    exemplarsMax: 0,
-    seriesMax: 0,
-    format: 'json',
-  };
-  const jobs = planSearch([local('a')], 100, 1);
-  const ask = (signal: AbortSignal) =>
-    findMetrics(query, {
-      pool: { run },
-      turn: new QueryTurn(),
-      budget: new PartsBudget({ bytesMax: 1, metrics: new Metrics() }),
-      results: new ResultBudget({ bytesMax: 1, waitMs: 0, metrics: new Metrics(), taken: () => undefined }),
-      sources: [local('a')],
-      plan: {
-        jobs,
-        inPlace: jobs,
-        whole: [],
-        chooseWhole: () => [],
-        inspectedBytes: 0,
-        failures: [],
-      },
-      samplesMax: 100,
-      concurrency: 1,
-      signal,
-      onProgress: undefined,
-      graceMs: 1,
-    });
+  const ask = (signal: AbortSignal) => findMetrics(TWO_RATES, oneBlockScan({ pool: { run }, signal }));
   const late = new AbortController();
   const found = ask(late.signal);
   setImmediate(() => late.abort(new TimeIsUpError('query_frontend.api_timeout', 'too late')));

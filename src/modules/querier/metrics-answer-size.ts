@@ -12,18 +12,22 @@ const CELL_BYTES = { json: 110, proto: 24 } as const;
 const EMPTY_BYTES = { json: 2, proto: 12 } as const;
 /** Samples of a series as numbers, while it is made. */
 const NUMBER_BYTES = 8;
+/** So many times as many as are answered may be made at a time. */
+const MADE_MAX = 6;
 /** What was written is put together once. */
 const COPIES = 2;
 
-/** Bytes that a thread needs at most, or nearly so, to make the series of these parts. */
+/** Roughly the bytes that a thread needs at most to make the series of these parts; labels may be longer. */
 export function makingBytes(
   { isInstant, seriesMax, format }: Pick<MetricsQuery, 'isInstant' | 'seriesMax' | 'format'>,
   { range, samplesMax }: Pick<MetricsAsked, 'range' | 'samplesMax'>,
   parts: readonly MetricsPart[],
 ): number {
   const intervals = intervalCount(range);
-  const found = parts.reduce((sum, part) => sum + seriesIn(part), 0);
-  const possible = Math.min(found, Math.max(1, samplesMax / intervals));
+  const possibleMax = Math.max(1, samplesMax / intervals);
+  const inAll = parts.reduce((sum, { buckets }) => sum + buckets.length, 0);
+  const found = Math.min(inAll, MADE_MAX * possibleMax);
+  const possible = Math.min(found, possibleMax);
   const answered = seriesMax > 0 ? Math.min(possible, seriesMax) : possible;
   const samples = answered * (isInstant ? 1 : intervals);
   const cells = Math.min(
@@ -32,11 +36,4 @@ export function makingBytes(
   );
   const body = answered * SERIES_BYTES + cells * CELL_BYTES[format] + samples * EMPTY_BYTES[format];
   return Math.ceil(COPIES * body + found * intervals * NUMBER_BYTES);
-}
-
-/** They are numbered from 0 on, in the order in which cells name them. */
-function seriesIn({ rows }: MetricsPart): number {
-  let last = -1;
-  for (let i = 0; i < rows.length; i++) if (rows[i]! > last) last = rows[i]!;
-  return last + 1;
 }

@@ -115,7 +115,7 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   // in the order of the jobs, so that the same query gives the same answer
   const done = plan.jobs.flatMap((job) => totals.get(job) ?? []);
   const partial = [...late.reasons(plan.jobs.length)];
-  const finished = await finish(query, scan, asked, await parts.all(), signal);
+  const finished = await finish(query, scan, asked, await parts.all(), scan.results);
   if (finished === undefined) partial.push(NO_SERIES);
   if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
   const stats = statsOf(scan, done);
@@ -171,7 +171,7 @@ async function seriesSoFar(
 ): Promise<readonly Uint8Array[] | undefined> {
   if (scan.signal?.aborted) return undefined;
   try {
-    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, parts, undefined);
+    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, parts);
     return finished === undefined || finished.isCut || finished.isPartial ? undefined : bodiesOf(finished);
   } catch (err) {
     const isFull = err instanceof TempoError && err.code === 'resource_exhausted';
@@ -193,19 +193,20 @@ async function joinInThread(
 
 /**
  * What was read in time is answered also when the time is over; undefined = not even that was possible.
- * @param sent is raised when the answer has been sent; undefined = its memory does not count any more.
+ * @param results for an answer, which waits for its memory; what was found so far is made where there is room
+ * for it or not: it is small, or not shown.
  */
 async function finish(
   query: MetricsQuery,
-  { pool, turn, results, signal, graceMs = GRACE_MS }: MetricsScan,
+  { pool, turn, signal, graceMs = GRACE_MS }: MetricsScan,
   asked: MetricsAsked,
   parts: readonly MetricsPart[],
-  sent: AbortSignal | undefined,
+  results?: MetricsScan['results'],
 ): Promise<FinishMetricsJobResult | undefined> {
   const { tenant, isInstant, seriesMax, format } = query;
   const ends = new FinishEnd(signal, graceMs);
   try {
-    const lease = await results.take(tenant, makingBytes(query, asked, parts), ends.signal);
+    const lease = await results?.take(tenant, makingBytes(query, asked, parts), ends.signal);
     try {
       const result = await pool.run(
         { kind: 'finishMetrics', ...asked, sources: [], parts, isInstant, seriesMax, format },
@@ -213,10 +214,10 @@ async function finish(
       );
       if (result.kind !== 'finishMetrics')
         throw new Error('series were not made of the parts of a metrics query');
-      keepUntilSent(lease, result.bodies.length + textBytes(result.text ?? EMPTY_TEXT), sent);
+      if (lease) keepUntilSent(lease, result.bodies.length + textBytes(result.text ?? EMPTY_TEXT), signal);
       return result;
     } catch (err) {
-      lease.drop();
+      lease?.drop();
       throw err;
     }
   } catch (err) {

@@ -250,7 +250,10 @@ export class ResultBudget {
   }
 }
 
-/** The signal of a query is raised when its answer has been sent, if not before. */
+/**
+ * The signal of a query is raised when its answer has been sent, if not before: what is answered after the
+ * time of the query is over does not count.
+ */
 export function keepUntilSent(lease: ResultLease, bytes: number, signal: AbortSignal | undefined): void {
   if (signal === undefined || signal.aborted) return lease.drop();
   lease.holds(bytes);

@@ -7,8 +7,9 @@ import {
   type RemoteProgress,
   type RemoteRequest,
 } from '../../contracts/remote-query.ts';
-import type { MetricsProgress, Querier, SearchAnswer } from '../../contracts/query.ts';
+import type { MetricsAnswer, MetricsProgress, Querier, SearchAnswer } from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
+import { textBytes, wholeText } from '../../lib/filled-text.ts';
 import { decodeStructured } from '../../rpc/structured.ts';
 
 /** What was found is told at most that often; the first of it at once. */
@@ -62,7 +63,9 @@ async function run(
         tell((found) => ({ stats: { ...found.stats }, settled: found.takeSettled() })),
       );
     case 'metrics':
-      return querier.metrics(asked.query, signal, wantsProgress ? metricsTeller(told) : undefined);
+      return inOneForm(
+        await querier.metrics(asked.query, signal, wantsProgress ? metricsTeller(told) : undefined),
+      );
     case 'tagNames':
       return querier.tagNames(
         asked.query,
@@ -80,6 +83,11 @@ async function run(
     default:
       throw new TempoError('unimplemented', 'this querier does not know such queries');
   }
+}
+
+/** As query-frontends of all versions read it: a text is sent as one series is. */
+function inOneForm({ text, ...answer }: MetricsAnswer): MetricsAnswer {
+  return text === undefined ? answer : { ...answer, series: textBytes(text) > 0 ? [wholeText(text)] : [] };
 }
 
 /** With the series so far, as often as they may be made. */

@@ -72,7 +72,7 @@ export function addExplainRoutes(route: Route, reads: Reads): void {
     };
   });
   add('/api/metrics/explain', 'metrics', async (call) => {
-    const found = await reads.metrics(call, false, 'json', WISHES);
+    const found = await reads.metrics(call, false, 'proto', WISHES);
     const { series, stats, reports = [] } = found.answer;
     const partial = metricsPartial(found);
     const counts = { series: series.length };

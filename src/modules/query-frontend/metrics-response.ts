@@ -1,7 +1,7 @@
 // The body of a metrics answer, of a range and of an instant, as JSON and protobuf: finished series, joined
 // without being parsed again.
 import { ByteWriter } from '../../lib/byte-writer.ts';
-import { EMPTY_TEXT, piecesOf } from '../../lib/filled-text.ts';
+import { piecesOf } from '../../lib/filled-text.ts';
 import { bytesField, textField, varintField } from '../../lib/protobuf.ts';
 import type { FoundMetrics } from './reads.ts';
 import { statsJson, statsProto } from './search-response.ts';
@@ -13,11 +13,11 @@ const PARTIAL = 1;
 
 /** The parts of the body. Of an instant an empty list is left out, of a range it is written. */
 export function* metricsJson(found: FoundMetrics): Generator<Uint8Array> {
-  const { series, text = EMPTY_TEXT, stats } = found.answer;
+  const { series, text, stats } = found.answer;
   yield Buffer.from('{');
   if (series.length > 0 || !found.isInstant) {
     yield OPEN;
-    yield* found.isInstant ? joined(series) : piecesOf(text);
+    yield* text === undefined ? joined(series) : piecesOf(text);
     yield CLOSE;
   }
   const reasons = metricsPartial(found);

@@ -68,7 +68,7 @@ export async function summarize(
       seriesMax: SERIES_MAX,
       format: 'json',
     };
-    return querier.metrics(asked, signal);
+    return askedAlone(querier, asked, signal);
   };
   const answers = await Promise.all([
     ask('count_over_time()'),
@@ -89,6 +89,20 @@ export async function summarize(
     inspectedBytes: answers.reduce((sum, { stats }) => sum + stats.inspectedBytes, 0),
     partial: [...new Set(reasons)],
   };
+}
+
+/** Its memory is not held until all is answered: the others would wait for it. */
+async function askedAlone(
+  querier: Querier,
+  asked: MetricsQuery,
+  signal: AbortSignal,
+): Promise<MetricsAnswer> {
+  const answered = new AbortController();
+  try {
+    return await querier.metrics(asked, AbortSignal.any([signal, answered.signal]));
+  } finally {
+    answered.abort();
+  }
 }
 
 async function* seriesOf(

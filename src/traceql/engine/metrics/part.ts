@@ -7,7 +7,7 @@ export interface MetricsPart {
   readonly valueEnds: Uint32Array;
   /** For each series its values (number in `values` + 1, 0 = absent), as many as the query groups by. */
   readonly labels: Int32Array;
-  /** For each series the exponent of its bucket, where the function has buckets. */
+  /** For each series the exponent of its bucket, 0 where the function has no buckets. */
   readonly buckets: Uint8Array;
   /** For each cell its series and interval, and what Cells has of it. */
   readonly rows: Int32Array;
