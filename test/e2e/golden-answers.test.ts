@@ -1,5 +1,6 @@
 // Recorded answers of real Tempo, asked of the running server: over the blocks that Tempo wrote of the same
 // spans in three formats, and over our own head and block of them.
+import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -71,16 +72,30 @@ function textOf(value: unknown): string {
   );
 }
 
+const digestOf = (text: string): string => createHash('sha1').update(text).digest('hex');
+
+/** Of the texts of recorded answers, which are as large as all memory should be. */
+const recordedDigests = new Map<unknown, string>();
+
+function recordedDigest(want: unknown): string {
+  let digest = recordedDigests.get(want);
+  if (digest === undefined) recordedDigests.set(want, (digest = digestOf(textOf(canonical(want)))));
+  return digest;
+}
+
 async function compare(t: Test, tempo: RunningTempo, tenant: string): Promise<void> {
   for (const { name, request, status, want } of GOLDENS) {
     // Tempo has no answer that is this large: once is enough.
     if (status !== 200 && tenant !== OURS) continue;
     const got = textOf(await ask(tempo, tenant, request));
-    const recorded = textOf(canonical(want));
     if (status !== 200) t.ok(got.length > 16e6, name);
     else if (LIMITED.test(name)) t.equal(got, textOf(await newest(tempo, tenant, request)), name);
-    else if (name in GOLDEN_DEVIATIONS) t.not(got, recorded, `${name}: no deviation any more`);
-    else t.equal(got, recorded, `${name}: ${request}`);
+    else {
+      const isAsRecorded = digestOf(got) === recordedDigest(want);
+      if (name in GOLDEN_DEVIATIONS) t.notOk(isAsRecorded, `${name}: no deviation any more`);
+      else if (isAsRecorded) t.pass(name);
+      else t.equal(got, textOf(canonical(want)), `${name}: ${request}`);
+    }
   }
 }
 
