@@ -35,11 +35,9 @@ export function encodeLevels(
   out.reserve((end - start) * 2 + 64);
   let i = start;
   while (i < end) {
-    const level = levels[i];
-    let runEnd = i + 1;
-    while (runEnd < end && levels[runEnd] === level) runEnd++;
+    const runEnd = endOfLevelRun(levels, i, end);
     if (runEnd - i >= RUN_MIN || runEnd === end) {
-      encodeLevelRun(out, level, runEnd - i);
+      encodeLevelRun(out, levels[i], runEnd - i);
       i = runEnd;
       continue;
     }
@@ -48,6 +46,14 @@ export function encodeLevels(
     packLevels(out, levels, i, packedEnd, width);
     i = packedEnd;
   }
+}
+
+/** A function of its own, so that a long run does not have the loop around it compiled again and again. */
+function endOfLevelRun(levels: Uint8Array, start: number, end: number): number {
+  const level = levels[start];
+  let i = start + 1;
+  while (i < end && levels[i] === level) i++;
+  return i;
 }
 
 function endOfPackedLevels(levels: Uint8Array, start: number, end: number): number {
@@ -67,7 +73,23 @@ function packLevels(out: ByteWriter, levels: Uint8Array, start: number, end: num
   let p = out.length;
   const whole = start + ((end - start) & ~7);
   let i = start;
-  if (width === 3) {
+  if (width === 1) {
+    for (; i < whole; i += 8) {
+      bytes[p++] =
+        levels[i] |
+        (levels[i + 1] << 1) |
+        (levels[i + 2] << 2) |
+        (levels[i + 3] << 3) |
+        (levels[i + 4] << 4) |
+        (levels[i + 5] << 5) |
+        (levels[i + 6] << 6) |
+        (levels[i + 7] << 7);
+    }
+  } else if (width === 2) {
+    for (; i < whole; i += 4) {
+      bytes[p++] = levels[i] | (levels[i + 1] << 2) | (levels[i + 2] << 4) | (levels[i + 3] << 6);
+    }
+  } else if (width === 3) {
     for (; i < whole; i += 8) {
       const word =
         levels[i] |
