@@ -131,7 +131,7 @@ async function compact(folder: string, valueFilterBytesMax: number): Promise<Fig
 type Twice = readonly [Figures, Figures];
 
 /** As the product runs: in one file, since a process compiles for a while what reads TypeScript. */
-const BUILT = path.resolve(import.meta.dirname, '../../node_modules/.bench/writing.mjs');
+const BUILT = path.resolve(import.meta.dirname, `../../node_modules/.bench/writing-${process.pid}.mjs`);
 
 async function buildItself(): Promise<void> {
   const { build } = await import('esbuild');
@@ -166,12 +166,16 @@ const [format] = flags.format as [WrittenFormat];
 if (flags.phase === 'write') {
   const first = write(flags.folder!, format, Number(flags.filter));
   process.stdout.write(JSON.stringify([first, write(flags.folder!, format, Number(flags.filter))]));
-} else if (flags.phase === 'filter') {
+} else if (flags.phase === 'filter' && import.meta.filename.endsWith('.mjs')) {
   filterAlone(Number(flags.filter));
 } else if (flags.phase === 'compact') {
   const filterBytes = Number(flags.filter);
   const first = await compact(flags.folder!, filterBytes);
   process.stdout.write(JSON.stringify([first, await compact(flags.folder!, filterBytes)]));
+} else if (flags.phase === 'filter') {
+  await buildItself();
+  execFileSync(process.execPath, [BUILT, ...process.argv.slice(2)], { stdio: 'inherit' });
+  rmSync(BUILT);
 } else {
   await buildItself();
   for (const each of flags.format) {
@@ -188,4 +192,5 @@ if (flags.phase === 'write') {
     }
     rmSync(folder, { recursive: true });
   }
+  rmSync(BUILT);
 }

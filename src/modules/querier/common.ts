@@ -8,7 +8,7 @@ import { Planner } from './planner.ts';
 import { ResultBudget } from './result-budget.ts';
 import { CachedJobs } from './result-cache.ts';
 
-/** A search waits for memory as long as so many jobs one after another may take. */
+/** A query waits for memory as long as so many jobs one after another may take. */
 const RESULT_WAIT_JOBS = 4;
 
 export class QuerierCommon {

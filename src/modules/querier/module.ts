@@ -63,7 +63,7 @@ export interface QuerierOptions {
   readonly metricsJobs: { readonly targetBytesPerJob: number; readonly concurrentJobs: number };
   /** Values of series and intervals of a metrics query; more are left out. */
   readonly samplesMax: number;
-  /** Of answers of searches that are made or sent; others wait. */
+  /** Of answers of searches and metrics queries that are made or sent; others wait. */
   readonly resultBytesMax: number;
   /** Told what these take whenever that changes. */
   readonly resultBytesTaken: (bytes: number) => void;

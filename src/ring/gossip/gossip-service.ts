@@ -48,6 +48,8 @@ export class GossipService implements Service {
   readonly #metrics: GossipMetrics;
   readonly #timers: (() => void)[] = [];
   #node: GossipNode | undefined;
+  /** What others are told, which stays as it was at the start. */
+  #address: Address | undefined;
   #isStopping = false;
   /** Addresses of members that have taken this one's certificate. */
   readonly #joined = new Set<string>();
@@ -106,7 +108,8 @@ export class GossipService implements Service {
     const { config, clock } = this.#options;
     const proxy = { packet: this.#onPacket, request: this.#onRequest };
     await this.#transport.listen(proxy, (port) => addressText(this.#advertised(port)));
-    const node = this.#createNode();
+    this.#address = this.#advertised(this.#transport.port);
+    const node = this.#createNode(this.#address);
     this.#node = node;
     node.start();
     this.#logger.info('gossip started', { member: node.membership.name, port: this.#transport.port });
@@ -138,12 +141,12 @@ export class GossipService implements Service {
     return this.#node;
   }
 
-  #createNode(): GossipNode {
+  #createNode(address: Address): GossipNode {
     const { config, clock, random } = this.#options;
     const base = config.nodeName === '' ? HOSTNAME : config.nodeName;
     return new GossipNode({
       name: config.randomizeNodeName ? `${base}-${randomBytes(4).toString('hex')}` : base,
-      address: this.#advertised(this.#transport.port),
+      address,
       transport: this.#transport,
       clock,
       random,
@@ -297,8 +300,8 @@ export class GossipService implements Service {
     const { config, resolver = systemResolver } = this.#options;
     const { addresses, failures } = await discover(members, config.bindPort, resolver);
     for (const { member, err } of failures) this.#logger.warn('member has no address', { member, err });
-    const own = addressText(this.#advertised(this.#transport.port));
-    this.#isNamed ||= addresses.includes(own);
+    const own = this.#address && addressText(this.#address);
+    this.#isNamed ||= own !== undefined && addresses.includes(own);
     return addresses.filter((address) => address !== own);
   }
 
