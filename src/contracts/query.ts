@@ -212,7 +212,7 @@ export interface MetricsQuery {
 }
 
 export interface MetricsAnswer {
-  /** One series each, but for `text`, in a stable order: tempopb.TimeSeries, of an instant query InstantSeries. */
+  /** In a stable order, one series each: tempopb.TimeSeries, of an instant query InstantSeries. */
   readonly series: readonly Uint8Array[];
   /**
    * Of a range as JSON all of them, with commas between them, and `series` is empty then. From a querier in a
