@@ -7,15 +7,29 @@ import {
   type RemoteProgress,
   type RemoteRequest,
 } from '../../contracts/remote-query.ts';
-import type { MetricsAnswer, MetricsProgress, Querier, SearchAnswer } from '../../contracts/query.ts';
+import type {
+  MetricsAnswer,
+  MetricsProgress,
+  MetricsQuery,
+  Querier,
+  SearchAnswer,
+} from '../../contracts/query.ts';
+import {
+  EARLY_MESSAGES_MAX,
+  EARLY_SERIES_MS,
+  EARLY_SERIES_SHARE,
+  MESSAGE_BYTES_MAX,
+} from '../../contracts/early-series.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { textBytes, wholeText } from '../../lib/filled-text.ts';
 import { decodeStructured } from '../../rpc/structured.ts';
+import { seriesStay } from '../../traceql/engine/metrics/plan.ts';
+import { parse } from '../../traceql/parser.ts';
 
 /** What was found is told at most that often; the first of it at once. */
 const PROGRESS_MS = 250;
-/** Series so far cost work: they are made that often at most. */
-const SERIES_MS = 1000;
+/** More series so far are not shown to anybody. */
+const SERIES_BYTES_MAX = EARLY_MESSAGES_MAX * MESSAGE_BYTES_MAX;
 
 type Say = (frame: AnswerFrame) => Promise<void>;
 
@@ -64,7 +78,11 @@ async function run(
       );
     case 'metrics':
       return inOneForm(
-        await querier.metrics(asked.query, signal, wantsProgress ? metricsTeller(told) : undefined),
+        await querier.metrics(
+          asked.query,
+          signal,
+          wantsProgress ? metricsTeller(asked.query, told) : undefined,
+        ),
       );
     case 'tagNames':
       return querier.tagNames(
@@ -90,21 +108,31 @@ function inOneForm({ text, ...answer }: MetricsAnswer): MetricsAnswer {
   return text === undefined ? answer : { ...answer, series: textBytes(text) > 0 ? [wholeText(text)] : [] };
 }
 
-/** With the series so far, as often as they may be made. */
-function metricsTeller(told: Teller): (found: MetricsProgress) => void {
-  let notBeforeMs = performance.now() + SERIES_MS;
+/** With the series so far, where somebody has use for them, as often as they may be made. */
+function metricsTeller({ query }: MetricsQuery, told: Teller): (found: MetricsProgress) => void {
+  const isGrowing = seriesStay(parse(query));
+  let notBeforeMs = performance.now() + EARLY_SERIES_MS;
   let isMaking = false;
+  /** Those which were made and not told. */
+  let untold: readonly Uint8Array[] | undefined;
+  const tell = (found: MetricsProgress, isUrgent: boolean): void =>
+    told.progress(() => {
+      const series = untold;
+      untold = undefined;
+      return { stats: { ...found.stats }, series };
+    }, isUrgent);
   return (found) => {
-    const { stats } = found;
-    if (isMaking || performance.now() < notBeforeMs) {
-      return told.progress(() => ({ stats: { ...stats }, series: undefined }));
-    }
+    const beginMs = performance.now();
+    if (!isGrowing || isMaking || beginMs < notBeforeMs) return tell(found, false);
     isMaking = true;
     found.seriesSoFar().then(
-      (series) => {
+      (series = []) => {
         isMaking = false;
-        notBeforeMs = performance.now() + SERIES_MS;
-        told.progress(() => ({ stats: { ...stats }, series }), true);
+        const tookMs = performance.now() - beginMs;
+        notBeforeMs = beginMs + Math.max(EARLY_SERIES_MS, EARLY_SERIES_SHARE * tookMs);
+        const bytes = series.reduce((sum, { length }) => sum + length, 0);
+        untold = bytes > 0 && bytes <= SERIES_BYTES_MAX ? series : undefined;
+        tell(found, true);
       },
       // The query itself fails of the same, and tells it.
       () => (isMaking = false),

@@ -36,6 +36,7 @@ export class AnswerReaders<K extends Kind> {
         this.#ledger.hold(bytes);
         this.#bytes += bytes;
       },
+      drop: (bytes) => this.#drop(bytes),
       progress: (reader, found) => this.#progress(reader, found),
       ended: (reader) => this.#ended(reader),
       givenUp: (reader) => this.#givenUp(reader),
@@ -44,8 +45,12 @@ export class AnswerReaders<K extends Kind> {
 
   /** Nothing of what was said is of use any more. */
   letGo(): void {
-    this.#ledger.drop(this.#bytes);
-    this.#bytes = 0;
+    this.#drop(this.#bytes);
+  }
+
+  #drop(bytes: number): void {
+    this.#ledger.drop(bytes);
+    this.#bytes -= bytes;
   }
 
   #progress(reader: Reader<K>, found: RemoteProgress[K]): void {
@@ -68,13 +73,13 @@ export class AnswerReaders<K extends Kind> {
     this.#ended(reader);
     // What it told may be on its way to the client still.
     if (reader.hasTold) return;
-    this.#ledger.drop(reader.bytes);
-    this.#bytes -= reader.bytes;
+    this.#drop(reader.bytes);
   }
 }
 
 interface Readers<K extends Kind> {
   hold(bytes: number): void;
+  drop(bytes: number): void;
   progress(reader: Reader<K>, found: RemoteProgress[K]): void;
   /** It has said all. */
   ended(reader: Reader<K>): void;
@@ -88,22 +93,43 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
   readonly #readers: Readers<K>;
   readonly #frames: FrameReader;
   #last: Extract<AnswerFrame<K>, { readonly kind: 'answer' | 'failure' }> | undefined;
+  /** Of the frame that comes in. */
+  #frameBytes = 0;
+  /** Of the newest progress that tells all so far, and of the largest one before. */
+  #newestBytes = 0;
+  #olderBytes = 0;
 
   constructor(readers: Readers<K>) {
     this.#readers = readers;
     this.#frames = new FrameReader((bytes) => {
       readers.hold(bytes);
       this.bytes += bytes;
+      this.#frameBytes += bytes;
     });
   }
 
   received(response: HttpGrpcResponse): boolean {
     const frame = this.#frames.take(response) as AnswerFrame<K> | undefined;
-    if (frame?.kind === 'progress') this.#readers.progress(this, frame.progress);
-    if (frame?.kind !== 'answer' && frame?.kind !== 'failure') return false;
+    if (frame === undefined) return false;
+    const bytes = this.#frameBytes;
+    this.#frameBytes = 0;
+    if (frame.kind === 'progress') {
+      this.#readers.progress(this, frame.progress);
+      if ('series' in frame.progress) this.#replaced(bytes);
+    }
+    if (frame.kind !== 'answer' && frame.kind !== 'failure') return false;
     this.#last = frame;
     this.#readers.ended(this);
     return true;
+  }
+
+  /** Nobody has use for what was told before, but that one of these may be on its way to the client. */
+  #replaced(bytes: number): void {
+    const dropped = Math.min(this.#newestBytes, this.#olderBytes);
+    this.#olderBytes = Math.max(this.#newestBytes, this.#olderBytes);
+    this.#newestBytes = bytes;
+    this.bytes -= dropped;
+    this.#readers.drop(dropped);
   }
 
   answer(): Answered<RemoteAnswers[K]> {

@@ -3,6 +3,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { answerFormat } from '../../api/accept.ts';
+import { EARLY_SERIES_MS, MESSAGE_BYTES_MAX } from '../../contracts/early-series.ts';
 import { TempoError } from '../../lib/errors.ts';
 import { tenantsOfHeader, TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
@@ -10,7 +11,6 @@ import type { Logger } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { type RegexMatcher, regexMatcher } from '../../traceql/regex.ts';
 import { compressAnswer, isStream } from './compress.ts';
-import { EARLY_SERIES_MS } from './early-series.ts';
 import { addExplainRoutes } from './explain.ts';
 import { FrontendMetrics, type Objectives } from './metrics.ts';
 import { addMetricsRoutes } from './metrics-routes.ts';
@@ -50,9 +50,6 @@ export interface QueryFrontendOptions extends ReadsOptions {
 
 /** Below it queriers are asked for parts of the data. */
 const QUERIER_ROOT = '/querier';
-
-/** Clients refuse messages over 4 MiB. */
-const PACKET_BYTES_MAX = 3 << 20;
 
 /** As long as gRPC waits for a reader (`src/rpc/grpc-http2.ts`). */
 const ANSWER_STALL_MS = 30_000;
@@ -126,7 +123,7 @@ export class QueryFrontend {
       reads: this.reads,
       watch: this.watch,
       tenantOf: (header: TenantHeader) => this.tenant(header),
-      packetBytesMax: packetBytesMax > 0 ? Math.min(packetBytesMax, PACKET_BYTES_MAX) : PACKET_BYTES_MAX,
+      packetBytesMax: packetBytesMax > 0 ? Math.min(packetBytesMax, MESSAGE_BYTES_MAX) : MESSAGE_BYTES_MAX,
       earlySeriesMs: this.options.earlySeriesMs ?? EARLY_SERIES_MS,
     };
   }

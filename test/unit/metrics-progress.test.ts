@@ -1,0 +1,128 @@
+// Metrics queries between a query-frontend and a querier: what is told while one runs, and the form that
+// its answer has on the way.
+import { mock } from 'node:test';
+import t, { type Test } from 'tap';
+import type { MetricsAnswer, MetricsProgress, MetricsQuery, Querier } from '../../src/contracts/query.ts';
+import { type AnswerFrame, frameResponses } from '../../src/contracts/remote-query.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import { QueryQueue } from '../../src/modules/query-frontend/query-queue.ts';
+import type { PendingRequest } from '../../src/modules/query-frontend/queued-query.ts';
+import { RemoteQuerier } from '../../src/modules/query-frontend/remote-querier.ts';
+import { answerWholeQuery } from '../../src/modules/querier/whole-queries.ts';
+import { encodeStructured } from '../../src/rpc/structured.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+
+const STATS = {
+  inspectedTraces: 0,
+  inspectedSpans: 0,
+  inspectedBytes: 0,
+  totalBlocks: 0,
+  totalBlockBytes: 0,
+  totalJobs: 100,
+  completedJobs: 0,
+};
+const NONE: MetricsAnswer = { series: [], isCut: false, stats: STATS, partial: [] };
+const GROWING = '{ } | rate() by (name)';
+
+const queryOf = (query: string, over: Partial<MetricsQuery> = {}) =>
+  ({ tenant: 'a', query, isInstant: false, format: 'proto', ...over }) as MetricsQuery;
+
+async function settled(): Promise<void> {
+  for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+}
+
+/** A query-frontend with one querier, which is the test. */
+function aFrontend(answerBytesMax: number) {
+  const metrics = new Metrics();
+  const options = { tenantLengthMax: 9, triesMax: 1, queriersWaitMs: 60_000, clock: systemClock, metrics };
+  const queue = new QueryQueue(options);
+  let pending: PendingRequest | undefined;
+  queue.join({ clientId: 'one', knowsWhole: true, start: (given) => (pending = given) });
+  const querier = new RemoteQuerier({ queue, answerBytesMax, hedges: {}, metrics });
+  const say = (frame: AnswerFrame): void => {
+    for (const response of frameResponses(frame)) {
+      if (pending!.received(response)) pending!.finished();
+    }
+  };
+  const held = async (): Promise<number> => {
+    const line = /^tempo_query_frontend_answer_bytes (\d+)/m.exec(await metrics.text());
+    return Number(line?.[1]);
+  };
+  return { querier, say, held, asked: () => pending!.asked.request.body };
+}
+
+t.test('series so far count until there are newer ones, however long a query runs', async (t) => {
+  const { querier, say, held } = aFrontend(1 << 20);
+  const sent = new AbortController();
+  let told: MetricsProgress | undefined;
+  const answered = querier.metrics(queryOf(GROWING), sent.signal, (progress) => (told = progress));
+  const series = [new Uint8Array(200_000).fill(1), new Uint8Array(50_000).fill(2)];
+  for (let completedJobs = 1; completedJobs <= 50; completedJobs++) {
+    const stats = { ...STATS, completedJobs };
+    say({ kind: 'progress', progress: { stats, series } });
+    say({ kind: 'progress', progress: { stats, series: undefined } });
+    t.ok((await held()) > 250_000, 'those on their way to the client count');
+    t.ok((await held()) < 520_000, `${await held()} bytes after ${completedJobs}`);
+    t.equal(told?.stats.completedJobs, completedJobs);
+  }
+  say({ kind: 'answer', answer: { ...NONE, series } });
+  t.equal((await answered).series.length, 2);
+  t.ok((await held()) > 500_000);
+  sent.abort();
+  t.equal(await held(), 0);
+});
+
+/** A querier that works for so many seconds, and is asked by a query-frontend that wants to know. */
+async function told(
+  t: Test,
+  query: string,
+  seriesSoFar: (passMs: (ms: number) => void) => readonly Uint8Array[] | undefined,
+) {
+  let nowMs = 1000;
+  const clock = mock.method(performance, 'now', () => nowMs);
+  const count = { made: 0 };
+  const metrics: Querier['metrics'] = async (_query, _signal, onProgress) => {
+    for (let completedJobs = 1; completedJobs <= 20; completedJobs++) {
+      nowMs += 1000;
+      onProgress!({
+        stats: { ...STATS, completedJobs },
+        seriesSoFar: async () => {
+          count.made++;
+          return seriesSoFar((ms) => (nowMs += ms));
+        },
+      });
+      await settled();
+    }
+    return NONE;
+  };
+  const frames: AnswerFrame<'metrics'>[] = [];
+  const request = { asked: { kind: 'metrics', query: queryOf(query) }, wantsProgress: true };
+  const { signal } = new AbortController();
+  try {
+    await answerWholeQuery({ metrics } as Querier, encodeStructured(request), signal, async (frame) => {
+      frames.push(frame as AnswerFrame<'metrics'>);
+    });
+  } finally {
+    clock.mock.restore();
+  }
+  const progress = frames.flatMap((frame) => (frame.kind === 'progress' ? [frame.progress] : []));
+  t.ok(progress.length >= 20);
+  return { made: count.made, withSeries: progress.filter(({ series }) => series !== undefined).length };
+}
+
+t.test('series so far are made where somebody has use for them, and not too often', async (t) => {
+  const small = [new Uint8Array(1000)];
+  t.same(await told(t, GROWING, () => small), { made: 20, withSeries: 20 });
+  for (const query of ['{ } | compare({ status = error })', `${GROWING} | topk(2)`, `${GROWING} > 1`]) {
+    t.same(await told(t, query, () => small), { made: 0, withSeries: 0 }, `${query}: may drop out again`);
+  }
+  const large = [new Uint8Array(7 << 20), new Uint8Array(6 << 20)];
+  t.same(await told(t, GROWING, () => large), { made: 20, withSeries: 0 }, 'more than a few messages');
+  const slow = (passMs: (ms: number) => void): readonly Uint8Array[] => {
+    passMs(2000);
+    return small;
+  };
+  const { made, withSeries } = await told(t, GROWING, slow);
+  t.ok(made >= 2 && made <= 4, `${made} times`);
+  t.equal(withSeries, made);
+});
