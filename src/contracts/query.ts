@@ -215,8 +215,8 @@ export interface MetricsAnswer {
   /** In a stable order, one series each: tempopb.TimeSeries, of an instant query InstantSeries. */
   readonly series: readonly Uint8Array[];
   /**
-   * Of a range as JSON all of them, with commas between them, and `series` is empty then. From a querier in a
-   * process of its own it comes as if it were one series.
+   * Of a range as JSON all of them, with commas between them, and `series` is empty then. From an older
+   * querier in a process of its own it comes as if it were one series.
    */
   readonly text?: FilledText | undefined;
   /** There are more than `seriesMax`. */

@@ -57,6 +57,8 @@ export interface RemoteProgress {
 export interface RemoteRequest {
   readonly asked: RemoteQuery;
   readonly wantsProgress: boolean;
+  /** The answer of a metrics query may have its `text`; older query-frontends do not say so. */
+  readonly takesText?: boolean;
 }
 
 export interface RemoteFailure {

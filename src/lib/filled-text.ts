@@ -1,4 +1,5 @@
 // Text of which long runs are left out, as they stand in one other text that all of them share.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 export interface FilledText {
   /**
@@ -21,6 +22,9 @@ export const EMPTY_TEXT: FilledText = {
   fillFrom: new Uint32Array(0),
   fillTo: new Uint32Array(0),
 };
+
+/** Others get a turn after so many of them. */
+const TURN_BYTES = 1 << 20;
 
 /** Puts such a text together. */
 export class FilledTextWriter {
@@ -76,11 +80,19 @@ export function* piecesOf({ bytes, ends, fill, fillFrom, fillTo }: FilledText): 
   }
 }
 
-export function wholeText(text: FilledText): Uint8Array {
-  const pieces = [...piecesOf(text)];
-  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+/** In one piece. Others get turns meanwhile. */
+export async function wholeText(text: FilledText): Promise<Uint8Array> {
+  const { bytes, fillFrom, fillTo } = text;
+  let length = bytes.length;
+  for (let i = 0; i < fillTo.length; i++) length += fillTo[i]! - fillFrom[i]!;
+  const whole = new Uint8Array(length);
   let at = 0;
-  for (const piece of pieces) {
+  let turnAt = TURN_BYTES;
+  for (const piece of piecesOf(text)) {
+    if (at >= turnAt) {
+      await nextTurn();
+      turnAt = at + TURN_BYTES;
+    }
     whole.set(piece, at);
     at += piece.length;
   }

@@ -3,13 +3,14 @@
 import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import type { MetricsAnswer, MetricsProgress, MetricsQuery, Querier } from '../../src/contracts/query.ts';
-import { type AnswerFrame, frameResponses } from '../../src/contracts/remote-query.ts';
+import { type AnswerFrame, frameResponses, type RemoteRequest } from '../../src/contracts/remote-query.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { type FilledText, FilledTextWriter, piecesOf } from '../../src/lib/filled-text.ts';
 import { QueryQueue } from '../../src/modules/query-frontend/query-queue.ts';
 import type { PendingRequest } from '../../src/modules/query-frontend/queued-query.ts';
 import { RemoteQuerier } from '../../src/modules/query-frontend/remote-querier.ts';
 import { answerWholeQuery } from '../../src/modules/querier/whole-queries.ts';
-import { encodeStructured } from '../../src/rpc/structured.ts';
+import { decodeStructured, encodeStructured } from '../../src/rpc/structured.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 
 const STATS = {
@@ -125,4 +126,70 @@ t.test('series so far are made where somebody has use for them, and not too ofte
   const { made, withSeries } = await told(t, GROWING, slow);
   t.ok(made >= 2 && made <= 4, `${made} times`);
   t.equal(withSeries, made);
+});
+
+/** With runs left out that are `fillBytes` together. */
+function aText(fillBytes: number): FilledText {
+  const fill = new Uint8Array(10_000).fill(46);
+  const text = new FilledTextWriter(fill);
+  text.add(Buffer.from('{'));
+  for (let left = fillBytes; left > 0; left -= fill.length) text.leaveOut(0, 0, Math.min(left, fill.length));
+  text.add(Buffer.from('}'));
+  return text.text();
+}
+
+/** What a querier says to a query-frontend, which is an older one unless it says what it takes. */
+async function answerTo(
+  answer: MetricsAnswer,
+  request: Omit<RemoteRequest, 'asked' | 'wantsProgress'>,
+  query = queryOf(GROWING, { format: 'json' }),
+): Promise<{ readonly answer: MetricsAnswer; readonly asked: MetricsQuery }> {
+  let asked: MetricsQuery | undefined;
+  const metrics: Querier['metrics'] = async (given) => {
+    asked = given;
+    return answer;
+  };
+  const frames: AnswerFrame[] = [];
+  const body = encodeStructured({ asked: { kind: 'metrics', query }, wantsProgress: false, ...request });
+  const { signal } = new AbortController();
+  await answerWholeQuery({ metrics } as Querier, body, signal, async (frame) => {
+    const bodies = [...frameResponses(frame)].map((one) => one.body);
+    frames.push(decodeStructured(Buffer.concat(bodies)) as AnswerFrame);
+  });
+  const [frame] = frames as [AnswerFrame<'metrics'>];
+  if (frame.kind !== 'answer') throw new Error(frame.kind);
+  return { answer: frame.answer, asked: asked! };
+}
+
+t.test('an answer comes as it is held, without the runs that are put back when it is sent on', async (t) => {
+  const { querier, say, asked, held } = aFrontend(1 << 20);
+  const sent = new AbortController();
+  const answered = querier.metrics(queryOf(GROWING, { format: 'json' }), sent.signal);
+  const request = decodeStructured(asked()) as RemoteRequest;
+  const text = aText(20_000_000);
+  const { answer } = await answerTo({ ...NONE, text }, request);
+  say({ kind: 'answer', answer });
+  const got = await answered;
+  t.same(got.series, []);
+  t.ok((await held()) < 100_000, `${await held()} bytes`);
+  t.ok(Buffer.concat([...piecesOf(got.text!)]).equals(Buffer.from(`{${'.'.repeat(20_000_000)}}`)));
+  sent.abort();
+});
+
+t.test('an older query-frontend gets all series as one, made while others have turns', async (t) => {
+  let ticks = 0;
+  let isOver = false;
+  const tick = (): void => {
+    ticks++;
+    if (!isOver) setImmediate(tick);
+  };
+  setImmediate(tick);
+  const { answer } = await answerTo({ ...NONE, text: aText(20_000_000) }, {});
+  isOver = true;
+  t.ok(ticks > 10, `${ticks} turns`);
+  t.notOk('text' in answer);
+  t.equal(answer.series.length, 1);
+  t.ok(Buffer.from(answer.series[0]!).equals(Buffer.from(`{${'.'.repeat(20_000_000)}}`)));
+  const none = new FilledTextWriter(Buffer.from('a fill'));
+  t.same((await answerTo({ ...NONE, text: none.text() }, {})).answer.series, [], 'of none it gets none');
 });

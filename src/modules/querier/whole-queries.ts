@@ -21,7 +21,7 @@ import {
   MESSAGE_BYTES_MAX,
 } from '../../contracts/early-series.ts';
 import { TempoError } from '../../lib/errors.ts';
-import { textBytes, wholeText } from '../../lib/filled-text.ts';
+import { wholeText } from '../../lib/filled-text.ts';
 import { decodeStructured } from '../../rpc/structured.ts';
 import { seriesStay } from '../../traceql/engine/metrics/plan.ts';
 import { parse } from '../../traceql/parser.ts';
@@ -30,6 +30,11 @@ import { parse } from '../../traceql/parser.ts';
 const PROGRESS_MS = 250;
 /** More series so far are not shown to anybody. */
 const SERIES_BYTES_MAX = EARLY_MESSAGES_MAX * MESSAGE_BYTES_MAX;
+
+interface MetricsForm {
+  readonly takesText: boolean;
+  readonly onProgress: ((found: MetricsProgress) => void) | undefined;
+}
 
 type Say = (frame: AnswerFrame) => Promise<void>;
 
@@ -61,7 +66,7 @@ function readRequest(body: Uint8Array): RemoteRequest {
 
 async function run(
   querier: Querier,
-  { asked, wantsProgress }: RemoteRequest,
+  { asked, wantsProgress, takesText = false }: RemoteRequest,
   signal: AbortSignal,
   told: Teller,
 ): Promise<Extract<AnswerFrame, { kind: 'answer' }>['answer']> {
@@ -77,13 +82,10 @@ async function run(
         tell((found) => ({ stats: { ...found.stats }, settled: found.takeSettled() })),
       );
     case 'metrics':
-      return inOneForm(
-        await querier.metrics(
-          asked.query,
-          signal,
-          wantsProgress ? metricsTeller(asked.query, told) : undefined,
-        ),
-      );
+      return metricsAnswer(querier, asked.query, signal, {
+        takesText,
+        onProgress: wantsProgress ? metricsTeller(asked.query, told) : undefined,
+      });
     case 'tagNames':
       return querier.tagNames(
         asked.query,
@@ -103,9 +105,18 @@ async function run(
   }
 }
 
-/** As query-frontends of all versions read it: a text is sent as one series is. */
-function inOneForm({ text, ...answer }: MetricsAnswer): MetricsAnswer {
-  return text === undefined ? answer : { ...answer, series: textBytes(text) > 0 ? [wholeText(text)] : [] };
+/** Query-frontends that do not know of a text get it as if it were one series. */
+async function metricsAnswer(
+  querier: Querier,
+  query: MetricsQuery,
+  signal: AbortSignal,
+  { takesText, onProgress }: MetricsForm,
+): Promise<MetricsAnswer> {
+  if (takesText) return querier.metrics(query, signal, onProgress);
+  const { text, ...answer } = await querier.metrics(query, signal, onProgress);
+  if (text === undefined) return answer;
+  const whole = await wholeText(text);
+  return { ...answer, series: whole.length > 0 ? [whole] : [] };
 }
 
 /** With the series so far, where somebody has use for them, as often as they may be made. */

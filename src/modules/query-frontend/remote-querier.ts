@@ -23,6 +23,7 @@ import {
   type RemoteAnswers,
   type RemoteProgress,
   type RemoteQuery,
+  type RemoteRequest,
   WHOLE_QUERY_URL,
 } from '../../contracts/remote-query.ts';
 import { ByteLedger } from '../../lib/byte-ledger.ts';
@@ -144,7 +145,7 @@ export class RemoteQuerier implements Querier {
     progressOf?: (found: RemoteProgress[Kind]) => Progress,
   ): Promise<RemoteAnswers[Kind]> {
     const { tenant } = asked.query;
-    const wantsProgress = onProgress !== undefined;
+    const request: RemoteRequest = { asked, wantsProgress: onProgress !== undefined, takesText: true };
     const readers = new AnswerReaders<Kind>(
       this.held,
       onProgress && progressOf && ((found) => onProgress(progressOf(found))),
@@ -152,7 +153,7 @@ export class RemoteQuerier implements Querier {
     try {
       return await this.queue.run({
         tenant,
-        request: requestOf(tenant, encodeStructured({ asked, wantsProgress })),
+        request: requestOf(tenant, encodeStructured(request)),
         isWhole: true,
         signal,
         hedge: this.hedges[asked.kind],
