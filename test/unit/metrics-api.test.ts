@@ -363,6 +363,32 @@ t.test('streams: a slow query tells how far it is, and the series so far', async
   t.match(await ask('{} | rate() by (.a)'), without, 'more than a few messages');
 });
 
+t.test('streams: how far a query is, is asked as often as it is told', async (t) => {
+  let read = 0;
+  let finish = (): void => {};
+  const { stream } = setUp(async (_query, report) => {
+    const progress: MetricsProgress = {
+      get stats() {
+        read++;
+        return { ...NO_STATS, totalJobs: 1000, completedJobs: read };
+      },
+      seriesSoFar: async () => undefined,
+    };
+    for (let job = 0; job < 1000; job++) report(progress);
+    await new Promise<void>((resolve) => (finish = resolve));
+    return NONE;
+  });
+  const request = encodeMessage(QueryRangeRequest, {
+    query: '{} | rate()',
+    start: 1n,
+    end: SECOND,
+    step: SECOND,
+  });
+  const { messages } = await stream('MetricsQueryRange', request, () => finish());
+  t.equal(messages.length, 2);
+  t.equal(read, 1);
+});
+
 t.test('streams: a series that is larger than a message comes in pieces', async (t) => {
   const samples = Array.from({ length: 100 }, (_, i) => ({ value: i + 0.5, timestampMs: BigInt(i + 1) }));
   const exemplars = [{ value: 3, timestampMs: 7n }];

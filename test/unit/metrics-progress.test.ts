@@ -9,6 +9,8 @@ import { type FilledText, FilledTextWriter, piecesOf } from '../../src/lib/fille
 import { QueryQueue } from '../../src/modules/query-frontend/query-queue.ts';
 import type { PendingRequest } from '../../src/modules/query-frontend/queued-query.ts';
 import { RemoteQuerier } from '../../src/modules/query-frontend/remote-querier.ts';
+import { findMetrics, type MetricsScan } from '../../src/modules/querier/metrics.ts';
+import { PartsBudget } from '../../src/modules/querier/parts-budget.ts';
 import { answerWholeQuery } from '../../src/modules/querier/whole-queries.ts';
 import { decodeStructured, encodeStructured } from '../../src/rpc/structured.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -192,4 +194,70 @@ t.test('an older query-frontend gets all series as one, made while others have t
   t.ok(Buffer.from(answer.series[0]!).equals(Buffer.from(`{${'.'.repeat(20_000_000)}}`)));
   const none = new FilledTextWriter(Buffer.from('a fill'));
   t.same((await answerTo({ ...NONE, text: none.text() }, {})).answer.series, [], 'of none it gets none');
+});
+
+t.test('how far a query is, is counted as often as it is told', async (t) => {
+  let read = 0;
+  const metrics: Querier['metrics'] = async (_query, _signal, onProgress) => {
+    const progress: MetricsProgress = {
+      get stats() {
+        read++;
+        return STATS;
+      },
+      seriesSoFar: async () => undefined,
+    };
+    for (let job = 0; job < 1000; job++) onProgress!(progress);
+    return NONE;
+  };
+  const told: string[] = [];
+  const body = encodeStructured({
+    asked: { kind: 'metrics', query: queryOf(GROWING) },
+    wantsProgress: true,
+  });
+  const { signal } = new AbortController();
+  await answerWholeQuery({ metrics } as Querier, body, signal, async ({ kind }) => void told.push(kind));
+  t.same(told, ['progress', 'answer']);
+  t.equal(read, 1);
+});
+
+t.test('blocks of a query are counted once, however often it is asked how far it is', async (t) => {
+  const sizeReads = new Map<string, number>();
+  const blocks = Array.from({ length: 30 }, (_, i) => ({
+    kind: 'block',
+    location: 'backend',
+    meta: {
+      blockId: `block ${i}`,
+      get sizeBytes() {
+        sizeReads.set(this.blockId, (sizeReads.get(this.blockId) ?? 0) + 1);
+        return 1000;
+      },
+    },
+  }));
+  const jobs = blocks.map(() => ({ input: { sources: [] }, affinity: 0, newestStart: Infinity }));
+  const totals = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 10, failures: [] };
+  const finished = { kind: 'finishMetrics', bodies: new Uint8Array(0), ends: new Float64Array(0) };
+  const run = async ({ kind }: { readonly kind: string }) =>
+    kind === 'metrics'
+      ? { kind, part: undefined, ...totals }
+      : { ...finished, text: undefined, isCut: false, isPartial: false, failures: [] };
+  const told: MetricsProgress['stats'][] = [];
+  const lease = { found: () => undefined, holds: () => undefined, drop: () => undefined };
+  const metrics = new Metrics();
+  const query = queryOf(GROWING, { startUnixNano: 0n, endUnixNano: 60n, stepNanos: 10n, seriesMax: 0 });
+  const { answer } = await findMetrics(query, {
+    pool: { run },
+    budget: new PartsBudget({ bytesMax: 1 << 20, metrics }),
+    results: { take: async () => lease },
+    sources: blocks,
+    plan: { jobs, inspectedBytes: 5 },
+    samplesMax: 1000,
+    concurrency: 4,
+    signal: undefined,
+    onProgress: ({ stats }: MetricsProgress) => void told.push(stats),
+  } as unknown as MetricsScan);
+  t.equal(told.length, 30);
+  const all = { totalBlocks: 30, totalBlockBytes: 30_000, totalJobs: 30 };
+  t.match(told[14], { ...all, completedJobs: 15, inspectedSpans: 30, inspectedBytes: 155 });
+  t.match(answer.stats, { ...all, completedJobs: 30, inspectedTraces: 30, inspectedBytes: 305 });
+  t.same([...new Set(sizeReads.values())], [1]);
 });

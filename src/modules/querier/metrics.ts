@@ -92,9 +92,10 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   });
   const orderOf = new Map(plan.jobs.map((job, i) => [job, i]));
   const allDone = new AbortController();
+  const statsOf = statsOver(scan);
   const progress: MetricsProgress = {
     get stats() {
-      return statsOf(scan, [...totals.values()]);
+      return statsOf([...totals.values()]);
     },
     seriesSoFar: async () => seriesSoFar(query, { ...scan, signal: allDone.signal }, asked, parts.soFar),
   };
@@ -118,7 +119,7 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   const finished = await finish(query, scan, asked, await parts.all(), scan.results);
   if (finished === undefined) partial.push(NO_SERIES);
   if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
-  const stats = statsOf(scan, done);
+  const stats = statsOf(done);
   const reports = done.flatMap(({ report }) => report ?? []);
   const series = finished === undefined ? [] : bodiesOf(finished);
   const answer = { series, text: finished?.text, isCut: finished?.isCut ?? false, stats, partial, reports };
@@ -232,16 +233,21 @@ function bodiesOf({ bodies, ends }: FinishMetricsJobResult): Uint8Array[] {
   return Array.from(ends, (end, i) => bodies.subarray(i === 0 ? 0 : ends[i - 1], end));
 }
 
-function statsOf({ sources, plan }: MetricsScan, done: readonly JobTotals[]): QueryStats {
-  const sum = (of: (result: JobTotals) => number): number => done.reduce((n, one) => n + of(one), 0);
+/** For the jobs that are done; what is known of the sources is counted once. */
+function statsOver({ sources, plan }: MetricsScan): (done: readonly JobTotals[]) => QueryStats {
+  const totalBlocks = new Set(sources.map(blockIdOf)).size;
   const blocks = sources.flatMap((source) => (source.kind === 'block' ? [source.meta] : []));
-  return {
-    inspectedTraces: sum((one) => one.inspectedTraces),
-    inspectedSpans: sum((one) => one.inspectedSpans),
-    inspectedBytes: plan.inspectedBytes + sum((one) => one.inspectedBytes),
-    totalBlocks: new Set(sources.map(blockIdOf)).size,
-    totalBlockBytes: blocks.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0),
-    totalJobs: plan.jobs.length,
-    completedJobs: done.length,
+  const totalBlockBytes = blocks.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
+  return (done) => {
+    const sum = (of: (result: JobTotals) => number): number => done.reduce((n, one) => n + of(one), 0);
+    return {
+      inspectedTraces: sum((one) => one.inspectedTraces),
+      inspectedSpans: sum((one) => one.inspectedSpans),
+      inspectedBytes: plan.inspectedBytes + sum((one) => one.inspectedBytes),
+      totalBlocks,
+      totalBlockBytes,
+      totalJobs: plan.jobs.length,
+      completedJobs: done.length,
+    };
   };
 }

@@ -10,11 +10,11 @@ const INTERVAL_MS = 250;
  * throws what the query throws.
  *
  * @param run gets what is to be called when something was read, with a way to take what was found.
- * @param isWorth what an impatient reader wants to see.
+ * @param isWorth what an impatient reader wants to see; without it nothing is taken before its time.
  */
 export async function* growing<Part, Answer>(
   run: (worked: (take: () => Part) => void) => Promise<Answer>,
-  isWorth: (part: Part) => boolean,
+  isWorth?: (part: Part) => boolean,
 ): AsyncGenerator<Part, Answer> {
   let take: (() => Part) | undefined;
   let first: Part | undefined;
@@ -23,7 +23,7 @@ export async function* growing<Part, Answer>(
   let wake = (): void => {};
   const answer = run((newTake) => {
     take = newTake;
-    if (isFirstShown || first !== undefined) return;
+    if (isWorth === undefined || isFirstShown || first !== undefined) return;
     const part = newTake();
     if (!isWorth(part)) return;
     first = part;

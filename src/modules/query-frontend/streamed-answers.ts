@@ -109,9 +109,8 @@ export const METRICS_STREAMS: Readonly<Record<string, Messages>> = {
 function metricsMessages(isInstant: boolean): Messages {
   return async function* ({ reads, packetBytesMax, earlySeriesMs }, call, trailers) {
     const early = new EarlySeries(packetBytesMax, earlySeriesMs);
-    const parts = growing<MetricsSoFar, FoundMetrics>(
-      (onProgress) => reads.metrics(call, isInstant, 'proto', { onProgress }),
-      () => false,
+    const parts = growing<MetricsSoFar, FoundMetrics>((onProgress) =>
+      reads.metrics(call, isInstant, 'proto', { onProgress }),
     );
     let next = await parts.next();
     for (; next.done !== true; next = await parts.next()) {
