@@ -13,16 +13,6 @@ export interface FilledText {
   readonly fillTo: Uint32Array;
 }
 
-const NOTHING = new Uint8Array(0);
-
-export const EMPTY_TEXT: FilledText = {
-  bytes: NOTHING,
-  ends: new Float64Array(0),
-  fill: NOTHING,
-  fillFrom: new Uint32Array(0),
-  fillTo: new Uint32Array(0),
-};
-
 /** Others get a turn after so many of them. */
 const TURN_BYTES = 1 << 20;
 

@@ -7,7 +7,7 @@ import { intervalCount } from '../traceql/engine/metrics/range.ts';
 import type { LabelPool } from '../traceql/engine/metrics/label-pool.ts';
 import type { ResultSeries } from '../traceql/engine/metrics/result-series.ts';
 import { seriesText } from '../traceql/engine/metrics/series-text.ts';
-import { SeriesWriter } from '../traceql/engine/metrics/series-writer.ts';
+import { type SeriesFormat, SeriesWriter } from '../traceql/engine/metrics/series-writer.ts';
 import { parse } from '../traceql/parser.ts';
 import { JobReports } from './job-reports.ts';
 import type {
@@ -76,13 +76,18 @@ type OneByOne = Pick<FinishMetricsJobResult, 'bodies' | 'ends'>;
 /** New ones: they move to another thread. */
 const noSeries = (): OneByOne => ({ bodies: new Uint8Array(0), ends: new Float64Array(0) });
 
+/** Of a range as protobuf, or of an instant. */
 function oneByOne(
   series: readonly ResultSeries[],
   pool: LabelPool,
   job: FinishMetricsJob,
   check: () => void,
 ): OneByOne {
-  const writer = new SeriesWriter(job.range, pool, job);
+  const how: SeriesFormat =
+    job.format === 'json'
+      ? { format: 'json', isInstant: true }
+      : { format: 'proto', isInstant: job.isInstant };
+  const writer = new SeriesWriter(job.range, pool, how);
   const bodies = series.map((one) => {
     check();
     return writer.write(one);

@@ -6,6 +6,7 @@ import { HeadReader } from '../../src/block/head/reader.ts';
 import { HeadSource } from '../../src/block/head/source.ts';
 import { LocalQuerier } from '../../src/modules/querier/index.ts';
 import { Bitset } from '../../src/lib/bitset.ts';
+import { piecesOf } from '../../src/lib/filled-text.ts';
 import { MemoryStore } from '../../src/objectstore/memory.ts';
 import { Blocklist } from '../../src/store/blocklist.ts';
 import type { ScanSource } from '../../src/store/scan-job.ts';
@@ -14,7 +15,7 @@ import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { MetricsAccumulator } from '../../src/traceql/engine/metrics/accumulate.ts';
 import { finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
-import { SeriesWriter } from '../../src/traceql/engine/metrics/series-writer.ts';
+import { seriesText } from '../../src/traceql/engine/metrics/series-text.ts';
 import { searchSource } from '../../src/traceql/engine/search.ts';
 import { TraceqlError } from '../../src/traceql/error.ts';
 import { parse } from '../../src/traceql/parser.ts';
@@ -253,8 +254,8 @@ async function metrics(text: string, parts: readonly (readonly TestSpan[])[]): P
     made.push(structuredClone(job.part()));
   }
   const { series, pool } = finishSeries(query, range, made, range);
-  const writer = new SeriesWriter(range, pool, { format: 'json', isInstant: false });
-  return series.map((one) => rounded(Buffer.from(writer.write(one)).toString())).join('\n');
+  const pieces = [...piecesOf(seriesText(series, range, pool, () => undefined))];
+  return rounded(Buffer.concat(pieces).toString());
 }
 
 /** Sums of floats in another order. */

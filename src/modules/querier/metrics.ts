@@ -16,7 +16,7 @@ import type {
 } from '../../store/scan-job.ts';
 import type { RunOptions, ScanPool } from '../../store/scan-pool.ts';
 import { type MetricsPart, partBytes } from '../../traceql/engine/metrics/part.ts';
-import { EMPTY_TEXT, textBytes } from '../../lib/filled-text.ts';
+import { textBytes } from '../../lib/filled-text.ts';
 import { FinishEnd } from './finish-end.ts';
 import { LateJobs } from './late-jobs.ts';
 import { makingBytes } from './metrics-answer-size.ts';
@@ -215,7 +215,8 @@ async function finish(
       );
       if (result.kind !== 'finishMetrics')
         throw new Error('series were not made of the parts of a metrics query');
-      if (lease) keepUntilSent(lease, result.bodies.length + textBytes(result.text ?? EMPTY_TEXT), signal);
+      const heldBytes = result.bodies.length + (result.text ? textBytes(result.text) : 0);
+      if (lease) keepUntilSent(lease, heldBytes, signal);
       return result;
     } catch (err) {
       lease?.drop();

@@ -19,7 +19,7 @@ export function seriesText(
   const zeros = new ZeroSamples(range);
   const text = new FilledTextWriter(zeros.bytes);
   const leaveOut = (position: number, from: number, to: number): void => text.leaveOut(position, from, to);
-  const writer = new SeriesWriter(range, pool, { format: 'json', isInstant: false }, { zeros, leaveOut });
+  const writer = new SeriesWriter(range, pool, { format: 'json', isInstant: false, zeros, leaveOut });
   series.forEach((one, i) => {
     check();
     if (i > 0) text.add(COMMA);

@@ -11,16 +11,18 @@ import type { MetricsRange } from './range.ts';
 import type { Label, ResultSeries } from './result-series.ts';
 import { ZeroSamples } from './zero-samples.ts';
 
-export interface SeriesFormat {
-  readonly format: 'proto' | 'json';
-  readonly isInstant: boolean;
-}
-
-/** Runs of zeros of which that many are left out at least, where they may be. */
+/** So many zeros one after the other are left out at least. */
 const LEFT_OUT_MIN = 4;
 
-/** Where runs of zeros need not be written. */
-interface LeavingOut {
+export type SeriesFormat =
+  | { readonly format: 'proto'; readonly isInstant: boolean }
+  | { readonly format: 'json'; readonly isInstant: true }
+  | RangeJson;
+
+/** Long runs of zeros are not written. */
+interface RangeJson {
+  readonly format: 'json';
+  readonly isInstant: false;
   readonly zeros: ZeroSamples;
   /** Told where in the series that is being written they should be, and where they are among the zeros. */
   readonly leaveOut: (position: number, from: number, to: number) => void;
@@ -32,25 +34,24 @@ export class SeriesWriter {
   private readonly json = new JsonWriter();
   private readonly keys = new Map<string, string>();
   private readonly zeros: ZeroSamples;
-  private readonly leaveOut: LeavingOut['leaveOut'] | undefined;
 
-  constructor(range: MetricsRange, pool: LabelPool, how: SeriesFormat, leavingOut?: LeavingOut) {
+  constructor(range: MetricsRange, pool: LabelPool, how: SeriesFormat) {
     this.how = how;
     this.pool = pool;
-    this.zeros = leavingOut?.zeros ?? new ZeroSamples(range);
-    this.leaveOut = leavingOut?.leaveOut;
+    this.zeros = 'zeros' in how ? how.zeros : new ZeroSamples(range);
   }
 
   /** Stays valid. */
   write(series: ResultSeries): Uint8Array {
-    const { format, isInstant } = this.how;
-    if (format === 'proto') return isInstant ? this.instantProto(series) : this.proto(series);
+    const { how } = this;
+    if (how.format === 'proto') return how.isInstant ? this.instantProto(series) : this.proto(series);
     this.json.begin();
-    this.writeJson(series, isInstant);
+    this.writeJson(series, how.isInstant ? undefined : how.leaveOut);
     return this.json.end();
   }
 
-  private writeJson(series: ResultSeries, isInstant: boolean): void {
+  /** @param leaveOut undefined = of an instant. */
+  private writeJson(series: ResultSeries, leaveOut: RangeJson['leaveOut'] | undefined): void {
     const { json } = this;
     const { labels, values } = series;
     json.raw('{"labels":[');
@@ -61,13 +62,13 @@ export class SeriesWriter {
       writeValueJson(json, this.pool.bytes(value));
       json.raw('}');
     }
-    if (isInstant) {
+    if (leaveOut === undefined) {
       const value = values[0] ?? 0;
       json.raw(value === 0 ? ']}' : `],"value":${jsonDouble(value)}}`);
       return;
     }
     json.raw('],"samples":[');
-    this.writeSamples(values);
+    this.writeSamples(values, leaveOut);
     const exemplars = shownExemplars(series);
     if (exemplars.length > 0) this.writeExemplars(exemplars);
     else json.raw(']}');
@@ -96,8 +97,8 @@ export class SeriesWriter {
   }
 
   /** Zeros are copied or left out, several at once. */
-  private writeSamples(values: Float64Array): void {
-    const { json, leaveOut } = this;
+  private writeSamples(values: Float64Array, leaveOut: RangeJson['leaveOut']): void {
+    const { json } = this;
     const { bytes: zeros, begins } = this.zeros;
     let comma = 1; // of the first sample none is written
     for (let i = 0; i < values.length; ) {
@@ -110,7 +111,7 @@ export class SeriesWriter {
       if (value === 0) {
         while (end < values.length && values[end] === 0) end++;
         const from = begins[i]! + comma;
-        if (leaveOut === undefined || end - i < LEFT_OUT_MIN) json.bytesOf(zeros, from, begins[end]!);
+        if (end - i < LEFT_OUT_MIN) json.bytesOf(zeros, from, begins[end]!);
         else leaveOut(json.position, from, begins[end]!);
       } else {
         json.bytesOf(zeros, begins[i]! + comma, begins[end]! - 1);
