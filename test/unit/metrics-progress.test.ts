@@ -196,6 +196,16 @@ t.test('an older query-frontend gets all series as one, made while others have t
   t.same((await answerTo({ ...NONE, text: none.text() }, {})).answer.series, [], 'of none it gets none');
 });
 
+t.test('an older query-frontend that explains a query counts each of its series', async (t) => {
+  const series = [new Uint8Array([1]), new Uint8Array([2])];
+  const explained = queryOf(GROWING, { format: 'json', isExplained: true });
+  const old = await answerTo({ ...NONE, series }, {}, explained);
+  t.equal(old.asked.format, 'proto', 'as JSON they come as one');
+  t.equal(old.answer.series.length, 2);
+  t.equal((await answerTo({ ...NONE, series }, {})).asked.format, 'json');
+  t.equal((await answerTo({ ...NONE, series }, { takesText: true }, explained)).asked.format, 'json');
+});
+
 t.test('how far a query is, is counted as often as it is told', async (t) => {
   let read = 0;
   const metrics: Querier['metrics'] = async (_query, _signal, onProgress) => {

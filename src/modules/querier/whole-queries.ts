@@ -113,7 +113,9 @@ async function metricsAnswer(
   { takesText, onProgress }: MetricsForm,
 ): Promise<MetricsAnswer> {
   if (takesText) return querier.metrics(query, signal, onProgress);
-  const { text, ...answer } = await querier.metrics(query, signal, onProgress);
+  // Whoever wants to know how it is read counts the series.
+  const asked = query.isExplained === true ? { ...query, format: 'proto' as const } : query;
+  const { text, ...answer } = await querier.metrics(asked, signal, onProgress);
   if (text === undefined) return answer;
   const whole = await wholeText(text);
   return { ...answer, series: whole.length > 0 ? [whole] : [] };
