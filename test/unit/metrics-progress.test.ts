@@ -75,6 +75,27 @@ t.test('series so far count until there are newer ones, however long a query run
   t.equal(await held(), 0);
 });
 
+t.test('series so far are shown whatever a querier told since', async (t) => {
+  const { querier, say } = aFrontend(1 << 20);
+  let told: MetricsProgress | undefined;
+  const sent = new AbortController();
+  const answered = querier.metrics(queryOf(GROWING), sent.signal, (progress) => (told = progress));
+  const tell = (completedJobs: number, series?: readonly Uint8Array[]): void =>
+    say({ kind: 'progress', progress: { stats: { ...STATS, completedJobs }, series } });
+  tell(1);
+  t.equal(await told!.seriesSoFar(), undefined);
+  tell(2, [new Uint8Array([2])]);
+  tell(3, [new Uint8Array([3])]);
+  tell(4);
+  tell(5);
+  t.equal(told!.stats.completedJobs, 5);
+  t.same(await told!.seriesSoFar(), [new Uint8Array([3])]);
+  t.equal(await told!.seriesSoFar(), undefined, 'once');
+  say({ kind: 'answer', answer: NONE });
+  await answered;
+  sent.abort();
+});
+
 /** A querier that works for so many seconds, and is asked by a query-frontend that wants to know. */
 async function told(
   t: Test,

@@ -95,7 +95,7 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
   #last: Extract<AnswerFrame<K>, { readonly kind: 'answer' | 'failure' }> | undefined;
   /** Of the frame that comes in. */
   #frameBytes = 0;
-  /** Of the newest progress that tells all so far, and of the largest one before. */
+  /** Of the newest progress with all series so far, and of the largest one before. */
   #newestBytes = 0;
   #olderBytes = 0;
 
@@ -115,7 +115,7 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
     this.#frameBytes = 0;
     if (frame.kind === 'progress') {
       this.#readers.progress(this, frame.progress);
-      if ('series' in frame.progress) this.#replaced(bytes);
+      if ('series' in frame.progress) this.#drop(frame.progress.series ? this.#replaced(bytes) : bytes);
     }
     if (frame.kind !== 'answer' && frame.kind !== 'failure') return false;
     this.#last = frame;
@@ -123,13 +123,20 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
     return true;
   }
 
-  /** Nobody has use for what was told before, but that one of these may be on its way to the client. */
-  #replaced(bytes: number): void {
+  /**
+   * Nobody has use for series that were told before, but that those of one frame may be on their way to the
+   * client. @returns bytes of which nothing is kept.
+   */
+  #replaced(bytes: number): number {
     const dropped = Math.min(this.#newestBytes, this.#olderBytes);
     this.#olderBytes = Math.max(this.#newestBytes, this.#olderBytes);
     this.#newestBytes = bytes;
-    this.bytes -= dropped;
-    this.#readers.drop(dropped);
+    return dropped;
+  }
+
+  #drop(bytes: number): void {
+    this.bytes -= bytes;
+    this.#readers.drop(bytes);
   }
 
   answer(): Answered<RemoteAnswers[K]> {

@@ -89,10 +89,19 @@ export class RemoteQuerier implements Querier {
     signal?: AbortSignal,
     onProgress?: (progress: MetricsProgress) => void,
   ): Promise<MetricsAnswer> {
-    return this.ask({ kind: 'metrics', query }, signal, onProgress, ({ stats, series }) => ({
-      stats,
-      seriesSoFar: () => Promise.resolve(series),
-    }));
+    /** Told, and not asked for yet: most of what queriers tell has none. */
+    let newest: RemoteProgress['metrics']['series'];
+    return this.ask({ kind: 'metrics', query }, signal, onProgress, ({ stats, series }) => {
+      newest = series ?? newest;
+      return {
+        stats,
+        seriesSoFar: () => {
+          const taken = newest;
+          newest = undefined;
+          return Promise.resolve(taken);
+        },
+      };
+    });
   }
 
   async tagNames(
