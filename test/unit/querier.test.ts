@@ -876,6 +876,40 @@ t.test('jobs that are not done in time: the others are the answer, which says so
   t.same(taken, [[{ type: 'int', values: ['4', '7'] }], []], 'no more bytes than the answer may have');
 });
 
+t.test('very many values are told some at a time, each once', async (t) => {
+  const count = 40_000;
+  const ints = Array.from({ length: count }, (_, i) => String(i));
+  const strings = ints.toSorted();
+  let jobs = 0;
+  const { querier } = aQuerier((job) => {
+    const types =
+      jobs++ === 0
+        ? [{ type: 'int', values: ints } as const]
+        : [{ type: 'string', values: strings } as const];
+    if (job.kind !== 'tagValues') throw new Error(job.kind);
+    return { kind: 'tagValues', values: { types, isCut: false }, inspectedBytes: 1, failures: [] };
+  });
+  const told: string[] = [];
+  let most = 0;
+  const fields = [{ kind: 'attribute', scope: 'span', name: 'n' }] as const;
+  const query = { tenant: 'team', query: undefined, range: ANY, fields, bytesMax: Infinity };
+  const { values } = await querier.tagValues(query, undefined, (progress) => {
+    const taken = progress.takeTypes().flatMap((some) => some.values.map((value) => some.type + value));
+    most = Math.max(most, taken.length);
+    told.push(...taken);
+  });
+  t.ok(jobs > 1 && told.length > count / 2 && most < count, `${told.length} in ${jobs}, ${most} at a time`);
+  t.equal(new Set(told).size, told.length);
+  t.same(
+    values.types.map(({ type, values: some }) => [type, some.length]),
+    [
+      ['int', count],
+      ['string', count],
+    ],
+    'the answer has all',
+  );
+});
+
 t.test('a metrics query: jobs of its own size, parts that come together, a part that is late', async (t) => {
   const asked: ScanJob[] = [];
   const base = { inspectedTraces: 1, inspectedSpans: 2, inspectedBytes: 3 };

@@ -9,7 +9,13 @@ import type {
 } from '../../contracts/query.ts';
 import type { ScanFailure, ScanJob, ScanResult, TagValuesJobResult } from '../../store/scan-job.ts';
 import type { ScanPool } from '../../store/scan-pool.ts';
-import { mergeValues, type OrderedValues, type TypedValues } from '../../traceql/engine/value-set.ts';
+import { inSlices } from '../../lib/slices.ts';
+import {
+  mergingValues,
+  type OrderedValues,
+  type TagValueType,
+  type TypedValues,
+} from '../../traceql/engine/value-set.ts';
 import { LateJobs } from './late-jobs.ts';
 import type { PlannedJob } from './plan.ts';
 import { runJobs } from './run-jobs.ts';
@@ -22,6 +28,9 @@ export interface TagScan<Progress> {
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
+
+/** Looked at for new ones at a time: the rest can wait, at the latest for the answer. */
+const VALUES_A_TAKE = 16_384;
 
 interface Merged<Answer> {
   /** `partial` has what was not done in time. */
@@ -68,7 +77,8 @@ export async function findTagValues(
       scan.onProgress?.(found);
     },
   );
-  return { answer: { values: found.all(), inspectedBytes: found.inspectedBytes, partial }, failures };
+  const values = await found.all();
+  return { answer: { values, inspectedBytes: found.inspectedBytes, partial }, failures };
 }
 
 /** @returns what was not done in time. */
@@ -122,9 +132,10 @@ class ValuesSoFar implements TagValuesProgress {
   inspectedBytes = 0;
   private readonly bytesMax: number;
   private readonly parts: OrderedValues[] = [];
-  private readonly told = new Set<string>();
-  /** Parts up to here have been looked at for what is new. */
-  private seen = 0;
+  private readonly told = new Map<TagValueType, Set<string>>();
+  /** What has not been looked at for new values; of the first as many as `lookedAt` were. */
+  private readonly untold: TypedValues[] = [];
+  private lookedAt = 0;
   private bytesLeft: number;
 
   constructor(bytesMax: number) {
@@ -134,30 +145,39 @@ class ValuesSoFar implements TagValuesProgress {
 
   add({ values, inspectedBytes }: TagValuesJobResult): void {
     this.parts.push(values);
+    this.untold.push(...values.types);
     this.inspectedBytes += inspectedBytes;
   }
 
   takeTypes(): readonly TypedValues[] {
-    if (this.seen === this.parts.length) return [];
-    const { types } = mergeValues(this.parts.slice(this.seen), Infinity);
-    this.seen = this.parts.length;
-    const fresh = types.map(({ type, values }) => ({
-      type,
-      values: values.filter((value) => this.isNew(type, value)),
-    }));
-    return fresh.filter(({ values }) => values.length > 0);
+    const fresh: TypedValues[] = [];
+    for (let left = VALUES_A_TAKE; left > 0 && this.untold.length > 0; ) {
+      const { type, values } = this.untold[0]!;
+      const some = values.slice(this.lookedAt, this.lookedAt + left);
+      this.lookedAt += some.length;
+      left -= some.length;
+      const unknown = this.newOf(type, some);
+      if (unknown.length > 0) fresh.push({ type, values: unknown });
+      if (this.lookedAt < values.length) break;
+      this.untold.shift();
+      this.lookedAt = 0;
+    }
+    return fresh;
   }
 
-  all(): OrderedValues {
-    return mergeValues(this.parts, this.bytesMax);
+  all(): Promise<OrderedValues> {
+    return inSlices(mergingValues(this.parts, this.bytesMax));
   }
 
-  private isNew(type: string, value: string): boolean {
-    const key = `${type} ${value}`;
-    if (this.told.has(key)) return false;
-    this.bytesLeft -= value.length;
-    if (this.bytesLeft < 0) return false;
-    this.told.add(key);
-    return true;
+  private newOf(type: TagValueType, values: readonly string[]): readonly string[] {
+    const told = this.told.get(type) ?? new Set();
+    this.told.set(type, told);
+    return values.filter((value) => {
+      if (told.has(value)) return false;
+      this.bytesLeft -= value.length;
+      if (this.bytesLeft < 0) return false;
+      told.add(value);
+      return true;
+    });
   }
 }

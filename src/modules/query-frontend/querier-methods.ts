@@ -46,7 +46,7 @@ export function addQuerierMethods(methods: GrpcMethods, options: StreamingOption
   add('SearchBlock', 'search', grpcSearchBlockParams, search);
   add('SearchTags', 'metadata', grpcTagParams, async (call) => {
     const { names, inspectedBytes } = await reads.allNames(call);
-    return listProto(names, inspectedBytes);
+    return Buffer.concat([...listProto(names, inspectedBytes)]);
   });
   add('SearchTagsV2', 'metadata', grpcTagParams, async (call) => {
     const { scopes, inspectedBytes } = await reads.namesByScope(call);
@@ -54,10 +54,10 @@ export function addQuerierMethods(methods: GrpcMethods, options: StreamingOption
   });
   add('SearchTagValues', 'metadata', grpcTagValueParams, async (call) => {
     const { texts, inspectedBytes } = await reads.plainValues(call, tagNameOf(call));
-    return listProto(texts, inspectedBytes);
+    return Buffer.concat([...listProto(texts, inspectedBytes)]);
   });
   add('SearchTagValuesV2', 'metadata', grpcTagValueParams, async (call) => {
     const { types, inspectedBytes } = await reads.typedValues(call, tagNameOf(call));
-    return valuesProto(types, inspectedBytes);
+    return Buffer.concat([...valuesProto(types, inspectedBytes)]);
   });
 }

@@ -31,9 +31,10 @@ import type {
   TraceFormat,
 } from '../../contracts/query.ts';
 import { TempoError } from '../../lib/errors.ts';
+import { atOnce, inSlices } from '../../lib/slices.ts';
 import { splitTenants } from '../../model/tenant.ts';
 import { seriesStay } from '../../traceql/engine/metrics/plan.ts';
-import type { TypedValues } from '../../traceql/engine/value-set.ts';
+import { textsOf, type TypedValues } from '../../traceql/engine/value-set.ts';
 import { isNewestFirst, NEWEST_FIRST, type TraceOrder } from '../../traceql/engine/order.ts';
 import { TraceqlError } from '../../traceql/error.ts';
 import { parse } from '../../traceql/parser.ts';
@@ -248,11 +249,12 @@ export class Reads {
     name: string,
     onProgress?: OnProgress<FoundPlainValues>,
   ): Promise<FoundPlainValues> {
-    const form = (found: FoundValues, limit: number): FoundPlainValues => {
-      const texts = [...new Set(found.types.flatMap(({ values }) => values))].sort();
-      return { ...found, texts: limited(texts, limit) };
-    };
-    return this.values(call, fieldsOfName(name), form, onProgress);
+    const tell = telling(onProgress, (take: () => FoundValues): FoundPlainValues => {
+      const found = take();
+      return { ...found, texts: atOnce(textsOf(found.types)) };
+    });
+    const { found, limit } = await this.values(call, fieldsOfName(name), tell);
+    return { ...found, texts: limited(await inSlices(textsOf(found.types)), limit) };
   }
 
   /** v2: the values behind a TraceQL identifier. */
@@ -261,11 +263,8 @@ export class Reads {
     identifier: string,
     onProgress?: OnProgress<FoundValues>,
   ): Promise<FoundValues> {
-    const form = (found: FoundValues, limit: number): FoundValues => ({
-      ...found,
-      types: limitedTypes(found.types, limit),
-    });
-    return this.values(call, fieldsOfIdentifier(identifier), form, onProgress);
+    const { found, limit } = await this.values(call, fieldsOfIdentifier(identifier), onProgress);
+    return { ...found, types: limitedTypes(found.types, limit) };
   }
 
   private async names<Found>(
@@ -301,28 +300,29 @@ export class Reads {
     return form(foundOf(names, { inspectedBytes, partial }), limit);
   }
 
-  private async values<Found>(
+  private async values(
     { tenant, params, signal, seen, part }: ReadCall,
     fields: readonly Field[],
-    form: (found: FoundValues, limit: number) => Found,
-    onProgress: OnProgress<Found> | undefined,
-  ): Promise<Found> {
+    onProgress: OnProgress<FoundValues> | undefined,
+  ): Promise<{ readonly found: FoundValues; readonly limit: number }> {
     const { filter, range, limit } = this.tagParams({ params, part });
     const known = this.keywords(fields, range.endSec);
     if (known !== undefined || fields.length === 0 || filter.kind === 'none') {
-      return form({ types: known ?? [], inspectedBytes: 0, partial: [] }, limit);
+      return { found: { types: known ?? [], inspectedBytes: 0, partial: [] }, limit };
     }
     const bytesMax = this.options.tagValueBytesMax(tenant);
     const query = filter.kind === 'some' ? filter.query : undefined;
     const { values, inspectedBytes, partial } = await this.options.querier.tagValues(
       { ...partOf({ part }), tenant, fields, query, range, bytesMax: bytesMax > 0 ? bytesMax : Infinity },
       signal,
-      ifUnlimited(limit, onProgress, (progress) =>
-        form({ types: progress.takeTypes(), inspectedBytes: progress.inspectedBytes, partial: [] }, limit),
-      ),
+      ifUnlimited(limit, onProgress, (progress) => ({
+        types: progress.takeTypes(),
+        inspectedBytes: progress.inspectedBytes,
+        partial: [],
+      })),
     );
     seen.bytes += inspectedBytes;
-    return form({ types: values.types, inspectedBytes, partial }, limit);
+    return { found: { types: values.types, inspectedBytes, partial }, limit };
   }
 
   /**

@@ -1,6 +1,7 @@
 // The messages of streamed answers: what is found is sent while a query runs, each trace, name and value
 // once, in messages of a size that clients take.
 import { TempoError } from '../../lib/errors.ts';
+import { Slice } from '../../lib/slices.ts';
 import type { TagValueType } from '../../traceql/engine/value-set.ts';
 import { EarlySeries } from './early-series.ts';
 import { growing } from './growing.ts';
@@ -43,8 +44,11 @@ interface FoundTags {
 
 interface TagStream<Found extends FoundTags> {
   readonly ask: (reads: Reads, call: ReadCall, onProgress: OnProgress<Found>) => Promise<Found>;
-  readonly pairsOf: (found: Found) => readonly Pair[];
-  readonly message: (groups: readonly (readonly [string, string[]])[], inspectedBytes: number) => Uint8Array;
+  readonly pairsOf: (found: Found) => Iterable<Pair>;
+  readonly message: (
+    groups: readonly (readonly [string, string[]])[],
+    inspectedBytes: number,
+  ) => Iterable<Uint8Array>;
 }
 
 export const searchMessages: Messages = async function* ({ reads, packetBytesMax }, call, trailers) {
@@ -68,26 +72,31 @@ export const searchMessages: Messages = async function* ({ reads, packetBytesMax
 export const TAG_STREAMS: Readonly<Record<string, Messages>> = {
   SearchTags: tagMessages<FoundAllNames>({
     ask: (reads, call, onProgress) => reads.allNames(call, onProgress),
-    pairsOf: ({ names }) => names.map((name) => ['', name]),
+    pairsOf: ({ names }) => pairs('', names),
     message: listMessage,
   }),
   SearchTagsV2: tagMessages<FoundNames>({
     ask: (reads, call, onProgress) => reads.namesByScope(call, onProgress),
-    pairsOf: ({ scopes }) => scopes.flatMap(({ name, tags }) => tags.map((tag): Pair => [name, tag])),
-    message: (groups, bytes) =>
+    pairsOf: function* ({ scopes }) {
+      for (const { name, tags } of scopes) yield* pairs(name, tags);
+    },
+    message: (groups, bytes) => [
       scopesProto(
         groups.map(([name, tags]) => ({ name, tags })),
         bytes,
       ),
+    ],
   }),
   SearchTagValues: tagMessages<FoundPlainValues>({
     ask: (reads, call, onProgress) => reads.plainValues(call, tagNameOf(call), onProgress),
-    pairsOf: ({ texts }) => texts.map((text) => ['', text]),
+    pairsOf: ({ texts }) => pairs('', texts),
     message: listMessage,
   }),
   SearchTagValuesV2: tagMessages<FoundValues>({
     ask: (reads, call, onProgress) => reads.typedValues(call, tagNameOf(call), onProgress),
-    pairsOf: ({ types }) => types.flatMap(({ type, values }) => values.map((value): Pair => [type, value])),
+    pairsOf: function* ({ types }) {
+      for (const { type, values } of types) yield* pairs(type, values);
+    },
     message: (groups, bytes) =>
       valuesProto(
         groups.map(([type, values]) => ({ type: type as TagValueType, values })),
@@ -123,17 +132,25 @@ function metricsMessages(isInstant: boolean): Messages {
 
 function tagMessages<Found extends FoundTags>({ ask, pairsOf, message }: TagStream<Found>): Messages {
   return async function* ({ reads, packetBytesMax }, call, trailers) {
-    const sent = new Set<string>();
-    const messages = function* (found: Found): Generator<Uint8Array> {
-      const unsent = pairsOf(found).filter(([group, text]) => {
-        const key = `${group} ${text}`;
-        return !sent.has(key) && sent.add(key);
-      });
-      for (const groups of pairPackets(unsent, packetBytesMax)) yield message(groups, found.inspectedBytes);
+    const sent = new Map<string, Set<string>>();
+    const unsent = function* (found: Found): Generator<Pair> {
+      for (const pair of pairsOf(found)) {
+        const [group, text] = pair;
+        let texts = sent.get(group);
+        if (texts === undefined) sent.set(group, (texts = new Set()));
+        if (texts.has(text)) continue;
+        texts.add(text);
+        yield pair;
+      }
+    };
+    const messages = async function* (found: Found): AsyncGenerator<Uint8Array> {
+      for await (const groups of pairPackets(unsent(found), packetBytesMax)) {
+        yield await joinedInSlices(message(groups, found.inspectedBytes));
+      }
     };
     const parts = growing<Found, Found>(
       async (onProgress) => ask(reads, call, onProgress),
-      (found) => pairsOf(found).length > 0,
+      (found) => pairsOf(found)[Symbol.iterator]().next().done !== true,
     );
     let next = await parts.next();
     for (; next.done !== true; next = await parts.next()) yield* messages(next.value);
@@ -142,10 +159,24 @@ function tagMessages<Found extends FoundTags>({ ask, pairsOf, message }: TagStre
   };
 }
 
+function* pairs(group: string, texts: readonly string[]): Generator<Pair> {
+  for (const text of texts) yield [group, text];
+}
+
+async function joinedInSlices(pieces: Iterable<Uint8Array>): Promise<Uint8Array> {
+  const slice = new Slice();
+  const made: Uint8Array[] = [];
+  for (const piece of pieces) {
+    made.push(piece);
+    if (slice.isOver) await slice.next();
+  }
+  return made.length === 1 ? made[0]! : Buffer.concat(made);
+}
+
 function listMessage(
   groups: readonly (readonly [string, readonly string[]])[],
   inspectedBytes: number,
-): Uint8Array {
+): Iterable<Uint8Array> {
   return listProto(groups[0]?.[1] ?? [], inspectedBytes);
 }
 

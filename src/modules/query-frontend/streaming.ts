@@ -7,6 +7,7 @@ import {
   grpcTagParams,
   grpcTagValueParams,
 } from '../../api/grpc-params.ts';
+import { Slice } from '../../lib/slices.ts';
 import { TENANT_HEADER, type TenantHeader } from '../../model/tenant.ts';
 import type { GrpcCall, GrpcMethods, StreamHandler } from '../../rpc/grpc-methods.ts';
 import { parseQueryPart } from './query-part.ts';
@@ -72,9 +73,13 @@ export function watched(
       url = `${path}?${params.toString()}`;
       const part = isSubRequest ? parseQueryPart(params) : undefined;
       const call = { tenant, params, signal: query.signal, seen, part };
-      for await (const packet of await answer(call, trailers)) {
+      const packets = await answer(call, trailers);
+      const slice = new Slice();
+      for await (const packet of packets) {
         query.responseBytes += packet.length;
         yield packet;
+        // A reader that is as fast as we are would else keep the thread until all is sent.
+        if (slice.isOver) await slice.next();
       }
       watch.read(query, undefined);
     } catch (err) {

@@ -1,4 +1,5 @@
-// The bodies of tag names and values, v1 and v2, as JSON and protobuf.
+// The bodies of tag names and values, v1 and v2, as JSON and protobuf. There may be very many values, so
+// these are written a piece at a time.
 import { ByteWriter } from '../../lib/byte-writer.ts';
 import { bytesField, textField, varintField } from '../../lib/protobuf.ts';
 import { jsonString } from '../../traceql/engine/json.ts';
@@ -9,16 +10,26 @@ export interface ScopeNames {
   readonly tags: readonly string[];
 }
 
+const TEXTS_A_PIECE = 1024;
+
 /** v1, names and values alike: SearchTags[Values]Response {1 tagNames or tagValues, 2 metrics}. */
-export function listJson(key: string, texts: readonly string[], inspectedBytes: number): string {
-  return `{"${key}":[${texts.map(jsonString).join()}],"metrics":${metricsJson(inspectedBytes)}}`;
+export function* listJson(
+  key: string,
+  texts: readonly string[],
+  inspectedBytes: number,
+): Generator<Uint8Array> {
+  yield Buffer.from(`{"${key}":[`);
+  yield* joined(texts, jsonString);
+  yield Buffer.from(`],"metrics":${metricsJson(inspectedBytes)}}`);
 }
 
-export function listProto(texts: readonly string[], inspectedBytes: number): Uint8Array {
-  const out = new ByteWriter(64 * texts.length + 64);
-  for (const text of texts) bytesField(out, 1, Buffer.from(text));
-  metricsField(out, inspectedBytes);
-  return out.view();
+export function* listProto(texts: readonly string[], inspectedBytes: number): Generator<Uint8Array> {
+  for (const some of piecesOf(texts)) {
+    const out = new ByteWriter(64 * some.length);
+    for (const text of some) bytesField(out, 1, Buffer.from(text));
+    yield out.view();
+  }
+  yield metricsField(inspectedBytes);
 }
 
 export function scopesJson(scopes: readonly ScopeNames[], inspectedBytes: number): string {
@@ -36,41 +47,65 @@ export function scopesProto(scopes: readonly ScopeNames[], inspectedBytes: numbe
     for (const tag of tags) bytesField(scope, 2, Buffer.from(tag));
     bytesField(out, 1, scope.view());
   }
-  metricsField(out, inspectedBytes);
+  out.raw(metricsField(inspectedBytes));
   return out.view();
 }
 
 /** An empty text is left out, as in all of Tempo's JSON. */
-export function valuesJson(types: readonly TypedValues[], inspectedBytes: number): string {
-  const parts = types.flatMap(({ type, values }) =>
-    values.map((value) =>
+export function* valuesJson(types: readonly TypedValues[], inspectedBytes: number): Generator<Uint8Array> {
+  let open = '{"tagValues":[';
+  for (const { type, values } of types) {
+    if (values.length === 0) continue;
+    yield Buffer.from(open);
+    yield* joined(values, (value) =>
       value === '' ? `{"type":"${type}"}` : `{"type":"${type}","value":${jsonString(value)}}`,
-    ),
-  );
-  return `{"tagValues":[${parts.join()}],"metrics":${metricsJson(inspectedBytes)}}`;
+    );
+    open = ',';
+  }
+  yield Buffer.from(`${open === ',' ? '' : open}],"metrics":${metricsJson(inspectedBytes)}}`);
 }
 
 /** SearchTagValuesV2Response {1 tagValues {1 type, 2 value}, 2 metrics}. */
-export function valuesProto(types: readonly TypedValues[], inspectedBytes: number): Uint8Array {
-  const out = new ByteWriter(4096);
+export function* valuesProto(types: readonly TypedValues[], inspectedBytes: number): Generator<Uint8Array> {
   const entry = new ByteWriter(256);
   for (const { type, values } of types) {
-    for (const value of values) {
-      entry.reset();
-      textField(entry, 1, type);
-      textField(entry, 2, value);
-      bytesField(out, 1, entry.view());
+    for (const some of piecesOf(values)) {
+      const out = new ByteWriter(4096);
+      for (const value of some) {
+        entry.reset();
+        textField(entry, 1, type);
+        textField(entry, 2, value);
+        bytesField(out, 1, entry.view());
+      }
+      yield out.view();
     }
   }
-  metricsField(out, inspectedBytes);
-  return out.view();
+  yield metricsField(inspectedBytes);
 }
 
 /** For language models: values by type, numbers as numbers. */
-export function valuesLlm(types: readonly TypedValues[], inspectedBytes: number): string {
-  const parts = types.map(({ type, values }) => `"${type}":[${values.map(jsonString).join()}]`);
+export function* valuesLlm(types: readonly TypedValues[], inspectedBytes: number): Generator<Uint8Array> {
+  yield Buffer.from('{"tagValues":{');
+  for (const [i, { type, values }] of types.entries()) {
+    yield Buffer.from(`${i > 0 ? ',' : ''}"${type}":[`);
+    yield* joined(values, jsonString);
+    yield Buffer.from(']');
+  }
   const metrics = inspectedBytes > 0 ? `,"metrics":{"inspectedBytes":${inspectedBytes}}` : '';
-  return `{"tagValues":{${parts.join()}}${metrics}}`;
+  yield Buffer.from(`}${metrics}}`);
+}
+
+/** Some at a time, with commas between all. */
+function* joined(texts: readonly string[], jsonOf: (text: string) => string): Generator<Uint8Array> {
+  let comma = '';
+  for (const some of piecesOf(texts)) {
+    yield Buffer.from(comma + some.map(jsonOf).join());
+    comma = ',';
+  }
+}
+
+function* piecesOf(texts: readonly string[]): Generator<readonly string[]> {
+  for (let at = 0; at < texts.length; at += TEXTS_A_PIECE) yield texts.slice(at, at + TEXTS_A_PIECE);
 }
 
 function metricsJson(inspectedBytes: number): string {
@@ -78,8 +113,10 @@ function metricsJson(inspectedBytes: number): string {
 }
 
 /** MetadataMetrics {1 inspectedBytes}. */
-function metricsField(out: ByteWriter, inspectedBytes: number): void {
+function metricsField(inspectedBytes: number): Uint8Array {
   const metrics = new ByteWriter(16);
   varintField(metrics, 1, inspectedBytes);
+  const out = new ByteWriter(16);
   bytesField(out, 2, metrics.view());
+  return out.view();
 }

@@ -4,6 +4,7 @@ import { printFloat } from '../print.ts';
 import { decodeText } from '../regex.ts';
 import { ValueType, type Vector } from '../source.ts';
 import { Bitset } from '../../lib/bitset.ts';
+import { atOnce, type Sliced } from '../../lib/slices.ts';
 import { integerAt } from './value-reader.ts';
 
 export type TagValueType = 'bool' | 'float' | 'int' | 'keyword' | 'string';
@@ -35,6 +36,8 @@ const TYPE_NAMES: Partial<Record<ValueType, TagValueType>> = {
 const THIN_OUT_AT = 4;
 /** Lead bytes of UTF-8 below this come in the order of UTF-16. */
 const ORDERED_LEAD_MAX = 0xed;
+/** Values between two places where merging may be interrupted. */
+const VALUES_A_STEP = 2048;
 
 const encoder = new TextEncoder();
 
@@ -145,7 +148,7 @@ export class ValueSet {
   ordered(bytesMax: number): OrderedValues {
     const types = [...this.byType].map(([type, values]) => ({ type, values: sorted(type, [...values]) }));
     if (this.strings.size > 0) types.push({ type: 'string', values: [...this.strings.keys()].sort() });
-    return cut(types.sort(byType), bytesMax);
+    return atOnce(cut(types.sort(byType), bytesMax));
   }
 }
 
@@ -173,8 +176,12 @@ function numberText(vector: Vector, entry: number, type: ValueType): string {
   return String(integerAt(vector, entry));
 }
 
-/** The values of several answers, each once. What each of them left out is behind what is taken here. */
 export function mergeValues(parts: readonly OrderedValues[], bytesMax: number): OrderedValues {
+  return atOnce(mergingValues(parts, bytesMax));
+}
+
+/** The values of several answers, each once. What each of them left out is behind what is taken here. */
+export function* mergingValues(parts: readonly OrderedValues[], bytesMax: number): Sliced<OrderedValues> {
   if (parts.length === 1) return parts[0]!;
   const byName = new Map<TagValueType, (readonly string[])[]>();
   for (const { types } of parts) {
@@ -184,30 +191,52 @@ export function mergeValues(parts: readonly OrderedValues[], bytesMax: number): 
       else lists.push(values);
     }
   }
-  const types = [...byName].map(([type, lists]) => ({ type, values: mergeLists(lists, ORDERS[type]) }));
-  const merged = cut(types.sort(byType), bytesMax);
+  const types: TypedValues[] = [];
+  for (const [type, lists] of byName) types.push({ type, values: yield* mergeLists(lists, ORDERS[type]) });
+  const merged = yield* cut(types.sort(byType), bytesMax);
   return { types: merged.types, isCut: merged.isCut || parts.some((part) => part.isCut) };
 }
 
+/** The texts of all types in the order of texts, each once. */
+export function* textsOf(types: readonly TypedValues[]): Sliced<readonly string[]> {
+  const lists: (readonly string[])[] = [];
+  for (const { type, values } of types) {
+    if (ORDERS[type] === byText) {
+      lists.push(values);
+      continue;
+    }
+    for (let at = 0; at < values.length; at += VALUES_A_STEP) {
+      lists.push(values.slice(at, at + VALUES_A_STEP).sort());
+      yield;
+    }
+  }
+  return lists.length === 0 ? [] : yield* mergeLists(lists, byText);
+}
+
 /** Lists in order become one: two and two, so that no value is looked at more often than needed. */
-function mergeLists(lists: readonly (readonly string[])[], compare: Compare): readonly string[] {
+function* mergeLists(lists: readonly (readonly string[])[], compare: Compare): Sliced<readonly string[]> {
   let left = lists;
   while (left.length > 1) {
     const next: (readonly string[])[] = [];
     for (let i = 0; i < left.length; i += 2) {
       const other = left[i + 1];
-      next.push(other === undefined ? left[i]! : mergeTwo(left[i]!, other, compare));
+      next.push(other === undefined ? left[i]! : yield* mergeTwo(left[i]!, other, compare));
     }
     left = next;
   }
   return left[0]!;
 }
 
-function mergeTwo(a: readonly string[], b: readonly string[], compare: Compare): string[] {
+function* mergeTwo(a: readonly string[], b: readonly string[], compare: Compare): Sliced<string[]> {
   const out: string[] = [];
   let j = 0;
+  let stepEnd = VALUES_A_STEP;
   for (const value of a) {
     let order = -1;
+    if (out.length >= stepEnd) {
+      stepEnd = out.length + VALUES_A_STEP;
+      yield;
+    }
     while (j < b.length && (order = compare(b[j]!, value)) < 0) out.push(b[j++]!);
     if (order === 0 && j < b.length) j++;
     out.push(value);
@@ -256,12 +285,17 @@ function floatOf(text: string): number {
   return text === '+Inf' ? Infinity : text === '-Inf' ? -Infinity : Number(text);
 }
 
-function cut(types: readonly TypedValues[], bytesMax: number): OrderedValues {
+function* cut(types: readonly TypedValues[], bytesMax: number): Sliced<OrderedValues> {
   let left = bytesMax;
   const kept: TypedValues[] = [];
   for (const { type, values } of types) {
     let count = 0;
-    while (count < values.length && left >= byteLength(values[count]!)) left -= byteLength(values[count++]!);
+    for (; count < values.length; count++) {
+      const bytes = byteLength(values[count]!);
+      if (left < bytes) break;
+      left -= bytes;
+      if (count % VALUES_A_STEP === 0) yield;
+    }
     if (count > 0)
       kept.push(count === values.length ? { type, values } : { type, values: values.slice(0, count) });
     if (count < values.length) return { types: kept, isCut: true };
