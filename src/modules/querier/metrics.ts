@@ -4,6 +4,7 @@ import { headCounts } from '../../block/head/reader.ts';
 import type { MetricsAnswer, MetricsProgress, MetricsQuery, QueryStats } from '../../contracts/query.ts';
 import type { SourceRef, TimeRange } from '../../contracts/recent-traces.ts';
 import { TempoError } from '../../lib/errors.ts';
+import { Slice } from '../../lib/slices.ts';
 import type { QueryTurn } from '../../store/job-queue.ts';
 import type {
   FinishMetricsJobResult,
@@ -26,6 +27,9 @@ import { BLOCK_BYTES_PER_SPAN, blockIdOf, type PlannedJob } from './plan.ts';
 import type { QueryPlan } from './planner.ts';
 import { keepUntilSent, type ResultBudget } from './result-budget.ts';
 import { runJobs } from './run-jobs.ts';
+
+/** Series between two looks at the clock. */
+const BODIES_A_LOOK = 1024;
 
 export interface MetricsScan {
   readonly pool: Pick<ScanPool, 'run'>;
@@ -121,7 +125,7 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
   const stats = statsOf(done);
   const reports = done.flatMap(({ report }) => report ?? []);
-  const series = finished === undefined ? [] : bodiesOf(finished);
+  const series = finished === undefined ? [] : await bodiesOf(finished);
   const answer = { series, text: finished?.text, isCut: finished?.isCut ?? false, stats, partial, reports };
   const failures = done.flatMap((one) => one.failures);
   return { answer, failures, isLimited: finished?.isPartial ?? false };
@@ -173,7 +177,8 @@ async function seriesSoFar(
   if (scan.signal?.aborted) return undefined;
   try {
     const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, parts);
-    return finished === undefined || finished.isCut || finished.isPartial ? undefined : bodiesOf(finished);
+    if (finished === undefined || finished.isCut || finished.isPartial) return undefined;
+    return await bodiesOf(finished);
   } catch (err) {
     const isFull = err instanceof TempoError && err.code === 'resource_exhausted';
     if (isFull || scan.signal?.aborted) return undefined;
@@ -230,8 +235,16 @@ async function finish(
   }
 }
 
-function bodiesOf({ bodies, ends }: FinishMetricsJobResult): Uint8Array[] {
-  return Array.from(ends, (end, i) => bodies.subarray(i === 0 ? 0 : ends[i - 1], end));
+async function bodiesOf({ bodies, ends }: FinishMetricsJobResult): Promise<Uint8Array[]> {
+  const slice = new Slice();
+  const found: Uint8Array[] = [];
+  let begin = 0;
+  for (const end of ends) {
+    found.push(new Uint8Array(bodies.buffer, bodies.byteOffset + begin, end - begin));
+    begin = end;
+    if (found.length % BODIES_A_LOOK === 0 && slice.isOver) await slice.next();
+  }
+  return found;
 }
 
 /** For the jobs that are done; what is known of the sources is counted once. */

@@ -42,7 +42,10 @@ export function* metricsPackets(
 }
 
 function* piecesOf(series: readonly Uint8Array[], bytesMax: number): Generator<Uint8Array> {
-  for (const one of series) yield* seriesPieces(one, bytesMax);
+  for (const one of series) {
+    if (one.length <= bytesMax) yield one;
+    else yield* seriesPieces(one, bytesMax);
+  }
 }
 
 function unfinished(stats: QueryStats): QueryStats {

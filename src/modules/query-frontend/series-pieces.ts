@@ -7,9 +7,8 @@ const LABELS = 1;
 /** Clients refuse messages over 4 MiB; a message has more than the series. */
 const MESSAGE_BYTES_MAX = (4 << 20) - 4096;
 
-/** Of tempopb.TimeSeries {1 labels, 2 samples, 4 exemplars}, labels first; as it is where it is small. */
+/** Of tempopb.TimeSeries {1 labels, 2 samples, 4 exemplars}, labels first, that is larger than a message. */
 export function* seriesPieces(series: Uint8Array, bytesMax: number): Generator<Uint8Array> {
-  if (series.length <= bytesMax) return yield series;
   const cursor = new WireCursor(series);
   let labelsEnd = 0;
   let begin = 0;
