@@ -6,7 +6,8 @@ import { giveWay } from '../lib/thread-priority.ts';
 import { LocalStore } from '../objectstore/local.ts';
 import { PortStore } from '../objectstore/port-store.ts';
 import { followFlag } from './cancel-flag.ts';
-import type { FromScanWorker, ScanResult, ScanWorkerData, ToScanWorker } from './scan-job.ts';
+import { buffersOf } from './result-buffers.ts';
+import type { FromScanWorker, ScanWorkerData, ToScanWorker } from './scan-job.ts';
 import { Scanner } from './scanner.ts';
 import { forgetHead } from './source-walk.ts';
 
@@ -97,32 +98,4 @@ function limitCache(): void {
 
 function send(message: FromScanWorker, transfer: ArrayBuffer[]): void {
   port!.postMessage(message, transfer);
-}
-
-/** Large results move to the main thread rather than being copied. */
-function buffersOf(result: ScanResult): ArrayBuffer[] {
-  return largeArrays(result).flatMap((array) =>
-    array !== undefined && array.buffer instanceof ArrayBuffer && array.byteLength === array.buffer.byteLength
-      ? [array.buffer]
-      : [],
-  );
-}
-
-function largeArrays(result: ScanResult): readonly (ArrayBufferView | undefined)[] {
-  switch (result.kind) {
-    case 'search':
-      return [...result.found.chunks, result.found.ids];
-    case 'trace':
-      return [result.trace];
-    case 'finishMetrics':
-      return [
-        result.bodies,
-        result.text?.bytes,
-        result.text?.ends,
-        result.text?.fillFrom,
-        result.text?.fillTo,
-      ];
-    default:
-      return [];
-  }
 }

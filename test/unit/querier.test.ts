@@ -8,7 +8,6 @@ import type { SourceRef } from '../../src/contracts/recent-traces.ts';
 import type { MetricsProgress } from '../../src/contracts/query.ts';
 import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { LocalQuerier, LocalResultCache } from '../../src/modules/querier/index.ts';
-import { makingBytes } from '../../src/modules/querier/metrics-answer-size.ts';
 import { findMetrics, type MetricsScan } from '../../src/modules/querier/metrics.ts';
 import { LateJobs } from '../../src/modules/querier/late-jobs.ts';
 import { mergeFirst, SearchMerge } from '../../src/modules/querier/merge.ts';
@@ -1088,26 +1087,6 @@ t.test('series of a metrics query wait for memory, and hold it until they are se
   other.drop();
   await waiting;
   t.equal(finishes, 1);
-});
-
-t.test('what the series of a metrics query may take counts beside other answers', async (t) => {
-  const range = { startUnixNano: 0n, endUnixNano: 100n, stepNanos: 1n };
-  const parts = [
-    partOf([
-      [0, 1],
-      [2, 1],
-      [1, 7],
-    ]),
-    partOf([[0, 5]]),
-  ];
-  const json = { isInstant: false, seriesMax: 0, format: 'json' } as const;
-  const of = (how: Partial<{ isInstant: boolean; seriesMax: number; format: 'proto' }>, samplesMax = 1e6) =>
-    makingBytes({ ...json, ...how }, { range, samplesMax }, parts);
-  t.equal(of({}), 2 * (4 * 200 + 4 * 110 + 400 * 2) + 3200, 'four series of a hundred samples');
-  t.equal(of({ format: 'proto' }), 2 * (4 * 200 + 4 * 24 + 400 * 12) + 3200);
-  t.equal(of({ isInstant: true }), 2 * (4 * 200 + 4 * 110 + 4 * 2) + 3200);
-  t.equal(of({ seriesMax: 1 }), 2 * (200 + 4 * 110 + 100 * 2) + 3200, 'one is answered, all are made');
-  t.equal(of({}, 200), 2 * (2 * 200 + 4 * 110 + 200 * 2) + 3200, 'there is room for two');
 });
 
 t.test('a metrics query whose series are not made in time has none, and says so', async (t) => {

@@ -1,8 +1,10 @@
 // How much memory the series of a metrics answer may take, before they are made.
 import type { MetricsQuery } from '../../contracts/query.ts';
 import type { MetricsAsked } from '../../store/scan-job.ts';
-import type { MetricsPart } from '../../traceql/engine/metrics/part.ts';
+import { groupCount, type MetricsPart } from '../../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../../traceql/engine/metrics/range.ts';
+import { ZERO_SAMPLE_BYTES } from '../../traceql/engine/metrics/zero-samples.ts';
+import { parse } from '../../traceql/parser.ts';
 
 /** Of a series: its labels, and what is around its samples. */
 const SERIES_BYTES = 200;
@@ -19,21 +21,40 @@ const COPIES = 2;
 
 /** Roughly the bytes that a thread needs at most to make the series of these parts; labels may be longer. */
 export function makingBytes(
-  { isInstant, seriesMax, format }: Pick<MetricsQuery, 'isInstant' | 'seriesMax' | 'format'>,
+  { query, isInstant, seriesMax, format }: Pick<MetricsQuery, 'query' | 'isInstant' | 'seriesMax' | 'format'>,
   { range, samplesMax }: Pick<MetricsAsked, 'range' | 'samplesMax'>,
   parts: readonly MetricsPart[],
 ): number {
   const intervals = intervalCount(range);
   const possibleMax = Math.max(1, samplesMax / intervals);
-  const inAll = parts.reduce((sum, { buckets }) => sum + buckets.length, 0);
-  const found = Math.min(inAll, MADE_MAX * possibleMax);
-  const possible = Math.min(found, possibleMax);
+  const found = Math.min(sumOf(parts, rowsOf), MADE_MAX * possibleMax);
+  const quantiles = quantilesOf(query);
+  // of each group so many, and the counts that they are made of beside them
+  const made = quantiles === 0 ? found : Math.min(found, sumOf(parts, groupCount)) * quantiles;
+  const possible = Math.min(made, possibleMax);
   const answered = seriesMax > 0 ? Math.min(possible, seriesMax) : possible;
   const samples = answered * (isInstant ? 1 : intervals);
-  const cells = Math.min(
-    samples,
-    parts.reduce((sum, { rows }) => sum + rows.length, 0),
-  );
+  const cells = Math.min(samples, sumOf(parts, cellsOf) * Math.max(1, quantiles));
   const body = answered * SERIES_BYTES + cells * CELL_BYTES[format] + samples * EMPTY_BYTES[format];
-  return Math.ceil(COPIES * body + found * intervals * NUMBER_BYTES);
+  const numbers = (found + (quantiles === 0 ? 0 : made)) * intervals * NUMBER_BYTES;
+  const zeros = format === 'json' && !isInstant ? intervals * ZERO_SAMPLE_BYTES : 0;
+  return Math.ceil(COPIES * (body + zeros) + numbers);
+}
+
+function rowsOf({ buckets }: MetricsPart): number {
+  return buckets.length;
+}
+
+function cellsOf({ rows }: MetricsPart): number {
+  return rows.length;
+}
+
+function sumOf(parts: readonly MetricsPart[], of: (part: MetricsPart) => number): number {
+  return parts.reduce((sum, part) => sum + of(part), 0);
+}
+
+/** How many series a group becomes; 0 = its series are as they were found. */
+function quantilesOf(text: string): number {
+  const { metrics } = parse(text);
+  return metrics?.kind === 'metrics' ? metrics.quantiles.length : 0;
 }

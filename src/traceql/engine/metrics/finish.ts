@@ -150,9 +150,15 @@ function boundOf(set: SeriesSet, stage: Aggregation, row: number): number {
   return 2 ** set.bucketOf(row) / (isDuration(stage.arg) ? NANOS_PER_SECOND : 1);
 }
 
+interface Bucket {
+  readonly bound: number;
+  /** One an interval. */
+  readonly counts: Float64Array;
+}
+
 /** For each group and quantile a series, made of the counts of the group's buckets. */
 function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): MadeSeries[] {
-  const groups = new Map<number, { readonly bound: number; readonly counts: Float64Array }[]>();
+  const groups = new Map<number, Bucket[]>();
   samples.rows.forEach((row, place) => {
     const group = set.groupOf(row);
     const buckets = groups.get(group);
@@ -164,16 +170,21 @@ function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): MadeSe
   for (const [group, buckets] of groups) {
     buckets.sort((a, b) => a.bound - b.bound);
     const labels = groupLabels(set, stage.by, group);
-    const byInterval = Array.from({ length: set.shape.intervals }, (_, interval): BucketCount[] =>
-      buckets
-        .map(({ bound, counts }) => ({ bound, count: counts[interval]! }))
-        .filter(({ count }) => count > 0),
-    );
-    for (const q of stage.quantiles) {
-      const values = Float64Array.from(byInterval, (counts) => quantileOf(q, counts));
-      const own = [...labels, { key: 'p', value: set.pool.idOfDouble(q) }];
-      made.push({ from: group, series: { labels: own, values } });
+    const values = stage.quantiles.map(() => new Float64Array(set.shape.intervals));
+    for (let interval = 0; interval < set.shape.intervals; interval++) {
+      const counts = countsIn(buckets, interval);
+      stage.quantiles.forEach((q, i) => (values[i]![interval] = quantileOf(q, counts)));
     }
+    stage.quantiles.forEach((q, i) => {
+      const own = [...labels, { key: 'p', value: set.pool.idOfDouble(q) }];
+      made.push({ from: group, series: { labels: own, values: values[i]! } });
+    });
   }
   return made;
+}
+
+function countsIn(buckets: readonly Bucket[], interval: number): BucketCount[] {
+  return buckets
+    .map(({ bound, counts }) => ({ bound, count: counts[interval]! }))
+    .filter(({ count }) => count > 0);
 }

@@ -1,0 +1,168 @@
+// How much memory the series of a metrics answer take, and what is thought of it before they are made.
+import t from 'tap';
+import { textBytes } from '../../src/lib/filled-text.ts';
+import { makingBytes } from '../../src/modules/querier/metrics-answer-size.ts';
+import { finishMetrics } from '../../src/store/metrics-job.ts';
+import { buffersOf } from '../../src/store/result-buffers.ts';
+import type { FinishMetricsJob, FinishMetricsJobResult } from '../../src/store/scan-job.ts';
+import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
+import { shapeOf } from '../../src/traceql/engine/metrics/plan.ts';
+import { intervalCount, type MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
+import { SeriesSet } from '../../src/traceql/engine/metrics/series-set.ts';
+import { ZeroSamples } from '../../src/traceql/engine/metrics/zero-samples.ts';
+import { parse } from '../../src/traceql/parser.ts';
+import { START_NANO } from '../support/otlp.ts';
+
+const SAMPLES_MAX = 1_000_000;
+const SECOND = 1_000_000_000n;
+const MIB = 1 << 20;
+const { signal } = new AbortController();
+
+function rangeOf(intervals: number): MetricsRange {
+  return {
+    startUnixNano: START_NANO,
+    endUnixNano: START_NANO + BigInt(intervals) * SECOND,
+    stepNanos: SECOND,
+  };
+}
+
+interface Cell {
+  /** The number in the only label of its series. */
+  readonly series: number;
+  readonly interval: number;
+  readonly bucket?: number;
+}
+
+/** As a job makes it of spans. */
+function partOf(query: string, range: MetricsRange, cells: readonly Cell[]): MetricsPart {
+  const set = new SeriesSet(shapeOf(parse(query).metrics!, range), SAMPLES_MAX);
+  const labels = Int32Array.from(cells, ({ series }) => set.pool.idOfText(`service ${series}`));
+  const buckets = Uint8Array.from(cells, ({ bucket = 1 }) => bucket);
+  const rows = set.rowsOf([labels], buckets, cells.length);
+  const intervals = Int32Array.from(cells, ({ interval }) => interval);
+  set.cells.count(set.cells.slots(rows, intervals, set.rowCount));
+  return set.toPart();
+}
+
+/** A cell in each of these intervals of so many series, and buckets. */
+function cellsOf(
+  series: number,
+  intervals: readonly number[],
+  { first = 0, buckets = 1 }: { readonly first?: number; readonly buckets?: number } = {},
+): Cell[] {
+  return Array.from({ length: series }, (_, i) =>
+    intervals.flatMap((interval) =>
+      Array.from({ length: buckets }, (__, k) => ({ series: first + i, interval, bucket: 10 + k })),
+    ),
+  ).flat();
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+function jobOf(query: string, range: MetricsRange, parts: readonly MetricsPart[]): FinishMetricsJob {
+  const limits = { samplesMax: SAMPLES_MAX, exemplarsMax: 0, seriesMax: 0 };
+  const form = { isInstant: false, format: 'json' } as const;
+  return { kind: 'finishMetrics', query, range, sources: [], parts, ...limits, ...form };
+}
+
+function answerBytes({ bodies, text }: FinishMetricsJobResult): number {
+  return bodies.length + (text === undefined ? 0 : textBytes(text));
+}
+
+const RATE = '{ } | rate() by (name)';
+const QUANTILE = '{ } | quantile_over_time(duration, .5) by (name)';
+const QUANTILES = '{ } | quantile_over_time(duration, .25, .5, .75, .9, .95, .99, .999) by (name)';
+
+t.test('the memory of an answer is known before it is made, to a factor of a few', (t) => {
+  const cases: readonly (readonly [
+    name: string,
+    query: string,
+    intervals: number,
+    parts: readonly (readonly Cell[])[],
+    how?: Partial<FinishMetricsJob>,
+  ])[] = [
+    ['a value in every sample', RATE, 60, [cellsOf(1000, upTo(60))]],
+    ['as protobuf', RATE, 60, [cellsOf(1000, upTo(60))], { format: 'proto' }],
+    ['few values', RATE, 240, [cellsOf(1000, [3, 100])]],
+    ['no values, as protobuf', RATE, 240, [cellsOf(1000, [3])], { format: 'proto' }],
+    ['an instant', RATE, 1, [cellsOf(5000, [0])], { isInstant: true }],
+    ['other series in each part', RATE, 60, upTo(20).map((n) => cellsOf(50, upTo(60), { first: n * 50 }))],
+    ['quantiles of one bucket each', QUANTILES, 240, [cellsOf(100, upTo(240))]],
+    ['quantiles of ten buckets each', QUANTILES, 60, [cellsOf(200, upTo(60), { buckets: 10 })]],
+    ['one quantile of ten buckets', QUANTILE, 60, [cellsOf(200, upTo(60), { buckets: 10 })]],
+    ['as many intervals as may be', RATE, 1_000_000, [cellsOf(1, [5])]],
+    ['many intervals and a few series', RATE, 100_000, [cellsOf(5, upTo(1000))]],
+  ];
+  for (const [name, query, intervals, cells, how] of cases) {
+    const range = rangeOf(intervals);
+    const parts = cells.map((some) => partOf(query, range, some));
+    const job = { ...jobOf(query, range, parts), ...how };
+    const known = makingBytes(job, job, parts);
+    const made = finishMetrics(job, signal);
+    const numbers = parts.reduce((sum, { buckets }) => sum + buckets.length, 0) * intervals;
+    const bytes = answerBytes(made) + numbers * Float64Array.BYTES_PER_ELEMENT;
+    t.ok(known >= bytes, `${name}: ${known} for ${bytes} bytes`);
+    t.ok(known <= 8 * bytes, `${name}: ${known} for ${bytes} bytes`);
+  }
+  t.end();
+});
+
+t.test('what is asked of an answer makes it smaller', (t) => {
+  const range = rangeOf(100);
+  const parts = [partOf(RATE, range, cellsOf(50, [1, 7]))];
+  const job = jobOf(RATE, range, parts);
+  const all = makingBytes(job, job, parts);
+  for (const less of [{ seriesMax: 1 }, { isInstant: true }, { samplesMax: 200 }]) {
+    t.ok(makingBytes({ ...job, ...less }, { ...job, ...less }, parts) < all, JSON.stringify(less));
+  }
+  t.ok(makingBytes({ ...job, format: 'proto' }, job, parts) > all, 'each sample is written');
+  t.end();
+});
+
+t.test('the arrays of an answer move from thread to thread', (t) => {
+  const range = rangeOf(60);
+  const parts = [partOf(RATE, range, cellsOf(10, [3, 40]))];
+  const text = finishMetrics(jobOf(RATE, range, parts), signal);
+  const bodies = finishMetrics({ ...jobOf(RATE, range, parts), format: 'proto' }, signal);
+  for (const result of [text, bodies]) {
+    const arrays = [...Object.values(result), ...Object.values(result.text ?? {})].filter((value) =>
+      ArrayBuffer.isView(value),
+    );
+    const sizes = arrays.map(({ byteLength }) => byteLength);
+    t.ok(sizes.some((size) => size > 100));
+    const moved = structuredClone(result, { transfer: buffersOf(result) });
+    t.same(
+      arrays.map(({ byteLength }) => byteLength),
+      sizes.map(() => 0),
+      'nothing of them is left',
+    );
+    t.equal(answerBytes(moved) > 0, true);
+  }
+  t.end();
+});
+
+t.test('texts of samples without a value are made when they are asked for', (t) => {
+  const before = process.memoryUsage().arrayBuffers;
+  const zeros = new ZeroSamples(rangeOf(1_000_000));
+  t.ok(process.memoryUsage().arrayBuffers - before < MIB, 'not yet');
+  const textAt = ({ bytes, begins }: ZeroSamples, i: number): string =>
+    Buffer.from(bytes.subarray(begins[i], begins[i + 1])).toString();
+  const startMs = Number(START_NANO / 1_000_000n);
+  for (const i of [0, 999, 1000, 999_999]) {
+    t.equal(textAt(zeros, i), `,{"timestampMs":"${startMs + 1000 * (i + 1)}"}`);
+    t.equal(zeros.timestampsMs[i], startMs + 1000 * (i + 1));
+  }
+  t.equal(zeros.bytes.length, zeros.bytes.buffer.byteLength, 'no more than they need');
+  const early = new ZeroSamples({
+    startUnixNano: -2n * SECOND,
+    endUnixNano: 12n * SECOND,
+    stepNanos: SECOND,
+  });
+  t.same(
+    upTo(intervalCount(rangeOf(14))).map((i) => textAt(early, i)),
+    upTo(14).map((i) => `,{"timestampMs":"${1000 * (i - 1)}"}`),
+    'times of other lengths',
+  );
+  t.equal(early.bytes.length, early.begins.at(-1));
+  t.end();
+});
