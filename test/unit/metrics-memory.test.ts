@@ -1,10 +1,21 @@
 // How much memory the series of a metrics answer take, and what is thought of it before they are made.
 import t from 'tap';
+import type { MetricsQuery } from '../../src/contracts/query.ts';
 import { textBytes } from '../../src/lib/filled-text.ts';
 import { makingBytes } from '../../src/modules/querier/metrics-answer-size.ts';
-import { finishMetrics } from '../../src/store/metrics-job.ts';
+import { findMetrics, type MetricsScan } from '../../src/modules/querier/metrics.ts';
+import { PartsBudget } from '../../src/modules/querier/parts-budget.ts';
+import { ResultBudget } from '../../src/modules/querier/result-budget.ts';
+import { QueryTurn } from '../../src/store/job-queue.ts';
+import { finishMetrics, joinMetrics } from '../../src/store/metrics-job.ts';
 import { buffersOf } from '../../src/store/result-buffers.ts';
-import type { FinishMetricsJob, FinishMetricsJobResult } from '../../src/store/scan-job.ts';
+import type {
+  FinishMetricsJob,
+  FinishMetricsJobResult,
+  ScanJob,
+  ScanResult,
+} from '../../src/store/scan-job.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
 import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
 import { shapeOf } from '../../src/traceql/engine/metrics/plan.ts';
 import { intervalCount, type MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
@@ -118,6 +129,81 @@ t.test('what is asked of an answer makes it smaller', (t) => {
   t.ok(makingBytes({ ...job, format: 'proto' }, job, parts) > all, 'each sample is written');
   t.end();
 });
+
+t.test('no more series are thought of than a query can have', (t) => {
+  const range = rangeOf(10);
+  const parts = [partOf(RATE, range, cellsOf(1000, [1]))];
+  const job = { ...jobOf(RATE, range, parts), samplesMax: 1600 };
+  const few = [partOf(RATE, range, cellsOf(100, upTo(10)))];
+  t.ok(makingBytes(job, job, parts) <= makingBytes(job, job, few), 'a hundred are a sixteenth of 1,600');
+  t.end();
+});
+
+/** A querier over blocks whose jobs answer with these parts. */
+function scanOver(parts: readonly MetricsPart[], results: ResultBudget, end = signal) {
+  const ran: ScanJob[] = [];
+  let read = 0;
+  const run = async (job: ScanJob): Promise<ScanResult> => {
+    ran.push(job);
+    if (job.kind === 'joinMetrics') return joinMetrics(job, signal);
+    if (job.kind === 'finishMetrics') return finishMetrics(job, signal);
+    const totals = { inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0, failures: [] };
+    return { kind: 'metrics', part: parts[read++], ...totals };
+  };
+  const jobs = parts.map(() => ({ input: { sources: [] }, affinity: 0, newestStart: Infinity }));
+  const scan: MetricsScan = {
+    pool: { run },
+    turn: new QueryTurn(),
+    budget: new PartsBudget({ bytesMax: 64 * MIB, metrics: new Metrics() }),
+    results,
+    sources: [],
+    plan: { jobs, inPlace: jobs, whole: [], chooseWhole: () => [], inspectedBytes: 0, failures: [] },
+    samplesMax: SAMPLES_MAX,
+    concurrency: 4,
+    signal: end,
+    onProgress: undefined,
+    graceMs: 1,
+  };
+  return { scan, ran };
+}
+
+function askedOf(query: string, range: MetricsRange): MetricsQuery {
+  const form = { isInstant: false, exemplarsMax: 0, seriesMax: 0, format: 'json' } as const;
+  return { tenant: 'team', query, ...range, ...form };
+}
+
+t.test('small answers of many parts do not wait for large ones', async (t) => {
+  const metrics = new Metrics();
+  const results = new ResultBudget({ bytesMax: 8 * MIB, waitMs: 0, metrics, taken: () => undefined });
+  const range = rangeOf(240);
+  const asked = askedOf(RATE, range);
+  const same = upTo(90).map((n) => partOf(RATE, range, cellsOf(20, [n])));
+  const kindsOf = (ran: readonly ScanJob[]) =>
+    ran.map(({ kind }) => kind).filter((kind) => kind !== 'metrics');
+
+  const sent = new AbortController();
+  const alone = scanOver(same, results, sent.signal);
+  const { answer } = await findMetrics(asked, alone.scan);
+  t.strictSame(kindsOf(alone.ran), ['finishMetrics'], 'where there is room nothing is joined for it');
+  const large = await results.take('another', 7 * MIB, undefined);
+  const beside = scanOver(same, results, sent.signal);
+  t.same((await findMetrics(asked, beside.scan)).answer.text, answer.text, 'the same, and at once');
+  t.strictSame(kindsOf(beside.ran), ['joinMetrics', 'finishMetrics']);
+  sent.abort();
+
+  const other = upTo(20).map((n) => partOf(RATE, range, cellsOf(200, [n], { first: 200 * n })));
+  const waiting = scanOver(other, results);
+  const found = findMetrics(asked, waiting.scan);
+  while (!(await isWaiting(metrics))) await new Promise(setImmediate);
+  t.strictSame(kindsOf(waiting.ran), ['joinMetrics'], 'these are many series');
+  large.drop();
+  await found;
+  t.strictSame(kindsOf(waiting.ran), ['joinMetrics', 'finishMetrics']);
+});
+
+async function isWaiting(metrics: Metrics): Promise<boolean> {
+  return /^tempo_querier_waiting_searches 1$/m.test(await metrics.text());
+}
 
 t.test('the arrays of an answer move from thread to thread', (t) => {
   const range = rangeOf(60);

@@ -3,6 +3,7 @@ import type { MetricsQuery } from '../../contracts/query.ts';
 import type { MetricsAsked } from '../../store/scan-job.ts';
 import { groupCount, type MetricsPart } from '../../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../../traceql/engine/metrics/range.ts';
+import { rowsMaxOf } from '../../traceql/engine/metrics/series-set.ts';
 import { ZERO_SAMPLE_BYTES } from '../../traceql/engine/metrics/zero-samples.ts';
 import { parse } from '../../traceql/parser.ts';
 
@@ -14,8 +15,6 @@ const CELL_BYTES = { json: 110, proto: 24 } as const;
 const EMPTY_BYTES = { json: 2, proto: 12 } as const;
 /** Samples of a series as numbers, while it is made. */
 const NUMBER_BYTES = 8;
-/** So many times as many as are answered may be made at a time. */
-const MADE_MAX = 6;
 /** What was written is put together once. */
 const COPIES = 2;
 
@@ -27,7 +26,7 @@ export function makingBytes(
 ): number {
   const intervals = intervalCount(range);
   const possibleMax = Math.max(1, samplesMax / intervals);
-  const found = Math.min(sumOf(parts, rowsOf), MADE_MAX * possibleMax);
+  const found = Math.min(sumOf(parts, rowsOf), rowsMaxOf(samplesMax, intervals));
   const quantiles = quantilesOf(query);
   // of each group so many, and the counts that they are made of beside them
   const made = quantiles === 0 ? found : Math.min(found, sumOf(parts, groupCount)) * quantiles;
@@ -39,6 +38,12 @@ export function makingBytes(
   const numbers = (found + (quantiles === 0 ? 0 : made)) * intervals * NUMBER_BYTES;
   const zeros = format === 'json' && !isInstant ? intervals * ZERO_SAMPLE_BYTES : 0;
   return Math.ceil(COPIES * (body + zeros) + numbers);
+}
+
+/** Might they have half as many series when they are one, or less? */
+export function mayBeFewer(parts: readonly MetricsPart[]): boolean {
+  const most = parts.reduce((max, part) => Math.max(max, rowsOf(part)), 0);
+  return parts.length > 1 && sumOf(parts, rowsOf) >= 2 * most;
 }
 
 function rowsOf({ buckets }: MetricsPart): number {

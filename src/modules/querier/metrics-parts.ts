@@ -46,6 +46,12 @@ export class MetricsParts {
     return this.soFar;
   }
 
+  /** One of all, to be asked for after them; those that there are where that fails. */
+  async asOne(): Promise<readonly MetricsPart[]> {
+    if (this.soFar.length > 1) await this.merge(this.soFar, this.later.length);
+    return this.soFar;
+  }
+
   private mergeIfDue(): void {
     if (this.merging !== undefined || this.isEnded) return;
     const missing = this.later.findIndex((parts) => parts === undefined);

@@ -20,12 +20,12 @@ import { type MetricsPart, partBytes } from '../../traceql/engine/metrics/part.t
 import { textBytes } from '../../lib/filled-text.ts';
 import { FinishEnd } from './finish-end.ts';
 import { LateJobs } from './late-jobs.ts';
-import { makingBytes } from './metrics-answer-size.ts';
+import { makingBytes, mayBeFewer } from './metrics-answer-size.ts';
 import { MetricsParts } from './metrics-parts.ts';
 import type { PartsBudget, PartsLease } from './parts-budget.ts';
 import { BLOCK_BYTES_PER_SPAN, blockIdOf, type PlannedJob } from './plan.ts';
 import type { QueryPlan } from './planner.ts';
-import { keepUntilSent, type ResultBudget } from './result-budget.ts';
+import { keepUntilSent, type ResultBudget, type ResultLease } from './result-budget.ts';
 import { runJobs } from './run-jobs.ts';
 
 /** Series between two looks at the clock. */
@@ -36,7 +36,7 @@ export interface MetricsScan {
   readonly turn: QueryTurn;
   readonly budget: PartsBudget;
   /** Of the series that are made and sent. */
-  readonly results: Pick<ResultBudget, 'take'>;
+  readonly results: Pick<ResultBudget, 'take' | 'mayWait'>;
   readonly sources: readonly SourceRef[];
   readonly plan: QueryPlan;
   readonly samplesMax: number;
@@ -53,6 +53,12 @@ interface FoundMetrics {
   readonly failures: readonly ScanFailure[];
   /** Series were left out. */
   readonly isLimited: boolean;
+}
+
+/** What series are made of, and the memory for them. */
+interface Ready {
+  readonly parts: readonly MetricsPart[];
+  readonly lease?: ResultLease;
 }
 
 /** What a job told beside its part. */
@@ -120,7 +126,8 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   // in the order of the jobs, so that the same query gives the same answer
   const done = plan.jobs.flatMap((job) => totals.get(job) ?? []);
   const partial = [...late.reasons(plan.jobs.length)];
-  const finished = await finish(query, scan, asked, await parts.all(), scan.results);
+  await parts.all();
+  const finished = await finish(query, scan, asked, (end) => roomFor(query, scan, asked, parts, end));
   if (finished === undefined) partial.push(NO_SERIES);
   if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
   const stats = statsOf(done);
@@ -176,7 +183,8 @@ async function seriesSoFar(
 ): Promise<readonly Uint8Array[] | undefined> {
   if (scan.signal?.aborted) return undefined;
   try {
-    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, parts);
+    // made where there is room for it or not: it is small, or not shown
+    const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, async () => ({ parts }));
     if (finished === undefined || finished.isCut || finished.isPartial) return undefined;
     return await bodiesOf(finished);
   } catch (err) {
@@ -198,21 +206,39 @@ async function joinInThread(
 }
 
 /**
+ * Waits for the memory of the series. Parts with the same series seem to need more than they do: before a
+ * query waits they become one.
+ */
+async function roomFor(
+  query: MetricsQuery,
+  { results }: MetricsScan,
+  asked: MetricsAsked,
+  all: MetricsParts,
+  end: AbortSignal,
+): Promise<Ready> {
+  let parts = all.soFar;
+  let bytes = makingBytes(query, asked, parts);
+  if (results.mayWait(query.tenant, bytes) && mayBeFewer(parts)) {
+    parts = await all.asOne();
+    bytes = makingBytes(query, asked, parts);
+  }
+  return { parts, lease: await results.take(query.tenant, bytes, end) };
+}
+
+/**
  * What was read in time is answered also when the time is over; undefined = not even that was possible.
- * @param results for an answer, which waits for its memory; what was found so far is made where there is room
- * for it or not: it is small, or not shown.
+ * @param ready tells what the series are made of, once they may be; its signal says that this is over.
  */
 async function finish(
   query: MetricsQuery,
   { pool, turn, signal, graceMs = GRACE_MS }: MetricsScan,
   asked: MetricsAsked,
-  parts: readonly MetricsPart[],
-  results?: MetricsScan['results'],
+  ready: (end: AbortSignal) => Promise<Ready>,
 ): Promise<FinishMetricsJobResult | undefined> {
   const { tenant, isInstant, seriesMax, format } = query;
   const ends = new FinishEnd(signal, graceMs);
   try {
-    const lease = await results?.take(tenant, makingBytes(query, asked, parts), ends.signal);
+    const { parts, lease } = await ready(ends.signal);
     try {
       const result = await pool.run(
         { kind: 'finishMetrics', ...asked, sources: [], parts, isInstant, seriesMax, format },

@@ -123,6 +123,16 @@ export class ResultBudget {
     };
   }
 
+  /** Might one that asks for so many bytes now have to wait? */
+  mayWait(tenant: string, bytes: number): boolean {
+    if (bytes <= SMALL_BYTES) return false;
+    const counted = this.counted(bytes);
+    const ofTenant = this.accounts.get(tenant)?.countedBytes ?? 0;
+    const isShareFull = ofTenant > 0 && ofTenant + counted > this.tenantBytesMax;
+    const isFull = this.countedBytes > 0 && this.countedBytes + counted > this.options.bytesMax;
+    return isShareFull || isFull || this.waitingCount > 0;
+  }
+
   private accountOf(tenant: string): Account {
     let account = this.accounts.get(tenant);
     if (account === undefined) {

@@ -34,6 +34,11 @@ const FREQUENT_MIN = 1000;
 /** Below it nothing is left out any more. */
 const SHARE_MIN = 2 ** -24;
 
+/** How many series a set has at most. */
+export function rowsMaxOf(cellsMax: number, intervals: number): number {
+  return Math.max(1, Math.min(cellsMax / CELLS_PER_ROW, (SAMPLES_PER_CELL * cellsMax) / intervals));
+}
+
 export class SeriesSet {
   readonly shape: SeriesShape;
   pool = new LabelPool();
@@ -54,8 +59,7 @@ export class SeriesSet {
     this.shape = shape;
     this.labels = new Int32Array(shape.width);
     this.cellsMax = cellsMax;
-    const shownMax = (SAMPLES_PER_CELL * cellsMax) / shape.intervals;
-    this.rowsMax = Math.max(1, Math.min(cellsMax / CELLS_PER_ROW, shownMax));
+    this.rowsMax = rowsMaxOf(cellsMax, shape.intervals);
     this.frequentMax = Math.max(shape.frequentMax, FREQUENT_MIN);
     this.cells = new Cells(shape.kind, shape.intervals);
     this.clear();
