@@ -161,6 +161,7 @@ function scanOver(parts: readonly MetricsPart[], results: ResultBudget, end = si
     samplesMax: SAMPLES_MAX,
     concurrency: 4,
     signal: end,
+    allRead: () => {},
     onProgress: undefined,
     graceMs: 1,
   };

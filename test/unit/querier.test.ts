@@ -993,6 +993,21 @@ t.test('a metrics query: jobs of its own size, parts that come together, a part 
   t.equal(await late!.seriesSoFar(), undefined, 'too late');
 });
 
+t.test('a metrics query has let go of its sources when its series are made', async (t) => {
+  const released: number[] = [];
+  const { querier, counts } = aQuerier((job) => {
+    if (job.kind === 'sharedTraces') return sharedOf(job, [], []);
+    released.push(counts.released);
+    const totals = { inspectedTraces: 0, inspectedSpans: 0, inspectedBytes: 0, failures: [] };
+    if (job.kind === 'metrics') return { kind: 'metrics', part: undefined, ...totals };
+    const bodies = { bodies: new Uint8Array(0), ends: new Float64Array(0), text: undefined };
+    return { kind: 'finishMetrics', ...bodies, isCut: false, isPartial: false, failures: [] };
+  });
+  await querier.metrics(TWO_RATES);
+  t.same(released, [0, 0, 0, 0, 0, 1]);
+  t.equal(counts.released, 1, 'once');
+});
+
 const TWO_RATES: MetricsQuery = {
   tenant: 'team',
   query: '{} | rate()',
@@ -1016,6 +1031,7 @@ function oneBlockScan(how: Pick<MetricsScan, 'pool' | 'signal'> & Partial<Metric
     plan: { jobs, inPlace: jobs, whole: [], chooseWhole: () => [], inspectedBytes: 0, failures: [] },
     samplesMax: 100,
     concurrency: 1,
+    allRead: () => {},
     onProgress: undefined,
     graceMs: 1,
     ...how,
@@ -1206,6 +1222,45 @@ t.test(
     t.match(await metrics.text(), /tempo_querier_metrics_part_bytes 0\n/);
   },
 );
+
+t.test('memory for parts: a query that waits for its answer does not hold up the next', async (t) => {
+  const budget = new PartsBudget({ bytesMax: 100, metrics: new Metrics() });
+  const { signal } = new AbortController();
+  const read = async (bytes: number): Promise<PartsLease> => {
+    const lease = budget.open('one');
+    await lease.begin(bytes, signal);
+    lease.end(bytes, bytes);
+    return lease;
+  };
+  const old = await read(50);
+  const young = budget.open('one');
+  let begun = 0;
+  const begin = async (): Promise<void> => {
+    await young.begin(60, signal);
+    begun++;
+  };
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  const jobs = [begin(), begin(), begin()];
+  await turn();
+  t.equal(begun, 0, 'the old one may have jobs that are next');
+  old.allRead();
+  await turn();
+  t.equal(begun, 1, 'one after another');
+  young.end(60, 60);
+  await turn();
+  t.equal(begun, 2);
+  young.end(60, 60);
+  await jobs[2];
+  young.end(60, 60);
+  young.allRead();
+  const third = budget.open('one');
+  const waiting = third.begin(1, signal).then(() => begun++);
+  await turn();
+  t.equal(begun, 3, 'those that are read hold 230');
+  young.drop();
+  await waiting;
+  t.equal(begun, 4);
+});
 
 t.test('what jobs over blocks answered is kept: the same question reads nothing again', async (t) => {
   const metrics = new Metrics();

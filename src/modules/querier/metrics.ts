@@ -43,6 +43,8 @@ export interface MetricsScan {
   /** Jobs at a time. */
   readonly concurrency: number;
   readonly signal: AbortSignal | undefined;
+  /** Told when the sources are needed no more, but for what is known of them. */
+  readonly allRead: () => void;
   readonly onProgress: ((progress: MetricsProgress) => void) | undefined;
   /** How long the series of what was read in time may take when the time of the query is over. */
   readonly graceMs?: number;
@@ -127,6 +129,8 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   const done = plan.jobs.flatMap((job) => totals.get(job) ?? []);
   const partial = [...late.reasons(plan.jobs.length)];
   await parts.all();
+  lease.allRead();
+  scan.allRead();
   const finished = await finish(query, scan, asked, (end) => roomFor(query, scan, asked, parts, end));
   if (finished === undefined) partial.push(NO_SERIES);
   if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);

@@ -96,6 +96,7 @@ const ANY_TIME: TimeRange = { startSec: undefined, endSec: undefined };
 interface Gathered {
   readonly sources: readonly SourceRef[];
   readonly partial: string[];
+  /** Again is nothing. */
   release(): void;
 }
 
@@ -200,6 +201,7 @@ export class LocalQuerier implements Querier {
         sources,
         plan,
         samplesMax,
+        allRead: () => gathered.release(),
         onProgress,
         ...this.pace(signal, metricsJobs.concurrentJobs),
       });
@@ -378,7 +380,11 @@ export class LocalQuerier implements Querier {
           ),
     );
     const parts = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
-    const release = (): void => parts.forEach((part) => part.release());
+    const held = new Set(parts);
+    const release = (): void => {
+      for (const part of held) part.release();
+      held.clear();
+    };
     for (const one of asked) {
       if (one.status === 'fulfilled') continue;
       release();

@@ -1,6 +1,7 @@
 // Memory for the parts of metrics queries, from the jobs that make them until the series are made. A query
 // whose next part might be too much beside what is held begins no job until others are done, but for the
-// oldest query of each tenant: that one goes on, one job after another.
+// oldest query of each tenant: that one goes on, one job after another. Queries whose jobs are done may wait
+// for the memory of their answers: the next one is the oldest then, unless such ones hold too much by now.
 import { requestCancelled } from '../../lib/errors.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 
@@ -50,11 +51,20 @@ export class PartsBudget {
     return bytes;
   }
 
+  /** Of queries whose jobs are done. */
+  private get readBytes(): number {
+    let bytes = 0;
+    for (const lease of this.leases) if (lease.isRead) bytes += lease.bytes;
+    return bytes;
+  }
+
   private changed(lease: PartsLease): void {
     if (lease.isOver) this.leases.delete(lease);
     let { bytes } = this;
+    const mayPassRead = this.readBytes <= this.options.bytesMax;
     const tenants = new Set<string>();
     for (const one of this.leases) {
+      if (one.isRead && mayPassRead) continue;
       const isOldest = !tenants.has(one.tenant);
       tenants.add(one.tenant);
       for (let next = one.nextBytes; next !== undefined; next = one.nextBytes) {
@@ -76,6 +86,7 @@ interface WaitingJob {
 export class PartsLease {
   readonly tenant: string;
   isOver = false;
+  isRead = false;
   private readonly changed: () => void;
   private readonly waiting = new Set<WaitingJob>();
   /** What each job under way may add. */
@@ -153,6 +164,12 @@ export class PartsLease {
   /** Parts became one. */
   replace(partBytes: number, byBytes: number): void {
     this.heldBytes += byBytes - partBytes;
+    this.changed();
+  }
+
+  /** No more jobs begin. */
+  allRead(): void {
+    this.isRead = true;
     this.changed();
   }
 
