@@ -1,6 +1,7 @@
 // How much memory the series of a metrics answer take, and what is thought of it before they are made.
 import t from 'tap';
 import type { MetricsQuery } from '../../src/contracts/query.ts';
+import { TempoError, TimeIsUpError } from '../../src/lib/errors.ts';
 import { textBytes } from '../../src/lib/filled-text.ts';
 import { makingBytes } from '../../src/modules/querier/metrics-answer-size.ts';
 import { findMetrics, type MetricsScan } from '../../src/modules/querier/metrics.ts';
@@ -200,6 +201,38 @@ t.test('small answers of many parts do not wait for large ones', async (t) => {
   large.drop();
   await found;
   t.strictSame(kindsOf(waiting.ran), ['joinMetrics', 'finishMetrics']);
+});
+
+t.test('who waits for the memory of an answer may leave, and is refused when its time is over', async (t) => {
+  const range = rangeOf(240);
+  const asked = askedOf(RATE, range);
+  for (const [reason, code, refused] of [
+    [new TempoError('cancelled', 'the client closed the request'), 'cancelled', 0],
+    [new TimeIsUpError('query_frontend.api_timeout', 'too late'), 'resource_exhausted', 1],
+  ] as const) {
+    const metrics = new Metrics();
+    const results = new ResultBudget({ bytesMax: 8 * MIB, waitMs: 0, metrics, taken: () => undefined });
+    const large = await results.take('another', 7 * MIB, undefined);
+    const client = new AbortController();
+    const { scan, ran } = scanOver([partOf(RATE, range, cellsOf(4000, [1]))], results, client.signal);
+    const budget = new PartsBudget({ bytesMax: MIB, metrics });
+    const found = findMetrics(asked, { ...scan, budget });
+    while (!(await isWaiting(metrics))) await new Promise(setImmediate);
+    t.notMatch(await metrics.text(), /^tempo_querier_metrics_part_bytes 0$/m);
+    client.abort(reason);
+    await t.rejects(found, { code });
+    t.strictSame(
+      ran.map(({ kind }) => kind),
+      ['metrics'],
+      'no series are made',
+    );
+    const told = await metrics.text();
+    t.match(told, /^tempo_querier_waiting_searches 0$/m);
+    t.match(told, /^tempo_querier_metrics_part_bytes 0$/m);
+    t.match(told, new RegExp(`^tempo_querier_refused_searches_total ${refused}$`, 'm'));
+    t.match(told, new RegExp(`^tempo_querier_result_bytes ${7 * MIB}$`, 'm'));
+    large.drop();
+  }
 });
 
 async function isWaiting(metrics: Metrics): Promise<boolean> {

@@ -36,7 +36,7 @@ export interface MetricsScan {
   readonly turn: QueryTurn;
   readonly budget: PartsBudget;
   /** Of the series that are made and sent. */
-  readonly results: Pick<ResultBudget, 'take' | 'mayWait'>;
+  readonly results: Pick<ResultBudget, 'take' | 'mayWait' | 'refusal'>;
   readonly sources: readonly SourceRef[];
   readonly plan: QueryPlan;
   readonly samplesMax: number;
@@ -131,7 +131,7 @@ async function findHolding(query: MetricsQuery, scan: MetricsScan, lease: PartsL
   await parts.all();
   lease.allRead();
   scan.allRead();
-  const finished = await finish(query, scan, asked, (end) => roomFor(query, scan, asked, parts, end));
+  const finished = await finish(query, scan, asked, (ends) => roomFor(query, scan, asked, parts, ends));
   if (finished === undefined) partial.push(NO_SERIES);
   if (finished?.isPartial) partial.push(`more than ${samplesMax} samples: a part of the series is here`);
   const stats = statsOf(done);
@@ -211,14 +211,14 @@ async function joinInThread(
 
 /**
  * Waits for the memory of the series. Parts with the same series seem to need more than they do: before a
- * query waits they become one.
+ * query waits they become one. Who has not got it when the time is over is refused.
  */
 async function roomFor(
   query: MetricsQuery,
   { results }: MetricsScan,
   asked: MetricsAsked,
   all: MetricsParts,
-  end: AbortSignal,
+  ends: FinishEnd,
 ): Promise<Ready> {
   let parts = all.soFar;
   let bytes = makingBytes(query, asked, parts);
@@ -226,23 +226,27 @@ async function roomFor(
     parts = await all.asOne();
     bytes = makingBytes(query, asked, parts);
   }
-  return { parts, lease: await results.take(query.tenant, bytes, end) };
+  try {
+    return { parts, lease: await results.take(query.tenant, bytes, ends.signal) };
+  } catch (err) {
+    throw ends.isTimeUp ? results.refusal() : err;
+  }
 }
 
 /**
  * What was read in time is answered also when the time is over; undefined = not even that was possible.
- * @param ready tells what the series are made of, once they may be; its signal says that this is over.
+ * @param ready tells what the series are made of, once they may be.
  */
 async function finish(
   query: MetricsQuery,
   { pool, turn, signal, graceMs = GRACE_MS }: MetricsScan,
   asked: MetricsAsked,
-  ready: (end: AbortSignal) => Promise<Ready>,
+  ready: (ends: FinishEnd) => Promise<Ready>,
 ): Promise<FinishMetricsJobResult | undefined> {
   const { tenant, isInstant, seriesMax, format } = query;
   const ends = new FinishEnd(signal, graceMs);
   try {
-    const { parts, lease } = await ready(ends.signal);
+    const { parts, lease } = await ready(ends);
     try {
       const result = await pool.run(
         { kind: 'finishMetrics', ...asked, sources: [], parts, isInstant, seriesMax, format },
@@ -255,11 +259,9 @@ async function finish(
       return result;
     } catch (err) {
       lease?.drop();
+      if (ends.isTimeUp || (err instanceof TempoError && err.code === 'deadline_exceeded')) return undefined;
       throw err;
     }
-  } catch (err) {
-    if (ends.isTimeUp || (err instanceof TempoError && err.code === 'deadline_exceeded')) return undefined;
-    throw err;
   } finally {
     ends.over();
   }

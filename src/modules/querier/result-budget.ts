@@ -252,7 +252,8 @@ export class ResultBudget {
     return undefined;
   }
 
-  private refusal(): TempoError {
+  /** Of one that has waited for too long, or need not begin to. */
+  refusal(): TempoError {
     this.refused.inc();
     const { bytesMax } = this.options;
     const held = `answers hold ${this.heldBytes} bytes of at most ${bytesMax}`;
