@@ -47,6 +47,7 @@ function setUp(
   answer: (
     query: MetricsQuery,
     report: (progress: MetricsProgress) => void,
+    signal: AbortSignal,
   ) => MetricsAnswer | Promise<MetricsAnswer>,
 ) {
   const asked: MetricsQuery[] = [];
@@ -60,10 +61,10 @@ function setUp(
     findTrace: notAsked,
     tagNames: notAsked,
     tagValues: notAsked,
-    metrics: async (query, _signal, report) => {
+    metrics: async (query, signal, report) => {
       asked.push(query);
       isTold.push(report !== undefined);
-      return answer(query, report ?? (() => {}));
+      return answer(query, report ?? (() => {}), signal ?? NEVER);
     },
   };
   const lines: string[] = [];
@@ -532,4 +533,31 @@ t.test('summary: counts, errors and quantiles of each group', async (t) => {
   t.equal(cut.headers['x-tempo-partial'], 'more groups than fit into 100000 series');
   const several = await get('summary', params, 'a|b');
   t.same([several.statusCode, several.body], [400, 'multi-tenant query unsupported']);
+});
+
+t.test('summary: the memory of each answer counts until it is read, and no longer', async (t) => {
+  const GROUPS = 1200;
+  let held = 0;
+  const first = Promise.withResolvers<void>();
+  const { get } = setUp(async ({ query }, _report, signal) => {
+    const isHistogram = query.includes('histogram_over_time');
+    if (isHistogram) await first.promise; // there is no room for it yet
+    const series = Array.from({ length: GROUPS }, (_, i) => {
+      const labels = [{ key: 'name', value: { stringValue: `${i}` } }];
+      const bucket = { key: '__bucket', value: { doubleValue: 2 ** 20 / 1e9 } };
+      return utf8(JSON.stringify({ labels: isHistogram ? [...labels, bucket] : labels, value: 3 }));
+    });
+    held++;
+    signal.addEventListener('abort', () => {
+      held--;
+      series.splice(0);
+      first.resolve();
+    });
+    return { ...NONE, series };
+  });
+  const params = { q: '{}', groupBy: 'name', start: '1795213400', end: '1795213460' };
+  const found = (await get('summary', params)).json() as { summaries?: object[] };
+  t.equal(found.summaries?.length, GROUPS);
+  t.match(found.summaries?.at(-1), { spanCount: '3', errorSpanCount: '3', p50: /^[1-9]\d+$/ });
+  t.equal(held, 0);
 });

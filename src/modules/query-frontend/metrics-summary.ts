@@ -29,6 +29,15 @@ interface Group {
   readonly buckets: Float64Array;
 }
 
+interface OneOfGroup {
+  readonly group: Group;
+  readonly value: number;
+  readonly bucket: number;
+}
+
+/** Of an answer whose series were read. */
+type Told = Pick<MetricsAnswer, 'isCut' | 'partial' | 'stats'>;
+
 export interface Summary {
   readonly body: string;
   readonly inspectedBytes: number;
@@ -55,7 +64,8 @@ export async function summarize(
   signal: AbortSignal,
 ): Promise<Summary> {
   const { query, groupBy, startUnixNano, endUnixNano } = params;
-  const ask = (stages: string): Promise<MetricsAnswer> => {
+  const groups = new Map<string, Group>();
+  const ask = (stages: string, add: (one: OneOfGroup) => void): Promise<Told> => {
     const by = [...new Set(groupBy.map(({ label }) => label))].join(', ');
     const asked: MetricsQuery = {
       tenant,
@@ -68,18 +78,17 @@ export async function summarize(
       seriesMax: SERIES_MAX,
       format: 'json',
     };
-    return askedAlone(querier, asked, signal);
+    return askedAlone(querier, asked, signal, async (answer) => {
+      for await (const one of seriesOf(answer, groups)) add(one);
+    });
   };
+  // at a time, so that they see the same spans
   const answers = await Promise.all([
-    ask('count_over_time()'),
-    ask('{ status = error } | count_over_time()'),
-    ask('histogram_over_time(duration)'),
+    ask('count_over_time()', ({ group, value }) => (group.spans += value)),
+    ask('{ status = error } | count_over_time()', ({ group, value }) => (group.errors += value)),
+    ask('histogram_over_time(duration)', ({ group, value, bucket }) => (group.buckets[bucket]! += value)),
   ]);
-  const [counts, errors, histograms] = answers;
-  const groups = new Map<string, Group>();
-  for await (const { group, value } of seriesOf(counts, groups)) group.spans += value;
-  for await (const { group, value } of seriesOf(errors, groups)) group.errors += value;
-  for await (const { group, value, bucket } of seriesOf(histograms, groups)) group.buckets[bucket]! += value;
+  const [, , histograms] = answers;
   const reasons = answers.flatMap(({ isCut, partial }) =>
     isCut ? [`more groups than fit into ${SERIES_MAX} series`, ...partial] : partial,
   );
@@ -91,24 +100,25 @@ export async function summarize(
   };
 }
 
-/** Its memory is not held until all is answered: the others would wait for it. */
+/** The memory of its series counts until they are read, and no longer: the others may wait for it. */
 async function askedAlone(
   querier: Querier,
   asked: MetricsQuery,
   signal: AbortSignal,
-): Promise<MetricsAnswer> {
-  const answered = new AbortController();
+  read: (answer: MetricsAnswer) => Promise<void>,
+): Promise<Told> {
+  const done = new AbortController();
   try {
-    return await querier.metrics(asked, AbortSignal.any([signal, answered.signal]));
+    const answer = await querier.metrics(asked, AbortSignal.any([signal, done.signal]));
+    await read(answer);
+    const { isCut, partial, stats } = answer;
+    return { isCut, partial, stats };
   } finally {
-    answered.abort();
+    done.abort();
   }
 }
 
-async function* seriesOf(
-  { series }: MetricsAnswer,
-  groups: Map<string, Group>,
-): AsyncGenerator<{ readonly group: Group; readonly value: number; readonly bucket: number }> {
+async function* seriesOf({ series }: MetricsAnswer, groups: Map<string, Group>): AsyncGenerator<OneOfGroup> {
   for (const [i, text] of series.entries()) {
     if (i % TURN_SERIES === TURN_SERIES - 1) await nextTurn();
     const { labels = [], value = 0 } = JSON.parse(Buffer.from(text).toString()) as InstantSeries;
