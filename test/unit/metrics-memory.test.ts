@@ -17,7 +17,7 @@ import type {
   ScanResult,
 } from '../../src/store/scan-job.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
-import type { MetricsPart } from '../../src/traceql/engine/metrics/part.ts';
+import { type MetricsPart, partBytes } from '../../src/traceql/engine/metrics/part.ts';
 import { shapeOf } from '../../src/traceql/engine/metrics/plan.ts';
 import { intervalCount, type MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
 import { SeriesSet } from '../../src/traceql/engine/metrics/series-set.ts';
@@ -28,6 +28,7 @@ import { START_NANO } from '../support/otlp.ts';
 const SAMPLES_MAX = 1_000_000;
 const SECOND = 1_000_000_000n;
 const MIB = 1 << 20;
+const WAIT_MS = 10_000;
 const { signal } = new AbortController();
 
 function rangeOf(intervals: number): MetricsRange {
@@ -196,11 +197,34 @@ t.test('small answers of many parts do not wait for large ones', async (t) => {
   const other = upTo(20).map((n) => partOf(RATE, range, cellsOf(200, [n], { first: 200 * n })));
   const waiting = scanOver(other, results);
   const found = findMetrics(asked, waiting.scan);
-  while (!(await isWaiting(metrics))) await new Promise(setImmediate);
+  await until(() => isWaiting(metrics));
   t.strictSame(kindsOf(waiting.ran), ['joinMetrics'], 'these are many series');
   large.drop();
   await found;
   t.strictSame(kindsOf(waiting.ran), ['joinMetrics', 'finishMetrics']);
+});
+
+t.test('one that waits for the memory of its answer does not hold up the jobs of the next', async (t) => {
+  const metrics = new Metrics();
+  const results = new ResultBudget({ bytesMax: 8 * MIB, waitMs: 0, metrics, taken: () => undefined });
+  const range = rangeOf(240);
+  const asked = askedOf(RATE, range);
+  const part = partOf(RATE, range, cellsOf(4000, [1]));
+  const budget = new PartsBudget({ bytesMax: 2 * partBytes(part), metrics });
+  const large = await results.take('another', 7 * MIB, undefined);
+  const sent = new AbortController();
+  const first = scanOver([part], results, sent.signal);
+  const found = findMetrics(asked, { ...first.scan, budget });
+  await until(() => isWaiting(metrics));
+  // there is no room for the third one
+  const next = scanOver([part, part, part], results);
+  const foundNext = findMetrics(asked, { ...next.scan, budget, concurrency: 1 });
+  await until(async () => next.ran.filter(({ kind }) => kind === 'metrics').length === 3);
+  large.drop();
+  await found;
+  sent.abort();
+  await foundNext;
+  t.match(await metrics.text(), /^tempo_querier_metrics_part_bytes 0$/m);
 });
 
 t.test('who waits for the memory of an answer may leave, and is refused when its time is over', async (t) => {
@@ -217,7 +241,7 @@ t.test('who waits for the memory of an answer may leave, and is refused when its
     const { scan, ran } = scanOver([partOf(RATE, range, cellsOf(4000, [1]))], results, client.signal);
     const budget = new PartsBudget({ bytesMax: MIB, metrics });
     const found = findMetrics(asked, { ...scan, budget });
-    while (!(await isWaiting(metrics))) await new Promise(setImmediate);
+    await until(() => isWaiting(metrics));
     t.notMatch(await metrics.text(), /^tempo_querier_metrics_part_bytes 0$/m);
     client.abort(reason);
     await t.rejects(found, { code });
@@ -234,6 +258,14 @@ t.test('who waits for the memory of an answer may leave, and is refused when its
     large.drop();
   }
 });
+
+async function until(isTrue: () => Promise<boolean>): Promise<void> {
+  const endsAt = performance.now() + WAIT_MS;
+  while (!(await isTrue())) {
+    if (performance.now() > endsAt) throw new Error('it does not come to that');
+    await new Promise(setImmediate);
+  }
+}
 
 async function isWaiting(metrics: Metrics): Promise<boolean> {
   return /^tempo_querier_waiting_searches 1$/m.test(await metrics.text());

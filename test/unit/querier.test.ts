@@ -1074,7 +1074,13 @@ t.test('series of a metrics query wait for memory, and hold it until they are se
     const bodies = new Uint8Array(1000);
     const rest = {
       ends: Float64Array.of(1000),
-      text: undefined,
+      text: {
+        bytes: new Uint8Array(500),
+        ends: Float64Array.of(500),
+        fill: new Uint8Array(200),
+        fillFrom: Uint32Array.of(0),
+        fillTo: Uint32Array.of(200),
+      },
       isCut: false,
       isPartial: false,
       failures: [],
@@ -1086,7 +1092,7 @@ t.test('series of a metrics query wait for memory, and hold it until they are se
 
   const first = new AbortController();
   await ask(first.signal);
-  t.equal(await held(), 1000, 'made, and not yet sent');
+  t.equal(await held(), 1000 + 500 + 8 + 200 + 4 + 4, 'made, and not yet sent: bodies, and all of a text');
   first.abort();
   t.equal(await held(), 0);
   isBroken = true;
