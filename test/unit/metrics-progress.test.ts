@@ -278,12 +278,13 @@ t.test('blocks of a query are counted once, however often it is asked how far it
   const { answer } = await findMetrics(query, {
     pool: { run },
     budget: new PartsBudget({ bytesMax: 1 << 20, metrics }),
-    results: { take: async () => lease },
+    results: { take: async () => lease, mayWait: () => false },
     sources: blocks,
     plan: { jobs, inspectedBytes: 5 },
     samplesMax: 1000,
     concurrency: 4,
     signal: undefined,
+    allRead: () => undefined,
     onProgress: ({ stats }: MetricsProgress) => void told.push(stats),
   } as unknown as MetricsScan);
   t.equal(told.length, 30);
