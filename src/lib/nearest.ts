@@ -3,7 +3,8 @@
 /** @returns undefined when no known word is near. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  // Of a short word half the letters would have to be others.
+  let bestDistance = Math.max(word.length < 4 ? 1 : 2, Math.floor(word.length / 3)) + 1;
   for (const candidate of known) {
     const isPart = candidate.length > 2 && word.startsWith(candidate);
     const distance = isPart ? 1 : editDistance(word, candidate);

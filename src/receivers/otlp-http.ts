@@ -78,22 +78,28 @@ export class OtlpHttpReceiver implements Receiver {
   readonly #config: OtlpHttpOptions;
   readonly #consumer: TraceConsumer;
   readonly #logger: Logger;
+  readonly #refusals: Logger;
   readonly #bodyBytesMax: number;
   readonly #tls: ServerTls | undefined;
   readonly #sockets: OpenSockets;
   #isStopping = false;
 
-  /** @param sockets how long connections are waited for at the stop. */
+  /**
+   * @param sockets how long connections are waited for at the stop.
+   * @param refusals gets a line for each request that is not read as far as to its consumer.
+   */
   constructor(
     config: OtlpHttpOptions,
     consumer: TraceConsumer,
     logger: Logger,
     sockets: OpenSocketsOptions = {},
+    refusals: Logger = logger,
   ) {
     checkEncodings(config.compressionAlgorithms);
     this.#config = config;
     this.#consumer = consumer;
     this.#logger = logger;
+    this.#refusals = refusals;
     this.#bodyBytesMax = config.maxRequestBodySize > 0 ? config.maxRequestBodySize : BODY_BYTES_MAX_DEFAULT;
     this.#tls = config.tls && new ServerTls(receiverTlsSettings(config.tls, TLS_NAME), logger);
     const options: FastifyServerOptions = {
@@ -171,7 +177,7 @@ export class OtlpHttpReceiver implements Receiver {
         requestBodies.hold(raw.length);
         held += raw.length;
       }
-      const message = isJson ? await protobufOf(raw) : raw;
+      const message = isJson ? await this.#protobufOf(raw) : raw;
       noteShortLivedBytes(body.length + raw.length);
       const consumed = await this.#consumer.consume({
         tenantHeader: request.headers[TENANT_HEADER],
@@ -215,6 +221,15 @@ export class OtlpHttpReceiver implements Receiver {
     const close = (): void =>
       finish(new TempoError('cancelled', 'the client left in the middle of its request'));
     payload.on('data', take).on('end', end).on('close', close);
+  }
+
+  async #protobufOf(body: Uint8Array): Promise<Uint8Array> {
+    try {
+      return await protobufOf(body);
+    } catch (err) {
+      this.#refusals.error('pusher failed to consume trace data', { err });
+      throw err;
+    }
   }
 
   async #inflated(request: FastifyRequest, body: Uint8Array): Promise<Uint8Array> {

@@ -401,6 +401,11 @@ t.test('OTLP JSON that is none: the path and what was wanted', (t) => {
   const cases: { name: string; input: Uint8Array | string; want: string | RegExp }[] = [
     { name: 'no JSON', input: '{nope', want: 'malformed JSON: ' },
     { name: 'nothing', input: '', want: 'malformed JSON: ' },
+    {
+      name: 'gzip that nobody told of',
+      input: Uint8Array.of(0x1f, 0x8b, 8, 0),
+      want: 'malformed JSON: it is gzip, without a Content-Encoding: gzip',
+    },
     { name: 'bad UTF-8', input: Uint8Array.of(0x22, 0xff, 0x22), want: 'malformed JSON: ' },
     { name: 'a list', input: '[]', want: 'request: expected an object, found an array' },
     {
@@ -411,9 +416,13 @@ t.test('OTLP JSON that is none: the path and what was wanted', (t) => {
     {
       name: 'id',
       input: jsonRequest({ traceId: 'xyz' }),
-      want: `${span}.traceId: expected hex digits, found "xyz"`,
+      want: `${span}.traceId: expected hex digits, two for each byte (not base64), found "xyz"`,
     },
-    { name: 'odd id', input: jsonRequest({ spanId: 'abc' }), want: `${span}.spanId: expected hex digits` },
+    {
+      name: 'odd id',
+      input: jsonRequest({ spanId: 'abc' }),
+      want: `${span}.spanId: expected hex digits, two for each byte (not base64)`,
+    },
     {
       name: 'kind',
       input: jsonRequest({ kind: 'SERVER' }),

@@ -50,6 +50,7 @@ async function startGrpc(t: Test, over: Partial<OtlpGrpcOptions> = {}) {
 
 async function startHttp(t: Test, over: Partial<OtlpHttpOptions> = {}, sockets: OpenSocketsOptions = {}) {
   const recorder = new Recorder();
+  const refusals: string[] = [];
   const receiver = new OtlpHttpReceiver(
     {
       endpoint: '127.0.0.1:0',
@@ -64,10 +65,11 @@ async function startHttp(t: Test, over: Partial<OtlpHttpOptions> = {}, sockets: 
     recorder,
     silentLogger,
     sockets,
+    { ...silentLogger, error: (msg, fields) => void refusals.push(`${msg}: ${String(fields?.['err'])}`) },
   );
   const { port } = await receiver.start();
   t.teardown(() => receiver.stop(0));
-  return { recorder, receiver, url: `http://127.0.0.1:${port}` };
+  return { recorder, receiver, refusals, url: `http://127.0.0.1:${port}` };
 }
 
 function grpcClient(t: Test, port: number): grpc.Client {
@@ -831,4 +833,15 @@ t.test('HTTP: encodings can be restricted, stopping waits', async (t) => {
   open();
   t.equal((await pending).status, 200);
   await stopped;
+});
+
+t.test('JSON that cannot be read is told to whoever runs the server', async (t) => {
+  const { recorder, refusals, url } = await startHttp(t);
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`${url}/v1/traces`, { method: 'POST', headers, body: '{bad' });
+  t.equal(answer.status, 400);
+  await answer.text();
+  t.equal(recorder.seen.length, 0);
+  t.equal(refusals.length, 1);
+  t.match(refusals[0], /^pusher failed to consume trace data: .*malformed JSON: /);
 });

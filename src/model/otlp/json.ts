@@ -110,7 +110,7 @@ const text: Write = (encoder, tag, value) => {
 
 const hexId: Write = (encoder, tag, value) => {
   const bytes = typeof value === 'string' ? bytesOfHex(value) : undefined;
-  if (bytes === undefined) throw encoder.wrong('hex digits', value);
+  if (bytes === undefined) throw encoder.wrong('hex digits, two for each byte (not base64)', value);
   if (bytes.length > 0) encoder.raw(tag, bytes);
 };
 
@@ -360,7 +360,13 @@ export function requestOfJson(body: Uint8Array): Uint8Array {
   return encoder.out.view();
 }
 
+/** What begins with it. */
+const GZIP = [0x1f, 0x8b] as const;
+
 function parse(body: Uint8Array): unknown {
+  if (body[0] === GZIP[0] && body[1] === GZIP[1]) {
+    throw new TempoError('invalid_argument', 'malformed JSON: it is gzip, without a Content-Encoding: gzip');
+  }
   try {
     const source = new TextDecoder('utf-8', { fatal: true }).decode(body);
     return LONG_NUMBER.test(source) ? JSON.parse(source, exactInteger) : JSON.parse(source);

@@ -127,7 +127,7 @@ export function createDistributor(options: DistributorModuleOptions): Distributo
     retryAfterMs: config.retryAfterOnResourceExhaustedMs,
     nowMs: () => performance.now(),
   });
-  const receivers = createReceivers(config.receivers, consumer, logger);
+  const receivers = createReceivers(config.receivers, consumer, logger, limited(REFUSALS_PER_SEC));
   const addresses = new Map<string, BoundAddress>();
   const purger = setInterval(() => usage?.purge(), PURGE_MS).unref();
   const stop = async (): Promise<void> => {
@@ -222,6 +222,7 @@ function createReceivers(
   config: DistributorSettings['receivers'],
   consumer: TraceConsumer,
   logger: Logger,
+  refusals: Logger,
 ): readonly Receiver[] {
   const { grpc, http } = otlpProtocols(config);
   if (config.otlp !== undefined && grpc === undefined && http === undefined) {
@@ -232,6 +233,6 @@ function createReceivers(
   }
   return [
     ...(grpc === undefined ? [] : [new OtlpGrpcReceiver(grpc, consumer, logger)]),
-    ...(http === undefined ? [] : [new OtlpHttpReceiver(http, consumer, logger)]),
+    ...(http === undefined ? [] : [new OtlpHttpReceiver(http, consumer, logger, {}, refusals)]),
   ];
 }
