@@ -192,7 +192,8 @@ t.test('large bodies leave the loop free', async (t) => {
   await t.rejects(bodyThreads.run({ kind: 'otlpJson', bytes: bad }), {
     code: 'invalid_argument',
     message:
-      'resourceSpans[0].scopeSpans[0].spans[0].traceId: expected hex digits, two for each byte (not base64), found "x"',
+      'resourceSpans[0].scopeSpans[0].spans[0].traceId: ' +
+      'expected hex digits, two for each byte (not base64), found "x"',
   });
 });
 
