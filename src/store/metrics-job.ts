@@ -1,6 +1,7 @@
 // Metrics queries in scan threads: a job makes a part of what it reads, and another one makes the series of
 // all parts.
 import { MetricsAccumulator, type MetricsLimits } from '../traceql/engine/metrics/accumulate.ts';
+import { type Check, checkOf } from '../traceql/engine/metrics/check.ts';
 import { finishSeries, joinParts } from '../traceql/engine/metrics/finish.ts';
 import { sharedPart } from '../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../traceql/engine/metrics/range.ts';
@@ -48,14 +49,14 @@ function limitsOf({ samplesMax, exemplarsMax }: MetricsAsked): MetricsLimits {
 }
 
 export function joinMetrics(job: JoinMetricsJob, signal: AbortSignal): JoinMetricsJobResult {
-  const check = (): void => signal.throwIfAborted();
+  const check = checkOf(() => signal.throwIfAborted());
   const part = joinParts(parse(job.query), job.range, job.parts, limitsOf(job), check);
   return { kind: 'joinMetrics', part: sharedPart(part) };
 }
 
 export function finishMetrics(job: FinishMetricsJob, signal: AbortSignal): FinishMetricsJobResult {
   const { range, samplesMax, seriesMax } = job;
-  const check = (): void => signal.throwIfAborted();
+  const check = checkOf(() => signal.throwIfAborted());
   const finished = finishSeries(parse(job.query), range, job.parts, limitsOf(job), check);
   const { series, pool, isPartial } = finished;
   const wanted = seriesMax > 0 ? series.slice(0, seriesMax) : series;
@@ -81,17 +82,14 @@ function oneByOne(
   series: readonly ResultSeries[],
   pool: LabelPool,
   job: FinishMetricsJob,
-  check: () => void,
+  check: Check,
 ): OneByOne {
   const how: SeriesFormat =
     job.format === 'json'
       ? { format: 'json', isInstant: true }
       : { format: 'proto', isInstant: job.isInstant };
-  const writer = new SeriesWriter(job.range, pool, how);
-  const bodies = series.map((one) => {
-    check();
-    return writer.write(one);
-  });
+  const writer = new SeriesWriter(job.range, pool, how, check);
+  const bodies = series.map((one) => writer.write(one));
   const ends = new Float64Array(bodies.length);
   let end = 0;
   bodies.forEach((body, i) => (ends[i] = end += body.length));

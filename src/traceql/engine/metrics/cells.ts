@@ -1,5 +1,6 @@
 // What is counted or measured for each series and interval. Few cells stand in a plain array, many in a table
 // of those that have something.
+import { CELLS_A_LOOK, type Check } from './check.ts';
 import { PairTable } from './pair-table.ts';
 
 /** How values of one cell come together. */
@@ -19,8 +20,10 @@ export class Cells {
   private weight: Float64Array | undefined;
   /** undefined = dense: cell (row, interval) is at row * intervals + interval. */
   private table: PairTable | undefined;
+  private readonly check: Check;
 
-  constructor(kind: CellKind, intervals: number) {
+  constructor(kind: CellKind, intervals: number, check: Check) {
+    this.check = check;
     this.kind = kind;
     this.intervals = intervals;
     this.value = this.fresh(0);
@@ -45,13 +48,16 @@ export class Cells {
   slots(rows: Int32Array, intervals: Int32Array, rowCount: number): Int32Array {
     const slots = new Int32Array(rows.length);
     if (this.table === undefined && rowCount * this.intervals > DENSE_MAX) this.becomeSparse();
-    const { table, intervals: width } = this;
+    const { table, intervals: width, check } = this;
     if (table === undefined) {
       this.reserve(rowCount * width);
       for (let k = 0; k < rows.length; k++) slots[k] = rows[k]! < 0 ? -1 : rows[k]! * width + intervals[k]!;
       return slots;
     }
-    for (let k = 0; k < rows.length; k++) slots[k] = rows[k]! < 0 ? -1 : table.idOf(rows[k]!, intervals[k]!);
+    for (let k = 0; k < rows.length; k++) {
+      if (k % CELLS_A_LOOK === 0) check(CELLS_A_LOOK);
+      slots[k] = rows[k]! < 0 ? -1 : table.idOf(rows[k]!, intervals[k]!);
+    }
     this.reserve(table.count);
     return slots;
   }
@@ -94,6 +100,7 @@ export class Cells {
     const { weight } = this;
     if (this.rest === undefined) return this.observe(slots, values);
     for (let k = 0; k < slots.length; k++) {
+      if (k % CELLS_A_LOOK === 0) this.check(CELLS_A_LOOK);
       if (slots[k]! < 0) continue;
       this.addTo(slots[k]!, values[k]!);
       this.addTo(slots[k]!, rests[k]!);
@@ -117,9 +124,10 @@ export class Cells {
 
   /** Calls for every cell that has something, of a row in order of its intervals only when dense. */
   forEach(visit: (row: number, interval: number, slot: number) => void): void {
-    const { table, intervals } = this;
+    const { table, intervals, check } = this;
     const size = this.size;
     for (let slot = 0; slot < size; slot++) {
+      if (slot % CELLS_A_LOOK === 0) check(CELLS_A_LOOK);
       if (!this.isUsed(slot)) continue;
       if (table === undefined) visit(Math.floor(slot / intervals), slot % intervals, slot);
       else visit(table.first[slot]!, table.second[slot]!, slot);

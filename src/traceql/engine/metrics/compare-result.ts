@@ -1,4 +1,5 @@
 // The series of compare(): of each attribute its most frequent values, and how often it occurs at all.
+import type { Check } from './check.ts';
 import type { Compare } from './compare.ts';
 import { NO_VALUE } from './label-pool.ts';
 import { textOf } from './label-value.ts';
@@ -10,7 +11,7 @@ interface Counted extends ResultSeries {
   readonly total: number;
 }
 
-export function comparedSeries(set: SeriesSet, stage: Compare): ResultSeries[] {
+export function comparedSeries(set: SeriesSet, stage: Compare, check: Check): ResultSeries[] {
   const { pool, cells } = set;
   const { nilTextId } = pool;
   const samples = new Samples(set, 0, (slot) => cells.valueAt(slot));
@@ -28,6 +29,7 @@ export function comparedSeries(set: SeriesSet, stage: Compare): ResultSeries[] {
     if (type === undefined) types.set(side, (type = { key: '__meta_type', value: side }));
     const labels = [type, { key, value: value === NO_VALUE ? nilTextId : value }];
     const values = samples.at(place);
+    check(values.length);
     const counted = { labels, values, total: sumOf(values) };
     const at = side * pool.count + name;
     const others = byAttribute.get(at);
@@ -37,7 +39,7 @@ export function comparedSeries(set: SeriesSet, stage: Compare): ResultSeries[] {
   const frequent = (all: readonly Counted[]): readonly Counted[] => {
     if (all.length <= stage.topN) return all;
     // of equally frequent ones those that come first in order
-    return sortSeries(all, pool)
+    return sortSeries(all, pool, check)
       .sort((a, b) => b.total - a.total)
       .slice(0, stage.topN);
   };

@@ -2,6 +2,7 @@
 import type { FieldRef, MetricsStage, Query } from '../../ast.ts';
 import { printField } from '../../print.ts';
 import type { MetricsLimits } from './accumulate.ts';
+import { type Check, noCheck } from './check.ts';
 import { comparedSeries } from './compare-result.ts';
 import { type MadeSeries, withExemplars } from './exemplar-result.ts';
 import { type Exemplar, Exemplars } from './exemplars.ts';
@@ -34,12 +35,12 @@ export function finishSeries(
   range: MetricsRange,
   parts: readonly MetricsPart[],
   { cellsMax, exemplarsMax }: MetricsLimits,
-  check?: () => void,
+  check: Check = noCheck,
 ): FinishedSeries {
   const set = joined(query, range, parts, cellsMax, check);
   const { pool } = set;
-  let series = sortSeries(firstSeries(query, set, range, parts, exemplarsMax), pool);
-  for (const second of query.second) series = applySecondStage(series, second, pool);
+  let series = sortSeries(firstSeries(query, set, range, parts, exemplarsMax, check), pool, check);
+  for (const second of query.second) series = applySecondStage(series, second, pool, check);
   return { series, pool, isPartial: set.share < 1 };
 }
 
@@ -49,7 +50,7 @@ export function joinParts(
   range: MetricsRange,
   parts: readonly MetricsPart[],
   { cellsMax, exemplarsMax }: MetricsLimits,
-  check?: () => void,
+  check: Check = noCheck,
 ): MetricsPart {
   const part = joined(query, range, parts, cellsMax, check).toPart();
   return { ...part, exemplars: joinedExemplars(query, range, parts, exemplarsMax) };
@@ -60,14 +61,11 @@ function joined(
   range: MetricsRange,
   parts: readonly MetricsPart[],
   cellsMax: number,
-  check: (() => void) | undefined,
+  check: Check,
 ): SeriesSet {
   if (query.metrics === undefined) throw new Error('not a metrics query');
-  const set = new SeriesSet(shapeOf(query.metrics, range), cellsMax);
-  for (const part of parts) {
-    check?.();
-    set.addPart(part);
-  }
+  const set = new SeriesSet(shapeOf(query.metrics, range), cellsMax, check);
+  for (const part of parts) set.addPart(part);
   return set;
 }
 
@@ -89,10 +87,11 @@ function firstSeries(
   range: MetricsRange,
   parts: readonly MetricsPart[],
   exemplarsMax: number,
+  check: Check,
 ): readonly ResultSeries[] {
   const stage = query.metrics!;
-  if (stage.kind === 'compare') return comparedSeries(set, stage);
-  const made = aggregated(set, stage, range, parts.length > 0 && !findsNothing(query));
+  if (stage.kind === 'compare') return comparedSeries(set, stage, check);
+  const made = aggregated(set, stage, range, parts.length > 0 && !findsNothing(query), check);
   const exemplars = joinedExemplars(query, range, parts, exemplarsMax);
   return withExemplars(made, set, exemplars, stage.name === 'quantile_over_time');
 }
@@ -109,6 +108,7 @@ function aggregated(
   stage: Aggregation,
   range: MetricsRange,
   isAnythingRead: boolean,
+  check: Check,
 ): MadeSeries[] {
   const { cells, shape } = set;
   const factor = stage.name === 'rate' ? 1 / (Number(range.stepNanos) / NANOS_PER_SECOND) : 1;
@@ -121,11 +121,12 @@ function aggregated(
     (slot) => (cells.resultAt(slot) * factor) / divisor,
     isPlainCount && isAnythingRead ? 0 : undefined,
   );
-  if (stage.name === 'quantile_over_time') return quantiles(set, stage, samples);
-  return samples.rows.map((row, place) => ({
-    from: row,
-    series: { labels: seriesLabels(set, stage, row), values: samples.at(place) },
-  }));
+  if (stage.name === 'quantile_over_time') return quantiles(set, stage, samples, check);
+  return samples.rows.map((row, place) => {
+    check();
+    const series = { labels: seriesLabels(set, stage, row), values: samples.at(place) };
+    return { from: row, series };
+  });
 }
 
 /** Labels of a series; a series without groups is named after the function. */
@@ -157,9 +158,10 @@ interface Bucket {
 }
 
 /** For each group and quantile a series, made of the counts of the group's buckets. */
-function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): MadeSeries[] {
+function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples, check: Check): MadeSeries[] {
   const groups = new Map<number, Bucket[]>();
   samples.rows.forEach((row, place) => {
+    check();
     const group = set.groupOf(row);
     const buckets = groups.get(group);
     const bucket = { bound: boundOf(set, stage, row), counts: samples.at(place) };
@@ -172,6 +174,7 @@ function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples): MadeSe
     const labels = groupLabels(set, stage.by, group);
     const values = stage.quantiles.map(() => new Float64Array(set.shape.intervals));
     for (let interval = 0; interval < set.shape.intervals; interval++) {
+      check(buckets.length + stage.quantiles.length);
       const counts = countsIn(buckets, interval);
       stage.quantiles.forEach((q, i) => (values[i]![interval] = quantileOf(q, counts)));
     }

@@ -1,7 +1,10 @@
 // Series as they are answered, and the order in which they are.
+import type { Check } from './check.ts';
 import type { Exemplar } from './exemplars.ts';
 import { LABEL_TYPE } from './label-value.ts';
 import type { LabelPool } from './label-pool.ts';
+
+const NOTHING = new Uint8Array(0);
 
 export interface Label {
   readonly key: string;
@@ -20,8 +23,12 @@ export interface ResultSeries {
 export function sortSeries<Series extends ResultSeries>(
   series: readonly Series[],
   pool: LabelPool,
+  check: Check,
 ): Series[] {
-  return [...series].sort((a, b) => compareLabels(a.labels, b.labels, pool));
+  return [...series].sort((a, b) => {
+    check();
+    return compareLabels(a.labels, b.labels, pool);
+  });
 }
 
 function compareLabels(a: readonly Label[], b: readonly Label[], pool: LabelPool): number {
@@ -53,13 +60,14 @@ export function compareTies(a: ResultSeries, b: ResultSeries, pool: LabelPool): 
   for (let i = 0; i < longest; i++) {
     const left = a.labels[i];
     const right = b.labels[i];
-    const leftValue = left === undefined ? '' : unitsOf(pool.bytes(left.value));
-    const rightValue = right === undefined ? '' : unitsOf(pool.bytes(right.value));
-    const byText = compareUnits(textPart(rightValue), textPart(leftValue));
+    if (left?.value === right?.value && left?.key === right?.key) continue;
+    const leftBytes = left === undefined ? NOTHING : pool.bytes(left.value);
+    const rightBytes = right === undefined ? NOTHING : pool.bytes(right.value);
+    const byText = compareBytes(textPart(rightBytes), textPart(leftBytes));
     if (byText !== 0) return byText;
     const byKey = compareUnits(right?.key ?? '', left?.key ?? '');
     if (byKey !== 0) return byKey;
-    const byValue = compareUnits(unsigned(leftValue), unsigned(rightValue));
+    const byValue = compareUnits(unsigned(unitsOf(leftBytes)), unsigned(unitsOf(rightBytes)));
     if (byValue !== 0) return byValue;
   }
   return 0;
@@ -67,6 +75,12 @@ export function compareTies(a: ResultSeries, b: ResultSeries, pool: LabelPool): 
 
 function compareUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i++) if (a[i] !== b[i]) return a[i]! - b[i]!;
+  return a.length - b.length;
 }
 
 /** A number by its bits, in which the sign counts most. */
@@ -85,6 +99,6 @@ function unsigned(value: string): string {
 }
 
 /** Of strings only. */
-function textPart(value: string): string {
-  return value.charCodeAt(0) === LABEL_TYPE.string ? value.slice(1) : '';
+function textPart(value: Uint8Array): Uint8Array {
+  return value[0] === LABEL_TYPE.string ? value.subarray(1) : NOTHING;
 }

@@ -2,6 +2,7 @@
 // the parts of all jobs together.
 import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { type CellKind, Cells } from './cells.ts';
+import { type Check, noCheck } from './check.ts';
 import { LabelPool, NO_VALUE } from './label-pool.ts';
 import { PairTable } from './pair-table.ts';
 import type { MetricsPart } from './part.ts';
@@ -46,6 +47,7 @@ export class SeriesSet {
   /** Of all series about this share is kept: those with the lowest hashes, which are the same in all jobs. */
   share = 1;
   private readonly cellsMax: number;
+  private readonly check: Check;
   private readonly rowsMax: number;
   private readonly frequentMax: number;
   /** Values of labels joined one by one: of label 0 and 1, of that and label 2, and so on. */
@@ -55,20 +57,21 @@ export class SeriesSet {
   private bucketed: PairTable | undefined;
 
   /** @param cellsMax above it series are left out. */
-  constructor(shape: SeriesShape, cellsMax: number) {
+  constructor(shape: SeriesShape, cellsMax: number, check: Check = noCheck) {
+    this.check = check;
     this.shape = shape;
     this.labels = new Int32Array(shape.width);
     this.cellsMax = cellsMax;
     this.rowsMax = rowsMaxOf(cellsMax, shape.intervals);
     this.frequentMax = Math.max(shape.frequentMax, FREQUENT_MIN);
-    this.cells = new Cells(shape.kind, shape.intervals);
+    this.cells = new Cells(shape.kind, shape.intervals, check);
     this.clear();
   }
 
   private clear(): void {
     const { width, hasBuckets, kind, intervals } = this.shape;
     this.pool = new LabelPool();
-    this.cells = new Cells(kind, intervals);
+    this.cells = new Cells(kind, intervals, this.check);
     this.joins = Array.from({ length: Math.max(0, width - 1) }, () => new PairTable());
     this.bucketed = hasBuckets ? new PairTable() : undefined;
   }
@@ -143,12 +146,14 @@ export class SeriesSet {
     let rows = labels[0] ?? new Int32Array(count);
     this.joins.forEach((table, i) => {
       const other = labels[i + 1]!;
+      this.check(count);
       const joined = new Int32Array(count);
       for (let k = 0; k < count; k++) joined[k] = table.idOf(rows[k]!, other[k]!);
       rows = joined;
     });
     const { bucketed } = this;
     if (bucketed === undefined || buckets === undefined) return rows;
+    this.check(count);
     const all = new Int32Array(count);
     for (let k = 0; k < count; k++) all[k] = buckets[k] === 0 ? -1 : bucketed.idOf(rows[k]!, buckets[k]!);
     return all;
@@ -219,9 +224,10 @@ export class SeriesSet {
     const { width } = this.shape;
     const ids = this.valueIds(part);
     const partRows = part.buckets.length;
-    const labels = Array.from({ length: width }, (_, i) =>
-      Int32Array.from({ length: partRows }, (_, row) => ids[part.labels[row * width + i]!]!),
-    );
+    const labels = Array.from({ length: width }, (_, i) => {
+      this.check(partRows);
+      return Int32Array.from({ length: partRows }, (_, row) => ids[part.labels[row * width + i]!]!);
+    });
     const rowOf = this.rowsOf(labels, this.shape.hasBuckets ? part.buckets : undefined, partRows);
     const rows = part.rows.map((row) => rowOf[row]!);
     const slots = this.cells.slots(rows, part.intervals, this.rowCount);
@@ -232,6 +238,7 @@ export class SeriesSet {
     const ids = new Int32Array(valueEnds.length + 1);
     let begin = 0;
     valueEnds.forEach((end, i) => {
+      this.check();
       ids[i + 1] = this.pool.idOf(values.subarray(begin, end));
       begin = end;
     });
@@ -278,6 +285,7 @@ export class SeriesSet {
     const ids: number[] = [];
     const labels = new Int32Array(rows.length * width);
     rows.forEach((row, i) => {
+      this.check();
       this.labelsOf(this.groupOf(row)).forEach((id, k) => {
         if (numberOf[id]! < 0) numberOf[id] = ids.push(id);
         labels[i * width + k] = numberOf[id]!;

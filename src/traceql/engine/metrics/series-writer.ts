@@ -4,6 +4,7 @@ import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { bytesField, textField } from '../../../lib/protobuf.ts';
 import { JsonWriter } from '../json-writer.ts';
 import { jsonDouble, jsonString } from '../json.ts';
+import { type Check, noCheck } from './check.ts';
 import type { Exemplar } from './exemplars.ts';
 import type { LabelPool } from './label-pool.ts';
 import { writeValueJson, writeValueProto } from './label-value.ts';
@@ -34,16 +35,19 @@ export class SeriesWriter {
   private readonly json = new JsonWriter();
   private readonly keys = new Map<string, string>();
   private readonly zeros: ZeroSamples;
+  private readonly check: Check;
 
-  constructor(range: MetricsRange, pool: LabelPool, how: SeriesFormat) {
+  constructor(range: MetricsRange, pool: LabelPool, how: SeriesFormat, check: Check = noCheck) {
+    this.check = check;
     this.how = how;
     this.pool = pool;
-    this.zeros = 'zeros' in how ? how.zeros : new ZeroSamples(range);
+    this.zeros = 'zeros' in how ? how.zeros : new ZeroSamples(range, check);
   }
 
   /** Stays valid. */
   write(series: ResultSeries): Uint8Array {
     const { how } = this;
+    this.check();
     if (how.format === 'proto') return how.isInstant ? this.instantProto(series) : this.proto(series);
     this.json.begin();
     this.writeJson(series, how.isInstant ? undefined : how.leaveOut);
@@ -98,7 +102,7 @@ export class SeriesWriter {
 
   /** Zeros are copied or left out, several at once. */
   private writeSamples(values: Float64Array, leaveOut: RangeJson['leaveOut']): void {
-    const { json } = this;
+    const { json, check } = this;
     const { bytes: zeros, begins } = this.zeros;
     let comma = 1; // of the first sample none is written
     for (let i = 0; i < values.length; ) {
@@ -117,6 +121,7 @@ export class SeriesWriter {
         json.bytesOf(zeros, begins[i]! + comma, begins[end]! - 1);
         json.raw(`,"value":${jsonDouble(value)}}`);
       }
+      check(end - i);
       comma = 0;
       i = end;
     }
@@ -124,10 +129,12 @@ export class SeriesWriter {
 
   private proto(series: ResultSeries): Uint8Array {
     const { labels, values } = series;
+    const { check } = this;
     const out = new ByteWriter(64 + values.length * 20);
     this.writeLabels(out, labels);
     const sample = new ByteWriter(24);
     for (let i = 0; i < values.length; i++) {
+      check();
       if (values[i] !== values[i]) continue;
       sample.reset();
       doubleField(sample, 1, values[i]!);

@@ -1,5 +1,6 @@
 // The samples of a series of zeros as JSON, each with a comma before it, from which runs are taken. There may
 // be a million of them: their times and texts are made when they are first asked for.
+import { CELLS_A_LOOK, type Check, noCheck } from './check.ts';
 import { intervalCount, type MetricsRange } from './range.ts';
 
 /** Of a sample with a time of our days, and where it begins. */
@@ -16,37 +17,41 @@ interface Texts {
 
 export class ZeroSamples {
   private readonly range: MetricsRange;
+  private readonly check: Check;
   private times: Float64Array | undefined;
   private texts: Texts | undefined;
 
-  constructor({ startUnixNano, endUnixNano, stepNanos }: MetricsRange) {
+  constructor({ startUnixNano, endUnixNano, stepNanos }: MetricsRange, check: Check = noCheck) {
+    this.check = check;
     this.range = { startUnixNano, endUnixNano, stepNanos };
   }
 
   /** Of the end of each interval. */
   get timestampsMs(): Float64Array {
-    return (this.times ??= timesOf(this.range));
+    return (this.times ??= timesOf(this.range, this.check));
   }
 
   get bytes(): Uint8Array {
-    return (this.texts ??= textsOf(this.timestampsMs)).bytes;
+    return (this.texts ??= textsOf(this.timestampsMs, this.check)).bytes;
   }
 
   /** Where each of them begins, and where the last one ends. */
   get begins(): Uint32Array {
-    return (this.texts ??= textsOf(this.timestampsMs)).begins;
+    return (this.texts ??= textsOf(this.timestampsMs, this.check)).begins;
   }
 }
 
-function timesOf(range: MetricsRange): Float64Array {
+function timesOf(range: MetricsRange, check: Check): Float64Array {
   const { startUnixNano, stepNanos } = range;
   const times = new Float64Array(intervalCount(range));
-  for (let i = 0; i < times.length; i++)
+  for (let i = 0; i < times.length; i++) {
+    if (i % CELLS_A_LOOK === 0) check(CELLS_A_LOOK);
     times[i] = Number((startUnixNano + stepNanos * BigInt(i + 1)) / NANOS_PER_MILLI);
+  }
   return times;
 }
 
-function textsOf(times: Float64Array): Texts {
+function textsOf(times: Float64Array, check: Check): Texts {
   // Times grow: the one with the most digits is the first or the last.
   const longest = Math.max(textOf(times[0] ?? 0).length, textOf(times.at(-1) ?? 0).length);
   const bytes = new Uint8Array(longest * times.length);
@@ -55,6 +60,7 @@ function textsOf(times: Float64Array): Texts {
   let end = 0;
   for (let from = 0; from < times.length; from += TEXTS_AT_A_TIME) {
     const to = Math.min(from + TEXTS_AT_A_TIME, times.length);
+    check(TEXTS_AT_A_TIME);
     let texts = '';
     for (let i = from; i < to; i++) {
       texts += textOf(times[i]!);
