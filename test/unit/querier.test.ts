@@ -646,6 +646,44 @@ t.test('a tenant that has had a large answer may ask for the next at once', asyn
   t.ok(isBegun, 'what was sent counts for a while beside its share, not in it');
 });
 
+t.test('a large answer begins beside little that nobody reads, and counts as what is free', async (t) => {
+  const MIB = 1 << 20;
+  const metrics = new Metrics();
+  const budget = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, taken: () => {}, metrics });
+  const begun: string[] = [];
+  const take = async (tenant: string, mib: number, name: string) => {
+    t.equal(budget.mayWait(tenant, mib * MIB), name.startsWith('waiting'), `${name}, as is told before`);
+    const lease = await budget.take(tenant, mib * MIB, undefined);
+    begun.push(name);
+    return lease;
+  };
+  const unread = await take('one', 9, 'unread');
+  unread.holds(3 * MIB);
+  const large = await Promise.race([
+    take('one', 1000, 'large'),
+    new Promise<undefined>((resolve) => setImmediate(resolve, undefined)),
+  ]);
+  if (large === undefined) return t.fail('a quarter of the share holds up a large answer');
+  await take('another', 4, 'of another');
+  t.strictSame(begun, ['unread', 'large', 'of another'], 'the share of a tenant is all that it counts as');
+  void take('one', 2, 'waiting of one');
+  void take('another', 2, 'waiting of another');
+  await take('another', 0.5, 'small');
+  await new Promise(setImmediate);
+  t.strictSame(begun.slice(3), ['small'], 'all is taken');
+  large.drop();
+  await new Promise(setImmediate);
+  t.strictSame(begun.slice(4), [], 'what was sent is not free at once');
+  while (begun.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+
+  const more = new ResultBudget({ bytesMax: 16 * MIB, waitMs: 0, taken: () => {}, metrics: new Metrics() });
+  const rest = await more.take('one', 3 * MIB + 1, undefined);
+  t.ok(more.mayWait('one', 1000 * MIB), 'what is more than a quarter holds it up');
+  t.notOk(more.mayWait('another', 1000 * MIB));
+  rest.drop();
+  t.notOk(more.mayWait('one', 8 * MIB));
+});
+
 t.test('how large an answer may be', (t) => {
   const block = (totalObjects: number, spans: number): SourceRef => ({
     kind: 'block',

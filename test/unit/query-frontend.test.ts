@@ -1,7 +1,9 @@
 // The query API over an invented querier: what it asks for, the bodies of its answers, and what it counts.
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import type { Readable } from 'node:stream';
+import { mock } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import fastify from 'fastify';
 import t from 'tap';
@@ -21,6 +23,7 @@ import { TempoError } from '../../src/lib/errors.ts';
 import { bodyOf } from '../../src/modules/query-frontend/body.ts';
 import { QueryFrontend, type QueryFrontendOptions } from '../../src/modules/query-frontend/index.ts';
 import { FrontendMetrics } from '../../src/modules/query-frontend/metrics.ts';
+import { endWhenStalled } from '../../src/modules/query-frontend/stalled.ts';
 import { GrpcMethods } from '../../src/rpc/grpc-methods.ts';
 import { createLogger, silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -480,6 +483,32 @@ t.test('a large answer that nobody reads is given up', async (t) => {
   while (lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
   const made = Number(/ response_size=(\d+) /.exec(lines[0]!)?.[1]);
   t.ok(made > 0 && made < traces.length * body.length, `${made} bytes were made`);
+});
+
+t.test('whoever stops reading has the time once, and whoever reads slowly is answered', (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  const anAnswer = () => {
+    const socket = { bytesWritten: 0 };
+    const destroy = (): void => void (answer.isGivenUp = answer.emit('close'));
+    const answer = Object.assign(new EventEmitter(), { socket, isGivenUp: false, destroy });
+    return answer;
+  };
+  const [unread, slow] = [anAnswer(), anAnswer()];
+  for (const answer of [unread, slow]) endWhenStalled(answer as unknown as ServerResponse, 30_000);
+  unread.socket.bytesWritten = 2 << 20; // what the buffers of the connection take
+  let sec = 0;
+  for (; sec < 300 && !unread.isGivenUp; sec++) {
+    if (sec % 25 === 0) slow.socket.bytesWritten++;
+    mock.timers.tick(1000);
+  }
+  t.ok(sec >= 30 && sec <= 35, `after ${sec} s`);
+  for (; sec < 300; sec++) {
+    if (sec % 25 === 0) slow.socket.bytesWritten++;
+    mock.timers.tick(1000);
+  }
+  t.notOk(slow.isGivenUp);
+  t.end();
 });
 
 t.test('paths without an id are none', async (t) => {

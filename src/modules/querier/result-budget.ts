@@ -13,6 +13,8 @@ const TENANT_WAITING_MAX = 100;
 const WAITING_MAX = 1000;
 /** What one tenant may hold of the whole: the rest is for the others. A larger answer counts as this. */
 const TENANT_SHARE = 3 / 4;
+/** With so much of its share free a tenant may begin an answer of any size, which counts as what is free. */
+const ENOUGH_OF_SHARE = 3 / 4;
 
 export interface ResultBudgetOptions {
   readonly bytesMax: number;
@@ -34,7 +36,15 @@ export interface ResultLease {
 
 interface Waiting {
   readonly bytes: number;
-  readonly begin: () => void;
+  /** @param counted what it counts as. */
+  readonly begin: (counted: number) => void;
+}
+
+interface Turn {
+  readonly account: Account;
+  readonly waiting: Waiting;
+  /** What it is to count as. */
+  readonly counted: number;
 }
 
 /** A tenant that holds or wants memory. */
@@ -88,9 +98,10 @@ export class ResultBudget {
   async take(tenant: string, bytes: number, signal: AbortSignal | undefined): Promise<ResultLease> {
     const account = this.accountOf(tenant);
     account.answers++;
+    let counted = this.counted(bytes);
     try {
-      if (bytes <= SMALL_BYTES) this.count(account, bytes);
-      else await this.wait(account, bytes, signal);
+      if (bytes <= SMALL_BYTES) this.count(account, bytes, counted);
+      else counted = await this.wait(account, bytes, signal);
     } catch (err) {
       this.forget(account);
       throw err;
@@ -108,9 +119,10 @@ export class ResultBudget {
       found,
       holds: (actual) => {
         if (isDropped) return;
-        this.uncount(account, held);
-        this.count(account, actual);
+        this.count(account, -held, -counted);
         held = actual;
+        counted = this.counted(actual);
+        this.count(account, held, counted);
         found(actual);
         this.beginWaiting();
       },
@@ -118,7 +130,7 @@ export class ResultBudget {
         if (isDropped) return;
         found(0);
         isDropped = true;
-        this.letGo(account, held);
+        this.letGo(account, held, counted);
       },
     };
   }
@@ -126,11 +138,8 @@ export class ResultBudget {
   /** Might one that asks for so many bytes now have to wait? */
   mayWait(tenant: string, bytes: number): boolean {
     if (bytes <= SMALL_BYTES) return false;
-    const counted = this.counted(bytes);
-    const ofTenant = this.accounts.get(tenant)?.countedBytes ?? 0;
-    const isShareFull = ofTenant > 0 && ofTenant + counted > this.tenantBytesMax;
-    const isFull = this.countedBytes > 0 && this.countedBytes + counted > this.options.bytesMax;
-    return isShareFull || isFull || this.waitingCount > 0;
+    const counted = this.countedInShare(this.accounts.get(tenant)?.countedBytes ?? 0, bytes);
+    return counted === undefined || !this.hasRoom(counted) || this.waitingCount > 0;
   }
 
   private accountOf(tenant: string): Account {
@@ -146,20 +155,29 @@ export class ResultBudget {
     if (--account.answers === 0) this.accounts.delete(account.tenant);
   }
 
-  private count(account: Account, bytes: number): void {
-    account.countedBytes += this.counted(bytes);
-    this.countedBytes += this.counted(bytes);
+  private count(account: Account, bytes: number, counted: number): void {
+    account.countedBytes += counted;
+    this.countedBytes += counted;
     this.heldBytes += bytes;
-  }
-
-  private uncount(account: Account, bytes: number): void {
-    account.countedBytes -= this.counted(bytes);
-    this.countedBytes -= this.counted(bytes);
-    this.heldBytes -= bytes;
   }
 
   private counted(bytes: number): number {
     return Math.min(bytes, this.tenantBytesMax);
+  }
+
+  /**
+   * What an answer would count as beside what its tenant holds; undefined = its share has no room for it.
+   * Little that is left of others, which nobody may read any more, does not hold up a large one.
+   */
+  private countedInShare(heldBytes: number, bytes: number): number | undefined {
+    const counted = this.counted(bytes);
+    const free = this.tenantBytesMax - heldBytes;
+    const enough = Math.min(counted, this.tenantBytesMax * ENOUGH_OF_SHARE);
+    return free < enough ? undefined : Math.min(counted, free);
+  }
+
+  private hasRoom(counted: number): boolean {
+    return this.countedBytes === 0 || this.countedBytes + counted <= this.options.bytesMax;
   }
 
   private get tenantBytesMax(): number {
@@ -176,8 +194,7 @@ export class ResultBudget {
    * A large answer counts until its memory is free, as whoever has just sent it still refers to it: in the
    * whole only, since a tenant that asks again at once would wait for what it has already had.
    */
-  private letGo(account: Account, bytes: number): void {
-    const counted = this.counted(bytes);
+  private letGo(account: Account, bytes: number, counted: number): void {
     account.countedBytes -= counted;
     this.forget(account);
     const free = (): void => {
@@ -193,8 +210,8 @@ export class ResultBudget {
     this.beginWaiting();
   }
 
-  /** Until it is its turn: the bytes are counted then. */
-  private wait(account: Account, bytes: number, signal: AbortSignal | undefined): Promise<void> {
+  /** Until it is its turn: the bytes are counted then. @returns what they count as. */
+  private wait(account: Account, bytes: number, signal: AbortSignal | undefined): Promise<number> {
     if (account.waiting.size >= TENANT_WAITING_MAX || this.waitingCount >= WAITING_MAX) {
       return Promise.reject(this.refusal());
     }
@@ -211,11 +228,11 @@ export class ResultBudget {
         reject(reason);
         this.beginWaiting(); // it may have stood in the way of others
       };
-      const waiting = {
+      const waiting: Waiting = {
         bytes,
-        begin: () => {
+        begin: (counted) => {
           over();
-          resolve();
+          resolve(counted);
         },
       };
       const onAbort = (): void => leave(requestCancelled());
@@ -228,11 +245,11 @@ export class ResultBudget {
 
   private beginWaiting(): void {
     for (let next = this.nextTurn(); next !== undefined; next = this.nextTurn()) {
-      const { account, waiting } = next;
-      this.count(account, waiting.bytes);
+      const { account, waiting, counted } = next;
+      this.count(account, waiting.bytes, counted);
       this.accounts.delete(account.tenant);
       this.accounts.set(account.tenant, account);
-      waiting.begin();
+      waiting.begin(counted);
     }
   }
 
@@ -240,14 +257,13 @@ export class ResultBudget {
    * Who is next, if there is room. One that needs more than is left holds up all others, so that it comes to
    * its turn; one whose own tenant has its share only those of this tenant.
    */
-  private nextTurn(): { readonly account: Account; readonly waiting: Waiting } | undefined {
+  private nextTurn(): Turn | undefined {
     for (const account of this.accounts.values()) {
       const [waiting] = account.waiting;
       if (waiting === undefined) continue;
-      const bytes = this.counted(waiting.bytes);
-      if (account.countedBytes > 0 && account.countedBytes + bytes > this.tenantBytesMax) continue;
-      const hasRoom = this.countedBytes === 0 || this.countedBytes + bytes <= this.options.bytesMax;
-      return hasRoom ? { account, waiting } : undefined;
+      const counted = this.countedInShare(account.countedBytes, waiting.bytes);
+      if (counted === undefined) continue;
+      return this.hasRoom(counted) ? { account, waiting, counted } : undefined;
     }
     return undefined;
   }

@@ -1,13 +1,18 @@
 // Answers whose reader has stopped: they hold memory that other queries wait for.
 import type { FastifyReply } from 'fastify';
 
+/** In the time after which an answer is given up. */
+const LOOKS = 10;
+
 /** Ends the connection of an answer of which nothing more could be sent for that long. */
 export function endWhenStalled(answer: FastifyReply['raw'], stallMs: number): void {
   let sent = answer.socket?.bytesWritten;
+  let idleLooks = 0;
   const timer = setInterval(() => {
     const now = answer.socket?.bytesWritten;
-    if (now === sent) answer.destroy();
+    idleLooks = now === sent ? idleLooks + 1 : 0;
     sent = now;
-  }, stallMs);
+    if (idleLooks >= LOOKS) answer.destroy();
+  }, stallMs / LOOKS);
   answer.once('close', () => clearInterval(timer));
 }
