@@ -12,6 +12,8 @@ const BASE_BYTES = 224 * 1024 * 1024;
 const BASE_SHARE_MAX = 0.5;
 /** For answers of searches and metrics queries that are made or sent. */
 const RESULTS_SHARE = 0.12;
+/** One answer of a querier in another process is in memory twice while its pieces are put together. */
+const REMOTE_ANSWER_SHARE = 1 / 3;
 /**
  * Below it one answer after another of 80 MB was seen to take more than the budget: what a thread, the main
  * thread and the connection hold of an answer does not become less with it.
@@ -41,6 +43,11 @@ export function budgetOf({ memory }: TempoConfig): MemoryBudget {
 
 export function resultBytesMax(sharedBytes: number): number {
   return Math.floor(sharedBytes * RESULTS_SHARE);
+}
+
+/** For a single one that comes from a querier of another process. */
+export function remoteAnswerBytesMax(sharedBytes: number): number {
+  return Math.floor(sharedBytes * REMOTE_ANSWER_SHARE);
 }
 
 /** Told where answers of searches are held that may be too large for the budget. */

@@ -31,7 +31,7 @@ import type { Caches } from './caches.ts';
 import { apiPrefixOf, type TempoConfig } from './config.ts';
 import { grpcClientOptions } from './grpc-client-options.ts';
 import type { ModuleName } from './graph.ts';
-import { resultBytesMax } from './memory-shares.ts';
+import { remoteAnswerBytesMax, resultBytesMax } from './memory-shares.ts';
 import { injectRequest } from './inject-request.ts';
 import type { WiredRings } from './wire-rings.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
@@ -261,9 +261,9 @@ function addLoneFrontend(parts: Parts): Service {
   });
   const streams = new QuerierStreams(queue, logger.child({ module: 'query-frontend' }));
   streams.registerMethods(grpcMethods);
-  const answerBytesMax = resultBytesMax(sharedBytes);
+  const answerBytes = { allMax: resultBytesMax(sharedBytes), oneMax: remoteAnswerBytesMax(sharedBytes) };
   const closable = new ClosableQuerier(
-    new RemoteQuerier({ queue, answerBytesMax, hedges: hedgesOf(config), metrics }),
+    new RemoteQuerier({ queue, answerBytes, hedges: hedgesOf(config), metrics }),
   );
   addFrontend(parts, closable);
   return {

@@ -344,7 +344,8 @@ const traceOf = (traceId: string) => ({
 /** A querier that is asked for searches of others. */
 function aSearch() {
   const { clock, metrics, queue, join, has } = aWorld();
-  const querier = new RemoteQuerier({ queue, answerBytesMax: 1 << 20, hedges: { search: HEDGE }, metrics });
+  const answerBytes = { allMax: 1 << 20, oneMax: 1 << 20 };
+  const querier = new RemoteQuerier({ queue, answerBytes, hedges: { search: HEDGE }, metrics });
   const query = { tenant: 'a', query: '{}', limit: 5 } as unknown as SearchQuery;
   const told: string[] = [];
   const tell = (progress: SearchProgress): void => {

@@ -35,13 +35,14 @@ async function settled(): Promise<void> {
 }
 
 /** A query-frontend with one querier, which is the test. */
-function aFrontend(answerBytesMax: number) {
+function aFrontend(bytesMax: number) {
   const metrics = new Metrics();
   const options = { tenantLengthMax: 9, triesMax: 1, queriersWaitMs: 60_000, clock: systemClock, metrics };
   const queue = new QueryQueue(options);
   let pending: PendingRequest | undefined;
   queue.join({ clientId: 'one', knowsWhole: true, start: (given) => (pending = given) });
-  const querier = new RemoteQuerier({ queue, answerBytesMax, hedges: {}, metrics });
+  const answerBytes = { allMax: bytesMax, oneMax: bytesMax };
+  const querier = new RemoteQuerier({ queue, answerBytes, hedges: {}, metrics });
   const say = (frame: AnswerFrame): void => {
     for (const response of frameResponses(frame)) {
       if (pending!.received(response)) pending!.finished();

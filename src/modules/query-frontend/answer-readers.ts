@@ -9,34 +9,31 @@ import {
   type RemoteProgress,
   type RemoteQuery,
 } from '../../contracts/remote-query.ts';
-import type { ByteLedger } from '../../lib/byte-ledger.ts';
+import type { AnswerLedger, HeldAnswer } from './answer-ledger.ts';
 import type { Answered, AnswerReader } from './queued-query.ts';
 
 type Kind = RemoteQuery['kind'];
 
 export class AnswerReaders<K extends Kind> {
-  readonly #ledger: ByteLedger;
+  readonly #ledger: AnswerLedger;
   readonly #tell: ((found: RemoteProgress[K]) => void) | undefined;
   /** Whose progress is passed on. */
   #teller: Reader<K> | undefined;
   /** How far those were that told before. */
   #toldBytes = 0;
-  #bytes = 0;
+  readonly #held: HeldAnswer[] = [];
 
   /** @param tell gets what is found so far; undefined = nobody wants to know. */
-  constructor(ledger: ByteLedger, tell: ((found: RemoteProgress[K]) => void) | undefined) {
+  constructor(ledger: AnswerLedger, tell: ((found: RemoteProgress[K]) => void) | undefined) {
     this.#ledger = ledger;
     this.#tell = tell;
   }
 
   /** Of a querier that begins the query. */
   begin(): AnswerReader<RemoteAnswers[K]> {
-    return new Reader<K>({
-      hold: (bytes) => {
-        this.#ledger.hold(bytes);
-        this.#bytes += bytes;
-      },
-      drop: (bytes) => this.#drop(bytes),
+    const held = this.#ledger.open();
+    this.#held.push(held);
+    return new Reader<K>(held, {
       progress: (reader, found) => this.#progress(reader, found),
       ended: (reader) => this.#ended(reader),
       givenUp: (reader) => this.#givenUp(reader),
@@ -45,12 +42,7 @@ export class AnswerReaders<K extends Kind> {
 
   /** Nothing of what was said is of use any more. */
   letGo(): void {
-    this.#drop(this.#bytes);
-  }
-
-  #drop(bytes: number): void {
-    this.#ledger.drop(bytes);
-    this.#bytes -= bytes;
+    for (const held of this.#held) held.dropAll();
   }
 
   #progress(reader: Reader<K>, found: RemoteProgress[K]): void {
@@ -73,13 +65,11 @@ export class AnswerReaders<K extends Kind> {
     this.#ended(reader);
     // What it told may be on its way to the client still.
     if (reader.hasTold) return;
-    this.#drop(reader.bytes);
+    reader.held.dropAll();
   }
 }
 
 interface Readers<K extends Kind> {
-  hold(bytes: number): void;
-  drop(bytes: number): void;
   progress(reader: Reader<K>, found: RemoteProgress[K]): void;
   /** It has said all. */
   ended(reader: Reader<K>): void;
@@ -87,7 +77,7 @@ interface Readers<K extends Kind> {
 }
 
 class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
-  bytes = 0;
+  readonly held: HeldAnswer;
   /** Progress of it was passed on. */
   hasTold = false;
   readonly #readers: Readers<K>;
@@ -99,11 +89,11 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
   #newestBytes = 0;
   #olderBytes = 0;
 
-  constructor(readers: Readers<K>) {
+  constructor(held: HeldAnswer, readers: Readers<K>) {
+    this.held = held;
     this.#readers = readers;
     this.#frames = new FrameReader((bytes) => {
-      readers.hold(bytes);
-      this.bytes += bytes;
+      held.hold(bytes);
       this.#frameBytes += bytes;
     });
   }
@@ -115,7 +105,7 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
     this.#frameBytes = 0;
     if (frame.kind === 'progress') {
       this.#readers.progress(this, frame.progress);
-      if ('series' in frame.progress) this.#drop(frame.progress.series ? this.#replaced(bytes) : bytes);
+      if ('series' in frame.progress) this.held.drop(frame.progress.series ? this.#replaced(bytes) : bytes);
     }
     if (frame.kind !== 'answer' && frame.kind !== 'failure') return false;
     this.#last = frame;
@@ -132,11 +122,6 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
     this.#olderBytes = Math.max(this.#newestBytes, this.#olderBytes);
     this.#newestBytes = bytes;
     return dropped;
-  }
-
-  #drop(bytes: number): void {
-    this.bytes -= bytes;
-    this.#readers.drop(bytes);
   }
 
   answer(): Answered<RemoteAnswers[K]> {

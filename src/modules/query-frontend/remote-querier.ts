@@ -26,10 +26,10 @@ import {
   type RemoteRequest,
   WHOLE_QUERY_URL,
 } from '../../contracts/remote-query.ts';
-import { ByteLedger } from '../../lib/byte-ledger.ts';
 import { TENANT_HEADER } from '../../model/tenant.ts';
 import { encodeStructured } from '../../rpc/structured.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
+import { type AnswerBytes, AnswerLedger } from './answer-ledger.ts';
 import { AnswerReaders } from './answer-readers.ts';
 import type { QueryQueue } from './query-queue.ts';
 import type { HedgeOptions } from './queued-query.ts';
@@ -37,7 +37,7 @@ import type { HedgeOptions } from './queued-query.ts';
 export interface RemoteQuerierOptions {
   readonly queue: QueryQueue;
   /** Of answers that come in or are sent on; more are refused. */
-  readonly answerBytesMax: number;
+  readonly answerBytes: AnswerBytes;
   /** When a query of a kind is given to further queriers; undefined = never. */
   readonly hedges: Readonly<Partial<Record<RemoteQuery['kind'], HedgeOptions>>>;
   readonly metrics: Metrics;
@@ -47,13 +47,13 @@ type Asked<Kind extends RemoteQuery['kind']> = Extract<RemoteQuery, { kind: Kind
 
 export class RemoteQuerier implements Querier {
   private readonly queue: QueryQueue;
-  private readonly held: ByteLedger;
+  private readonly held: AnswerLedger;
   private readonly hedges: RemoteQuerierOptions['hedges'];
 
-  constructor({ queue, answerBytesMax, hedges, metrics }: RemoteQuerierOptions) {
+  constructor({ queue, answerBytes, hedges, metrics }: RemoteQuerierOptions) {
     this.queue = queue;
     this.hedges = hedges;
-    this.held = new ByteLedger('answers of queriers', answerBytesMax);
+    this.held = new AnswerLedger(answerBytes);
     metrics.gauge(
       'tempo_query_frontend_answer_bytes',
       'Bytes of answers that come from queriers or are sent on.',
