@@ -2,6 +2,7 @@
 // frontend.Frontend: one request is answered by several responses, which carry what was found so far, then
 // the answer. Nothing is sent here.
 import { type ErrorCode, RetryLaterError, TempoError } from '../lib/errors.ts';
+import { noteReleasedBytes } from '../lib/garbage.ts';
 import { decodeStructured, encodeStructured } from '../rpc/structured.ts';
 import type { HttpGrpcResponse } from './httpgrpc.ts';
 import type {
@@ -114,6 +115,7 @@ export class FrameReader {
     this.#pieces.push(body);
     if (code === CODE_MORE) return undefined;
     const bytes = this.#pieces.length === 1 ? body : Buffer.concat(this.#pieces);
+    if (this.#pieces.length > 1) noteReleasedBytes(bytes.length);
     this.#pieces = [];
     return decodeStructured(bytes) as AnswerFrame;
   }

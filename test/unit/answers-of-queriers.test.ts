@@ -1,10 +1,17 @@
-// How much of what queriers answer a query-frontend holds: one large answer alone, and several at once.
+// How much of what queriers answer a query-frontend holds: one large answer alone, several at once, and
+// nothing once they were sent.
+import v8 from 'node:v8';
+import vm from 'node:vm';
 import t from 'tap';
+import { FEATURES, querierMessage } from '../../src/contracts/httpgrpc.ts';
 import type { TraceQuery } from '../../src/contracts/query.ts';
 import { type AnswerFrame, frameResponses } from '../../src/contracts/remote-query.ts';
 import { QueryQueue } from '../../src/modules/query-frontend/query-queue.ts';
 import type { HedgeOptions, PendingRequest } from '../../src/modules/query-frontend/queued-query.ts';
+import { QuerierStreams } from '../../src/modules/query-frontend/querier-streams.ts';
 import { RemoteQuerier } from '../../src/modules/query-frontend/remote-querier.ts';
+import type { DuplexHandler, DuplexPeer, GrpcMethods } from '../../src/rpc/grpc-methods.ts';
+import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
@@ -133,4 +140,62 @@ t.test('two queriers that answer one query do not refuse it for each other', asy
   other.answer(40);
   asked.say();
   t.equal(await asked.answered, 'answered');
+});
+
+/** The stream of a querier. @returns what says the next message. */
+function join(serve: DuplexHandler): (code: number) => void {
+  const messages = [querierMessage({ clientId: 'one', features: FEATURES.wholeQueries })];
+  let wake = (): void => undefined;
+  const peer: DuplexPeer = {
+    metadata: {},
+    signal: new AbortController().signal,
+    stopping: new AbortController().signal,
+    messages: async function* () {
+      for (;;) {
+        yield* messages.splice(0);
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    },
+    send: async () => undefined,
+  };
+  void serve(peer);
+  return (code) => {
+    messages.push(querierMessage({ response: { code, headers: [], body: new Uint8Array(0) } }));
+    wake();
+  };
+}
+
+t.test('a stream on which no query runs keeps nothing of the last answer', async (t) => {
+  const metrics = new Metrics();
+  const clock = new ManualClock();
+  const queue = new QueryQueue({ tenantLengthMax: 9, triesMax: 1, queriersWaitMs: 60_000, clock, metrics });
+  let serve: DuplexHandler | undefined;
+  const methods = { duplex: (_: string, handle: DuplexHandler) => (serve = handle), unary: () => undefined };
+  new QuerierStreams(queue, silentLogger).registerMethods(methods as unknown as GrpcMethods);
+  const sayOne = join(serve!);
+  const answerOf = async (): Promise<WeakRef<object>> => {
+    const answered = queue.run({
+      tenant: 'a',
+      request: { method: 'GET', url: '/', headers: [], body: new Uint8Array(0) },
+      isWhole: true,
+      signal: undefined,
+      hedge: undefined,
+      begun: () => ({
+        received: () => true,
+        answer: () => ({ answer: { body: new Uint8Array(MIB) }, isComplete: true, inspectedBytes: 0 }),
+        givenUp: () => undefined,
+      }),
+    });
+    await clock.pass(1);
+    sayOne(200);
+    return new WeakRef(await answered);
+  };
+  const answer = await answerOf();
+  v8.setFlagsFromString('--expose-gc');
+  const collect = vm.runInNewContext('gc') as () => void;
+  for (let i = 0; i < 20 && answer.deref() !== undefined; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 5)); // a reference that was read lives for this turn
+    collect();
+  }
+  t.ok(answer.deref() === undefined);
 });

@@ -2,9 +2,11 @@
 // refused; a single one may have more than all of them while others hold little, but not what would end the
 // process.
 import { TempoError } from '../../lib/errors.ts';
+import { noteReleasedBytes } from '../../lib/garbage.ts';
 
 /** Smaller ones are taken whatever others hold, until all hold twice what they may. */
 const SMALL_BYTES = 1 << 20;
+const LET_GO_MS = 100;
 /** What a larger answer counts as for the others: the rest is theirs. */
 const SHARE = 3 / 4;
 /** With so much of a share free an answer of any size goes on. */
@@ -80,7 +82,12 @@ export class HeldAnswer {
     this.#bytes -= bytes;
   }
 
+  /** Nobody needs it any more. */
   dropAll(): void {
-    this.drop(this.#bytes);
+    const bytes = this.#bytes;
+    this.drop(bytes);
+    if (bytes <= SMALL_BYTES) return;
+    // Whoever has just sent it still refers to it.
+    setTimeout(() => noteReleasedBytes(bytes), LET_GO_MS);
   }
 }

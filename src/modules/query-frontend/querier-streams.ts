@@ -104,25 +104,27 @@ class Stream implements QuerierSlot {
 
   async #read(): Promise<void> {
     await this.#peer.send(frontendMessage({ kind: 'getId' }));
-    for await (const message of this.#peer.messages()) {
-      const said = readQuerierMessage(message);
-      if (!this.#hasJoined) {
-        this.clientId = said.clientId;
-        this.knowsWhole = (said.features & FEATURES.wholeQueries) !== 0;
-        this.#hasJoined = true;
-        this.#queue.join(this);
-        continue;
-      }
-      const pending = this.#current;
-      if (pending === undefined || said.response === undefined) continue;
-      // A sign of life makes no answer that is overdue come: parts of it do.
-      const counts = this.#overdue === undefined || isPart(said.response);
-      if (pending.asked.isWhole && counts) this.#expectMore();
-      if (!this.#took(pending, said.response)) continue;
-      this.#drop();
-      pending.finished();
-      this.#queue.free(this);
+    for await (const message of this.#peer.messages()) this.#heard(message);
+  }
+
+  /** A function of its own: the loop would keep the last answer while it waits for the next message. */
+  #heard(message: Uint8Array): void {
+    const said = readQuerierMessage(message);
+    if (!this.#hasJoined) {
+      this.clientId = said.clientId;
+      this.knowsWhole = (said.features & FEATURES.wholeQueries) !== 0;
+      this.#hasJoined = true;
+      return this.#queue.join(this);
     }
+    const pending = this.#current;
+    if (pending === undefined || said.response === undefined) return;
+    // A sign of life makes no answer that is overdue come: parts of it do.
+    const counts = this.#overdue === undefined || isPart(said.response);
+    if (pending.asked.isWhole && counts) this.#expectMore();
+    if (!this.#took(pending, said.response)) return;
+    this.#drop();
+    pending.finished();
+    this.#queue.free(this);
   }
 
   /** @returns whether that was all. */
@@ -144,6 +146,8 @@ class Stream implements QuerierSlot {
     this.#current = undefined;
     clearTimeout(this.#timer);
     this.#unwatch();
+    // A stream that is idle would keep the last answer.
+    this.#unwatch = () => undefined;
     return pending;
   }
 
