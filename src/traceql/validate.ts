@@ -49,12 +49,8 @@ function validateStage(stage: Stage): void {
 
 function validateSpanset(node: SpansetExpr): void {
   switch (node.kind) {
-    case 'filter': {
-      validateField(node.expr);
-      const type = typeOf(node.expr);
-      if (type === 'bool' || type === 'attribute') return;
-      throw failed(node, `span filter field expressions must resolve to a boolean: ${printSpanset(node)}`);
-    }
+    case 'filter':
+      return validateFilter(node.expr, node);
     case 'spansets':
       validateSpanset(node.lhs);
       validateSpanset(node.rhs);
@@ -62,6 +58,15 @@ function validateSpanset(node: SpansetExpr): void {
     case 'pipeline':
       validateStages(node.stages);
   }
+}
+
+/** `at` is what stands in the text where an error is told. */
+function validateFilter(expr: FieldExpr, at: object): void {
+  validateField(expr);
+  const type = typeOf(expr);
+  if (type === 'bool' || type === 'attribute') return;
+  const text = printSpanset({ kind: 'filter', expr });
+  throw failed(at, `span filter field expressions must resolve to a boolean: ${text}`);
 }
 
 function validateScalarFilter(stage: Extract<Stage, { kind: 'scalarFilter' }>): void {
@@ -100,7 +105,7 @@ function validateScalar(node: ScalarExpr): void {
 
 function validateMetrics(stage: MetricsStage): void {
   if (stage.kind === 'compare') {
-    validateSpanset({ kind: 'filter', expr: stage.filter });
+    validateFilter(stage.filter, stage.filter);
     if (stage.topN <= 0) throw failed(stage, 'compare() top number of values must be integer greater than 0');
     if (stage.start !== 0n && stage.end <= stage.start) {
       throw failed(stage, 'compare() end timestamp must be greater than start timestamp');

@@ -341,6 +341,10 @@ await t.test('errors of meaning', async (t) => {
       want: 'compare() end timestamp must be greater than start timestamp',
     },
     {
+      input: '{ } | compare({ 2 * 5 })',
+      want: 'span filter field expressions must resolve to a boolean: { 10 }',
+    },
+    {
       input: '{ } | compare({ .a }) | topk(2)',
       want: '`compare()` cannot be used with second stage functions',
     },
