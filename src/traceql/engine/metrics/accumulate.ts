@@ -113,7 +113,8 @@ export class MetricsAccumulator {
     const isBucketed = hasBuckets(stage);
     if (!isBucketed) this.nameAbsent(labels, spans.length);
     const buckets = isBucketed ? bucketsOf(values!) : undefined;
-    const row = series.rowsOf(labels, buckets, spans.length);
+    const isAlone = labels.length === 0 && buckets === undefined;
+    const row = isAlone ? undefined : series.rowsOf(labels, buckets, spans.length);
     const slots = series.cells.slots(row, intervals, series.rowCount);
     if (values === undefined || isBucketed) series.cells.count(slots);
     else series.cells.observe(slots, values.numbers);
@@ -162,8 +163,11 @@ export class MetricsAccumulator {
 }
 
 /** Spans without a value are in no series. */
-function withValue(rows: Int32Array, numbers: Float64Array): Int32Array {
-  return rows.map((row, k) => (numbers[k] === numbers[k] ? row : -1));
+function withValue(rows: Int32Array | undefined, numbers: Float64Array): Int32Array {
+  const all = new Int32Array(numbers.length);
+  for (let k = 0; k < all.length; k++)
+    all[k] = numbers[k] !== numbers[k] ? -1 : rows === undefined ? 0 : rows[k]!;
+  return all;
 }
 
 /** The value of an exemplar is that of its span, in seconds for durations; counts have none. */

@@ -44,8 +44,16 @@ export class Cells {
     return used > limit;
   }
 
-  /** A place for each pair of row and interval. A row of -1 has none: -1. */
-  slots(rows: Int32Array, intervals: Int32Array, rowCount: number): Int32Array {
+  /**
+   * A place for each pair of row and interval. A row of -1 has none: -1.
+   * @param rows undefined = all are row 0.
+   */
+  slots(rows: Int32Array | undefined, intervals: Int32Array, rowCount: number): Int32Array {
+    if (rows === undefined) {
+      if (this.table !== undefined) return this.slots(new Int32Array(intervals.length), intervals, rowCount);
+      this.reserve(this.intervals);
+      return intervals;
+    }
     const slots = new Int32Array(rows.length);
     if (this.table === undefined && rowCount * this.intervals > DENSE_MAX) this.becomeSparse();
     const { table, intervals: width, check } = this;

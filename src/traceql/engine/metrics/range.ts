@@ -2,6 +2,7 @@
 // the right, and the spans that begin in it.
 import type { Bitset } from '../../../lib/bitset.ts';
 import type { Rows, Scan } from '../scan.ts';
+import type { NumberArray } from '../../../lib/narrow-numbers.ts';
 import type { Vector } from '../../source.ts';
 
 export interface MetricsRange {
@@ -32,9 +33,26 @@ export async function timedSpans(
 ): Promise<TimedSpans> {
   const start = await scan.vector({ kind: 'intrinsic', name: 'span:start' }, rows);
   const size = matched.count();
-  const spans = new Int32Array(size);
-  const intervals = new Int32Array(size);
-  const offsets = new Float64Array(size);
+  const timed = {
+    spans: new Int32Array(size),
+    intervals: new Int32Array(size),
+    offsets: new Float64Array(size),
+  };
+  const { num, owners, exact, count } = start;
+  const isPlain = num !== undefined && owners === undefined && exact === undefined && count >= matched.size;
+  const shift = Number(start.base - range.startUnixNano);
+  const n = isPlain
+    ? takeMembers(num, shift, matched, range, timed)
+    : takeEntries(start, matched, range, timed);
+  return {
+    spans: timed.spans.subarray(0, n),
+    intervals: timed.intervals.subarray(0, n),
+    offsets: timed.offsets.subarray(0, n),
+  };
+}
+
+function takeEntries(start: Vector, matched: Bitset, range: MetricsRange, timed: TimedSpans): number {
+  const { spans, intervals, offsets } = timed;
   const offsetAt = offsetReader(start, range.startUnixNano);
   const step = Number(range.stepNanos);
   const end = Number(range.endUnixNano - range.startUnixNano);
@@ -49,11 +67,33 @@ export async function timedSpans(
     intervals[n] = Math.ceil(offset / step) - 1;
     offsets[n++] = offset;
   }
-  return {
-    spans: spans.subarray(0, n),
-    intervals: intervals.subarray(0, n),
-    offsets: offsets.subarray(0, n),
-  };
+  return n;
+}
+
+/** The same where the entry of a span has its number: only those that match are looked at. */
+function takeMembers(
+  starts: NumberArray,
+  shift: number,
+  matched: Bitset,
+  range: MetricsRange,
+  timed: TimedSpans,
+): number {
+  const { spans, intervals, offsets } = timed;
+  const step = Number(range.stepNanos);
+  const end = Number(range.endUnixNano - range.startUnixNano);
+  const { words } = matched;
+  let n = 0;
+  for (let w = 0; w < words.length; w++) {
+    for (let rest = words[w]!; rest !== 0; rest &= rest - 1) {
+      const span = (w << 5) + 31 - Math.clz32(rest & -rest);
+      const offset = shift + starts[span]!;
+      if (!(offset > 0 && offset <= end)) continue;
+      spans[n] = span;
+      intervals[n] = Math.ceil(offset / step) - 1;
+      offsets[n++] = offset;
+    }
+  }
+  return n;
 }
 
 /** Differences are exact where they matter: below 2^53 ns. */
