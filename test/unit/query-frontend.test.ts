@@ -485,6 +485,38 @@ t.test('a large answer that nobody reads is given up', async (t) => {
   t.ok(made > 0 && made < traces.length * body.length, `${made} bytes were made`);
 });
 
+t.test('an answer that is there when its client has just left is not waited for', async (t) => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length;
+  const lines: string[] = [];
+  const logger = createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) });
+  const body = utf8(`{"traceID":"1","rootTraceName":"${'x'.repeat(700_000)}"}`);
+  const trace = { traceId: '1', startUnixNano: 1n, durationNanos: 1n, body };
+  const answer = { hasMore: false, stats: NO_STATS, partial: [], traces: [trace, trace, trace] };
+  const asked = Promise.withResolvers<void>();
+  const search = (signal: AbortSignal): Promise<SearchAnswer> => {
+    asked.resolve();
+    return new Promise((resolve) => signal.addEventListener('abort', () => resolve(answer)));
+  };
+  const { app } = setUp(false, { logger, answerStallMs: 100, search });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => app.close());
+  const before = timers();
+  const made = mock.method(globalThis, 'setInterval');
+  t.teardown(() => {
+    for (const { result } of made.mock.calls) clearInterval(result);
+    made.mock.restore();
+  });
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+  socket.write('GET /api/search HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await asked.promise;
+  socket.destroy();
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  while (lines.length === 0) await turn();
+  const endsAt = performance.now() + 2000;
+  while (timers() > before && performance.now() < endsAt) await turn();
+  t.equal(timers(), before, 'no timer is left');
+});
+
 t.test('whoever stops reading has the time once, and whoever reads slowly is answered', (t) => {
   mock.timers.enable({ apis: ['setInterval'] });
   t.teardown(() => mock.timers.reset());

@@ -6,6 +6,8 @@ const LOOKS = 10;
 
 /** Ends the connection of an answer of which nothing more could be sent for that long. */
 export function endWhenStalled(answer: FastifyReply['raw'], stallMs: number): void {
+  // Its client has left already, which is told once.
+  if (answer.destroyed) return;
   let sent = answer.socket?.bytesWritten;
   let idleLooks = 0;
   const timer = setInterval(() => {
