@@ -4,7 +4,7 @@ import v8 from 'node:v8';
 import vm from 'node:vm';
 import t from 'tap';
 import { FEATURES, querierMessage } from '../../src/contracts/httpgrpc.ts';
-import type { TraceQuery } from '../../src/contracts/query.ts';
+import type { MetricsQuery, TraceQuery } from '../../src/contracts/query.ts';
 import { type AnswerFrame, frameResponses } from '../../src/contracts/remote-query.ts';
 import { QueryQueue } from '../../src/modules/query-frontend/query-queue.ts';
 import type { HedgeOptions, PendingRequest } from '../../src/modules/query-frontend/queued-query.ts';
@@ -19,10 +19,10 @@ const MIB = 1 << 20;
 const HEDGE: HedgeOptions = { afterMs: 100, copiesMax: 2 };
 
 /** Answers hold 16 MiB together, one of them 64; queriers are the test. */
-function aFrontend(queriers: number) {
+function aFrontend(queriers: number, triesMax = 1) {
   const metrics = new Metrics();
   const clock = new ManualClock();
-  const queue = new QueryQueue({ tenantLengthMax: 9, triesMax: 1, queriersWaitMs: 60_000, clock, metrics });
+  const queue = new QueryQueue({ tenantLengthMax: 9, triesMax, queriersWaitMs: 60_000, clock, metrics });
   const given: PendingRequest[] = [];
   for (let i = 0; i < queriers; i++) {
     queue.join({ clientId: `querier ${i}`, knowsWhole: true, start: (pending) => void given.push(pending) });
@@ -40,7 +40,7 @@ function aFrontend(queriers: number) {
       );
     return { answered, read: () => sent.abort(), ...answering(given.at(-1)!) };
   };
-  return { clock, given, ask };
+  return { clock, given, querier, ask };
 }
 
 function answering(pending: PendingRequest) {
@@ -140,6 +140,24 @@ t.test('two queriers that answer one query do not refuse it for each other', asy
   other.answer(40);
   asked.say();
   t.equal(await asked.answered, 'answered');
+});
+
+t.test('what a querier said of an answer that it did not finish is held no longer', async (t) => {
+  const { querier, given } = aFrontend(2, 2);
+  const query = { tenant: 'a', query: '{ } | rate()' } as unknown as MetricsQuery;
+  const { signal } = new AbortController();
+  let told = 0;
+  const answered = querier.metrics(query, signal, () => told++);
+  const stats = { inspectedBytes: 1 };
+  const progress = { kind: 'progress', progress: { stats, series: undefined } } as unknown as AnswerFrame;
+  for (const response of frameResponses(progress)) given[0]!.received(response);
+  t.equal(told, 1);
+  const lost = answering(given[0]!);
+  lost.begin(40);
+  lost.say(12);
+  given[0]!.lost('it has left');
+  answering(given[1]!).answer(40);
+  t.equal(((await answered) as unknown as { body: Uint8Array }).body.length, 40 * MIB - 2000);
 });
 
 /** The stream of a querier. @returns what says the next message. */

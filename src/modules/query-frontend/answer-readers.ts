@@ -63,9 +63,9 @@ export class AnswerReaders<K extends Kind> {
 
   #givenUp(reader: Reader<K>): void {
     this.#ended(reader);
-    // What it told may be on its way to the client still.
-    if (reader.hasTold) return;
-    reader.held.dropAll();
+    // What it told may be on its way to the client still; its answer is not.
+    if (reader.hasTold) reader.dropAnswer();
+    else reader.held.dropAll();
   }
 }
 
@@ -83,7 +83,7 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
   readonly #readers: Readers<K>;
   readonly #frames: FrameReader;
   #last: Extract<AnswerFrame<K>, { readonly kind: 'answer' | 'failure' }> | undefined;
-  /** Of the frame that comes in. */
+  /** Of the frame that comes in, or of the last one. */
   #frameBytes = 0;
   /** Of the newest progress with all series so far, and of the largest one before. */
   #newestBytes = 0;
@@ -101,16 +101,24 @@ class Reader<K extends Kind> implements AnswerReader<RemoteAnswers[K]> {
   received(response: HttpGrpcResponse): boolean {
     const frame = this.#frames.take(response) as AnswerFrame<K> | undefined;
     if (frame === undefined) return false;
+    if (frame.kind === 'answer' || frame.kind === 'failure') {
+      this.#last = frame;
+      this.#readers.ended(this);
+      return true;
+    }
     const bytes = this.#frameBytes;
     this.#frameBytes = 0;
     if (frame.kind === 'progress') {
       this.#readers.progress(this, frame.progress);
       if ('series' in frame.progress) this.held.drop(frame.progress.series ? this.#replaced(bytes) : bytes);
     }
-    if (frame.kind !== 'answer' && frame.kind !== 'failure') return false;
-    this.#last = frame;
-    this.#readers.ended(this);
-    return true;
+    return false;
+  }
+
+  /** Nobody gets the answer, or what came of it. */
+  dropAnswer(): void {
+    this.held.drop(this.#frameBytes);
+    this.#frameBytes = 0;
   }
 
   /**
