@@ -120,6 +120,20 @@ t.test('the memory of an answer is known before it is made, to a factor of a few
   t.end();
 });
 
+t.test('samples that are made of others are known too', (t) => {
+  const range = rangeOf(240);
+  for (const stage of ['| topk(3)', '| bottomk(3)', '> 100']) {
+    const query = `${RATE} ${stage}`;
+    const parts = [partOf(query, range, cellsOf(1000, [3]))];
+    const job = jobOf(query, range, parts);
+    const numbers = 2 * 1000 * 240 * Float64Array.BYTES_PER_ELEMENT;
+    const bytes = numbers + answerBytes(finishMetrics(job, signal));
+    const known = makingBytes(job, job, parts);
+    t.ok(known >= bytes && known <= 8 * bytes, `${query}: ${known} for ${bytes} bytes`);
+  }
+  t.end();
+});
+
 t.test('what is asked of an answer makes it smaller', (t) => {
   const range = rangeOf(100);
   const parts = [partOf(RATE, range, cellsOf(50, [1, 7]))];

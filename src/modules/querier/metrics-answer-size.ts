@@ -27,7 +27,9 @@ export function makingBytes(
   const intervals = intervalCount(range);
   const possibleMax = Math.max(1, samplesMax / intervals);
   const found = Math.min(sumOf(parts, rowsOf), rowsMaxOf(samplesMax, intervals));
-  const quantiles = quantilesOf(query);
+  const { metrics, second } = parse(query);
+  // how many series a group becomes; 0 = its series are as they were found
+  const quantiles = metrics?.kind === 'metrics' ? metrics.quantiles.length : 0;
   // of each group so many, and the counts that they are made of beside them
   const made = quantiles === 0 ? found : Math.min(found, sumOf(parts, groupCount)) * quantiles;
   const possible = Math.min(made, possibleMax);
@@ -35,7 +37,9 @@ export function makingBytes(
   const samples = answered * (isInstant ? 1 : intervals);
   const cells = Math.min(samples, sumOf(parts, cellsOf) * Math.max(1, quantiles));
   const body = answered * SERIES_BYTES + cells * CELL_BYTES[format] + samples * EMPTY_BYTES[format];
-  const numbers = (found + (quantiles === 0 ? 0 : made)) * intervals * NUMBER_BYTES;
+  // topk, bottomk and comparisons make other samples of those that they are given
+  const copies = (quantiles > 0 ? 1 : 0) + (second.length > 0 ? 1 : 0);
+  const numbers = (found + copies * made) * intervals * NUMBER_BYTES;
   const zeros = format === 'json' && !isInstant ? intervals * ZERO_SAMPLE_BYTES : 0;
   return Math.ceil(COPIES * (body + zeros) + numbers);
 }
@@ -56,10 +60,4 @@ function cellsOf({ rows }: MetricsPart): number {
 
 function sumOf(parts: readonly MetricsPart[], of: (part: MetricsPart) => number): number {
   return parts.reduce((sum, part) => sum + of(part), 0);
-}
-
-/** How many series a group becomes; 0 = its series are as they were found. */
-function quantilesOf(text: string): number {
-  const { metrics } = parse(text);
-  return metrics?.kind === 'metrics' ? metrics.quantiles.length : 0;
 }
