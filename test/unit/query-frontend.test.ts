@@ -485,6 +485,29 @@ t.test('a large answer that nobody reads is given up', async (t) => {
   t.ok(made > 0 && made < traces.length * body.length, `${made} bytes were made`);
 });
 
+t.test(
+  'very many values for the querier of another process are written while others have turns',
+  async (t) => {
+    const { answers, methods } = setUp();
+    const values = Array.from({ length: 400_000 }, (_, i) => `value ${i}`);
+    const types = [{ type: 'string', values } as const];
+    answers.values = { values: { types, isCut: false }, inspectedBytes: 0, partial: [] };
+    const method = methods.find('/tempopb.Querier/SearchTagValuesV2');
+    if (method?.kind !== 'unary') return t.fail('there is no such method');
+    let turns = 0;
+    const count = (): void => {
+      turns++;
+      next = setImmediate(count);
+    };
+    let next = setImmediate(count);
+    const message = encodeMessage(SearchTagValuesRequest, { tagName: 'span.a' });
+    const answer = await method.handle({ message, metadata: {}, signal: NEVER, trailers: {} });
+    clearImmediate(next);
+    t.ok(answer.length > 400_000 * 20, `${answer.length} bytes`);
+    t.ok(turns > 4, `${turns} turns`);
+  },
+);
+
 t.test('an answer that is there when its client has just left is not waited for', async (t) => {
   const timers = (): number => process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length;
   const lines: string[] = [];

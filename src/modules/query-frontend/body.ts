@@ -2,13 +2,12 @@
 // joining nor compressing it holds up other requests, and its client begins to read at once.
 import { Readable } from 'node:stream';
 import { noteShortLivedBytes } from '../../lib/garbage.ts';
+import { Slice } from '../../lib/slices.ts';
 
 /** Larger bodies are streams. */
 const JOINED_BYTES_MAX = 1 << 20;
 /** Of the pieces of a stream. */
 const CHUNK_BYTES = 256 << 10;
-/** Others get a turn when the parts took that long. */
-const TURN_MS = 5;
 
 /**
  * @param parts must not change any more; they are copied, but for a small body of one part.
@@ -66,13 +65,22 @@ function newChunk(): Buffer {
 
 /** A reader that is as fast as we are would else keep the thread until all is sent. */
 async function* withTurns(parts: Iterable<Buffer>): AsyncGenerator<Buffer> {
-  let turnMs = performance.now();
+  const slice = new Slice();
   for (const part of parts) {
     yield part;
-    if (performance.now() - turnMs < TURN_MS) continue;
-    await new Promise((resolve) => setImmediate(resolve));
-    turnMs = performance.now();
+    if (slice.isOver) await slice.next();
   }
+}
+
+/** All in one piece, with turns for others as the pieces are made. */
+export async function joinedInSlices(pieces: Iterable<Uint8Array>): Promise<Uint8Array> {
+  const slice = new Slice();
+  const made: Uint8Array[] = [];
+  for (const piece of pieces) {
+    made.push(piece);
+    if (slice.isOver) await slice.next();
+  }
+  return made.length === 1 ? made[0]! : Buffer.concat(made);
 }
 
 function viewOf(bytes: Uint8Array): Buffer {

@@ -9,6 +9,7 @@ import {
 } from '../../api/grpc-params.ts';
 import { parseTraceId } from '../../api/params.ts';
 import type { GrpcMethods } from '../../rpc/grpc-methods.ts';
+import { joinedInSlices } from './body.ts';
 import type { Op, ReadCall } from './reads.ts';
 import { searchProto } from './search-response.ts';
 import { tagNameOf } from './streamed-answers.ts';
@@ -46,7 +47,7 @@ export function addQuerierMethods(methods: GrpcMethods, options: StreamingOption
   add('SearchBlock', 'search', grpcSearchBlockParams, search);
   add('SearchTags', 'metadata', grpcTagParams, async (call) => {
     const { names, inspectedBytes } = await reads.allNames(call);
-    return Buffer.concat([...listProto(names, inspectedBytes)]);
+    return joinedInSlices(listProto(names, inspectedBytes));
   });
   add('SearchTagsV2', 'metadata', grpcTagParams, async (call) => {
     const { scopes, inspectedBytes } = await reads.namesByScope(call);
@@ -54,10 +55,10 @@ export function addQuerierMethods(methods: GrpcMethods, options: StreamingOption
   });
   add('SearchTagValues', 'metadata', grpcTagValueParams, async (call) => {
     const { texts, inspectedBytes } = await reads.plainValues(call, tagNameOf(call));
-    return Buffer.concat([...listProto(texts, inspectedBytes)]);
+    return joinedInSlices(listProto(texts, inspectedBytes));
   });
   add('SearchTagValuesV2', 'metadata', grpcTagValueParams, async (call) => {
     const { types, inspectedBytes } = await reads.typedValues(call, tagNameOf(call));
-    return Buffer.concat([...valuesProto(types, inspectedBytes)]);
+    return joinedInSlices(valuesProto(types, inspectedBytes));
   });
 }

@@ -1,8 +1,8 @@
 // The messages of streamed answers: what is found is sent while a query runs, each trace, name and value
 // once, in messages of a size that clients take.
 import { TempoError } from '../../lib/errors.ts';
-import { Slice } from '../../lib/slices.ts';
 import type { TagValueType } from '../../traceql/engine/value-set.ts';
+import { joinedInSlices } from './body.ts';
 import { EarlySeries } from './early-series.ts';
 import { growing } from './growing.ts';
 import { metricsPartial } from './metrics-response.ts';
@@ -161,16 +161,6 @@ function tagMessages<Found extends FoundTags>({ ask, pairsOf, message }: TagStre
 
 function* pairs(group: string, texts: readonly string[]): Generator<Pair> {
   for (const text of texts) yield [group, text];
-}
-
-async function joinedInSlices(pieces: Iterable<Uint8Array>): Promise<Uint8Array> {
-  const slice = new Slice();
-  const made: Uint8Array[] = [];
-  for (const piece of pieces) {
-    made.push(piece);
-    if (slice.isOver) await slice.next();
-  }
-  return made.length === 1 ? made[0]! : Buffer.concat(made);
 }
 
 function listMessage(
