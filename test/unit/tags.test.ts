@@ -20,7 +20,7 @@ import { QueryFrontend } from '../../src/modules/query-frontend/index.ts';
 import { silentLogger } from '../../src/telemetry/log.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { tagNames, tagValues } from '../../src/traceql/engine/tags.ts';
-import { mergeValues, type OrderedValues, ValueSet } from '../../src/traceql/engine/value-set.ts';
+import { mergeValues, type OrderedValues, textsOf, ValueSet } from '../../src/traceql/engine/value-set.ts';
 import { scanTagValues } from '../../src/store/tag-scan.ts';
 import type { VisitSource } from '../../src/store/source-walk.ts';
 import { parse } from '../../src/traceql/parser.ts';
@@ -335,6 +335,25 @@ await t.test('too many values: the first in order, whatever the parts', (t) => {
   for (const bytesMax of [0, 5, 100, 300, 700, 1100, 5000, 1e6]) {
     const thinned = fill(new ValueSet(bytesMax), many).ordered(bytesMax);
     t.same(thinned, setOf(...many).ordered(bytesMax), `thinned out to ${bytesMax} bytes`);
+  }
+  t.end();
+});
+
+await t.test('lists in order are joined in short steps, also where one is behind the other', (t) => {
+  const count = 40_000;
+  const listOf = (letter: string): string[] => Array.from({ length: count }, (_, i) => `${letter}${1e5 + i}`);
+  const [first, second] = [listOf('a'), listOf('b')];
+  for (const [name, ...lists] of [
+    ['the later one first', second, first],
+    ['the earlier one first', first, second],
+    ['the same', first, first],
+  ] as const) {
+    const joining = textsOf(lists.map((values) => ({ type: 'string' as const, values })));
+    let steps = 1;
+    let step = joining.next();
+    for (; step.done !== true; step = joining.next()) steps++;
+    t.same(step.value, [...new Set(lists.flat())].sort(), name);
+    t.ok(steps >= step.value.length / 2100, `${name}: ${steps} steps`);
   }
   t.end();
 });

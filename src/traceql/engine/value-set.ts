@@ -229,20 +229,20 @@ function* mergeLists(lists: readonly (readonly string[])[], compare: Compare): S
 
 function* mergeTwo(a: readonly string[], b: readonly string[], compare: Compare): Sliced<string[]> {
   const out: string[] = [];
+  let i = 0;
   let j = 0;
-  let stepEnd = VALUES_A_STEP;
-  for (const value of a) {
-    let order = -1;
-    if (out.length >= stepEnd) {
-      stepEnd = out.length + VALUES_A_STEP;
-      yield;
+  for (;;) {
+    const stepEnd = out.length + VALUES_A_STEP;
+    while (out.length < stepEnd && i < a.length && j < b.length) {
+      const order = compare(a[i]!, b[j]!);
+      out.push(order <= 0 ? a[i++]! : b[j]!);
+      if (order >= 0) j++;
     }
-    while (j < b.length && (order = compare(b[j]!, value)) < 0) out.push(b[j++]!);
-    if (order === 0 && j < b.length) j++;
-    out.push(value);
+    while (out.length < stepEnd && i < a.length) out.push(a[i++]!);
+    while (out.length < stepEnd && j < b.length) out.push(b[j++]!);
+    if (i === a.length && j === b.length) return out;
+    yield;
   }
-  while (j < b.length) out.push(b[j++]!);
-  return out;
 }
 
 function byType(a: TypedValues, b: TypedValues): number {
