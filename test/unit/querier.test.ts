@@ -1078,11 +1078,13 @@ function oneBlockScan(how: Pick<MetricsScan, 'pool' | 'signal'> & Partial<Metric
 
 /** Cells by their series, which are numbered from 0 on, and intervals. */
 function partOf(cells: readonly (readonly [row: number, interval: number])[]): MetricsPart {
+  const series = new Set(cells.map(([row]) => row)).size;
   return {
     values: new Uint8Array(0),
     valueEnds: new Uint32Array(0),
     labels: new Int32Array(0),
-    buckets: new Uint8Array(new Set(cells.map(([row]) => row)).size),
+    buckets: new Uint8Array(series),
+    groups: series,
     rows: Int32Array.from(cells, ([row]) => row),
     intervals: Int32Array.from(cells, ([, interval]) => interval),
     cells: new Float64Array(cells.length),
@@ -1180,7 +1182,7 @@ t.test('parts of metrics queries: joined on the way, in the order of their jobs'
     const none = { values: new Uint8Array(0), valueEnds: new Uint32Array(0), labels: new Int32Array(0) };
     const rest = { buckets: new Uint8Array(0), intervals: new Int32Array(0), rests: new Float64Array(0) };
     const cells = { rows: Int32Array.of(name), cells: new Float64Array((mib * MIB) / 8) };
-    return { ...none, ...rest, ...cells, weights: new Float64Array(0), share: 1, exemplars: [] };
+    return { ...none, ...rest, ...cells, weights: new Float64Array(0), groups: 1, share: 1, exemplars: [] };
   };
   const joins: number[][] = [];
   let go = (): void => {};
@@ -1452,6 +1454,7 @@ t.test('parts of metrics queries in a cache outside the process', async (t) => {
     valueEnds: Uint32Array.of(3),
     labels: Int32Array.of(0, 1),
     buckets: Uint8Array.of(),
+    groups: 7,
     rows: Int32Array.of(0, 1),
     intervals: Int32Array.of(3, 5),
     cells: Float64Array.of(0.5, first),
@@ -1509,7 +1512,7 @@ t.test('parts of metrics queries in a cache outside the process', async (t) => {
   t.match(await cached.metrics(job, run), { ...unread, part: first.part, failures: [] });
   t.equal(runs, 1);
   const [name] = [...double.items.keys()];
-  t.match(name, /^tempo-ts:metrics1:[\w-]{43}$/);
+  t.match(name, /^tempo-ts:metrics2:[\w-]{43}$/);
 
   const plain = { ...job, exemplarsMax: 0 };
   const others: readonly MetricsJob[] = [
@@ -1605,6 +1608,7 @@ t.test(
         valueEnds: new Uint32Array(0),
         labels: new Int32Array(0),
         buckets: new Uint8Array(0),
+        groups: 0,
         rows: new Int32Array(0),
         intervals: new Int32Array(0),
         cells: new Float64Array(0),

@@ -1,7 +1,7 @@
 // How much memory the series of a metrics answer may take, before they are made.
 import type { MetricsQuery } from '../../contracts/query.ts';
 import type { MetricsAsked } from '../../store/scan-job.ts';
-import { groupCount, type MetricsPart } from '../../traceql/engine/metrics/part.ts';
+import type { MetricsPart } from '../../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../../traceql/engine/metrics/range.ts';
 import { rowsMaxOf } from '../../traceql/engine/metrics/series-set.ts';
 import { ZERO_SAMPLE_BYTES } from '../../traceql/engine/metrics/zero-samples.ts';
@@ -31,7 +31,7 @@ export function makingBytes(
   // how many series a group becomes; 0 = its series are as they were found
   const quantiles = metrics?.kind === 'metrics' ? metrics.quantiles.length : 0;
   // of each group so many, and the counts that they are made of beside them
-  const made = quantiles === 0 ? found : Math.min(found, sumOf(parts, groupCount)) * quantiles;
+  const made = quantiles === 0 ? found : Math.min(found, sumOf(parts, groupsOf)) * quantiles;
   const possible = Math.min(made, possibleMax);
   const answered = seriesMax > 0 ? Math.min(possible, seriesMax) : possible;
   const samples = answered * (isInstant ? 1 : intervals);
@@ -52,6 +52,10 @@ export function mayBeFewer(parts: readonly MetricsPart[]): boolean {
 
 function rowsOf({ buckets }: MetricsPart): number {
   return buckets.length;
+}
+
+function groupsOf({ groups }: MetricsPart): number {
+  return groups;
 }
 
 function cellsOf({ rows }: MetricsPart): number {

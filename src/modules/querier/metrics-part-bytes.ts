@@ -10,6 +10,7 @@ const LENGTH_BYTES = 4;
 /** What is no array of numbers. */
 interface Facts {
   readonly firstInterval: string;
+  readonly groups: number;
   readonly share: number;
   readonly exemplars: readonly ExemplarFacts[];
   /** Bytes of each array. */
@@ -23,7 +24,7 @@ interface ExemplarFacts extends Omit<Exemplar, 'group' | 'labels' | 'value'> {
   readonly labels: readonly { readonly key: string; readonly value: string }[];
 }
 
-export const PART_CODEC: AnswerCodec<KeptPart> = { kind: 'metrics', version: 1, encode, decode };
+export const PART_CODEC: AnswerCodec<KeptPart> = { kind: 'metrics', version: 2, encode, decode };
 
 function arraysOf(part: MetricsPart): readonly ArrayBufferView[] {
   const { values, valueEnds, labels, buckets, rows, intervals, cells, rests, weights } = part;
@@ -34,6 +35,7 @@ function encode({ part, firstInterval }: KeptPart): readonly ArrayBufferView[] {
   const arrays = arraysOf(part);
   const facts: Facts = {
     firstInterval: String(firstInterval),
+    groups: part.groups,
     share: part.share,
     exemplars: part.exemplars.map(exemplarFacts),
     lengths: arrays.map(({ byteLength }) => byteLength),
@@ -65,6 +67,7 @@ function decode(stored: Uint8Array): KeptPart {
     cells: new Float64Array(cells!.buffer),
     rests: new Float64Array(rests!.buffer),
     weights: new Float64Array(weights!.buffer),
+    groups: facts.groups,
     share: facts.share,
     exemplars: facts.exemplars.map(exemplarOf),
   };

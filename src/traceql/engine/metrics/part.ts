@@ -1,6 +1,5 @@
 // The partial result of one job as plain arrays, made to go from thread to thread.
 import type { Exemplar } from './exemplars.ts';
-import { PairTable } from './pair-table.ts';
 
 export interface MetricsPart {
   /** Values of labels as in the pool, one behind the other; value i ends at valueEnds[i]. */
@@ -10,6 +9,8 @@ export interface MetricsPart {
   readonly labels: Int32Array;
   /** For each series the exponent of its bucket, 0 where the function has no buckets. */
   readonly buckets: Uint8Array;
+  /** How many groups its series are of: each may have several buckets. */
+  readonly groups: number;
   /** For each cell its series and interval, and what Cells has of it. */
   readonly rows: Int32Array;
   readonly intervals: Int32Array;
@@ -29,21 +30,6 @@ export function partBytes(part: MetricsPart): number {
   const { values, valueEnds, labels, buckets, rows, intervals, cells, rests, weights, exemplars } = part;
   const arrays = [values, valueEnds, labels, buckets, rows, intervals, cells, rests, weights];
   return arrays.reduce((sum, { byteLength }) => sum + byteLength, exemplars.length * EXEMPLAR_BYTES);
-}
-
-/** How many groups its series are of: each may have several buckets. */
-export function groupCount({ labels, buckets }: MetricsPart): number {
-  const rows = buckets.length;
-  const width = rows === 0 ? 0 : labels.length / rows;
-  if (width === 0) return Math.min(1, rows);
-  let groups = new Int32Array(rows);
-  let count = 0;
-  for (let i = 0; i < width; i++) {
-    const table = new PairTable();
-    groups = groups.map((group, row) => table.idOf(group, labels[row * width + i]!));
-    ({ count } = table);
-  }
-  return count;
 }
 
 /** The same in shared memory: no thread that it passes has to copy it, whatever its size. */

@@ -1,5 +1,6 @@
 // Series of a metrics query: their labels, and the cells of each. Jobs fill one from spans, and one brings
 // the parts of all jobs together.
+import { Bitset } from '../../../lib/bitset.ts';
 import { ByteWriter } from '../../../lib/byte-writer.ts';
 import { type CellKind, Cells } from './cells.ts';
 import { type Check, noCheck } from './check.ts';
@@ -185,8 +186,12 @@ export class SeriesSet {
 
   /** Rows are below it; not all need to be in use. */
   get rowCount(): number {
-    const { bucketed, joins, shape, pool } = this;
-    if (bucketed !== undefined) return bucketed.count;
+    return this.bucketed?.count ?? this.groupCount;
+  }
+
+  /** Groups are below it. */
+  private get groupCount(): number {
+    const { joins, shape, pool } = this;
     if (joins.length > 0) return joins.at(-1)!.count;
     return shape.width === 0 ? 1 : pool.count;
   }
@@ -278,14 +283,16 @@ export class SeriesSet {
 
   private packLabels(
     rows: readonly number[],
-  ): Pick<MetricsPart, 'values' | 'valueEnds' | 'labels' | 'buckets'> {
+  ): Pick<MetricsPart, 'values' | 'valueEnds' | 'labels' | 'buckets' | 'groups'> {
     const { width } = this.shape;
     const numberOf = new Int32Array(this.pool.count).fill(-1);
     numberOf[NO_VALUE] = 0;
     const ids: number[] = [];
     const labels = new Int32Array(rows.length * width);
+    const groups = new Bitset(this.groupCount);
     rows.forEach((row, i) => {
       this.check();
+      groups.add(this.groupOf(row));
       this.labelsOf(this.groupOf(row)).forEach((id, k) => {
         if (numberOf[id]! < 0) numberOf[id] = ids.push(id);
         labels[i * width + k] = numberOf[id]!;
@@ -302,6 +309,7 @@ export class SeriesSet {
       valueEnds,
       labels,
       buckets: Uint8Array.from(rows, (row) => this.bucketOf(row)),
+      groups: groups.count(),
     };
   }
 }
