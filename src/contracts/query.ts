@@ -233,7 +233,7 @@ export interface MetricsProgress {
   readonly stats: QueryStats;
   /**
    * The series of what was read so far, as those of the answer, without exemplars. Costs a job. undefined:
-   * some are left out already, or it is too late to make them.
+   * some are left out already, there is no memory for them, or it is too late to make them.
    */
   seriesSoFar(): Promise<readonly Uint8Array[] | undefined>;
 }

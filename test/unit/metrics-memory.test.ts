@@ -170,7 +170,7 @@ t.test('no more series are thought of than a query can have', (t) => {
 });
 
 /** A querier over blocks whose jobs answer with these parts. */
-function scanOver(parts: readonly MetricsPart[], results: ResultBudget, end = signal) {
+function scanOver(parts: readonly (MetricsPart | undefined)[], results: ResultBudget, end = signal) {
   const ran: ScanJob[] = [];
   let read = 0;
   const run = async (job: ScanJob): Promise<ScanResult> => {
@@ -253,6 +253,42 @@ t.test('one that waits for the memory of its answer does not hold up the jobs of
   sent.abort();
   await foundNext;
   t.match(await metrics.text(), /^tempo_querier_metrics_part_bytes 0$/m);
+});
+
+t.test('large series so far are made where there is room for them, and count meanwhile', async (t) => {
+  const range = rangeOf(240);
+  const asked = askedOf(RATE, range);
+  for (const [series, largeMib, isMade] of [
+    [4000, 7, false],
+    [4000, 0, true],
+    [20, 7, true],
+  ] as const) {
+    const metrics = new Metrics();
+    const results = new ResultBudget({ bytesMax: 8 * MIB, waitMs: 0, metrics, taken: () => undefined });
+    const held = async (): Promise<number> =>
+      Number(/^tempo_querier_result_bytes (\d+)/m.exec(await metrics.text())![1]);
+    const large = await results.take('another', largeMib * MIB, undefined);
+    const { scan } = scanOver([partOf(RATE, range, cellsOf(series, [1])), undefined], results);
+    let jobs = 0;
+    const heldWhileMade: Promise<number>[] = [];
+    const goOn = Promise.withResolvers<void>();
+    const run: typeof scan.pool.run = async (job, how) => {
+      if (job.kind === 'finishMetrics') heldWhileMade.push(held());
+      else if (jobs++ > 0) await goOn.promise;
+      return scan.pool.run(job, how);
+    };
+    let made: Promise<unknown> | undefined;
+    const onProgress: MetricsScan['onProgress'] = (progress) => void (made ??= progress.seriesSoFar());
+    const found = findMetrics(asked, { ...scan, pool: { run }, concurrency: 1, onProgress });
+    await until(async () => made !== undefined);
+    t.equal((await made) !== undefined, isMade, `${series} series beside ${largeMib} MiB`);
+    t.equal(heldWhileMade.length, isMade ? 1 : 0);
+    if (isMade) t.ok((await heldWhileMade[0]!) > largeMib * MIB);
+    await until(async () => (await held()) === largeMib * MIB);
+    large.drop();
+    goOn.resolve();
+    await found;
+  }
 });
 
 t.test('who waits for the memory of an answer may leave, and is refused when its time is over', async (t) => {

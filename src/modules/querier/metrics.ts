@@ -178,23 +178,31 @@ function spansOf({ whole, sources }: QueryInput): number {
   }, 0);
 }
 
-/** @param scan its signal says that the answer itself is next, or nobody waits for it. */
+/**
+ * Small ones are made in any case; large ones, which may be too large to be shown, where there is room now.
+ * @param scan its signal says that the answer itself is next, or nobody waits for it.
+ */
 async function seriesSoFar(
   query: MetricsQuery,
   scan: MetricsScan,
   asked: MetricsAsked,
   parts: readonly MetricsPart[],
 ): Promise<readonly Uint8Array[] | undefined> {
-  if (scan.signal?.aborted) return undefined;
+  const { results, signal } = scan;
+  if (signal?.aborted) return undefined;
+  const bytes = makingBytes(query, asked, parts);
+  if (results.mayWait(query.tenant, bytes)) return undefined;
+  const lease = await results.take(query.tenant, bytes, signal);
   try {
-    // made where there is room for it or not: it is small, or not shown
     const finished = await finish(query, scan, { ...asked, exemplarsMax: 0 }, async () => ({ parts }));
     if (finished === undefined || finished.isCut || finished.isPartial) return undefined;
     return await bodiesOf(finished);
   } catch (err) {
     const isFull = err instanceof TempoError && err.code === 'resource_exhausted';
-    if (isFull || scan.signal?.aborted) return undefined;
+    if (isFull || signal?.aborted) return undefined;
     throw err;
+  } finally {
+    lease.drop();
   }
 }
 
