@@ -1512,7 +1512,7 @@ t.test('parts of metrics queries in a cache outside the process', async (t) => {
   t.match(await cached.metrics(job, run), { ...unread, part: first.part, failures: [] });
   t.equal(runs, 1);
   const [name] = [...double.items.keys()];
-  t.match(name, /^tempo-ts:metrics2:[\w-]{43}$/);
+  t.match(name, /^tempo-ts:metrics1:[\w-]{43}$/);
 
   const plain = { ...job, exemplarsMax: 0 };
   const others: readonly MetricsJob[] = [

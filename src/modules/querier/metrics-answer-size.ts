@@ -54,8 +54,8 @@ function rowsOf({ buckets }: MetricsPart): number {
   return buckets.length;
 }
 
-function groupsOf({ groups }: MetricsPart): number {
-  return groups;
+function groupsOf({ groups, buckets }: MetricsPart): number {
+  return groups ?? buckets.length;
 }
 
 function cellsOf({ rows }: MetricsPart): number {

@@ -10,7 +10,7 @@ const LENGTH_BYTES = 4;
 /** What is no array of numbers. */
 interface Facts {
   readonly firstInterval: string;
-  readonly groups: number;
+  readonly groups?: number | undefined;
   readonly share: number;
   readonly exemplars: readonly ExemplarFacts[];
   /** Bytes of each array. */
@@ -24,7 +24,7 @@ interface ExemplarFacts extends Omit<Exemplar, 'group' | 'labels' | 'value'> {
   readonly labels: readonly { readonly key: string; readonly value: string }[];
 }
 
-export const PART_CODEC: AnswerCodec<KeptPart> = { kind: 'metrics', version: 2, encode, decode };
+export const PART_CODEC: AnswerCodec<KeptPart> = { kind: 'metrics', version: 1, encode, decode };
 
 function arraysOf(part: MetricsPart): readonly ArrayBufferView[] {
   const { values, valueEnds, labels, buckets, rows, intervals, cells, rests, weights } = part;

@@ -9,8 +9,8 @@ export interface MetricsPart {
   readonly labels: Int32Array;
   /** For each series the exponent of its bucket, 0 where the function has no buckets. */
   readonly buckets: Uint8Array;
-  /** How many groups its series are of: each may have several buckets. */
-  readonly groups: number;
+  /** How many groups its series are of: each may have several buckets. undefined = of an older ingester. */
+  readonly groups?: number | undefined;
   /** For each cell its series and interval, and what Cells has of it. */
   readonly rows: Int32Array;
   readonly intervals: Int32Array;
