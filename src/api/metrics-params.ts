@@ -1,5 +1,5 @@
-// Reads the parameters of TraceQL metrics queries: times in every form that Tempo takes, the step, limits,
-// and the alignment of the range; with Tempo's error texts.
+// Reads the parameters of TraceQL metrics queries: times, the step, limits, and the alignment of the range;
+// with Tempo's error texts.
 import { formatDuration, formatNanos } from '../lib/duration.ts';
 import { TempoError } from '../lib/errors.ts';
 import type { Query } from '../traceql/ast.ts';
@@ -8,6 +8,7 @@ import { TraceqlError } from '../traceql/error.ts';
 import { parse } from '../traceql/parser.ts';
 import { validate } from '../traceql/validate.ts';
 import { checkQuerySize, type UrlParams } from './params.ts';
+import { FLOAT, INTEGER, NANOS_PER_MILLI, sinceNanos, timeNanos } from './times.ts';
 
 export interface MetricsLimits {
   readonly queryBytesMax: number;
@@ -36,20 +37,12 @@ interface NanosRange {
   readonly end: bigint;
 }
 
-export const NANOS_PER_MILLI = 1_000_000n;
 const NANOS_PER_SECOND = 1_000_000_000n;
 export const DEFAULT_SINCE_NANOS = 3600n * NANOS_PER_SECOND;
-/** Numbers with more digits are nanoseconds. */
-const SECONDS_DIGITS_MAX = 10;
 const INT64_MAX = (1n << 63n) - 1n;
 /** Also where the configuration sets no limit. */
 const INTERVALS_MAX = 1_000_000;
 
-const INTEGER = /^[+-]?\d+$/;
-const FLOAT = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
-const RFC3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/;
-/** Units from large to small, whole numbers. */
-const PROMETHEUS_DURATION = /^(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?$/;
 const GO_DURATION = /^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/;
 
 /** About 240 intervals: whole multiples of 5 s, short ranges of 1 s. */
@@ -111,20 +104,11 @@ function compiled(text: string, ofParser: string): Query {
 /** The last hour, or `since`, where there is no start. */
 function timeRange(params: UrlParams, { nowMs }: Pick<MetricsLimits, 'nowMs'>): NanosRange {
   const now = BigInt(Math.round(nowMs)) * NANOS_PER_MILLI;
-  const since = sinceOf(params);
+  const since = sinceNanos(params) ?? DEFAULT_SINCE_NANOS;
   const end = time(params, 'end') ?? now;
   const last = end < now ? end : now;
   const start = time(params, 'start') ?? (last > since ? last - since : 0n);
   return { start, end };
-}
-
-function sinceOf(params: UrlParams): bigint {
-  const text = params.get('since') ?? '';
-  if (text === '') return DEFAULT_SINCE_NANOS;
-  if (text === '0') return 0n;
-  const nanos = PROMETHEUS_DURATION.test(text) ? parseDuration(text) : undefined;
-  if (nanos !== undefined) return nanos;
-  throw invalid(`could not parse 'since' parameter: not a valid duration string: ${JSON.stringify(text)}`);
 }
 
 function time(params: UrlParams, name: string): bigint | undefined {
@@ -134,19 +118,6 @@ function time(params: UrlParams, name: string): bigint | undefined {
   if (nanos !== undefined && nanos >= 0n && nanos <= INT64_MAX) return nanos;
   const forms = 'Unix seconds, Unix nanoseconds or RFC 3339 from 1970 on';
   throw invalid(`could not parse '${name}' parameter: ${JSON.stringify(text)} is no time in ${forms}`);
-}
-
-function timeNanos(text: string): bigint | undefined {
-  if (text.includes('.') && FLOAT.test(text)) {
-    const millis = Math.round(Number(text) * 1000);
-    return Number.isFinite(millis) ? BigInt(millis) * NANOS_PER_MILLI : undefined;
-  }
-  if (INTEGER.test(text)) {
-    return text.length <= SECONDS_DIGITS_MAX ? BigInt(text) * NANOS_PER_SECOND : BigInt(text);
-  }
-  const [, toSeconds, fraction = '', zone] = RFC3339.exec(text) ?? [];
-  const ms = Date.parse(`${toSeconds}${zone}`);
-  return Number.isNaN(ms) ? undefined : BigInt(ms) * NANOS_PER_MILLI + BigInt(fraction.padEnd(9, '0'));
 }
 
 function stepOf(params: UrlParams, start: bigint, end: bigint): bigint {

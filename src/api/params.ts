@@ -3,6 +3,7 @@ import { formatDuration } from '../lib/duration.ts';
 import { TempoError } from '../lib/errors.ts';
 import { PAGE_PARAMS, type PageParams, parsePage } from './search-order.ts';
 import { durationCondition, tagSearchQuery } from './tag-search.ts';
+import { NANOS_PER_MILLI, sinceNanos } from './times.ts';
 
 /** Parameters as the URL has them: the first value counts when one is given twice. */
 export type UrlParams = URLSearchParams;
@@ -20,6 +21,8 @@ export interface SearchLimits {
   readonly spansPerSpanSetMax: number;
   readonly durationMaxMs: number;
   readonly queryBytesMax: number;
+  /** The end of a range that `since` gives. */
+  readonly latestMs: number;
 }
 
 export interface SearchParams extends PageParams {
@@ -57,6 +60,7 @@ const SEARCH_NAMES: ReadonlySet<string> = new Set([
   'minDuration',
   'maxDuration',
   'rf1After',
+  'since',
   ...PAGE_PARAMS,
 ]);
 
@@ -120,7 +124,8 @@ export function checkQuerySize(query: string, bytesMax: number): void {
   throw invalid(`${limit}, reduce the query expression size or contact your system administrator`);
 }
 
-export function parseSearchParams(params: UrlParams, limits: SearchLimits): SearchParams {
+/** @param takesNames other names are tags where neither `q`, `tags`, `start` nor `end` is given. */
+export function parseSearchParams(params: UrlParams, limits: SearchLimits, takesNames = false): SearchParams {
   const query = params.get('q') ?? '';
   const isTagSearch = query === '';
   if (!isTagSearch && (params.get('tags') ?? '') !== '') {
@@ -129,8 +134,9 @@ export function parseSearchParams(params: UrlParams, limits: SearchLimits): Sear
   checkQuerySize(query, limits.queryBytesMax);
   const duration = durationCondition(params);
   checkRf1After(params);
+  const isTag = (name: string): boolean => takesNames && !SEARCH_NAMES.has(name);
   return {
-    query: isTagSearch ? tagSearchQuery(params, duration, (name) => SEARCH_NAMES.has(name)) : query,
+    query: isTagSearch ? tagSearchQuery(params, duration, isTag) : query,
     isTagSearch,
     limit: searchLimit(params, limits),
     spansPerSpanSet: spansPerSpanSet(params, limits),
@@ -160,18 +166,34 @@ function spansPerSpanSet(params: UrlParams, limits: SearchLimits): number {
 
 function searchRange(params: UrlParams, limits: SearchLimits): SecondsRange {
   const start = seconds(params, 'start');
-  const startSec = start ?? 0;
-  const endSec = seconds(params, 'end') ?? 0;
-  if (startSec === 0 && endSec === 0) return { startSec: undefined, endSec: undefined };
-  if (start === undefined) throw invalid(ONLY_ONE_OF_RANGE);
+  const end = seconds(params, 'end') ?? 0;
+  const since = sinceRange(params, limits);
+  if (since === undefined && !start && end === 0) return { startSec: undefined, endSec: undefined };
+  if (since === undefined && start === undefined) throw invalid(ONLY_ONE_OF_RANGE);
+  const { startSec, endSec } = since ?? { startSec: start ?? 0, endSec: end };
   if (endSec <= startSec || startSec < 0) throw rangeError(startSec, endSec);
-  if (limits.durationMaxMs > 0 && (endSec - startSec) * 1000 > limits.durationMaxMs) {
-    const max = formatDuration(limits.durationMaxMs);
-    throw invalid(
-      `range specified by start and end exceeds ${max}. received start=${startSec} end=${endSec}`,
-    );
+  const latestSec = Math.min(endSec, Math.ceil(limits.latestMs / 1000));
+  if (limits.durationMaxMs > 0 && (latestSec - startSec) * 1000 > limits.durationMaxMs) {
+    throw tooLong(limits.durationMaxMs, startSec, endSec);
   }
   return { startSec, endSec };
+}
+
+/** The range of `since`, which wins over `start` and `end`; undefined = it is not given. */
+export function sinceRange(
+  params: UrlParams,
+  { latestMs }: Pick<SearchLimits, 'latestMs'>,
+): { readonly startSec: number; readonly endSec: number } | undefined {
+  const since = sinceNanos(params, 'error parsing date range: ');
+  if (since === undefined) return undefined;
+  const startMs = Math.max(0, latestMs - Number(since / NANOS_PER_MILLI));
+  // Both are rounded up, so that the range is as long as was asked for and what has just come is in it.
+  return { startSec: Math.ceil(startMs / 1000), endSec: Math.ceil(latestMs / 1000) };
+}
+
+export function tooLong(durationMaxMs: number, startSec: number, endSec: number): TempoError {
+  const max = formatDuration(durationMaxMs);
+  return invalid(`range specified by start and end exceeds ${max}. received start=${startSec} end=${endSec}`);
 }
 
 /** Milliseconds and nanoseconds, the usual mistake, are out of its range. */

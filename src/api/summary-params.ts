@@ -6,8 +6,9 @@ import { parse } from '../traceql/parser.ts';
 import { printField, printQuery } from '../traceql/print.ts';
 import { parseTagIdentifier } from '../traceql/tag-query.ts';
 import { validate } from '../traceql/validate.ts';
-import { checkDuration, DEFAULT_SINCE_NANOS, type MetricsLimits, NANOS_PER_MILLI } from './metrics-params.ts';
+import { checkDuration, DEFAULT_SINCE_NANOS, type MetricsLimits } from './metrics-params.ts';
 import { checkQuerySize, integerParam, type UrlParams } from './params.ts';
+import { NANOS_PER_MILLI } from './times.ts';
 
 export interface SummaryParams {
   /** Without a metrics function: spans are counted in several ways. */

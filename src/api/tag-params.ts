@@ -1,15 +1,24 @@
 // Reads the parameters of the tag endpoints, with Tempo's error texts.
-import { formatDuration } from '../lib/duration.ts';
 import { TempoError } from '../lib/errors.ts';
 import { TraceqlError } from '../traceql/error.ts';
 import type { AttributeScope, Field } from '../traceql/source.ts';
 import { listedFields, parseTagIdentifier, type TagFilter, tagFilter } from '../traceql/tag-query.ts';
-import { checkQuerySize, checkRf1After, type SecondsRange, type UrlParams } from './params.ts';
+import {
+  checkQuerySize,
+  checkRf1After,
+  type SecondsRange,
+  sinceRange,
+  tooLong,
+  type UrlParams,
+} from './params.ts';
+import { timeNanos } from './times.ts';
 
 export interface TagLimits {
   readonly durationMaxMs: number;
   readonly queryBytesMax: number;
   readonly nowMs: number;
+  /** The end of a range that `since` gives. */
+  readonly latestMs: number;
 }
 
 export interface TagParams {
@@ -22,6 +31,7 @@ export interface TagParams {
 export type TagScope = AttributeScope | 'intrinsic';
 
 const UINT32_SIZE = 2 ** 32;
+const NANOS_PER_SECOND = 1_000_000_000n;
 const SCOPES: readonly TagScope[] = ['resource', 'span', 'event', 'link', 'instrumentation', 'intrinsic'];
 
 /** What both names and values take. `maxStaleValues` would only let an answer end early: it is not needed. */
@@ -77,29 +87,38 @@ function uint32(params: UrlParams, name: string): number {
   return value < UINT32_SIZE ? value : 0;
 }
 
-function tagRange(params: UrlParams, { durationMaxMs, nowMs }: TagLimits): SecondsRange {
+function tagRange(params: UrlParams, limits: TagLimits): SecondsRange {
+  const { durationMaxMs, nowMs } = limits;
+  const range = sinceRange(params, limits) ?? givenRange(params);
+  const { startSec, endSec } = range;
+  if (startSec === 0 && endSec === 0) return { startSec: undefined, endSec: undefined };
+  const seconds = Math.min(endSec, Math.ceil(nowMs / 1000)) - startSec;
+  if (endSec < startSec || (durationMaxMs > 0 && seconds * 1000 > durationMaxMs)) {
+    throw tooLong(durationMaxMs, startSec, endSec);
+  }
+  return range;
+}
+
+function givenRange(params: UrlParams): { readonly startSec: number; readonly endSec: number } {
   const isGiven = (name: string): boolean => (params.get(name) ?? '') !== '';
   if (isGiven('start') !== isGiven('end')) {
     const why = 'only one of start and end provided: must provide both or neither';
     throw invalid(`error parsing date range: ${why}`);
   }
-  for (const name of ['start', 'end']) {
-    const text = params.get(name) ?? '';
-    if (/^([+-]?\d+)?$/.test(text)) continue;
+  return { startSec: unixSeconds(params, 'start'), endSec: unixSeconds(params, 'end') };
+}
+
+/** 0 where it is not given, and where it is before 1970 or far away. */
+function unixSeconds(params: UrlParams, name: string): number {
+  const text = params.get(name) ?? '';
+  if (text === '') return 0;
+  const nanos = timeNanos(text);
+  if (nanos === undefined) {
     const why = `strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`;
     throw invalid(`error parsing date range: could not parse '${name}' parameter: ${why}`);
   }
-  const startSec = uint32(params, 'start');
-  const endSec = uint32(params, 'end');
-  if (startSec === 0 && endSec === 0) return { startSec: undefined, endSec: undefined };
-  const seconds = Math.min(endSec, Math.ceil(nowMs / 1000)) - startSec;
-  if (endSec < startSec || (durationMaxMs > 0 && seconds * 1000 > durationMaxMs)) {
-    const max = formatDuration(durationMaxMs);
-    throw invalid(
-      `range specified by start and end exceeds ${max}. received start=${startSec} end=${endSec}`,
-    );
-  }
-  return { startSec, endSec };
+  const seconds = Number(nanos / NANOS_PER_SECOND);
+  return seconds > 0 && seconds < UINT32_SIZE ? seconds : 0;
 }
 
 function invalid(message: string): TempoError {

@@ -1,5 +1,6 @@
 // Searches from before TraceQL: conditions as logfmt in `tags`, as `minDuration` and `maxDuration`, or as any
-// parameters. They are written as a TraceQL query in which each condition may hold on another span.
+// parameters of a sub-request. They are written as a TraceQL query in which each condition may hold on
+// another span.
 import { TempoError } from '../lib/errors.ts';
 
 const CONDITIONS: Readonly<Record<string, (value: string) => string>> = {
@@ -32,28 +33,25 @@ const SEARCHED_IN: Readonly<Record<string, 'span' | 'resource'>> = {
 };
 
 /**
- * The query of a search without `q`. `isParameter` tells which names are not tags.
+ * The query of a search without `q`. `isTag` tells which names of parameters are tags.
  * @param duration the condition on durations, empty for none.
  */
 export function tagSearchQuery(
   params: URLSearchParams,
   duration: string,
-  isParameter: (name: string) => boolean,
+  isTag: (name: string) => boolean,
 ): string {
-  const tags = tagsOf(params, isParameter);
+  const tags = tagsOf(params, isTag);
   const spansets = [...tags].map(([name, value]) => `{ ${condition(name, value)} }`);
   if (duration !== '') spansets.push(`{ ${duration} }`);
   return spansets.length === 0 ? '{ }' : spansets.join(' && ');
 }
 
-function tagsOf(
-  params: URLSearchParams,
-  isParameter: (name: string) => boolean,
-): ReadonlyMap<string, string> {
+function tagsOf(params: URLSearchParams, isTag: (name: string) => boolean): ReadonlyMap<string, string> {
   if (params.has('tags')) return parseLogfmt(params.get('tags') ?? '');
   const tags = new Map<string, string>();
   if (params.has('start') || params.has('end')) return tags;
-  for (const [name, value] of params) if (!isParameter(name) && !tags.has(name)) tags.set(name, value);
+  for (const [name, value] of params) if (isTag(name) && !tags.has(name)) tags.set(name, value);
   return tags;
 }
 

@@ -23,6 +23,7 @@ const LIMITS: SearchLimits = {
   spansPerSpanSetMax: 100,
   durationMaxMs: 168 * 3_600_000,
   queryBytesMax: 131072,
+  latestMs: 1_000_000_000_500,
 };
 
 function messageOf(work: () => unknown): string {
@@ -61,6 +62,45 @@ t.test('search parameters', (t) => {
     order: undefined,
     after: undefined,
   });
+  t.end();
+});
+
+t.test('a search of the time since', (t) => {
+  const range = (query: string) => parseSearchParams(new URLSearchParams(query), LIMITS).range;
+  const hour = { startSec: 999_996_401, endSec: 1_000_000_001 };
+  t.same(range('q={}&since=1h'), hour);
+  t.same(range('tags=a%3Db&since=60m'), hour);
+  t.same(range('q={}&since=1h&start=1&end=2'), hour, 'it wins');
+  t.same(range('q={}&since=1w'), { startSec: 999_395_201, endSec: 1_000_000_001 }, 'as long as is allowed');
+  t.same(range('q={}&since='), { startSec: undefined, endSec: undefined });
+  for (const [since, why] of [
+    [
+      'soon',
+      `error parsing date range: could not parse 'since' parameter: not a valid duration string: "soon"`,
+    ],
+    [
+      '1.5h',
+      `error parsing date range: could not parse 'since' parameter: not a valid duration string: "1.5h"`,
+    ],
+    ['8d', 'range specified by start and end exceeds 168h0m0s. received start=999308801 end=1000000001'],
+    ['0', 'http parameter start must be before end. received start=1000000001 end=1000000001'],
+  ] as const) {
+    t.equal(
+      messageOf(() => range(`q={}&since=${since}`)),
+      why,
+    );
+  }
+  t.end();
+});
+
+t.test('a search that ends in the future is as long as it is until now', (t) => {
+  const range = (query: string) => parseSearchParams(new URLSearchParams(query), LIMITS).range;
+  const now = 1_000_000_001;
+  t.same(range(`start=${now - 10}&end=2000000000`), { startSec: now - 10, endSec: 2_000_000_000 });
+  t.match(
+    messageOf(() => range(`start=${now - 604_801}&end=2000000000`)),
+    /^range specified by start and end exceeds 168h0m0s/,
+  );
   t.end();
 });
 
@@ -128,7 +168,7 @@ t.test('searches by tags and durations', (t) => {
     ['maxDuration=0&tags=a%3Dx', `{ ${name} }`],
   ] as const;
   for (const [query, want] of cases) {
-    const got = parseSearchParams(new URLSearchParams(query), LIMITS);
+    const got = parseSearchParams(new URLSearchParams(query), LIMITS, true);
     t.equal(got.query.replaceAll('\\"', '"'), want.replaceAll('\\"', '"'), query);
     t.equal(got.isTagSearch, true);
     t.doesNotThrow(() => validate(parseTraceql(got.query)), query);

@@ -174,6 +174,21 @@ t.test(
   },
 );
 
+t.test('search: names that are no parameters are tags for queriers only', async (t) => {
+  const { asked, get } = setUp();
+  const tag = '{ span."foo" = "x" || resource."foo" = "x" }';
+  for (const [path, query] of [
+    ['/api/search?foo=x', '{ }'],
+    ['/api/search?foo=x&limit=3', '{ }'],
+    ['/querier/api/search?foo=x', tag],
+    ['/querier/api/search?foo=x&start=1&end=2', '{ }'],
+    ['/api/search?tags=foo%3Dx', tag],
+  ] as const) {
+    t.equal((await get(path)).statusCode, 200, path);
+    t.equal((asked.splice(0)[0] as SearchQuery).query, query, path);
+  }
+});
+
 t.test('search: what the language does not allow is refused before anything is read', async (t) => {
   const { asked, get } = setUp();
   const cases = [
@@ -250,7 +265,9 @@ t.test('what is newer than query_end_cutoff is not asked for', async (t) => {
     ['search?q={}&start=9999000&end=9999940', { startSec: 9_999_000, endSec: 9_999_940 }],
     ['search?q={}&start=9999000&end=10000000', { startSec: 9_999_000, endSec: 9_999_940 }],
     ['search?q={}&start=9999950&end=10000000', since],
+    ['search?q={}&since=10m', { startSec: 9_999_341, endSec: 9_999_940 }],
     ['v2/search/tags?scope=span', since],
+    ['v2/search/tags?scope=span&since=10m', { startSec: 9_999_341, endSec: 9_999_940 }],
     ['v2/search/tags?scope=span&start=9999000&end=10000000', { startSec: 9_999_000, endSec: 9_999_940 }],
     ['metrics/query_range?q={}|rate()&start=9999000&end=10000000&step=60', [9_998_940, 9_999_900, 60]],
     ['metrics/query_range?q={}|rate()&start=9999990&end=10000000&step=60', [9_999_840, 9_999_900, 60]],

@@ -589,6 +589,16 @@ await t.test('what is asked of the querier', async (t) => {
   await app.inject('/p/api/search/tag/rootName/values');
   t.same(asked.values?.fields, [{ kind: 'intrinsic', name: 'trace:rootName' }]);
   t.same(asked.values?.range, { startSec: undefined, endSec: undefined });
+  for (const [start, end] of [
+    ['1795213300', '1795213360.7'],
+    ['1795213300000000000', '1795213360999999999'],
+    ['2026-11-20T22:21:40Z', '2026-11-20T23:22:40.5%2B01:00'],
+  ] as const) {
+    await app.inject(`/p/api/search/tag/rootName/values?start=${start}&end=${end}`);
+    t.same(asked.values?.range, { startSec: 1_795_213_300, endSec: 1_795_213_360 }, start);
+  }
+  await app.inject('/p/api/search/tag/rootName/values?start=1&end=2&since=1m');
+  t.same(asked.values?.range, { startSec: NOW_MS / 1000 - 60, endSec: NOW_MS / 1000 });
   await app.inject('/p/api/v2/search/tag/kind/values?start=1&end=2');
   t.same(asked.values?.fields, [{ kind: 'intrinsic', name: 'span:kind' }], 'only blocks: what they store');
   await app.inject('/p/api/search/tags?scope=event');

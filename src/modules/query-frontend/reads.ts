@@ -46,7 +46,7 @@ import type { ScopeNames } from './tag-response.ts';
 
 export interface ReadsOptions {
   readonly querier: Querier;
-  readonly searchLimits: SearchLimits;
+  readonly searchLimits: Omit<SearchLimits, 'latestMs'>;
   /** Longest range of a tenant's searches; 0 = that of `searchLimits`. */
   readonly searchDurationMaxMs: (tenant: string) => number;
   readonly metricsLimits: Omit<MetricsLimits, 'queryBytesMax' | 'nowMs'>;
@@ -161,9 +161,10 @@ export class Reads {
     { onProgress, isExplained = false }: Wishes<FoundSearch> = {},
   ): Promise<FoundSearch> {
     const { querier, searchLimits, searchDurationMaxMs } = this.options;
-    const ownMaxMs = searchDurationMaxMs(call.tenant);
-    const limits = ownMaxMs > 0 ? { ...searchLimits, durationMaxMs: ownMaxMs } : searchLimits;
-    const { isTagSearch, ...params } = parseSearchParams(call.params, limits);
+    const durationMaxMs = searchDurationMaxMs(call.tenant) || searchLimits.durationMaxMs;
+    const limits = { ...searchLimits, durationMaxMs, latestMs: this.latestMs() };
+    const isSubRequest = call.part !== undefined;
+    const { isTagSearch, ...params } = parseSearchParams(call.params, limits, isSubRequest);
     checkQuery(params.query);
     const spansPerSpanSet = isTagSearch ? 1 : params.spansPerSpanSet;
     const range = remainingRange({ ...params, range: this.beforeCutoff(params.range, call) });
@@ -346,8 +347,14 @@ export class Reads {
   private tagParams({ params: given, part }: Pick<ReadCall, 'params' | 'part'>): TagParams {
     const { searchLimits, nowMs } = this.options;
     const { durationMaxMs, queryBytesMax } = searchLimits;
-    const params = parseTagParams(given, { durationMaxMs, queryBytesMax, nowMs: nowMs() });
+    const latestMs = this.latestMs();
+    const params = parseTagParams(given, { durationMaxMs, queryBytesMax, nowMs: nowMs(), latestMs });
     return { ...params, range: this.beforeCutoff(params.range, { part }) };
+  }
+
+  /** What is newer is not asked for. */
+  private latestMs(): number {
+    return this.options.nowMs() - this.options.endCutoff.cutoffMs;
   }
 
   private beforeCutoff(range: SecondsRange, { part }: Pick<ReadCall, 'part'>): SecondsRange {
