@@ -15,6 +15,8 @@ const TENANTS_MAX = 1000;
 const HEADER_LENGTH_MAX = 65_536;
 /** Between the tenants of one read. */
 const SEPARATOR = '|';
+/** What follows it says something about a request, as `product=k6` does, and is no part of its tenant. */
+const METADATA = ':';
 /** How Node joins the values of a header that came several times. */
 const REPEATED = ', ';
 /** Tempo's text, to the letter: gateways and clients match it, so that it does not name the header. */
@@ -46,10 +48,11 @@ export function tenantOfHeader(header: TenantHeader, multitenancyEnabled: boolea
   if (!multitenancyEnabled) return SINGLE_TENANT;
   const text = valueOf(header);
   if (!text.includes(SEPARATOR)) {
-    checkTenant(text);
-    return text;
+    const tenant = withoutMetadata(text);
+    checkTenant(tenant);
+    return tenant;
   }
-  const [tenant = '', ...more] = new Set(text.split(SEPARATOR));
+  const [tenant = '', ...more] = new Set(splitTenants(text).map(withoutMetadata));
   checkTenant(tenant);
   if (more.length > 0) throw new TempoError('invalid_argument', SEVERAL_TENANTS);
   return tenant;
@@ -66,7 +69,7 @@ export function tenantsOfHeader(
 ): string {
   if (!multitenancyEnabled) return SINGLE_TENANT;
   if (!severalAllowed) return tenantOfHeader(header, multitenancyEnabled);
-  const tenants = new Set(splitTenants(valueOf(header)));
+  const tenants = new Set(splitTenants(valueOf(header)).map(withoutMetadata));
   if (tenants.size > TENANTS_MAX) {
     throw new TempoError('invalid_argument', `too many tenants: ${tenants.size}, max ${TENANTS_MAX}`);
   }
@@ -77,6 +80,11 @@ export function tenantsOfHeader(
 /** The tenants of a text that `tenantsOfHeader` gave. */
 export function splitTenants(tenants: string): string[] {
   return tenants.split(SEPARATOR);
+}
+
+function withoutMetadata(text: string): string {
+  const at = text.indexOf(METADATA);
+  return at < 0 ? text : text.slice(0, at);
 }
 
 /** The header as one text; values that differ are refused, and so is one that is too long to look at. */

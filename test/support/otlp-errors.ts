@@ -370,6 +370,7 @@ const TENANTS: readonly ErrorRow[] = [
     sent: of('a/b'),
     ...refused("tenant ID 'a/b' contains unsupported character '/'"),
   },
+  { name: 'tenant with metadata', sent: of('a:product=k6'), ...accepted },
   {
     name: 'tenant of 151 characters',
     sent: of('x'.repeat(151)),

@@ -567,6 +567,7 @@ t.test('the tenants of a read', (t) => {
     { name: 'one', header: 'a', want: 'a' },
     { name: 'sorted, each once', header: 'b|a|b', want: 'a|b', alone: SEVERAL },
     { name: 'twice the same', header: 'a|a', want: 'a' },
+    { name: 'with what is said of the request', header: 'b:x=1|a:y=2:z=3|a', want: 'a|b', alone: SEVERAL },
     { name: 'an empty one', header: 'a||b', want: 'invalid_argument: no org id', alone: SEVERAL },
     { name: 'none', header: '', want: 'unauthenticated: no org id' },
     { name: 'dots', header: 'a|..', want: `invalid_argument: tenant ID is '.' or '..'`, alone: SEVERAL },
@@ -632,6 +633,9 @@ t.test('the tenant of a write', (t) => {
       want: `invalid_argument: tenant ID 'a,b' contains unsupported character ','`,
     },
     { name: 'the same for reads', header: 'a|a', want: 'a' },
+    { name: 'with what is said of the request', header: 'team:product=k6', want: 'team' },
+    { name: 'with any text behind it', header: 'a:/|a', want: 'a' },
+    { name: 'nothing else', header: ':x=1', want: 'invalid_argument: no org id' },
     { name: 'bars', header: '|', want: 'invalid_argument: no org id' },
     { name: 'a bar', header: 'a|', want: 'invalid_argument: multiple org IDs present' },
     {
