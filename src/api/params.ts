@@ -47,6 +47,8 @@ const INT64_MAX = 2 ** 63;
 const FIRST_UUID = '00000000-0000-0000-0000-000000000000';
 const LAST_UUID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** As the query-frontends of Tempo write them. */
+const UUID_DIGITS = /^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$/i;
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/i;
 const ONLY_ONE_OF_RANGE =
   'error parsing date range: only one of start and end provided: must provide both or neither';
@@ -101,6 +103,8 @@ function sourceChoice(params: UrlParams): TraceParams['from'] {
 function uuid(params: UrlParams, name: string): string | undefined {
   const text = params.get(name) ?? '';
   if (text === '') return undefined;
+  const [, ...parts] = UUID_DIGITS.exec(text) ?? [];
+  if (parts.length > 0) return parts.join('-').toLowerCase();
   if (text.length !== FIRST_UUID.length) {
     throw invalid(`invalid value for ${name}: invalid UUID length: ${text.length}`);
   }

@@ -262,6 +262,10 @@ t.test('trace ids and ranges', (t) => {
     blocks: undefined,
   });
   t.same(parse('end=1795212987000&mode=ingesters').range.endSec, 1795212987000, 'as far as 64 bits go');
+  t.same(parse('blockStart=8000000000000000000000000000000A&blockEnd=' + 'f'.repeat(32)).blocks, {
+    first: '80000000-0000-0000-0000-00000000000a',
+    last: 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+  });
   t.same(parse('mode=blocks&blockStart=80000000-0000-0000-0000-00000000000A'), {
     range: { startSec: undefined, endSec: undefined },
     from: 'blocks',

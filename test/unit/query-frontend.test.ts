@@ -222,6 +222,18 @@ t.test('trace by id: both versions, both forms, found, absent and partial', asyn
   const partial = await get('/api/v2/traces/abc', proto);
   t.equal(partial.headers['content-type'], 'application/protobuf');
   t.same([...partial.rawPayload], [0x0a, 1, 7, 0x12, 3, 0x08, 0xac, 2, 0x18, 1, 0x22, 1, 120]);
+  // Query-frontends of Tempo read one message from either version.
+  for (const version of ['', 'v2/']) {
+    const path = `/querier/api/${version}traces/abc`;
+    t.same([...(await get(path, proto)).rawPayload], [...partial.rawPayload]);
+    answers.trace = { trace: utf8('[1]'), inspectedBytes: 300, partial: [], isCut: false };
+    t.same((await get(path)).json(), { trace: { resourceSpans: [1] }, metrics: { inspectedBytes: '300' } });
+    answers.trace = { trace: undefined, inspectedBytes: 300, partial: [], isCut: false };
+    const absent = await get(path, proto);
+    t.equal(absent.statusCode, version === '' ? 404 : 200);
+    t.same([...absent.rawPayload], [0x0a, 0, 0x12, 3, 0x08, 0xac, 2]);
+    answers.trace = { trace: Uint8Array.of(7), inspectedBytes: 300, partial: ['x'], isCut: false };
+  }
   answers.trace = { trace: undefined, inspectedBytes: 0, partial: ['block gone'], isCut: false };
   for (const [path, headers] of [
     ['/api/v2/traces/abc', proto],

@@ -31,9 +31,16 @@ const traceV1: Version = async (reads, call, id, { request, reply }) => {
   const { trace, isCut } = found.answer;
   if (isCut) throw new TempoError('unprocessable', `trace exceeds max size (max bytes: ${found.bytesMax})`);
   tellReasons(reply, found);
+  if (call.part !== undefined) return sendPart(reply, format, found);
   if (trace === undefined) return reply.code(404).send();
   return send(reply, format, format === 'protobuf' ? trace : traceV1Json(trace));
 };
+
+/** Query-frontends get what was read of the trace in a message of its own, also when that is nothing. */
+function sendPart(reply: FastifyReply, format: 'protobuf' | 'json', found: FoundTrace): FastifyReply {
+  if (found.answer.trace === undefined) reply.code(404);
+  return send(reply, format, format === 'protobuf' ? traceV2Proto(found) : traceV2Json(found));
+}
 
 const traceV2: Version = async (reads, call, id, { request, reply }) => {
   const format = answerFormat(request.headers.accept);
