@@ -17,6 +17,7 @@ import type {
   ScanResult,
 } from '../../src/store/scan-job.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { type FinishedSeries, finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
 import { type MetricsPart, partBytes } from '../../src/traceql/engine/metrics/part.ts';
 import { shapeOf } from '../../src/traceql/engine/metrics/plan.ts';
 import { intervalCount, type MetricsRange } from '../../src/traceql/engine/metrics/range.ts';
@@ -384,5 +385,36 @@ t.test('texts of samples without a value are made when they are asked for', (t) 
     'times of other lengths',
   );
   t.equal(early.bytes.length, early.begins.at(-1));
+  t.end();
+});
+t.test('so many quantiles that their series would fill the memory are a part of the answer', (t) => {
+  const intervals = 10_000;
+  const range = rangeOf(intervals);
+  const samplesOf = ({ series }: FinishedSeries): number =>
+    series.reduce((sum, { values }) => sum + values.length, 0);
+  const quantiles = (count: number): string => Array.from({ length: count }, () => '.5').join();
+  const finished = (query: string, groups: number): FinishedSeries => {
+    const part = partOf(query, range, cellsOf(groups, [1]));
+    return finishSeries(parse(query), range, [part], { cellsMax: SAMPLES_MAX, exemplarsMax: 0 });
+  };
+  for (const [count, groups] of [
+    [3000, 1],
+    [3000, 4],
+    [10, 500],
+  ] as const) {
+    const query = `{ } | quantile_over_time(duration, ${quantiles(count)}) by (name)`;
+    const some = finished(query, groups);
+    t.ok(some.isPartial, `${count} quantiles of ${groups} groups`);
+    t.ok(samplesOf(some) <= 7 * SAMPLES_MAX, `${samplesOf(some)} samples`);
+    t.ok(some.series.length > 0);
+  }
+  const query = `{ } | quantile_over_time(duration, ${quantiles(3000)}) by (name)`;
+  const parts = [partOf(query, range, cellsOf(50, [1]))];
+  const job = jobOf(query, range, parts);
+  const known = makingBytes(job, job, parts);
+  t.ok(known < 128 * MIB, `${known} bytes are thought of`);
+  const all = finished(QUANTILES, 50);
+  t.notOk(all.isPartial);
+  t.equal(all.series.length, 7 * 50);
   t.end();
 });

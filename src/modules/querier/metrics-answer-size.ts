@@ -3,7 +3,7 @@ import type { MetricsQuery } from '../../contracts/query.ts';
 import type { MetricsAsked } from '../../store/scan-job.ts';
 import type { MetricsPart } from '../../traceql/engine/metrics/part.ts';
 import { intervalCount } from '../../traceql/engine/metrics/range.ts';
-import { rowsMaxOf } from '../../traceql/engine/metrics/series-set.ts';
+import { madeMaxOf, rowsMaxOf } from '../../traceql/engine/metrics/series-set.ts';
 import { ZERO_SAMPLE_BYTES } from '../../traceql/engine/metrics/zero-samples.ts';
 import { parse } from '../../traceql/parser.ts';
 
@@ -31,7 +31,9 @@ export function makingBytes(
   // how many series a group becomes; 0 = its series are as they were found
   const quantiles = metrics?.kind === 'metrics' ? metrics.quantiles.length : 0;
   // of each group so many, and the counts that they are made of beside them
-  const made = quantiles === 0 ? found : Math.min(found, sumOf(parts, groupsOf)) * quantiles;
+  const madeMax = madeMaxOf(samplesMax, intervals);
+  const groups = quantiles === 0 ? 0 : Math.min(found, sumOf(parts, groupsOf));
+  const made = quantiles === 0 ? found : Math.min(groups * quantiles, madeMax);
   const possible = Math.min(made, possibleMax);
   const answered = seriesMax > 0 ? Math.min(possible, seriesMax) : possible;
   const samples = answered * (isInstant ? 1 : intervals);

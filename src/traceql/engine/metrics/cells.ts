@@ -3,6 +3,10 @@
 import { CELLS_A_LOOK, type Check } from './check.ts';
 import { PairTable } from './pair-table.ts';
 
+/** Room for so many series is made at first, if these are not many cells. */
+const FIRST_ROWS = 16;
+const FIRST_MAX = 1 << 17;
+
 /** How values of one cell come together. */
 export type CellKind = 'count' | 'min' | 'max' | 'sum' | 'avg';
 
@@ -168,7 +172,8 @@ export class Cells {
 
   private reserve(size: number): void {
     if (size <= this.value.length) return;
-    const capacity = Math.max(size, this.value.length * 2, this.intervals * 16);
+    const first = Math.min(this.intervals * FIRST_ROWS, FIRST_MAX);
+    const capacity = Math.max(size, this.value.length * 2, first);
     const value = this.fresh(capacity);
     value.set(this.value);
     this.value = value;

@@ -41,7 +41,7 @@ export function finishSeries(
   const { pool } = set;
   let series = sortSeries(firstSeries(query, set, range, parts, exemplarsMax, check), pool, check);
   for (const second of query.second) series = applySecondStage(series, second, pool, check);
-  return { series, pool, isPartial: set.share < 1 };
+  return { series, pool, isPartial: set.share < 1 || set.madeOfGroup < set.shape.madeOfGroup };
 }
 
 /** One part of several, as they would come together in the end. */
@@ -169,16 +169,17 @@ function quantiles(set: SeriesSet, stage: Aggregation, samples: Samples, check: 
     else buckets.push(bucket);
   });
   const made: MadeSeries[] = [];
+  const wanted = stage.quantiles.slice(0, set.madeOfGroup);
   for (const [group, buckets] of groups) {
     buckets.sort((a, b) => a.bound - b.bound);
     const labels = groupLabels(set, stage.by, group);
-    const values = stage.quantiles.map(() => new Float64Array(set.shape.intervals));
+    const values = wanted.map(() => new Float64Array(set.shape.intervals));
     for (let interval = 0; interval < set.shape.intervals; interval++) {
-      check(buckets.length + stage.quantiles.length);
+      check(buckets.length + wanted.length);
       const counts = countsIn(buckets, interval);
-      stage.quantiles.forEach((q, i) => (values[i]![interval] = quantileOf(q, counts)));
+      wanted.forEach((q, i) => (values[i]![interval] = quantileOf(q, counts)));
     }
-    stage.quantiles.forEach((q, i) => {
+    wanted.forEach((q, i) => {
       const own = [...labels, { key: 'p', value: set.pool.idOfDouble(q) }];
       made.push({ from: group, series: { labels: own, values: values[i]! } });
     });

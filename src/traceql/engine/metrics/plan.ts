@@ -27,10 +27,17 @@ export function hasBuckets(stage: MetricsStage): boolean {
 export function shapeOf(stage: MetricsStage, range: MetricsRange): SeriesShape {
   const intervals = intervalCount(range);
   if (stage.kind === 'compare') {
-    return { kind: 'count', width: COMPARE_WIDTH, hasBuckets: false, frequentMax: stage.topN, intervals };
+    const { topN: frequentMax } = stage;
+    return { kind: 'count', width: COMPARE_WIDTH, hasBuckets: false, frequentMax, intervals, madeOfGroup: 0 };
   }
-  const width = stage.by.length;
-  return { kind: CELL_KINDS[stage.name], width, hasBuckets: hasBuckets(stage), frequentMax: 0, intervals };
+  return {
+    kind: CELL_KINDS[stage.name],
+    width: stage.by.length,
+    hasBuckets: hasBuckets(stage),
+    frequentMax: 0,
+    intervals,
+    madeOfGroup: stage.quantiles.length,
+  };
 }
 
 /**

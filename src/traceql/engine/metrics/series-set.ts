@@ -20,6 +20,8 @@ export interface SeriesShape {
    */
   readonly frequentMax: number;
   readonly intervals: number;
+  /** Of quantiles: so many series are made of each group. 0 = those that are found are the answer. */
+  readonly madeOfGroup: number;
 }
 
 const NOTHING = new Uint8Array(0);
@@ -28,6 +30,10 @@ const LEFT_OUT = -2;
 
 /** A series costs as much as so many cells. */
 const CELLS_PER_ROW = 16;
+/** One that is made in the end, as much as so many. */
+const CELLS_PER_MADE = 4;
+/** Rather fewer series of each group than fewer groups. */
+const GROUPS_MIN = 4;
 /** In the answer each series has a sample in every interval: so many at most for a cell that may be. */
 const SAMPLES_PER_CELL = 6;
 /** More values of an attribute are kept than compare() asks for: others may turn out to be more frequent. */
@@ -41,6 +47,11 @@ export function rowsMaxOf(cellsMax: number, intervals: number): number {
   return Math.max(1, Math.min(cellsMax / CELLS_PER_ROW, (SAMPLES_PER_CELL * cellsMax) / intervals));
 }
 
+/** How many series are made at most, where those of a set are not the answer. */
+export function madeMaxOf(cellsMax: number, intervals: number): number {
+  return Math.max(1, Math.min(cellsMax / CELLS_PER_MADE, (SAMPLES_PER_CELL * cellsMax) / intervals));
+}
+
 export class SeriesSet {
   readonly shape: SeriesShape;
   pool = new LabelPool();
@@ -50,6 +61,9 @@ export class SeriesSet {
   private readonly cellsMax: number;
   private readonly check: Check;
   private readonly rowsMax: number;
+  private readonly groupsMax: number;
+  /** Of those that are made of a group, so many are. */
+  readonly madeOfGroup: number;
   private readonly frequentMax: number;
   /** Values of labels joined one by one: of label 0 and 1, of that and label 2, and so on. */
   private joins: readonly PairTable[] = [];
@@ -64,6 +78,9 @@ export class SeriesSet {
     this.labels = new Int32Array(shape.width);
     this.cellsMax = cellsMax;
     this.rowsMax = rowsMaxOf(cellsMax, shape.intervals);
+    const madeMax = madeMaxOf(cellsMax, shape.intervals);
+    this.madeOfGroup = Math.min(shape.madeOfGroup, Math.ceil(madeMax / GROUPS_MIN));
+    this.groupsMax = this.madeOfGroup === 0 ? Infinity : madeMax / this.madeOfGroup;
     this.frequentMax = Math.max(shape.frequentMax, FREQUENT_MIN);
     this.cells = new Cells(shape.kind, shape.intervals, check);
     this.clear();
@@ -89,7 +106,8 @@ export class SeriesSet {
   }
 
   private isAbove(): boolean {
-    return this.rowCount > this.rowsMax || this.cells.isAbove(this.cellsMax);
+    const areMany = this.rowCount > this.rowsMax || this.groupCount > this.groupsMax;
+    return areMany || this.cells.isAbove(this.cellsMax);
   }
 
   /** @param without rows that are left out. */
