@@ -37,6 +37,8 @@ import type { WiredRings } from './wire-rings.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import { scanThreads } from './wire-store.ts';
 
+/** Share of the memory for metrics summaries that are made or sent. */
+const SUMMARIES_SHARE = 0.06;
 /** Traces among which those in several blocks are looked for at a time: well under a second. */
 const IDS_PER_JOB = 4_000_000;
 /** Share of the memory for what jobs of metrics queries answered, until it is one answer. */
@@ -317,7 +319,10 @@ function addLoneQuerier(parts: Parts, querier: Querier): FrontendLinks {
   });
 }
 
-function createFrontend({ config, logger, metrics, overrides }: Parts, querier: Querier): QueryFrontend {
+function createFrontend(
+  { config, logger, metrics, overrides, sharedBytes }: Parts,
+  querier: Querier,
+): QueryFrontend {
   const {
     search,
     metrics: ofMetrics,
@@ -352,6 +357,10 @@ function createFrontend({ config, logger, metrics, overrides }: Parts, querier: 
       overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxSearchDurationMs),
     traceBytesMax: (tenants) =>
       overrides.leastOf(splitTenants(tenants), ({ global }) => global.maxBytesPerTrace),
+    summaryBytes: {
+      allMax: Math.floor(sharedBytes * SUMMARIES_SHARE),
+      oneMax: remoteAnswerBytesMax(sharedBytes),
+    },
     endCutoff: { cutoffMs: queryEndCutoffMs, sinceMs: search.queryBackendAfterMs },
     recentMs: search.queryIngestersUntilMs,
     nowMs: Date.now,

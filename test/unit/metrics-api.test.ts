@@ -49,6 +49,7 @@ function setUp(
     report: (progress: MetricsProgress) => void,
     signal: AbortSignal,
   ) => MetricsAnswer | Promise<MetricsAnswer>,
+  summaryBytes = { allMax: 1 << 28, oneMax: 1 << 28 },
 ) {
   const asked: MetricsQuery[] = [];
   const isTold: boolean[] = [];
@@ -92,6 +93,7 @@ function setUp(
     earlySeriesMs: 0,
     logger: createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) }),
     tagValueBytesMax: () => 0,
+    summaryBytes,
     endCutoff: { cutoffMs: 0, sinceMs: 0 },
     recentMs: 0,
     nowMs: () => NOW_MS,
@@ -560,4 +562,40 @@ t.test('summary: the memory of each answer counts until it is read, and no longe
   t.equal(found.summaries?.length, GROUPS);
   t.match(found.summaries?.at(-1), { spanCount: '3', errorSpanCount: '3', p50: /^[1-9]\d+$/ });
   t.equal(held, 0);
+});
+
+t.test('summary: of several large ones those are refused that memory has no room for', async (t) => {
+  const MIB = 1 << 20;
+  let groups = 1200;
+  const goOn = Promise.withResolvers<void>();
+  let histograms = 0;
+  let countsRead = 0;
+  const { get } = setUp(
+    async ({ query }, _report, signal) => {
+      const isHistogram = query.includes('histogram_over_time');
+      if (isHistogram && ++histograms === 1) await goOn.promise;
+      else signal.addEventListener('abort', () => countsRead++);
+      const series = Array.from({ length: isHistogram ? 1 : groups }, (_, i) => {
+        const labels = [{ key: 'name', value: { stringValue: `${i}`.padStart(2000, '-') } }];
+        return utf8(JSON.stringify({ labels, value: 3 }));
+      });
+      return { ...NONE, series };
+    },
+    { allMax: 2 * MIB, oneMax: 4 * MIB },
+  );
+  const params = { q: '{}', groupBy: 'name', start: '1795213400', end: '1795213460' };
+  const first = get('summary', params);
+  while (countsRead < 2) await new Promise((resolve) => setImmediate(resolve));
+  const second = await get('summary', params);
+  t.equal(second.statusCode, 503);
+  t.match(second.body, /^metrics summaries hold \d+ bytes of at most 2097152, try again later$/);
+  goOn.resolve();
+  t.equal((await first).statusCode, 200);
+  t.equal((await get('summary', params)).statusCode, 200, 'nothing is held of those before');
+  groups = 2000;
+  const huge = await get('summary', params);
+  t.equal(huge.statusCode, 413);
+  t.match(huge.body, /^a metrics summary has more than 4194304 bytes, the most that memory.limit leaves/);
+  groups = 10;
+  t.equal((await get('summary', params)).statusCode, 200);
 });

@@ -103,6 +103,7 @@ function setUp(multitenancyEnabled = false, { search, querier, ...over }: Over =
     metricsLimits: { durationMaxMs: 0, intervalsMax: 0, exemplarsMax: 0, seriesMax: 0 },
     metricsDurationMaxMs: () => 0,
     tagValueBytesMax: () => 1_000_000,
+    summaryBytes: { allMax: 1 << 28, oneMax: 1 << 28 },
     endCutoff: { cutoffMs: 0, sinceMs: 0 },
     recentMs: 0,
     nowMs: () => 0,

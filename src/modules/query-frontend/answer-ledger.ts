@@ -19,20 +19,30 @@ export interface AnswerBytes {
   readonly oneMax: number;
 }
 
+/** Who holds them, for those who are refused. */
+export interface AnswerNames {
+  readonly one: string;
+  readonly all: string;
+}
+
+const OF_QUERIERS: AnswerNames = { one: 'an answer of a querier', all: 'answers of queriers' };
+
 export class AnswerLedger {
   readonly #max: AnswerBytes;
+  readonly #names: AnswerNames;
   #bytesHeld = 0;
   #counted = 0;
 
-  constructor(max: AnswerBytes) {
+  constructor(max: AnswerBytes, names = OF_QUERIERS) {
     this.#max = max;
+    this.#names = names;
   }
 
   get bytesHeld(): number {
     return this.#bytesHeld;
   }
 
-  /** For what one querier says of one query. */
+  /** For one of them, such as what one querier says of one query. */
   open(): HeldAnswer {
     return new HeldAnswer((before, after) => this.#change(before, after));
   }
@@ -48,13 +58,13 @@ export class AnswerLedger {
   #check(others: number, after: number): void {
     const { allMax, oneMax } = this.#max;
     if (after > oneMax) {
-      const text = `an answer of a querier has more than ${oneMax} bytes, the most that memory.limit leaves`;
+      const text = `${this.#names.one} has more than ${oneMax} bytes, the most that memory.limit leaves`;
       throw new TempoError('too_large', `${text} for one: ask for less, or raise it`);
     }
     const isSmall = after <= SMALL_BYTES;
     const enough = isSmall ? after - allMax : Math.min(after, allMax * SHARE * ENOUGH_OF_SHARE);
     if (others + enough <= allMax) return;
-    const held = `answers of queriers hold ${this.#bytesHeld} bytes of at most ${allMax}`;
+    const held = `${this.#names.all} hold ${this.#bytesHeld} bytes of at most ${allMax}`;
     throw new TempoError('unavailable', `${held}, try again later`);
   }
 
@@ -66,6 +76,7 @@ export class AnswerLedger {
 export class HeldAnswer {
   readonly #changed: (before: number, after: number) => void;
   #bytes = 0;
+  #isClosed = false;
 
   constructor(changed: (before: number, after: number) => void) {
     this.#changed = changed;
@@ -73,6 +84,7 @@ export class HeldAnswer {
 
   /** Throws when it is too much, and does not hold it then. */
   hold(bytes: number): void {
+    if (this.#isClosed) return;
     this.#changed(this.#bytes, this.#bytes + bytes);
     this.#bytes += bytes;
   }
@@ -89,5 +101,11 @@ export class HeldAnswer {
     if (bytes <= SMALL_BYTES) return;
     // Whoever has just sent it still refers to it.
     setTimeout(() => noteReleasedBytes(bytes), LET_GO_MS);
+  }
+
+  /** As that, and what is still found is not counted. */
+  close(): void {
+    this.dropAll();
+    this.#isClosed = true;
   }
 }

@@ -21,12 +21,17 @@ interface InstantSeries {
   readonly value?: number;
 }
 
+/** There may be very many. */
 interface Group {
-  readonly labels: readonly Label[];
+  /** Labels as JSON. */
+  readonly key: string;
   spans: number;
   errors: number;
-  /** Spans by the power of two of nanoseconds that their duration is not longer than. */
-  readonly buckets: Float64Array;
+  /** Spans by the power of two of nanoseconds that their duration is not longer than, where that is one. */
+  bucket: number;
+  count: number;
+  /** All of them, where there are several. */
+  buckets: Float64Array | undefined;
 }
 
 interface OneOfGroup {
@@ -37,6 +42,12 @@ interface OneOfGroup {
 
 /** Of an answer whose series were read. */
 type Told = Pick<MetricsAnswer, 'isCut' | 'partial' | 'stats'>;
+
+/** Where it is counted what a summary takes. Throws when that is too much. */
+export interface SummaryBytes {
+  hold(bytes: number): void;
+  dropAll(): void;
+}
 
 export interface Summary {
   readonly body: string;
@@ -49,6 +60,9 @@ const SERIES_MAX = 100_000;
 /** Others get a turn after so many of them. */
 const TURN_SERIES = 500;
 const BUCKETS = 64;
+/** Of a group, beside its labels, and of its buckets where there are several. */
+const GROUP_BYTES = 250;
+const BUCKETS_BYTES = BUCKETS * 8 + 200;
 const BUCKET_LABEL = '__bucket';
 const QUANTILES = [
   ['p99', 0.99],
@@ -62,9 +76,10 @@ export async function summarize(
   tenant: string,
   params: SummaryParams,
   signal: AbortSignal,
+  held: SummaryBytes,
 ): Promise<Summary> {
   const { query, groupBy, startUnixNano, endUnixNano } = params;
-  const groups = new Map<string, Group>();
+  const groups = new Groups(held);
   const ask = (stages: string, add: (one: OneOfGroup) => void): Promise<Told> => {
     const by = [...new Set(groupBy.map(({ label }) => label))].join(', ');
     const asked: MetricsQuery = {
@@ -79,22 +94,25 @@ export async function summarize(
       format: 'json',
     };
     return askedAlone(querier, asked, signal, async (answer) => {
-      for await (const one of seriesOf(answer, groups)) add(one);
+      for await (const one of seriesOf(answer, groups, signal)) add(one);
     });
   };
   // at a time, so that they see the same spans
   const answers = await Promise.all([
     ask('count_over_time()', ({ group, value }) => (group.spans += value)),
     ask('{ status = error } | count_over_time()', ({ group, value }) => (group.errors += value)),
-    ask('histogram_over_time(duration)', ({ group, value, bucket }) => (group.buckets[bucket]! += value)),
+    ask('histogram_over_time(duration)', ({ group, value, bucket }) => groups.count(group, bucket, value)),
   ]);
   const [, , histograms] = answers;
   const reasons = answers.flatMap(({ isCut, partial }) =>
     isCut ? [`more groups than fit into ${SERIES_MAX} series`, ...partial] : partial,
   );
-  const whole = [...groups.values()].filter((group) => !histograms.isCut || bucketed(group) === group.spans);
+  const whole = [...groups.all()].filter((group) => !histograms.isCut || bucketed(group) === group.spans);
+  const body = await summaryJson(whole, groupBy);
+  held.dropAll();
+  held.hold(body.length);
   return {
-    body: await summaryJson(whole, groupBy),
+    body,
     inspectedBytes: answers.reduce((sum, { stats }) => sum + stats.inspectedBytes, 0),
     partial: [...new Set(reasons)],
   };
@@ -118,25 +136,72 @@ async function askedAlone(
   }
 }
 
-async function* seriesOf({ series }: MetricsAnswer, groups: Map<string, Group>): AsyncGenerator<OneOfGroup> {
+class Groups {
+  readonly #held: SummaryBytes;
+  readonly #byKey = new Map<string, Group>();
+
+  constructor(held: SummaryBytes) {
+    this.#held = held;
+  }
+
+  of(labels: readonly Label[]): Group {
+    const key = JSON.stringify(labels);
+    let group = this.#byKey.get(key);
+    if (group === undefined) {
+      this.#held.hold(GROUP_BYTES + key.length);
+      group = { key, spans: 0, errors: 0, bucket: 0, count: 0, buckets: undefined };
+      this.#byKey.set(key, group);
+    }
+    return group;
+  }
+
+  count(group: Group, bucket: number, value: number): void {
+    if (group.buckets === undefined && (group.count === 0 || group.bucket === bucket)) {
+      group.bucket = bucket;
+      group.count += value;
+      return;
+    }
+    if (group.buckets === undefined) {
+      this.#held.hold(BUCKETS_BYTES);
+      group.buckets = bucketsOf(group);
+    }
+    group.buckets[bucket]! += value;
+  }
+
+  all(): Iterable<Group> {
+    return this.#byKey.values();
+  }
+}
+
+/** Of one with a single bucket a new list. */
+function bucketsOf({ bucket, count, buckets }: Group): Float64Array {
+  if (buckets !== undefined) return buckets;
+  const all = new Float64Array(BUCKETS);
+  all[bucket] = count;
+  return all;
+}
+
+async function* seriesOf(
+  { series }: MetricsAnswer,
+  groups: Groups,
+  signal: AbortSignal,
+): AsyncGenerator<OneOfGroup> {
   for (const [i, text] of series.entries()) {
-    if (i % TURN_SERIES === TURN_SERIES - 1) await nextTurn();
+    if (i % TURN_SERIES === TURN_SERIES - 1) {
+      await nextTurn();
+      signal.throwIfAborted();
+    }
     const { labels = [], value = 0 } = JSON.parse(Buffer.from(text).toString()) as InstantSeries;
     const own = isNil(labels) ? [] : labels.filter(({ key }) => key !== BUCKET_LABEL);
-    const key = JSON.stringify(own);
-    let group = groups.get(key);
-    if (group === undefined) {
-      group = { labels: own, spans: 0, errors: 0, buckets: new Float64Array(BUCKETS) };
-      groups.set(key, group);
-    }
+    const group = groups.of(own);
     const seconds = Number(labels.find((label) => label.key === BUCKET_LABEL)?.value.doubleValue ?? 0);
     yield { group, value, bucket: seconds > 0 ? Math.round(Math.log2(seconds * 1e9)) : 0 };
   }
 }
 
 /** Spans that are in intervals: all that last longer than 1 ns. */
-function bucketed({ buckets }: Group): number {
-  return buckets.reduce((sum, count) => sum + count, 0);
+function bucketed({ count, buckets }: Group): number {
+  return buckets === undefined ? count : buckets.reduce((sum, some) => sum + some, 0);
 }
 
 /** The largest groups first. Zero values are left out. */
@@ -152,9 +217,10 @@ async function summaryJson(groups: readonly Group[], groupBy: readonly GroupFiel
 }
 
 function groupJson(group: Group, groupBy: readonly GroupField[]): string {
-  const { labels, spans, errors, buckets } = group;
+  const { spans, errors } = group;
+  const labels = JSON.parse(group.key) as readonly Label[];
   const counted = bucketed(group);
-  const all = Float64Array.from(buckets, (count, i) => (i === 0 ? count + spans - counted : count));
+  const all = Float64Array.from(bucketsOf(group), (count, i) => (i === 0 ? count + spans - counted : count));
   const series = groupBy.map(({ field, label }) => {
     const value = labels.find(({ key }) => key === label)?.value;
     return `{"key":${JSON.stringify(label)},"value":${staticJson(field, value)}}`;

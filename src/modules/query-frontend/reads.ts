@@ -40,6 +40,7 @@ import { TraceqlError } from '../../traceql/error.ts';
 import { parse } from '../../traceql/parser.ts';
 import type { AttributeScope, Field } from '../../traceql/source.ts';
 import { validate } from '../../traceql/validate.ts';
+import { type AnswerBytes, AnswerLedger } from './answer-ledger.ts';
 import { summarize, type Summary } from './metrics-summary.ts';
 import { INTRINSIC_TAGS, KEYWORDS } from './tag-lists.ts';
 import type { ScopeNames } from './tag-response.ts';
@@ -56,6 +57,8 @@ export interface ReadsOptions {
   readonly tagValueBytesMax: (tenant: string) => number;
   /** Of a trace by id; 0 = no limit. */
   readonly traceBytesMax: (tenant: string) => number;
+  /** Of metrics summaries that are made or sent; more are refused. */
+  readonly summaryBytes: AnswerBytes;
   readonly endCutoff: EndCutoff;
   /** How far back recent spans are asked at all. */
   readonly recentMs: number;
@@ -137,12 +140,15 @@ export interface FoundPlainValues extends FoundValues {
 }
 
 const NANOS_PER_SECOND = 1e9;
+const SUMMARIES = { one: 'a metrics summary', all: 'metrics summaries' };
 
 export class Reads {
   private readonly options: ReadsOptions;
+  private readonly summaries: AnswerLedger;
 
   constructor(options: ReadsOptions) {
     this.options = options;
+    this.summaries = new AnswerLedger(options.summaryBytes, SUMMARIES);
   }
 
   async trace(call: ReadCall, id: Uint8Array, format: TraceFormat): Promise<FoundTrace> {
@@ -214,7 +220,10 @@ export class Reads {
     if (splitTenants(call.tenant).length > 1) {
       throw new TempoError('invalid_argument', 'multi-tenant query unsupported');
     }
-    const summary = await summarize(this.options.querier, call.tenant, params, call.signal);
+    const held = this.summaries.open();
+    // It is raised when the answer has been sent, if not before.
+    call.signal.addEventListener('abort', () => held.close(), { once: true });
+    const summary = await summarize(this.options.querier, call.tenant, params, call.signal, held);
     call.seen.bytes += summary.inspectedBytes;
     return summary;
   }
