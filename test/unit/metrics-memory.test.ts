@@ -17,6 +17,8 @@ import type {
   ScanResult,
 } from '../../src/store/scan-job.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
+import { Cells } from '../../src/traceql/engine/metrics/cells.ts';
+import { noCheck } from '../../src/traceql/engine/metrics/check.ts';
 import { type FinishedSeries, finishSeries } from '../../src/traceql/engine/metrics/finish.ts';
 import { type MetricsPart, partBytes } from '../../src/traceql/engine/metrics/part.ts';
 import { shapeOf } from '../../src/traceql/engine/metrics/plan.ts';
@@ -387,6 +389,7 @@ t.test('texts of samples without a value are made when they are asked for', (t) 
   t.equal(early.bytes.length, early.begins.at(-1));
   t.end();
 });
+
 t.test('so many quantiles that their series would fill the memory are a part of the answer', (t) => {
   const intervals = 10_000;
   const range = rangeOf(intervals);
@@ -416,5 +419,20 @@ t.test('so many quantiles that their series would fill the memory are a part of 
   const all = finished(QUANTILES, 50);
   t.notOk(all.isPartial);
   t.equal(all.series.length, 7 * 50);
+  t.end();
+});
+
+t.test('a few cells of very many intervals take no memory for many series', (t) => {
+  const intervals = 1_000_000;
+  const before = process.memoryUsage().arrayBuffers;
+  const cells = new Cells('avg', intervals, noCheck);
+  const slots = cells.slots(Int32Array.of(0, 0), Int32Array.of(5, 900_000), 1);
+  cells.observe(slots, Float64Array.of(1, 2));
+  const bytes = process.memoryUsage().arrayBuffers - before;
+  t.ok(bytes < 8 * intervals * Float64Array.BYTES_PER_ELEMENT, `${bytes} bytes`);
+  t.same(
+    Array.from(slots, (slot) => cells.resultAt(slot)),
+    [1, 2],
+  );
   t.end();
 });
