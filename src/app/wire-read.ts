@@ -37,8 +37,6 @@ import type { WiredRings } from './wire-rings.ts';
 import { isMultitenant, type Parts } from './wire-parts.ts';
 import { scanThreads } from './wire-store.ts';
 
-/** Share of the memory for metrics summaries that are made or sent. */
-const SUMMARIES_SHARE = 0.06;
 /** Traces among which those in several blocks are looked for at a time: well under a second. */
 const IDS_PER_JOB = 4_000_000;
 /** Share of the memory for what jobs of metrics queries answered, until it is one answer. */
@@ -263,7 +261,7 @@ function addLoneFrontend(parts: Parts): Service {
   });
   const streams = new QuerierStreams(queue, logger.child({ module: 'query-frontend' }));
   streams.registerMethods(grpcMethods);
-  const answerBytes = { allMax: resultBytesMax(sharedBytes), oneMax: remoteAnswerBytesMax(sharedBytes) };
+  const answerBytes = answerBytesOf(sharedBytes);
   const closable = new ClosableQuerier(
     new RemoteQuerier({ queue, answerBytes, hedges: hedgesOf(config), metrics }),
   );
@@ -281,6 +279,10 @@ function addLoneFrontend(parts: Parts): Service {
         ? undefined
         : 'Query Frontend not ready: not ready: number of queriers connected to query-frontend is 0',
   };
+}
+
+function answerBytesOf(sharedBytes: number): RemoteQuerierOptions['answerBytes'] {
+  return { allMax: resultBytesMax(sharedBytes), oneMax: remoteAnswerBytesMax(sharedBytes) };
 }
 
 function hedgesOf({ queryFrontend }: TempoConfig): RemoteQuerierOptions['hedges'] {
@@ -357,10 +359,7 @@ function createFrontend(
       overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxSearchDurationMs),
     traceBytesMax: (tenants) =>
       overrides.leastOf(splitTenants(tenants), ({ global }) => global.maxBytesPerTrace),
-    summaryBytes: {
-      allMax: Math.floor(sharedBytes * SUMMARIES_SHARE),
-      oneMax: remoteAnswerBytesMax(sharedBytes),
-    },
+    answerBytes: answerBytesOf(sharedBytes),
     endCutoff: { cutoffMs: queryEndCutoffMs, sinceMs: search.queryBackendAfterMs },
     recentMs: search.queryIngestersUntilMs,
     nowMs: Date.now,

@@ -49,7 +49,7 @@ function setUp(
     report: (progress: MetricsProgress) => void,
     signal: AbortSignal,
   ) => MetricsAnswer | Promise<MetricsAnswer>,
-  summaryBytes = { allMax: 1 << 28, oneMax: 1 << 28 },
+  answerBytes = { allMax: 1 << 28, oneMax: 1 << 28 },
 ) {
   const asked: MetricsQuery[] = [];
   const isTold: boolean[] = [];
@@ -93,7 +93,7 @@ function setUp(
     earlySeriesMs: 0,
     logger: createLogger({ level: 'info', format: 'logfmt', write: (line) => void lines.push(line) }),
     tagValueBytesMax: () => 0,
-    summaryBytes,
+    answerBytes,
     endCutoff: { cutoffMs: 0, sinceMs: 0 },
     recentMs: 0,
     nowMs: () => NOW_MS,
@@ -588,14 +588,17 @@ t.test('summary: of several large ones those are refused that memory has no room
   while (countsRead < 2) await new Promise((resolve) => setImmediate(resolve));
   const second = await get('summary', params);
   t.equal(second.statusCode, 503);
-  t.match(second.body, /^metrics summaries hold \d+ bytes of at most 2097152, try again later$/);
+  t.match(second.body, /^traces and metrics summaries hold \d+ bytes of at most 2097152, try again later$/);
   goOn.resolve();
   t.equal((await first).statusCode, 200);
   t.equal((await get('summary', params)).statusCode, 200, 'nothing is held of those before');
   groups = 2000;
   const huge = await get('summary', params);
   t.equal(huge.statusCode, 413);
-  t.match(huge.body, /^a metrics summary has more than 4194304 bytes, the most that memory.limit leaves/);
+  t.match(
+    huge.body,
+    /^a trace or metrics summary has more than 4194304 bytes, the most that memory.limit leaves/,
+  );
   groups = 10;
   t.equal((await get('summary', params)).statusCode, 200);
 });

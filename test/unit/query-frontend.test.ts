@@ -103,7 +103,7 @@ function setUp(multitenancyEnabled = false, { search, querier, ...over }: Over =
     metricsLimits: { durationMaxMs: 0, intervalsMax: 0, exemplarsMax: 0, seriesMax: 0 },
     metricsDurationMaxMs: () => 0,
     tagValueBytesMax: () => 1_000_000,
-    summaryBytes: { allMax: 1 << 28, oneMax: 1 << 28 },
+    answerBytes: { allMax: 1 << 28, oneMax: 1 << 28 },
     endCutoff: { cutoffMs: 0, sinceMs: 0 },
     recentMs: 0,
     nowMs: () => 0,
@@ -568,6 +568,32 @@ t.test('an answer that is there when its client has just left is not waited for'
   const endsAt = performance.now() + 2000;
   while (timers() > before && performance.now() < endsAt) await turn();
   t.equal(timers(), before, 'no timer is left');
+});
+
+t.test('of large traces that nobody reads those are refused that memory has no room for', async (t) => {
+  const MIB = 1 << 20;
+  const { app, answers, get } = setUp(false, { answerBytes: { allMax: 32 * MIB, oneMax: 64 * MIB } });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => app.close());
+  answers.trace = { trace: new Uint8Array(24 * MIB), inspectedBytes: 1, partial: [], isCut: false };
+  const path = '/api/traces/1';
+  t.equal((await get(path)).statusCode, 200);
+  t.equal((await get(path)).statusCode, 200, 'nothing is held of the one before');
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+  await once(socket, 'readable');
+  const refused = await get(path);
+  t.equal(refused.statusCode, 503);
+  t.match(
+    refused.body,
+    /^traces and metrics summaries hold 25165824 bytes of at most 33554432, try again later$/,
+  );
+  answers.trace = { ...answers.trace, trace: new Uint8Array(MIB / 2) };
+  t.equal((await get(path)).statusCode, 200, 'a small one is answered');
+  socket.destroy();
+  answers.trace = { ...answers.trace, trace: new Uint8Array(24 * MIB) };
+  while ((await get(path)).statusCode !== 200) await new Promise((resolve) => setImmediate(resolve));
+  t.pass('its client has left');
 });
 
 t.test('whoever stops reading has the time once, and whoever reads slowly is answered', (t) => {

@@ -464,7 +464,7 @@ function frontendOf(asked: Asked, isCut = false, strings: readonly string[] = ['
     packetBytesMax: 2_000_000,
     logger: silentLogger,
     tagValueBytesMax: () => 1_000_000,
-    summaryBytes: { allMax: 1 << 28, oneMax: 1 << 28 },
+    answerBytes: { allMax: 1 << 28, oneMax: 1 << 28 },
     endCutoff: { cutoffMs: 0, sinceMs: 0 },
     recentMs: 1_800_000,
     nowMs: () => NOW_MS,

@@ -40,7 +40,7 @@ import { TraceqlError } from '../../traceql/error.ts';
 import { parse } from '../../traceql/parser.ts';
 import type { AttributeScope, Field } from '../../traceql/source.ts';
 import { validate } from '../../traceql/validate.ts';
-import { type AnswerBytes, AnswerLedger } from './answer-ledger.ts';
+import { type AnswerBytes, AnswerLedger, type HeldAnswer } from './answer-ledger.ts';
 import { summarize, type Summary } from './metrics-summary.ts';
 import { INTRINSIC_TAGS, KEYWORDS } from './tag-lists.ts';
 import type { ScopeNames } from './tag-response.ts';
@@ -57,8 +57,8 @@ export interface ReadsOptions {
   readonly tagValueBytesMax: (tenant: string) => number;
   /** Of a trace by id; 0 = no limit. */
   readonly traceBytesMax: (tenant: string) => number;
-  /** Of metrics summaries that are made or sent; more are refused. */
-  readonly summaryBytes: AnswerBytes;
+  /** Of traces that are sent, and metrics summaries that are made or sent; more are refused. */
+  readonly answerBytes: AnswerBytes;
   readonly endCutoff: EndCutoff;
   /** How far back recent spans are asked at all. */
   readonly recentMs: number;
@@ -140,15 +140,15 @@ export interface FoundPlainValues extends FoundValues {
 }
 
 const NANOS_PER_SECOND = 1e9;
-const SUMMARIES = { one: 'a metrics summary', all: 'metrics summaries' };
+const ANSWERS = { one: 'a trace or metrics summary', all: 'traces and metrics summaries' };
 
 export class Reads {
   private readonly options: ReadsOptions;
-  private readonly summaries: AnswerLedger;
+  private readonly answers: AnswerLedger;
 
   constructor(options: ReadsOptions) {
     this.options = options;
-    this.summaries = new AnswerLedger(options.summaryBytes, SUMMARIES);
+    this.answers = new AnswerLedger(options.answerBytes, ANSWERS);
   }
 
   async trace(call: ReadCall, id: Uint8Array, format: TraceFormat): Promise<FoundTrace> {
@@ -158,6 +158,7 @@ export class Reads {
     const query = { tenant: call.tenant, id, ...params, bytesMax, format };
     const answer = await querier.findTrace(query, call.signal);
     call.seen.bytes += answer.inspectedBytes;
+    this.countUntilSent(call).hold(answer.trace?.length ?? 0);
     return { answer, bytesMax };
   }
 
@@ -220,12 +221,18 @@ export class Reads {
     if (splitTenants(call.tenant).length > 1) {
       throw new TempoError('invalid_argument', 'multi-tenant query unsupported');
     }
-    const held = this.summaries.open();
-    // It is raised when the answer has been sent, if not before.
-    call.signal.addEventListener('abort', () => held.close(), { once: true });
+    const held = this.countUntilSent(call);
     const summary = await summarize(this.options.querier, call.tenant, params, call.signal, held);
     call.seen.bytes += summary.inspectedBytes;
     return summary;
+  }
+
+  /** The signal of a query is raised when its answer has been sent, if not before. */
+  private countUntilSent({ signal }: ReadCall): HeldAnswer {
+    const held = this.answers.open();
+    if (signal.aborted) held.close();
+    signal.addEventListener('abort', () => held.close(), { once: true });
+    return held;
   }
 
   /**
