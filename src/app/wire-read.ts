@@ -261,7 +261,7 @@ function addLoneFrontend(parts: Parts): Service {
   });
   const streams = new QuerierStreams(queue, logger.child({ module: 'query-frontend' }));
   streams.registerMethods(grpcMethods);
-  const answerBytes = answerBytesOf(sharedBytes);
+  const answerBytes = { allMax: resultBytesMax(sharedBytes), oneMax: remoteAnswerBytesMax(sharedBytes) };
   const closable = new ClosableQuerier(
     new RemoteQuerier({ queue, answerBytes, hedges: hedgesOf(config), metrics }),
   );
@@ -279,10 +279,6 @@ function addLoneFrontend(parts: Parts): Service {
         ? undefined
         : 'Query Frontend not ready: not ready: number of queriers connected to query-frontend is 0',
   };
-}
-
-function answerBytesOf(sharedBytes: number): RemoteQuerierOptions['answerBytes'] {
-  return { allMax: resultBytesMax(sharedBytes), oneMax: remoteAnswerBytesMax(sharedBytes) };
 }
 
 function hedgesOf({ queryFrontend }: TempoConfig): RemoteQuerierOptions['hedges'] {
@@ -359,7 +355,8 @@ function createFrontend(
       overrides.leastOf(splitTenants(tenants), ({ read }) => read.maxSearchDurationMs),
     traceBytesMax: (tenants) =>
       overrides.leastOf(splitTenants(tenants), ({ global }) => global.maxBytesPerTrace),
-    answerBytes: answerBytesOf(sharedBytes),
+    // A single one may have all that there is, as nobody puts it together from pieces here.
+    answerBytes: { allMax: resultBytesMax(sharedBytes), oneMax: sharedBytes },
     endCutoff: { cutoffMs: queryEndCutoffMs, sinceMs: search.queryBackendAfterMs },
     recentMs: search.queryIngestersUntilMs,
     nowMs: Date.now,
