@@ -572,7 +572,9 @@ t.test('an answer that is there when its client has just left is not waited for'
 
 t.test('of large traces that nobody reads those are refused that memory has no room for', async (t) => {
   const MIB = 1 << 20;
-  const { app, answers, get } = setUp(false, { answerBytes: { allMax: 32 * MIB, oneMax: 64 * MIB } });
+  const { app, answers, metrics, get } = setUp(false, {
+    answerBytes: { allMax: 32 * MIB, oneMax: 64 * MIB },
+  });
   await app.listen({ port: 0, host: '127.0.0.1' });
   t.teardown(() => app.close());
   answers.trace = { trace: new Uint8Array(24 * MIB), inspectedBytes: 1, partial: [], isCut: false };
@@ -582,6 +584,7 @@ t.test('of large traces that nobody reads those are refused that memory has no r
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1');
   socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
   await once(socket, 'readable');
+  t.match(await metrics.text(), /^tempo_query_frontend_trace_answer_bytes 25165824$/m);
   const refused = await get(path);
   t.equal(refused.statusCode, 503);
   t.match(

@@ -66,6 +66,12 @@ export class QueryFrontend {
     this.reads = new Reads(options);
     const log = new QueryLog(options.logger, options.logHeaders);
     const metrics = new FrontendMetrics(options.metrics, options.objectives);
+    options.metrics.gauge(
+      'tempo_query_frontend_trace_answer_bytes',
+      'Bytes of traces and metrics summaries that are made or sent.',
+      [],
+      (gauge) => gauge.set(this.reads.bytesHeld),
+    );
     this.watch = new QueryWatch({ apiTimeoutMs: options.apiTimeoutMs, log, metrics });
     this.denied = options.urlDenyList.map((pattern) => {
       const matcher = regexMatcher(`.*(?:${pattern}).*`);

@@ -151,6 +151,11 @@ export class Reads {
     this.answers = new AnswerLedger(options.answerBytes, ANSWERS);
   }
 
+  /** Of traces and metrics summaries. */
+  get bytesHeld(): number {
+    return this.answers.bytesHeld;
+  }
+
   async trace(call: ReadCall, id: Uint8Array, format: TraceFormat): Promise<FoundTrace> {
     const { querier, traceBytesMax } = this.options;
     const bytesMax = traceBytesMax(call.tenant);
